@@ -1,0 +1,178 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// AcceptancePolicy says whether a cluster that joined is a member at once.
+// +kubebuilder:validation:Enum=Automatic;Manual
+type AcceptancePolicy string
+
+const (
+	// AcceptAutomatic makes a cluster a member when its join is complete.
+	AcceptAutomatic AcceptancePolicy = "Automatic"
+	// AcceptManual leaves a cluster Pending until someone with the verb approve accepts it.
+	AcceptManual AcceptancePolicy = "Manual"
+)
+
+// Enforcement says what a violated rule does.
+// +kubebuilder:validation:Enum=Deny;Warn
+type Enforcement string
+
+const (
+	// EnforceDeny refuses the request.
+	EnforceDeny Enforcement = "Deny"
+	// EnforceWarn admits the request and warns the caller.
+	EnforceWarn Enforcement = "Warn"
+)
+
+// Federation is a named set of clusters and the rules that its members keep. Other tools call it a
+// ClusterSet (KEP-1645).
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=fed
+// +kubebuilder:printcolumn:name="Members",type=integer,JSONPath=`.status.members`
+// +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.ready`
+// +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.pending`
+// +kubebuilder:printcolumn:name="Acceptance",type=string,JSONPath=`.spec.acceptance`
+// +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Description",type=string,JSONPath=`.spec.description`,priority=1
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",message="a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit",fieldPath=".metadata.name"
+type Federation struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +optional
+	// +kubebuilder:default={}
+	Spec FederationSpec `json:"spec,omitempty"`
+	// +optional
+	Status FederationStatus `json:"status,omitempty"`
+}
+
+// FederationSpec holds the rules of a federation.
+type FederationSpec struct {
+	// Description is for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Description string `json:"description,omitempty"`
+
+	// Acceptance says whether a cluster that joined is a member at once (Automatic) or waits for
+	// someone with the verb approve (Manual).
+	// +optional
+	// +kubebuilder:default=Automatic
+	Acceptance AcceptancePolicy `json:"acceptance,omitempty"`
+
+	// Enforcement says whether a violation of labels, limits and kubernetesVersions refuses (Deny) or
+	// only warns (Warn).
+	// +optional
+	// +kubebuilder:default=Deny
+	Enforcement Enforcement `json:"enforcement,omitempty"`
+
+	// Labels are rules on the labels of members, one per key.
+	// +optional
+	// +listType=map
+	// +listMapKey=key
+	// +kubebuilder:validation:MaxItems=64
+	Labels []LabelRule `json:"labels,omitempty"`
+
+	// Limits bound the number of members, in all and per value of a label.
+	// +optional
+	// +listType=map
+	// +listMapKey=perLabel
+	// +kubebuilder:validation:MaxItems=16
+	Limits []Limit `json:"limits,omitempty"`
+
+	// KubernetesVersions is a range that a member's Kubernetes version must be in, as
+	// ">=1.33 <1.38". Versions are compared by major, minor and patch; what a distribution appends
+	// (-eks-…, -gke.…, +k3s1) is ignored.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	KubernetesVersions string `json:"kubernetesVersions,omitempty"`
+
+	// Access is what readers of the inventory may do on members. Without it they may do nothing.
+	// +optional
+	Access *Access `json:"access,omitempty"`
+
+	// AllowInsecureTLS lets members set insecureSkipTLSVerify.
+	// +optional
+	AllowInsecureTLS bool `json:"allowInsecureTLS,omitempty"`
+}
+
+// LabelRule is a rule on one label of a member.
+type LabelRule struct {
+	// Key is the label's key.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	Key string `json:"key"`
+	// Required refuses members without the label.
+	// +optional
+	Required bool `json:"required,omitempty"`
+	// Values lists the allowed values. Empty allows all.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	Values []string `json:"values,omitempty"`
+	// Pattern is a regular expression (RE2) that matches the whole value.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Pattern string `json:"pattern,omitempty"`
+	// Immutable lets the label be set once; it is neither changed nor removed after.
+	// +optional
+	Immutable bool `json:"immutable,omitempty"`
+	// Message is added to what a violation prints.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+}
+
+// Limit bounds the number of members of a federation.
+type Limit struct {
+	// PerLabel is the key of a label: the limit then holds for each of its values. Empty counts all
+	// members.
+	// +optional
+	// +kubebuilder:default=""
+	// +kubebuilder:validation:MaxLength=317
+	PerLabel string `json:"perLabel"`
+	// Max is the largest number of members allowed.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	Max int32 `json:"max"`
+}
+
+// Access is what readers of the inventory may do on members.
+type Access struct {
+	// ClusterRole is the name of a ClusterRole on each member.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ClusterRole string `json:"clusterRole"`
+}
+
+// FederationStatus is written by the manager alone.
+type FederationStatus struct {
+	// ObservedGeneration is the generation of the spec that the numbers were counted under.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Members is the number of MemberClusters in the federation.
+	// +optional
+	Members int32 `json:"members"`
+	// Ready is the number of members in phase Ready.
+	// +optional
+	Ready int32 `json:"ready"`
+	// Pending is the number of members that wait for acceptance.
+	// +optional
+	Pending int32 `json:"pending"`
+	// Conditions of the federation.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// FederationList is a list of federations.
+// +kubebuilder:object:root=true
+type FederationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Federation `json:"items"`
+}

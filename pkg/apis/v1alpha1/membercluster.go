@@ -1,0 +1,141 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Phase sums a member's conditions up in one word.
+// +kubebuilder:validation:Enum=Joining;Pending;Ready;NotReady;Offline;Suspended;Leaving
+type Phase string
+
+const (
+	// PhaseJoining has no usable credential yet.
+	PhaseJoining Phase = "Joining"
+	// PhasePending waits for acceptance.
+	PhasePending Phase = "Pending"
+	// PhaseReady is a member in good standing.
+	PhaseReady Phase = "Ready"
+	// PhaseNotReady answers, but is not well.
+	PhaseNotReady Phase = "NotReady"
+	// PhaseOffline does not answer.
+	PhaseOffline Phase = "Offline"
+	// PhaseSuspended is registered, but not offered to consumers.
+	PhaseSuspended Phase = "Suspended"
+	// PhaseLeaving is being deleted.
+	PhaseLeaving Phase = "Leaving"
+)
+
+// Condition types of a MemberCluster. Every False carries the real cause.
+const (
+	ConditionAccepted        = "Accepted"
+	ConditionReady           = "Ready"
+	ConditionCredentialValid = "CredentialValid"
+)
+
+// MemberCluster is a cluster's membership in the federation that its label
+// kubefederate.io/federation names.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=mc
+// +kubebuilder:printcolumn:name="Federation",type=string,JSONPath=`.metadata.labels.kubefederate\.io/federation`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.joinedWith.kubernetesVersion`
+// +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.metadata.labels.topology\.kubernetes\.io/region`
+// +kubebuilder:printcolumn:name="Zone",type=string,JSONPath=`.metadata.labels.topology\.kubernetes\.io/zone`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.server`,priority=1
+// +kubebuilder:printcolumn:name="ClusterID",type=string,JSONPath=`.spec.clusterID`,priority=1
+// +kubebuilder:printcolumn:name="CredentialExpiry",type=date,JSONPath=`.status.credentialExpiry`,priority=1
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",message="a member's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit",fieldPath=".metadata.name"
+type MemberCluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec MemberClusterSpec `json:"spec"`
+	// +optional
+	Status MemberClusterStatus `json:"status,omitempty"`
+}
+
+// MemberClusterSpec says which cluster is the member and how the host reaches it.
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.joinedWith) || (has(self.joinedWith) && self.joinedWith == oldSelf.joinedWith)",message="joinedWith is immutable once set",fieldPath=".joinedWith"
+type MemberClusterSpec struct {
+	// ClusterID is the UID of the member's kube-system namespace. No two members of a host share it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="clusterID is immutable: another cluster joins under another name"
+	ClusterID string `json:"clusterID"`
+	// Server is the URL where the host reaches the member's API server.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https://`
+	Server string `json:"server"`
+	// CABundle is the PEM bundle that verifies the server's certificate. Empty means the roots that the
+	// host trusts.
+	// +optional
+	// +kubebuilder:validation:MaxLength=262144
+	CABundle []byte `json:"caBundle,omitempty"`
+	// ProxyURL is the proxy through which the host reaches the server: http, https or socks5.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	ProxyURL string `json:"proxyURL,omitempty"`
+	// InsecureSkipTLSVerify leaves the server's certificate unverified. The Federation must allow it.
+	// +optional
+	InsecureSkipTLSVerify bool `json:"insecureSkipTLSVerify,omitempty"`
+
+	// Accepted is the approver's word. It is read only where the Federation's acceptance is Manual.
+	// +optional
+	Accepted bool `json:"accepted,omitempty"`
+	// Suspended members stay registered, but are not offered to consumers.
+	// +optional
+	Suspended bool `json:"suspended,omitempty"`
+
+	// JoinedWith is what the joiner saw on the member. It is set once.
+	// +optional
+	JoinedWith *JoinFacts `json:"joinedWith,omitempty"`
+}
+
+// JoinFacts is what a joiner saw on the member.
+type JoinFacts struct {
+	// KubernetesVersion is the member's version as its API server tells it: "v1.36.3".
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	// Regions of the member's nodes, sorted.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	Regions []string `json:"regions,omitempty"`
+	// Zones of the member's nodes, sorted.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	Zones []string `json:"zones,omitempty"`
+}
+
+// MemberClusterStatus is written by the manager alone.
+type MemberClusterStatus struct {
+	// ObservedGeneration is the generation of the spec that the status was computed from.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Phase sums the conditions up.
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+	// CredentialExpiry is when the credential that the host keeps ends.
+	// +optional
+	CredentialExpiry *metav1.Time `json:"credentialExpiry,omitempty"`
+	// Conditions: Accepted, CredentialValid and Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// MemberClusterList is a list of members.
+// +kubebuilder:object:root=true
+type MemberClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []MemberCluster `json:"items"`
+}

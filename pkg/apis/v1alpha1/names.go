@@ -1,0 +1,89 @@
+package v1alpha1
+
+// Label and annotation keys. Every key under Prefix that is not listed here is reserved and refused on
+// our objects.
+const (
+	// Prefix starts every key that belongs to this project.
+	Prefix = "kubefederate.io/"
+
+	// LabelFederation carries the name of a federation. On a MemberCluster it is the membership; on the
+	// kube-system namespace of a cluster it is the wish to join; on the marker it says what the cluster
+	// belongs to; on a credential it says for which federation the credential was made.
+	LabelFederation = Prefix + "federation"
+	// LabelMember carries the name of the MemberCluster that a credential belongs to.
+	LabelMember = Prefix + "member"
+	// LabelManagedBy marks what `kubectl federate` made on a member cluster, with the value ManagedByJoin.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+
+	// AnnotationJoinedBy says who joined a member and when: "<user> <RFC 3339 time>".
+	AnnotationJoinedBy = Prefix + "joined-by"
+	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the marker:
+	// "<random ID> <RFC 3339 time>". A run undoes its own work only while its attempt stands.
+	AnnotationAttempt = Prefix + "attempt"
+	// AnnotationLeft stands beside a wish on a cluster that left the federation of that name, so that
+	// discovery does not join it again. `kubectl federate label --member-context` removes it.
+	AnnotationLeft = Prefix + "left"
+	// AnnotationAllowDeletion on one of our CustomResourceDefinitions lets it be deleted. Deleting a
+	// CustomResourceDefinition deletes every object of its kind past all admission.
+	AnnotationAllowDeletion = Prefix + "allow-deletion"
+)
+
+// Names of objects and namespaces that both sides of a membership agree on.
+const (
+	// HostNamespace holds the manager and its keys. It exists on hosts only.
+	HostNamespace = "kubefederate-system"
+	// CredentialsNamespace holds one Secret per member and nothing else. It exists on hosts only.
+	CredentialsNamespace = "kubefederate-credentials"
+	// MemberNamespace holds the marker and the accounts of the host. It exists on members only.
+	MemberNamespace = "kubefederate-member"
+
+	// MarkerName is the ConfigMap in MemberNamespace that says which federation of which host a cluster
+	// belongs to. It is taken with a plain create, so the member's etcd decides between two joins.
+	MarkerName = "membership"
+	// ManagerAccount is the ServiceAccount in MemberNamespace whose token the host keeps.
+	ManagerAccount = "kubefederate-manager"
+	// ConsumerAccount is the ServiceAccount in MemberNamespace that readers of the inventory use. It
+	// exists only where the Federation has spec.access.
+	ConsumerAccount = "kubefederate-consumer"
+
+	// CredentialType is the type of a credential Secret.
+	CredentialType = Prefix + "credential"
+	// CredentialKey is the one key of a credential Secret: a kubeconfig with one cluster, one user with
+	// an inline token, and one context.
+	CredentialKey = "kubeconfig"
+
+	// IdentityNamespace is the namespace whose UID is the cluster ID, on every cluster.
+	IdentityNamespace = "kube-system"
+
+	// ManagedByJoin is the value of LabelManagedBy.
+	ManagedByJoin = "kubectl-federate"
+	// FieldOwner is the field manager of the plugin's server-side applies.
+	FieldOwner = "kubectl-federate"
+	// ManagerFieldOwner is the field manager of the manager's writes.
+	ManagerFieldOwner = "kubefederate-manager"
+)
+
+// Keys of the marker's data.
+const (
+	MarkerFederation = "federation"
+	MarkerHostID     = "hostID"
+	MarkerMember     = "member"
+	MarkerMemberUID  = "memberUID"
+)
+
+// Verbs on federations/<name> that decide who may. They are RBAC verbs, checked by the
+// ValidatingAdmissionPolicies in manifests/.
+const (
+	// VerbJoin lets a user create members of a federation and change their labels, spec and credential.
+	VerbJoin = "join"
+	// VerbLeave lets a user delete members of a federation and change their ownerReferences.
+	VerbLeave = "leave"
+	// VerbApprove lets a user change spec.accepted of members of a federation.
+	VerbApprove = "approve"
+)
+
+// ClusterProperty names of the About API (KEP-2149) that a membership sets.
+const (
+	PropertyClusterID  = "cluster.clusterset.k8s.io"
+	PropertyClusterSet = "clusterset.k8s.io"
+)
