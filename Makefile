@@ -1,0 +1,77 @@
+# Everything here needs Go, git and make, and nothing else. `make` alone prints what there is.
+#
+# There are two tiers of tests, told apart by go test's own -short:
+#   make test       the quick tier: every package, real API servers, no repetition
+#   make test-all   adds what looks at testing.Short(): faults at every request, repeated races, all platforms
+# A test of a tier is written `if testing.Short() { t.Skip(...) }`; nothing else may skip. TESTFLAGS adds
+# flags to both, PKG narrows them: make test PKG=./pkg/rules TESTFLAGS='-run TestReserved -v'.
+
+GO        ?= go
+PKG       ?= ./...
+TESTFLAGS ?=
+DIST      ?= dist
+VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev)
+
+module     := github.com/kubefederate/kubectl-federate
+buildflags := -trimpath -buildvcs=false -ldflags "-s -w -X $(module)/pkg/version.Version=$(VERSION)"
+# Two packages at a time: an integration test runs several API servers.
+gotest     := $(GO) test -count=1 -p 2
+
+controllergen := $(GO) tool -modfile=test/tools/go.mod controller-gen
+golangcilint  := $(GO) tool -modfile=test/tools/golangci-lint/go.mod golangci-lint
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## Build bin/kubectl-federate and bin/manager
+	$(GO) build $(buildflags) -o bin/ ./cmd/kubectl-federate ./cmd/manager
+
+.PHONY: controlplane
+controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl for the tests, once per machine
+	@$(GO) run ./test/env/assets
+
+.PHONY: test
+test: controlplane ## Run the quick tier of the tests
+	$(gotest) -short -timeout 20m $(TESTFLAGS) $(PKG)
+
+.PHONY: test-all
+test-all: controlplane ## Run all tests
+	$(gotest) -timeout 60m $(TESTFLAGS) $(PKG)
+
+.PHONY: lint
+lint: ## Run the linters
+	$(golangcilint) run
+
+.PHONY: verify
+verify: ## Check that formatting, generated files and go.mod files are up to date, editing nothing
+	$(GO) run ./test/verify
+
+.PHONY: generate
+generate: manifests ## Write every generated file
+	$(controllergen) object paths=./pkg/apis/...
+
+.PHONY: manifests
+manifests: ## Write the CustomResourceDefinitions from the API types
+	$(controllergen) crd paths=./pkg/apis/... output:crd:dir=manifests/crd
+
+.PHONY: demo
+demo: ## Show the product in two minutes, on real API servers
+	$(GO) run ./test/demo
+
+.PHONY: playground
+playground: ## Start the demo's clusters, keep them, and print how to use them
+	$(GO) run ./test/demo -keep
+
+.PHONY: bench
+bench: controlplane ## Measure start-up against kubectl
+	$(GO) test -run '^$$' -bench . -benchtime 30x -timeout 20m $(TESTFLAGS) ./test/bench/...
+
+.PHONY: krew
+krew: ## Build the archives and the krew manifest for six platforms into dist/
+	$(GO) run ./test/krew/pack -version $(VERSION) -out $(DIST)
+
+.PHONY: clean
+clean: ## Remove bin/ and dist/
+	rm -rf bin dist
