@@ -1,0 +1,213 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// load asks go list about the packages of the module at root and all they import.
+func load(t *testing.T, root string) []Package {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Dir,GoFiles,Imports,TestImports,XTestImports", "./...")
+	list.Dir, list.Stdout, list.Stderr = root, &stdout, &stderr
+	if err := list.Run(); err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var packages []Package
+	for decoder := json.NewDecoder(&stdout); ; {
+		var p Package
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func TestTreeKeepsItsFloors(t *testing.T) {
+	t.Parallel()
+	packages := load(t, filepath.Join("..", ".."))
+	if len(packages) < 10 || !slices.ContainsFunc(packages, func(p Package) bool { return p.ImportPath == Module+"/pkg/apis/v1alpha1" }) {
+		t.Fatalf("go list saw %d packages and not our own: nothing was judged", len(packages))
+	}
+	for _, fault := range Check(packages) {
+		t.Error(fault)
+	}
+	faults, err := CheckClock(packages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range faults {
+		t.Error(fault)
+	}
+}
+
+// TestCheckReportsEachFault is the negative control: made-up trees with one fault each.
+func TestCheckReportsEachFault(t *testing.T) {
+	t.Parallel()
+	ours := func(folder string) string { return Module + "/" + folder }
+	pkg := func(folder string, imports ...string) Package {
+		return Package{ImportPath: ours(folder), Imports: imports}
+	}
+	tests := []struct {
+		name     string
+		packages []Package
+		want     []string
+	}{
+		{
+			name: "down, over floors and inside one room",
+			packages: []Package{
+				pkg("cmd/kubectl-federate", ours("pkg/cli"), ours("pkg/version"), "context"),
+				pkg("pkg/cli", ours("pkg/federate"), ours("pkg/rules"), ours("pkg/cli/printer")),
+				pkg("pkg/host/install", ours("pkg/host"), ours("manifests")),
+				pkg("pkg/host", ours("pkg/host/install")),
+				{ImportPath: ours("pkg/host"), TestImports: []string{ours("test/env")}},
+				pkg("test/env", ours("pkg/cli"), ours("webhook")),
+			},
+		},
+		{
+			name:     "up",
+			packages: []Package{pkg("pkg/rules", ours("pkg/host"))},
+			want:     []string{"pkg/rules imports pkg/host: imports only go down"},
+		},
+		{
+			name:     "up in a test",
+			packages: []Package{{ImportPath: ours("pkg/rules"), XTestImports: []string{ours("webhook")}}},
+			want:     []string{"pkg/rules imports in its tests webhook: imports only go down"},
+		},
+		{
+			name:     "the two sides",
+			packages: []Package{pkg("pkg/host/install", ours("pkg/member"))},
+			want:     []string{`pkg/host/install imports pkg/member: both are on floor "pkg/host pkg/member"`},
+		},
+		{
+			name:     "two doors",
+			packages: []Package{pkg("webhook", ours("pkg/controller"))},
+			want:     []string{`webhook imports pkg/controller: both are on floor "webhook pkg/cli pkg/controller"`},
+		},
+		{
+			name:     "product needs a test package",
+			packages: []Package{pkg("pkg/cli", ours("test/env"))},
+			want:     []string{"pkg/cli imports test/env: nothing outside test/ does"},
+		},
+		{
+			name:     "no room",
+			packages: []Package{pkg("pkg/util"), pkg("pkg/hosts"), {ImportPath: Module}},
+			want: []string{
+				". is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md",
+				"pkg/hosts is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md",
+				"pkg/util is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md",
+			},
+		},
+		{
+			name: "the plugin reaches the manager",
+			packages: []Package{
+				pkg("cmd/kubectl-federate", ours("pkg/cli")),
+				pkg("pkg/cli", "example.com/x"),
+				{ImportPath: "example.com/x", Imports: []string{"sigs.k8s.io/controller-runtime/pkg/manager"}},
+			},
+			want: []string{"cmd/kubectl-federate reaches sigs.k8s.io/controller-runtime/pkg/manager " +
+				"(cmd/kubectl-federate -> pkg/cli -> example.com/x -> sigs.k8s.io/controller-runtime/pkg/manager): " +
+				"the plugin starts fast and small without it"},
+		},
+		{
+			name:     "the plugin reaches kubectl's helpers",
+			packages: []Package{pkg("cmd/kubectl-federate", "k8s.io/kubectl/pkg/cmd/util/editor")},
+			want: []string{"cmd/kubectl-federate reaches k8s.io/kubectl/pkg/cmd/util/editor " +
+				"(cmd/kubectl-federate -> k8s.io/kubectl/pkg/cmd/util/editor): " +
+				"it ends the process on an error and brings 140 packages"},
+		},
+		{
+			name:     "a rule with a client and a log",
+			packages: []Package{pkg("pkg/rules", "context", "k8s.io/client-go/kubernetes", "log/slog", "net/http", "net/url", "os")},
+			want: []string{
+				"pkg/rules imports context: a rule is a pure function",
+				"pkg/rules imports k8s.io/client-go/kubernetes: a rule reads its snapshot",
+				"pkg/rules imports log/slog: a rule is a pure function",
+				"pkg/rules imports net/http: a rule is a pure function",
+				"pkg/rules imports os: a rule is a pure function",
+			},
+		},
+		{
+			name: "a rule that reaches a client",
+			packages: []Package{
+				pkg("pkg/rules", ours("pkg/kubeconfig")),
+				pkg("pkg/kubeconfig", "k8s.io/client-go/rest"),
+			},
+			want: []string{
+				`pkg/rules imports pkg/kubeconfig: both are on floor "pkg/rules pkg/kubeconfig manifests"`,
+				"pkg/rules reaches k8s.io/client-go/rest (pkg/rules -> pkg/kubeconfig -> k8s.io/client-go/rest): a rule reads its snapshot",
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Check(tt.packages); !slices.Equal(got, tt.want) {
+				t.Errorf("got\n\t%q\nwant\n\t%q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestCheckClockReportsEachFault also proves that what go list says reaches the checks: a real module with faults.
+func TestCheckClockReportsEachFault(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": "module " + Module + "\n\ngo 1.26.0\n",
+		"pkg/rules/rules.go": `package rules
+
+import (
+	clock "time"
+
+	"` + Module + `/pkg/host"
+)
+
+var started = clock.Now()
+
+// Age takes the time from its caller but for the last word.
+func Age(now clock.Time) clock.Duration {
+	type time struct{ Now int }
+	_ = time{}.Now
+	_ = host.Name
+	return now.Sub(started) + clock.Since(started)
+}
+`,
+		"pkg/host/host.go": "package host\n\nimport \"time\"\n\n// Name may depend on the clock.\nvar Name = time.Now().String()\n",
+	} {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	packages := load(t, root)
+	got, err := CheckClock(packages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"pkg/rules/rules.go asks for the time (line 9: time.Now): take it from the snapshot",
+		"pkg/rules/rules.go asks for the time (line 16: time.Since): take it from the snapshot",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%q\nwant\n\t%q", got, want)
+	}
+	if got, want := Check(packages), []string{"pkg/rules imports pkg/host: imports only go down"}; !slices.Equal(got, want) {
+		t.Errorf("got\n\t%q\nwant\n\t%q", got, want)
+	}
+}
