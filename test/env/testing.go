@@ -1,0 +1,82 @@
+//go:build unix
+
+package env
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+)
+
+// NewFleet starts clusters for one test and stops them when the test is over.
+//
+// Under -short the test is skipped, as it takes seconds to start an API server; where CI is set in the
+// environment that is a failure, because nobody reads what was skipped there.
+func NewFleet(t testing.TB, clusters ...Spec) *Fleet {
+	t.Helper()
+	skipShort(t)
+	f, err := Start(t.Context(), Options{Clusters: clusters, Progress: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Stop)
+	return f
+}
+
+// shared are the fleets that Main stops.
+var shared struct {
+	sync.Mutex
+	fleets []*Fleet
+}
+
+// Shared returns a function that starts clusters when a test first calls it and gives all further tests the
+// same ones. It is for a package variable, together with Main:
+//
+//	var fleet = env.Shared(env.Spec{Name: "host"}, env.Spec{Name: "east"})
+//
+//	func TestMain(m *testing.M) { env.Main(m) }
+//
+// A test that uses the fleet must not disturb others; it takes a cluster for itself with Fleet.Add.
+func Shared(clusters ...Spec) func(testing.TB) *Fleet {
+	start := sync.OnceValues(func() (*Fleet, error) {
+		// Not a test's context, which ends with the first test that needs the fleet.
+		f, err := Start(context.Background(), Options{Clusters: clusters, Progress: os.Stderr})
+		if err == nil {
+			shared.Lock()
+			defer shared.Unlock()
+			shared.fleets = append(shared.fleets, f)
+		}
+		return f, err
+	})
+	return func(t testing.TB) *Fleet {
+		t.Helper()
+		skipShort(t)
+		f, err := start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+}
+
+// Main runs a package's tests, stops the fleets they shared, and exits. Without it, a shared fleet still ends
+// with the process, but killed and not waited for.
+func Main(m *testing.M) {
+	code := m.Run()
+	for _, f := range shared.fleets {
+		f.Stop()
+	}
+	os.Exit(code)
+}
+
+func skipShort(t testing.TB) {
+	t.Helper()
+	if !testing.Short() {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("this test starts real API servers and would be skipped by -short, but CI is set: leave out -short")
+	}
+	t.Skip("starts real API servers; run without -short")
+}
