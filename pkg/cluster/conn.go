@@ -1,0 +1,237 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+)
+
+// requestTimeout bounds one request when the caller's configuration sets no bound: a server that accepts
+// connections and never answers must not hold a join up for ever.
+const requestTimeout = 20 * time.Second
+
+// Conn is a connection to the API server of one side. It is safe for use by many goroutines.
+type Conn struct {
+	side   Side
+	config *rest.Config
+	server *url.URL
+	http   *http.Client
+	rest   rest.Interface
+	dyn    dynamic.Interface
+}
+
+// Connect prepares a connection. It sends no request.
+func Connect(side Side, config *rest.Config) (*Conn, error) {
+	config = dynamic.ConfigFor(rest.CopyConfig(config))
+	config.UserAgent = "kubectl-federate/" + version.Version
+	config.QPS = -1
+	config.GroupVersion = nil
+	config.APIPath = "/"
+	if config.Timeout == 0 {
+		config.Timeout = requestTimeout
+	}
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the server %q of the kubeconfig is no URL: %w", side, config.Host, err)
+	}
+	server.Path = strings.TrimSuffix(server.Path, "/")
+	// Files are read once and here, so that a missing one is told before any request and what is stored
+	// about a member never depends on a path of this machine.
+	if err := rest.LoadTLSFiles(config); err != nil {
+		return nil, fmt.Errorf("%s: read the certificates that the kubeconfig names: %w", side, err)
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: use the credential of the kubeconfig: %w", side, err)
+	}
+	r, err := rest.UnversionedRESTClientForConfigAndClient(config, client)
+	if err != nil {
+		return nil, fmt.Errorf("%s: use the kubeconfig: %w", side, err)
+	}
+	return &Conn{side: side, config: config, server: server, http: client, rest: r, dyn: dynamic.New(r)}, nil
+}
+
+// Side is the side that the connection goes to.
+func (c *Conn) Side() Side { return c.side }
+
+// Server is the URL of the API server, without a slash at its end.
+func (c *Conn) Server() string { return c.server.String() }
+
+// Config is the configuration that the connection uses. It is not to be changed.
+func (c *Conn) Config() *rest.Config { return c.config }
+
+func (c *Conn) resource(r Ref) dynamic.ResourceInterface {
+	if r.Namespace == "" {
+		return c.dyn.Resource(r.Resource.GroupVersionResource)
+	}
+	return c.dyn.Resource(r.Resource.GroupVersionResource).Namespace(r.Namespace)
+}
+
+// Fail wraps err, the failure of verb on what object names; nil stays nil.
+func (c *Conn) Fail(verb, object string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Side: c.side, Server: c.Server(), Verb: verb, Object: object, Fault: faultOf(err), Err: err}
+}
+
+// Write says how a request that writes is meant.
+type Write struct {
+	// DryRun asks the server to judge the request and to store nothing.
+	DryRun bool
+}
+
+func (w Write) dryRun() []string {
+	if w.DryRun {
+		return []string{metav1.DryRunAll}
+	}
+	return nil
+}
+
+// Get reads one object.
+func (c *Conn) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
+	o, err := c.resource(r).Get(ctx, r.Name, metav1.GetOptions{})
+	return o, c.Fail("get", r.String(), err)
+}
+
+// Find reads one object; nil without an error means that it is not there.
+func (c *Conn) Find(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
+	o, err := c.Get(ctx, r)
+	if IsAbsent(err) {
+		return nil, nil
+	}
+	return o, err
+}
+
+// List reads all objects of a kind that match a label selector ("" matches all), in pages.
+func (c *Conn) List(ctx context.Context, r Resource, selector string) ([]unstructured.Unstructured, error) {
+	var items []unstructured.Unstructured
+	options := metav1.ListOptions{LabelSelector: selector, Limit: 500}
+	for {
+		page, err := c.dyn.Resource(r.GroupVersionResource).List(ctx, options)
+		if err != nil {
+			return nil, c.Fail("list", r.Resource, err)
+		}
+		items = append(items, page.Items...)
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return items, nil
+		}
+	}
+}
+
+// Create posts o, so that of two creators one learns that it was second.
+func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructured, w Write) (*unstructured.Unstructured, error) {
+	ref := r.Of(o)
+	made, err := c.resource(ref).Create(ctx, o, metav1.CreateOptions{DryRun: w.dryRun(), FieldManager: v1alpha1.FieldOwner})
+	return made, c.Fail("create", ref.String(), err)
+}
+
+// Apply makes the fields of o so, by server-side apply as FieldOwner, and leaves all other fields alone.
+// Fields that others own are taken over: a join that runs again must be able to repair what was changed.
+func (c *Conn) Apply(ctx context.Context, r Resource, o *unstructured.Unstructured, w Write) (*unstructured.Unstructured, error) {
+	ref := r.Of(o)
+	made, err := c.resource(ref).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{DryRun: w.dryRun(), FieldManager: v1alpha1.FieldOwner, Force: true})
+	return made, c.Fail("apply", ref.String(), err)
+}
+
+// MergePatch applies a JSON merge patch. A metadata.resourceVersion in it is a precondition.
+func (c *Conn) MergePatch(ctx context.Context, r Ref, patch map[string]any, w Write) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return nil, c.Fail("patch", r.String(), err)
+	}
+	made, err := c.resource(r).Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{DryRun: w.dryRun(), FieldManager: v1alpha1.FieldOwner})
+	return made, c.Fail("patch", r.String(), err)
+}
+
+// Preconditions of a delete; empty fields are not checked.
+type Preconditions struct {
+	UID             types.UID
+	ResourceVersion string
+}
+
+// Delete deletes one object if the preconditions hold; that it is not there is no error.
+func (c *Conn) Delete(ctx context.Context, r Ref, p Preconditions, w Write) error {
+	background := metav1.DeletePropagationBackground
+	options := metav1.DeleteOptions{DryRun: w.dryRun(), PropagationPolicy: &background}
+	if p != (Preconditions{}) {
+		options.Preconditions = &metav1.Preconditions{}
+		if p.UID != "" {
+			options.Preconditions.UID = &p.UID
+		}
+		if p.ResourceVersion != "" {
+			options.Preconditions.ResourceVersion = &p.ResourceVersion
+		}
+	}
+	err := c.resource(r).Delete(ctx, r.Name, options)
+	if IsAbsent(err) {
+		return nil
+	}
+	return c.Fail("delete", r.String(), err)
+}
+
+// Subresource posts o to a subresource of the object that r names and reads the answer into o.
+func (c *Conn) Subresource(ctx context.Context, r Ref, subresource string, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	o.SetName(r.Name)
+	made, err := c.resource(r).Create(ctx, o, metav1.CreateOptions{}, subresource)
+	return made, c.Fail("create", r.Resource.Resource+"/"+subresource+" of "+r.String(), err)
+}
+
+// Raw reads a path of the API server, such as /version.
+func (c *Conn) Raw(ctx context.Context, path string, accept string, query url.Values) ([]byte, error) {
+	request := c.rest.Get().AbsPath(path)
+	for key, values := range query {
+		for _, v := range values {
+			request.Param(key, v)
+		}
+	}
+	if accept != "" {
+		request.SetHeader("Accept", accept)
+	}
+	raw, err := request.Do(ctx).Raw()
+	return raw, c.Fail("get", path, err)
+}
+
+// ID is the cluster's identity: the UID of its kube-system namespace.
+func (c *Conn) ID(ctx context.Context) (v1alpha1.ClusterID, error) {
+	o, err := c.Get(ctx, Ref{Resource: Namespaces, Name: v1alpha1.IdentityNamespace})
+	if err != nil {
+		return "", err
+	}
+	return v1alpha1.ClusterID(o.GetUID()), nil
+}
+
+// ToUnstructured is a typed object as it is sent. Fields that are empty in Go but would be written as
+// null or {} are left out, since server-side apply would claim them.
+func ToUnstructured(r Resource, typed any) (*unstructured.Unstructured, error) {
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+	if err != nil {
+		return nil, err
+	}
+	unstructured.RemoveNestedField(m, "metadata", "creationTimestamp")
+	if status, ok := m["status"].(map[string]any); ok && len(status) == 0 {
+		delete(m, "status")
+	}
+	o := &unstructured.Unstructured{Object: m}
+	o.SetGroupVersionKind(r.GroupVersion().WithKind(r.Kind))
+	return o, nil
+}
+
+// FromUnstructured reads o into typed.
+func FromUnstructured(o *unstructured.Unstructured, typed any) error {
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, typed)
+}

@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Fault is what went wrong on the way to an API server or in it, as far as it changes what a person does
+// next.
+type Fault int
+
+// Faults.
+const (
+	// FaultAnswer is an error that the API server answered, and none of the others.
+	FaultAnswer Fault = iota
+	// FaultUnreachable means no answer: refused, unknown name, timeout, connection lost.
+	FaultUnreachable
+	// FaultCertificate means that the server's certificate does not verify.
+	FaultCertificate
+	// FaultUnauthorized means that the server does not accept the credential.
+	FaultUnauthorized
+	// FaultForbidden means that the caller has no right to the request.
+	FaultForbidden
+	// FaultCaller means that the request never left: the caller's own kubeconfig or its credential
+	// plugin is at fault.
+	FaultCaller
+)
+
+// Error is a request that failed, with the side and the endpoint it went to. It unwraps to the cause, so
+// apierrors.IsNotFound and the like work on it.
+type Error struct {
+	Side   Side
+	Server string
+	// Verb and Object say what was tried; Object may be empty.
+	Verb   string
+	Object string
+	Fault  Fault
+	Err    error
+}
+
+func (e *Error) Error() string {
+	cause := Printable(Cause(e.Err))
+	what := e.Verb
+	if e.Object != "" {
+		what += " " + e.Object
+	}
+	switch e.Fault {
+	case FaultUnreachable:
+		return string(e.Side) + ": no answer from " + e.Server + " (" + what + "): " + cause +
+			": check the endpoint of the context and that this machine can reach it"
+	case FaultCertificate:
+		return string(e.Side) + ": the certificate of " + e.Server + " does not verify: " + cause +
+			": put the CA that signed it into the kubeconfig"
+	case FaultUnauthorized:
+		return string(e.Side) + ": " + e.Server + " does not accept the credential of the context (401): log in again or choose another context"
+	case FaultCaller:
+		return string(e.Side) + ": no request could be sent to " + e.Server + ": " + cause +
+			": repair the user of the context in the kubeconfig"
+	}
+	return string(e.Side) + ": " + what + ": " + cause
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Cause is the text of err without what only names the request again: the method and URL that net/http
+// puts in front.
+func Cause(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err.Error()
+	}
+	return err.Error()
+}
+
+func faultOf(err error) Fault {
+	var (
+		verification *tls.CertificateVerificationError
+		authority    x509.UnknownAuthorityError
+		hostname     x509.HostnameError
+		invalid      x509.CertificateInvalidError
+		record       tls.RecordHeaderError
+		network      net.Error
+		request      *url.Error
+		status       apierrors.APIStatus
+	)
+	switch {
+	case errors.As(err, &status):
+		switch status.Status().Code {
+		case http.StatusUnauthorized:
+			return FaultUnauthorized
+		case http.StatusForbidden:
+			return FaultForbidden
+		}
+		return FaultAnswer
+	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
+		return FaultCertificate
+	case errors.As(err, &record):
+		return FaultUnreachable
+	case errors.As(err, &request):
+		// A credential plugin that fails does so inside the transport: net/http wraps a plain error.
+		var op *net.OpError
+		var dns *net.DNSError
+		if errors.As(err, &op) || errors.As(err, &dns) || request.Timeout() || errors.As(request.Err, &network) || isLost(request.Err) {
+			return FaultUnreachable
+		}
+		return FaultCaller
+	case errors.As(err, &network), isLost(err):
+		return FaultUnreachable
+	}
+	return FaultAnswer
+}
+
+// IsNotServed says whether err is an API server's answer for a kind that it does not serve, which is not
+// the same as an object that is not there.
+func IsNotServed(err error) bool {
+	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+// IsAbsent says whether err means that the object is not there, its kind included.
+func IsAbsent(err error) bool { return apierrors.IsNotFound(err) }

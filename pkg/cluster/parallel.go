@@ -1,0 +1,18 @@
+package cluster
+
+import (
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+var createOptions = metav1.CreateOptions{}
+
+// Parallel calls f with 0 to n-1 at once and waits for all.
+func Parallel(n int, f func(i int)) {
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() { f(i) })
+	}
+	wait.Wait()
+}

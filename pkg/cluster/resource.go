@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// Side says whose API server is meant. It is printed in front of whatever a person reads.
+type Side string
+
+// The two sides of a membership.
+const (
+	Host   Side = "host"
+	Member Side = "member"
+)
+
+// Resource is a kind that the plugin reads or writes. The list is closed: with it no discovery request is
+// needed.
+type Resource struct {
+	schema.GroupVersionResource
+	Kind string
+}
+
+func core(resource, kind string) Resource {
+	return Resource{schema.GroupVersionResource{Version: "v1", Resource: resource}, kind}
+}
+
+func rbac(resource, kind string) Resource {
+	return Resource{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: resource}, kind}
+}
+
+func ours(resource, kind string) Resource {
+	return Resource{v1alpha1.GroupVersion.WithResource(resource), kind}
+}
+
+// The kinds that the plugin reads or writes.
+var (
+	Namespaces          = core("namespaces", "Namespace")
+	ConfigMaps          = core("configmaps", "ConfigMap")
+	Secrets             = core("secrets", "Secret")
+	ServiceAccounts     = core("serviceaccounts", "ServiceAccount")
+	Nodes               = core("nodes", "Node")
+	Events              = core("events", "Event")
+	ClusterRoles        = rbac("clusterroles", "ClusterRole")
+	ClusterRoleBindings = rbac("clusterrolebindings", "ClusterRoleBinding")
+	Roles               = rbac("roles", "Role")
+	RoleBindings        = rbac("rolebindings", "RoleBinding")
+	Federations         = ours("federations", "Federation")
+	MemberClusters      = ours("memberclusters", "MemberCluster")
+	// ClusterProperties are the About API (KEP-2149).
+	ClusterProperties = Resource{schema.GroupVersionResource{Group: "about.k8s.io", Version: "v1beta1", Resource: "clusterproperties"}, "ClusterProperty"}
+)
+
+// Ref names one object on one side.
+type Ref struct {
+	Resource  Resource
+	Namespace string
+	Name      string
+}
+
+// String is the form in which messages name an object: its kind, and its name with its namespace.
+func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Resource.Kind + " " + Quoted(r.Name)
+	}
+	return r.Resource.Kind + " " + Quoted(r.Namespace+"/"+r.Name)
+}
+
+// Of is the Ref of an object of kind r.
+func (r Resource) Of(o *unstructured.Unstructured) Ref {
+	return Ref{Resource: r, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// New is an empty object of kind r.
+func (r Resource) New(namespace, name string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetGroupVersionKind(r.GroupVersion().WithKind(r.Kind))
+	o.SetNamespace(namespace)
+	o.SetName(name)
+	return o
+}

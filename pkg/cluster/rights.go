@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Right is one verb on one resource, as an API server judges it.
+type Right struct {
+	Verb        string
+	Resource    Resource
+	Subresource string
+	Namespace   string
+	Name        string
+}
+
+// String names the right as an RBAC rule would: the verb, the resource with its group, and where.
+func (r Right) String() string {
+	s := r.Verb + " " + r.Resource.Resource
+	if r.Subresource != "" {
+		s += "/" + r.Subresource
+	}
+	if r.Resource.Group != "" {
+		s += "." + r.Resource.Group
+	}
+	if r.Name != "" {
+		s += " " + Quoted(r.Name)
+	}
+	if r.Namespace != "" {
+		s += " in namespace " + Quoted(r.Namespace)
+	}
+	return s
+}
+
+var accessReviews = Resource{schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}, "SelfSubjectAccessReview"}
+
+// Allowed asks the API server whether the caller has each of the rights; the answers are in the order of
+// the questions. All questions are asked at once.
+func (c *Conn) Allowed(ctx context.Context, rights []Right) ([]bool, error) {
+	answers := make([]bool, len(rights))
+	errs := make([]error, len(rights))
+	Parallel(len(rights), func(i int) { answers[i], errs[i] = c.allowed(ctx, rights[i]) })
+	return answers, errors.Join(first(errs))
+}
+
+func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {
+	attributes := map[string]any{
+		"verb": r.Verb, "group": r.Resource.Group, "version": r.Resource.Version, "resource": r.Resource.Resource,
+		"subresource": r.Subresource, "namespace": r.Namespace, "name": r.Name,
+	}
+	review := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": accessReviews.GroupVersion().String(), "kind": accessReviews.Kind,
+		"spec": map[string]any{"resourceAttributes": attributes},
+	}}
+	answer, err := c.dyn.Resource(accessReviews.GroupVersionResource).Create(ctx, review, createOptions)
+	if err != nil {
+		return false, c.Fail("ask for the right to "+r.String(), "", err)
+	}
+	allowed, _, _ := unstructured.NestedBool(answer.Object, "status", "allowed")
+	return allowed, nil
+}
+
+func first(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

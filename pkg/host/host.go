@@ -1,0 +1,273 @@
+// Package host reads and writes the host cluster: federations, members and their credentials.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// Cluster is a connection to a host. It is a type of its own, so that a member is never passed for it.
+type Cluster struct{ *cluster.Conn }
+
+// Connect prepares a connection to the host that config reaches. It sends no request.
+func Connect(config *rest.Config) (*Cluster, error) {
+	conn, err := cluster.Connect(cluster.Host, config)
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{Conn: conn}, nil
+}
+
+// Errors of a host that is not ready for members.
+var (
+	// ErrNotInitialised means that the host does not serve our API.
+	ErrNotInitialised = errors.New("this cluster is not a host yet: it does not serve " + v1alpha1.GroupVersion.Group +
+		": run kubectl federate init, or choose another --context")
+	// ErrNotGuarded means that the API server admits members that the webhook must refuse.
+	ErrNotGuarded = errors.New("the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init")
+	// ErrWebhookDown means that the API server asked the webhook and got no answer.
+	ErrWebhookDown = errors.New("the webhook that judges members does not answer")
+)
+
+// down is an answer of the API server that its call of our webhook failed.
+type down struct {
+	// call is what the API server said about the call.
+	call string
+	err  error
+}
+
+func (e *down) Error() string {
+	return "host: " + ErrWebhookDown.Error() + ", so the API server refuses every change of a federation or a member (" +
+		cluster.Printable(e.call) + "): see that its pods run: kubectl get pods --namespace " + v1alpha1.HostNamespace
+}
+
+func (e *down) Is(target error) bool { return target == ErrWebhookDown }
+
+func (e *down) Unwrap() error { return e.err }
+
+// inOurWords turns the host's own ways of failing into ours. An API server tells that a webhook call failed
+// in the text of an internal error only; this is the one place that reads it.
+func inOurWords(err error) error {
+	if err == nil {
+		return nil
+	}
+	if cluster.IsNotServed(err) {
+		return fmt.Errorf("host: %w", ErrNotInitialised)
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Reason == metav1.StatusReasonInternalError {
+		if _, call, found := strings.Cut(status.Status().Message, "failed calling webhook "); found {
+			return &down{call: call, err: err}
+		}
+	}
+	return err
+}
+
+func federationRef(name v1alpha1.FederationName) cluster.Ref {
+	return cluster.Ref{Resource: cluster.Federations, Name: string(name)}
+}
+
+// MemberRef names a MemberCluster.
+func MemberRef(name v1alpha1.MemberName) cluster.Ref {
+	return cluster.Ref{Resource: cluster.MemberClusters, Name: string(name)}
+}
+
+// CredentialRef names the Secret that holds a member's credential.
+func CredentialRef(name v1alpha1.MemberName) cluster.Ref {
+	return cluster.Ref{Resource: cluster.Secrets, Namespace: v1alpha1.CredentialsNamespace, Name: string(name)}
+}
+
+// Federation reads one federation.
+func (c *Cluster) Federation(ctx context.Context, name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
+	o, err := c.Get(ctx, federationRef(name))
+	if err != nil {
+		return nil, inOurWords(err)
+	}
+	f := &v1alpha1.Federation{}
+	return f, cluster.FromUnstructured(o, f)
+}
+
+// Federations reads all federations.
+func (c *Cluster) Federations(ctx context.Context) ([]v1alpha1.Federation, error) {
+	objects, err := c.List(ctx, cluster.Federations, "")
+	if err != nil {
+		return nil, inOurWords(err)
+	}
+	federations := make([]v1alpha1.Federation, len(objects))
+	for i := range objects {
+		if err := cluster.FromUnstructured(&objects[i], &federations[i]); err != nil {
+			return nil, err
+		}
+	}
+	return federations, nil
+}
+
+// CreateFederation creates f and returns it as the server stored it.
+func (c *Cluster) CreateFederation(ctx context.Context, f *v1alpha1.Federation, dryRun bool) (*v1alpha1.Federation, error) {
+	o, err := cluster.ToUnstructured(cluster.Federations, f)
+	if err != nil {
+		return nil, err
+	}
+	if o, err = c.Create(ctx, cluster.Federations, o, cluster.Write{DryRun: dryRun}); err != nil {
+		return nil, inOurWords(err)
+	}
+	made := &v1alpha1.Federation{}
+	return made, cluster.FromUnstructured(o, made)
+}
+
+// MemberQuery selects members; the zero value selects all.
+type MemberQuery struct {
+	Federation v1alpha1.FederationName
+	// Selector is a label selector as kubectl's -l takes it.
+	Selector string
+}
+
+func (q MemberQuery) selector() string {
+	if q.Federation == "" {
+		return q.Selector
+	}
+	s := v1alpha1.LabelFederation + "=" + string(q.Federation)
+	if q.Selector != "" {
+		s += "," + q.Selector
+	}
+	return s
+}
+
+// Member reads one member.
+func (c *Cluster) Member(ctx context.Context, name v1alpha1.MemberName) (*v1alpha1.MemberCluster, error) {
+	o, err := c.Get(ctx, MemberRef(name))
+	if err != nil {
+		return nil, inOurWords(err)
+	}
+	return toMember(o)
+}
+
+// FindMember reads one member; nil without an error means that there is none of that name.
+func (c *Cluster) FindMember(ctx context.Context, name v1alpha1.MemberName) (*v1alpha1.MemberCluster, error) {
+	m, err := c.Member(ctx, name)
+	if cluster.IsAbsent(err) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// Members reads the members that q selects.
+func (c *Cluster) Members(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, error) {
+	objects, err := c.List(ctx, cluster.MemberClusters, q.selector())
+	if err != nil {
+		return nil, inOurWords(err)
+	}
+	members := make([]v1alpha1.MemberCluster, len(objects))
+	for i := range objects {
+		if err := cluster.FromUnstructured(&objects[i], &members[i]); err != nil {
+			return nil, err
+		}
+	}
+	return members, nil
+}
+
+func toMember(o *unstructured.Unstructured) (*v1alpha1.MemberCluster, error) {
+	m := &v1alpha1.MemberCluster{}
+	return m, cluster.FromUnstructured(o, m)
+}
+
+// CreateMember posts m, so that of two joins one learns that it was second, and returns what the server
+// stored. A refusal is an API status error with one cause per violated rule.
+func (c *Cluster) CreateMember(ctx context.Context, m *v1alpha1.MemberCluster, w cluster.Write) (*v1alpha1.MemberCluster, error) {
+	o, err := cluster.ToUnstructured(cluster.MemberClusters, m)
+	if err != nil {
+		return nil, err
+	}
+	if o, err = c.Create(ctx, cluster.MemberClusters, o, w); err != nil {
+		return nil, inOurWords(err)
+	}
+	return toMember(o)
+}
+
+// PatchMember applies a JSON merge patch to a member and returns what the server stored. A
+// metadata.resourceVersion in the patch is a precondition.
+func (c *Cluster) PatchMember(ctx context.Context, name v1alpha1.MemberName, patch map[string]any, w cluster.Write) (*v1alpha1.MemberCluster, error) {
+	o, err := c.MergePatch(ctx, MemberRef(name), patch, w)
+	if err != nil {
+		return nil, inOurWords(err)
+	}
+	return toMember(o)
+}
+
+// LabelMember sets and removes labels of a member and returns what the server stored. Setting the same
+// key that is removed is the caller's mistake; the removal wins.
+func (c *Cluster) LabelMember(ctx context.Context, m *v1alpha1.MemberCluster, set map[string]string, remove []string, w cluster.Write) (*v1alpha1.MemberCluster, error) {
+	labels := map[string]any{}
+	for k, v := range set {
+		labels[k] = v
+	}
+	for _, k := range remove {
+		labels[k] = nil
+	}
+	metadata := map[string]any{"labels": labels}
+	if m.ResourceVersion != "" {
+		metadata["resourceVersion"] = m.ResourceVersion
+	}
+	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), map[string]any{"metadata": metadata}, w)
+}
+
+// DeleteMember deletes a member if the preconditions hold. Its credential goes with it: garbage collection
+// follows the ownerReference.
+func (c *Cluster) DeleteMember(ctx context.Context, name v1alpha1.MemberName, p cluster.Preconditions, w cluster.Write) error {
+	return inOurWords(c.Delete(ctx, MemberRef(name), p, w))
+}
+
+// guardProbe is a name that no federation has; a member of it must be refused.
+const guardProbe = "kubefederate-guard-probe"
+
+// Guarded says whether the webhook refuses what it must: nil when it does, ErrNotGuarded or ErrWebhookDown
+// when not. The caller must hold the verb join on every federation.
+func (c *Cluster) Guarded(ctx context.Context) error { return c.GuardedFor(ctx, guardProbe) }
+
+// GuardedFor is Guarded for a caller who holds the verb join on one federation only. It is a server dry run
+// of a member with a label under our reserved prefix, which no federation allows.
+func (c *Cluster) GuardedFor(ctx context.Context, federation v1alpha1.FederationName) error {
+	bad := &v1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: guardProbe,
+			Labels: map[string]string{
+				v1alpha1.LabelFederation:        string(federation),
+				v1alpha1.Prefix + "guard-probe": "",
+			},
+		},
+		Spec: v1alpha1.MemberClusterSpec{ClusterID: guardProbe, Server: "https://guard-probe.invalid"},
+	}
+	_, err := c.CreateMember(ctx, bad, cluster.Write{DryRun: true})
+	if err == nil {
+		return fmt.Errorf("host: %w", ErrNotGuarded)
+	}
+	if refusedLabel(err) {
+		return nil
+	}
+	return err
+}
+
+// refusedLabel says whether err is the webhook's word about a label: nothing else on a host names the
+// field metadata.labels of a member.
+func refusedLabel(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	for _, cause := range status.Status().Details.Causes {
+		if strings.HasPrefix(cause.Field, "metadata.labels") {
+			return true
+		}
+	}
+	return false
+}
