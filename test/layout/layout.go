@@ -24,7 +24,7 @@ var Floors = [][]string{
 	{"webhook", "pkg/cli", "pkg/controller"},
 	{"pkg/federate", "pkg/discover"},
 	{"pkg/host", "pkg/member"},
-	{"pkg/rules", "pkg/kubeconfig", "manifests"},
+	{"pkg/rules", "pkg/kubeconfig", "pkg/cluster", "manifests"},
 	{"pkg/apis/v1alpha1", "pkg/version"},
 }
 
