@@ -1,0 +1,389 @@
+package kubeconfig_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+)
+
+// secret stands for everything that must never be printed.
+const secret = "s3cr3t-t0ken"
+
+// pair makes a self-signed certificate and its key, PEM.
+func pair(t testing.TB, until time.Time) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: until,
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+func b64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
+
+// config is a good kubeconfig but for what a case puts in: lines of the cluster, of the user, and of the whole.
+func config(cluster, user, rest string) string {
+	if user == "" {
+		user = "token: " + secret
+	}
+	return fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: ctx
+contexts: [{name: ctx, context: {cluster: c, user: u, namespace: default}}]
+clusters:
+- name: c
+  cluster:
+    server: https://member.example:6443
+    %s
+users:
+- name: u
+  user:
+    %s
+%s`, cluster, strings.ReplaceAll(user, "\n", "\n    "), rest)
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t, time.Now().Add(time.Hour))
+	_, otherKey := pair(t, time.Now().Add(time.Hour))
+
+	for name, test := range map[string]struct {
+		in      string
+		options []kubeconfig.Option
+		want    string
+	}{
+		"exec": {
+			in:   config("", "exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [/tmp/owned]}", ""),
+			want: `user.exec would run a command: use an inline token or certificate; user has neither an inline token nor an inline certificate`,
+		},
+		"exec beside a token": {
+			in:   config("", "token: "+secret+"\nexec: {apiVersion: client.authentication.k8s.io/v1, command: touch}", ""),
+			want: `user.exec would run a command: use an inline token or certificate`,
+		},
+		"exec in capitals": {
+			in:   config("", "token: "+secret+"\nExec: {command: touch}", ""),
+			want: `users[0].user.Exec is no field of a kubeconfig`,
+		},
+		"auth provider": {
+			in:   config("", "token: "+secret+"\nauth-provider: {name: gcp, config: {cmd-path: /bin/sh}}", ""),
+			want: `user.auth-provider would run code of a provider: use an inline token or certificate`,
+		},
+		"token file": {
+			in:   config("", "token: "+secret+"\ntokenFile: /etc/shadow", ""),
+			want: `user.tokenFile would read a file: use inline data`,
+		},
+		"certificate files": {
+			in:   config("", "token: "+secret+"\nclient-certificate: /a\nclient-key: /b", ""),
+			want: `user.client-certificate would read a file: use inline data; user.client-key would read a file: use inline data`,
+		},
+		"CA file": {
+			in:   config("certificate-authority: /etc/passwd", "", ""),
+			want: `cluster.certificate-authority would read a file: use inline data`,
+		},
+		"password": {
+			in:   config("", "token: "+secret+"\nusername: admin\npassword: "+secret, ""),
+			want: `user.username is basic authentication: use an inline token or certificate`,
+		},
+		"impersonation": {
+			in:   config("", "token: "+secret+"\nas: system:admin", ""),
+			want: `user.as would act as somebody else: use a credential of its own`,
+		},
+		"impersonated groups only": {
+			in:   config("", "token: "+secret+"\nas-groups: [system:masters]", ""),
+			want: `user.as would act as somebody else: use a credential of its own`,
+		},
+		"insecure": {
+			in:   config("insecure-skip-tls-verify: true", "", ""),
+			want: `cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data`,
+		},
+		"insecure, allowed, with a CA": {
+			in:      config("insecure-skip-tls-verify: true\n    certificate-authority-data: "+b64(certificate), "", ""),
+			options: []kubeconfig.Option{kubeconfig.AllowInsecure},
+			want:    `cluster.insecure-skip-tls-verify cannot stand beside certificate-authority-data`,
+		},
+		"server name": {
+			in:   config("tls-server-name: other", "", ""),
+			want: `cluster.tls-server-name is not kept by readers of the credential: use a server URL whose name is in the certificate`,
+		},
+		"proxy with a user": {
+			in:   config("proxy-url: http://me:"+secret+"@proxy:3128", "", ""),
+			want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`,
+		},
+		"proxy of a strange scheme": {
+			in:   config("proxy-url: file:///etc/passwd", "", ""),
+			want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`,
+		},
+		"CA that is no certificate": {
+			in:   config("certificate-authority-data: "+b64([]byte(secret)), "", ""),
+			want: `cluster.certificate-authority-data must be PEM certificates`,
+		},
+		"CA with a key in it": {
+			in:   config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""),
+			want: `cluster.certificate-authority-data must be PEM certificates`,
+		},
+		"key of another certificate": {
+			in:   config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(otherKey), ""),
+			want: `user.client-certificate-data and client-key-data must be a PEM certificate and its key`,
+		},
+		"token and certificate": {
+			in:   config("", "token: "+secret+"\nclient-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""),
+			want: `user has both a token and a certificate`,
+		},
+		"no credential": {
+			in:   config("", "{}", ""),
+			want: `user has neither an inline token nor an inline certificate`,
+		},
+		"token with a line break": {
+			in:   config("", `token: "a\nX-Header: `+secret+`"`, ""),
+			want: `user.token has characters that no token has`,
+		},
+		"http server": {
+			in:   strings.Replace(config("", "", ""), "https://member", "http://member", 1),
+			want: `cluster.server must be an https URL with a host, without user, query or fragment`,
+		},
+		"server with a user": {
+			in:   strings.Replace(config("", "", ""), "https://member", "https://u:"+secret+"@member", 1),
+			want: `cluster.server must be an https URL with a host, without user, query or fragment`,
+		},
+		"server without a host": {
+			in:   strings.Replace(config("", "", ""), "https://member.example:6443", "https://:6443", 1),
+			want: `cluster.server must be an https URL with a host, without user, query or fragment`,
+		},
+		"everything at once": {
+			in: config("certificate-authority: /a\n    insecure-skip-tls-verify: true", "tokenFile: /b", ""),
+			want: `cluster.certificate-authority would read a file: use inline data; ` +
+				`cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data; ` +
+				`user.tokenFile would read a file: use inline data; ` +
+				`user has neither an inline token nor an inline certificate`,
+		},
+		"unknown field": {
+			in:   config("", "", `"x\u001b[31m": 1`),
+			want: `"x\x1b[31m" is no field of a kubeconfig`,
+		},
+		"key twice": {
+			in:   config("", "token: a\ntoken: b", ""),
+			want: `it is not YAML, or names a key twice`,
+		},
+		"not YAML":               {in: "a: b: c", want: `it is not YAML, or names a key twice`},
+		"a list":                 {in: "[]", want: `it is not a kubeconfig of version v1`},
+		"another kind":           {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
+		"empty":                  {in: "", want: `current-context is not set`},
+		"no current context":     {in: strings.Replace(config("", "", ""), "current-context: ctx", "", 1), want: `current-context is not set`},
+		"unknown context":        {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry of the name that the current context asks for`},
+		"unknown cluster, user":  {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: nobody", 1), want: `clusters has no entry of the name that the current context asks for; users has no entry of the name that the current context asks for`},
+		"two users of one name":  {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries of one name`},
+		"too large":              {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 1 MiB`},
+		"a second user, if told": {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			access, err := kubeconfig.Parse([]byte(test.in), test.options...)
+			if access != nil || err == nil {
+				t.Fatalf("was taken: %v", access)
+			}
+			if want := "kubeconfig refused: " + test.want; err.Error() != want {
+				t.Errorf("got:  %s\nwant: %s", err, want)
+			}
+			var refused *kubeconfig.Error
+			if !errors.As(err, &refused) {
+				t.Errorf("%T is no *kubeconfig.Error", err)
+			}
+		})
+	}
+}
+
+func TestParseTakes(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t, time.Now().Add(time.Hour))
+	for name, test := range map[string]struct {
+		in      string
+		options []kubeconfig.Option
+		want    kubeconfig.Access
+	}{
+		"token": {
+			in:   config("certificate-authority-data: "+b64(certificate), "", ""),
+			want: kubeconfig.Access{Server: "https://member.example:6443", CAData: certificate, Token: secret},
+		},
+		"certificate and proxy": {
+			in:   config("proxy-url: socks5://proxy:1080", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""),
+			want: kubeconfig.Access{Server: "https://member.example:6443", ProxyURL: "socks5://proxy:1080", CertData: certificate, KeyData: key},
+		},
+		"insecure where allowed": {
+			in: config("insecure-skip-tls-verify: true", "", ""), options: []kubeconfig.Option{kubeconfig.AllowInsecure},
+			want: kubeconfig.Access{Server: "https://member.example:6443", Insecure: true, Token: secret},
+		},
+		// A person's kubeconfig has contexts that are nobody's business here.
+		"exec in another context": {
+			in:   config("", "", "- {name: v, user: {exec: {command: touch}}}"),
+			want: kubeconfig.Access{Server: "https://member.example:6443", Token: secret},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := kubeconfig.Parse([]byte(test.in), test.options...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, got, &test.want)
+
+			data, err := got.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := kubeconfig.Parse(data, append(test.options, kubeconfig.OneContext)...)
+			if err != nil {
+				t.Fatalf("what Marshal wrote: %v", err)
+			}
+			equal(t, again, got)
+		})
+	}
+}
+
+func equal(t testing.TB, got, want *kubeconfig.Access) {
+	t.Helper()
+	if got.Server != want.Server || got.ProxyURL != want.ProxyURL || got.Insecure != want.Insecure || got.Token != want.Token ||
+		!bytes.Equal(got.CAData, want.CAData) || !bytes.Equal(got.CertData, want.CertData) || !bytes.Equal(got.KeyData, want.KeyData) {
+		t.Errorf("got:  %+v\nwant: %+v", *got, *want)
+	}
+}
+
+func TestMarshalWritesOneContext(t *testing.T) {
+	t.Parallel()
+	data, err := (&kubeconfig.Access{Server: "https://a.example", CAData: []byte("x"), Token: "t"}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: eA==
+    server: https://a.example
+  name: member
+contexts:
+- context:
+    cluster: member
+    user: member
+  name: member
+current-context: member
+kind: Config
+users:
+- name: member
+  user:
+    token: t
+`
+	if string(data) != want {
+		t.Errorf("got:\n%s\nwant:\n%s", data, want)
+	}
+}
+
+func TestRESTConfigTakesNothingFromFilesOrCommands(t *testing.T) {
+	t.Parallel()
+	access := &kubeconfig.Access{Server: "https://a.example", ProxyURL: "http://proxy:3128", Token: secret}
+	config := access.RESTConfig()
+	if config.Host != "https://a.example" || config.BearerToken != secret || config.BearerTokenFile != "" ||
+		config.ExecProvider != nil || config.AuthProvider != nil || config.CAFile != "" {
+		t.Errorf("got %s", config)
+	}
+	request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.example", nil)
+	proxy, err := config.Proxy(request)
+	if err != nil || proxy.String() != "http://proxy:3128" {
+		t.Errorf("proxy %v, %v", proxy, err)
+	}
+}
+
+func TestAccessPrintsNoSecret(t *testing.T) {
+	t.Parallel()
+	access := &kubeconfig.Access{Server: "https://a.example", Token: secret, KeyData: []byte(secret)}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(format, access); got != "access to https://a.example" {
+			t.Errorf("%s printed %s", format, got)
+		}
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	end := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+	certificate, key := pair(t, end)
+	jwt := func(payload string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".sig"
+	}
+	for name, test := range map[string]struct {
+		access kubeconfig.Access
+		want   time.Time
+	}{
+		"token":            {kubeconfig.Access{Token: jwt(fmt.Sprintf(`{"exp":%d}`, end.Unix()))}, end},
+		"certificate":      {kubeconfig.Access{CertData: certificate, KeyData: key}, end},
+		"no end":           {kubeconfig.Access{Token: jwt(`{}`)}, time.Time{}},
+		"opaque":           {kubeconfig.Access{Token: secret}, time.Time{}},
+		"three parts":      {kubeconfig.Access{Token: "a.b.c"}, time.Time{}},
+		"beyond time":      {kubeconfig.Access{Token: jwt(`{"exp":1e300}`)}, time.Time{}},
+		"end that is text": {kubeconfig.Access{Token: jwt(`{"exp":"soon"}`)}, time.Time{}},
+		"nothing":          {kubeconfig.Access{}, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, ok := test.access.Expiry()
+			if !got.Equal(test.want) || ok == test.want.IsZero() {
+				t.Errorf("got %v, %v; want %v", got, ok, test.want)
+			}
+		})
+	}
+}
+
+// FuzzParse holds that what is taken has no way to run, read or skip anything, and survives a round trip.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(config("", "", "")))
+	f.Add([]byte(config("certificate-authority: /a", "exec: {command: a}", "")))
+	f.Add([]byte("&a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		access, err := kubeconfig.Parse(data)
+		if err != nil {
+			var refused *kubeconfig.Error
+			if !errors.As(err, &refused) || len(refused.Problems) == 0 {
+				t.Fatalf("%T: %v", err, err)
+			}
+			return
+		}
+		if access.Insecure || !strings.HasPrefix(strings.ToLower(access.Server), "https://") {
+			t.Fatalf("took %+v", *access)
+		}
+		access.Expiry()
+		written, err := access.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := kubeconfig.Parse(written, kubeconfig.OneContext)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, again, access)
+	})
+}
