@@ -26,6 +26,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubefederate/kubectl-federate/test/checkout"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
@@ -177,7 +178,11 @@ func TestArchives(t *testing.T) {
 func TestPackIsReproducible(t *testing.T) {
 	t.Parallel()
 	p := release(t)
-	again := Release{Source: copyOfTree(t), Version: version, Out: t.TempDir()}
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if err := checkout.Copy(t.Context(), root, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	again := Release{Source: elsewhere, Version: version, Out: t.TempDir()}
 	for _, platform := range p.platforms {
 		r := again
 		if !testing.Short() && platform == (Platform{runtime.GOOS, runtime.GOARCH}) {
@@ -430,33 +435,6 @@ var krewTools = sync.OnceValues(func() (string, error) {
 	}
 	return dir, nil
 })
-
-// copyOfTree copies what git knows or would add, so that a build sees what a clone would hold.
-func copyOfTree(t *testing.T) string {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = root
-	out, err := list.Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
-	dir := filepath.Join(t.TempDir(), "elsewhere")
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
-		content, err := os.ReadFile(filepath.Join(root, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // deleted and not committed
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		write(t, file, content)
-	}
-	return dir
-}
 
 func sum(content []byte) []byte {
 	s := sha256.Sum256(content)
