@@ -29,6 +29,7 @@ const (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels={"app.kubernetes.io/name=kubefederate","app.kubernetes.io/part-of=kubefederate","app.kubernetes.io/version=v0.0.0-dev"}
 // +kubebuilder:resource:scope=Cluster,shortName=fed
 // +kubebuilder:printcolumn:name="Members",type=integer,JSONPath=`.status.members`
 // +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.ready`

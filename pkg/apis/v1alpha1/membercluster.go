@@ -35,6 +35,7 @@ const (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels={"app.kubernetes.io/name=kubefederate","app.kubernetes.io/part-of=kubefederate","app.kubernetes.io/version=v0.0.0-dev"}
 // +kubebuilder:resource:scope=Cluster,shortName=mc
 // +kubebuilder:printcolumn:name="Federation",type=string,JSONPath=`.metadata.labels.kubefederate\.io/federation`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`

@@ -1,0 +1,205 @@
+package manifests
+
+import (
+	"bufio"
+	"bytes"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+// files are read in the order of their paths, which is the order to install them in.
+//
+//go:embed crd/*.yaml install/*.yaml
+var files embed.FS
+
+// Names of installed objects.
+const (
+	// WebhookConfiguration is the ValidatingWebhookConfiguration.
+	WebhookConfiguration = "kubefederate.io"
+	// ManagerAccount is the ServiceAccount in kubefederate-system that the manager runs as. A manager outside
+	// the cluster takes a token of it.
+	ManagerAccount = "kubefederate-manager"
+	// CertificateSecret in kubefederate-system holds the CA and the serving certificate of the webhook.
+	CertificateSecret = "kubefederate-webhook-tls"
+	// ManagerLease in kubefederate-system says which replica runs the controllers.
+	ManagerLease = "kubefederate-manager"
+)
+
+// Labels of every installed object.
+const (
+	LabelName    = "app.kubernetes.io/name"
+	LabelPartOf  = "app.kubernetes.io/part-of"
+	LabelVersion = "app.kubernetes.io/version"
+	// Name is the value of LabelName and LabelPartOf.
+	Name = "kubefederate"
+)
+
+// Options are what differs between installs. The zero value gives the files as they are.
+type Options struct {
+	// Image of the manager. Empty means Image(Version).
+	Image string
+	// Replicas of the manager. Zero means as in the file, two.
+	Replicas int32
+	// WebhookURL is the https URL of a manager outside the cluster, without a path of its own or with one
+	// that every webhook's path is appended to. Nothing that runs or serves pods is then among the objects;
+	// the manager's account and its rights stay.
+	WebhookURL string
+	// CABundle is the PEM bundle that API servers verify the webhook with. Empty leaves it to the manager.
+	CABundle []byte
+	// Version of the release, for the label app.kubernetes.io/version. Empty means that of the files.
+	Version string
+}
+
+// Image is the manager's container image of a release. It names no registry: the container runtime knows
+// its default.
+func Image(version string) string { return "kubefederate/manager:" + tag(version) }
+
+// tag is a version as image tags and label values may be: build metadata (+…) is not allowed in either.
+func tag(version string) string { return strings.ReplaceAll(version, "+", "_") }
+
+// Objects gives everything to install, in order.
+func Objects(o Options) ([]*unstructured.Unstructured, error) {
+	base, err := webhookBase(o.WebhookURL)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := read()
+	if err != nil {
+		return nil, err
+	}
+	if base != "" {
+		objects = slices.DeleteFunc(objects, inCluster)
+	}
+	for _, object := range objects {
+		labels := object.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[LabelName], labels[LabelPartOf] = Name, Name
+		if o.Version != "" {
+			labels[LabelVersion] = tag(o.Version)
+		}
+		object.SetLabels(labels)
+
+		switch object.GetKind() {
+		case "Deployment":
+			err = o.deployment(object)
+		case "ValidatingWebhookConfiguration":
+			err = o.webhooks(object, base)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s %q: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+	return objects, nil
+}
+
+// inCluster says whether an object is there only for a manager that runs in pods.
+func inCluster(o *unstructured.Unstructured) bool {
+	return slices.Contains([]string{"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}, o.GetKind())
+}
+
+func webhookBase(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return "", fmt.Errorf("webhook URL %q: it must be an https URL with a host, without user, query or fragment", s)
+	}
+	return strings.TrimRight(s, "/"), nil
+}
+
+func (o Options) deployment(object *unstructured.Unstructured) error {
+	image := o.Image
+	if image == "" && o.Version != "" {
+		image = Image(o.Version)
+	}
+	if o.Replicas != 0 {
+		if err := unstructured.SetNestedField(object.Object, int64(o.Replicas), "spec", "replicas"); err != nil {
+			return err
+		}
+	}
+	if image == "" {
+		return nil
+	}
+	return each(object, func(container map[string]any) error {
+		container["image"] = image
+		return nil
+	}, "spec", "template", "spec", "containers")
+}
+
+func (o Options) webhooks(object *unstructured.Unstructured, base string) error {
+	return each(object, func(webhook map[string]any) error {
+		path, found, err := unstructured.NestedString(webhook, "clientConfig", "service", "path")
+		if err != nil || !found {
+			return errors.Join(errors.New("a webhook has no clientConfig.service.path"), err)
+		}
+		client := webhook["clientConfig"].(map[string]any)
+		if base != "" {
+			client = map[string]any{"url": base + path}
+		}
+		if len(o.CABundle) > 0 {
+			client["caBundle"] = base64.StdEncoding.EncodeToString(o.CABundle)
+		}
+		webhook["clientConfig"] = client
+		return nil
+	}, "webhooks")
+}
+
+// each calls change with every map of a list.
+func each(object *unstructured.Unstructured, change func(map[string]any) error, fields ...string) error {
+	list, _, err := unstructured.NestedSlice(object.Object, fields...)
+	if err != nil {
+		return err
+	}
+	for _, item := range list {
+		if err := change(item.(map[string]any)); err != nil {
+			return err
+		}
+	}
+	return unstructured.SetNestedSlice(object.Object, list, fields...)
+}
+
+// read parses the files.
+func read() ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+		for {
+			document, err := reader.Read()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			object := &unstructured.Unstructured{}
+			if err := yaml.UnmarshalStrict(document, &object.Object); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if len(object.Object) > 0 {
+				objects = append(objects, object)
+			}
+		}
+	})
+	return objects, err
+}

@@ -1,0 +1,95 @@
+package manifests
+
+import (
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// Roles in install/2-roles.yaml that people are bound to.
+const (
+	RoleAdmin    = "kubefederate-admin"
+	RoleJoiner   = "kubefederate-joiner"
+	RoleApprover = "kubefederate-approver"
+	RoleViewer   = "kubefederate-viewer"
+)
+
+// JoinerBinding lets subjects join clusters to one federation and unjoin them: a ClusterRole with the verbs
+// join and leave on it, and bindings to that and to what every joiner needs, credentials included. The
+// subjects can read no credential.
+func JoinerBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
+	name := RoleJoiner + ":" + string(federation)
+	return objectsOf(
+		verbs(name, federation, v1alpha1.VerbJoin, v1alpha1.VerbLeave),
+		clusterBinding(name, name, subjects),
+		clusterBinding(name+":common", RoleJoiner, subjects),
+		credentialsBinding(name, RoleJoiner, subjects),
+	)
+}
+
+// ApproverBinding lets subjects accept members of one federation, and change nothing else of them.
+func ApproverBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
+	name := RoleApprover + ":" + string(federation)
+	return objectsOf(
+		verbs(name, federation, v1alpha1.VerbApprove),
+		clusterBinding(name, name, subjects),
+		clusterBinding(name+":common", RoleApprover, subjects),
+	)
+}
+
+// AdminBinding lets subjects do everything on all federations but read credentials. The names of its objects
+// end in a name of the caller's choice, as "platform-team".
+func AdminBinding(suffix string, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
+	name := RoleAdmin + ":" + suffix
+	return objectsOf(clusterBinding(name, RoleAdmin, subjects), credentialsBinding(name, RoleJoiner, subjects))
+}
+
+func verbs(name string, federation v1alpha1.FederationName, verbs ...string) *rbacv1.ClusterRole {
+	return &rbacv1.ClusterRole{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
+		ObjectMeta: labelled(name, ""),
+		Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"federations"},
+			ResourceNames: []string{string(federation)}, Verbs: verbs,
+		}},
+	}
+}
+
+func clusterBinding(name, role string, subjects []rbacv1.Subject) *rbacv1.ClusterRoleBinding {
+	return &rbacv1.ClusterRoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"},
+		ObjectMeta: labelled(name, ""),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   subjects,
+	}
+}
+
+func credentialsBinding(name, role string, subjects []rbacv1.Subject) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
+		ObjectMeta: labelled(name, v1alpha1.CredentialsNamespace),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role},
+		Subjects:   subjects,
+	}
+}
+
+func labelled(name, namespace string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{LabelName: Name, LabelPartOf: Name}}
+}
+
+// objectsOf leaves out the creation time that a typed object would bring along as null.
+func objectsOf(typed ...any) []*unstructured.Unstructured {
+	objects := make([]*unstructured.Unstructured, len(typed))
+	for i, object := range typed {
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+		if err != nil {
+			panic(err) // the types above convert
+		}
+		unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
+		objects[i] = &unstructured.Unstructured{Object: content}
+	}
+	return objects
+}
