@@ -49,7 +49,7 @@ var programs = []program{
 // once. A folder that is returned is complete: it appears by a rename.
 func Assets(ctx context.Context, progress io.Writer) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		if missing := missingPrograms(dir); len(missing) > 0 {
+		if missing := missing(dir, programs); len(missing) > 0 {
 			return "", fmt.Errorf("KUBEBUILDER_ASSETS is %q, where %s is missing: add it, or unset the variable to have all of them built",
 				dir, strings.Join(missing, ", "))
 		}
@@ -59,14 +59,19 @@ func Assets(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no cache folder for the control plane's programs: %w", err)
 	}
-	b, err := newBuild(ctx)
+	module, err := controlplaneModule(ctx)
+	if err != nil {
+		return "", err
+	}
+	b, err := newBuild(ctx, module, programs)
 	if err != nil {
 		return "", err
 	}
 	return b.cached(ctx, filepath.Join(cache, "kubectl-federate", "controlplane"), progress)
 }
 
-func missingPrograms(dir string) []string {
+// missing names the programs that dir does not hold.
+func missing(dir string, programs []program) []string {
 	var missing []string
 	for _, p := range programs {
 		if info, err := os.Stat(filepath.Join(dir, p.name)); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
@@ -85,11 +90,7 @@ type build struct {
 	programs []program
 }
 
-func newBuild(ctx context.Context) (*build, error) {
-	module, err := controlplaneModule(ctx)
-	if err != nil {
-		return nil, err
-	}
+func newBuild(ctx context.Context, module string, programs []program) (*build, error) {
 	goMod, err := os.ReadFile(filepath.Join(module, "go.mod"))
 	if err != nil {
 		return nil, err
@@ -124,7 +125,7 @@ func newBuild(ctx context.Context) (*build, error) {
 // cached returns the folder of this build below root and makes it when it is not there.
 func (b *build) cached(ctx context.Context, root string, progress io.Writer) (string, error) {
 	dir := filepath.Join(root, b.key)
-	if len(missingPrograms(dir)) == 0 {
+	if len(missing(dir, b.programs)) == 0 {
 		return dir, nil
 	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
@@ -137,7 +138,7 @@ func (b *build) cached(ctx context.Context, root string, progress io.Writer) (st
 		return "", err
 	}
 	defer unlock()
-	if len(missingPrograms(dir)) == 0 {
+	if len(missing(dir, b.programs)) == 0 {
 		return dir, nil
 	}
 

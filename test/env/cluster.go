@@ -8,14 +8,18 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -26,7 +30,8 @@ type Spec struct {
 	// Name is the cluster's name in the fleet and of its context in the fleet's kubeconfig. It is a DNS label.
 	Name string
 	// ControllerManager starts a kube-controller-manager. Without one no namespace finishes deleting, no
-	// owned object is collected, no namespace gets its default ServiceAccount, and no token Secret is filled.
+	// owned object is collected, no namespace gets its default ServiceAccount, no token Secret is filled, and the
+	// ClusterRoles admin, edit and view are empty.
 	ControllerManager bool
 }
 
@@ -142,8 +147,8 @@ func (c *Cluster) Stop() {
 }
 
 func (c *Cluster) stop() {
-	c.controllerManager.end()
-	c.apiServer.end()
+	c.controllerManager.end(grace)
+	c.apiServer.end(grace)
 	c.controllerManager, c.apiServer = nil, nil
 }
 
@@ -211,11 +216,14 @@ func (c *Cluster) ready(ctx context.Context) error {
 		if last = client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); last != nil {
 			return false, nil
 		}
-		// readyz does not wait for the namespaces that the API server makes when it starts.
+		// readyz does not wait for the objects that the API server makes when it starts.
 		for _, name := range []string{metav1.NamespaceDefault, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
 			if _, last = client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); last != nil {
 				return false, nil
 			}
+		}
+		if _, last = client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{}); last != nil {
+			return false, nil
 		}
 		var system *corev1.Namespace
 		if system, last = client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{}); last != nil {
@@ -230,7 +238,8 @@ func (c *Cluster) ready(ctx context.Context) error {
 	return nil
 }
 
-// settled returns when the controller manager has given every namespace what it gives to all.
+// settled returns when the controller manager has given every namespace what it gives to all, and has put
+// together the roles that are made up of others. After that it writes nothing until somebody asks for it.
 func (c *Cluster) settled(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
@@ -246,7 +255,12 @@ func (c *Cluster) settled(ctx context.Context) error {
 				return false, nil
 			}
 		}
-		return true, nil
+		var roles *rbacv1.ClusterRoleList
+		if roles, last = client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{}); last != nil {
+			return false, nil
+		}
+		last = aggregated(roles.Items)
+		return last == nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the controller manager: %w (last: %v)", err, last)
@@ -254,9 +268,35 @@ func (c *Cluster) settled(ctx context.Context) error {
 	return nil
 }
 
+// aggregated tells which of the roles that are made up of others (admin, edit, view) lacks a rule yet.
+func aggregated(roles []rbacv1.ClusterRole) error {
+	for _, whole := range roles {
+		if whole.AggregationRule == nil {
+			continue
+		}
+		for _, selector := range whole.AggregationRule.ClusterRoleSelectors {
+			s, err := metav1.LabelSelectorAsSelector(&selector)
+			if err != nil {
+				return err
+			}
+			for _, part := range roles {
+				if part.Name == whole.Name || !s.Matches(labels.Set(part.Labels)) {
+					continue
+				}
+				for _, rule := range part.Rules {
+					if !slices.ContainsFunc(whole.Rules, func(r rbacv1.PolicyRule) bool { return equality.Semantic.DeepEqual(r, rule) }) {
+						return fmt.Errorf("ClusterRole %s has no rules of %s yet", whole.Name, part.Name)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // AddNode creates a Node with the labels, or sets them on the Node of that name. It is ready, of the
 // cluster's version, with four CPUs and 16 GiB; no kubelet stands behind it.
-func (c *Cluster) AddNode(ctx context.Context, name string, labels map[string]string) error {
+func (c *Cluster) AddNode(ctx context.Context, name string, nodeLabels map[string]string) error {
 	client, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
 		return err
@@ -274,7 +314,7 @@ func (c *Cluster) AddNode(ctx context.Context, name string, labels map[string]st
 		return err
 	}
 	created.Labels = map[string]string{corev1.LabelHostname: name}
-	for key, value := range labels {
+	for key, value := range nodeLabels {
 		created.Labels[key] = value
 	}
 	// Admission taints a new Node until a kubelet reports it ready.

@@ -180,7 +180,7 @@ func (f *Fleet) Stop() {
 			wg.Go(c.Stop)
 		}
 		wg.Wait()
-		f.etcd.end()
+		f.etcd.end(grace)
 		for _, c := range clusters {
 			c.port.close()
 		}

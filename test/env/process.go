@@ -75,11 +75,11 @@ func (c command) start() (*process, error) {
 	return p, nil
 }
 
-// grace is how long a server may take to end by itself.
+// grace is how long a server may take to end by itself; they take about a second.
 const grace = 10 * time.Second
 
-// end asks the server to end, kills it when it does not, and returns when it is gone.
-func (p *process) end() {
+// end asks the server to end, kills it when it does not do so in the given time, and returns when it is gone.
+func (p *process) end(grace time.Duration) {
 	if p == nil {
 		return
 	}
