@@ -1,0 +1,27 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newCompletion(d *door) *cobra.Command {
+	return &cobra.Command{
+		Use:     "completion",
+		GroupID: groupOther,
+		Short:   "Print the script that completes kubectl federate in a shell",
+		Long: `Print the script that completes kubectl federate in a shell.
+
+kubectl asks an executable called kubectl_complete-federate on PATH for what can follow. Save the script
+under that name; kubectl's own completion (kubectl completion --help) does the rest, in every shell.`,
+		Example: `  # Complete kubectl federate
+  kubectl federate completion > /usr/local/bin/kubectl_complete-federate
+  chmod +x /usr/local/bin/kubectl_complete-federate`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(d.Out, "#!/bin/sh\nexec %s %s \"$@\"\n", d.name, cobra.ShellCompRequestCmd)
+			return err
+		},
+	}
+}

@@ -1,2 +1,0 @@
-// Package cli holds the commands of kubectl federate.
-package cli

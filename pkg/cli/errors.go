@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+)
+
+// Exit codes of every command.
+const (
+	exitDone    = 0 // done, or already so
+	exitFailed  = 1 // usage, network or internal error
+	exitRefused = 2 // refused by a rule or a right
+	exitPartly  = 3 // partly done
+)
+
+// usageError is a command line that cannot be run as it was typed.
+type usageError struct {
+	err error
+	// command is the command whose help tells more; empty where the error says enough.
+	command string
+}
+
+func (e usageError) Error() string {
+	if e.command == "" {
+		return e.err.Error()
+	}
+	return fmt.Sprintf("%v\nsee '%s --help'", e.err, e.command)
+}
+
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return usageError{err: fmt.Errorf(format, args...)}
+}
+
+func exitCode(err error) int {
+	var refusal *federate.Refusal
+	var refused *refusedAll
+	var partial *federate.Partial
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &partial):
+		return exitPartly
+	case errors.As(err, &refusal), errors.As(err, &refused), apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// printError prints err as kubectl prints its own: a refused object with one bullet per fault, anything
+// else behind "error: ".
+func printError(w io.Writer, err error) {
+	text := errorText(err)
+	if !strings.HasPrefix(text, "The ") {
+		text = "error: " + text
+	}
+	fmt.Fprintln(w, text)
+}
+
+func errorText(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && apierrors.IsInvalid(err) {
+		if details := status.Status().Details; details != nil && len(details.Causes) > 0 {
+			var b strings.Builder
+			fmt.Fprintf(&b, "The %s %q is invalid:", details.Kind, details.Name)
+			for _, cause := range details.Causes {
+				fmt.Fprintf(&b, "\n* %s: %s", cause.Field, cause.Message)
+			}
+			return printable(b.String())
+		}
+	}
+	return printable(err.Error())
+}
+
+// refusedAll is a summary of refusals that were printed one by one.
+type refusedAll struct{ error }
+
+func (e *refusedAll) Unwrap() error { return e.error }
+
+// someFailed sums up the errors of a command on many clusters, which were printed one by one; nil when
+// there are none. What was done follows verb: "joined".
+func someFailed(done int, failed []error, verb string) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%s not %s", countOf(len(failed), "cluster was", "clusters were"), verb)
+	if done > 0 {
+		return &federate.Partial{Done: []string{countOf(done, "cluster was ", "clusters were ") + verb}, Err: err}
+	}
+	if !slices.ContainsFunc(failed, func(err error) bool { return exitCode(err) != exitRefused }) {
+		return &refusedAll{err}
+	}
+	return err
+}
+
+func countOf(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

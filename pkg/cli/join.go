@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+type joinFlags struct {
+	member     memberFlags
+	federation federationFlag
+	labels     []string
+	server     string
+	proxyURL   string
+	caFile     string
+	lifetime   time.Duration
+	timeout    time.Duration
+	dryRun     dryRunFlag
+	output     outputFlags
+}
+
+func newJoin(d *door) *cobra.Command {
+	f := &joinFlags{output: newOutputFlags()}
+	cmd := &cobra.Command{
+		Use:     "join NAME --federation FEDERATION --member-context CONTEXT",
+		GroupID: groupMembers,
+		Short:   "Join a cluster to a federation",
+		Long: `Join a cluster to a federation.
+
+Both sides are read and judged before anything is written: rights, rules, versions, endpoints, and
+whether the cluster belongs to a federation already. Then the member is recorded on the host, marked and
+given two narrow accounts on the member, and a credential with an end is stored on the host and tried.
+"joined" is printed when all of it was read back. What a failed join made is undone.
+
+Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or to
+bring a changed endpoint or CA to the host.`,
+		Example: `  # Join the cluster of context us-east to federation prod
+  kubectl federate join us-east --federation prod --member-context us-east
+
+  # With labels, and a server that the host reaches under another name
+  kubectl federate join us-west --federation prod --member-context us-west \
+    --labels example.com/team=web,example.com/tier=gold --server https://us-west.example.com:6443
+
+  # See the plan; nothing is changed
+  kubectl federate join us-east --federation prod --member-context us-east --dry-run=server`,
+		Args:              exactlyOne("the member's name"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), d, v1alpha1.MemberName(args[0]))
+		},
+	}
+	f.member.add(cmd.Flags())
+	f.member.complete(cmd)
+	f.federation.add(cmd, d, "The federation to join")
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.labels, "labels", nil, "Labels of the member, as KEY=VALUE,…; its region and zone are read from its nodes when not given")
+	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server of the context)")
+	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it (default: that of the context)")
+	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies it (default: that of the context)")
+	flags.DurationVar(&f.lifetime, "token-lifetime", federate.DefaultTokenLifetime, "How long the credential is asked to live; the member's API server may shorten it")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "How long the join may take")
+	f.dryRun.add(cmd)
+	f.output.add(cmd)
+	return cmd
+}
+
+func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, error) {
+	o := federate.JoinOptions{
+		Name: name, Federation: f.federation.value(), Server: f.server, ProxyURL: f.proxyURL,
+		TokenLifetime: f.lifetime, MemberContext: f.member.context,
+	}
+	if err := checkName("member", string(name)); err != nil {
+		return o, err
+	}
+	if f.federation.name == "" {
+		return o, usagef("the federation is needed: name it with --federation")
+	}
+	if err := checkName("federation", f.federation.name); err != nil {
+		return o, err
+	}
+	// The shortest token that an API server issues lives ten minutes (TokenRequest, authentication.k8s.io/v1).
+	if f.lifetime < 10*time.Minute {
+		return o, usagef("--token-lifetime=%s: API servers issue no token that lives less than 10m", f.lifetime)
+	}
+	names, change, err := parseLabelArgs(f.labels)
+	if err != nil {
+		return o, err
+	}
+	if len(names)+len(change.remove) > 0 {
+		return o, usagef("--labels=%s: it must be KEY=VALUE,…", f.labels)
+	}
+	o.Labels = change.set
+	if f.caFile != "" {
+		if o.CABundle, err = os.ReadFile(f.caFile); err != nil {
+			return o, usagef("--member-certificate-authority: %w", err)
+		}
+	}
+	o.DryRun, err = f.dryRun.parse()
+	return o, err
+}
+
+func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) error {
+	options, err := f.options(name)
+	if err != nil {
+		return err
+	}
+	if err := f.output.check(); err != nil {
+		return err
+	}
+	h, err := d.host()
+	if err != nil {
+		return err
+	}
+	m, err := f.member.connect(d)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+
+	progress := newProgress(d, fmt.Sprintf("reading the host and member %q", name))
+	defer progress.end()
+	step := func(s federate.Step) { progress.update(s.String()) }
+	options.Progress = step
+	plan, err := federate.PlanJoin(ctx, h, m, options)
+	if err != nil {
+		progress.end()
+		return err
+	}
+	for _, note := range plan.Notes {
+		progress.line("note: " + note.String())
+	}
+	if options.DryRun != federate.DryRunNone {
+		progress.end()
+		return f.printPlan(d, plan)
+	}
+	result, err := plan.Apply(ctx, step)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	for _, note := range result.Notes {
+		progress.line("note: " + note.String())
+	}
+	if *f.output.OutputFormat != "" {
+		return f.output.print(d.Out, withKind(result.Member, v1alpha1.GroupVersion.WithKind("MemberCluster")))
+	}
+	fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s %s\n", name, joinedWord(result))
+	fmt.Fprintln(d.ErrOut, expiryLine(result.Expires))
+	return nil
+}
+
+func joinedWord(r *federate.JoinResult) string {
+	if r.Already {
+		return "already joined, credential renewed"
+	}
+	return "joined"
+}
+
+func expiryLine(t time.Time) string {
+	return "the credential ends at " + t.UTC().Format(time.RFC3339) + "; join again to renew it"
+}
+
+func (f *joinFlags) printPlan(d *door, plan *federate.JoinPlan) error {
+	if *f.output.OutputFormat == "" {
+		_, err := fmt.Fprint(d.Out, plan.Text())
+		return err
+	}
+	return printObjects(d, f.output, plan.Objects())
+}
+
+// joinTask is one of many joins.
+type joinTask struct {
+	context string
+	connect func() (*member.Cluster, error)
+	options federate.JoinOptions
+}
+
+// joinsAtOnce bounds how many joins run in parallel: each holds a handful of connections, and the host
+// takes their writes one after another anyway.
+const joinsAtOnce = 16
+
+// joinMany runs joins in parallel and returns those that failed, by context.
+func joinMany(ctx context.Context, d *door, h *host.Cluster, tasks []joinTask) map[string]error {
+	failed := map[string]error{}
+	if len(tasks) == 0 {
+		return failed
+	}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(joinsAtOnce)
+	progress := newProgress(d, "joining "+countOf(len(tasks), "cluster", "clusters"))
+	done := 0
+	for _, task := range tasks {
+		group.Go(func() error {
+			err := joinOne(ctx, h, task)
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			if err != nil {
+				failed[task.context] = err
+			}
+			progress.update(fmt.Sprintf("%d of %d clusters done", done, len(tasks)))
+			return nil
+		})
+	}
+	_ = group.Wait()
+	progress.end()
+	return failed
+}
+
+func joinOne(ctx context.Context, h *host.Cluster, task joinTask) error {
+	m, err := task.connect()
+	if err != nil {
+		return err
+	}
+	plan, err := federate.PlanJoin(ctx, h, m, task.options)
+	if err != nil || task.options.DryRun != federate.DryRunNone {
+		return err
+	}
+	_, err = plan.Apply(ctx, func(federate.Step) {})
+	return err
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"k8s.io/cli-runtime/pkg/printers"
+)
+
+// progress tells on stderr what goes on: one line that is rewritten on a terminal, a first line and
+// nothing more elsewhere, so that logs stay short. Its methods may be called from several goroutines.
+type progress struct {
+	mu       sync.Mutex
+	w        io.Writer
+	terminal bool
+	dirty    bool
+}
+
+// clearLine moves to the start of a terminal's line and empties it (ECMA-48 EL).
+const clearLine = "\r\x1b[K"
+
+func newProgress(d *door, first string) *progress {
+	p := &progress{w: d.ErrOut, terminal: printers.IsTerminal(d.ErrOut)}
+	if p.terminal {
+		p.update(first)
+	} else {
+		fmt.Fprintln(p.w, first)
+	}
+	return p
+}
+
+// update replaces the live line; elsewhere than on a terminal it prints nothing.
+func (p *progress) update(text string) {
+	if !p.terminal {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprint(p.w, clearLine+printable(text))
+	p.dirty = true
+}
+
+// line prints a line that stays.
+func (p *progress) line(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dirty {
+		fmt.Fprint(p.w, clearLine)
+		p.dirty = false
+	}
+	fmt.Fprintln(p.w, printable(text))
+}
+
+// end takes the live line away.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dirty {
+		fmt.Fprint(p.w, clearLine)
+		p.dirty = false
+	}
+}

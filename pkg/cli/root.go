@@ -1,0 +1,123 @@
+// Package cli holds the commands of kubectl federate. Each command's file goes from what was typed
+// (flags), over one bridge (complete), to a validated run that calls pkg/federate, pkg/host or
+// pkg/discover and prints what they answer. Standard kubectl flags mean the host cluster; a member
+// cluster is always named by flags that start with --member.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// Run executes the command line args, whose first element is the name that the binary was called by,
+// and returns the process's exit code.
+func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
+	name := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+	rest := args[1:]
+	if strings.HasPrefix(name, "kubectl_complete-") {
+		// kubectl asks a plugin's completion of an executable of this name, with the words typed so far.
+		name = "kubectl-" + strings.TrimPrefix(name, "kubectl_complete-")
+		rest = append([]string{cobra.ShellCompRequestCmd}, rest...)
+	}
+	root := newRoot(displayName(name), streams)
+	root.SetArgs(rest)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		printError(streams.ErrOut, err)
+	}
+	return exitCode(err)
+}
+
+// displayName is what a person types for the plugin called name: kubectl turns the dashes of a plugin's
+// file name into words and its underscores into dashes.
+func displayName(name string) string {
+	words := strings.TrimPrefix(name, "kubectl-")
+	if words == name {
+		return "kubectl federate"
+	}
+	return "kubectl " + strings.ReplaceAll(strings.ReplaceAll(words, "-", " "), "_", "-")
+}
+
+// door is what every command starts from: the streams and the flags that choose the host.
+type door struct {
+	genericiooptions.IOStreams
+	hostFlags hostFlags
+	// name is how a person calls the plugin, for the commands that messages propose.
+	name string
+}
+
+func newRoot(display string, streams genericiooptions.IOStreams) *cobra.Command {
+	d := &door{IOStreams: streams, name: display}
+
+	root := &cobra.Command{
+		Use:   "kubectl-federate",
+		Short: "Label and join clusters to a named federation",
+		Long: `Label and join clusters to a named federation.
+
+A federation is a named set of Kubernetes clusters with rules for its members. It is kept on a host
+cluster, where a webhook and policies enforce the rules for every client. The standard kubectl flags
+(--context, --kubeconfig, --as, …) choose the host; a member cluster is always named explicitly, with
+--member-context.
+
+Exit codes: 0 done, or already so; 1 usage, network or internal error; 2 refused by a rule or a right;
+3 partly done.`,
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: display},
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              knownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{err: err, command: cmd.CommandPath()}
+	})
+	d.hostFlags.add(root)
+
+	root.AddGroup(
+		&cobra.Group{ID: groupHost, Title: "The host:"},
+		&cobra.Group{ID: groupMembers, Title: "Members:"},
+		&cobra.Group{ID: groupOther, Title: "Other:"},
+	)
+	root.SetHelpCommandGroupID(groupOther)
+	root.AddCommand(
+		newInit(d), newDeinit(d), newCreate(d),
+		newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d), newGet(d),
+		newVersion(d), newCompletion(d),
+	)
+	return root
+}
+
+const (
+	groupHost    = "host"
+	groupMembers = "members"
+	groupOther   = "other"
+)
+
+// knownCommand refuses words that are no command, and names the nearest.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%q is no command of %s", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w; did you mean %q?", err, near[0])
+	}
+	return usageError{err: err, command: cmd.CommandPath()}
+}
+
+// usageTemplate is cobra's own but for the flags that choose the host: each command would repeat all of
+// them.
+func usageTemplate(cobras string) string {
+	return strings.Replace(cobras, `Global Flags:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `The flags that choose the host (--context, --kubeconfig, --as, …) are listed by "{{.Root.CommandPath}} --help".`, 1)
+}

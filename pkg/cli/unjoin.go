@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+type unjoinFlags struct {
+	member    memberFlags
+	dropLabel bool
+	force     bool
+	timeout   time.Duration
+	dryRun    dryRunFlag
+	output    outputFlags
+}
+
+func newUnjoin(d *door) *cobra.Command {
+	f := &unjoinFlags{output: newOutputFlags()}
+	cmd := &cobra.Command{
+		Use:     "unjoin NAME --member-context CONTEXT",
+		GroupID: groupMembers,
+		Short:   "Let a cluster leave its federation",
+		Long: `Let a cluster leave its federation.
+
+It revokes what the host may do on the member, takes everything of ours off it, and then removes the
+member's record from the host. What was on the member before, and what others put into our namespace,
+stays. It returns when the last grant is gone.
+
+A cluster whose label kubefederate.io/federation stays is not joined again by discover; --drop-label
+removes the label too. --force gives up a member that cannot be reached any more.`,
+		Example: `  # Let us-east leave
+  kubectl federate unjoin us-east --member-context us-east
+
+  # Take its wish back as well
+  kubectl federate unjoin us-west --member-context us-west --drop-label
+
+  # The cluster is gone for good
+  kubectl federate unjoin us-east --force`,
+		Args:              exactlyOne("the member's name"),
+		ValidArgsFunction: completeMembers(d),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), d, v1alpha1.MemberName(args[0]))
+		},
+	}
+	f.member.add(cmd.Flags())
+	f.member.complete(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster wishes to be in the federation")
+	flags.BoolVar(&f.force, "force", false, "Remove the host's record without reaching the member")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "How long the unjoin may take")
+	f.dryRun.add(cmd)
+	f.output.add(cmd)
+	return cmd
+}
+
+func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) error {
+	dryRun, err := f.dryRun.parse()
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.force && f.dropLabel:
+		return usagef("--drop-label needs the member, which --force does not reach")
+	case f.force && f.member.given():
+		return usagef("--force gives the member up without reaching it: leave out --member-context and --member-kubeconfig")
+	case !f.force && f.member.context == "":
+		return usagef("the member cluster is never guessed: name it with --member-context; if it is gone for good, --force removes the host's record alone")
+	}
+	if err := f.output.check(); err != nil {
+		return err
+	}
+	h, err := d.host()
+	if err != nil {
+		return err
+	}
+	var m *member.Cluster
+	if !f.force {
+		if m, err = f.member.connect(d); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+
+	progress := newProgress(d, fmt.Sprintf("reading the host and member %q", name))
+	defer progress.end()
+	step := func(s federate.Step) { progress.update(s.String()) }
+	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{
+		Name: name, DropLabel: f.dropLabel, Force: f.force, DryRun: dryRun,
+		MemberContext: f.member.context, Progress: step,
+	})
+	if err != nil {
+		progress.end()
+		return err
+	}
+	for _, note := range plan.Notes {
+		progress.line("note: " + note.String())
+	}
+	if dryRun != federate.DryRunNone {
+		progress.end()
+		if *f.output.OutputFormat != "" {
+			return printObjects(d, f.output, plan.Objects())
+		}
+		_, err := fmt.Fprint(d.Out, plan.Text())
+		return err
+	}
+	result, err := plan.Apply(ctx, step)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	for _, note := range result.Notes {
+		progress.line("note: " + note.String())
+	}
+	if *f.output.OutputFormat == "name" || *f.output.OutputFormat == "" {
+		word := " unjoined"
+		if result.Already {
+			word = " already unjoined"
+		}
+		if *f.output.OutputFormat == "name" {
+			word = ""
+		}
+		_, err := fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s%s\n", name, word)
+		return err
+	}
+	return printObjects(d, f.output, plan.Objects())
+}

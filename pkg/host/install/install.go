@@ -1,0 +1,198 @@
+// Package install puts the objects of manifests/ on a host cluster, brings them up to date, and takes
+// them off again.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+)
+
+// LabelVersion on an installed object carries the version of kubectl federate that installed it.
+const LabelVersion = "app.kubernetes.io/version"
+
+// versioned is the installed object that tells the installed version: joiners may read it.
+var versioned = func() *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetAPIVersion("apiextensions.k8s.io/v1")
+	o.SetKind("CustomResourceDefinition")
+	o.SetName("federations.kubefederate.io")
+	return o
+}()
+
+// Outcome is what applying or deleting did to an object.
+type Outcome string
+
+// Outcomes, in the words that kubectl apply and kubectl delete print.
+const (
+	Created    Outcome = "created"
+	Configured Outcome = "configured"
+	Unchanged  Outcome = "unchanged"
+	Deleted    Outcome = "deleted"
+	// Planned is an object that a server dry run cannot judge, since its namespace is yet to be made.
+	Planned Outcome = "created (planned)"
+)
+
+// Report is told what became of each object.
+type Report func(*unstructured.Unstructured, Outcome)
+
+// Version is the version of kubectl federate that is installed on the host; empty when none is.
+func Version(ctx context.Context, h *host.Cluster) (string, error) {
+	crd, err := h.Find(ctx, refOf(versioned))
+	if err != nil || crd == nil {
+		return "", err
+	}
+	return crd.GetLabels()[LabelVersion], nil
+}
+
+// Newer says whether the version have is newer than want, by semantic versioning. A version that cannot
+// be parsed is never newer.
+func Newer(have, want string) bool {
+	h, err := version.ParseSemantic(have)
+	if err != nil {
+		return false
+	}
+	w, err := version.ParseSemantic(want)
+	return err == nil && w.LessThan(h)
+}
+
+// Apply brings objects, in their order, to the host by server-side apply and reports each one.
+func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, w cluster.Write, report Report) error {
+	planned := map[string]bool{}
+	for _, object := range objects {
+		ref := refOf(object)
+		before, err := h.Find(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if before == nil && planned[object.GetNamespace()] {
+			report(object, Planned)
+			continue
+		}
+		after, err := h.Apply(ctx, ref.Resource, object, w)
+		if err != nil {
+			return err
+		}
+		switch {
+		case before == nil:
+			planned[object.GetName()] = w.DryRun && object.GetKind() == "Namespace"
+			report(object, Created)
+		case equal(before, after):
+			report(object, Unchanged)
+		default:
+			report(object, Configured)
+		}
+	}
+	return nil
+}
+
+// Present is those of objects that are on the host, in their order. It only reads.
+func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	var present []*unstructured.Unstructured
+	for _, object := range objects {
+		got, err := h.Find(ctx, refOf(object))
+		if err != nil {
+			return nil, err
+		}
+		if got != nil {
+			present = append(present, got)
+		}
+	}
+	return present, nil
+}
+
+// Delete takes objects off the host, what guards first and then the last one first, and returns when all
+// are gone. An object that is not there is passed over. Our CustomResourceDefinitions are told first that
+// they may be deleted.
+func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, w cluster.Write, report Report) error {
+	present, err := Present(ctx, h, objects)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(present)
+	// A guard that outlives the manager, or the rights that it asks for, would refuse the rest.
+	slices.SortStableFunc(present, func(a, b *unstructured.Unstructured) int { return guardFirst(a) - guardFirst(b) })
+	for _, object := range present {
+		ref := refOf(object)
+		if object.GetKind() == versioned.GetKind() && !w.DryRun {
+			allow := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: "true"}}}
+			if _, err := h.MergePatch(ctx, ref, allow, w); err != nil {
+				return err
+			}
+		}
+		if err := h.Delete(ctx, ref, cluster.Preconditions{UID: object.GetUID()}, w); err != nil {
+			return err
+		}
+		report(object, Deleted)
+	}
+	if w.DryRun {
+		return nil
+	}
+	for _, object := range present {
+		if err := gone(ctx, h, refOf(object)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func guardFirst(o *unstructured.Unstructured) int {
+	switch o.GetKind() {
+	case "ValidatingWebhookConfiguration":
+		return 0
+	case "ValidatingAdmissionPolicyBinding":
+		return 1
+	case "ValidatingAdmissionPolicy":
+		return 2
+	}
+	return 3
+}
+
+func gone(ctx context.Context, h *host.Cluster, ref cluster.Ref) error {
+	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		left, err := h.Find(ctx, ref)
+		return left == nil && err == nil, err
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("host: %s is still being deleted; see what holds it: kubectl get %s %s --output yaml",
+			ref, ref.Resource.Resource, ref.Name)
+	}
+	return err
+}
+
+// refOf names an object of manifests/ without asking the host for its kind.
+func refOf(o *unstructured.Unstructured) cluster.Ref {
+	kind := o.GroupVersionKind()
+	plural, _ := meta.UnsafeGuessKindToResource(kind)
+	resource := cluster.Resource{GroupVersionResource: plural, Kind: kind.Kind}
+	return resource.Of(o)
+}
+
+// equal compares two states of one object but for the bookkeeping that every apply renews.
+func equal(a, b *unstructured.Unstructured) bool {
+	strip := func(o *unstructured.Unstructured) map[string]any {
+		o = o.DeepCopy()
+		o.SetManagedFields(nil)
+		o.SetResourceVersion("")
+		return o.Object
+	}
+	return reflect.DeepEqual(strip(a), strip(b))
+}
+
+// Describe names an object as kubectl does: "namespace/kubefederate-system".
+func Describe(o *unstructured.Unstructured) string {
+	_, name := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
+	return name.GroupResource().String() + "/" + o.GetName()
+}
