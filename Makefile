@@ -26,7 +26,7 @@ help: ## Print this list
 
 .PHONY: build
 build: ## Build bin/kubectl-federate and bin/manager
-	$(GO) build $(buildflags) -o bin/ ./cmd/kubectl-federate ./cmd/manager
+	CGO_ENABLED=0 $(GO) build $(buildflags) -o bin/ ./cmd/kubectl-federate ./cmd/manager
 
 .PHONY: controlplane
 controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl for the tests, once per machine

@@ -80,7 +80,7 @@ func (r Release) Pack(ctx context.Context, p Platform) (sum string, err error) {
 	}
 	defer os.RemoveAll(temp)
 	binary := filepath.Join(temp, p.Binary())
-	if err := r.build(ctx, p, binary); err != nil {
+	if err := r.Build(ctx, p, binary); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
@@ -104,7 +104,8 @@ func (r Release) Pack(ctx context.Context, p Platform) (sum string, err error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-func (r Release) build(ctx context.Context, p Platform, binary string) error {
+// Build writes the plugin's binary for one platform, as a release ships it.
+func (r Release) Build(ctx context.Context, p Platform, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", fmt.Sprintf("-s -w -buildid= -X %s=%s", versionVar, r.Version), "-o", binary, command)
 	cmd.Dir = r.Source
