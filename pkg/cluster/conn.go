@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -74,6 +75,9 @@ func (c *Conn) Server() string { return c.server.String() }
 // Config is the configuration that the connection uses. It is not to be changed.
 func (c *Conn) Config() *rest.Config { return c.config }
 
+// HTTP is the client that the connection uses.
+func (c *Conn) HTTP() *http.Client { return c.http }
+
 func (c *Conn) resource(r Ref) dynamic.ResourceInterface {
 	if r.Namespace == "" {
 		return c.dyn.Resource(r.Resource.GroupVersionResource)
@@ -133,6 +137,15 @@ func (c *Conn) List(ctx context.Context, r Resource, selector string) ([]unstruc
 	}
 }
 
+// ListIn reads up to 500 objects of any type in a namespace.
+func (c *Conn) ListIn(ctx context.Context, r schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, error) {
+	page, err := c.dyn.Resource(r).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 500})
+	if err != nil {
+		return nil, c.Fail("list", r.GroupResource().String()+" in namespace "+Quoted(namespace), err)
+	}
+	return page.Items, nil
+}
+
 // Create posts o, so that of two creators one learns that it was second.
 func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructured, w Write) (*unstructured.Unstructured, error) {
 	ref := r.Of(o)
@@ -155,6 +168,16 @@ func (c *Conn) MergePatch(ctx context.Context, r Ref, patch map[string]any, w Wr
 		return nil, c.Fail("patch", r.String(), err)
 	}
 	made, err := c.resource(r).Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{DryRun: w.dryRun(), FieldManager: v1alpha1.FieldOwner})
+	return made, c.Fail("patch", r.String(), err)
+}
+
+// JSONPatch applies a JSON patch (RFC 6902).
+func (c *Conn) JSONPatch(ctx context.Context, r Ref, operations []map[string]any) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(operations)
+	if err != nil {
+		return nil, c.Fail("patch", r.String(), err)
+	}
+	made, err := c.resource(r).Patch(ctx, r.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldOwner})
 	return made, c.Fail("patch", r.String(), err)
 }
 
@@ -215,17 +238,14 @@ func (c *Conn) ID(ctx context.Context) (v1alpha1.ClusterID, error) {
 	return v1alpha1.ClusterID(o.GetUID()), nil
 }
 
-// ToUnstructured is a typed object as it is sent. Fields that are empty in Go but would be written as
-// null or {} are left out, since server-side apply would claim them.
+// ToUnstructured is a typed object as it is sent, without its status, which is others' to write.
 func ToUnstructured(r Resource, typed any) (*unstructured.Unstructured, error) {
 	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
 	if err != nil {
 		return nil, err
 	}
 	unstructured.RemoveNestedField(m, "metadata", "creationTimestamp")
-	if status, ok := m["status"].(map[string]any); ok && len(status) == 0 {
-		delete(m, "status")
-	}
+	delete(m, "status")
 	o := &unstructured.Unstructured{Object: m}
 	o.SetGroupVersionKind(r.GroupVersion().WithKind(r.Kind))
 	return o, nil

@@ -1,12 +1,6 @@
 package cluster
 
-import (
-	"sync"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
-
-var createOptions = metav1.CreateOptions{}
+import "sync"
 
 // Parallel calls f with 0 to n-1 at once and waits for all.
 func Parallel(n int, f func(i int)) {

@@ -2,8 +2,8 @@ package cluster
 
 import (
 	"context"
-	"errors"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -43,7 +43,7 @@ func (c *Conn) Allowed(ctx context.Context, rights []Right) ([]bool, error) {
 	answers := make([]bool, len(rights))
 	errs := make([]error, len(rights))
 	Parallel(len(rights), func(i int) { answers[i], errs[i] = c.allowed(ctx, rights[i]) })
-	return answers, errors.Join(first(errs))
+	return answers, First(errs)
 }
 
 func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {
@@ -55,7 +55,7 @@ func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {
 		"apiVersion": accessReviews.GroupVersion().String(), "kind": accessReviews.Kind,
 		"spec": map[string]any{"resourceAttributes": attributes},
 	}}
-	answer, err := c.dyn.Resource(accessReviews.GroupVersionResource).Create(ctx, review, createOptions)
+	answer, err := c.dyn.Resource(accessReviews.GroupVersionResource).Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
 		return false, c.Fail("ask for the right to "+r.String(), "", err)
 	}
@@ -63,7 +63,8 @@ func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {
 	return allowed, nil
 }
 
-func first(errs []error) error {
+// First is the first error of errs that is one.
+func First(errs []error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -1,14 +1,18 @@
 package federate
 
 import (
+	"errors"
 	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // Finding is one thing that stands against an operation, or that a person should know.
 type Finding struct {
-	Side Side `json:"side"`
+	Side Side `json:"side,omitempty"`
 	// Object is what the finding is about; it may be empty.
 	Object string `json:"object,omitempty"`
 	Cause  string `json:"cause"`
@@ -16,6 +20,7 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
+// String is the finding on one line, escaped for a terminal.
 func (f Finding) String() string {
 	var b strings.Builder
 	if f.Side != "" {
@@ -31,11 +36,15 @@ func (f Finding) String() string {
 	return cluster.Printable(b.String())
 }
 
-// Refusal is an operation that was not begun, since something stands against it. Nothing was changed.
+// Refusal is an operation that something stands against. Nothing was changed, or everything was taken back.
 type Refusal struct {
-	// Operation is what was refused: `join "us-east-1" to federation "prod"`.
+	// Operation is what was refused, as `join "us-east-1" to federation "prod"`. It may be empty.
 	Operation string
 	Findings  []Finding
+	// Undone says that the operation had begun and that what it had made was taken back.
+	Undone bool
+	// Err is the error behind the findings, where there is one.
+	Err error
 }
 
 func (r *Refusal) Error() string {
@@ -43,15 +52,36 @@ func (r *Refusal) Error() string {
 		return r.Findings[0].String()
 	}
 	var b strings.Builder
-	b.WriteString("cannot " + r.Operation + "; nothing was changed")
+	b.WriteString("cannot " + r.Operation)
+	if r.Undone {
+		b.WriteString("; what was begun was taken back")
+	} else {
+		b.WriteString("; nothing was changed")
+	}
 	for _, f := range r.Findings {
 		b.WriteString("\n* " + f.String())
 	}
 	return b.String()
 }
 
-// Partial is an operation that ended halfway and could not be undone.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Undone is an operation that failed and took back all it had made.
+type Undone struct {
+	Operation string
+	Err       error
+}
+
+func (u *Undone) Error() string {
+	return "cannot " + u.Operation + "; what was begun was taken back\n* " + u.Err.Error()
+}
+
+func (u *Undone) Unwrap() error { return u.Err }
+
+// Partial is an operation that ended halfway and could not be taken back.
 type Partial struct {
+	// Operation is what was begun; it may be empty.
+	Operation string
 	// Done is what holds now.
 	Done []string
 	// Left is what the operation made and could not take back, or still has to do.
@@ -63,6 +93,9 @@ type Partial struct {
 
 func (p *Partial) Error() string {
 	var b strings.Builder
+	if p.Operation != "" {
+		b.WriteString("could not finish: " + p.Operation + "\n* ")
+	}
 	b.WriteString(p.Err.Error())
 	for _, d := range p.Done {
 		b.WriteString("\n* done: " + d)
@@ -77,3 +110,61 @@ func (p *Partial) Error() string {
 }
 
 func (p *Partial) Unwrap() error { return p.Err }
+
+// isRefused says whether err is a server's considered no, as opposed to a failure to decide.
+func isRefused(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
+}
+
+// findingsOf turns a server's refusal into findings, one per violated rule.
+func findingsOf(err error) []Finding {
+	var failed *cluster.Error
+	f := Finding{Cause: cluster.Cause(err)}
+	if errors.As(err, &failed) {
+		f = Finding{Side: failed.Side, Object: failed.Object, Cause: cluster.Cause(failed.Err)}
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return []Finding{f}
+	}
+	var findings []Finding
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Message == "" || cause.Type == metav1.CauseTypeUnexpectedServerResponse {
+			continue
+		}
+		one := f
+		one.Cause = cause.Message
+		if cause.Field != "" {
+			one.Cause = cause.Field + ": " + cause.Message
+		}
+		findings = append(findings, one)
+	}
+	if len(findings) == 0 {
+		return []Finding{f}
+	}
+	return findings
+}
+
+// sideOf is the side that err speaks of; empty when it names none.
+func sideOf(err error) string {
+	var failed *cluster.Error
+	if errors.As(err, &failed) {
+		return string(failed.Side)
+	}
+	return ""
+}
+
+// several are errors of both sides, one line each.
+type several []error
+
+func joined(errs []error) error { return several(errs) }
+
+func (s several) Error() string {
+	lines := make([]string, len(s))
+	for i := range s {
+		lines[i] = s[i].Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (s several) Unwrap() []error { return s }

@@ -2,8 +2,12 @@ package federate
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -23,7 +27,8 @@ type JoinOptions struct {
 	Server   string
 	ProxyURL string
 	CABundle []byte
-	// TokenLifetime is how long the credential is asked to live; 0 means DefaultTokenLifetime.
+	// TokenLifetime is how long the credential is asked to live, at least ten minutes; 0 means
+	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	DryRun        DryRun
 	// MemberContext is the name of the member's context. It appears in messages only.
@@ -35,111 +40,279 @@ type JoinOptions struct {
 // DefaultTokenLifetime is how long a credential lives when nothing else is asked for.
 const DefaultTokenLifetime = 90 * 24 * time.Hour
 
-// Verb is what a step does.
-type Verb string
+// minTokenLifetime is the shortest that TokenRequest takes.
+const minTokenLifetime = 10 * time.Minute
 
-// Verbs of steps.
-const (
-	VerbCreate    Verb = "create"
-	VerbUpdate    Verb = "update"
-	VerbUnchanged Verb = "unchanged"
-	VerbDelete    Verb = "delete"
-	VerbRequest   Verb = "request"
-	VerbTry       Verb = "try"
-	VerbWait      Verb = "wait"
-	VerbKeep      Verb = "keep"
-)
-
-// Step is one line of a plan.
-type Step struct {
-	Side   Side
-	Verb   Verb
-	Object cluster.Ref
-	// Planned marks an object whose namespace is yet to be made, which no server can judge before.
-	Planned bool
-	// Note says more; it may be empty.
-	Note string
-	// Manifest is the object as it will be sent; nil where none is.
-	Manifest *unstructured.Unstructured
+func (o JoinOptions) lifetime() time.Duration {
+	if o.TokenLifetime == 0 {
+		return DefaultTokenLifetime
+	}
+	return o.TokenLifetime
 }
 
-// String is the step as one line.
-func (s Step) String() string { return string(s.Side) }
-
-// JoinPlan is what a join will do.
-type JoinPlan struct {
-	Options JoinOptions
-	Steps   []Step
-	// Notes are what a person should know and what does not stand against the join.
-	Notes []Finding
+func (o JoinOptions) operation() string {
+	return fmt.Sprintf("join %q to federation %q", o.Name, o.Federation)
 }
 
-// Text is the plan with one line per step.
-func (p *JoinPlan) Text() string { return "" }
-
-// Objects are what the plan writes, in order; secrets are left out of them.
-func (p *JoinPlan) Objects() []*unstructured.Unstructured { return nil }
-
-// JoinResult is a join that is done.
-type JoinResult struct {
-	// Already says that nothing but the credential had to change.
-	Already bool
-	Member  *v1alpha1.MemberCluster
-	// Expires is when the stored credential ends.
-	Expires time.Time
-	Notes   []Finding
+// command is the command line that joins again.
+func (o JoinOptions) command() string {
+	words := []string{"kubectl federate join", string(o.Name), "--federation", string(o.Federation), "--member-context", contextWord(o.MemberContext)}
+	if o.Server != "" {
+		words = append(words, "--server", o.Server)
+	}
+	if o.ProxyURL != "" {
+		words = append(words, "--proxy-url", o.ProxyURL)
+	}
+	if len(o.CABundle) > 0 {
+		words = append(words, "--certificate-authority", "FILE")
+	}
+	return strings.Join(words, " ")
 }
 
-// PlanJoin reads both sides and judges. It writes nothing.
+// unjoinCommand is the command line that lets a member leave.
+func unjoinCommand(name v1alpha1.MemberName, context string) string {
+	return "kubectl federate unjoin " + string(name) + " --member-context " + contextWord(context)
+}
+
+// contextWord is a context's name as a shell takes it.
+func contextWord(name string) string {
+	if name == "" {
+		return "CONTEXT"
+	}
+	safe := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@+=,%", r)
+	}
+	if strings.IndexFunc(name, func(r rune) bool { return !safe(r) }) < 0 {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
+
+// waitTimeout bounds how long a plan waits for a namespace that Kubernetes still empties, and the like.
+const waitTimeout = 2 * time.Minute
+
+// PlanJoin reads both sides at once and judges what it read. It writes nothing. The error is a *Refusal with
+// everything that stands against the join, or says what could not be read.
 func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*JoinPlan, error) {
-	return &JoinPlan{Options: o}, nil
+	facts, err := readJoin(ctx, h, m, o)
+	if err != nil {
+		return nil, err
+	}
+	plan, findings := planJoin(*facts, o)
+	plan.host, plan.member = h, m
+	if o.DryRun != DryRunClient && len(plan.blocked) == 0 {
+		judged, err := plan.ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, judged...)
+	}
+	if facts.Host.Federation == nil && !mentions(findings, "federation") && len(facts.Host.Denied) == 0 {
+		findings = append(findings, Finding{Side: SideHost, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",
+			Remedy: "choose one of kubectl federate get federations, or make it: kubectl federate create federation " + string(o.Federation)})
+	}
+	if len(findings) > 0 {
+		return nil, &Refusal{Operation: o.operation(), Findings: findings}
+	}
+	return plan, nil
 }
 
-// Apply carries the plan out and tells progress of each step that is done.
-func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
-	return &JoinResult{}, nil
+// mentions says whether a server's findings already speak of a label's field.
+func mentions(findings []Finding, word string) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool {
+		return f.Side == SideHost && strings.HasPrefix(f.Cause, "metadata.labels["+v1alpha1.Prefix+word)
+	})
 }
 
-// UnjoinOptions say what leaves and how.
-type UnjoinOptions struct {
-	Name v1alpha1.MemberName
-	// DropLabel removes the wish as well.
-	DropLabel bool
-	// Force lets the member go without being reached.
-	Force         bool
-	DryRun        DryRun
-	MemberContext string
-	Progress      func(Step)
+// joinFacts are everything that a join's plan is made from.
+type joinFacts struct {
+	Host       host.State
+	Member     member.State
+	HostServer string
+	Endpoint   endpoint
+	// Tried is why the endpoint does not answer; nil when it does or was not tried.
+	Tried error
+	// HostMissing and MemberMissing are rights that the caller has not; UndoMissing are those that only
+	// taking back needs.
+	HostMissing, MemberMissing, UndoMissing []missing
+	// MayTell says whether the caller may write Events on the host.
+	MayTell bool
+	// AccessRole is what the Federation gives to readers of the inventory.
+	Now     time.Time
+	Attempt attempt
 }
 
-// UnjoinPlan is what an unjoin will do.
-type UnjoinPlan struct {
-	Options UnjoinOptions
-	Steps   []Step
-	Notes   []Finding
+// missing is a right that the caller has not on a side.
+type missing struct {
+	side  Side
+	right cluster.Right
 }
 
-// Text is the plan with one line per step.
-func (p *UnjoinPlan) Text() string { return "" }
-
-// Objects are what the plan deletes, as far as they are known.
-func (p *UnjoinPlan) Objects() []*unstructured.Unstructured { return nil }
-
-// UnjoinResult is an unjoin that is done.
-type UnjoinResult struct {
-	// Already says that there was nothing to do.
-	Already bool
-	// Finishing says that Kubernetes is still emptying our namespace on the member.
-	Finishing bool
-	Notes     []Finding
+// readJoin reads both sides until nothing is in the way that ends by itself: a namespace that Kubernetes
+// still empties, a member being deleted, another join that takes its work back.
+func readJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*joinFacts, error) {
+	deadline := time.Now().Add(waitTimeout)
+	told := ""
+	for {
+		facts, err := readJoinOnce(ctx, h, m, o)
+		if err != nil {
+			return nil, err
+		}
+		wait := facts.waitsFor()
+		if wait == nil {
+			return facts, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s: %s: gave up after %s: %s", wait.Side, wait.Object, waitTimeout, wait.Note)
+		}
+		if told != wait.Note && o.Progress != nil {
+			o.Progress(*wait)
+			told = wait.Note
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %s: %s: %w", wait.Side, wait.Object, wait.Note, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
-// PlanUnjoin reads both sides and judges. It writes nothing. m may be nil where o.Force is set.
-func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o UnjoinOptions) (*UnjoinPlan, error) {
-	return &UnjoinPlan{Options: o}, nil
+// waitsFor is what has to end before a join can begin; nil when nothing has.
+func (f *joinFacts) waitsFor() *Step {
+	if existing := f.Host.Member; existing != nil {
+		ref := host.MemberRef(v1alpha1.MemberName(existing.Name))
+		if existing.DeletionTimestamp != nil {
+			note := "it is being deleted"
+			if len(existing.Finalizers) > 0 {
+				note += "; waiting for finalizers " + strings.Join(existing.Finalizers, ", ")
+			}
+			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: note}
+		}
+		if parseAttempt(existing.Annotations[v1alpha1.AnnotationAttempt]).underway(f.Now) {
+			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "another join of it failed and takes its work back"}
+		}
+	}
+	if f.Member.Terminating() {
+		note := "it is being deleted"
+		if why := namespaceBlocked(f.Member.Namespace); why != "" {
+			note += "; " + why
+		}
+		return &Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: note}
+	}
+	return nil
 }
 
-// Apply carries the plan out and tells progress of each step that is done.
-func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinResult, error) {
-	return &UnjoinResult{}, nil
+// namespaceBlocked is what Kubernetes says keeps a namespace from finishing.
+func namespaceBlocked(o *unstructured.Unstructured) string {
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	var why []string
+	for _, c := range conditions {
+		c, _ := c.(map[string]any)
+		if c["status"] == "True" {
+			why = append(why, fmt.Sprint(c["message"]))
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*joinFacts, error) {
+	f := &joinFacts{HostServer: h.Server(), Now: time.Now()}
+	f.Attempt = newAttempt(f.Now)
+	target := host.Target{Member: o.Name, Federation: o.Federation}
+	// What the member serves and what the federation gives is not known yet: the rights are asked for all of
+	// it, and those that turn out not to be needed are dropped.
+	grants := member.Grants{Properties: true, AccessRole: "any"}
+
+	var hostState *host.State
+	var memberState *member.State
+	hostRights := append(target.JoinRights(), target.EventRight())
+	hostUndo, memberRights, memberUndo := target.LeaveRights(), grants.JoinRights(), grants.LeaveRights()
+	var hostMay, hostMayUndo, memberMay, memberMayUndo []bool
+	var guard error
+	work := []func() error{
+		func() (err error) { hostState, err = h.Read(ctx, target); return err },
+		func() (err error) { memberState, err = m.Read(ctx); return err },
+		func() (err error) { hostMay, err = h.Allowed(ctx, hostRights); return err },
+		func() (err error) { hostMayUndo, err = h.Allowed(ctx, hostUndo); return err },
+		func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
+		func() (err error) { memberMayUndo, err = m.Allowed(ctx, memberUndo); return err },
+		func() error {
+			if o.DryRun != DryRunClient {
+				guard = h.GuardedFor(ctx, o.Federation)
+			}
+			return nil
+		},
+	}
+	errs := make([]error, len(work))
+	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	if err := bothSides(errs); err != nil {
+		return nil, err
+	}
+	f.Host, f.Member = *hostState, *memberState
+
+	last := len(hostRights) - 1
+	f.MayTell = hostMay[last]
+	f.HostMissing = lacking(SideHost, hostRights[:last], hostMay[:last])
+	f.UndoMissing = lacking(SideHost, hostUndo, hostMayUndo)
+	needed := f.grants()
+	f.MemberMissing = lacking(SideMember, memberRights, memberMay, needed.JoinRights()...)
+	f.UndoMissing = append(f.UndoMissing, lacking(SideMember, memberUndo, memberMayUndo, needed.LeaveRights()...)...)
+
+	for _, denied := range slices.Concat(f.Host.Denied, f.Member.Denied) {
+		if len(f.HostMissing)+len(f.MemberMissing) == 0 {
+			return nil, denied
+		}
+	}
+	if guard != nil && !(apierrors.IsForbidden(guard) && len(f.HostMissing) > 0) {
+		return nil, guard
+	}
+	f.Endpoint = endpointOf(o, m, f.Host.Member)
+	if !f.Endpoint.Proven && judgeURL(f.Endpoint.Server, "https") == "" {
+		f.Tried = f.Endpoint.try(ctx)
+	}
+	return f, nil
+}
+
+// grants are what the member gets.
+func (f *joinFacts) grants() member.Grants {
+	g := member.Grants{Properties: f.Member.Properties}
+	if f.Host.Federation != nil && f.Host.Federation.Spec.Access != nil {
+		g.AccessRole = f.Host.Federation.Spec.Access.ClusterRole
+	}
+	return g
+}
+
+// lacking are the rights that were denied, and of these only the needed ones when any are named.
+func lacking(side Side, rights []cluster.Right, may []bool, needed ...cluster.Right) []missing {
+	var out []missing
+	for i, r := range rights {
+		if !may[i] && (len(needed) == 0 || slices.Contains(needed, r)) {
+			out = append(out, missing{side, r})
+		}
+	}
+	return out
+}
+
+// bothSides is what went wrong, told once per side: when a server cannot be reached, every request to it
+// fails in the same way.
+func bothSides(errs []error) error {
+	var told []error
+	seen := map[string]bool{}
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		key := sideOf(err)
+		if !seen[key] {
+			seen[key] = true
+			told = append(told, err)
+		}
+	}
+	switch len(told) {
+	case 0:
+		return nil
+	case 1:
+		return told[0]
+	}
+	return joined(told)
 }

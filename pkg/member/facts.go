@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // Version is the member's Kubernetes version as its API server tells it: "v1.36.3".
@@ -105,5 +103,3 @@ func gather(nodes []map[string]string, keys []string) (values []string, agreed s
 	}
 	return values, agreed
 }
-
-var _ = cluster.Member

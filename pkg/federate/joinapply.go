@@ -1,0 +1,552 @@
+package federate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// JoinResult is a join that is done.
+type JoinResult struct {
+	// Already says that nothing but the credential had to change.
+	Already bool
+	// Member is the member as the host keeps it.
+	Member *v1alpha1.MemberCluster
+	// Expires is when the stored credential ends.
+	Expires time.Time
+	Notes   []Finding
+}
+
+// joinRun is one application of a plan.
+type joinRun struct {
+	plan     *JoinPlan
+	progress func(Step)
+
+	mu      sync.Mutex
+	notes   []Finding
+	made    map[cluster.Ref]bool // created by this run, or perhaps: the answer was lost
+	record  *v1alpha1.MemberCluster
+	marker  *member.Marker
+	token   string
+	expires time.Time
+	secret  types.UID // of the Secret that the token is bound to
+	// begun says that this run began the membership: nothing that it makes can be somebody's it relies on.
+	begun bool
+}
+
+// Apply carries the plan out and tells progress of each step that is done; progress may be nil and is never
+// called by two goroutines at once. When it fails, what this run made is taken back and the error is a
+// *Refusal (a server's considered no) or an *Undone; where taking back fails too, or is not this run's to do,
+// it is a *Partial with the command that goes on. Ending ctx makes it fail. A plan of a dry run writes
+// nothing.
+func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
+	if p.Options.DryRun != DryRunNone {
+		return &JoinResult{Already: p.Already(), Notes: p.Notes}, nil
+	}
+	run := &joinRun{plan: p, made: map[cluster.Ref]bool{}, notes: p.Notes, record: p.facts.Host.Member, marker: p.facts.Member.Marker}
+	run.progress = serial(progress)
+	if live := p.facts.Member.Objects[member.BindingSecretRef()]; live != nil {
+		run.secret = live.GetUID()
+	}
+	for at := stageRecord; at <= stageDone; at++ {
+		if err := run.stage(ctx, at); err != nil {
+			return nil, run.failed(ctx, err)
+		}
+	}
+	return &JoinResult{Already: p.Already(), Member: run.record, Expires: run.expires, Notes: run.notes}, nil
+}
+
+// serial makes progress safe to be called by many, and never nil.
+func serial(progress func(Step)) func(Step) {
+	var mu sync.Mutex
+	return func(s Step) {
+		if progress == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		progress(s)
+	}
+}
+
+// stage does all steps of a stage at once, lets all of them end, and returns the first that failed.
+func (r *joinRun) stage(ctx context.Context, at stage) error {
+	var steps []Step
+	for _, s := range r.plan.Steps {
+		if s.stage == at && (!s.silent() || at == stageProof) {
+			steps = append(steps, s)
+		}
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	errs := make([]error, len(steps))
+	cluster.Parallel(len(steps), func(i int) {
+		if errs[i] = r.step(ctx, steps[i]); errs[i] == nil {
+			r.progress(steps[i])
+		}
+	})
+	return cluster.First(errs)
+}
+
+func (r *joinRun) step(ctx context.Context, s Step) error {
+	switch {
+	case s.stage == stageRecord:
+		return r.writeRecord(ctx)
+	case s.stage == stageNamespace:
+		return r.makeNamespace(ctx)
+	case s.stage == stageMarker:
+		return r.takeMarker(ctx)
+	case s.Verb == VerbRequest:
+		return r.requestToken(ctx)
+	case s.Verb == VerbStore:
+		return r.storeCredential(ctx)
+	case s.stage == stageProof:
+		return r.prove(ctx)
+	case s.stage == stageDone && s.Object.Resource == cluster.Events:
+		r.tell(ctx)
+		return nil
+	case s.stage == stageDone:
+		return r.finish(ctx)
+	case s.Verb == VerbDelete:
+		return r.plan.member.Delete(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()}, cluster.Write{})
+	case s.Verb == VerbReplace:
+		if err := r.plan.member.Delete(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()}, cluster.Write{}); err != nil {
+			return err
+		}
+	}
+	return r.apply(ctx, s)
+}
+
+// apply writes one object on the member.
+func (r *joinRun) apply(ctx context.Context, s Step) error {
+	if s.Verb == VerbCreate {
+		r.mark(s.Object)
+	}
+	o, err := r.plan.member.Apply(ctx, s.Object.Resource, s.Manifest, cluster.Write{})
+	if err != nil {
+		return err
+	}
+	if s.Object == member.BindingSecretRef() {
+		r.mu.Lock()
+		r.secret = o.GetUID()
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// mark remembers an object as this run's, before the request that makes it is sent: when the answer is lost,
+// it must still be looked for.
+func (r *joinRun) mark(ref cluster.Ref) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.made[ref] = true
+}
+
+func (r *joinRun) unmark(ref cluster.Ref) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.made, ref)
+}
+
+func (r *joinRun) note(f Finding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, f)
+}
+
+// writeRecord makes the MemberCluster, or brings the existing one up to date and stamps it.
+func (r *joinRun) writeRecord(ctx context.Context) error {
+	p := r.plan
+	ref := host.MemberRef(p.Options.Name)
+	if p.record != nil {
+		r.mark(ref)
+		m, err := p.host.CreateMember(ctx, p.record, cluster.Write{})
+		if err == nil {
+			r.record, r.begun = m, true
+			return nil
+		}
+		if isRefused(err) {
+			r.unmark(ref)
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		r.unmark(ref)
+		return r.adopt(ctx)
+	}
+	// One that was made by hand and never joined is begun here, if the marker is taken here too.
+	existing := p.facts.Host.Member
+	r.begun = existing.Annotations[v1alpha1.AnnotationAttempt] == "" && existing.Annotations[v1alpha1.AnnotationJoinedBy] == "" &&
+		p.facts.Member.Marker == nil
+	return r.restamp(ctx, existing)
+}
+
+// adopt goes on with a member that another run made since the plan was: if it is what this run would have
+// made, its settings are left as they are and this run's attempt is stamped on it, so that the other one does
+// not take it back.
+func (r *joinRun) adopt(ctx context.Context) error {
+	p := r.plan
+	for {
+		m, err := p.host.FindMember(ctx, p.Options.Name)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			return &Refusal{Findings: []Finding{{Side: SideHost, Object: host.MemberRef(p.Options.Name).String(),
+				Cause: "another join of this name came and went", Remedy: "run join again"}}}
+		}
+		if wait := (&joinFacts{Host: host.State{Member: m}, Now: time.Now()}).waitsFor(); wait != nil {
+			r.progress(*wait)
+			if err := pause(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if different := r.different(m); different != "" {
+			return &Refusal{Findings: []Finding{{Side: SideHost, Object: host.MemberRef(p.Options.Name).String(),
+				Cause: "another join has just made this member with a different " + different, Remedy: "see kubectl federate describe " + m.Name + ", then run join again to change it"}}}
+		}
+		err = r.restamp(ctx, m)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+}
+
+// different names what of a member is not as this run would have made it; empty when nothing is.
+func (r *joinRun) different(m *v1alpha1.MemberCluster) string {
+	want := r.plan.record
+	switch {
+	case m.Spec.ClusterID != want.Spec.ClusterID:
+		return "cluster ID"
+	case m.Federation() != want.Federation():
+		return "federation"
+	case m.Spec.Server != want.Spec.Server:
+		return "server"
+	case string(m.Spec.CABundle) != string(want.Spec.CABundle):
+		return "caBundle"
+	case m.Spec.ProxyURL != want.Spec.ProxyURL:
+		return "proxyURL"
+	case m.Spec.InsecureSkipTLSVerify != want.Spec.InsecureSkipTLSVerify:
+		return "insecureSkipTLSVerify"
+	}
+	for key, value := range want.Labels {
+		if m.Labels[key] != value {
+			return "label " + key
+		}
+	}
+	return ""
+}
+
+// restamp patches an existing member under the precondition that it is as it was read.
+func (r *joinRun) restamp(ctx context.Context, m *v1alpha1.MemberCluster) error {
+	p := r.plan
+	patch := p.patch
+	if patch == nil {
+		patch = map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAttempt: p.facts.Attempt.String()}}}
+	}
+	for {
+		metadata := map[string]any{"resourceVersion": m.ResourceVersion}
+		merged(metadata, patch["metadata"])
+		sent := map[string]any{"metadata": metadata}
+		if spec, ok := patch["spec"]; ok {
+			sent["spec"] = spec
+		}
+		updated, err := p.host.PatchMember(ctx, p.Options.Name, sent, cluster.Write{})
+		if err == nil {
+			r.record = updated
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		// The manager's status moves the version too: only a change that concerns this join stands in its way.
+		now, readErr := p.host.FindMember(ctx, p.Options.Name)
+		if readErr != nil {
+			return readErr
+		}
+		if now == nil || now.UID != m.UID || now.DeletionTimestamp != nil || now.Generation != m.Generation ||
+			now.Annotations[v1alpha1.AnnotationAttempt] != m.Annotations[v1alpha1.AnnotationAttempt] {
+			return err
+		}
+		m = now
+	}
+}
+
+// pause waits a moment between two looks.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(100 * time.Millisecond):
+		return nil
+	}
+}
+
+func (r *joinRun) makeNamespace(ctx context.Context) error {
+	ref := member.NamespaceRef()
+	r.mark(ref)
+	_, err := r.plan.member.Create(ctx, ref.Resource, member.NamespaceManifest(), cluster.Write{})
+	if apierrors.IsAlreadyExists(err) {
+		r.unmark(ref)
+		return nil
+	}
+	return err
+}
+
+// takeMarker takes the marker with a create, so that etcd decides between two joins.
+func (r *joinRun) takeMarker(ctx context.Context) error {
+	p := r.plan
+	want := p.marker()
+	want.MemberUID = r.record.UID
+	deadline := time.Now().Add(waitTimeout)
+	for {
+		var err error
+		if r.marker != nil {
+			var k *member.Marker
+			if k, err = p.member.ReplaceMarker(ctx, r.marker, want); err == nil {
+				r.marker = k
+				return nil
+			}
+		} else {
+			r.mark(member.MarkerRef())
+			var k *member.Marker
+			k, err = p.member.TakeMarker(ctx, want)
+			if err == nil {
+				r.marker = k
+				return nil
+			}
+			if apierrors.IsAlreadyExists(err) {
+				r.unmark(member.MarkerRef())
+				return r.share(ctx, k, want)
+			}
+		}
+		// Somebody is removing the namespace at this moment: an unjoin, or a join that takes its work back.
+		leaving := apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+		if !leaving && !cluster.IsAbsent(err) || time.Now().After(deadline) {
+			return err
+		}
+		r.marker = nil
+		r.progress(Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"})
+		if err := pause(ctx); err != nil {
+			return err
+		}
+		if err := r.makeNamespace(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// share judges a marker that somebody else created since the plan was made.
+func (r *joinRun) share(ctx context.Context, k *member.Marker, want member.Marker) error {
+	if k == nil { // it went again
+		return r.takeMarker(ctx)
+	}
+	if k.HostID == want.HostID && k.Member == want.Member && k.Federation == want.Federation {
+		r.marker = k
+		if k.MemberUID == want.MemberUID {
+			r.begun = false // another run of join is at work here as well
+			return nil
+		}
+		return r.takeMarker(ctx)
+	}
+	return &Refusal{Findings: judgeMarker(k, r.plan.facts, r.plan.Options)}
+}
+
+func (r *joinRun) requestToken(ctx context.Context) error {
+	life := r.plan.Options.lifetime()
+	asked := time.Now().Add(life)
+	token, expires, err := r.plan.member.RequestToken(ctx, life, r.secret)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.token, r.expires = token, expires
+	r.mu.Unlock()
+	if asked.Sub(expires) > time.Minute {
+		r.note(Finding{Side: SideMember, Object: "token",
+			Cause:  fmt.Sprintf("asked for %s, the API server gives %s", short(life), short(time.Until(expires).Round(time.Minute))),
+			Remedy: "run join again before " + expires.UTC().Format(time.RFC3339)})
+	}
+	return nil
+}
+
+// collectionPatience is how long a join waits for the credential of an earlier member of the same name to be
+// collected: it may not be changed into another's.
+const collectionPatience = 10 * time.Second
+
+func (r *joinRun) storeCredential(ctx context.Context) error {
+	// The endpoint is the MemberCluster's, to the letter: both are read by others together.
+	spec := r.record.Spec
+	e := endpoint{Server: spec.Server, CABundle: spec.CABundle, ProxyURL: spec.ProxyURL, Insecure: spec.InsecureSkipTLSVerify}
+	kubeconfig, err := e.access(r.token).Marshal()
+	if err != nil {
+		return err
+	}
+	deadline := time.Now().Add(collectionPatience)
+	for {
+		r.mark(host.CredentialRef(r.plan.Options.Name))
+		err := r.plan.host.WriteCredential(ctx, r.record, kubeconfig)
+		if err == nil || !isRefused(err) || r.plan.facts.Host.Member != nil || time.Now().After(deadline) {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// proofPatience is how long a new credential is tried: API servers learn of new bindings within moments.
+const proofPatience = 5 * time.Second
+
+// prove tries the credential at the stored endpoint and reads everything back.
+func (r *joinRun) prove(ctx context.Context) error {
+	work := []func() error{
+		func() error { return r.try(ctx) },
+		func() error { return r.readRecord(ctx) },
+	}
+	for _, s := range r.plan.Steps {
+		if s.Side == SideMember && s.Manifest != nil && s.stage < stageProof && s.Object != member.MarkerRef() {
+			work = append(work, func() error { return r.readBack(ctx, s) })
+		}
+	}
+	work = append(work, func() error { return r.readMarker(ctx) })
+	errs := make([]error, len(work))
+	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	return cluster.First(errs)
+}
+
+func (r *joinRun) try(ctx context.Context) error {
+	spec := r.record.Spec
+	e := endpoint{Server: spec.Server, CABundle: spec.CABundle, ProxyURL: spec.ProxyURL, Insecure: spec.InsecureSkipTLSVerify}
+	c, err := member.Connect(e.access(r.token).RESTConfig())
+	if err != nil {
+		return err
+	}
+	deadline := time.Now().Add(proofPatience)
+	for {
+		id, err := c.ID(ctx)
+		var failed *cluster.Error
+		switch {
+		case err == nil && id == r.plan.facts.Member.ID:
+			return nil
+		case err == nil:
+			return &Refusal{Findings: []Finding{{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
+				Cause:  fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, r.plan.facts.Member.ID),
+				Remedy: "give the member's own endpoint with --server"}}}
+		case ctx.Err() != nil:
+			return err
+		case errors.As(err, &failed) && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden):
+			// Or, at another endpoint, the token of this member means nothing.
+		case errors.As(err, &failed) && failed.Fault == cluster.FaultUnreachable && !r.plan.facts.Endpoint.Proven:
+			r.note(Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
+				Cause: "could not be tried from here: " + cluster.Cause(failed.Err), Remedy: "the manager on the host will tell whether the credential works from there"})
+			return nil
+		default:
+			return err
+		}
+		if time.Now().After(deadline) {
+			return &Refusal{Findings: []Finding{{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
+				Cause:  "does not take the new credential: " + cluster.Cause(failed.Err),
+				Remedy: "see that the endpoint is this member's own and hands tokens on to its API server"}}}
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *joinRun) readRecord(ctx context.Context) error {
+	m, err := r.plan.host.FindMember(ctx, r.plan.Options.Name)
+	if err != nil {
+		return err
+	}
+	if m == nil || m.UID != r.record.UID || m.DeletionTimestamp != nil {
+		return &vanished{side: SideHost, ref: host.MemberRef(r.plan.Options.Name)}
+	}
+	if m.Spec.Server != r.record.Spec.Server || string(m.Spec.CABundle) != string(r.record.Spec.CABundle) ||
+		m.Spec.ProxyURL != r.record.Spec.ProxyURL || m.Federation() != r.plan.Options.Federation {
+		return &vanished{side: SideHost, ref: host.MemberRef(r.plan.Options.Name), changed: true}
+	}
+	return nil
+}
+
+func (r *joinRun) readBack(ctx context.Context, s Step) error {
+	o, err := r.plan.member.Find(ctx, s.Object)
+	if err != nil {
+		return err
+	}
+	gone := o == nil || o.GetDeletionTimestamp() != nil
+	if s.Verb == VerbDelete || s.Verb == VerbKeep {
+		return nil
+	}
+	if gone || !covers(o.Object, s.Manifest.Object) {
+		return &vanished{side: SideMember, ref: s.Object, changed: !gone}
+	}
+	return nil
+}
+
+func (r *joinRun) readMarker(ctx context.Context) error {
+	k, err := r.plan.member.Marker(ctx)
+	if err != nil {
+		return err
+	}
+	if k == nil || k.MemberUID != r.record.UID {
+		return &vanished{side: SideMember, ref: member.MarkerRef(), changed: k != nil}
+	}
+	return nil
+}
+
+// vanished is an object that was written and is not there, or not as written, when it is read back.
+type vanished struct {
+	side    Side
+	ref     cluster.Ref
+	changed bool
+}
+
+func (v *vanished) Error() string {
+	what := "was removed"
+	if v.changed {
+		what = "was changed"
+	}
+	return string(v.side) + ": " + v.ref.String() + ": " + what + " by somebody else while this join ran"
+}
+
+func (r *joinRun) finish(ctx context.Context) error {
+	stamp := ""
+	if r.plan.stamped || r.plan.record != nil {
+		stamp = r.plan.facts.Attempt.String()
+	}
+	m, err := r.plan.host.RecordJoin(ctx, r.plan.Options.Name, stamp, host.JoinedBy{User: r.plan.facts.Host.User, At: time.Now()})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.record = m
+	r.mu.Unlock()
+	return nil
+}
+
+// tell writes the Event. A join is none the worse for one that is missing.
+func (r *joinRun) tell(ctx context.Context) {
+	p := r.plan
+	message := fmt.Sprintf("joined to federation %q by %s", p.Options.Federation, p.facts.Host.User)
+	if err := p.host.Tell(ctx, r.record, "Joined", message); err != nil {
+		r.note(Finding{Side: SideHost, Object: "Event", Cause: "could not be written: " + cluster.Cause(err)})
+	}
+}

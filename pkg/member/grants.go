@@ -1,0 +1,297 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// Names of what a membership puts on a member, beside those in v1alpha1.
+const (
+	// ManagerRole is the ClusterRole of the manager's account, and its binding.
+	ManagerRole = v1alpha1.MemberNamespace + ":manager"
+	// ConsumerBinding binds the consumer's account to the Federation's spec.access.
+	ConsumerBinding = v1alpha1.MemberNamespace + ":consumer"
+	// BindingSecret is the Secret without content that the manager's token is bound to: deleting it revokes
+	// the token.
+	BindingSecret = v1alpha1.ManagerAccount + "-binding"
+)
+
+// Object is something a membership puts on a member.
+type Object struct {
+	Ref      cluster.Ref
+	Manifest *unstructured.Unstructured
+}
+
+// Grants say what a membership gives on a member.
+type Grants struct {
+	// Properties says whether the member serves the About API (KEP-2149). Only there the manager may create
+	// properties: RBAC cannot bind a create to a name.
+	Properties bool
+	// AccessRole is the ClusterRole that the Federation gives to readers of the inventory; "" is none.
+	AccessRole string
+}
+
+const (
+	rbacGroup  = "rbac.authorization.k8s.io"
+	aboutGroup = "about.k8s.io"
+)
+
+func labelled(o *unstructured.Unstructured) *unstructured.Unstructured {
+	o.SetLabels(map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedByJoin})
+	return o
+}
+
+func words(s ...string) []any {
+	out := make([]any, len(s))
+	for i := range s {
+		out[i] = s[i]
+	}
+	return out
+}
+
+// rule is one RBAC rule on one resource; names may be empty.
+func rule(group, resource string, verbs, names []string) map[string]any {
+	r := map[string]any{"apiGroups": words(group), "resources": words(resource), "verbs": words(verbs...)}
+	if len(names) > 0 {
+		r["resourceNames"] = words(names...)
+	}
+	return r
+}
+
+// clusterRules are the manager's rights outside our namespace.
+func (g Grants) clusterRules() []any {
+	properties := []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet}
+	rules := []any{
+		rule("", "nodes", []string{"list"}, nil),
+		rule("", "namespaces", []string{"get"}, []string{v1alpha1.IdentityNamespace}),
+		rule(aboutGroup, "clusterproperties", []string{"get", "update", "delete"}, properties),
+	}
+	if g.Properties {
+		rules = append(rules, rule(aboutGroup, "clusterproperties", []string{"create"}, nil))
+	}
+	return rules
+}
+
+// namespaceRules are the manager's rights in our namespace.
+func namespaceRules() []any {
+	return []any{
+		rule("", "serviceaccounts/token", []string{"create"}, []string{v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount}),
+		rule("", "configmaps", []string{"get"}, []string{v1alpha1.MarkerName}),
+	}
+}
+
+// NamespaceManifest is our namespace as it is made.
+func NamespaceManifest() *unstructured.Unstructured {
+	return labelled(cluster.Namespaces.New("", v1alpha1.MemberNamespace))
+}
+
+// object wraps a manifest.
+func object(r cluster.Resource, o *unstructured.Unstructured) Object {
+	return Object{Ref: r.Of(o), Manifest: o}
+}
+
+func account(name string) Object {
+	return object(cluster.ServiceAccounts, labelled(cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, name)))
+}
+
+func role(r cluster.Resource, namespace, name string, rules []any) Object {
+	o := labelled(r.New(namespace, name))
+	o.Object["rules"] = rules
+	return object(r, o)
+}
+
+func binding(r cluster.Resource, namespace, name string, to map[string]any, who string) Object {
+	o := labelled(r.New(namespace, name))
+	o.Object["roleRef"] = to
+	o.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "namespace": v1alpha1.MemberNamespace, "name": who}}
+	return object(r, o)
+}
+
+func roleRef(kind, name string) map[string]any {
+	return map[string]any{"apiGroup": rbacGroup, "kind": kind, "name": name}
+}
+
+// Foundations are the accounts, the roles and the Secret that bindings and the token refer to.
+func (g Grants) Foundations() []Object {
+	secret := labelled(cluster.Secrets.New(v1alpha1.MemberNamespace, BindingSecret))
+	secret.Object["type"] = "Opaque"
+	objects := []Object{account(v1alpha1.ManagerAccount)}
+	if g.AccessRole != "" {
+		objects = append(objects, account(v1alpha1.ConsumerAccount))
+	}
+	return append(objects,
+		role(cluster.ClusterRoles, "", ManagerRole, g.clusterRules()),
+		role(cluster.Roles, v1alpha1.MemberNamespace, v1alpha1.ManagerAccount, namespaceRules()),
+		object(cluster.Secrets, secret),
+	)
+}
+
+// Bindings give the accounts their roles.
+func (g Grants) Bindings() []Object {
+	objects := []Object{
+		binding(cluster.ClusterRoleBindings, "", ManagerRole, roleRef("ClusterRole", ManagerRole), v1alpha1.ManagerAccount),
+		binding(cluster.RoleBindings, v1alpha1.MemberNamespace, v1alpha1.ManagerAccount, roleRef("Role", v1alpha1.ManagerAccount), v1alpha1.ManagerAccount),
+	}
+	if g.AccessRole != "" {
+		objects = append(objects, consumerBinding(g.AccessRole))
+	}
+	return objects
+}
+
+func consumerBinding(accessRole string) Object {
+	return binding(cluster.ClusterRoleBindings, "", ConsumerBinding, roleRef("ClusterRole", accessRole), v1alpha1.ConsumerAccount)
+}
+
+// Property is a ClusterProperty of the membership. Its label says which federation it is of: a property
+// without it is not ours.
+func Property(name, value string, federation v1alpha1.FederationName) Object {
+	o := cluster.ClusterProperties.New("", name)
+	o.SetLabels(map[string]string{
+		v1alpha1.LabelFederation: string(federation),
+		v1alpha1.LabelManagedBy:  v1alpha1.ManagedByJoin,
+	})
+	o.Object["spec"] = map[string]any{"value": value}
+	return object(cluster.ClusterProperties, o)
+}
+
+// EscalationProbe is a ClusterRole with every right of the manager's account. A server dry run of it tells
+// whether the caller may give these rights, before anything is written: Kubernetes lets nobody grant what
+// they do not hold.
+func (g Grants) EscalationProbe() Object {
+	return role(cluster.ClusterRoles, "", ManagerRole, append(g.clusterRules(), namespaceRules()...))
+}
+
+// AccessProbe is the consumer's binding, for the same purpose; nil where the Federation gives no access.
+func (g Grants) AccessProbe() *Object {
+	if g.AccessRole == "" {
+		return nil
+	}
+	o := consumerBinding(g.AccessRole)
+	return &o
+}
+
+// refs are all objects that a membership can have put on a member, but for the namespace and the marker.
+func refs() []cluster.Ref {
+	var all []cluster.Ref
+	g := Grants{Properties: true, AccessRole: "any"}
+	for _, o := range g.Bindings() {
+		all = append(all, o.Ref)
+	}
+	for _, o := range g.Foundations() {
+		all = append(all, o.Ref)
+	}
+	return append(all, PropertyRef(v1alpha1.PropertyClusterSet), PropertyRef(v1alpha1.PropertyClusterID))
+}
+
+// PropertyRef names a ClusterProperty.
+func PropertyRef(name string) cluster.Ref {
+	return cluster.Ref{Resource: cluster.ClusterProperties, Name: name}
+}
+
+// ConsumerRefs name what a member carries only where the Federation gives access.
+func ConsumerRefs() []cluster.Ref {
+	return []cluster.Ref{
+		{Resource: cluster.ClusterRoleBindings, Name: ConsumerBinding},
+		{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ConsumerAccount},
+	}
+}
+
+// ManagerAccountRef names the account whose token the host keeps.
+func ManagerAccountRef() cluster.Ref {
+	return cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
+}
+
+// BindingSecretRef names the Secret that the token is bound to.
+func BindingSecretRef() cluster.Ref {
+	return cluster.Ref{Resource: cluster.Secrets, Namespace: v1alpha1.MemberNamespace, Name: BindingSecret}
+}
+
+// NamespaceRef names our namespace.
+func NamespaceRef() cluster.Ref { return namespaceRef(v1alpha1.MemberNamespace) }
+
+// verbs is right for each of the verbs on one object.
+func verbs(r cluster.Ref, verbs ...string) []cluster.Right {
+	var rights []cluster.Right
+	for _, v := range verbs {
+		right := cluster.Right{Verb: v, Resource: r.Resource, Namespace: r.Namespace, Name: r.Name}
+		if v == "create" || v == "list" {
+			right.Name = "" // neither is authorized by name
+		}
+		rights = append(rights, right)
+	}
+	return rights
+}
+
+// JoinRights are the rights that a join uses on a member.
+func (g Grants) JoinRights() []cluster.Right {
+	rights := append(verbs(namespaceRef(v1alpha1.IdentityNamespace), "get"), verbs(cluster.Ref{Resource: cluster.Nodes}, "list")...)
+	rights = append(rights, verbs(NamespaceRef(), "get", "create")...)
+	rights = append(rights, verbs(MarkerRef(), "get", "create", "patch")...)
+	for _, o := range append(g.Foundations(), g.Bindings()...) {
+		rights = append(rights, verbs(o.Ref, "get", "create", "patch")...)
+	}
+	token := cluster.Right{Verb: "create", Resource: cluster.ServiceAccounts, Subresource: "token", Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
+	rights = append(rights, token)
+	if g.Properties {
+		for _, name := range []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet} {
+			rights = append(rights, verbs(PropertyRef(name), "get", "create", "patch")...)
+		}
+	}
+	return unique(rights)
+}
+
+// LeaveRights are the rights that an unjoin uses on a member, and the undoing of a join.
+func (g Grants) LeaveRights() []cluster.Right {
+	rights := append(verbs(NamespaceRef(), "get", "delete"), verbs(MarkerRef(), "get", "delete")...)
+	for _, o := range append(g.Foundations(), g.Bindings()...) {
+		rights = append(rights, verbs(o.Ref, "get", "delete")...)
+	}
+	if g.Properties {
+		for _, name := range []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet} {
+			rights = append(rights, verbs(PropertyRef(name), "get", "delete")...)
+		}
+	}
+	return unique(rights)
+}
+
+func unique(rights []cluster.Right) []cluster.Right {
+	seen := map[cluster.Right]bool{}
+	out := rights[:0]
+	for _, r := range rights {
+		if !seen[r] {
+			seen[r] = true
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// RequestToken asks for a token of the manager's account that lives as long as lifetime, or as the API server
+// allows, and no longer than the Secret of that UID. It returns the token and its end.
+func (c *Cluster) RequestToken(ctx context.Context, lifetime time.Duration, boundTo types.UID) (string, time.Time, error) {
+	request := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+		"spec": map[string]any{
+			"expirationSeconds": int64(lifetime / time.Second),
+			"boundObjectRef":    map[string]any{"apiVersion": "v1", "kind": "Secret", "name": BindingSecret, "uid": string(boundTo)},
+		},
+	}}
+	answer, err := c.Subresource(ctx, ManagerAccountRef(), "token", request)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	token, _, _ := unstructured.NestedString(answer.Object, "status", "token")
+	end, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
+	expires, err := time.Parse(time.RFC3339, end)
+	if token == "" || err != nil {
+		return "", time.Time{}, fmt.Errorf("member: %s gave no token with an end for %s", c.Server(), ManagerAccountRef())
+	}
+	return token, expires, nil
+}
