@@ -1,0 +1,233 @@
+package manifests_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+)
+
+func objects(t *testing.T, o manifests.Options) []*unstructured.Unstructured {
+	t.Helper()
+	all, err := manifests.Objects(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func names(all []*unstructured.Unstructured) string {
+	var b strings.Builder
+	for _, o := range all {
+		fmt.Fprintln(&b, strings.TrimPrefix(o.GetNamespace()+"/", "/")+o.GetKind()+"/"+o.GetName())
+	}
+	return b.String()
+}
+
+func find(t *testing.T, all []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
+	t.Helper()
+	i := slices.IndexFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind })
+	if i < 0 {
+		t.Fatalf("no %s", kind)
+	}
+	return all[i]
+}
+
+const outside = `CustomResourceDefinition/federations.kubefederate.io
+CustomResourceDefinition/memberclusters.kubefederate.io
+Namespace/kubefederate-system
+Namespace/kubefederate-credentials
+kubefederate-system/ServiceAccount/kubefederate-manager
+ClusterRole/kubefederate-system:manager
+ClusterRoleBinding/kubefederate-system:manager
+kubefederate-system/Role/kubefederate-manager
+kubefederate-system/RoleBinding/kubefederate-manager
+kubefederate-credentials/Role/kubefederate-manager
+kubefederate-credentials/RoleBinding/kubefederate-manager
+ClusterRole/kubefederate-admin
+ClusterRole/kubefederate-joiner
+kubefederate-credentials/Role/kubefederate-joiner
+ClusterRole/kubefederate-approver
+ClusterRole/kubefederate-viewer
+ValidatingAdmissionPolicy/membership.kubefederate.io
+ValidatingAdmissionPolicyBinding/membership.kubefederate.io
+ValidatingAdmissionPolicy/acceptance.kubefederate.io
+ValidatingAdmissionPolicyBinding/acceptance.kubefederate.io
+ValidatingAdmissionPolicy/credentials.kubefederate.io
+ValidatingAdmissionPolicyBinding/credentials.kubefederate.io
+ValidatingAdmissionPolicy/crds.kubefederate.io
+ValidatingAdmissionPolicyBinding/crds.kubefederate.io
+ValidatingWebhookConfiguration/kubefederate.io
+`
+
+// TestObjectsInOrder also holds that a manager outside the cluster keeps its account and loses its pods.
+func TestObjectsInOrder(t *testing.T) {
+	t.Parallel()
+	const inside = outside + `kubefederate-system/Service/kubefederate-webhook
+kubefederate-system/PodDisruptionBudget/kubefederate-manager
+kubefederate-system/NetworkPolicy/kubefederate-manager
+kubefederate-system/Deployment/kubefederate-manager
+`
+	if got := names(objects(t, manifests.Options{})); got != inside {
+		t.Errorf("in the cluster:\n%s", got)
+	}
+	if got := names(objects(t, manifests.Options{WebhookURL: "https://127.0.0.1:9443"})); got != outside {
+		t.Errorf("outside:\n%s", got)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	all := objects(t, manifests.Options{Version: "v1.2.3+dirty", Replicas: 3, CABundle: []byte("pem")})
+	for _, o := range all {
+		labels := o.GetLabels()
+		if labels[manifests.LabelName] != "kubefederate" || labels[manifests.LabelPartOf] != "kubefederate" || labels[manifests.LabelVersion] != "v1.2.3_dirty" {
+			t.Errorf("%s %s: labels %v", o.GetKind(), o.GetName(), labels)
+		}
+		for _, value := range labels {
+			if faults := validation.IsValidLabelValue(value); len(faults) > 0 {
+				t.Errorf("%s %s: %s: %v", o.GetKind(), o.GetName(), value, faults)
+			}
+		}
+	}
+	deployment := find(t, all, "Deployment")
+	if n, _, _ := unstructured.NestedInt64(deployment.Object, "spec", "replicas"); n != 3 {
+		t.Errorf("replicas: %d", n)
+	}
+	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
+	if image := containers[0].(map[string]any)["image"]; image != "kubefederate/manager:v1.2.3_dirty" {
+		t.Errorf("image: %s", image)
+	}
+
+	for name, test := range map[string]struct {
+		options manifests.Options
+		want    []string
+	}{
+		"as shipped": {manifests.Options{}, []string{
+			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
+			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/federations port:443]]",
+		}},
+		"outside": {manifests.Options{WebhookURL: "https://manager.example/base/", CABundle: []byte("pem")}, []string{
+			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
+			"map[caBundle:cGVt url:https://manager.example/base/validate/federations]",
+		}},
+	} {
+		var got []string
+		webhooks, _, _ := unstructured.NestedSlice(find(t, objects(t, test.options), "ValidatingWebhookConfiguration").Object, "webhooks")
+		for _, w := range webhooks {
+			got = append(got, fmt.Sprint(w.(map[string]any)["clientConfig"]))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestWebhookURLIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"http://manager.example", "https://", "manager.example", "https://u:p@manager.example", "https://manager.example?x=1", "https://manager.example#x"} {
+		_, err := manifests.Objects(manifests.Options{WebhookURL: url})
+		want := fmt.Sprintf("webhook URL %q: it must be an https URL with a host, without user, query or fragment", url)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// TestFilesAreWhatObjectsGives holds that `kubectl apply -R -f manifests/` installs the same: the labels that
+// Objects sets are in the files, with the version of a plain build.
+func TestFilesAreWhatObjectsGives(t *testing.T) {
+	t.Parallel()
+	var want bytes.Buffer
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for document := range strings.SplitSeq(string(data), "\n---\n") {
+			var object map[string]any
+			if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+				return err
+			}
+			out, _ := yaml.Marshal(object)
+			want.Write(out)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	for _, o := range objects(t, manifests.Options{Version: version.Version}) {
+		out, _ := yaml.Marshal(o.Object)
+		got.Write(out)
+	}
+	if got.String() != want.String() {
+		t.Errorf("Objects gives:\n%s\nthe files hold:\n%s", got.String(), want.String())
+	}
+}
+
+// TestHostNamesAreNotMemberNames holds that a host may join itself.
+func TestHostNamesAreNotMemberNames(t *testing.T) {
+	t.Parallel()
+	for _, o := range objects(t, manifests.Options{}) {
+		if o.GetNamespace() == v1alpha1.MemberNamespace || strings.HasPrefix(o.GetName(), v1alpha1.MemberNamespace) {
+			t.Errorf("%s %s is named as on a member", o.GetKind(), o.GetName())
+		}
+	}
+}
+
+func TestBindings(t *testing.T) {
+	t.Parallel()
+	alice := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "alice"}
+	for name, test := range map[string]struct {
+		got  []*unstructured.Unstructured
+		want string
+	}{
+		"joiner":   {manifests.JoinerBinding("prod", alice), "ClusterRole/kubefederate-joiner:prod\nClusterRoleBinding/kubefederate-joiner:prod\nClusterRoleBinding/kubefederate-joiner:prod:common\nkubefederate-credentials/RoleBinding/kubefederate-joiner:prod\n"},
+		"approver": {manifests.ApproverBinding("prod", alice), "ClusterRole/kubefederate-approver:prod\nClusterRoleBinding/kubefederate-approver:prod\nClusterRoleBinding/kubefederate-approver:prod:common\n"},
+		"admin":    {manifests.AdminBinding("team", alice), "ClusterRoleBinding/kubefederate-admin:team\nkubefederate-credentials/RoleBinding/kubefederate-admin:team\n"},
+	} {
+		if got := names(test.got); got != test.want {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+	out, _ := yaml.Marshal(manifests.JoinerBinding("prod", alice)[0].Object)
+	const want = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  labels:
+    app.kubernetes.io/name: kubefederate
+    app.kubernetes.io/part-of: kubefederate
+  name: kubefederate-joiner:prod
+rules:
+- apiGroups:
+  - kubefederate.io
+  resourceNames:
+  - prod
+  resources:
+  - federations
+  verbs:
+  - join
+  - leave
+`
+	if string(out) != want {
+		t.Errorf("got:\n%s", out)
+	}
+}
