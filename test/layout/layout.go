@@ -196,8 +196,7 @@ func (from place) imports(folder, verb string, paths []string) []string {
 			// The package itself is reported.
 		case to.room == from.room:
 		case to.floor == from.floor:
-			found = append(found, fmt.Sprintf("%s %s %s: both are on floor %q", folder, verb, folderTo,
-				strings.Join(Floors[to.floor], " ")))
+			found = append(found, fmt.Sprintf("%s %s %s: both are on one floor", folder, verb, folderTo))
 		case to.floor < from.floor:
 			found = append(found, fmt.Sprintf("%s %s %s: imports only go down", folder, verb, folderTo))
 		}
