@@ -33,6 +33,8 @@ type Conn struct {
 	http   *http.Client
 	rest   rest.Interface
 	dyn    dynamic.Interface
+	// quiet does not tell the warnings of servers: it reads types that nobody chose to use.
+	quiet dynamic.Interface
 }
 
 // Connect prepares a connection. It sends no request.
@@ -63,7 +65,13 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: use the kubeconfig: %w", side, err)
 	}
-	return &Conn{side: side, config: config, server: server, http: client, rest: r, dyn: dynamic.New(r)}, nil
+	silent := rest.CopyConfig(config)
+	silent.WarningHandler, silent.WarningHandlerWithContext = rest.NoWarnings{}, rest.NoWarnings{}
+	quiet, err := rest.UnversionedRESTClientForConfigAndClient(silent, client)
+	if err != nil {
+		return nil, fmt.Errorf("%s: use the kubeconfig: %w", side, err)
+	}
+	return &Conn{side: side, config: config, server: server, http: client, rest: r, dyn: dynamic.New(r), quiet: dynamic.New(quiet)}, nil
 }
 
 // Side is the side that the connection goes to.
@@ -137,9 +145,9 @@ func (c *Conn) List(ctx context.Context, r Resource, selector string) ([]unstruc
 	}
 }
 
-// ListIn reads up to 500 objects of any type in a namespace.
+// ListIn reads up to 500 objects of any type in a namespace, without telling what the server warns of.
 func (c *Conn) ListIn(ctx context.Context, r schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, error) {
-	page, err := c.dyn.Resource(r).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 500})
+	page, err := c.quiet.Resource(r).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 500})
 	if err != nil {
 		return nil, c.Fail("list", r.GroupResource().String()+" in namespace "+Quoted(namespace), err)
 	}
@@ -151,6 +159,13 @@ func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructu
 	ref := r.Of(o)
 	made, err := c.resource(ref).Create(ctx, o, metav1.CreateOptions{DryRun: w.dryRun(), FieldManager: v1alpha1.FieldOwner})
 	return made, c.Fail("create", ref.String(), err)
+}
+
+// Update puts o in the place of what is there, whatever that is.
+func (c *Conn) Update(ctx context.Context, r Resource, o *unstructured.Unstructured) error {
+	ref := r.Of(o)
+	_, err := c.resource(ref).Update(ctx, o, metav1.UpdateOptions{FieldManager: v1alpha1.FieldOwner})
+	return c.Fail("update", ref.String(), err)
 }
 
 // Apply makes the fields of o so, by server-side apply as FieldOwner, and leaves all other fields alone.

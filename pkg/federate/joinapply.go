@@ -14,6 +14,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -161,6 +162,12 @@ func (r *joinRun) unmark(ref cluster.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.made, ref)
+}
+
+func (r *joinRun) has(ref cluster.Ref) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.made[ref]
 }
 
 func (r *joinRun) note(f Finding) {
@@ -387,28 +394,40 @@ func (r *joinRun) requestToken(ctx context.Context) error {
 }
 
 // collectionPatience is how long a join waits for the credential of an earlier member of the same name to be
-// collected: it may not be changed into another's.
+// collected, before it writes over it: the collector may still delete by that name.
 const collectionPatience = 10 * time.Second
 
 func (r *joinRun) storeCredential(ctx context.Context) error {
-	// The endpoint is the MemberCluster's, to the letter: both are read by others together.
-	spec := r.record.Spec
-	e := endpoint{Server: spec.Server, CABundle: spec.CABundle, ProxyURL: spec.ProxyURL, Insecure: spec.InsecureSkipTLSVerify}
-	kubeconfig, err := e.access(r.token).Marshal()
+	p := r.plan
+	data, err := r.access().Marshal()
 	if err != nil {
 		return err
 	}
+	r.mark(host.CredentialRef(p.Options.Name))
+	if !r.has(host.MemberRef(p.Options.Name)) {
+		return p.host.WriteCredential(ctx, r.record, data, true)
+	}
 	deadline := time.Now().Add(collectionPatience)
-	for {
-		r.mark(host.CredentialRef(r.plan.Options.Name))
-		err := r.plan.host.WriteCredential(ctx, r.record, kubeconfig)
-		if err == nil || !isRefused(err) || r.plan.facts.Host.Member != nil || time.Now().After(deadline) {
+	for told := false; ; told = true {
+		err := p.host.WriteCredential(ctx, r.record, data, time.Now().After(deadline))
+		if !apierrors.IsAlreadyExists(err) {
 			return err
+		}
+		if !told {
+			r.progress(Step{Side: SideHost, Verb: VerbWait, Object: host.CredentialRef(p.Options.Name), Note: "an earlier member's is being collected"})
 		}
 		if err := pause(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// access is the new credential at the endpoint of the MemberCluster, to the letter: both are read by others
+// together.
+func (r *joinRun) access() *kubeconfig.Access {
+	spec := r.record.Spec
+	e := endpoint{Server: spec.Server, CABundle: spec.CABundle, ProxyURL: spec.ProxyURL, Insecure: spec.InsecureSkipTLSVerify}
+	return e.access(r.token)
 }
 
 // proofPatience is how long a new credential is tried: API servers learn of new bindings within moments.
@@ -432,9 +451,8 @@ func (r *joinRun) prove(ctx context.Context) error {
 }
 
 func (r *joinRun) try(ctx context.Context) error {
-	spec := r.record.Spec
-	e := endpoint{Server: spec.Server, CABundle: spec.CABundle, ProxyURL: spec.ProxyURL, Insecure: spec.InsecureSkipTLSVerify}
-	c, err := member.Connect(e.access(r.token).RESTConfig())
+	e := r.access()
+	c, err := member.Connect(e.RESTConfig())
 	if err != nil {
 		return err
 	}

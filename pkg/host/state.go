@@ -2,7 +2,7 @@ package host
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -83,7 +83,7 @@ func (c *Cluster) User(ctx context.Context) (string, error) {
 
 // right is one verb on one object.
 func right(verb string, r cluster.Ref) cluster.Right {
-	if verb == "create" && r.Resource != cluster.Secrets {
+	if verb == "create" {
 		r.Name = "" // a create is not authorized by name
 	}
 	return cluster.Right{Verb: verb, Resource: r.Resource, Namespace: r.Namespace, Name: r.Name}
@@ -98,10 +98,8 @@ func (t Target) JoinRights() []cluster.Right {
 		right("get", MemberRef(t.Member)),
 		right("create", MemberRef(t.Member)),
 		right("patch", MemberRef(t.Member)),
-		// A server-side apply of an object that is not there is authorized as a patch and, with its name, as
-		// a create.
-		right("patch", CredentialRef(t.Member)),
 		right("create", CredentialRef(t.Member)),
+		right("update", CredentialRef(t.Member)),
 	}
 }
 
@@ -139,27 +137,27 @@ func CredentialManifest(m *v1alpha1.MemberCluster) *unstructured.Unstructured {
 	return o
 }
 
-// WriteCredential stores a kubeconfig as the credential of m, by server-side apply of our own fields.
-func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte) error {
+// WriteCredential stores a kubeconfig as the credential of m. It is written whole, by POST or else PUT, and
+// never patched: the answer to a patch is the Secret, so a right to patch is a right to read, and joiners have
+// neither. replace says that one is expected to be there.
+func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte, replace bool) error {
 	o := CredentialManifest(m)
-	// []byte would be sent as base64 of base64 if it were a string; data holds base64 text.
-	raw, err := json.Marshal(map[string][]byte{v1alpha1.CredentialKey: kubeconfig})
-	if err != nil {
+	o.Object["data"] = map[string]any{v1alpha1.CredentialKey: base64.StdEncoding.EncodeToString(kubeconfig)}
+	post := func() error {
+		_, err := c.Create(ctx, cluster.Secrets, o, cluster.Write{})
 		return err
 	}
-	var data map[string]any
-	if err := json.Unmarshal(raw, &data); err != nil {
-		return err
+	put := func() error { return c.Update(ctx, cluster.Secrets, o) }
+	if !replace {
+		return inOurWords(post())
 	}
-	o.Object["data"] = data
-	stored, err := c.Apply(ctx, cluster.Secrets, o, cluster.Write{})
-	if err != nil {
-		return inOurWords(err)
+	err := put()
+	if cluster.IsAbsent(err) {
+		if err = post(); apierrors.IsAlreadyExists(err) {
+			err = put()
+		}
 	}
-	if got, _, _ := unstructured.NestedString(stored.Object, "data", v1alpha1.CredentialKey); got != data[v1alpha1.CredentialKey] {
-		return fmt.Errorf("host: %s: the server stored another kubeconfig than it was given", CredentialRef(v1alpha1.MemberName(m.Name)))
-	}
-	return nil
+	return inOurWords(err)
 }
 
 // DeleteCredential deletes the credential of a member.

@@ -1,0 +1,213 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// joinFleet is a host with everything installed and members; each test of a join uses names of its own.
+var joinFleet = env.Shared(
+	env.Spec{Name: "host", ControllerManager: true},
+	env.Spec{Name: "east", ControllerManager: true},
+	env.Spec{Name: "west", ControllerManager: true},
+)
+
+var joinHostOnce sync.Once
+
+// joinHost is the host of joinFleet, installed.
+func joinHost(t *testing.T) *env.Cluster {
+	t.Helper()
+	c := joinFleet(t).Cluster("host")
+	joinHostOnce.Do(func() { install(t, c) })
+	return c
+}
+
+// install puts the manifests on a host, as shipped, and waits until its webhook is on guard.
+func install(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	server := guard()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	objects, err := manifests.Objects(manifests.Options{WebhookURL: server.URL, CABundle: ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		apply(t, c.Config(), o)
+	}
+	h := connectHost(t, c.Config())
+	eventually(t, "the webhook is on guard", func(ctx context.Context) error { return h.Guarded(ctx) })
+}
+
+// guard is a stand-in for the webhook.
+func guard() *httptest.Server {
+	return httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review admissionv1.AdmissionReview
+		if json.NewDecoder(r.Body).Decode(&review) != nil {
+			http.Error(w, "bad review", http.StatusBadRequest)
+			return
+		}
+		response := &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+		if strings.Contains(string(review.Request.Object.Raw), "guard-probe\"") {
+			response.Allowed = false
+			response.Result = &metav1.Status{Status: "Failure", Code: 422, Reason: metav1.StatusReasonInvalid, Message: "reserved",
+				Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: "metadata.labels[kubefederate.io/guard-probe]", Message: "reserved"}}}}
+		}
+		review.Response = response
+		_ = json.NewEncoder(w).Encode(review)
+	}))
+}
+
+var kinds = map[string]string{
+	"Namespace": "namespaces", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "Role": "roles",
+	"RoleBinding": "rolebindings", "ServiceAccount": "serviceaccounts", "CustomResourceDefinition": "customresourcedefinitions",
+	"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+	"ValidatingWebhookConfiguration": "validatingwebhookconfigurations", "Federation": "federations", "ConfigMap": "configmaps",
+	"ClusterProperty": "clusterproperties", "MemberCluster": "memberclusters",
+}
+
+func client(t *testing.T, config *rest.Config, kind schema.GroupVersionKind, namespace string) dynamic.ResourceInterface {
+	t.Helper()
+	c, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource, ok := kinds[kind.Kind]
+	if !ok {
+		t.Fatalf("no resource is known for kind %s", kind.Kind)
+	}
+	r := c.Resource(kind.GroupVersion().WithResource(resource))
+	if namespace == "" {
+		return r
+	}
+	return r.Namespace(namespace)
+}
+
+// apply makes o so; a kind that was made a moment ago is waited for.
+func apply(t *testing.T, config *rest.Config, o *unstructured.Unstructured) {
+	t.Helper()
+	eventually(t, o.GetKind()+" "+o.GetName()+" is applied", func(ctx context.Context) error {
+		_, err := client(t, config, o.GroupVersionKind(), o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "test", Force: true})
+		return err
+	})
+}
+
+// eventually polls until check is content; what it said last is the failure.
+func eventually(t *testing.T, what string, check func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", what, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func connectHost(t *testing.T, config *rest.Config) *host.Cluster {
+	t.Helper()
+	h, err := host.Connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func connectMember(t *testing.T, config *rest.Config) *member.Cluster {
+	t.Helper()
+	m, err := member.Connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// federation makes a federation on the host.
+func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) v1alpha1.FederationName {
+	t.Helper()
+	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Federation"))
+	o.SetName(name)
+	apply(t, h.Config(), o)
+	return v1alpha1.FederationName(name)
+}
+
+// snapshot reads every object of a cluster once no namespace is ending any more.
+func snapshot(t *testing.T, c *env.Cluster) env.Objects {
+	t.Helper()
+	m := connectMember(t, c.Config())
+	eventually(t, "namespace kubefederate-member is finished", func(ctx context.Context) error {
+		o, err := m.Find(ctx, member.NamespaceRef())
+		if err != nil || o == nil {
+			return err
+		}
+		if o.GetDeletionTimestamp() != nil {
+			return apierrors.NewTimeoutError("still ending", 1)
+		}
+		return nil
+	})
+	objects, err := env.Snapshot(t.Context(), c.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// same fails the test when two snapshots differ in more than what ignore names.
+func same(t *testing.T, what string, before, after env.Objects, ignore ...string) {
+	t.Helper()
+	diff := slices.DeleteFunc(env.Diff(before, after), func(line string) bool {
+		return slices.ContainsFunc(ignore, func(part string) bool { return strings.Contains(line, part) })
+	})
+	if len(diff) > 0 {
+		t.Errorf("%s: what changed:\n%s", what, strings.Join(diff, "\n"))
+	}
+}
+
+func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.JoinResult, error) {
+	t.Helper()
+	plan, err := federate.PlanJoin(t.Context(), h, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+}
+
+func unjoin(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.UnjoinOptions) (*federate.UnjoinResult, error) {
+	t.Helper()
+	plan, err := federate.PlanUnjoin(t.Context(), h, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+}
