@@ -65,7 +65,15 @@ func printError(w io.Writer, err error) {
 	fmt.Fprintln(w, text)
 }
 
+// errorText is err as a person reads it. What pkg/federate says is whole; only a bare answer of the host
+// is put into kubectl's form.
 func errorText(err error) string {
+	var refusal *federate.Refusal
+	var undone *federate.Undone
+	var partial *federate.Partial
+	if errors.As(err, &refusal) || errors.As(err, &undone) || errors.As(err, &partial) {
+		return printable(err.Error())
+	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && apierrors.IsInvalid(err) {
 		if details := status.Status().Details; details != nil && len(details.Causes) > 0 {

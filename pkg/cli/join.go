@@ -49,7 +49,7 @@ bring a changed endpoint or CA to the host.`,
 
   # With labels, and a server that the host reaches under another name
   kubectl federate join us-west --federation prod --member-context us-west \
-    --labels example.com/team=web,example.com/tier=gold --server https://us-west.example.com:6443
+    --labels example.com/team=web,example.com/tier=gold --member-server https://us-west.example.com:6443
 
   # See the plan; nothing is changed
   kubectl federate join us-east --federation prod --member-context us-east --dry-run=server`,

@@ -66,13 +66,14 @@ cluster, where a webhook and policies enforce the rules for every client. The st
 
 Exit codes: 0 done, or already so; 1 usage, network or internal error; 2 refused by a rule or a right;
 3 partly done.`,
-		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: display},
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		DisableAutoGenTag: true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              knownCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Annotations:                map[string]string{cobra.CommandDisplayNameAnnotation: display},
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		DisableAutoGenTag:          true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetIn(streams.In)

@@ -94,7 +94,7 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 	step := func(s federate.Step) { progress.update(s.String()) }
 	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{
 		Name: name, DropLabel: f.dropLabel, Force: f.force, DryRun: dryRun,
-		MemberContext: f.member.context, Progress: step,
+		MemberContext: f.member.context,
 	})
 	if err != nil {
 		progress.end()
@@ -118,6 +118,9 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 	}
 	for _, note := range result.Notes {
 		progress.line("note: " + note.String())
+	}
+	if result.Finishing {
+		progress.line("the member still finishes deleting namespace " + v1alpha1.MemberNamespace + "; no grant is left in it")
 	}
 	if *f.output.OutputFormat == "name" || *f.output.OutputFormat == "" {
 		word := " unjoined"

@@ -1,0 +1,182 @@
+//go:build unix
+
+// Package guard makes a cluster of test/env a host: it installs manifests/ as shipped and runs the
+// manager beside the cluster, as a process of its own, with the rights of the manager's own account.
+package guard
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/host/install"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// Manager is a manager beside a cluster.
+type Manager struct {
+	// URL is where the cluster's API server reaches its webhook.
+	URL string
+	// Log is the file that has its output.
+	Log string
+
+	binary  string
+	cluster *env.Cluster
+	address string
+	dir     string
+	process *env.Process
+}
+
+// Build builds the manager into a new temporary folder and returns the path of the binary.
+func Build(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "manager-")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "manager")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the manager: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// New reserves an address for a manager beside c, which the program at binary will run. Files are kept in
+// a new folder below the temporary one.
+func New(c *env.Cluster, binary string) (*Manager, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	dir, err := os.MkdirTemp("", "manager-")
+	if err != nil {
+		return nil, err
+	}
+	address := l.Addr().String()
+	return &Manager{
+		URL: "https://" + address, Log: filepath.Join(dir, "log"),
+		binary: binary, cluster: c, address: address, dir: dir,
+	}, nil
+}
+
+// Install applies manifests/ as shipped, for a manager at m.URL.
+func (m *Manager) Install(ctx context.Context) error {
+	h, err := host.Connect(m.cluster.Config())
+	if err != nil {
+		return err
+	}
+	objects, err := manifests.Objects(manifests.Options{Version: version.Version, WebhookURL: m.URL})
+	if err != nil {
+		return err
+	}
+	return install.Apply(ctx, h, objects, cluster.Write{}, func(*unstructured.Unstructured, install.Outcome) {})
+}
+
+// Start runs the manager with a token of its own account, which Install has made. It does not wait until
+// the webhook is on guard. After Stop or Kill it starts it again.
+func (m *Manager) Start(ctx context.Context) error {
+	config, err := m.account(ctx)
+	if err != nil {
+		return err
+	}
+	kubeconfig := filepath.Join(m.dir, "kubeconfig")
+	if err := env.WriteKubeconfig(kubeconfig, env.Context{Name: "host", Config: config}); err != nil {
+		return err
+	}
+	m.process, err = env.Run(env.Program{Path: m.binary, Log: m.Log, Flags: []string{
+		"--kubeconfig=" + kubeconfig,
+		"--webhook-bind-address=" + m.address,
+		"--metrics-bind-address=0",
+		"--health-probe-bind-address=0",
+		"--leader-elect=false",
+	}})
+	return err
+}
+
+// Wait returns when the webhook refuses what it must.
+func (m *Manager) Wait(ctx context.Context) error {
+	h, err := host.Connect(m.cluster.Config())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var cause error
+	err = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		select {
+		case <-m.process.Done():
+			return false, fmt.Errorf("the manager ended")
+		default:
+		}
+		if probe := h.Guarded(ctx); ctx.Err() == nil {
+			cause = probe
+		}
+		return cause == nil, nil
+	})
+	if err != nil {
+		log, _ := os.ReadFile(m.Log)
+		return fmt.Errorf("the webhook at %s is not on guard: %w (%w); its manager printed:\n%s", m.URL, err, cause, log)
+	}
+	return nil
+}
+
+// Stop asks the manager to end and returns when it is gone. Without a Start nothing happens.
+func (m *Manager) Stop() {
+	if m.process != nil {
+		m.process.End()
+	}
+}
+
+// Close stops the manager and removes its files.
+func (m *Manager) Close() {
+	m.Stop()
+	_ = os.RemoveAll(m.dir)
+}
+
+// Host makes c a host whose webhook is on guard, with the manager at binary.
+func Host(ctx context.Context, c *env.Cluster, binary string) (*Manager, error) {
+	m, err := New(c, binary)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{m.Install, m.Start, m.Wait} {
+		if err := step(ctx); err != nil {
+			m.Close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// account is a configuration with a token of the manager's account.
+func (m *Manager) account(ctx context.Context) (*rest.Config, error) {
+	client, err := kubernetes.NewForConfig(m.cluster.Config())
+	if err != nil {
+		return nil, err
+	}
+	token, err := client.CoreV1().ServiceAccounts(v1alpha1.HostNamespace).CreateToken(ctx, manifests.ManagerAccount,
+		&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("a token for the manager: %w", err)
+	}
+	config := rest.AnonymousClientConfig(m.cluster.Config())
+	config.BearerToken = token.Status.Token
+	return config, nil
+}

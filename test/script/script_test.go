@@ -1,0 +1,266 @@
+//go:build unix
+
+// Package script runs the command lines of test/script/*.txtar as a person types them: through a real
+// kubectl from PATH, against real API servers.
+package script
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli"
+	"github.com/kubefederate/kubectl-federate/test/env"
+	"github.com/kubefederate/kubectl-federate/test/guard"
+)
+
+// stage is what the scripts play on: hosts and members that are handed from script to script. A cluster
+// goes back only when its script left it as it was.
+type stage struct {
+	fleet   *env.Fleet
+	manager string
+
+	mu     sync.Mutex
+	guards map[string]*guard.Manager
+}
+
+var theStage = &stage{guards: map[string]*guard.Manager{}}
+
+// The test binary is also the plugin: testscript puts it on PATH under its name.
+func TestMain(m *testing.M) {
+	testscript.Main(withStage{m}, map[string]func(){
+		"kubectl-federate": func() {
+			os.Exit(cli.Run(context.Background(), os.Args,
+				genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}))
+		},
+	})
+}
+
+type withStage struct{ *testing.M }
+
+func (m withStage) Run() int {
+	defer theStage.close()
+	return m.M.Run()
+}
+
+func (s *stage) close() {
+	for _, g := range s.guards {
+		g.Close()
+	}
+	if s.fleet != nil {
+		s.fleet.Stop()
+	}
+}
+
+// open starts the clusters that every script may use: an uninitialised cluster, a host with its manager,
+// and three members with nodes.
+func (s *stage) open(ctx context.Context) error {
+	var err error
+	if s.manager, err = guard.Build(ctx); err != nil {
+		return err
+	}
+	s.fleet, err = env.Start(ctx, env.Options{Progress: os.Stderr, Clusters: []env.Spec{
+		{Name: "host", ControllerManager: true},
+		{Name: "us-east", ControllerManager: true},
+		{Name: "us-west", ControllerManager: true},
+		{Name: "eu-west", ControllerManager: true},
+	}})
+	if err != nil {
+		return err
+	}
+	for name, zones := range map[string][]string{
+		"us-east": {"us-east-1a", "us-east-1b"},
+		"us-west": {"us-west-2a"},
+		"eu-west": {"eu-west-1a", "eu-west-1b", "eu-west-1c"},
+	} {
+		for i, zone := range zones {
+			err := s.fleet.Cluster(name).AddNode(ctx, fmt.Sprintf("node-%d", i), map[string]string{
+				"topology.kubernetes.io/region": zone[:len(zone)-1],
+				"topology.kubernetes.io/zone":   zone,
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// guard makes the cluster called name a host, once.
+func (s *stage) guard(ctx context.Context, name string) (*guard.Manager, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g, ok := s.guards[name]; ok {
+		return g, nil
+	}
+	g, err := guard.Host(ctx, s.fleet.Cluster(name), s.manager)
+	if err == nil {
+		s.guards[name] = g
+	}
+	return g, err
+}
+
+func TestScripts(t *testing.T) {
+	if err := theStage.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 ".",
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		RequireExplicitExec: true,
+		// Scripts share clusters, so they run one after another.
+		Setup: setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"guarded": guarded,
+			"user":    user,
+			"code":    code,
+			"down":    down,
+			"same":    same,
+		},
+	})
+}
+
+// setup gives a script a kubeconfig with an administrator's context for every cluster.
+func setup(e *testscript.Env) error {
+	kubeconfig := filepath.Join(e.WorkDir, "kubeconfig")
+	if err := theStage.fleet.WriteKubeconfig(kubeconfig); err != nil {
+		return err
+	}
+	e.Setenv("KUBECONFIG", kubeconfig)
+	e.Setenv("HOME", e.WorkDir)
+	e.Setenv("PATH", os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(theStage.fleet.Kubectl()))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	before := map[string]env.Objects{}
+	for _, c := range theStage.fleet.Clusters() {
+		if c.Name == "host" {
+			continue
+		}
+		o, err := env.Snapshot(ctx, c.Config())
+		if err != nil {
+			return err
+		}
+		before[c.Name] = o
+	}
+	e.Values["before"] = before
+	e.Values["users"] = &[]env.Context{}
+	return nil
+}
+
+// guarded makes sure that the cluster "host" is a host whose webhook is on guard.
+func guarded(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: guarded")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	_, err := theStage.guard(ctx, "host")
+	ts.Check(err)
+}
+
+// user NAME CLUSTER [GROUP...] adds the context NAME: a user of CLUSTER with a client certificate and no
+// rights but what RBAC gives.
+func user(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: user NAME CLUSTER [GROUP...]")
+	}
+	config := theStage.fleet.Cluster(args[1]).User(args[0], args[2:]...)
+	users, _ := ts.Value("users").(*[]env.Context)
+	*users = append(*users, env.Context{Name: args[0], Config: config})
+	ts.Check(theStage.fleet.WriteKubeconfig(ts.Getenv("KUBECONFIG"), *users...))
+}
+
+// code N COMMAND [ARG...] runs a command that must exit with code N.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N COMMAND [ARG...]")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+	case asExit(err, &exit):
+		got = exit.ExitCode()
+	default:
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+func asExit(err error, target **exec.ExitError) bool {
+	e, ok := err.(*exec.ExitError) //nolint:errorlint // testscript returns it as it is
+	*target = e
+	return ok
+}
+
+// down stops the manager of "host" until the end of the script.
+func down(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: down")
+	}
+	g := theStage.guards["host"]
+	g.Stop()
+	ts.Defer(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := g.Start(ctx); err != nil {
+			panic(err)
+		}
+		if err := g.Wait(ctx); err != nil {
+			panic(err)
+		}
+	})
+}
+
+// same CLUSTER... checks that clusters hold exactly what they held when the script began, once Kubernetes
+// has finished deleting.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	before, _ := ts.Value("before").(map[string]env.Objects)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, name := range args {
+		diff := settle(ctx, theStage.fleet.Cluster(name).Config(), before[name])
+		if neg && len(diff) == 0 {
+			ts.Fatalf("%s is as it was before", name)
+		}
+		if !neg && len(diff) > 0 {
+			ts.Fatalf("%s differs from before:\n%s", name, strings.Join(diff, "\n"))
+		}
+	}
+}
+
+// settle is how a cluster differs from before; it waits while our namespace is being deleted.
+func settle(ctx context.Context, config *rest.Config, before env.Objects) []string {
+	for {
+		after, err := env.Snapshot(ctx, config)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		diff := env.Diff(before, after)
+		finishing := slices.ContainsFunc(diff, func(line string) bool {
+			return strings.Contains(line, "deletionTimestamp") || strings.Contains(line, "Terminating")
+		})
+		if !finishing {
+			return diff
+		}
+		select {
+		case <-ctx.Done():
+			return diff
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
