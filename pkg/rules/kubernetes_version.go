@@ -1,0 +1,40 @@
+package rules
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// KubernetesVersion: members run a version that their federation takes.
+//
+// Reads: what is known of the member's version, and spec.kubernetesVersions of the Federation.
+// Allows: a version in the range, by major, minor and patch. What distributions append is ignored.
+// Does not promise: that the version still is what the joiner saw. An unknown version only warns.
+const KubernetesVersion ID = "kubernetesVersion"
+
+func kubernetesVersion(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
+	federation := federationOf(s, m)
+	if federation == nil || federation.Spec.KubernetesVersions == "" {
+		return found
+	}
+	path, wanted := specPath.Child("joinedWith", "kubernetesVersion"), federation.Spec.KubernetesVersions
+	version := factsOf(m).KubernetesVersion
+	if version == "" {
+		found.warn(advice(path, "the version is unknown; federation %q takes %s", federation.Name, wanted))
+		return found
+	}
+	allowed, err := parseRange(wanted)
+	at, _, ok := parseVersion(version)
+	switch {
+	case err != nil:
+		found.refuse(field.Invalid(path, version, fmt.Sprintf("it cannot be judged: the range %q of federation %q: %s", wanted, federation.Name, err)))
+	case !ok:
+		found.refuse(field.Invalid(path, version, "this is no Kubernetes version, as v1.36.3 is"))
+	case !allowed.has(at):
+		found.refuse(field.Invalid(path, version, fmt.Sprintf("federation %q takes %s", federation.Name, wanted)))
+	}
+	return found
+}

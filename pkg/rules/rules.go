@@ -1,0 +1,191 @@
+package rules
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// ID names a rule. It is the Origin of the rule's field errors, and a value of a metric's label.
+type ID string
+
+// Snapshot is the host as rules see it.
+type Snapshot struct {
+	// Now is the time to judge certificates by.
+	Now time.Time
+	// Federations are those of the host.
+	Federations Federations
+	// Identities find members by what must be unique, or better is.
+	Identities Identities
+	// Memberships count and list the members of a federation.
+	Memberships Memberships
+}
+
+// Federations are the federations of a host.
+type Federations interface {
+	// Federation is nil when there is none of the name.
+	Federation(v1alpha1.FederationName) *v1alpha1.Federation
+	// FederationNames are sorted.
+	FederationNames() []v1alpha1.FederationName
+}
+
+// Identities find members by what they claim to be. The results are sorted by name and not to be changed.
+type Identities interface {
+	MembersWithID(v1alpha1.ClusterID) []*v1alpha1.MemberCluster
+	// MembersAt finds members by their endpoint, as EndpointKey gives it.
+	MembersAt(EndpointKey) []*v1alpha1.MemberCluster
+}
+
+// Memberships are the members of federations.
+type Memberships interface {
+	// Count is the number of members in a bucket, not counting the member of the name except.
+	Count(bucket Bucket, except v1alpha1.MemberName) int
+	// Members of a federation, in any order. They are not to be changed.
+	Members(v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster]
+}
+
+// Bucket is what a Limit counts: the members of a federation, or with a Key those among them that have the
+// label.
+type Bucket struct {
+	Federation v1alpha1.FederationName
+	Key, Value string
+}
+
+// MemberChange is a write of a MemberCluster. Old is nil when it is created. Deleting one is nobody's business
+// here: a cluster may always leave.
+type MemberChange struct{ Old, New *v1alpha1.MemberCluster }
+
+// FederationChange is a write of a Federation. Old is nil when it is created, New when it is deleted.
+type FederationChange struct{ Old, New *v1alpha1.Federation }
+
+// Findings are what a rule has to say, in its own order.
+type Findings struct{ Refusals, Warnings field.ErrorList }
+
+func (f *Findings) refuse(e *field.Error) { f.Refusals = append(f.Refusals, e) }
+func (f *Findings) warn(e *field.Error)   { f.Warnings = append(f.Warnings, e) }
+func (f *Findings) add(more Findings) {
+	f.Refusals = append(f.Refusals, more.Refusals...)
+	f.Warnings = append(f.Warnings, more.Warnings...)
+}
+func (f Findings) stamped(id ID) Findings {
+	return Findings{stamp(f.Refusals, id), stamp(f.Warnings, id)}
+}
+func stamp(l field.ErrorList, id ID) field.ErrorList {
+	for _, e := range l {
+		e.Origin = string(id)
+	}
+	return l
+}
+
+// Rule is one row of a table.
+type Rule[C any] struct {
+	ID ID
+	// Judge gives its findings on a change.
+	Judge func(Snapshot, C) Findings
+	// Soft rules are those that a Federation with enforcement Warn only warns about.
+	Soft bool
+	// Alone rules look at nothing but the object that is written. What others refuse may rest on an object that
+	// has changed since it was read.
+	Alone bool
+}
+
+// MemberRules are the rules on members, in the order in which their findings are printed.
+var MemberRules = []Rule[MemberChange]{
+	{ID: FederationExists, Judge: worse(federationExists)},
+	{ID: ClusterIDUnique, Judge: clusterIDUnique},
+	{ID: ReservedKeys, Judge: worse(reservedMemberKeys), Alone: true},
+	{ID: Labels, Judge: worse(labels), Soft: true},
+	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true},
+	{ID: Limits, Judge: limits, Soft: true},
+	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true},
+	{ID: Topology, Judge: worse(topology), Alone: true},
+	{ID: Endpoint, Judge: worse(endpoint), Alone: true},
+	{ID: Proxy, Judge: worse(proxy), Alone: true},
+	{ID: CABundle, Judge: worse(caBundle), Alone: true},
+	{ID: InsecureTLS, Judge: worse(insecureTLS)},
+}
+
+// FederationRules are the rules on federations, in the order in which their findings are printed.
+var FederationRules = []Rule[FederationChange]{
+	{ID: FederationEmpty, Judge: federationEmpty},
+	{ID: ReservedKeys, Judge: worseFederation(reservedFederationKeys), Alone: true},
+	{ID: LabelRules, Judge: worseFederation(labelRules), Alone: true},
+	{ID: LimitRules, Judge: worseFederation(limitRules), Alone: true},
+	{ID: VersionRange, Judge: worseFederation(versionRange), Alone: true},
+	{ID: AccessRole, Judge: worseFederation(accessRole), Alone: true},
+	{ID: MembersKeepRules, Judge: membersKeepRules},
+}
+
+// Verdict is what all rules say about one change, in the order of their table.
+type Verdict struct {
+	Findings
+	// RestsOnOthers says that a refusal looked at more than the object that is written.
+	RestsOnOthers bool
+}
+
+// JudgeMember asks every rule on members.
+func JudgeMember(s Snapshot, c MemberChange) Verdict {
+	warn := false
+	if federation := s.Federations.Federation(c.New.Federation()); federation != nil {
+		warn = federation.Spec.Enforcement == v1alpha1.EnforceWarn
+	}
+	return judge(MemberRules, s, c, warn)
+}
+
+// JudgeFederation asks every rule on federations.
+func JudgeFederation(s Snapshot, c FederationChange) Verdict {
+	return judge(FederationRules, s, c, false)
+}
+
+func judge[C any](table []Rule[C], s Snapshot, c C, warn bool) Verdict {
+	var v Verdict
+	for _, rule := range table {
+		found := rule.Judge(s, c).stamped(rule.ID)
+		if rule.Soft && warn {
+			found = Findings{Warnings: slices.Concat(found.Refusals, found.Warnings)}
+		}
+		v.RestsOnOthers = v.RestsOnOthers || (len(found.Refusals) > 0 && !rule.Alone)
+		v.add(found)
+	}
+	return v
+}
+
+// worse makes a rule of a function that judges a member as it stands: what was as wrong before is left out.
+func worse(state func(Snapshot, *v1alpha1.MemberCluster) Findings) func(Snapshot, MemberChange) Findings {
+	return func(s Snapshot, c MemberChange) Findings {
+		found := state(s, c.New)
+		if c.Old == nil || len(found.Refusals)+len(found.Warnings) == 0 {
+			return found
+		}
+		return found.without(state(s, c.Old))
+	}
+}
+
+// worseFederation is worse for federations. A deletion is not judged.
+func worseFederation(state func(Snapshot, *v1alpha1.Federation) Findings) func(Snapshot, FederationChange) Findings {
+	return func(s Snapshot, c FederationChange) Findings {
+		if c.New == nil {
+			return Findings{}
+		}
+		found := state(s, c.New)
+		if c.Old == nil || len(found.Refusals)+len(found.Warnings) == 0 {
+			return found
+		}
+		return found.without(state(s, c.Old))
+	}
+}
+
+// without leaves out what was found before as well. Two findings are one when they read the same.
+func (f Findings) without(before Findings) Findings {
+	return Findings{subtract(f.Refusals, before.Refusals), subtract(f.Warnings, before.Warnings)}
+}
+
+func subtract(now, before field.ErrorList) field.ErrorList {
+	return slices.DeleteFunc(now, func(e *field.Error) bool {
+		return slices.ContainsFunc(before, func(b *field.Error) bool { return b.Error() == e.Error() })
+	})
+}

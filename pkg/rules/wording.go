@@ -1,0 +1,131 @@
+package rules
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// MaxWarning is the length of a warning in bytes that API servers and clients ask webhooks to keep to.
+const MaxWarning = 120
+
+// Error is the refusal of a member as an API server words its own: 422 with one cause per fault. It is nil
+// when nothing was refused.
+func (c MemberChange) Error(v Verdict) error {
+	return invalid("MemberCluster", c.New.Name, v.Refusals)
+}
+
+// Error is the refusal of a Federation: 422 with one cause per fault, and 403 for a deletion, since kubectl
+// prints an invalid object only where one was sent. It is nil when nothing was refused.
+func (c FederationChange) Error(v Verdict) error {
+	switch {
+	case len(v.Refusals) == 0:
+		return nil
+	case c.New != nil:
+		return invalid("Federation", c.New.Name, v.Refusals)
+	}
+	status := metav1.Status{
+		Status: metav1.StatusFailure,
+		Code:   http.StatusForbidden,
+		Reason: metav1.StatusReasonForbidden,
+		Details: &metav1.StatusDetails{
+			Group: v1alpha1.GroupVersion.Group, Kind: "federations", Name: c.Old.Name,
+		},
+	}
+	details := make([]string, len(v.Refusals))
+	for i, e := range v.Refusals {
+		details[i] = e.Detail
+		status.Details.Causes = append(status.Details.Causes, metav1.StatusCause{
+			Type: metav1.CauseType(e.Type), Message: e.ErrorBody(), Field: e.Field,
+		})
+	}
+	status.Message = strings.Join(details, "; ")
+	return &apierrors.StatusError{ErrStatus: status}
+}
+
+func invalid(kind, name string, faults field.ErrorList) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: kind}, name, faults)
+}
+
+// WarningTexts are the warnings as a client prints them, each at most MaxWarning bytes: longer ones go on in a
+// line of their own, since clients cut what is longer.
+func (v Verdict) WarningTexts() []string {
+	var texts []string
+	for _, w := range v.Warnings {
+		text := w.Field + ": " + w.Detail
+		if w.Type != warning {
+			text = w.Error()
+		}
+		texts = append(texts, fold(text)...)
+	}
+	return texts
+}
+
+// warning is the type of a finding that is only ever a warning. Its text has no word for a kind of fault.
+const warning field.ErrorType = "FieldValueUnwise"
+
+func advice(path *field.Path, format string, args ...any) *field.Error {
+	return &field.Error{Type: warning, Field: path.String(), BadValue: field.OmitValueType{}, Detail: fmt.Sprintf(format, args...)}
+}
+
+// fold breaks a text at spaces.
+func fold(text string) []string {
+	const indent = "  "
+	var lines []string
+	for len(text) > MaxWarning {
+		// A line never ends in its own indentation.
+		end := strings.LastIndexByte(text[:MaxWarning+1], ' ')
+		if end <= len(indent) {
+			for end = MaxWarning; !utf8.RuneStart(text[end]); end-- {
+			}
+		}
+		lines = append(lines, text[:end])
+		text = indent + strings.TrimLeft(text[end:], " ")
+	}
+	return append(lines, text)
+}
+
+// some lists the first five of sorted names and says how many more there are.
+func some[N ~string](names []N) string {
+	const most = 5
+	shown, rest := names, ""
+	if len(names) > most {
+		shown, rest = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	parts := make([]string, len(shown))
+	for i, n := range shown {
+		parts[i] = string(n)
+	}
+	return strings.Join(parts, ", ") + rest
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// withMessage appends what the author of a rule wants to be read.
+func withMessage(e *field.Error, message string) *field.Error {
+	switch {
+	case message == "":
+	case e.Detail == "":
+		e.Detail = message
+	default:
+		e.Detail += "; " + message
+	}
+	return e
+}
