@@ -157,8 +157,6 @@ func sideOf(err error) string {
 // several are errors of both sides, one line each.
 type several []error
 
-func joined(errs []error) error { return several(errs) }
-
 func (s several) Error() string {
 	lines := make([]string, len(s))
 	for i := range s {

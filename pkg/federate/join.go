@@ -314,5 +314,5 @@ func bothSides(errs []error) error {
 	case 1:
 		return told[0]
 	}
-	return joined(told)
+	return several(told)
 }

@@ -550,7 +550,15 @@ func (r *joinRun) finish(ctx context.Context) error {
 	if r.plan.stamped || r.plan.record != nil {
 		stamp = r.plan.facts.Attempt.String()
 	}
-	m, err := r.plan.host.RecordJoin(ctx, r.plan.Options.Name, stamp, host.JoinedBy{User: r.plan.facts.Host.User, At: time.Now()})
+	by := host.JoinedBy{User: r.plan.facts.Host.User, At: time.Now()}
+	m, err := r.plan.host.RecordJoin(ctx, r.plan.Options.Name, stamp, by)
+	if err != nil && !isRefused(err) && ctx.Err() == nil {
+		// All else is done and proven: a lost answer is worth a second look.
+		now, readErr := r.plan.host.FindMember(ctx, r.plan.Options.Name)
+		if readErr == nil && now != nil && now.Annotations[v1alpha1.AnnotationJoinedBy] == by.String() {
+			m, err = now, nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -30,10 +30,12 @@ func (r *joinRun) failed(ctx context.Context, cause error) error {
 		return r.refused(cause, false)
 	}
 	p := &Partial{Operation: o.operation(), Left: left, Next: o.command(), Err: cause}
-	if errors.Is(err, errNotBegun) {
-		p.Left = nil
-		p.Done = []string{fmt.Sprintf("host: %s stands and was not made by this run, so nothing was taken back", host.MemberRef(o.Name))}
-	} else if !errors.Is(err, host.ErrNotOurs) {
+	switch {
+	case errors.Is(err, errNotBegun):
+		p.Done = []string{fmt.Sprintf("host: %s was there before this run, so nothing was taken back", host.MemberRef(o.Name))}
+	case errors.Is(err, host.ErrNotOurs):
+		p.Done = []string{fmt.Sprintf("host: %s was taken over by another run of join, so nothing was taken back", host.MemberRef(o.Name))}
+	default:
 		p.Err = fmt.Errorf("%w\n* taking it back failed as well: %w", cause, err)
 	}
 	return p
@@ -212,11 +214,11 @@ func (r *joinRun) everything() []string {
 // undoRecord deletes the MemberCluster if this run made it, and else removes the attempt from it.
 func (r *joinRun) undoRecord(ctx context.Context, record *v1alpha1.MemberCluster, sealed attempt) error {
 	p := r.plan
+	if r.made[host.CredentialRef(p.Options.Name)] {
+		// Few may delete it. It is worth nothing, since its account is gone, and it goes with its member.
+		_ = p.host.DeleteCredential(ctx, p.Options.Name)
+	}
 	if !r.made[host.MemberRef(p.Options.Name)] {
-		if r.made[host.CredentialRef(p.Options.Name)] {
-			// Few may delete it. It is worth nothing: its account is gone.
-			_ = p.host.DeleteCredential(ctx, p.Options.Name)
-		}
 		return persist(ctx, func() error {
 			_, err := p.host.DropAttempt(ctx, p.Options.Name, sealed.String())
 			return err

@@ -194,6 +194,23 @@ func same(t *testing.T, what string, before, after env.Objects, ignore ...string
 	}
 }
 
+// becomes waits until a cluster is as it was: garbage collection takes its time.
+func becomes(t *testing.T, what string, before env.Objects, c *env.Cluster) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		now := snapshot(t, c)
+		if len(env.Diff(before, now)) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			same(t, what, before, now)
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.JoinResult, error) {
 	t.Helper()
 	plan, err := federate.PlanJoin(t.Context(), h, m, o)

@@ -1,0 +1,513 @@
+package federate
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+const (
+	hostID   = "aaaaaaaa-0000-4000-8000-000000000001"
+	memberID = "bbbbbbbb-0000-4000-8000-000000000002"
+	otherID  = "cccccccc-0000-4000-8000-000000000003"
+)
+
+var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+// facts are a host and a member that a join succeeds on; change states a test's one difference.
+func facts(change func(*joinFacts)) joinFacts {
+	f := joinFacts{
+		Host:       host.State{ID: hostID, User: "ann", Federation: &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}},
+		Member:     member.State{ID: memberID, Version: "v1.36.3", Objects: map[cluster.Ref]*unstructured.Unstructured{}},
+		HostServer: "https://host.example.com",
+		Endpoint:   endpoint{Server: "https://east.example.com", CABundle: []byte("CA"), Proven: true},
+		MayTell:    true,
+		Now:        now,
+		Attempt:    attempt{id: "run", at: now},
+	}
+	if change != nil {
+		change(&f)
+	}
+	return f
+}
+
+func joinOptions(change func(*JoinOptions)) JoinOptions {
+	o := JoinOptions{Name: "east", Federation: "prod", MemberContext: "ctx-east"}
+	if change != nil {
+		change(&o)
+	}
+	return o
+}
+
+// joined is what a cluster looks like after a join with these facts: everything that the plan writes is
+// there.
+func joined(f *joinFacts) {
+	plan, against := planJoin(*f, joinOptions(nil))
+	if len(against) > 0 {
+		panic(against)
+	}
+	f.Host.Member = plan.record.DeepCopy()
+	f.Host.Member.UID = "uid-east"
+	f.Host.Member.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "ann 2026-11-23T09:00:00Z"}
+	f.Member.Namespace = member.NamespaceManifest()
+	k := plan.marker()
+	k.MemberUID = "uid-east"
+	k.UID, k.ResourceVersion = "uid-marker", "7"
+	f.Member.Marker = &k
+	for _, s := range plan.Steps {
+		if s.Side == SideMember && s.Manifest != nil && s.Object != member.NamespaceRef() && s.Object != member.MarkerRef() {
+			live := s.Manifest.DeepCopy()
+			live.SetUID("uid-live")
+			f.Member.Objects[s.Object] = live
+		}
+	}
+}
+
+func texts(findings []Finding) string {
+	var lines []string
+	for _, f := range findings {
+		lines = append(lines, f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+func lines(s string) string {
+	var out []string
+	for _, l := range strings.Split(strings.TrimSpace(s), "\n") {
+		out = append(out, strings.TrimSpace(l))
+	}
+	return strings.Join(out, "\n")
+}
+
+func compare(t *testing.T, what, got, want string) {
+	t.Helper()
+	if lines(got) != lines(want) {
+		t.Errorf("%s:\n%s\nwant:\n%s", what, lines(got), lines(want))
+	}
+}
+
+func TestPlanJoinSteps(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		facts   func(*joinFacts)
+		options func(*JoinOptions)
+		want    string
+		notes   string
+		already bool
+	}{
+		{
+			name: "fresh cluster",
+			want: `
+host   create    MemberCluster "east"
+member create    Namespace "kubefederate-member"
+member create    ConfigMap "kubefederate-member/membership" (planned)
+member create    ServiceAccount "kubefederate-member/kubefederate-manager" (planned)
+member create    ClusterRole "kubefederate-member:manager"
+member create    Role "kubefederate-member/kubefederate-manager" (planned)
+member create    Secret "kubefederate-member/kubefederate-manager-binding" (planned)
+member create    ClusterRoleBinding "kubefederate-member:manager"
+member create    RoleBinding "kubefederate-member/kubefederate-manager" (planned)
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (planned) (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member try       (the stored credential at https://east.example.com)
+host   update    MemberCluster "east" (who joined it, and when)
+host   create    Event "default/east"`,
+		},
+		{
+			name: "access, About API, a namespace that was there, no right to write Events",
+			facts: func(f *joinFacts) {
+				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+				f.Member.Properties = true
+				f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
+				f.MayTell = false
+			},
+			options: func(o *JoinOptions) { o.TokenLifetime = 36 * time.Hour },
+			want: `
+host   create    MemberCluster "east"
+member unchanged Namespace "kubefederate-member"
+member create    ConfigMap "kubefederate-member/membership"
+member create    ServiceAccount "kubefederate-member/kubefederate-manager"
+member create    ServiceAccount "kubefederate-member/kubefederate-consumer"
+member create    ClusterRole "kubefederate-member:manager"
+member create    Role "kubefederate-member/kubefederate-manager"
+member create    Secret "kubefederate-member/kubefederate-manager-binding"
+member create    ClusterProperty "cluster.clusterset.k8s.io"
+member create    ClusterRoleBinding "kubefederate-member:manager"
+member create    RoleBinding "kubefederate-member/kubefederate-manager"
+member create    ClusterRoleBinding "kubefederate-member:consumer"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 36h, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member create    ClusterProperty "clusterset.k8s.io"
+member try       (the stored credential at https://east.example.com)
+host   update    MemberCluster "east" (who joined it, and when)`,
+		},
+		{
+			name: "Manual acceptance does not put the cluster into the set",
+			facts: func(f *joinFacts) {
+				joined(f)
+				f.Member.Properties = true
+				f.Host.Federation.Spec.Acceptance = v1alpha1.AcceptManual
+				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = member.Property(v1alpha1.PropertyClusterID, memberID, "prod").Manifest
+				role := f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}]
+				role.Object["rules"] = member.Grants{Properties: true}.EscalationProbe().Manifest.Object["rules"].([]any)[:4]
+			},
+			want: `
+host   unchanged MemberCluster "east"
+member unchanged Namespace "kubefederate-member"
+member unchanged ConfigMap "kubefederate-member/membership"
+member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
+member unchanged ClusterRole "kubefederate-member:manager"
+member unchanged Role "kubefederate-member/kubefederate-manager"
+member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ClusterProperty "cluster.clusterset.k8s.io"
+member unchanged ClusterRoleBinding "kubefederate-member:manager"
+member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member try       (the stored credential at https://east.example.com)`,
+			notes:   `host: Federation "prod": accepts members by hand, so this one stays Pending: kubectl federate approve east`,
+			already: true,
+		},
+		{
+			name:  "joined already",
+			facts: joined,
+			want: `
+host   unchanged MemberCluster "east"
+member unchanged Namespace "kubefederate-member"
+member unchanged ConfigMap "kubefederate-member/membership"
+member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
+member unchanged ClusterRole "kubefederate-member:manager"
+member unchanged Role "kubefederate-member/kubefederate-manager"
+member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ClusterRoleBinding "kubefederate-member:manager"
+member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member try       (the stored credential at https://east.example.com)`,
+			already: true,
+		},
+		{
+			name: "joined, and since then everything differs a little",
+			facts: func(f *joinFacts) {
+				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+				joined(f)
+				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "edit"}
+				f.Endpoint.Server = "https://new.example.com"
+				f.Endpoint.CABundle = nil
+				f.Member.Marker.MemberUID = "uid-before"
+				delete(f.Member.Objects, member.BindingSecretRef())
+				f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}].Object["rules"] = []any{}
+			},
+			options: func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} },
+			want: `
+host   update    MemberCluster "east" (caBundle, server, label team)
+member unchanged Namespace "kubefederate-member"
+member update    ConfigMap "kubefederate-member/membership" (left by an earlier membership of this name)
+member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
+member unchanged ServiceAccount "kubefederate-member/kubefederate-consumer"
+member update    ClusterRole "kubefederate-member:manager"
+member unchanged Role "kubefederate-member/kubefederate-manager"
+member create    Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ClusterRoleBinding "kubefederate-member:manager"
+member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
+member replace   ClusterRoleBinding "kubefederate-member:consumer"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member try       (the stored credential at https://new.example.com)
+host   update    MemberCluster "east" (who joined it, and when)
+host   create    Event "default/east"`,
+		},
+		{
+			name: "joined, and the federation gives access no more",
+			facts: func(f *joinFacts) {
+				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+				joined(f)
+				f.Host.Federation.Spec.Access = nil
+			},
+			want: `
+host   unchanged MemberCluster "east"
+member unchanged Namespace "kubefederate-member"
+member unchanged ConfigMap "kubefederate-member/membership"
+member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
+member unchanged ClusterRole "kubefederate-member:manager"
+member unchanged Role "kubefederate-member/kubefederate-manager"
+member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ClusterRoleBinding "kubefederate-member:manager"
+member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
+member delete    ClusterRoleBinding "kubefederate-member:consumer" (the federation gives no access)
+member delete    ServiceAccount "kubefederate-member/kubefederate-consumer" (the federation gives no access)
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member try       (the stored credential at https://east.example.com)`,
+		},
+		{
+			name: "written by hand, now adopted; a property of somebody else says the same",
+			facts: func(f *joinFacts) {
+				f.Host.Member = &v1alpha1.MemberCluster{
+					ObjectMeta: metav1.ObjectMeta{Name: "east", UID: "uid-east", Labels: map[string]string{v1alpha1.LabelFederation: "prod"}},
+					Spec:       v1alpha1.MemberClusterSpec{ClusterID: memberID, Server: "https://east.example.com", CABundle: []byte("CA")},
+				}
+				f.Member.Properties = true
+				theirs := member.Property(v1alpha1.PropertyClusterID, memberID, "").Manifest
+				theirs.SetLabels(nil)
+				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = theirs
+			},
+			want: `
+host   update    MemberCluster "east" (joinedWith)
+member create    Namespace "kubefederate-member"
+member create    ConfigMap "kubefederate-member/membership" (planned)
+member create    ServiceAccount "kubefederate-member/kubefederate-manager" (planned)
+member create    ClusterRole "kubefederate-member:manager"
+member create    Role "kubefederate-member/kubefederate-manager" (planned)
+member create    Secret "kubefederate-member/kubefederate-manager-binding" (planned)
+member keep      ClusterProperty "cluster.clusterset.k8s.io" (somebody else's, with the same value)
+member create    ClusterRoleBinding "kubefederate-member:manager"
+member create    RoleBinding "kubefederate-member/kubefederate-manager" (planned)
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (planned) (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member create    ClusterProperty "clusterset.k8s.io"
+member try       (the stored credential at https://east.example.com)
+host   update    MemberCluster "east" (who joined it, and when)
+host   create    Event "default/east"`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			plan, against := planJoin(facts(tt.facts), joinOptions(tt.options))
+			compare(t, "against", texts(against), "")
+			compare(t, "plan", plan.Text(), tt.want)
+			compare(t, "notes", texts(plan.Notes), tt.notes)
+			if plan.Already() != tt.already {
+				t.Errorf("Already() = %v, want %v", plan.Already(), tt.already)
+			}
+		})
+	}
+}
+
+func TestPlanJoinLabels(t *testing.T) {
+	t.Parallel()
+	plan, _ := planJoin(facts(func(f *joinFacts) {
+		f.Member.Topology = member.Topology{Regions: []string{"us-east-1"}, Region: "us-east-1", Zones: []string{"us-east-1a", "us-east-1b"}, Nodes: 2}
+	}), joinOptions(func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} }))
+	want := map[string]string{v1alpha1.LabelFederation: "prod", "team": "blue", "topology.kubernetes.io/region": "us-east-1"}
+	if got := plan.record.Labels; len(got) != len(want) || !covers(toAnyMap(got), toAnyMap(want)) {
+		t.Errorf("labels %v, want %v", got, want)
+	}
+	if got := plan.record.Spec.JoinedWith; got.KubernetesVersion != "v1.36.3" || len(got.Zones) != 2 {
+		t.Errorf("joinedWith %+v", got)
+	}
+	plan, _ = planJoin(facts(func(f *joinFacts) { f.Member.Topology = member.Topology{Region: "us-east-1"} }),
+		joinOptions(func(o *JoinOptions) { o.Labels = map[string]string{"topology.kubernetes.io/region": "eu"} }))
+	if got := plan.record.Labels["topology.kubernetes.io/region"]; got != "eu" {
+		t.Errorf("the user's region became %q", got)
+	}
+}
+
+func toAnyMap(m map[string]string) map[string]any {
+	out := map[string]any{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func TestPlanJoinRefuses(t *testing.T) {
+	t.Parallel()
+	marker := func(change func(*member.Marker)) func(*joinFacts) {
+		return func(f *joinFacts) {
+			joined(f)
+			change(f.Member.Marker)
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		facts   func(*joinFacts)
+		options func(*JoinOptions)
+		want    string
+	}{
+		{
+			name: "rights on both sides, all at once",
+			facts: func(f *joinFacts) {
+				target := host.Target{Member: "east", Federation: "prod"}
+				f.HostMissing = lacking(SideHost, target.JoinRights(), make([]bool, 8))
+				rights := member.Grants{}.JoinRights()
+				f.MemberMissing = lacking(SideMember, rights[:5], make([]bool, 5))
+			},
+			want: `
+host: you have no right to get namespaces "kube-system"
+host: you have no right to get federations.kubefederate.io "prod"
+host: you have no right to join federations.kubefederate.io "prod": an administrator of the federation gives it
+host: you have no right to get memberclusters.kubefederate.io "east"
+host: you have no right to create memberclusters.kubefederate.io
+host: you have no right to patch memberclusters.kubefederate.io "east"
+host: you have no right to create secrets in namespace "kubefederate-credentials"
+host: you have no right to update secrets "east" in namespace "kubefederate-credentials"
+member: you have no right to get namespaces "kube-system"
+member: you have no right to list nodes
+member: you have no right to get namespaces "kubefederate-member"
+member: you have no right to create namespaces
+member: you have no right to get configmaps "membership" in namespace "kubefederate-member"`,
+		},
+		{
+			name:  "another host's member",
+			facts: marker(func(k *member.Marker) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }),
+			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
+				`(cluster ID cccccccc-0000-4000-8000-000000000003): let it leave there first: kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST`,
+		},
+		{
+			name:  "member of another federation of this host",
+			facts: marker(func(k *member.Marker) { k.Federation, k.Member = "lab", "lab-east" }),
+			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "lab-east" of federation "lab" of this host: ` +
+				`let it leave first: kubectl federate unjoin lab-east --member-context ctx-east`,
+		},
+		{
+			name: "the name is another cluster's",
+			facts: func(f *joinFacts) {
+				joined(f)
+				f.Member.Marker = nil
+				f.Host.Member.Spec.ClusterID = otherID
+			},
+			want: `host: MemberCluster "east": the name is taken by another cluster (ID cccccccc-0000-4000-8000-000000000003, this one has bbbbbbbb-0000-4000-8000-000000000002): ` +
+				`join under another name, or let that one leave first: kubectl federate unjoin east --member-context CONTEXT`,
+		},
+		{
+			name: "the member is in another federation",
+			facts: func(f *joinFacts) {
+				joined(f)
+				f.Member.Marker = nil
+				f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
+			},
+			options: func(o *JoinOptions) { o.MemberContext = "it's mine" },
+			want:    `host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another: kubectl federate unjoin east --member-context 'it'\''s mine'`,
+		},
+		{
+			name: "somebody else's objects under our names",
+			facts: func(f *joinFacts) {
+				f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
+				f.Member.Objects[member.ManagerAccountRef()] = cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, v1alpha1.ManagerAccount)
+				f.Member.Properties = true
+				theirs := member.Property(v1alpha1.PropertyClusterSet, "fleet-of-others", "").Manifest
+				theirs.SetLabels(nil)
+				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)] = theirs
+			},
+			want: `
+member: ServiceAccount "kubefederate-member/kubefederate-manager": is there already and not ours (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): see whose it is, then delete or rename it
+member: ClusterProperty "clusterset.k8s.io": is "fleet-of-others", set by somebody else (this join would set "prod"): the cluster belongs to another ClusterSet: let it leave that set first`,
+		},
+		{
+			name: "an old cluster, and a token that would end at once",
+			facts: func(f *joinFacts) {
+				f.Member.Version = "v1.23.17-eks-0a21954"
+			},
+			options: func(o *JoinOptions) { o.TokenLifetime = time.Minute },
+			want: `
+member: runs Kubernetes v1.23.17-eks-0a21954; members need at least 1.24: upgrade it first
+member: token: a lifetime of 1m is shorter than API servers give: ask for at least 10m with --token-lifetime`,
+		},
+		{
+			name:  "a certificate that is not verified",
+			facts: func(f *joinFacts) { f.Endpoint.Insecure = true },
+			want: `member: endpoint "https://east.example.com": the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow: ` +
+				`give the CA with --certificate-authority, or let an administrator set spec.allowInsecureTLS`,
+		},
+		{
+			name:  "an endpoint with a password in it, which is not repeated",
+			facts: func(f *joinFacts) { f.Endpoint.Server = "https://ann:secret@east.example.com" },
+			want:  `member: endpoint: carries a user name or password, which would be stored for everybody to read: give the member's URL with --server`,
+		},
+		{
+			name:  "a proxy of a kind that is not known",
+			facts: func(f *joinFacts) { f.Endpoint.ProxyURL = "ftp://proxy.example.com" },
+			want:  `member: proxy: must start with http://, https://, socks5://: give another with --proxy-url`,
+		},
+		{
+			name:  "plain HTTP",
+			facts: func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" },
+			want:  `member: endpoint: must start with https://: give the member's URL with --server`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, against := planJoin(facts(tt.facts), joinOptions(tt.options))
+			compare(t, "against", texts(against), tt.want)
+		})
+	}
+}
+
+func TestPlanJoinNotes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		facts func(*joinFacts)
+		want  string
+	}{
+		{"nothing to say", nil, ""},
+		{"host and member are one", func(f *joinFacts) { f.Member.ID = hostID }, "member: host and member are one and the same cluster"},
+		{
+			"loopback that only this machine reaches", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" },
+			`member: endpoint "https://127.0.0.1:6443": is a loopback address, so the host reaches itself there and not this member: give the address that the host uses with --server`,
+		},
+		{
+			"loopback on both sides", func(f *joinFacts) {
+				f.Endpoint.Server, f.HostServer = "https://localhost:6443", "https://[::1]:6443"
+			},
+			`member: endpoint "https://localhost:6443": is a loopback address; that is taken, since the host's own endpoint is one too`,
+		},
+		{
+			"a federation that allows unverified certificates", func(f *joinFacts) {
+				f.Endpoint.Insecure, f.Endpoint.CABundle = true, nil
+				f.Host.Federation.Spec.AllowInsecureTLS = true
+			},
+			`member: endpoint "https://east.example.com": the certificate is not verified, which the federation allows: whoever stands between host and member can read the credential`,
+		},
+		{
+			"no way back", func(f *joinFacts) {
+				f.UndoMissing = lacking(SideHost, host.Target{Member: "east", Federation: "prod"}.LeaveRights(), []bool{true, false, false})
+			},
+			`should the join fail halfway, not all of it can be taken back, since you have no right to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			plan, against := planJoin(facts(tt.facts), joinOptions(nil))
+			compare(t, "against", texts(against), "")
+			compare(t, "notes", texts(plan.Notes), tt.want)
+		})
+	}
+}
+
+// TestPlanIsPure makes the same plan twice: a plan that depended on a map's order would differ in time.
+func TestPlanIsPure(t *testing.T) {
+	t.Parallel()
+	one, _ := planJoin(facts(joined), joinOptions(nil))
+	two, _ := planJoin(facts(joined), joinOptions(nil))
+	if one.Text() != two.Text() {
+		t.Errorf("two plans of one cluster differ:\n%s\n%s", one.Text(), two.Text())
+	}
+}
+
+func TestPlanObjectsHoldNoSecret(t *testing.T) {
+	t.Parallel()
+	plan, _ := planJoin(facts(nil), joinOptions(nil))
+	secrets := 0
+	for _, o := range plan.Objects() {
+		if o.GetKind() == "Secret" {
+			secrets++
+			if _, found := o.Object["data"]; found {
+				t.Errorf("%s/%s has data", o.GetNamespace(), o.GetName())
+			}
+		}
+	}
+	if secrets != 2 {
+		t.Errorf("%d Secrets in the plan, want the credential and the one that the token is bound to", secrets)
+	}
+}
