@@ -1,0 +1,131 @@
+package federate
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+func TestErrorTexts(t *testing.T) {
+	t.Parallel()
+	lost := &cluster.Error{Side: SideMember, Server: "https://east.example.com", Verb: "apply", Object: `Role "a/b"`, Fault: cluster.FaultUnreachable, Err: errors.New("connection reset by peer")}
+	finding := Finding{Side: SideHost, Object: `MemberCluster "east"`, Cause: "no", Remedy: "ask"}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"refusal", &Refusal{Operation: `join "east" to federation "prod"`, Findings: []Finding{finding, {Side: SideMember, Cause: "no either"}}}, `
+cannot join "east" to federation "prod"; nothing was changed
+* host: MemberCluster "east": no: ask
+* member: no either`},
+		{"refusal halfway", &Refusal{Operation: `join "east" to federation "prod"`, Undone: true, Findings: []Finding{finding}}, `
+cannot join "east" to federation "prod"; what was begun was taken back
+* host: MemberCluster "east": no: ask`},
+		{"refusal without an operation", &Refusal{Findings: []Finding{finding}}, `host: MemberCluster "east": no: ask`},
+		{"undone", &Undone{Operation: `join "east" to federation "prod"`, Err: lost}, `
+cannot join "east" to federation "prod"; what was begun was taken back
+* member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it`},
+		{"partial", &Partial{Operation: `join "east" to federation "prod"`, Left: []string{`member: Role "a/b"`}, Done: []string{"something"}, Next: "kubectl federate join east", Err: lost}, `
+could not finish: join "east" to federation "prod"
+* member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it
+* done: something
+* left: member: Role "a/b"
+to go on: kubectl federate join east`},
+		{"both sides", bothSides([]error{lost, lost, &cluster.Error{Side: SideHost, Server: "https://host", Fault: cluster.FaultUnauthorized, Err: errors.New("no")}}), `
+member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it
+host: https://host does not accept the credential of the context (401): log in again or choose another context`},
+		{"a server that sends escape sequences", &Refusal{Findings: []Finding{{Side: SideMember, Cause: "red \x1b[31m\nand more"}}}, `member: red \x1b[31m and more`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			compare(t, "text", tt.err.Error(), tt.want)
+		})
+	}
+}
+
+func TestFindingsOfAStatus(t *testing.T) {
+	t.Parallel()
+	status := &apierrors.StatusError{ErrStatus: metav1.Status{
+		Reason: metav1.StatusReasonInvalid, Code: 422, Message: "all of it",
+		Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{
+			{Field: "metadata.labels[example.com/team]", Message: "Required value: name the owning team"},
+			{Field: "spec.server", Message: `Invalid value: "https://": names no host`},
+		}},
+	}}
+	err := &cluster.Error{Side: SideHost, Object: `MemberCluster "east"`, Err: status}
+	compare(t, "findings", texts(findingsOf(err)), `
+host: MemberCluster "east": metadata.labels[example.com/team]: Required value: name the owning team
+host: MemberCluster "east": spec.server: Invalid value: "https://": names no host`)
+	if !isRefused(err) {
+		t.Error("422 is not taken for a refusal")
+	}
+}
+
+func TestAttempt(t *testing.T) {
+	t.Parallel()
+	a := newAttempt(now)
+	a.undoing = true
+	if got := parseAttempt(a.String()); got != a {
+		t.Errorf("parsed %+v, wrote %+v", got, a)
+	}
+	if !a.underway(now.Add(undoTimeout)) {
+		t.Error("another run does not wait as long as undoing may take")
+	}
+	if a.underway(now.Add(undoPatience)) {
+		t.Error("a run that died while it undid holds the member for ever")
+	}
+	if b := newAttempt(now); b.id == a.id || b.underway(now) {
+		t.Errorf("a new attempt is %+v", b)
+	}
+	if got := parseAttempt("garbage"); got.underway(now) || parseAttempt("").underway(now) {
+		t.Errorf("garbage is %+v", got)
+	}
+}
+
+func TestCommandsAreForAShell(t *testing.T) {
+	t.Parallel()
+	o := joinOptions(func(o *JoinOptions) {
+		o.Server, o.ProxyURL, o.CABundle, o.MemberContext = "https://e", "socks5://p", []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b"
+	})
+	if got, want := o.command(), `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --server https://e --proxy-url socks5://p --certificate-authority FILE`; got != want {
+		t.Errorf("command %s, want %s", got, want)
+	}
+	for d, want := range map[time.Duration]string{90 * 24 * time.Hour: "90d", 36 * time.Hour: "36h", 90 * time.Minute: "90m", 61 * time.Second: "1m1s"} {
+		if got := short(d); got != want {
+			t.Errorf("short(%s) = %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	m := func(kv ...any) map[string]any {
+		out := map[string]any{}
+		for i := 0; i < len(kv); i += 2 {
+			out[kv[i].(string)] = kv[i+1]
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name          string
+		live, desired any
+		want          bool
+	}{
+		{"more in live", m("a", "1", "b", "2"), m("a", "1"), true},
+		{"less in live", m("a", "1"), m("a", "1", "b", "2"), false},
+		{"another value", m("a", "1"), m("a", "2"), false},
+		{"a list with one more", m("a", []any{"1", "2"}), m("a", []any{"1"}), false},
+		{"a list of the same maps", m("a", []any{m("x", "1", "y", "2")}), m("a", []any{m("y", "2", "x", "1")}), true},
+		{"nothing there", nil, m("a", "1"), false},
+	} {
+		if got := covers(tt.live, tt.desired); got != tt.want {
+			t.Errorf("%s: covers = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

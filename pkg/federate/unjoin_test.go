@@ -1,0 +1,226 @@
+package federate
+
+import (
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// leaving are the facts of a member that joined with these facts.
+func leaving(join func(*joinFacts), change func(*unjoinFacts)) unjoinFacts {
+	f := facts(func(f *joinFacts) {
+		if join != nil {
+			join(f)
+		}
+		joined(f)
+	})
+	u := unjoinFacts{Host: f.Host, Member: &f.Member}
+	u.Host.Federation = nil
+	if change != nil {
+		change(&u)
+	}
+	return u
+}
+
+func TestPlanUnjoinSteps(t *testing.T) {
+	t.Parallel()
+	everything := func(f *joinFacts) {
+		f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+		f.Member.Properties = true
+	}
+	for _, tt := range []struct {
+		name    string
+		joined  func(*joinFacts)
+		facts   func(*unjoinFacts)
+		options UnjoinOptions
+		want    string
+		notes   string
+	}{
+		{
+			name:   "everything there is",
+			joined: everything,
+			facts:  func(f *unjoinFacts) { f.MayDeleteCredential = true },
+			want: `
+member delete    ClusterRoleBinding "kubefederate-member:manager"
+member delete    RoleBinding "kubefederate-member/kubefederate-manager"
+member delete    ClusterRoleBinding "kubefederate-member:consumer"
+member delete    ServiceAccount "kubefederate-member/kubefederate-manager"
+member delete    ServiceAccount "kubefederate-member/kubefederate-consumer"
+member delete    ClusterRole "kubefederate-member:manager"
+member delete    Role "kubefederate-member/kubefederate-manager"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding"
+member delete    ClusterProperty "clusterset.k8s.io"
+member delete    ClusterProperty "cluster.clusterset.k8s.io"
+member delete    ConfigMap "kubefederate-member/membership"
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+host   delete    Secret "kubefederate-credentials/east"
+host   delete    MemberCluster "east"`,
+		},
+		{
+			name:   "what is not ours stays",
+			joined: everything,
+			facts: func(f *unjoinFacts) {
+				f.Member.Namespace.SetLabels(nil)
+				f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil)
+				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].SetLabels(nil)
+			},
+			want: `
+member delete    ClusterRoleBinding "kubefederate-member:manager"
+member delete    RoleBinding "kubefederate-member/kubefederate-manager"
+member delete    ClusterRoleBinding "kubefederate-member:consumer"
+member delete    ServiceAccount "kubefederate-member/kubefederate-consumer"
+member delete    ClusterRole "kubefederate-member:manager"
+member delete    Role "kubefederate-member/kubefederate-manager"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding"
+member delete    ClusterProperty "cluster.clusterset.k8s.io"
+member delete    ConfigMap "kubefederate-member/membership"
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+		},
+		{
+			name: "an unjoin that ended halfway: the member is clean, the host's record stands",
+			facts: func(f *unjoinFacts) {
+				f.Member = &member.State{ID: memberID}
+			},
+			want: `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+		},
+		{
+			name: "no record on the host",
+			facts: func(f *unjoinFacts) {
+				f.Host.Member = nil
+				for ref := range f.Member.Objects {
+					if ref != member.BindingSecretRef() {
+						delete(f.Member.Objects, ref)
+					}
+				}
+			},
+			want: `
+member delete    Secret "kubefederate-member/kubefederate-manager-binding"
+member delete    ConfigMap "kubefederate-member/membership"
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)`,
+		},
+		{
+			name: "a wish that stays",
+			facts: func(f *unjoinFacts) {
+				f.Member.Objects = nil
+				f.Member.Wish = member.Wish{Federation: "prod", Namespace: "kube-system"}
+			},
+			want: `
+member delete    ConfigMap "kubefederate-member/membership"
+member update    Namespace "kube-system" (annotate that it left, beside its wish)
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
+		},
+		{
+			name: "a wish that goes along, and its namespace with it",
+			facts: func(f *unjoinFacts) {
+				f.Member.Objects = nil
+				f.Member.Wish = member.Wish{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
+			},
+			options: UnjoinOptions{DropLabel: true},
+			want: `
+member delete    ConfigMap "kubefederate-member/membership"
+member update    Namespace "kubefederate-member" (remove the label kubefederate.io/federation=prod)
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+		},
+		{
+			name: "a wish for another federation is none of this one's business",
+			facts: func(f *unjoinFacts) {
+				f.Member.Objects = nil
+				f.Member.Wish = member.Wish{Federation: "lab", Namespace: v1alpha1.MemberNamespace}
+			},
+			want: `
+member delete    ConfigMap "kubefederate-member/membership"
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+		},
+		{
+			name: "forced",
+			facts: func(f *unjoinFacts) {
+				f.Member = nil
+				f.Host.Member.Status.CredentialExpiry = &metav1.Time{Time: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}
+			},
+			options: UnjoinOptions{Force: true},
+			want:    `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			notes: `member: is not touched: namespace "kubefederate-member", roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
+				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`,
+		},
+		{
+			name:  "nothing anywhere",
+			facts: func(f *unjoinFacts) { f.Host.Member, f.Member = nil, &member.State{ID: memberID} },
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.options.Name, tt.options.MemberContext = "east", "ctx-east"
+			plan, against := planUnjoin(leaving(tt.joined, tt.facts), tt.options)
+			compare(t, "against", texts(against), "")
+			compare(t, "plan", plan.Text(), tt.want)
+			compare(t, "notes", texts(plan.Notes), tt.notes)
+			if plan.Already() != (tt.want == "") {
+				t.Errorf("Already() = %v", plan.Already())
+			}
+		})
+	}
+}
+
+func TestPlanUnjoinRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		facts func(*unjoinFacts)
+		want  string
+	}{
+		{
+			name:  "the wrong cluster",
+			facts: func(f *unjoinFacts) { f.Member.ID = otherID },
+			want: `member: MemberCluster "east": is another cluster (ID bbbbbbbb-0000-4000-8000-000000000002) than the one you named (ID cccccccc-0000-4000-8000-000000000003): ` +
+				`name the member's own context with --member-context`,
+		},
+		{
+			name:  "taken over by another host",
+			facts: func(f *unjoinFacts) { f.Member.Marker.HostID = otherID },
+			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID cccccccc-0000-4000-8000-000000000003): ` +
+				`let it leave there: kubectl federate unjoin east --member-context ctx-east --context OTHER-HOST; or remove this host's record alone: kubectl federate unjoin east --force`,
+		},
+		{
+			name: "another member of this host",
+			facts: func(f *unjoinFacts) {
+				f.Host.Member = nil
+				f.Member.Marker.Member = "east-1"
+			},
+			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": kubectl federate unjoin east-1 --member-context ctx-east`,
+		},
+		{
+			name: "rights",
+			facts: func(f *unjoinFacts) {
+				f.Missing = lacking(SideMember, []cluster.Right{{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}, []bool{false})
+				f.Refused = &cluster.Error{Side: SideHost, Object: `MemberCluster "east"`, Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
+			},
+			want: `
+member: you have no right to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"
+host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: <nil>`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, against := planUnjoin(leaving(nil, tt.facts), UnjoinOptions{Name: "east", MemberContext: "ctx-east"})
+			compare(t, "against", texts(against), tt.want)
+		})
+	}
+}
+
+func TestPlanUnjoinWantsTheMember(t *testing.T) {
+	t.Parallel()
+	_, err := PlanUnjoin(t.Context(), nil, nil, UnjoinOptions{Name: "east"})
+	compare(t, "error", err.Error(), `
+cannot unjoin "east"; nothing was changed
+* member: the cluster itself must be reached, to revoke what it gave: name it with --member-context, or, if it is gone for good, let it go with --force`)
+}
