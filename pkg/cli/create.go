@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
@@ -67,7 +68,7 @@ kubectl apply it. The webhook judges both the same.`,
   kubectl federate create federation prod \
     --require-label topology.kubernetes.io/region=us-east-1,eu-west-1 \
     --immutable-label topology.kubernetes.io/region \
-    --require-label example.com/team --label-pattern example.com/team=[a-z]+ \
+    --require-label example.com/team --label-pattern 'example.com/team=[a-z]+' \
     --max-per-label topology.kubernetes.io/region=100
 
   # Let a group join clusters to it, and a user approve them
@@ -253,6 +254,12 @@ func (f *federationFlags) run(ctx context.Context, d *door, name v1alpha1.Federa
 		}
 		federation = withKind(federation, v1alpha1.GroupVersion.WithKind("Federation"))
 		report("federation.kubefederate.io/" + federation.Name + " created")
+		// Who may join goes with the federation: a later one of its name is not theirs.
+		for _, o := range bindings {
+			o.SetOwnerReferences([]metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Federation", Name: federation.Name, UID: federation.UID,
+			}})
+		}
 		err = install.Apply(ctx, h, bindings, cluster.Write{DryRun: dryRun == federate.DryRunServer},
 			func(o *unstructured.Unstructured, outcome install.Outcome) {
 				report(describe(o) + " " + string(outcome))

@@ -122,3 +122,19 @@ func usageTemplate(cobras string) string {
 	return strings.Replace(cobras, `Global Flags:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `The flags that choose the host (--context, --kubeconfig, --as, …) are listed by "{{.Root.CommandPath}} --help".`, 1)
 }
+
+// Examples are the examples of every command's help, by command.
+func Examples() map[string]string {
+	examples := map[string]string{}
+	var collect func(*cobra.Command)
+	collect = func(cmd *cobra.Command) {
+		if cmd.Example != "" {
+			examples[cmd.CommandPath()] = cmd.Example
+		}
+		for _, sub := range cmd.Commands() {
+			collect(sub)
+		}
+	}
+	collect(newRoot("kubectl federate", genericiooptions.NewTestIOStreamsDiscard()))
+	return examples
+}

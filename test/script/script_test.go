@@ -64,8 +64,11 @@ func (s *stage) close() {
 }
 
 // open starts the clusters that every script may use: an uninitialised cluster, a host with its manager,
-// and three members with nodes.
+// and three members with nodes, once.
 func (s *stage) open(ctx context.Context) error {
+	if s.fleet != nil {
+		return nil
+	}
 	var err error
 	if s.manager, err = guard.Build(ctx); err != nil {
 		return err

@@ -1,0 +1,71 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// federationReconciler keeps the counts in the status of Federations.
+type federationReconciler struct{ client client.Client }
+
+func setupFederation(mgr ctrl.Manager) error {
+	r := &federationReconciler{client: mgr.GetClient()}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("federation-status").
+		For(&v1alpha1.Federation{}).
+		Watches(&v1alpha1.MemberCluster{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, member client.Object) []reconcile.Request {
+			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: member.GetLabels()[v1alpha1.LabelFederation]}}}
+		})).
+		Complete(r)
+}
+
+// count is the status of a federation with these members.
+func count(federation *v1alpha1.Federation, members []v1alpha1.MemberCluster) v1alpha1.FederationStatus {
+	status := *federation.Status.DeepCopy()
+	status.ObservedGeneration = federation.Generation
+	status.Members, status.Ready, status.Pending = int32(len(members)), 0, 0
+	for i := range members {
+		switch members[i].Status.Phase {
+		case v1alpha1.PhaseReady:
+			status.Ready++
+		case v1alpha1.PhasePending:
+			status.Pending++
+		}
+	}
+	return status
+}
+
+// Reconcile counts the members of one federation.
+func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	federation := &v1alpha1.Federation{}
+	if err := r.client.Get(ctx, request.NamespacedName, federation); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	var members v1alpha1.MemberClusterList
+	// The list is read only, so it need not be copied out of the cache.
+	err := r.client.List(ctx, &members, client.MatchingLabels{v1alpha1.LabelFederation: federation.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	status := count(federation, members.Items)
+	if equality.Semantic.DeepEqual(status, federation.Status) {
+		return reconcile.Result{}, nil
+	}
+	updated := federation.DeepCopy()
+	updated.Status = status
+	patch := client.MergeFromWithOptions(federation, client.MergeFromWithOptimisticLock{})
+	err = r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner))
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+	}
+	return reconcile.Result{}, client.IgnoreNotFound(err)
+}

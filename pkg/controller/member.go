@@ -1,0 +1,87 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// memberReconciler keeps the status of MemberClusters.
+type memberReconciler struct{ client client.Client }
+
+func setupMember(mgr ctrl.Manager) error {
+	r := &memberReconciler{client: mgr.GetClient()}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("member-status").
+		For(&v1alpha1.MemberCluster{}).
+		// A credential has its member's name.
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, secret client.Object) []reconcile.Request {
+			if secret.GetNamespace() != v1alpha1.CredentialsNamespace {
+				return nil
+			}
+			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: secret.GetName()}}}
+		})).
+		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members)).
+		Complete(r)
+}
+
+// members are the requests for every member of a federation: its acceptance may have changed.
+func (r *memberReconciler) members(ctx context.Context, federation client.Object) []reconcile.Request {
+	var list v1alpha1.MemberClusterList
+	if err := r.client.List(ctx, &list, client.MatchingLabels{v1alpha1.LabelFederation: federation.GetName()}); err != nil {
+		return nil
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].Name = list.Items[i].Name
+	}
+	return requests
+}
+
+// Reconcile writes the status of one member when it differs, and comes back when the credential ends.
+func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	o := observed{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, credential: &corev1.Secret{}, now: time.Now()}
+	if err := r.client.Get(ctx, client.ObjectKey{Name: request.Name}, o.member); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	err := r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
+	if apierrors.IsNotFound(err) {
+		o.federation = nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read federation %q: %w", o.member.Federation(), err)
+	}
+	err = r.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.CredentialsNamespace, Name: request.Name}, o.credential)
+	if apierrors.IsNotFound(err) {
+		o.credential = nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read the credential of member %q: %w", request.Name, err)
+	}
+
+	status := o.status()
+	var result reconcile.Result
+	if e := status.CredentialExpiry; e != nil && e.After(o.now) {
+		result.RequeueAfter = e.Sub(o.now) + time.Second
+	}
+	if equality.Semantic.DeepEqual(status, o.member.Status) {
+		return result, nil
+	}
+	updated := o.member.DeepCopy()
+	updated.Status = status
+	// Only what changed is sent, against the state that was read: two replicas never write over each other.
+	patch := client.MergeFromWithOptions(o.member, client.MergeFromWithOptimisticLock{})
+	err = r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner))
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+	}
+	return result, client.IgnoreNotFound(err)
+}
