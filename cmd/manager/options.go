@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/controller"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+	"github.com/kubefederate/kubectl-federate/webhook"
+	"github.com/kubefederate/kubectl-federate/webhook/serving"
+)
+
+// options are the manager's flags.
+type options struct {
+	kubeconfig     string
+	context        string
+	webhookAddress string
+	metricsAddress string
+	probeAddress   string
+	leaderElect    bool
+	logFormat      string
+	logLevel       int
+	version        bool
+}
+
+func (o *options) parse(args []string, stderr io.Writer) error {
+	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the host; without it KUBECONFIG, then the pod's account")
+	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; without it the current one")
+	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve metrics at, over HTTP; 0 for none")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 for none")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas run the controllers; all answer webhooks")
+	flags.StringVar(&o.logFormat, "log-format", "json", "json or text, on stderr")
+	flags.IntVarP(&o.logLevel, "v", "v", 0, "How much to log: 0 is what an operator wants, higher is for developers")
+	flags.BoolVar(&o.version, "version", false, "Print the version and end")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.logFormat != "json" && o.logFormat != "text" {
+		return fmt.Errorf("--log-format=%q: it must be json or text", o.logFormat)
+	}
+	return nil
+}
+
+func versionLine() string { return "kubefederate manager " + version.Version }
+
+// logger writes to stderr. The libraries log through it as well; nothing of theirs or ours logs a Secret.
+func (o *options) logger(stderr io.Writer) logr.Logger {
+	options := &slog.HandlerOptions{Level: slog.Level(-o.logLevel)}
+	if o.logFormat == "text" {
+		return logr.FromSlogHandler(slog.NewTextHandler(stderr, options))
+	}
+	return logr.FromSlogHandler(slog.NewJSONHandler(stderr, options))
+}
+
+// config is how to reach the host.
+func (o *options) config() (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.kubeconfig
+	// Without any kubeconfig this is the account of the pod.
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no access to a host cluster: %w", err)
+	}
+	config.UserAgent = "kubefederate-manager/" + version.Version
+	// The API server's own fairness bounds us better than a number here.
+	config.QPS, config.Burst = -1, -1
+	return config, nil
+}
+
+func (o *options) run(ctx context.Context, stderr io.Writer) error {
+	log := o.logger(stderr)
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+
+	host, port, err := bindAddress(o.webhookAddress)
+	if err != nil {
+		return fmt.Errorf("--webhook-bind-address=%q: %w", o.webhookAddress, err)
+	}
+	config, err := o.config()
+	if err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+
+	// The certificate is kept with clients of its own: the server must be able to start before the manager.
+	direct, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return fmt.Errorf("connect to the host: %w", err)
+	}
+	keeper := serving.New(direct, direct, log.WithName("certificate"))
+
+	release := 15 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		Logger: log,
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			// The manager may read Secrets nowhere else.
+			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}},
+		}},
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.probeAddress,
+		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){keeper.TLS}}),
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              manifests.ManagerLease,
+		LeaderElectionNamespace:       v1alpha1.HostNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &release,
+	})
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+
+	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: mgr.GetAPIReader()})
+	if err != nil {
+		return err
+	}
+	guard.Register(mgr.GetWebhookServer(), mgr.GetClient())
+	if err := controller.Setup(mgr); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		mgr.Add(keeper),
+		mgr.AddHealthzCheck("alive", func(*http.Request) error { return nil }),
+		mgr.AddReadyzCheck("certificate", keeper.Ready()),
+		mgr.AddReadyzCheck("view", guard.Ready()),
+		mgr.AddReadyzCheck("serving", mgr.GetWebhookServer().StartedChecker()),
+	); err != nil {
+		return err
+	}
+	log.Info("starting", "version", version.Version, "webhook", o.webhookAddress)
+	return mgr.Start(ctx)
+}
+
+// bindAddress parts host and port.
+func bindAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, errors.New("it must be HOST:PORT or :PORT")
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, fmt.Errorf("%q is no port", text)
+	}
+	return host, int(n), nil
+}
