@@ -6,8 +6,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -22,10 +24,31 @@ func setupFederation(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("federation-status").
 		For(&v1alpha1.Federation{}).
-		Watches(&v1alpha1.MemberCluster{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, member client.Object) []reconcile.Request {
-			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: member.GetLabels()[v1alpha1.LabelFederation]}}}
-		})).
+		Watches(&v1alpha1.MemberCluster{}, recount()).
 		Complete(r)
+}
+
+// settle is how long a count waits for more members to change, so that a thousand joins at once are not
+// counted a thousand times.
+const settle = 300 * time.Millisecond
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// recount asks for the federation of a member that changed, once for all that change within settle.
+func recount() handler.EventHandler {
+	add := func(q queue, member client.Object) {
+		if name := member.GetLabels()[v1alpha1.LabelFederation]; name != "" {
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, settle)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			add(q, e.ObjectOld)
+			add(q, e.ObjectNew)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object) },
+	}
 }
 
 // count is the status of a federation with these members.
@@ -62,8 +85,8 @@ func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.
 	}
 	updated := federation.DeepCopy()
 	updated.Status = status
-	patch := client.MergeFromWithOptions(federation, client.MergeFromWithOptimisticLock{})
-	err = r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner))
+	// Not a patch: a first status of zeros differs from none, but not in what a patch would send.
+	err = r.client.Status().Update(ctx, updated, client.FieldOwner(v1alpha1.ManagerFieldOwner))
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}

@@ -67,6 +67,9 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		return reconcile.Result{}, fmt.Errorf("read the credential of member %q: %w", request.Name, err)
 	}
 
+	if err := r.removeForeign(ctx, o); err != nil {
+		return reconcile.Result{}, err
+	}
 	status := o.status()
 	var result reconcile.Result
 	if e := status.CredentialExpiry; e != nil && e.After(o.now) {
@@ -84,4 +87,23 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}
 	return result, client.IgnoreNotFound(err)
+}
+
+// removeForeign deletes a credential that was made for another federation than its member is in. A joiner of
+// that other federation can make one under any name, and nobody else could replace it. The cache may be
+// behind, so exactly what was judged is deleted and nothing newer.
+func (r *memberReconciler) removeForeign(ctx context.Context, o observed) error {
+	if o.credential == nil || o.credential.DeletionTimestamp != nil || !o.foreign() {
+		return nil
+	}
+	err := r.client.Delete(ctx, o.credential, client.Preconditions{UID: &o.credential.UID, ResourceVersion: &o.credential.ResourceVersion})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("delete the credential of another federation that stands in the place of member %q's: %w", o.member.Name, err)
+	}
+	ctrl.LoggerFrom(ctx).Info("deleted a credential of another federation",
+		"member", o.member.Name, "federation", o.credential.Labels[v1alpha1.LabelFederation])
+	return nil
 }

@@ -102,14 +102,14 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
 		c.Message = "the join is not finished; finish it: " + o.joinCommand()
 		return c, nil
 	}
-	if got := o.credential.Labels[v1alpha1.LabelFederation]; got != string(m.Federation()) {
-		return fail(ReasonCredentialForeign, "the stored credential was made for federation %q", got), nil
+	if o.foreign() {
+		return fail(ReasonCredentialForeign, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil
 	}
 	if !owned(o.credential, m) {
 		return fail(ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster"), nil
 	}
 	options := []kubeconfig.Option{kubeconfig.OneContext}
-	if m.Spec.InsecureSkipTLSVerify {
+	if m.Spec.InsecureSkipTLSVerify && o.federation != nil && o.federation.Spec.AllowInsecureTLS {
 		options = append(options, kubeconfig.AllowInsecure)
 	}
 	access, err := kubeconfig.Parse(o.credential.Data[v1alpha1.CredentialKey], options...)
@@ -131,6 +131,11 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
 	c.Reason = ReasonCredentialStored
 	c.Message = "a credential for the member's endpoint is stored"
 	return c, &expiry
+}
+
+// foreign says that the credential was made for another federation than the member is in.
+func (o observed) foreign() bool {
+	return o.credential.Labels[v1alpha1.LabelFederation] != string(o.member.Federation())
 }
 
 func (o observed) joinCommand() string {
