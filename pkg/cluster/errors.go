@@ -70,10 +70,13 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Cause is the text of err without what only names the request again: the method and URL that net/http
-// puts in front.
+// puts in front, and what timed out.
 func Cause(err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {
+		if u.Timeout() {
+			return "timed out"
+		}
 		return u.Err.Error()
 	}
 	return err.Error()

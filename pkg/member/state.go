@@ -72,7 +72,9 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 			found[i] = nil
 		case apierrors.IsForbidden(err):
 			s.Denied = append(s.Denied, err)
-			found[i] = nil
+			if i < len(found) {
+				found[i] = nil
+			}
 		default:
 			return nil, err
 		}

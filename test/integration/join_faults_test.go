@@ -4,17 +4,23 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -34,6 +40,7 @@ const (
 type faulty struct {
 	next http.RoundTripper
 	kind fault
+	only func(*http.Request) bool
 
 	mu    sync.Mutex
 	k     int
@@ -42,6 +49,9 @@ type faulty struct {
 }
 
 func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.only != nil && !f.only(r) {
+		return f.next.RoundTrip(r)
+	}
 	f.mu.Lock()
 	f.count++
 	mine := f.count == f.k
@@ -100,118 +110,179 @@ func steps() int {
 	return 1
 }
 
-// TestJoinWithFaults fails every request of a join in every way. After each, nothing is left, or the error
-// says what is and the join completes when it is run again.
-func TestJoinWithFaults(t *testing.T) {
-	hostCluster, east := joinHost(t), joinFleet(t).Cluster("east")
-	fed := federation(t, hostCluster, "faults", map[string]any{"access": map[string]any{"clusterRole": "view"}})
-	options := federate.JoinOptions{Name: "faulty", Federation: fed, MemberContext: "east"}
-	left := federate.UnjoinOptions{Name: "faulty", MemberContext: "east"}
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, east.Config())
-	hostBefore, memberBefore := snapshot(t, hostCluster), snapshot(t, east)
-	cases := map[string]int{}
+// drill is a command that runs with a fault at one request, again and again.
+type drill struct {
+	hostCluster, member *env.Cluster
+	// only says which requests count; nil counts all.
+	only  func(*http.Request) bool
+	sides []federate.Side
+	// run is the command; prepare brings the clusters to where it begins, without faults.
+	prepare func(*testing.T)
+	run     func(*testing.T, *host.Cluster, *member.Cluster) error
+	// again is called after a run that failed halfway, and cleanup after each: then all must be as it was.
+	again, cleanup func(*testing.T, error)
+}
 
-	for _, side := range []federate.Side{federate.SideHost, federate.SideMember} {
+// exercise fails every request in every way, and prints how the runs ended.
+func (d drill) exercise(t *testing.T, before map[*env.Cluster]env.Objects) {
+	t.Helper()
+	ends := map[string]int{}
+	total := 0
+	for _, side := range d.sides {
 		for _, kind := range []fault{faultReset, faultLost, faultInternal} {
 			for k := 1; ; k += steps() {
-				f := &faulty{k: k, kind: kind}
-				fh, fm := sides(t, hostCluster, east, side, f)
-				_, err := join(t, fh, fm, options)
+				d.prepare(t)
+				f := &faulty{k: k, kind: kind, only: d.only}
+				h, m := sides(t, d.hostCluster, d.member, side, f)
+				err := d.run(t, h, m)
 				if f.hit == "" {
 					if err != nil {
 						t.Fatalf("%s: without a fault: %v", side, err)
 					}
-					if _, err := unjoin(t, h, m, left); err != nil {
-						t.Fatal(err)
-					}
+					d.cleanup(t, nil)
 					break
 				}
+				total++
 				name := fmt.Sprintf("%s: request %d (%s) %s", side, k, f.hit, kind)
 				var partial *federate.Partial
 				switch {
 				case err == nil:
-					cases["went on"]++
+					ends["went on"]++
 				case errors.As(err, &partial):
-					cases["partial"]++
+					ends["partial"]++
 					if partial.Next == "" {
-						t.Errorf("%s: %v\nnames no command that goes on", name, err)
+						t.Errorf("%s: the error names no command that goes on:\n%v", name, err)
 					}
-					t.Logf("%s: %v", name, err)
-					if _, err := join(t, h, m, options); err != nil {
-						t.Fatalf("%s: joining again: %v", name, err)
-					}
+					d.again(t, err)
 				default:
-					cases["nothing changed or taken back"]++
+					ends["nothing changed, or taken back"]++
 				}
-				if err == nil || partial != nil {
-					if _, err := unjoin(t, h, m, left); err != nil {
-						t.Fatalf("%s: unjoin: %v", name, err)
-					}
+				d.cleanup(t, err)
+				for c, objects := range before {
+					becomes(t, name+": "+c.Name, objects, c)
 				}
-				becomes(t, name+": member", memberBefore, east)
-				becomes(t, name+": host", hostBefore, hostCluster)
 				if t.Failed() {
-					t.Log(cases)
 					t.Fatalf("%s: %v", name, err)
 				}
 			}
 		}
 	}
-	t.Log(cases)
+	t.Logf("%d faults: %v", total, ends)
+}
+
+// changes says whether a request can change something.
+func changes(r *http.Request) bool {
+	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "selfsubject") && !strings.Contains(r.URL.RawQuery, "dryRun")
+}
+
+// userNamespace makes our namespace on a member as a user would, with something of theirs in it. Kubernetes
+// takes five seconds to end a namespace, so most faults are injected where none has to end.
+func userNamespace(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": v1alpha1.MemberNamespace}}}
+	apply(t, c.Config(), namespace)
+	theirs := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"a": "b"},
+		"metadata": map[string]any{"name": "theirs", "namespace": v1alpha1.MemberNamespace}}}
+	apply(t, c.Config(), theirs)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_ = client(t, c.Config(), namespace.GroupVersionKind(), "").Delete(ctx, namespace.GetName(), metav1.DeleteOptions{})
+	})
+	m := connectMember(t, c.Config())
+	eventually(t, "Kubernetes has furnished the namespace", func(ctx context.Context) error {
+		for _, ref := range []cluster.Ref{
+			{Resource: cluster.ConfigMaps, Namespace: v1alpha1.MemberNamespace, Name: "kube-root-ca.crt"},
+			{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: "default"},
+		} {
+			if _, err := m.Get(ctx, ref); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// faultDrill is what the drills of join and unjoin share.
+func faultDrill(t *testing.T, name v1alpha1.MemberName, c *env.Cluster) (d drill, joinAgain, leave func(*testing.T), before map[*env.Cluster]env.Objects) {
+	t.Helper()
+	hostCluster := joinHost(t)
+	fed := federation(t, hostCluster, string(name), map[string]any{"access": map[string]any{"clusterRole": "view"}})
+	options := federate.JoinOptions{Name: name, Federation: fed, MemberContext: c.Name}
+	left := federate.UnjoinOptions{Name: name, MemberContext: c.Name}
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, c.Config())
+	before = map[*env.Cluster]env.Objects{hostCluster: snapshot(t, hostCluster), c: snapshot(t, c)}
+	joinAgain = func(t *testing.T) {
+		t.Helper()
+		if _, err := join(t, h, m, options); err != nil {
+			t.Fatalf("join without a fault: %v", err)
+		}
+	}
+	leave = func(t *testing.T) {
+		t.Helper()
+		if _, err := unjoin(t, h, m, left); err != nil {
+			t.Fatalf("unjoin without a fault: %v", err)
+		}
+	}
+	d = drill{hostCluster: hostCluster, member: c, sides: []federate.Side{federate.SideHost, federate.SideMember}}
+	return d, joinAgain, leave, before
+}
+
+// TestJoinWithFaults fails every request of a join in every way. After each, nothing is left, or the error
+// says what is and the join completes when it is run again.
+func TestJoinWithFaults(t *testing.T) {
+	east := joinFleet(t).Cluster("east")
+	userNamespace(t, east)
+	d, joinAgain, leave, before := faultDrill(t, "faulty-join", east)
+	d.prepare = func(*testing.T) {}
+	d.run = func(t *testing.T, h *host.Cluster, m *member.Cluster) error {
+		_, err := join(t, h, m, federate.JoinOptions{Name: "faulty-join", Federation: "faulty-join", MemberContext: "east"})
+		return err
+	}
+	d.again = func(t *testing.T, _ error) { joinAgain(t) }
+	d.cleanup = func(t *testing.T, err error) {
+		var partial *federate.Partial
+		if err == nil || errors.As(err, &partial) {
+			leave(t)
+		}
+	}
+	d.exercise(t, before)
+}
+
+// TestJoinWithFaultsInANewNamespace is TestJoinWithFaults where the namespace has to be made and, when the
+// join is taken back, to go again.
+func TestJoinWithFaultsInANewNamespace(t *testing.T) {
+	west := joinFleet(t).Cluster("west")
+	d, joinAgain, leave, before := faultDrill(t, "faulty-new", west)
+	d.sides, d.only = []federate.Side{federate.SideMember}, changes
+	d.prepare = func(*testing.T) {}
+	d.run = func(t *testing.T, h *host.Cluster, m *member.Cluster) error {
+		_, err := join(t, h, m, federate.JoinOptions{Name: "faulty-new", Federation: "faulty-new", MemberContext: "west"})
+		return err
+	}
+	d.again = func(t *testing.T, _ error) { joinAgain(t) }
+	d.cleanup = func(t *testing.T, err error) {
+		var partial *federate.Partial
+		if err == nil || errors.As(err, &partial) {
+			leave(t)
+		}
+	}
+	d.exercise(t, before)
 }
 
 // TestUnjoinWithFaults fails every request of an unjoin in every way. After each, unjoin completes when it is
 // run again.
 func TestUnjoinWithFaults(t *testing.T) {
-	hostCluster, east := joinHost(t), joinFleet(t).Cluster("east")
-	fed := federation(t, hostCluster, "faults", map[string]any{"access": map[string]any{"clusterRole": "view"}})
-	options := federate.JoinOptions{Name: "faulty", Federation: fed, MemberContext: "east"}
-	left := federate.UnjoinOptions{Name: "faulty", MemberContext: "east"}
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, east.Config())
-	hostBefore, memberBefore := snapshot(t, hostCluster), snapshot(t, east)
-	cases := map[string]int{}
-
-	for _, side := range []federate.Side{federate.SideHost, federate.SideMember} {
-		for _, kind := range []fault{faultReset, faultLost, faultInternal} {
-			for k := 1; ; k += steps() {
-				if _, err := join(t, h, m, options); err != nil {
-					t.Fatal(err)
-				}
-				f := &faulty{k: k, kind: kind}
-				fh, fm := sides(t, hostCluster, east, side, f)
-				_, err := unjoin(t, fh, fm, left)
-				if f.hit == "" {
-					if err != nil {
-						t.Fatalf("%s: without a fault: %v", side, err)
-					}
-					break
-				}
-				name := fmt.Sprintf("%s: request %d (%s) %s", side, k, f.hit, kind)
-				var partial *federate.Partial
-				switch {
-				case err == nil:
-					cases["went on"]++
-				case errors.As(err, &partial):
-					cases["partial"]++
-					if partial.Next == "" {
-						t.Errorf("%s: %v\nnames no command that goes on", name, err)
-					}
-				default:
-					cases["nothing changed"]++
-				}
-				if _, err := unjoin(t, h, m, left); err != nil {
-					t.Fatalf("%s: unjoin again: %v", name, err)
-				}
-				becomes(t, name+": member", memberBefore, east)
-				becomes(t, name+": host", hostBefore, hostCluster)
-				if t.Failed() {
-					t.Log(cases)
-					t.Fatalf("%s: %v", name, err)
-				}
-			}
-		}
+	east := joinFleet(t).Cluster("east")
+	userNamespace(t, east)
+	d, joinAgain, leave, before := faultDrill(t, "faulty-leave", east)
+	d.prepare = joinAgain
+	d.run = func(t *testing.T, h *host.Cluster, m *member.Cluster) error {
+		_, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "faulty-leave", MemberContext: "east"})
+		return err
 	}
-	t.Log(cases)
+	d.again = func(t *testing.T, _ error) {}
+	d.cleanup = func(t *testing.T, _ error) { leave(t) }
+	d.exercise(t, before)
 }
 
 // slow adds a delay to every request.

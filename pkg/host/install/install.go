@@ -98,7 +98,9 @@ func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstruc
 	return nil
 }
 
-// Present is those of objects that are on the host, in their order. It only reads.
+// Present is those of objects that are on the host, in the order in which Delete takes them off: what guards
+// first, since a guard that outlives the manager, or the rights that it asks for, would refuse the rest; then
+// the last one first. It only reads.
 func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	var present []*unstructured.Unstructured
 	for _, object := range objects {
@@ -110,23 +112,26 @@ func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstr
 			present = append(present, got)
 		}
 	}
+	slices.Reverse(present)
+	slices.SortStableFunc(present, func(a, b *unstructured.Unstructured) int { return guardFirst(a) - guardFirst(b) })
 	return present, nil
 }
 
-// Delete takes objects off the host, what guards first and then the last one first, and returns when all
-// are gone. An object that is not there is passed over. Our CustomResourceDefinitions are told first that
-// they may be deleted.
+// Delete takes objects off the host and returns when all are gone. An object that is not there is passed
+// over. Our CustomResourceDefinitions are told first that they may be deleted; a dry run cannot tell them,
+// so it does not ask the host about them.
 func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, w cluster.Write, report Report) error {
 	present, err := Present(ctx, h, objects)
 	if err != nil {
 		return err
 	}
-	slices.Reverse(present)
-	// A guard that outlives the manager, or the rights that it asks for, would refuse the rest.
-	slices.SortStableFunc(present, func(a, b *unstructured.Unstructured) int { return guardFirst(a) - guardFirst(b) })
 	for _, object := range present {
 		ref := refOf(object)
-		if object.GetKind() == versioned.GetKind() && !w.DryRun {
+		if object.GetKind() == versioned.GetKind() {
+			if w.DryRun {
+				report(object, Deleted)
+				continue
+			}
 			allow := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: "true"}}}
 			if _, err := h.MergePatch(ctx, ref, allow, w); err != nil {
 				return err

@@ -1,0 +1,188 @@
+package cluster_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+)
+
+// answering is a server that gives one answer to everything.
+func answering(t *testing.T, code int, reason metav1.StatusReason, message string) (*httptest.Server, *rest.Config) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got, want := r.UserAgent(), "kubectl-federate/"+version.Version; got != want {
+			t.Errorf("%s %s: User-Agent %q, want %q", r.Method, r.URL.Path, got, want)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		_ = json.NewEncoder(w).Encode(metav1.Status{
+			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+			Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
+		})
+	}))
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return server, &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}, BearerToken: "very-secret-token"}
+}
+
+// TestErrors pins what a person reads when an API server cannot be used. SERVER stands for its URL.
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		config func(*testing.T) *rest.Config
+		fault  cluster.Fault
+		want   string
+	}{
+		{
+			name: "nobody listens",
+			config: func(t *testing.T) *rest.Config {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				return &rest.Config{Host: "https://" + l.Addr().String()}
+			},
+			fault: cluster.FaultUnreachable,
+			want: `member: no answer from SERVER (get Namespace "kube-system"): dial tcp ADDRESS: connect: connection refused: ` +
+				`check the endpoint of the context and that this machine can reach it`,
+		},
+		{
+			name: "a server that does not answer",
+			config: func(t *testing.T) *rest.Config {
+				done := make(chan struct{})
+				server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-done }))
+				t.Cleanup(func() { close(done); server.Close() })
+				return &rest.Config{Host: server.URL, Timeout: 50 * time.Millisecond}
+			},
+			fault: cluster.FaultUnreachable,
+			want: `member: no answer from SERVER (get Namespace "kube-system"): timed out: ` +
+				`check the endpoint of the context and that this machine can reach it`,
+		},
+		{
+			name: "a certificate of somebody else",
+			config: func(t *testing.T) *rest.Config {
+				_, config := answering(t, 200, "", "")
+				config.CAData = nil
+				return config
+			},
+			fault: cluster.FaultCertificate,
+			want: `member: the certificate of SERVER does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: ` +
+				`put the CA that signed it into the kubeconfig`,
+		},
+		{
+			name: "a name that the certificate does not have",
+			config: func(t *testing.T) *rest.Config {
+				_, config := answering(t, 200, "", "")
+				config.ServerName = "other.invalid"
+				return config
+			},
+			fault: cluster.FaultCertificate,
+			want: `member: the certificate of SERVER does not verify: tls: failed to verify certificate: x509: certificate is valid for example.com, *.example.com, not other.invalid: ` +
+				`put the CA that signed it into the kubeconfig`,
+		},
+		{
+			name: "a credential that is not accepted",
+			config: func(t *testing.T) *rest.Config {
+				_, config := answering(t, 401, metav1.StatusReasonUnauthorized, "Unauthorized")
+				return config
+			},
+			fault: cluster.FaultUnauthorized,
+			want:  `member: SERVER does not accept the credential of the context (401): log in again or choose another context`,
+		},
+		{
+			name: "a right that is missing",
+			config: func(t *testing.T) *rest.Config {
+				_, config := answering(t, 403, metav1.StatusReasonForbidden, `namespaces "kube-system" is forbidden: User "ann" cannot get it`)
+				return config
+			},
+			fault: cluster.FaultForbidden,
+			want:  `member: get Namespace "kube-system": namespaces "kube-system" is forbidden: User "ann" cannot get it`,
+		},
+		{
+			name: "an answer that would colour the terminal",
+			config: func(t *testing.T) *rest.Config {
+				_, config := answering(t, 500, metav1.StatusReasonInternalError, "bang \x1b[31m\r\nok")
+				return config
+			},
+			fault: cluster.FaultAnswer,
+			want:  `member: get Namespace "kube-system": bang \x1b[31m  ok`,
+		},
+		{
+			name: "a credential plugin that fails",
+			config: func(t *testing.T) *rest.Config {
+				_, config := answering(t, 200, "", "")
+				config.BearerToken = ""
+				config.ExecProvider = &clientcmdapi.ExecConfig{
+					APIVersion: "client.authentication.k8s.io/v1", Command: "/bin/false", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+				}
+				return config
+			},
+			fault: cluster.FaultCaller,
+			want: `member: no request could be sent to SERVER: getting credentials: exec: executable /bin/false failed with exit code 1: ` +
+				`repair the user of the context in the kubeconfig`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			config := tt.config(t)
+			c, err := cluster.Connect(cluster.Member, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.ID(t.Context())
+			failed, ok := err.(*cluster.Error) //nolint:errorlint // that the type is on top is what is tested
+			if !ok {
+				t.Fatalf("error %T: %v", err, err)
+			}
+			if failed.Fault != tt.fault {
+				t.Errorf("fault %v, want %v", failed.Fault, tt.fault)
+			}
+			got := strings.ReplaceAll(err.Error(), config.Host, "SERVER")
+			got = strings.ReplaceAll(got, strings.TrimPrefix(config.Host, "https://"), "ADDRESS")
+			if got != tt.want {
+				t.Errorf("message:\n%s\nwant:\n%s", got, tt.want)
+			}
+			if strings.Contains(err.Error(), "very-secret") {
+				t.Error("the message holds the token")
+			}
+		})
+	}
+}
+
+func TestConnectTellsOfMissingFiles(t *testing.T) {
+	t.Parallel()
+	_, err := cluster.Connect(cluster.Host, &rest.Config{Host: "https://h", TLSClientConfig: rest.TLSClientConfig{CAFile: "no/such/ca.crt"}})
+	if want := "host: read the certificates that the kubeconfig names: open no/such/ca.crt: no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain":                "plain",
+		"größer ≤ 日本":          "größer ≤ 日本",
+		"\x1b]0;title\x07":     `\x1b]0;title\a`,
+		"two\nlines\tand tabs": "two lines and tabs",
+		"right\u202eto left":   `right\u202eto left`,
+		"broken\xff":           `broken\ufffd`,
+	} {
+		if got := cluster.Printable(in); got != want {
+			t.Errorf("Printable(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
