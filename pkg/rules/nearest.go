@@ -3,6 +3,8 @@ package rules
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
 // fewNames is how many names are listed when none is near to what was typed.
@@ -13,7 +15,7 @@ func hint[N ~string](typed N, names []N, none string) string {
 	if len(names) == 0 {
 		return none
 	}
-	if near, ok := nearest(typed, names); ok {
+	if near, ok := Nearest(typed, names); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(names) > fewNames {
@@ -26,16 +28,19 @@ func hint[N ~string](typed N, names []N, none string) string {
 	return "there is " + strings.Join(quoted, ", ")
 }
 
-// nearest finds the name that takes the fewest edits, if that is few for its length. Of two equals the first
+// Nearest finds the name that takes the fewest edits, if that is few for its length. Of two equals the first
 // in order wins.
-func nearest[N ~string](typed N, names []N) (N, bool) {
+func Nearest[N ~string](typed N, names []N) (N, bool) {
 	best, found := 0, -1
-	for i, name := range names {
-		limit := max(1, max(len(typed), len(name))/3)
-		if abs(len(typed)-len(name)) > limit {
+	// Our prefix, which all keys share, would make any two of them alike.
+	mistyped := strings.TrimPrefix(string(typed), v1alpha1.Prefix)
+	for i := range names {
+		name := strings.TrimPrefix(string(names[i]), v1alpha1.Prefix)
+		limit := max(1, max(len(mistyped), len(name))/3)
+		if abs(len(mistyped)-len(name)) > limit {
 			continue
 		}
-		if d := distance(string(typed), string(name)); d <= limit && (found < 0 || d < best) {
+		if d := distance(mistyped, name); d <= limit && (found < 0 || d < best) {
 			best, found = d, i
 		}
 	}

@@ -1,0 +1,286 @@
+package rules_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/pkg/rules/cases"
+)
+
+// judge is the verdict on a case.
+func judge(c cases.Case) rules.Verdict {
+	x := rules.NewIndex()
+	for _, f := range c.Federations {
+		x.SetFederation(f)
+	}
+	for _, m := range c.Members {
+		x.SetMember(m)
+	}
+	s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+	if c.Member != nil {
+		return rules.JudgeMember(s, *c.Member)
+	}
+	return rules.JudgeFederation(s, *c.Federation)
+}
+
+func texts(l field.ErrorList) (found []string) {
+	for _, e := range l {
+		found = append(found, e.Error())
+	}
+	return found
+}
+
+func TestCases(t *testing.T) {
+	t.Parallel()
+	for _, c := range cases.All() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			v := judge(c)
+			if diff := cmp.Diff(c.Refusals, texts(v.Refusals), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("refusals (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.Warnings, v.WarningTexts(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+			for _, w := range v.WarningTexts() {
+				if len(w) > rules.MaxWarning {
+					t.Errorf("warning of %d bytes: %s", len(w), w)
+				}
+			}
+			if len(c.Refusals)+len(c.Warnings) == 0 {
+				return
+			}
+			if !slices.ContainsFunc(slices.Concat(v.Refusals, v.Warnings), func(e *field.Error) bool { return e.Origin == string(c.Rule) }) {
+				t.Errorf("nothing was said by rule %s", c.Rule)
+			}
+		})
+	}
+}
+
+// TestEveryRuleHasCases holds that each rule is seen to pass and to speak, and that no case is an orphan.
+func TestEveryRuleHasCases(t *testing.T) {
+	t.Parallel()
+	type seen struct{ passes, speaks int }
+	found := map[string]*seen{}
+	for _, r := range rules.MemberRules {
+		found["member "+string(r.ID)] = &seen{}
+	}
+	for _, r := range rules.FederationRules {
+		found["federation "+string(r.ID)] = &seen{}
+	}
+	names := map[string]bool{}
+	for _, c := range cases.All() {
+		kind := "federation "
+		if c.Member != nil {
+			kind = "member "
+		}
+		s := found[kind+string(c.Rule)]
+		switch {
+		case s == nil:
+			t.Errorf("case %s is of no rule: %s", c.Name, c.Rule)
+		case len(c.Refusals)+len(c.Warnings) > 0:
+			s.speaks++
+		default:
+			s.passes++
+		}
+		if names[c.Name] {
+			t.Errorf("two cases are named %s", c.Name)
+		}
+		names[c.Name] = true
+	}
+	// A federation has no key of ours, so that rule has no passing case of its own; every other case is one.
+	found["federation "+string(rules.ReservedKeys)].passes++
+	for rule, s := range found {
+		if s.passes == 0 || s.speaks == 0 {
+			t.Errorf("%s: %d cases pass, %d speak", rule, s.passes, s.speaks)
+		}
+	}
+}
+
+// TestRefusalsAreWordedOnce pins the two forms that a refusal takes on its way to kubectl.
+func TestRefusalsAreWordedOnce(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"exists":        "<nil>",
+		"insecure":      `MemberCluster.kubefederate.io "insecure-m" is invalid: [spec.insecureSkipTLSVerify: Forbidden: federation "insecure" does not allow it; give spec.caBundle instead, spec.insecureSkipTLSVerify: Forbidden: it cannot stand beside spec.caBundle]`,
+		"bad-role":      `Federation.kubefederate.io "bad-role" is invalid: spec.access.clusterRole: Invalid value: "a/b": may not contain '/'; it names no ClusterRole`,
+		"peopled":       `federation "peopled" has 2 members: peopled-a, peopled-b; they leave first, with kubectl federate unjoin peopled-a peopled-b`,
+		"useless-limit": "<nil>",
+	} {
+		i := slices.IndexFunc(cases.All(), func(c cases.Case) bool { return c.Name == name })
+		c := cases.All()[i]
+		var err error
+		if c.Member != nil {
+			err = c.Member.Error(judge(c))
+		} else {
+			err = c.Federation.Error(judge(c))
+		}
+		if got := fmt.Sprint(err); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// TestRestsOnOthers holds which refusals are confirmed by a live read.
+func TestRestsOnOthers(t *testing.T) {
+	t.Parallel()
+	for _, c := range cases.All() {
+		v := judge(c)
+		alone := len(v.Refusals) == 0
+		if !alone {
+			alone = !slices.ContainsFunc(v.Refusals, func(e *field.Error) bool {
+				return !slices.Contains([]rules.ID{
+					rules.ReservedKeys, rules.Topology, rules.Endpoint, rules.Proxy, rules.CABundle,
+					rules.LabelRules, rules.LimitRules, rules.VersionRange, rules.AccessRole,
+				}, rules.ID(e.Origin))
+			})
+		}
+		if v.RestsOnOthers == alone {
+			t.Errorf("%s: rests on others: %v", c.Name, v.RestsOnOthers)
+		}
+	}
+}
+
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	m := &v1alpha1.MemberCluster{}
+	m.Name = "m"
+	m.Labels = map[string]string{v1alpha1.LabelFederation: "f"}
+	m.Spec = v1alpha1.MemberClusterSpec{ClusterID: "x", Server: "https://m.example.com"}
+	for _, test := range []struct {
+		allowed, version string
+		in               bool
+	}{
+		{">=1.33", "v1.33.0", true},
+		{">=1.33", "v1.32.99", false},
+		{">1.36", "v1.36.9", false},
+		{">1.36", "v1.37.0", true},
+		{">1.36.1", "v1.36.2", true},
+		{"<=1.36", "v1.36.9", true},
+		{"<=1.36", "v1.37.0", false},
+		{"<1.38", "v1.37.99", true},
+		{"<1.38", "v1.38.0-rc.1", false},
+		{"=1.36", "v1.36.4", true},
+		{"=1.36.3", "v1.36.3-gke.1234+dirty", true},
+		{"!=1.36.3", "v1.36.3", false},
+		{"!=1.36", "v1.36.0", false},
+		{"!=1.36", "v1.37.0", true},
+		{">=1.33,<1.38", "1.34", true},
+		{"  >=1.9  ", "v1.10.0", true},
+	} {
+		f := &v1alpha1.Federation{}
+		f.Name, f.Spec.KubernetesVersions = "f", test.allowed
+		m.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: test.version}
+		x := rules.NewIndex()
+		x.SetFederation(f)
+		v := rules.JudgeMember(rules.Snapshot{Federations: x, Identities: x, Memberships: x}, rules.MemberChange{New: m})
+		if got := len(v.Refusals) == 0; got != test.in {
+			t.Errorf("%s in %q: %v, %v", test.version, test.allowed, got, texts(v.Refusals))
+		}
+	}
+}
+
+// TestIndexFollows holds that counts stay right through changes of every kind.
+func TestIndexFollows(t *testing.T) {
+	t.Parallel()
+	m := func(name, federation, team string) *v1alpha1.MemberCluster {
+		m := &v1alpha1.MemberCluster{}
+		m.Name = name
+		m.Labels = map[string]string{v1alpha1.LabelFederation: federation, "team": team}
+		m.Spec.ClusterID, m.Spec.Server = "id-"+team, "https://"+team
+		return m
+	}
+	x := rules.NewIndex()
+	x.SetMember(m("b", "f", "red"))
+	x.SetMember(m("a", "f", "red"))
+	x.SetMember(m("c", "g", "red"))
+	state := func() string {
+		var names []string
+		for _, m := range x.MembersWithID("id-red") {
+			names = append(names, m.Name)
+		}
+		return fmt.Sprintf("f %d, red %d, red but a %d, blue %d, id-red %s, at blue %d",
+			x.Count(rules.Bucket{Federation: "f"}, ""), x.Count(rules.Bucket{Federation: "f", Key: "team", Value: "red"}, ""),
+			x.Count(rules.Bucket{Federation: "f", Key: "team", Value: "red"}, "a"), x.Count(rules.Bucket{Federation: "f", Key: "team", Value: "blue"}, ""),
+			strings.Join(names, "+"), len(x.MembersAt(rules.EndpointKeyOf("https://BLUE:443/"))))
+	}
+	for _, step := range []struct {
+		do   func()
+		want string
+	}{
+		{func() {}, "f 2, red 2, red but a 1, blue 0, id-red a+b+c, at blue 0"},
+		{func() { x.SetMember(m("a", "f", "blue")) }, "f 2, red 1, red but a 1, blue 1, id-red b+c, at blue 1"},
+		{func() { x.DropMember("b") }, "f 1, red 0, red but a 0, blue 1, id-red c, at blue 1"},
+		{func() { x.DropMember("nobody") }, "f 1, red 0, red but a 0, blue 1, id-red c, at blue 1"},
+		{func() { x.DropMember("a") }, "f 0, red 0, red but a 0, blue 0, id-red c, at blue 0"},
+	} {
+		step.do()
+		if got := state(); got != step.want {
+			t.Errorf("got  %s\nwant %s", got, step.want)
+		}
+	}
+}
+
+func TestLongWarningsAreFolded(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ detail, want string }{
+		"short":    {"x", "f: Forbidden: x"},
+		"words":    {strings.Repeat("word ", 40) + "end", "f: Forbidden:" + strings.Repeat(" word", 21) + "\n  " + strings.Repeat("word ", 19) + "end"},
+		"one word": {strings.Repeat("é", 100), "f: Forbidden:\n  " + strings.Repeat("é", 59) + "\n  " + strings.Repeat("é", 41)},
+	} {
+		v := rules.Verdict{Findings: rules.Findings{Warnings: field.ErrorList{field.Forbidden(field.NewPath("f"), test.detail)}}}
+		if got := strings.Join(v.WarningTexts(), "\n"); got != test.want {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, test.want)
+		}
+	}
+}
+
+// FuzzEndpoint holds that no text makes the endpoint rules panic, and that a server that passes has a key.
+func FuzzEndpoint(f *testing.F) {
+	for _, seed := range []string{"https://a", "https://[::1]:6443/x", "https://a%zz", "https://:0"} {
+		f.Add(seed, seed)
+	}
+	x := rules.NewIndex()
+	x.SetFederation(&v1alpha1.Federation{})
+	f.Fuzz(func(t *testing.T, server, proxy string) {
+		m := &v1alpha1.MemberCluster{}
+		m.Spec.Server, m.Spec.ProxyURL = server, proxy
+		v := rules.JudgeMember(rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}, rules.MemberChange{New: m})
+		bad := slices.ContainsFunc(v.Refusals, func(e *field.Error) bool { return e.Origin == string(rules.Endpoint) })
+		if !bad && rules.EndpointKeyOf(server) == "" {
+			t.Errorf("%q passes and has no key", server)
+		}
+	})
+}
+
+// FuzzLabels holds that no rule, value or range makes a rule panic.
+func FuzzLabels(f *testing.F) {
+	f.Add("[a-z]+", "abc", ">=1.33", "v1.36.3")
+	f.Add("a)|(b", "ab", "!=1", "1.2")
+	f.Fuzz(func(_ *testing.T, pattern, value, allowed, version string) {
+		federation := &v1alpha1.Federation{}
+		federation.Name = "f"
+		after := federation.DeepCopy()
+		after.Spec.Labels = []v1alpha1.LabelRule{{Key: value, Pattern: pattern, Values: []string{value}}}
+		after.Spec.KubernetesVersions = allowed
+		m := &v1alpha1.MemberCluster{}
+		m.Name = "m"
+		m.Labels = map[string]string{v1alpha1.LabelFederation: "f", value: value}
+		m.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: version}
+		x := rules.NewIndex()
+		x.SetFederation(federation)
+		x.SetMember(m)
+		s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+		rules.JudgeFederation(s, rules.FederationChange{Old: federation, New: after}).WarningTexts()
+		x.SetFederation(after)
+		rules.JudgeMember(s, rules.MemberChange{New: m}).WarningTexts()
+	})
+}
