@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/version"
 
@@ -450,6 +451,9 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 		func() error {
 			if p.record != nil {
 				_, err := p.host.CreateMember(ctx, p.record, dry)
+				if apierrors.IsAlreadyExists(err) {
+					return nil // since it was read; applying looks at what there is then
+				}
 				return err
 			}
 			if !p.stamped {

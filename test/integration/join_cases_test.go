@@ -689,6 +689,94 @@ func atOnce(n int, f func(int) error) []error {
 	return errs
 }
 
+// TestTwoHosts lets two hosts join one cluster at once: its etcd decides, the other host is told who holds it,
+// and nothing of it is left.
+func TestTwoHosts(t *testing.T) {
+	first, west := joinHost(t), joinFleet(t).Cluster("west")
+	second, err := joinFleet(t).Add(t.Context(), env.Spec{Name: "other-host", ControllerManager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.Stop)
+	install(t, second)
+	userNamespace(t, west)
+	hosts := []*env.Cluster{first, second}
+	before := map[*env.Cluster]env.Objects{}
+	for _, h := range hosts {
+		federation(t, h, "shared", map[string]any{})
+		before[h] = snapshot(t, h)
+	}
+	before[west] = snapshot(t, west)
+	won := map[string]int{}
+	for range 10 {
+		errs := atOnce(len(hosts), func(i int) error {
+			_, err := join(t, connectHost(t, hosts[i].Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "shared", Federation: "shared", MemberContext: "west"})
+			return err
+		})
+		winner := slices.Index(errs, nil)
+		if winner < 0 {
+			t.Fatalf("neither joined: %v", errs)
+		}
+		loser := 1 - winner
+		won[hosts[winner].Name]++
+		var refusal *federate.Refusal
+		if !errors.As(errs[loser], &refusal) {
+			t.Fatalf("the other host: %T: %v", errs[loser], errs[loser])
+		}
+		want := `member: ConfigMap "kubefederate-member/membership": this cluster is member "shared" of federation "shared" of another host (cluster ID ` + hosts[winner].ID +
+			`): let it leave there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST`
+		if len(refusal.Findings) != 1 || refusal.Findings[0].String() != want {
+			t.Errorf("refusal:\n%v\nwant:\n%s", refusal, want)
+		}
+		becomes(t, "the host that came second", before[hosts[loser]], hosts[loser])
+		access := credential(t, hosts[winner], "shared")
+		if _, err := clientset(t, access.RESTConfig()).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{}); err != nil {
+			t.Errorf("the winner's credential does not work: %v", err)
+		}
+		if _, err := unjoin(t, connectHost(t, hosts[winner].Config()), connectMember(t, west.Config()), federate.UnjoinOptions{Name: "shared"}); err != nil {
+			t.Fatal(err)
+		}
+		becomes(t, "the host that came first", before[hosts[winner]], hosts[winner])
+		becomes(t, "the member", before[west], west)
+	}
+	t.Log(won)
+}
+
+// TestJoinAgainstUnjoin runs both at once. Whoever wins, running the loser again brings the cluster where it
+// wants it.
+func TestJoinAgainstUnjoin(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	userNamespace(t, west)
+	fed := federation(t, hostCluster, "tug", map[string]any{})
+	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	options, left := federate.JoinOptions{Name: "tug", Federation: fed}, federate.UnjoinOptions{Name: "tug"}
+	for i := range 12 {
+		if i%2 == 0 {
+			if _, err := join(t, h, m, options); err != nil {
+				t.Fatal(err)
+			}
+		}
+		errs := atOnce(2, func(i int) error {
+			if i == 0 {
+				_, err := join(t, connectHost(t, hostCluster.Config()), connectMember(t, west.Config()), options)
+				return err
+			}
+			_, err := unjoin(t, connectHost(t, hostCluster.Config()), connectMember(t, west.Config()), left)
+			return err
+		})
+		t.Logf("join: %v; unjoin: %v", errs[0], errs[1])
+		if _, err := join(t, h, m, options); err != nil {
+			t.Fatalf("join afterwards: %v", err)
+		}
+		if _, err := unjoin(t, h, m, left); err != nil {
+			t.Fatalf("unjoin afterwards: %v", err)
+		}
+		becomes(t, "the member", before, west)
+		becomes(t, "the host", hostBefore, hostCluster)
+	}
+}
+
 // TestInterrupted ends the context in the middle of a join: what was begun is taken back all the same.
 func TestInterrupted(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")

@@ -5,10 +5,12 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -172,13 +174,27 @@ func (d drill) exercise(t *testing.T, before map[*env.Cluster]env.Objects) {
 
 // changes says whether a request can change something.
 func changes(r *http.Request) bool {
-	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "selfsubject") && !strings.Contains(r.URL.RawQuery, "dryRun")
+	if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "selfsubject") || r.URL.Query().Get("dryRun") == "All" {
+		return false
+	}
+	if r.Method != http.MethodDelete || r.Body == nil {
+		return true
+	}
+	// The options of a delete are in its body.
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return true
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var options metav1.DeleteOptions
+	return json.Unmarshal(body, &options) != nil || !slices.Equal(options.DryRun, []string{"All"})
 }
 
 // userNamespace makes our namespace on a member as a user would, with something of theirs in it. Kubernetes
 // takes five seconds to end a namespace, so most faults are injected where none has to end.
 func userNamespace(t *testing.T, c *env.Cluster) {
 	t.Helper()
+	snapshot(t, c) // no earlier one is ending
 	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": v1alpha1.MemberNamespace}}}
 	apply(t, c.Config(), namespace)
 	theirs := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"a": "b"},
