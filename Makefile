@@ -44,6 +44,10 @@ test-all: controlplane ## Run all tests
 lint: ## Run the linters
 	$(golangcilint) run
 
+.PHONY: fix
+fix: ## Apply what the linters can mend by themselves
+	$(golangcilint) run --fix
+
 .PHONY: verify
 verify: ## Check that formatting, generated files and go.mod files are up to date, editing nothing
 	$(GO) run ./test/verify
