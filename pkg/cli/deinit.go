@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,7 +87,7 @@ func (f *deinitFlags) run(ctx context.Context, d *door) error {
 		if err != nil {
 			return err
 		}
-		for _, o := range slices.Backward(present) {
+		for _, o := range present {
 			report(o, install.Deleted)
 		}
 	} else if err := install.Delete(ctx, h, objects, cluster.Write{DryRun: dryRun == federate.DryRunServer}, report); err != nil {

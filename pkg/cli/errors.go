@@ -80,7 +80,12 @@ func errorText(err error) string {
 			var b strings.Builder
 			fmt.Fprintf(&b, "The %s %q is invalid:", details.Kind, details.Name)
 			for _, cause := range details.Causes {
-				fmt.Fprintf(&b, "\n* %s: %s", cause.Field, cause.Message)
+				b.WriteString("\n* ")
+				// A policy's refusal names no field.
+				if cause.Field != "" {
+					b.WriteString(cause.Field + ": ")
+				}
+				b.WriteString(cause.Message)
 			}
 			return printable(b.String())
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,7 +151,9 @@ func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) 
 		return err
 	}
 	for _, note := range result.Notes {
-		progress.line("note: " + note.String())
+		if !slices.Contains(plan.Notes, note) {
+			progress.line("note: " + note.String())
+		}
 	}
 	if *f.output.OutputFormat != "" {
 		return f.output.print(d.Out, withKind(result.Member, v1alpha1.GroupVersion.WithKind("MemberCluster")))

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,7 +118,9 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 		return err
 	}
 	for _, note := range result.Notes {
-		progress.line("note: " + note.String())
+		if !slices.Contains(plan.Notes, note) {
+			progress.line("note: " + note.String())
+		}
 	}
 	if result.Finishing {
 		progress.line("the member still finishes deleting namespace " + v1alpha1.MemberNamespace + "; no grant is left in it")

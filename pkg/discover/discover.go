@@ -207,11 +207,11 @@ func (v View) judge(s Sighting) Cluster {
 
 // wanted judges a wish of a cluster that is in no federation.
 func (v View) wanted(wish v1alpha1.FederationName) (State, string) {
-	var names []string
+	var names []v1alpha1.FederationName
 	for i := range v.Federations {
 		f := &v.Federations[i]
 		if f.Name != string(wish) {
-			names = append(names, f.Name)
+			names = append(names, v1alpha1.FederationName(f.Name))
 			continue
 		}
 		if f.DeletionTimestamp != nil {
@@ -219,7 +219,7 @@ func (v View) wanted(wish v1alpha1.FederationName) (State, string) {
 		}
 		return Wants, ""
 	}
-	if near := rules.Nearest(string(wish), names); near != "" {
+	if near, ok := rules.Nearest(wish, names); ok {
 		return Conflict, fmt.Sprintf("federation %q does not exist; did you mean %q?", wish, near)
 	}
 	return Conflict, fmt.Sprintf("federation %q does not exist; create it: kubectl federate create federation %s", wish, wish)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,12 +117,11 @@ func TestScripts(t *testing.T) {
 	if err := theStage.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(oneByOne{t}, testscript.Params{
 		Dir:                 ".",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
-		// Scripts share clusters, so they run one after another.
-		Setup: setup,
+		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"guarded": guarded,
 			"user":    user,
@@ -133,6 +131,17 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// oneByOne runs scripts one after another, since they share clusters.
+type oneByOne struct{ *testing.T }
+
+func (oneByOne) Parallel() {}
+
+func (t oneByOne) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { f(oneByOne{t}) })
+}
+
+func (oneByOne) Verbose() bool { return testing.Verbose() }
 
 // setup gives a script a kubeconfig with an administrator's context for every cluster.
 func setup(e *testscript.Env) error {
@@ -236,33 +245,39 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, name := range args {
-		diff := settle(ctx, theStage.fleet.Cluster(name).Config(), before[name])
-		if neg && len(diff) == 0 {
-			ts.Fatalf("%s is as it was before", name)
+		config := theStage.fleet.Cluster(name).Config()
+		if neg {
+			after, err := env.Snapshot(ctx, config)
+			ts.Check(err)
+			if len(env.Diff(before[name], after)) == 0 {
+				ts.Fatalf("%s is as it was before", name)
+			}
+			continue
 		}
-		if !neg && len(diff) > 0 {
+		if diff := settle(ctx, config, before[name]); len(diff) > 0 {
 			ts.Fatalf("%s differs from before:\n%s", name, strings.Join(diff, "\n"))
 		}
 	}
 }
 
-// settle is how a cluster differs from before; it waits while our namespace is being deleted.
+// settle is how a cluster differs from before, after the time that Kubernetes takes to empty a namespace.
 func settle(ctx context.Context, config *rest.Config, before env.Objects) []string {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var diff []string
 	for {
 		after, err := env.Snapshot(ctx, config)
-		if err != nil {
+		switch {
+		case err == nil:
+			diff = env.Diff(before, after)
+		case ctx.Err() == nil:
 			return []string{err.Error()}
 		}
-		diff := env.Diff(before, after)
-		finishing := slices.ContainsFunc(diff, func(line string) bool {
-			return strings.Contains(line, "deletionTimestamp") || strings.Contains(line, "Terminating")
-		})
-		if !finishing {
+		if len(diff) == 0 || ctx.Err() != nil {
 			return diff
 		}
 		select {
 		case <-ctx.Done():
-			return diff
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
