@@ -134,7 +134,7 @@ func findingsOf(err error) []Finding {
 		}
 		one := f
 		one.Cause = cause.Message
-		if cause.Field != "" {
+		if cause.Field != "" && cause.Field != "<nil>" { // a rule on the whole object has no field
 			one.Cause = cause.Field + ": " + cause.Message
 		}
 		findings = append(findings, one)

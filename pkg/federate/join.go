@@ -94,6 +94,9 @@ const waitTimeout = 2 * time.Minute
 // PlanJoin reads both sides at once and judges what it read. It writes nothing. The error is a *Refusal with
 // everything that stands against the join, or says what could not be read.
 func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*JoinPlan, error) {
+	if names := judgeNames(o); len(names) > 0 {
+		return nil, &Refusal{Operation: o.operation(), Findings: names}
+	}
 	facts, err := readJoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err

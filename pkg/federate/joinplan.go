@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -92,6 +93,20 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 func (p *JoinPlan) accepted() bool {
 	fed, m := p.facts.Host.Federation, p.facts.Host.Member
 	return fed == nil || fed.Spec.Acceptance != v1alpha1.AcceptManual || m != nil && m.Spec.Accepted
+}
+
+// judgeNames refuses names that no server takes, before any is asked: a name with a slash would ask for
+// something else.
+func judgeNames(o JoinOptions) []Finding {
+	return append(judgeName(cluster.MemberClusters, string(o.Name)), judgeName(cluster.Federations, string(o.Federation))...)
+}
+
+func judgeName(r cluster.Resource, name string) []Finding {
+	if len(validation.IsDNS1123Label(name)) == 0 {
+		return nil
+	}
+	return []Finding{{Side: SideHost, Object: r.Kind + " " + cluster.Quoted(name),
+		Cause: "the name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit"}}
 }
 
 func judgeRights(f joinFacts) (against, notes []Finding) {

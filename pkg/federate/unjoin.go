@@ -118,6 +118,9 @@ func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 			Cause:  "the cluster itself must be reached, to revoke what it gave",
 			Remedy: "name it with --member-context, or, if it is gone for good, let it go with --force"}}}
 	}
+	if findings := judgeName(cluster.MemberClusters, string(o.Name)); len(findings) > 0 {
+		return nil, &Refusal{Operation: o.operation(), Findings: findings}
+	}
 	if o.Force {
 		m = nil
 	}

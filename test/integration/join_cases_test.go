@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -416,6 +415,52 @@ func TestWishStaysBehind(t *testing.T) {
 	becomes(t, "the member", before, west)
 }
 
+// TestWishWhereKubeSystemIsForbidden writes the wish where the caller may: on a namespace that is made for it and
+// goes with it.
+func TestWishWhereKubeSystemIsForbidden(t *testing.T) {
+	west := joinFleet(t).Cluster("west")
+	before := snapshot(t, west)
+	rbac := clientset(t, west.Config()).RbacV1()
+	name := "wisher"
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "create"}},
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{v1alpha1.MemberNamespace}, Verbs: []string{"patch", "delete"}},
+		{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"list"}},
+	}}
+	if _, err := rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: name}}}
+	if _, err := rbac.ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	m := connectMember(t, west.User(name))
+	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.Wish(ctx); return err })
+	want := member.Wish{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
+	if got, err := m.SetWish(t.Context(), "prod", false); err != nil || got != want {
+		t.Errorf("set %+v, %v, want %+v", got, err, want)
+	}
+	if got, err := m.Wish(t.Context()); err != nil || got != want {
+		t.Errorf("read %+v, %v, want %+v", got, err, want)
+	}
+	if got, err := m.RemoveWish(t.Context(), false); err != nil || got != want {
+		t.Errorf("removed %+v, %v, want %+v", got, err, want)
+	}
+	if err := rbac.ClusterRoleBindings().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := rbac.ClusterRoles().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+	becomes(t, "the cluster", before, west)
+	stranger := connectMember(t, west.User("stranger"))
+	_, err := stranger.SetWish(t.Context(), "prod", false)
+	if want := `member: patch Namespace "kube-system": namespaces "kube-system" is forbidden: User "stranger" cannot patch resource "namespaces" in API group "" in the namespace "kube-system"`; err == nil || err.Error() != want {
+		t.Errorf("a stranger: %v, want %s", err, want)
+	}
+}
+
 // TestAdoption completes a MemberCluster that was written by hand.
 func TestAdoption(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
@@ -599,50 +644,114 @@ func TestNotInitialised(t *testing.T) {
 	}
 }
 
-// TestWebhookDown tells in our words what the API server says when it cannot ask the webhook.
+// TestWebhookDown tells in our words what the API server says when it cannot ask the webhook, and that there
+// is none.
 func TestWebhookDown(t *testing.T) {
 	joinFleet(t)
-	c, err := joinFleet(t).Add(t.Context(), env.Spec{Name: "unguarded"})
+	c, err := joinFleet(t).Add(t.Context(), env.Spec{Name: "unguarded", ControllerManager: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Stop)
 	west := joinFleet(t).Cluster("west")
-	server := guard()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	installed, err := manifests.Objects(manifests.Options{WebhookURL: server.URL, CABundle: ca})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range installed {
-		if o.GetKind() == "ValidatingWebhookConfiguration" {
-			continue
-		}
-		apply(t, c.Config(), o)
-	}
+	manager := install(t, c)
 	fed := federation(t, c, "down", map[string]any{})
+	manager.Close()
 	h, m := connectHost(t, c.Config()), connectMember(t, west.Config())
-	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "down", Federation: fed})
-	if want := "host: the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotGuarded) {
-		t.Errorf("error %v, want %s", err, want)
-	}
-	for _, o := range installed {
-		if o.GetKind() == "ValidatingWebhookConfiguration" {
-			apply(t, c.Config(), o)
-		}
-	}
-	eventually(t, "the webhook is on guard", h.Guarded)
-	server.Close()
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "down", Federation: fed})
 	if !errors.Is(err, host.ErrWebhookDown) {
 		t.Fatalf("error %v", err)
 	}
-	got := strings.ReplaceAll(err.Error(), strings.TrimPrefix(server.URL, "https://"), "ADDRESS")
+	got := strings.ReplaceAll(err.Error(), strings.TrimPrefix(manager.URL, "https://"), "ADDRESS")
 	const want = `host: the webhook that judges members does not answer, so the API server refuses every change of a federation or a member ` +
 		`("memberclusters.kubefederate.io": failed to call webhook: Post "https://ADDRESS/validate/memberclusters?timeout=5s": dial tcp ADDRESS: connect: connection refused): ` +
 		`see that its pods run: kubectl get pods --namespace kubefederate-system`
 	if got != want {
 		t.Errorf("error:\n%s\nwant:\n%s", got, want)
+	}
+	if err := clientset(t, c.Config()).AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), manifests.WebhookConfiguration, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the API server asks no webhook", func(ctx context.Context) error {
+		if err := h.Guarded(ctx); !errors.Is(err, host.ErrNotGuarded) {
+			return fmt.Errorf("guarded: %w", err)
+		}
+		return nil
+	})
+	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "down", Federation: fed})
+	if want := "host: the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotGuarded) {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// TestRefusedByRules is told by the host and the member together, before anything is written.
+func TestRefusedByRules(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	snapshot(t, west)
+	fed := federation(t, hostCluster, "ruled", map[string]any{
+		"labels": []any{
+			map[string]any{"key": "example.com/team", "required": true, "message": "name the owning team"},
+			map[string]any{"key": "example.com/tier", "values": []any{"gold"}},
+		},
+		"kubernetesVersions": ">=1.90",
+	})
+	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: fed, Labels: map[string]string{"example.com/tier": "tin"}, TokenLifetime: time.Minute})
+	wantRefusal(t, err, `cannot join "ruled" to federation "ruled"; nothing was changed
+* member: token: a lifetime of 1m is shorter than API servers give: ask for at least 10m with --token-lifetime
+* host: MemberCluster "ruled": metadata.labels[example.com/team]: Required value: federation "ruled" asks for it; name the owning team
+* host: MemberCluster "ruled": metadata.labels[example.com/tier]: Unsupported value: "tin": supported values: "gold"
+* host: MemberCluster "ruled": spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "ruled" takes >=1.90`)
+	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: "rulde"})
+	wantRefusal(t, err, `cannot join "ruled" to federation "rulde"; nothing was changed
+* host: MemberCluster "ruled": metadata.labels[kubefederate.io/federation]: Not found: "rulde": no federation has this name; did you mean "ruled"?`)
+	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: "rulde", DryRun: federate.DryRunClient})
+	wantRefusal(t, err, `cannot join "ruled" to federation "rulde"; nothing was changed
+* host: Federation "rulde": not found: choose one of kubectl federate get federations, or make it: kubectl federate create federation rulde`)
+	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "Ru/led", Federation: "ruled"})
+	wantRefusal(t, err, `cannot join "Ru/led" to federation "ruled"; nothing was changed
+* host: MemberCluster "Ru/led": the name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit`)
+	becomes(t, "the member", before, west)
+	becomes(t, "the host", hostBefore, hostCluster)
+}
+
+// TestOneClusterUnderTwoNames joins one cluster under two names at once: one wins, the other is told who holds
+// the cluster, and nothing of it is left.
+func TestOneClusterUnderTwoNames(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	userNamespace(t, west)
+	fed := federation(t, hostCluster, "names", map[string]any{})
+	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
+	names := []v1alpha1.MemberName{"one", "two"}
+	for range 10 {
+		errs := atOnce(len(names), func(i int) error {
+			_, err := join(t, connectHost(t, hostCluster.Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: names[i], Federation: fed})
+			return err
+		})
+		winner := slices.Index(errs, nil)
+		if winner < 0 {
+			t.Fatalf("neither joined: %v", errs)
+		}
+		// The webhook says it; where it saw both at the same moment, the marker does.
+		loser, holder := names[1-winner], names[winner]
+		text := errs[1-winner].Error()
+		if want := fmt.Sprintf(`cannot join %q to federation "names"; what was begun was taken back
+* member: ConfigMap "kubefederate-member/membership": this cluster is member %q of federation "names" of this host: let it leave first: kubectl federate unjoin %s --member-context CONTEXT`,
+			loser, holder, holder); text != want {
+			wantRefusal(t, errs[1-winner], fmt.Sprintf(`cannot join %q to federation "names"; nothing was changed
+* host: MemberCluster %[1]q: spec.clusterID: Duplicate value: %q: this cluster is member %q of federation "names" already; it leaves with kubectl federate unjoin %[3]s`,
+				loser, west.ID, holder))
+		}
+		h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+		if members, err := h.Members(t.Context(), host.MemberQuery{Federation: fed}); err != nil || len(members) != 1 {
+			t.Errorf("%d members, %v", len(members), err)
+		}
+		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: names[winner]}); err != nil {
+			t.Fatal(err)
+		}
+		becomes(t, "the member", before, west)
+		becomes(t, "the host", hostBefore, hostCluster)
 	}
 }
 

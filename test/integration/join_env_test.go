@@ -4,17 +4,13 @@ package integration
 
 import (
 	"context"
-	"encoding/json"
-	"encoding/pem"
-	"net/http"
-	"net/http/httptest"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,12 +18,12 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
+	"github.com/kubefederate/kubectl-federate/test/guard"
 )
 
 // joinFleet is a host with everything installed and members; each test of a join uses names of its own.
@@ -47,39 +43,26 @@ func joinHost(t *testing.T) *env.Cluster {
 	return c
 }
 
-// install puts the manifests on a host, as shipped, and waits until its webhook is on guard.
-func install(t *testing.T, c *env.Cluster) {
+// managerBinary is built once for all hosts.
+var managerBinary = sync.OnceValues(func() (string, error) { return guard.Build(context.Background()) })
+
+// install makes a host of a cluster: the manifests as shipped, and a manager beside it.
+func install(t *testing.T, c *env.Cluster) *guard.Manager {
 	t.Helper()
-	server := guard()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	objects, err := manifests.Objects(manifests.Options{WebhookURL: server.URL, CABundle: ca})
+	binary, err := managerBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range objects {
-		apply(t, c.Config(), o)
+	manager, err := guard.New(c, binary)
+	if err != nil {
+		t.Fatal(err)
 	}
-	h := connectHost(t, c.Config())
-	eventually(t, "the webhook is on guard", func(ctx context.Context) error { return h.Guarded(ctx) })
-}
-
-// guard is a stand-in for the webhook.
-func guard() *httptest.Server {
-	return httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var review admissionv1.AdmissionReview
-		if json.NewDecoder(r.Body).Decode(&review) != nil {
-			http.Error(w, "bad review", http.StatusBadRequest)
-			return
+	for _, step := range []func(context.Context) error{manager.Install, manager.Start, manager.Wait} {
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-		response := &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
-		if strings.Contains(string(review.Request.Object.Raw), "guard-probe\"") {
-			response.Allowed = false
-			response.Result = &metav1.Status{Status: "Failure", Code: 422, Reason: metav1.StatusReasonInvalid, Message: "reserved",
-				Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: "metadata.labels[kubefederate.io/guard-probe]", Message: "reserved"}}}}
-		}
-		review.Response = response
-		_ = json.NewEncoder(w).Encode(review)
-	}))
+	}
+	return manager
 }
 
 var kinds = map[string]string{
@@ -159,6 +142,13 @@ func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) 
 	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Federation"))
 	o.SetName(name)
 	apply(t, h.Config(), o)
+	eventually(t, "the manager has seen federation "+name, func(ctx context.Context) error {
+		f, err := connectHost(t, h.Config()).Federation(ctx, v1alpha1.FederationName(name))
+		if err == nil && f.Status.ObservedGeneration != f.Generation {
+			return errors.New("not yet")
+		}
+		return err
+	})
 	return v1alpha1.FederationName(name)
 }
 
