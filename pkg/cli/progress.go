@@ -4,28 +4,34 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"k8s.io/cli-runtime/pkg/printers"
 )
 
-// progress tells on stderr what goes on: one line that is rewritten on a terminal, a first line and
-// nothing more elsewhere, so that logs stay short. Its methods may be called from several goroutines.
+// progress tells on stderr what goes on: a line that is rewritten on a terminal; elsewhere one line, and only
+// when the work takes long, so that logs stay short. Its methods may be called from several goroutines.
 type progress struct {
 	mu       sync.Mutex
 	w        io.Writer
 	terminal bool
 	dirty    bool
+	slow     *time.Timer
 }
 
-// clearLine moves to the start of a terminal's line and empties it (ECMA-48 EL).
-const clearLine = "\r\x1b[K"
+const (
+	// clearLine moves to the start of a terminal's line and empties it (ECMA-48 EL).
+	clearLine = "\r\x1b[K"
+	// long is when a person who reads a log begins to wonder.
+	long = 2 * time.Second
+)
 
 func newProgress(d *door, first string) *progress {
 	p := &progress{w: d.ErrOut, terminal: printers.IsTerminal(d.ErrOut)}
 	if p.terminal {
 		p.update(first)
 	} else {
-		fmt.Fprintln(p.w, first)
+		p.slow = time.AfterFunc(long, func() { p.line(first) })
 	}
 	return p
 }
@@ -54,6 +60,9 @@ func (p *progress) line(text string) {
 
 // end takes the live line away.
 func (p *progress) end() {
+	if p.slow != nil {
+		p.slow.Stop()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dirty {

@@ -62,9 +62,7 @@ func TestReadme(t *testing.T) {
 	}
 	home := t.TempDir()
 	kubeconfig := filepath.Join(home, "kubeconfig")
-	if err := theStage.fleet.WriteKubeconfig(kubeconfig, env.Context{
-		Name: "alice", Config: theStage.fleet.Cluster("host").User("alice", "sre"),
-	}); err != nil {
+	if err := theStage.fleet.WriteKubeconfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
 	shell := func(command string) string {
