@@ -5,6 +5,7 @@ package env
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -139,7 +140,8 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 	return c.controllerManager.while(ctx, c.settled)
 }
 
-// Stop stops the cluster's servers, as when a cluster goes out of reach; its content stays.
+// Stop kills the cluster's servers, as when a cluster goes out of reach: connections break, and new ones are
+// refused. Its content stays.
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,8 +149,8 @@ func (c *Cluster) Stop() {
 }
 
 func (c *Cluster) stop() {
-	c.controllerManager.end(grace)
-	c.apiServer.end(grace)
+	c.controllerManager.end()
+	c.apiServer.end()
 	c.controllerManager, c.apiServer = nil, nil
 }
 
@@ -229,7 +231,9 @@ func (c *Cluster) ready(ctx context.Context) error {
 		if system, last = client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{}); last != nil {
 			return false, nil
 		}
-		c.ID = string(system.UID)
+		if c.ID == "" { // a cluster that is started again has it, and others may be reading it
+			c.ID = string(system.UID)
+		}
 		return true, nil
 	})
 	if err != nil {
@@ -314,9 +318,7 @@ func (c *Cluster) AddNode(ctx context.Context, name string, nodeLabels map[strin
 		return err
 	}
 	created.Labels = map[string]string{corev1.LabelHostname: name}
-	for key, value := range nodeLabels {
-		created.Labels[key] = value
-	}
+	maps.Copy(created.Labels, nodeLabels)
 	// Admission taints a new Node until a kubelet reports it ready.
 	created.Spec.Taints = nil
 	if created, err = client.CoreV1().Nodes().Update(ctx, created, metav1.UpdateOptions{}); err != nil {

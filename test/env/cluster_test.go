@@ -63,7 +63,7 @@ func namespace(t *testing.T, c *kubernetes.Clientset, name string) {
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	f := fleet(t)
-	for _, c := range f.Clusters() {
+	for _, c := range []*Cluster{f.Cluster("full"), f.Cluster("bare")} {
 		system, err := client(t, c.Config()).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -140,7 +140,7 @@ func TestKubeconfig(t *testing.T) {
 	if err := f.WriteKubeconfig(path, Context{Name: "bare-alice", Config: f.Cluster("bare").User("alice")}); err != nil {
 		t.Fatal(err)
 	}
-	kubectl := func(args ...string) string {
+	run := func(path string, args ...string) string {
 		t.Helper()
 		out, err := exec.CommandContext(t.Context(), f.Kubectl(), append([]string{"--kubeconfig", path}, args...)...).CombinedOutput()
 		if err != nil {
@@ -148,8 +148,11 @@ func TestKubeconfig(t *testing.T) {
 		}
 		return string(out)
 	}
+	kubectl := func(args ...string) string { return run(path, args...) }
 	for _, tc := range []struct{ name, want, got string }{
-		{"contexts", "bare\nbare-alice\nfull\n", kubectl("config", "get-contexts", "-o", "name")},
+		// The fleet's own file is from its start; path may name clusters that other tests have added.
+		{"contexts", "bare\nfull\n", run(f.Kubeconfig, "config", "get-contexts", "-o", "name")},
+		{"one cluster's context", "bare\n", run(f.Cluster("bare").Kubeconfig, "config", "get-contexts", "-o", "name")},
 		{"current", "full\n", kubectl("config", "current-context")},
 		{"current cluster", f.Cluster("full").ID, kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")},
 		{"other cluster", f.Cluster("bare").ID, kubectl("--context", "bare", "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")},
@@ -237,7 +240,9 @@ func TestWebhook(t *testing.T) {
 			return
 		}
 		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Message: "the webhook is on guard"}}
-		json.NewEncoder(w).Encode(review)
+		if err := json.NewEncoder(w).Encode(review); err != nil {
+			t.Error(err)
+		}
 	}))
 	t.Cleanup(server.Close)
 	sideEffects := admissionregistrationv1.SideEffectClassNone
@@ -337,8 +342,20 @@ func TestOutage(t *testing.T) {
 	}
 	id, host := c.ID, c.Config().Host
 	namespace(t, client(t, c.Config()), "kept")
+	// A watch that nobody ends must not hold up the outage; it breaks.
+	watch, err := client(t, c.Config()).CoreV1().Namespaces().Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 
+	began := time.Now()
 	c.Stop()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("stopping a cluster took %s", took)
+	}
+	for event := range watch.ResultChan() {
+		t.Logf("before the watch breaks: %s", event.Type)
+	}
 	if _, err := client(t, c.Config()).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); !strings.Contains(text(err), "connection refused") {
 		t.Errorf("a stopped cluster answers: %v", err)
 	}

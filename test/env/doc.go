@@ -5,7 +5,9 @@
 // identity (the UID of kube-system) of its own, and where asked a kube-controller-manager. There is no
 // kubelet: Nodes are objects that AddNode writes. Nothing is faked but that.
 //
-//	fleet, err := env.Start(ctx, env.Options{Clusters: []env.Spec{{Name: "host", ControllerManager: true}, {Name: "east"}}})
+//	fleet, err := env.Start(ctx, env.Options{Clusters: []env.Spec{
+//		{Name: "host", ControllerManager: true}, {Name: "east"},
+//	}})
 //	defer fleet.Stop()
 //	east := fleet.Cluster("east")
 //	client := kubernetes.NewForConfigOrDie(east.Config())

@@ -180,7 +180,7 @@ func (f *Fleet) Stop() {
 			wg.Go(c.Stop)
 		}
 		wg.Wait()
-		f.etcd.end(grace)
+		f.etcd.end()
 		for _, c := range clusters {
 			c.port.close()
 		}
@@ -196,9 +196,9 @@ func (f *Fleet) startEtcd(ctx context.Context) (err error) {
 		return err
 	}
 	f.etcd, err = command{
-		path:     filepath.Join(f.assets, "etcd"),
-		log:      filepath.Join(f.Dir, "etcd.log"),
-		orphaned: f.Dir,
+		path: filepath.Join(f.assets, "etcd"),
+		log:  filepath.Join(f.Dir, "etcd.log"),
+		data: f.Dir,
 		flags: []string{
 			"--data-dir=" + filepath.Join(f.Dir, "etcd"),
 			"--listen-client-urls=" + f.etcdURL(),

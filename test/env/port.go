@@ -13,8 +13,8 @@ import (
 //
 // A port that is found free and then handed to a server can be taken in between, which with several test
 // binaries on one machine does happen. So the port stays bound, without listening, for as long as its server
-// may want it; the server binds it too, because both set SO_REUSEPORT. The kernel gives the port to nobody else, and a server that
-// is started again keeps its address.
+// may want it; the server binds it too, because both set SO_REUSEPORT. The kernel gives the port to nobody
+// else, and a server that is started again keeps its address.
 type port struct {
 	number int
 	fd     int

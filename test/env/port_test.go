@@ -3,6 +3,7 @@
 package env
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"syscall"
@@ -44,9 +45,10 @@ func TestReservedPort(t *testing.T) {
 	}
 
 	// Our servers share the port; twice, as one that is started again does.
-	share := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
-		return err
+	share := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var fault error
+		err := c.Control(func(fd uintptr) { fault = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return errors.Join(err, fault)
 	}}
 	for range 2 {
 		l, err := share.Listen(t.Context(), "tcp", address)

@@ -39,9 +39,9 @@ type command struct {
 	path  string
 	flags []string
 	log   string // this file gets the output
-	// orphaned is a folder to remove when the server is killed because our process has died: nobody is
-	// left to do it then. Empty for none.
-	orphaned string
+	// data is a folder to remove when the server has been killed: when our process has died, nobody else is
+	// left to do it. Empty for none.
+	data string
 }
 
 func (c command) start() (*process, error) {
@@ -57,13 +57,15 @@ func (c command) start() (*process, error) {
 	defer r.Close()
 
 	p := &process{name: filepath.Base(c.path), log: c.log, pipe: w, done: make(chan struct{})}
-	p.cmd = exec.Command("/bin/sh", append([]string{"-c", supervise, "supervise", c.orphaned, c.path}, c.flags...)...)
+	// No context ends a server, end does: whoever starts one does so in less time than it is to run.
+	p.cmd = exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", `eval "$SUPERVISE"`, "supervise", c.data, c.path}, c.flags...)...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = r, log, log
 	// A session of its own: Ctrl-C in the terminal is for us, and we end the servers in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// Not our environment: etcd takes ETCD_* for configuration, and an API server that finds HTTPS_PROXY
 	// sends its webhook calls there.
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(c.log), "TMPDIR=" + os.TempDir()}
+	// The script is in it so that a list of processes shows the command and not the script.
+	p.cmd.Env = []string{"SUPERVISE=" + supervise, "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(c.log), "TMPDIR=" + os.TempDir()}
 	if err := p.cmd.Start(); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("starting %s: %w", p.name, err)
@@ -75,25 +77,26 @@ func (c command) start() (*process, error) {
 	return p, nil
 }
 
-// grace is how long a server may take to end by itself; they take about a second.
-const grace = 10 * time.Second
+// ask asks the server to end and returns when it has, or when it has not after some time.
+func (p *process) ask(patience time.Duration) {
+	if _, err := p.pipe.WriteString("end\n"); err != nil {
+		return // it has ended
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
+}
 
-// end asks the server to end, kills it when it does not do so in the given time, and returns when it is gone.
-func (p *process) end(grace time.Duration) {
+// end kills the server and returns when it is gone. The servers of a cluster are not asked: their data is thrown
+// away, and an API server that ends by itself first waits, for up to a minute, for everybody who watches.
+func (p *process) end() {
 	if p == nil {
 		return
 	}
-	p.stop.Do(func() {
-		defer p.pipe.Close()
-		if _, err := p.pipe.WriteString("end\n"); err == nil {
-			timer := time.NewTimer(grace)
-			defer timer.Stop()
-			select {
-			case <-p.done:
-			case <-timer.C:
-			}
-		}
-	})
+	p.stop.Do(func() { p.pipe.Close() })
 	<-p.done
 }
 

@@ -20,11 +20,13 @@ import (
 // shell starts a shell script as a server; it is over with the test.
 func shell(t *testing.T, script string) *process {
 	t.Helper()
-	p, err := command{path: "/bin/sh", flags: []string{"-c", script}, log: filepath.Join(t.TempDir(), "log")}.start()
+	// Its folder is an argument for alive to find it by.
+	dir := t.TempDir()
+	p, err := command{path: "/bin/sh", flags: []string{"-c", script, dir}, log: filepath.Join(dir, "log")}.start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.end(0) })
+	t.Cleanup(func() { p.end() })
 	eventually(t, func(context.Context) (bool, string) {
 		log := string(tail(p.log, 5))
 		return strings.Contains(log, "up"), "the script has not begun: " + log
@@ -34,20 +36,30 @@ func shell(t *testing.T, script string) *process {
 
 func TestEnd(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ name, script, want string }{
-		{"ends by itself when asked", `trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.1; done`, "up\nbye"},
-		{"is killed when it does not", `trap 'echo never' TERM; echo up; while :; do sleep 0.1; done`, "up\nnever"},
+	const patience = 2 * time.Second
+	ask := func(p *process) { p.ask(patience); p.end() }
+	for _, tc := range []struct {
+		name, script string
+		end          func(*process)
+		want         string // the log
+	}{
+		{"one that is asked and ends", `trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.1; done`, ask, "up\nbye"},
+		{"one that is asked and does not", `trap 'echo never' TERM; echo up; while :; do sleep 0.1; done`, ask, "up\nnever"},
+		{"one that is not asked", `trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.1; done`, (*process).end, "up"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			p := shell(t, tc.script)
-			p.end(2 * time.Second)
-			p.end(2 * time.Second) // again is no fault
+			if left := alive(t, filepath.Dir(p.log)); len(left) == 0 {
+				t.Error("nothing runs before the end: this test sees nothing")
+			}
+			tc.end(p)
+			tc.end(p) // again is no fault
 			if got := string(tail(p.log, 5)); got != tc.want {
 				t.Errorf("the log is %q, want %q", got, tc.want)
 			}
-			if left := alive(t, p.log[:len(p.log)-len("/log")]); len(left) > 0 {
-				t.Errorf("still there: %s", left)
+			if left := alive(t, filepath.Dir(p.log)); len(left) > 0 {
+				t.Errorf("still there: %s", strings.Join(left, "\n"))
 			}
 		})
 	}
@@ -95,7 +107,7 @@ func TestChild(t *testing.T) {
 	up := func() {
 		fmt.Println("child: up") // t.Output would hold it back
 		// The parent, having looked at our servers, closes it.
-		io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 	if does == "loses" {
 		// As one would start a server without a supervisor.
@@ -133,23 +145,23 @@ func TestChild(t *testing.T) {
 // runs and its folder is gone.
 func TestNoOrphans(t *testing.T) {
 	t.Parallel()
-	skipShort(t)
-	kill := func(t *testing.T, _ string, child *exec.Cmd) { child.Process.Kill() }
+	kill := func(_ *testing.T, _ string, child *exec.Cmd) { child.Process.Kill() }
 	nothing := func(*testing.T, string, *exec.Cmd) {} // it ends by itself
 	for _, tc := range []struct {
 		name  string
+		quick bool     // the kernel does the same in all of them, so the quick tier runs the hardest and the commonest
 		child string   // what TestChild does
 		flags []string // of the test binary
 		end   func(t *testing.T, dir string, child *exec.Cmd)
 		want  string // in the child's output, where it can tell
 	}{
-		{name: "SIGKILL", child: "hangs", end: kill},
+		{name: "SIGKILL", quick: true, child: "hangs", end: kill},
 		{name: "SIGTERM", child: "hangs", end: func(_ *testing.T, _ string, child *exec.Cmd) { child.Process.Signal(syscall.SIGTERM) }},
 		{name: "a test panics", child: "panics", end: nothing, want: "panic: child: panics"},
 		{name: "a goroutine panics", child: "panics elsewhere", end: nothing, want: "panic: child: panics"},
 		{name: "a test times out", child: "hangs", flags: []string{"-test.timeout=30s"}, end: nothing, want: "panic: test timed out after 30s"},
 		{name: "exit without Stop", child: "exits", end: nothing},
-		{name: "a test fails", child: "fails", end: nothing, want: "child: fails"},
+		{name: "a test fails", quick: true, child: "fails", end: nothing, want: "child: fails"},
 		{name: "SIGKILL after the supervisors", child: "hangs", end: func(t *testing.T, dir string, child *exec.Cmd) {
 			for _, pid := range childrenOf(t, child.Process.Pid) {
 				syscall.Kill(pid, syscall.SIGKILL)
@@ -168,6 +180,9 @@ func TestNoOrphans(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && !tc.quick {
+				t.Skip("one of many ways to end; make test-all runs it")
+			}
 			dir, output := runChild(t, tc.child, tc.flags, tc.end)
 			if !strings.Contains(output, tc.want) {
 				t.Errorf("the child says\n%s\nwant in it %q", output, tc.want)
@@ -259,7 +274,6 @@ func childrenOf(t *testing.T, parent int) []int {
 // TestCommand runs the command and ends it as Ctrl-C does, while its clusters run and while they start.
 func TestCommand(t *testing.T) {
 	t.Parallel()
-	skipShort(t)
 	binary := filepath.Join(t.TempDir(), "clusters")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./clusters").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -325,8 +339,7 @@ func TestCommand(t *testing.T) {
 
 // TestStartFails gives Start an API server that cannot run.
 func TestStartFails(t *testing.T) {
-	skipShort(t)
-	real, err := Assets(t.Context(), t.Output())
+	built, err := Assets(t.Context(), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +354,7 @@ func TestStartFails(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			assets, dir := t.TempDir(), filepath.Join(t.TempDir(), "fleet")
 			for _, name := range []string{"etcd", "kubectl", "kube-controller-manager"} {
-				if err := os.Symlink(filepath.Join(real, name), filepath.Join(assets, name)); err != nil {
+				if err := os.Symlink(filepath.Join(built, name), filepath.Join(assets, name)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -368,25 +381,5 @@ func TestStartRefuses(t *testing.T) {
 	t.Parallel()
 	if _, err := Start(t.Context(), Options{}); text(err) != "no cluster to start" {
 		t.Error(err)
-	}
-}
-
-// TestShort shows that a test which needs a fleet is skipped on request, but not silently in CI.
-func TestShort(t *testing.T) {
-	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct{ ci, want string }{
-		{"", "starts real API servers; run without -short\n--- SKIP: TestIdentity"},
-		{"true", "this test starts real API servers and would be skipped by -short, but CI is set: leave out -short\n--- FAIL: TestIdentity"},
-	} {
-		cmd := exec.CommandContext(t.Context(), self, "-test.short", "-test.v", "-test.run=^TestIdentity$")
-		cmd.Env = append(os.Environ(), "CI="+tc.ci)
-		out, err := cmd.CombinedOutput()
-		if !strings.Contains(string(out), tc.want) || (err != nil) != (tc.ci != "") {
-			t.Errorf("with CI=%q: %v\n%s", tc.ci, err, out)
-		}
 	}
 }

@@ -2,6 +2,8 @@
 
 package env
 
+import "time"
+
 // Program is a program to run beside the clusters.
 type Program struct {
 	Path  string
@@ -22,14 +24,14 @@ func Run(program Program) (*Process, error) {
 	return &Process{p}, nil
 }
 
-// End asks the program to end, kills it when it does not, and returns when it is gone.
-func (p *Process) End() { p.p.end(grace) }
+// End asks the program to end (SIGTERM), kills it when it has not after ten seconds, and returns when it is gone.
+func (p *Process) End() {
+	p.p.ask(10 * time.Second)
+	p.p.end()
+}
 
 // Kill ends the program as a crash does, and returns when it is gone.
-func (p *Process) Kill() {
-	p.p.stop.Do(func() { p.p.pipe.Close() })
-	<-p.p.done
-}
+func (p *Process) Kill() { p.p.end() }
 
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.p.done }

@@ -35,8 +35,8 @@ func (o Objects) Types() int { return len(o.types) }
 func (o Objects) Len() int { return len(o.objects) }
 
 // Snapshot reads every object of every type that the cluster's API servers can list, custom and aggregated
-// ones included, each type once, in the version its group prefers. A type that cannot be read is an error: what was not read
-// cannot be said to be unchanged.
+// ones included, each type once, in the version its group prefers. A type that cannot be read is an error:
+// what was not read cannot be said to be unchanged.
 //
 // UIDs and creation times are kept, so an object that was deleted and made anew differs. Left out are Events,
 // ComponentStatuses (which are probes, not objects), and the fields named at normalise.

@@ -32,8 +32,8 @@ func expect(t *testing.T, before, after Objects, want ...string) {
 	// Whether an object that is made anew has another creation time depends on the second it happens in.
 	got := slices.DeleteFunc(Diff(before, after), func(line string) bool { return strings.Contains(line, ": metadata.creationTimestamp: ") })
 	equal := slices.EqualFunc(got, want, func(got, want string) bool {
-		head, end, any := strings.Cut(want, "*")
-		return got == want || any && strings.HasPrefix(got, head) && strings.HasSuffix(got, end)
+		head, end, starred := strings.Cut(want, "*")
+		return got == want || starred && strings.HasPrefix(got, head) && strings.HasSuffix(got, end)
 	})
 	if !equal {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -9,13 +9,10 @@ import (
 	"testing"
 )
 
-// NewFleet starts clusters for one test and stops them when the test is over.
-//
-// Under -short the test is skipped, as it takes seconds to start an API server; where CI is set in the
-// environment that is a failure, because nobody reads what was skipped there.
+// NewFleet starts clusters for one test and stops them when the test is over. A fleet that does not start is a
+// failure of the test, never a reason to skip it.
 func NewFleet(t testing.TB, clusters ...Spec) *Fleet {
 	t.Helper()
-	skipShort(t)
 	f, err := Start(t.Context(), Options{Clusters: clusters, Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +48,6 @@ func Shared(clusters ...Spec) func(testing.TB) *Fleet {
 	})
 	return func(t testing.TB) *Fleet {
 		t.Helper()
-		skipShort(t)
 		f, err := start()
 		if err != nil {
 			t.Fatal(err)
@@ -68,15 +64,4 @@ func Main(m *testing.M) {
 		f.Stop()
 	}
 	os.Exit(code)
-}
-
-func skipShort(t testing.TB) {
-	t.Helper()
-	if !testing.Short() {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("this test starts real API servers and would be skipped by -short, but CI is set: leave out -short")
-	}
-	t.Skip("starts real API servers; run without -short")
 }
