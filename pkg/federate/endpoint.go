@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"k8s.io/client-go/rest"
@@ -117,7 +118,7 @@ func judgeURL(text string, schemes ...string) string {
 	switch {
 	case err != nil:
 		return "is no URL"
-	case !contains(schemes, u.Scheme):
+	case !slices.Contains(schemes, u.Scheme):
 		return "must start with " + strings.Join(schemes, "://, ") + "://"
 	case u.Host == "":
 		return "names no host"
@@ -129,31 +130,20 @@ func judgeURL(text string, schemes ...string) string {
 	return ""
 }
 
-func contains(all []string, s string) bool {
-	for _, a := range all {
-		if a == s {
-			return true
-		}
-	}
-	return false
-}
-
 // judge is everything that can be said about the endpoint without a request, and with the answer of try.
 func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, tried error) (against, notes []Finding) {
-	add := func(cause, remedy string) {
-		against = append(against, Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server), Cause: cause, Remedy: remedy})
+	say := func(cause, remedy string) Finding {
+		return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server), Cause: cause, Remedy: remedy}
 	}
-	note := func(cause, remedy string) {
-		notes = append(notes, Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server), Cause: cause, Remedy: remedy})
-	}
+	note := func(cause, remedy string) { notes = append(notes, say(cause, remedy)) }
 	if cause := judgeURL(e.Server, "https"); cause != "" {
 		// The URL is not repeated: it may carry a password.
-		against = append(against, Finding{Side: SideMember, Object: "endpoint", Cause: cause, Remedy: "give the member's URL with --server"})
+		against = append(against, Finding{Side: SideMember, Object: "endpoint", Cause: cause, Remedy: "give the member's URL with --server", field: "spec.server"})
 		return against, notes
 	}
 	if e.ProxyURL != "" {
 		if cause := judgeURL(e.ProxyURL, "http", "https", "socks5"); cause != "" {
-			against = append(against, Finding{Side: SideMember, Object: "proxy", Cause: cause, Remedy: "give another with --proxy-url"})
+			against = append(against, Finding{Side: SideMember, Object: "proxy", Cause: cause, Remedy: "give another with --proxy-url", field: "spec.proxyURL"})
 			return against, notes
 		}
 	}
@@ -165,15 +155,18 @@ func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, trie
 	}
 	if e.Insecure {
 		if federation == nil || !federation.Spec.AllowInsecureTLS {
-			add("the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow",
+			f := say("the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow",
 				"give the CA with --certificate-authority, or let an administrator set spec.allowInsecureTLS")
+			f.field = "spec.insecureSkipTLSVerify"
+			against = append(against, f)
 		} else {
 			note("the certificate is not verified, which the federation allows: whoever stands between host and member can read the credential", "")
 		}
 	}
 	var failed *cluster.Error
 	if errors.As(tried, &failed) && failed.Fault == cluster.FaultCertificate {
-		add("the certificate does not verify: "+cluster.Cause(failed.Err), "give the CA with --certificate-authority, or a URL whose name is in the certificate with --server")
+		against = append(against, say("the certificate does not verify: "+cluster.Cause(failed.Err),
+			"give the CA with --certificate-authority, or a URL whose name is in the certificate with --server"))
 	} else if tried != nil {
 		note("does not answer from here: "+cluster.Cause(tried), "the manager on the host will tell whether it answers from there")
 	}

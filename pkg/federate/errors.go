@@ -2,6 +2,7 @@ package federate
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,9 @@ type Finding struct {
 	Cause  string `json:"cause"`
 	// Remedy is what to do about it; it may be empty.
 	Remedy string `json:"remedy,omitempty"`
+
+	// field is the field of the MemberCluster that the webhook would refuse for the same cause.
+	field string
 }
 
 // String is the finding on one line, escaped for a terminal.
@@ -143,6 +147,15 @@ func findingsOf(err error) []Finding {
 		return []Finding{f}
 	}
 	return findings
+}
+
+// withoutEchoes are the server's findings but for those that ours say as well, with a flag as the remedy.
+func withoutEchoes(servers, ours []Finding) []Finding {
+	return slices.DeleteFunc(servers, func(s Finding) bool {
+		return slices.ContainsFunc(ours, func(f Finding) bool {
+			return f.field != "" && s.Side == SideHost && strings.HasPrefix(s.Cause, f.field+":")
+		})
+	})
 }
 
 // sideOf is the side that err speaks of; empty when it names none.

@@ -108,7 +108,7 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 		if err != nil {
 			return nil, err
 		}
-		findings = append(findings, judged...)
+		findings = append(findings, withoutEchoes(judged, findings)...)
 	}
 	if facts.Host.Federation == nil && !mentions(findings, "federation") && len(facts.Host.Denied) == 0 {
 		findings = append(findings, Finding{Side: SideHost, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",

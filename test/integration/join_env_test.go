@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -152,7 +153,29 @@ func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) 
 	return v1alpha1.FederationName(name)
 }
 
-// snapshot reads every object of a cluster once no namespace is ending any more.
+// settled says what the manager of a host still has to count; a cluster that is no host is settled.
+func settled(ctx context.Context, h *host.Cluster) error {
+	federations, err := h.Federations(ctx)
+	if errors.Is(err, host.ErrNotInitialised) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for i := range federations {
+		members, err := h.Members(ctx, host.MemberQuery{Federation: v1alpha1.FederationName(federations[i].Name)})
+		if err != nil {
+			return err
+		}
+		if int(federations[i].Status.Members) != len(members) {
+			return fmt.Errorf("federation %s counts %d members of %d", federations[i].Name, federations[i].Status.Members, len(members))
+		}
+	}
+	return nil
+}
+
+// snapshot reads every object of a cluster once no namespace is ending any more and its manager, where it has
+// one, has counted.
 func snapshot(t *testing.T, c *env.Cluster) env.Objects {
 	t.Helper()
 	m := connectMember(t, c.Config())
@@ -166,6 +189,7 @@ func snapshot(t *testing.T, c *env.Cluster) env.Objects {
 		}
 		return nil
 	})
+	eventually(t, "the manager has counted", func(ctx context.Context) error { return settled(ctx, connectHost(t, c.Config())) })
 	objects, err := env.Snapshot(t.Context(), c.Config())
 	if err != nil {
 		t.Fatal(err)
