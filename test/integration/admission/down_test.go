@@ -1,0 +1,105 @@
+//go:build unix
+
+package admission
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// TestWebhookDown holds what goes on without a manager: everything but what a rule reads.
+func TestWebhookDown(t *testing.T) {
+	h := onGuard(t)
+	admin := h.admin(t)
+	empty := fed("down-empty")
+	must(t, admin.Create(t.Context(), empty))
+	must(t, admin.Create(t.Context(), fed("down")))
+	m := member("down-1", "down")
+	m.Finalizers = []string{"example.com/hold"}
+	must(t, admin.Create(t.Context(), m))
+	must(t, admin.Create(t.Context(), member("down-2", "down")))
+
+	h.manager.Stop()
+	defer func() {
+		must(t, h.manager.Start(t.Context()))
+		must(t, h.manager.Wait(t.Context()))
+		// Negative control: with the manager back, the same request is admitted.
+		answers(t, "", func() error { return admin.Create(t.Context(), member("down-3", "down"), client.DryRunAll) })
+	}()
+
+	status := func(m *v1alpha1.MemberCluster) error {
+		return admin.Status().Patch(t.Context(), m, client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Offline"}}`)))
+	}
+	for _, test := range []struct {
+		name    string
+		request func() error
+		refused string
+	}{
+		{"create a member", func() error { return admin.Create(t.Context(), member("down-3", "down")) }, "memberclusters"},
+		{"change a label", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"labels":{"a":"b"}}}`) }, "memberclusters"},
+		{"change an endpoint", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"server":"https://x.example.com"}}`) }, "memberclusters"},
+		{"create a federation", func() error { return admin.Create(t.Context(), fed("down-new")) }, "federations"},
+		{"change a federation", func() error {
+			return admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"enforcement":"Warn"}}`)))
+		}, "federations"},
+		{"delete a federation", func() error { return admin.Delete(t.Context(), fed("down-empty")) }, "federations"},
+
+		{"accept", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"accepted":true}}`) }, ""},
+		{"suspend", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"suspended":true}}`) }, ""},
+		{"annotate", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"annotations":{"a":"b"}}}`) }, ""},
+		{"annotate a federation", func() error {
+			return admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"a":"b"}}}`)))
+		}, ""},
+		{"write a status", func() error { return status(member("down-1", "down")) }, ""},
+		{"delete a member", func() error { return admin.Delete(t.Context(), member("down-2", "down")) }, ""},
+		{"delete a member that somebody holds", func() error { return admin.Delete(t.Context(), member("down-1", "down")) }, ""},
+		{"let go of it", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"finalizers":null}}`) }, ""},
+		{"write what is not ours", func() error {
+			return admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "down"}})
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := text(test.request())
+			if test.refused == "" {
+				if got != "" {
+					t.Errorf("refused: %s", got)
+				}
+				return
+			}
+			want := fmt.Sprintf(`500 Internal error occurred: failed calling webhook "%s.kubefederate.io": failed to call webhook: Post "%s/validate/%s?timeout=5s": dial tcp`,
+				test.refused, h.manager.URL, test.refused)
+			if !strings.HasPrefix(got, want) {
+				t.Errorf("got  %s\nwant %s...", got, want)
+			}
+		})
+	}
+}
+
+// TestOurOwnRightsAreMissing holds that the message blames us, and that nobody is refused or admitted for it.
+func TestOurOwnRightsAreMissing(t *testing.T) {
+	h := onGuard(t)
+	admin := h.admin(t)
+	must(t, admin.Create(t.Context(), fed("blind")))
+	must(t, admin.Create(t.Context(), member("blind-1", "blind")))
+	must(t, admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "kubefederate-system:manager"}}))
+	defer func() {
+		must(t, h.manager.Install(t.Context()))
+		must(t, h.manager.Wait(t.Context()))
+	}()
+
+	twin := member("blind-2", "blind")
+	twin.Spec.ClusterID = "id-blind-1"
+	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "blind-2": read federation "blind": federations.kubefederate.io "blind" is forbidden: User "system:serviceaccount:kubefederate-system:kubefederate-manager" cannot get resource "federations" in API group "kubefederate.io" at the cluster scope`,
+		func() error { return admin.Create(t.Context(), twin.DeepCopy(), client.DryRunAll) })
+	// What needs no live read goes on.
+	answers(t, "", func() error { return admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
+}

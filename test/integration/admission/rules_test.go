@@ -1,0 +1,161 @@
+//go:build unix
+
+package admission
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/pkg/rules/cases"
+)
+
+// TestCases writes every case of the rules as a server dry run: the API server must answer, cause by cause and
+// warning by warning, what the rules say in memory.
+func TestCases(t *testing.T) {
+	h := onGuard(t)
+	for _, k := range cases.All() {
+		t.Run(k.Name, func(t *testing.T) {
+			if k.Unreachable != "" {
+				// Not skipped: nothing is there to run. pkg/rules has the case.
+				return
+			}
+			t.Parallel()
+			c, w := as(t, h.Config())
+			err := write(t.Context(), c, k)
+			if diff := cmp.Diff(k.Refusals, causes(err), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("refusals (-want +got):\n%s\n%v", diff, err)
+			}
+			if diff := cmp.Diff(k.Warnings, w.texts, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+			switch {
+			case len(k.Refusals) == 0:
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+			case k.Federation != nil && k.Federation.New == nil:
+				want := fmt.Sprintf(`admission webhook "federations.kubefederate.io" denied the request: %s`, strings.TrimPrefix(k.Refusals[0], "metadata.name: Forbidden: "))
+				if !apierrors.IsForbidden(err) || err.Error() != want {
+					t.Errorf("got  %v\nwant %s", err, want)
+				}
+			case !apierrors.IsInvalid(err):
+				t.Errorf("not a 422: %v", err)
+			}
+		})
+	}
+}
+
+// write sends a case's change as a dry run.
+func write(ctx context.Context, c client.Client, k cases.Case) error {
+	var before, after client.Object
+	if k.Member != nil {
+		after = k.Member.New.DeepCopy()
+		if k.Member.Old != nil {
+			before = &v1alpha1.MemberCluster{}
+		}
+	} else {
+		if k.Federation.Old != nil {
+			before = &v1alpha1.Federation{}
+		}
+		if k.Federation.New == nil {
+			return c.Delete(ctx, fed(k.Federation.Old.Name), client.DryRunAll)
+		}
+		after = k.Federation.New.DeepCopy()
+	}
+	if before == nil {
+		return c.Create(ctx, after, client.DryRunAll)
+	}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(after), before); err != nil {
+		return err
+	}
+	after.SetResourceVersion(before.GetResourceVersion())
+	return c.Update(ctx, after, client.DryRunAll)
+}
+
+// TestKubectlPrints pins what a person sees: kubectl's own form, one bullet per fault.
+func TestKubectlPrints(t *testing.T) {
+	h := onGuard(t)
+	const prefix = `{"apiVersion":"kubefederate.io/v1alpha1","kind":`
+	for name, test := range map[string]struct {
+		args  []string
+		stdin string
+		want  string
+	}{
+		"faults": {
+			args: []string{"apply", "--dry-run=server", "-f", "-"},
+			stdin: prefix + `"MemberCluster","metadata":{"name":"typo","labels":{"kubefederate.io/federation":"prodcution-east","kubefederate.io/fed":""}},` +
+				`"spec":{"clusterID":"id-full-a","server":"https://u:p@127.0.0.1:6443","insecureSkipTLSVerify":true}}`,
+			want: `The MemberCluster "typo" is invalid: 
+* metadata.labels[kubefederate.io/federation]: Not found: "prodcution-east": no federation has this name; did you mean "production-east"?
+* spec.clusterID: Duplicate value: "id-full-a": this cluster is member "full-a" of federation "full" already; it leaves with kubectl federate unjoin full-a
+* metadata.labels: Invalid value: "kubefederate.io/fed": keys under kubefederate.io/ are reserved; there is "kubefederate.io/federation"
+* spec.server: Invalid value: it must not hold a user: everyone who may get members reads it
+`,
+		},
+		"members": {
+			args: []string{"delete", "federation", "peopled"},
+			want: `Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "peopled" has 2 members: peopled-a, peopled-b; they leave first, with kubectl federate unjoin peopled-a peopled-b
+`,
+		},
+		"warning": {
+			args: []string{"apply", "--dry-run=server", "-f", "-"},
+			stdin: prefix + `"MemberCluster","metadata":{"name":"near","labels":{"kubefederate.io/federation":"exists"}},` +
+				`"spec":{"clusterID":"near","server":"https://localhost:9999"}}`,
+			want: `Warning: spec.server: localhost is a loopback address: only this machine reaches it
+membercluster.kubefederate.io/near created (server dry run)
+`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), fleet(t).Kubectl(), append([]string{"--kubeconfig=" + h.Kubeconfig}, test.args...)...)
+			cmd.Stdin = strings.NewReader(test.stdin)
+			out, _ := cmd.CombinedOutput()
+			if string(out) != test.want {
+				t.Errorf("got:\n%s\nwant:\n%s", out, test.want)
+			}
+		})
+	}
+}
+
+// TestFreshFederationTakesMembers holds that a refusal which rests on another object is confirmed: the manager's
+// watch has not told of a federation that was made a moment ago, nor of a member that has just gone.
+func TestFreshFederationTakesMembers(t *testing.T) {
+	t.Parallel()
+	h := onGuard(t)
+	admin := h.admin(t)
+	for i := range 10 {
+		f := fed(fmt.Sprintf("fresh-%d", i))
+		f.Spec.Limits = []v1alpha1.Limit{{Max: 1}}
+		must(t, admin.Create(t.Context(), f))
+		for j := range 3 {
+			m := member(fmt.Sprintf("fresh-%d-%d", i, j), f.Name)
+			m.Spec.ClusterID = "id-fresh"
+			must(t, admin.Create(t.Context(), m))
+			must(t, admin.Delete(t.Context(), m))
+		}
+		must(t, admin.Delete(t.Context(), f))
+	}
+}
+
+// TestWarnBytes holds that no warning is longer than clients print.
+func TestWarnBytes(t *testing.T) {
+	t.Parallel()
+	for _, k := range cases.All() {
+		for _, w := range k.Warnings {
+			if len(w) > rules.MaxWarning {
+				t.Errorf("%s: %d bytes", k.Name, len(w))
+			}
+		}
+	}
+}
