@@ -72,8 +72,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Cause is the text of err without what only names the request again: the method and URL that net/http
 // puts in front, and what timed out.
 func Cause(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		if u.Timeout() {
 			return "timed out"
 		}

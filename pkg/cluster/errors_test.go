@@ -19,7 +19,7 @@ import (
 )
 
 // answering is a server that gives one answer to everything.
-func answering(t *testing.T, code int, reason metav1.StatusReason, message string) (*httptest.Server, *rest.Config) {
+func answering(t *testing.T, code int, reason metav1.StatusReason, message string) *rest.Config {
 	t.Helper()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if got, want := r.UserAgent(), "kubectl-federate/"+version.Version; got != want {
@@ -34,7 +34,7 @@ func answering(t *testing.T, code int, reason metav1.StatusReason, message strin
 	}))
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	return server, &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}, BearerToken: "very-secret-token"}
+	return &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}, BearerToken: "very-secret-token"}
 }
 
 // TestErrors pins what a person reads when an API server cannot be used. SERVER stands for its URL.
@@ -75,7 +75,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "a certificate of somebody else",
 			config: func(t *testing.T) *rest.Config {
-				_, config := answering(t, 200, "", "")
+				config := answering(t, 200, "", "")
 				config.CAData = nil
 				return config
 			},
@@ -86,7 +86,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "a name that the certificate does not have",
 			config: func(t *testing.T) *rest.Config {
-				_, config := answering(t, 200, "", "")
+				config := answering(t, 200, "", "")
 				config.ServerName = "other.invalid"
 				return config
 			},
@@ -97,7 +97,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "a credential that is not accepted",
 			config: func(t *testing.T) *rest.Config {
-				_, config := answering(t, 401, metav1.StatusReasonUnauthorized, "Unauthorized")
+				config := answering(t, 401, metav1.StatusReasonUnauthorized, "Unauthorized")
 				return config
 			},
 			fault: cluster.FaultUnauthorized,
@@ -106,7 +106,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "a right that is missing",
 			config: func(t *testing.T) *rest.Config {
-				_, config := answering(t, 403, metav1.StatusReasonForbidden, `namespaces "kube-system" is forbidden: User "ann" cannot get it`)
+				config := answering(t, 403, metav1.StatusReasonForbidden, `namespaces "kube-system" is forbidden: User "ann" cannot get it`)
 				return config
 			},
 			fault: cluster.FaultForbidden,
@@ -115,7 +115,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "an answer that would colour the terminal",
 			config: func(t *testing.T) *rest.Config {
-				_, config := answering(t, 500, metav1.StatusReasonInternalError, "bang \x1b[31m\r\nok")
+				config := answering(t, 500, metav1.StatusReasonInternalError, "bang \x1b[31m\r\nok")
 				return config
 			},
 			fault: cluster.FaultAnswer,
@@ -124,7 +124,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "a credential plugin that fails",
 			config: func(t *testing.T) *rest.Config {
-				_, config := answering(t, 200, "", "")
+				config := answering(t, 200, "", "")
 				config.BearerToken = ""
 				config.ExecProvider = &clientcmdapi.ExecConfig{
 					APIVersion: "client.authentication.k8s.io/v1", Command: "/bin/false", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,

@@ -122,9 +122,8 @@ func isRefused(err error) bool {
 
 // findingsOf turns a server's refusal into findings, one per violated rule.
 func findingsOf(err error) []Finding {
-	var failed *cluster.Error
 	f := Finding{Cause: cluster.Cause(err)}
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*cluster.Error](err); ok {
 		f = Finding{Side: failed.Side, Object: failed.Object, Cause: cluster.Cause(failed.Err)}
 	}
 	var status apierrors.APIStatus
@@ -160,8 +159,7 @@ func withoutEchoes(servers, ours []Finding) []Finding {
 
 // sideOf is the side that err speaks of; empty when it names none.
 func sideOf(err error) string {
-	var failed *cluster.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*cluster.Error](err); ok {
 		return string(failed.Side)
 	}
 	return ""

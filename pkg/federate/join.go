@@ -140,7 +140,6 @@ type joinFacts struct {
 	HostMissing, MemberMissing, UndoMissing []missing
 	// MayTell says whether the caller may write Events on the host.
 	MayTell bool
-	// AccessRole is what the Federation gives to readers of the inventory.
 	Now     time.Time
 	Attempt attempt
 }

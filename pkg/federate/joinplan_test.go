@@ -81,7 +81,7 @@ func texts(findings []Finding) string {
 
 func lines(s string) string {
 	var out []string
-	for _, l := range strings.Split(strings.TrimSpace(s), "\n") {
+	for l := range strings.SplitSeq(strings.TrimSpace(s), "\n") {
 		out = append(out, strings.TrimSpace(l))
 	}
 	return strings.Join(out, "\n")

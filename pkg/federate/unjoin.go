@@ -230,7 +230,7 @@ func planUnjoin(f unjoinFacts, o UnjoinOptions) (*UnjoinPlan, []Finding) {
 		against = append(against, findingsOf(f.Refused)...)
 	}
 	if f.Member == nil {
-		against = append(against, p.planForced()...)
+		p.planForced()
 		return p, against
 	}
 	against = append(against, judgeLeaving(f, o)...)
@@ -272,10 +272,10 @@ func judgeLeaving(f unjoinFacts, o UnjoinOptions) []Finding {
 func (p *UnjoinPlan) step(s Step) { p.Steps = append(p.Steps, s) }
 
 // planForced plans the host's side alone and says what stays.
-func (p *UnjoinPlan) planForced() []Finding {
+func (p *UnjoinPlan) planForced() {
 	record := p.facts.Host.Member
 	if record == nil {
-		return nil
+		return
 	}
 	until := "its token's end, at most a year after it was made"
 	if e := record.Status.CredentialExpiry; e != nil {
@@ -285,7 +285,6 @@ func (p *UnjoinPlan) planForced() []Finding {
 		Cause:  "is not touched: namespace " + cluster.Quoted(v1alpha1.MemberNamespace) + ", roles and bindings of " + v1alpha1.MemberNamespace + ", and ClusterProperties stay there; the host's token works until " + until,
 		Remedy: "should the cluster come back: " + unjoinCommand(p.Options.Name, "")})
 	p.planHost()
-	return nil
 }
 
 func (p *UnjoinPlan) planHost() {
@@ -358,7 +357,7 @@ func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinRes
 	}
 	run := &unjoinRun{plan: p, progress: serial(progress), result: result}
 	changed := false
-	for at := stageRevoke; at < stageLast; at++ {
+	for at := range stageLast {
 		attempted, err := run.stage(ctx, at)
 		changed = changed || attempted
 		if err != nil {

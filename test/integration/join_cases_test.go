@@ -521,8 +521,7 @@ func TestForceAndLateCleanup(t *testing.T) {
 
 func wantRefusal(t *testing.T, err error, want string) {
 	t.Helper()
-	var refusal *federate.Refusal
-	if !errors.As(err, &refusal) {
+	if _, ok := errors.AsType[*federate.Refusal](err); !ok {
 		t.Fatalf("error %T: %v", err, err)
 	}
 	if got := err.Error(); got != want {

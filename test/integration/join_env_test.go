@@ -221,7 +221,10 @@ func becomes(t *testing.T, what string, before env.Objects, c *env.Cluster) {
 			same(t, what, before, now)
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-t.Context().Done():
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 

@@ -296,7 +296,7 @@ func TestUnjoinWithFaults(t *testing.T) {
 		_, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "faulty-leave", MemberContext: "east"})
 		return err
 	}
-	d.again = func(t *testing.T, _ error) {}
+	d.again = func(*testing.T, error) {}
 	d.cleanup = func(t *testing.T, _ error) { leave(t) }
 	d.exercise(t, before)
 }
@@ -308,7 +308,10 @@ type slow struct {
 }
 
 func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
-	time.Sleep(s.delay)
+	select {
+	case <-r.Context().Done():
+	case <-time.After(s.delay):
+	}
 	return s.next.RoundTrip(r)
 }
 
