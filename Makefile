@@ -61,11 +61,11 @@ manifests: ## Write the CustomResourceDefinitions from the API types
 	$(controllergen) crd paths=./pkg/apis/... output:crd:dir=manifests/crd
 
 .PHONY: demo
-demo: ## Show the product in two minutes, on real API servers
+demo: build controlplane ## Show the product in two minutes, on real API servers
 	$(GO) run ./test/demo
 
 .PHONY: playground
-playground: ## Start the demo's clusters, keep them, and print how to use them
+playground: build controlplane ## Start the demo's clusters, keep them, and print how to use them
 	$(GO) run ./test/demo -keep
 
 .PHONY: bench

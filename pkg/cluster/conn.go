@@ -83,9 +83,6 @@ func (c *Conn) Server() string { return c.server.String() }
 // Config is the configuration that the connection uses. It is not to be changed.
 func (c *Conn) Config() *rest.Config { return c.config }
 
-// HTTP is the client that the connection uses.
-func (c *Conn) HTTP() *http.Client { return c.http }
-
 func (c *Conn) resource(r Ref) dynamic.ResourceInterface {
 	if r.Namespace == "" {
 		return c.dyn.Resource(r.Resource.GroupVersionResource)
