@@ -199,8 +199,51 @@ type Preconditions struct {
 	ResourceVersion string
 }
 
-// Delete deletes one object if the preconditions hold; that it is not there is no error.
+// Delete deletes one object if the preconditions hold; that it is not there is no error. The object may still
+// be there, until its finalizers are done: see Remove.
 func (c *Conn) Delete(ctx context.Context, r Ref, p Preconditions, w Write) error {
+	_, err := c.delete(ctx, r, p, w)
+	return err
+}
+
+// Remove is Delete for an object whose presence gives something away: that it stays until finalizers of others
+// are done is an error, a *Lingering.
+func (c *Conn) Remove(ctx context.Context, r Ref, p Preconditions) error {
+	answer, err := c.delete(ctx, r, p, Write{})
+	if err != nil || len(answer) == 0 {
+		return err
+	}
+	// The answer is a Status when the object is gone, and the object when it is not yet.
+	var left struct {
+		Kind     string            `json:"kind"`
+		Metadata metav1.ObjectMeta `json:"metadata"`
+	}
+	if err := json.Unmarshal(answer, &left); err != nil {
+		return c.Fail("delete", r.String(), err)
+	}
+	if left.Kind == r.Resource.Kind && len(left.Metadata.Finalizers) > 0 {
+		return &Lingering{Side: c.side, Object: r, Finalizers: left.Metadata.Finalizers}
+	}
+	return nil
+}
+
+// Lingering is an object that is being deleted and stays until finalizers of others are done.
+type Lingering struct {
+	Side       Side
+	Object     Ref
+	Finalizers []string
+}
+
+func (l *Lingering) Error() string {
+	return string(l.Side) + ": " + l.Object.String() + ": " + l.Cause()
+}
+
+// Cause says what the object waits for.
+func (l *Lingering) Cause() string {
+	return "is deleted, and stays until its finalizers are done: " + Printable(strings.Join(l.Finalizers, ", "))
+}
+
+func (c *Conn) delete(ctx context.Context, r Ref, p Preconditions, w Write) ([]byte, error) {
 	background := metav1.DeletePropagationBackground
 	options := metav1.DeleteOptions{DryRun: w.dryRun(), PropagationPolicy: &background}
 	if p != (Preconditions{}) {
@@ -212,11 +255,15 @@ func (c *Conn) Delete(ctx context.Context, r Ref, p Preconditions, w Write) erro
 			options.Preconditions.ResourceVersion = &p.ResourceVersion
 		}
 	}
-	err := c.resource(r).Delete(ctx, r.Name, options)
-	if IsAbsent(err) {
-		return nil
+	path, err := r.path()
+	if err != nil {
+		return nil, c.Fail("delete", r.String(), err)
 	}
-	return c.Fail("delete", r.String(), err)
+	answer, err := c.rest.Delete().AbsPath(path).Body(&options).Do(ctx).Raw()
+	if IsAbsent(err) {
+		return nil, nil
+	}
+	return answer, c.Fail("delete", r.String(), err)
 }
 
 // Subresource posts o to a subresource of the object that r names and reads the answer into o.
@@ -227,7 +274,7 @@ func (c *Conn) Subresource(ctx context.Context, r Ref, subresource string, o *un
 }
 
 // Raw reads a path of the API server, such as /version.
-func (c *Conn) Raw(ctx context.Context, path string, accept string, query url.Values) ([]byte, error) {
+func (c *Conn) Raw(ctx context.Context, path, accept string, query url.Values) ([]byte, error) {
 	request := c.rest.Get().AbsPath(path)
 	for key, values := range query {
 		for _, v := range values {

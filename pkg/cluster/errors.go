@@ -53,7 +53,12 @@ func (e *Error) Error() string {
 	}
 	switch e.Fault {
 	case FaultUnreachable:
-		return string(e.Side) + ": no answer from " + e.Server + " (" + what + "): " + cause +
+		// Of several reads at once any may fail first; which one says nothing.
+		during := ""
+		if e.Verb != "get" && e.Verb != "list" {
+			during = " (" + what + ")"
+		}
+		return string(e.Side) + ": no answer from " + e.Server + during + ": " + cause +
 			": check the endpoint of the context and that this machine can reach it"
 	case FaultCertificate:
 		return string(e.Side) + ": the certificate of " + e.Server + " does not verify: " + cause +

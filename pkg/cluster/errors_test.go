@@ -57,7 +57,7 @@ func TestErrors(t *testing.T) {
 				return &rest.Config{Host: "https://" + l.Addr().String()}
 			},
 			fault: cluster.FaultUnreachable,
-			want: `member: no answer from SERVER (get Namespace "kube-system"): dial tcp ADDRESS: connect: connection refused: ` +
+			want: `member: no answer from SERVER: dial tcp ADDRESS: connect: connection refused: ` +
 				`check the endpoint of the context and that this machine can reach it`,
 		},
 		{
@@ -69,7 +69,7 @@ func TestErrors(t *testing.T) {
 				return &rest.Config{Host: server.URL, Timeout: 50 * time.Millisecond}
 			},
 			fault: cluster.FaultUnreachable,
-			want: `member: no answer from SERVER (get Namespace "kube-system"): timed out: ` +
+			want: `member: no answer from SERVER: timed out: ` +
 				`check the endpoint of the context and that this machine can reach it`,
 		},
 		{

@@ -1,8 +1,12 @@
 package cluster
 
 import (
+	"fmt"
+	"strings"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
@@ -66,6 +70,23 @@ func (r Ref) String() string {
 		return r.Resource.Kind + " " + Quoted(r.Name)
 	}
 	return r.Resource.Kind + " " + Quoted(r.Namespace+"/"+r.Name)
+}
+
+// path is where an API server serves the object. A name that would lead elsewhere has none.
+func (r Ref) path() (string, error) {
+	for _, name := range []string{r.Namespace, r.Name} {
+		if faults := rest.IsValidPathSegmentName(name); len(faults) > 0 {
+			return "", fmt.Errorf("the name %q %s", name, strings.Join(faults, " and "))
+		}
+	}
+	segments := []string{"/apis", r.Resource.Group, r.Resource.Version}
+	if r.Resource.Group == "" {
+		segments = []string{"/api", r.Resource.Version}
+	}
+	if r.Namespace != "" {
+		segments = append(segments, "namespaces", r.Namespace)
+	}
+	return strings.Join(append(segments, r.Resource.Resource, r.Name), "/"), nil
 }
 
 // Of is the Ref of an object of kind r.

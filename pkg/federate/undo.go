@@ -152,7 +152,7 @@ func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 	}
 	errs := make([]error, len(refs))
 	cluster.Parallel(len(refs), func(i int) {
-		errs[i] = persist(ctx, func() error { return p.member.Delete(ctx, refs[i], cluster.Preconditions{}, cluster.Write{}) })
+		errs[i] = persist(ctx, func() error { return p.member.Remove(ctx, refs[i], cluster.Preconditions{}) })
 	})
 	for i, e := range errs {
 		if e != nil {

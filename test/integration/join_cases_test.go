@@ -374,6 +374,51 @@ func TestUserObjectsSurvive(t *testing.T) {
 	}
 }
 
+// TestUnjoinWaitsForFinalizers keeps a binding on the member with a finalizer: as long as it gives its right, the
+// cluster has not left.
+func TestUnjoinWaitsForFinalizers(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	userNamespace(t, west)
+	fed := federation(t, hostCluster, "final", map[string]any{})
+	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "final", Federation: fed}); err != nil {
+		t.Fatal(err)
+	}
+	finalizers := func(conn *cluster.Conn, ref cluster.Ref, names ...any) {
+		t.Helper()
+		if _, err := conn.MergePatch(t.Context(), ref, map[string]any{"metadata": map[string]any{"finalizers": names}}, cluster.Write{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binding := cluster.Ref{Resource: cluster.ClusterRoleBindings, Name: member.ManagerRole}
+	finalizers(m.Conn, binding, "example.com/theirs")
+	_, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "final", MemberContext: "west"})
+	partial, ok := errors.AsType[*federate.Partial](err)
+	if !ok {
+		t.Fatalf("error %T: %v", err, err)
+	}
+	const want = `member: ClusterRoleBinding "kubefederate-member:manager": is deleted, and stays until its finalizers are done: example.com/theirs`
+	if partial.Err.Error() != want || partial.Next != "kubectl federate unjoin final --member-context west" {
+		t.Errorf("%v\nwant:\n%s", partial, want)
+	}
+	if k, err := m.Marker(t.Context()); err != nil || k == nil {
+		t.Errorf("marker %v, %v: the cluster could be taken by another", k, err)
+	}
+	finalizers(m.Conn, binding)
+	finalizers(h.Conn, host.MemberRef("final"), "example.com/theirs")
+	result, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "final"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Notes) != 1 || result.Notes[0].String() != `host: MemberCluster "final": is deleted, and stays until its finalizers are done: example.com/theirs` {
+		t.Errorf("notes %v", result.Notes)
+	}
+	finalizers(h.Conn, host.MemberRef("final"))
+	becomes(t, "the member", before, west)
+	becomes(t, "the host", hostBefore, hostCluster)
+}
+
 // TestWishStaysBehind shows what unjoin does with a wish: it stays, with a word that the cluster left, until
 // it is dropped or made anew.
 func TestWishStaysBehind(t *testing.T) {
@@ -643,6 +688,35 @@ func TestNotInitialised(t *testing.T) {
 	}
 }
 
+// TestUnreachable names the side that does not answer, the endpoint, and what to do; both sides when neither does.
+func TestUnreachable(t *testing.T) {
+	hostCluster := joinHost(t)
+	nowhere := &rest.Config{Host: "https://127.0.0.1:1"}
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, nowhere)
+	text := func(side, request string) string {
+		return side + `: no answer from https://127.0.0.1:1 (` + request + `): dial tcp 127.0.0.1:1: connect: connection refused: check the endpoint of the context and that this machine can reach it`
+	}
+	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "x", Federation: "prod"})
+	if want := text("member", `get ClusterRoleBinding "kubefederate-member:manager"`); err == nil || err.Error() != want {
+		t.Errorf("join: %v, want %s", err, want)
+	}
+	_, err = federate.PlanJoin(t.Context(), connectHost(t, nowhere), m, federate.JoinOptions{Name: "x", Federation: "prod"})
+	if want := text("host", `get MemberCluster "x"`) + "\n" + text("member", `get ClusterRoleBinding "kubefederate-member:manager"`); err == nil || err.Error() != want {
+		t.Errorf("join: %v, want %s", err, want)
+	}
+	_, err = federate.PlanUnjoin(t.Context(), h, m, federate.UnjoinOptions{Name: "x"})
+	if want := text("member", `get ClusterRoleBinding "kubefederate-member:manager"`) + "; if the cluster is gone for good, let it go with: kubectl federate unjoin x --force"; err == nil || err.Error() != want {
+		t.Errorf("unjoin: %v, want %s", err, want)
+	}
+	stale := hostCluster.Config()
+	stale.CertData, stale.KeyData, stale.BearerToken = nil, nil, "very-secret"
+	_, err = federate.PlanJoin(t.Context(), connectHost(t, stale), m, federate.JoinOptions{Name: "x", Federation: "prod"})
+	if want := "host: " + h.Server() + " does not accept the credential of the context (401): log in again or choose another context\n" +
+		text("member", `get ClusterRoleBinding "kubefederate-member:manager"`); err == nil || err.Error() != want {
+		t.Errorf("join: %v, want %s", err, want)
+	}
+}
+
 // TestWebhookDown tells in our words what the API server says when it cannot ask the webhook, and that there
 // is none.
 func TestWebhookDown(t *testing.T) {
@@ -723,7 +797,7 @@ func TestOneClusterUnderTwoNames(t *testing.T) {
 	fed := federation(t, hostCluster, "names", map[string]any{})
 	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
 	names := []v1alpha1.MemberName{"one", "two"}
-	for range 10 {
+	for range rounds(10) {
 		errs := atOnce(len(names), func(i int) error {
 			_, err := join(t, connectHost(t, hostCluster.Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: names[i], Federation: fed})
 			return err
@@ -761,7 +835,7 @@ func TestTwoJoinsOfOneName(t *testing.T) {
 	userNamespace(t, west)
 	fed := federation(t, hostCluster, "twice", map[string]any{})
 	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
-	for range 5 {
+	for range rounds(5) {
 		errs := atOnce(2, func(int) error {
 			_, err := join(t, connectHost(t, hostCluster.Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "twice", Federation: fed})
 			return err
@@ -785,6 +859,14 @@ func TestTwoJoinsOfOneName(t *testing.T) {
 		becomes(t, "the member", before, west)
 		becomes(t, "the host", hostBefore, hostCluster)
 	}
+}
+
+// rounds is how often a race is run: n times, and in the quick tier a few times.
+func rounds(n int) int {
+	if testing.Short() {
+		return max(2, n/4)
+	}
+	return n
 }
 
 func atOnce(n int, f func(int) error) []error {
@@ -816,7 +898,7 @@ func TestTwoHosts(t *testing.T) {
 	}
 	before[west] = snapshot(t, west)
 	won := map[string]int{}
-	for range 10 {
+	for range rounds(10) {
 		errs := atOnce(len(hosts), func(i int) error {
 			_, err := join(t, connectHost(t, hosts[i].Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "shared", Federation: "shared", MemberContext: "west"})
 			return err
@@ -859,7 +941,7 @@ func TestJoinAgainstUnjoin(t *testing.T) {
 	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
 	options, left := federate.JoinOptions{Name: "tug", Federation: fed}, federate.UnjoinOptions{Name: "tug"}
-	for i := range 12 {
+	for i := range rounds(12) {
 		if i%2 == 0 {
 			if _, err := join(t, h, m, options); err != nil {
 				t.Fatal(err)
