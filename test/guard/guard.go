@@ -144,6 +144,19 @@ func (m *Manager) Stop() {
 	}
 }
 
+// Running says whether the manager runs.
+func (m *Manager) Running() bool {
+	if m.process == nil {
+		return false
+	}
+	select {
+	case <-m.process.Done():
+		return false
+	default:
+		return true
+	}
+}
+
 // Close stops the manager and removes its files.
 func (m *Manager) Close() {
 	m.Stop()

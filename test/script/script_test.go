@@ -123,11 +123,14 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"guarded": guarded,
-			"user":    user,
-			"code":    code,
-			"down":    down,
-			"same":    same,
+			"guarded":   guarded,
+			"user":      user,
+			"code":      code,
+			"down":      down,
+			"up":        up,
+			"insecure":  insecure,
+			"anonymous": anonymous,
+			"same":      same,
 		},
 	})
 }
@@ -166,7 +169,6 @@ func setup(e *testscript.Env) error {
 		before[c.Name] = o
 	}
 	e.Values["before"] = before
-	e.Values["users"] = &[]env.Context{}
 	return nil
 }
 
@@ -187,10 +189,7 @@ func user(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: user NAME CLUSTER [GROUP...]")
 	}
-	config := theStage.fleet.Cluster(args[1]).User(args[0], args[2:]...)
-	users, _ := ts.Value("users").(*[]env.Context)
-	*users = append(*users, env.Context{Name: args[0], Config: config})
-	ts.Check(theStage.fleet.WriteKubeconfig(ts.Getenv("KUBECONFIG"), *users...))
+	addContext(ts, env.Context{Name: args[0], Config: theStage.fleet.Cluster(args[1]).User(args[0], args[2:]...)})
 }
 
 // code N COMMAND [ARG...] runs a command that must exit with code N.
@@ -219,23 +218,65 @@ func asExit(err error, target **exec.ExitError) bool {
 	return ok
 }
 
-// down stops the manager of "host" until the end of the script.
+// insecure NAME CLUSTER adds the context NAME: an administrator of CLUSTER who does not verify its certificate.
+func insecure(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: insecure NAME CLUSTER")
+	}
+	config := theStage.fleet.Cluster(args[1]).Config()
+	config.Insecure, config.CAData, config.CAFile = true, nil, ""
+	addContext(ts, env.Context{Name: args[0], Config: config})
+}
+
+// anonymous NAME CLUSTER adds the context NAME: a user of CLUSTER with a token that it does not know.
+func anonymous(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: anonymous NAME CLUSTER")
+	}
+	config := rest.AnonymousClientConfig(theStage.fleet.Cluster(args[1]).Config())
+	config.BearerToken = "nobody-knows-this-token"
+	addContext(ts, env.Context{Name: args[0], Config: config})
+}
+
+// addContext adds a context to the script's kubeconfig, beside what the script has put there itself.
+func addContext(ts *testscript.TestScript, c env.Context) {
+	more := ts.MkAbs(c.Name + ".kubeconfig")
+	ts.Check(env.WriteKubeconfig(more, c))
+	ts.Setenv("KUBECONFIG", ts.Getenv("KUBECONFIG")+string(os.PathListSeparator)+more)
+}
+
+// down stops the manager of "host"; up, or the end of the script, starts it again.
 func down(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: down")
 	}
-	g := theStage.guards["host"]
-	g.Stop()
+	theStage.guards["host"].Stop()
 	ts.Defer(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := g.Start(ctx); err != nil {
-			panic(err)
-		}
-		if err := g.Wait(ctx); err != nil {
+		if err := restart(); err != nil {
 			panic(err)
 		}
 	})
+}
+
+func up(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: up")
+	}
+	ts.Check(restart())
+}
+
+// restart starts the manager of "host" if it does not run.
+func restart() error {
+	g := theStage.guards["host"]
+	if g.Running() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := g.Start(ctx); err != nil {
+		return err
+	}
+	return g.Wait(ctx)
 }
 
 // same CLUSTER... checks that clusters hold exactly what they held when the script began, once Kubernetes
