@@ -138,12 +138,12 @@ func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, trie
 	note := func(cause, remedy string) { notes = append(notes, say(cause, remedy)) }
 	if cause := judgeURL(e.Server, "https"); cause != "" {
 		// The URL is not repeated: it may carry a password.
-		against = append(against, Finding{Side: SideMember, Object: "endpoint", Cause: cause, Remedy: "give the member's URL with --server", field: "spec.server"})
+		against = append(against, Finding{Side: SideMember, Object: "endpoint", Cause: cause, Remedy: "give the member's URL with --member-server", field: "spec.server"})
 		return against, notes
 	}
 	if e.ProxyURL != "" {
 		if cause := judgeURL(e.ProxyURL, "http", "https", "socks5"); cause != "" {
-			against = append(against, Finding{Side: SideMember, Object: "proxy", Cause: cause, Remedy: "give another with --proxy-url", field: "spec.proxyURL"})
+			against = append(against, Finding{Side: SideMember, Object: "proxy", Cause: cause, Remedy: "give another with --member-proxy-url", field: "spec.proxyURL"})
 			return against, notes
 		}
 	}
@@ -151,12 +151,12 @@ func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, trie
 	case isLoopback(e.Server) && isLoopback(hostServer):
 		note("is a loopback address; that is taken, since the host's own endpoint is one too", "")
 	case isLoopback(e.Server):
-		note("is a loopback address, so the host reaches itself there and not this member", "give the address that the host uses with --server")
+		note("is a loopback address, so the host reaches itself there and not this member", "give the address that the host uses with --member-server")
 	}
 	if e.Insecure {
 		if federation == nil || !federation.Spec.AllowInsecureTLS {
 			f := say("the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow",
-				"give the CA with --certificate-authority, or let an administrator set spec.allowInsecureTLS")
+				"give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS")
 			f.field = "spec.insecureSkipTLSVerify"
 			against = append(against, f)
 		} else {
@@ -166,7 +166,7 @@ func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, trie
 	var failed *cluster.Error
 	if errors.As(tried, &failed) && failed.Fault == cluster.FaultCertificate {
 		against = append(against, say("the certificate does not verify: "+cluster.Cause(failed.Err),
-			"give the CA with --certificate-authority, or a URL whose name is in the certificate with --server"))
+			"give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server"))
 	} else if tried != nil {
 		note("does not answer from here: "+cluster.Cause(tried), "the manager on the host will tell whether it answers from there")
 	}

@@ -466,7 +466,7 @@ func (r *joinRun) try(ctx context.Context) error {
 		case err == nil:
 			return &Refusal{Findings: []Finding{{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
 				Cause:  fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, r.plan.facts.Member.ID),
-				Remedy: "give the member's own endpoint with --server"}}}
+				Remedy: "give the member's own endpoint with --member-server"}}}
 		case ctx.Err() != nil:
 			return err
 		case errors.As(err, &failed) && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden):

@@ -417,22 +417,22 @@ member: token: a lifetime of 1m is shorter than API servers give: ask for at lea
 			name:  "a certificate that is not verified",
 			facts: func(f *joinFacts) { f.Endpoint.Insecure = true },
 			want: `member: endpoint "https://east.example.com": the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow: ` +
-				`give the CA with --certificate-authority, or let an administrator set spec.allowInsecureTLS`,
+				`give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`,
 		},
 		{
 			name:  "an endpoint with a password in it, which is not repeated",
 			facts: func(f *joinFacts) { f.Endpoint.Server = "https://ann:secret@east.example.com" },
-			want:  `member: endpoint: carries a user name or password, which would be stored for everybody to read: give the member's URL with --server`,
+			want:  `member: endpoint: carries a user name or password, which would be stored for everybody to read: give the member's URL with --member-server`,
 		},
 		{
 			name:  "a proxy of a kind that is not known",
 			facts: func(f *joinFacts) { f.Endpoint.ProxyURL = "ftp://proxy.example.com" },
-			want:  `member: proxy: must start with http://, https://, socks5://: give another with --proxy-url`,
+			want:  `member: proxy: must start with http://, https://, socks5://: give another with --member-proxy-url`,
 		},
 		{
 			name:  "plain HTTP",
 			facts: func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" },
-			want:  `member: endpoint: must start with https://: give the member's URL with --server`,
+			want:  `member: endpoint: must start with https://: give the member's URL with --member-server`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -454,7 +454,7 @@ func TestPlanJoinNotes(t *testing.T) {
 		{"host and member are one", func(f *joinFacts) { f.Member.ID = hostID }, "member: host and member are one and the same cluster"},
 		{
 			"loopback that only this machine reaches", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" },
-			`member: endpoint "https://127.0.0.1:6443": is a loopback address, so the host reaches itself there and not this member: give the address that the host uses with --server`,
+			`member: endpoint "https://127.0.0.1:6443": is a loopback address, so the host reaches itself there and not this member: give the address that the host uses with --member-server`,
 		},
 		{
 			"loopback on both sides", func(f *joinFacts) {
