@@ -19,9 +19,9 @@ import (
 func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
 	name := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
 	rest := args[1:]
-	if strings.HasPrefix(name, "kubectl_complete-") {
+	if plugin, ok := strings.CutPrefix(name, "kubectl_complete-"); ok {
 		// kubectl asks a plugin's completion of an executable of this name, with the words typed so far.
-		name = "kubectl-" + strings.TrimPrefix(name, "kubectl_complete-")
+		name = "kubectl-" + plugin
 		rest = append([]string{cobra.ShellCompRequestCmd}, rest...)
 	}
 	root := newRoot(displayName(name), streams)

@@ -3,7 +3,7 @@ package rules
 import (
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -21,7 +21,7 @@ func accessRole(_ Snapshot, f *v1alpha1.Federation) (found Findings) {
 		return found
 	}
 	at, role := specPath.Child("access", "clusterRole"), f.Spec.Access.ClusterRole
-	if faults := path.IsValidPathSegmentName(role); len(faults) > 0 || role == "" {
+	if faults := content.IsPathSegmentName(role); len(faults) > 0 || role == "" {
 		found.refuse(field.Invalid(at, role, strings.Join(append(faults, "it names no ClusterRole"), "; ")))
 	}
 	if role == "cluster-admin" {

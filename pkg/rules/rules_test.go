@@ -12,7 +12,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
-	"github.com/kubefederate/kubectl-federate/pkg/rules/cases"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
 // judge is the verdict on a case.

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -34,7 +33,7 @@ func (c FederationChange) Error(v Verdict) error {
 	}
 	status := metav1.Status{
 		Status: metav1.StatusFailure,
-		Code:   http.StatusForbidden,
+		Code:   403,
 		Reason: metav1.StatusReasonForbidden,
 		Details: &metav1.StatusDetails{
 			Group: v1alpha1.GroupVersion.Group, Kind: "federations", Name: c.Old.Name,

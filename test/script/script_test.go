@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,12 +28,11 @@ import (
 type stage struct {
 	fleet   *env.Fleet
 	manager string
-
-	mu     sync.Mutex
-	guards map[string]*guard.Manager
+	// guard is the manager of "host"; nil until a script needs it.
+	guard *guard.Manager
 }
 
-var theStage = &stage{guards: map[string]*guard.Manager{}}
+var theStage = &stage{}
 
 // The test binary is also the plugin: testscript puts it on PATH under its name.
 func TestMain(m *testing.M) {
@@ -54,8 +52,8 @@ func (m withStage) Run() int {
 }
 
 func (s *stage) close() {
-	for _, g := range s.guards {
-		g.Close()
+	if s.guard != nil {
+		s.guard.Close()
 	}
 	if s.fleet != nil {
 		s.fleet.Stop()
@@ -99,18 +97,14 @@ func (s *stage) open(ctx context.Context) error {
 	return nil
 }
 
-// guard makes the cluster called name a host, once.
-func (s *stage) guard(ctx context.Context, name string) (*guard.Manager, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g, ok := s.guards[name]; ok {
-		return g, nil
+// guardHost makes the cluster "host" a host whose webhook is on guard, once.
+func (s *stage) guardHost(ctx context.Context) error {
+	if s.guard != nil {
+		return nil
 	}
-	g, err := guard.Host(ctx, s.fleet.Cluster(name), s.manager)
-	if err == nil {
-		s.guards[name] = g
-	}
-	return g, err
+	var err error
+	s.guard, err = guard.Host(ctx, s.fleet.Cluster("host"), s.manager)
+	return err
 }
 
 func TestScripts(t *testing.T) {
@@ -179,8 +173,7 @@ func guarded(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	_, err := theStage.guard(ctx, "host")
-	ts.Check(err)
+	ts.Check(theStage.guardHost(ctx))
 }
 
 // user NAME CLUSTER [GROUP...] adds the context NAME: a user of CLUSTER with a client certificate and no
@@ -250,7 +243,7 @@ func down(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: down")
 	}
-	theStage.guards["host"].Stop()
+	theStage.guard.Stop()
 	ts.Defer(func() {
 		if err := restart(); err != nil {
 			panic(err)
@@ -267,7 +260,7 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 
 // restart starts the manager of "host" if it does not run.
 func restart() error {
-	g := theStage.guards["host"]
+	g := theStage.guard
 	if g.Running() {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,7 +44,7 @@ func TestCertificateIsKept(t *testing.T) {
 		t.Helper()
 		eventually(t, "all agree", func() error {
 			s := secret()
-			var configuration admissionv1.ValidatingWebhookConfiguration
+			var configuration admissionregistrationv1.ValidatingWebhookConfiguration
 			must(t, admin.Get(t.Context(), client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration))
 			for _, w := range configuration.Webhooks {
 				if !bytes.Equal(w.ClientConfig.CABundle, s.Data["ca.crt"]) {
@@ -67,7 +67,7 @@ func TestCertificateIsKept(t *testing.T) {
 	agreed()
 	first := secret()
 
-	must(t, admin.Patch(t.Context(), &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: objectMeta(manifests.WebhookConfiguration)},
+	must(t, admin.Patch(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: objectMeta(manifests.WebhookConfiguration)},
 		client.RawPatch(types.JSONPatchType, []byte(`[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]`))))
 	agreed()
 	if s := secret(); s.UID != first.UID || s.ResourceVersion != first.ResourceVersion {

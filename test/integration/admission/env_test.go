@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,7 +32,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
-	"github.com/kubefederate/kubectl-federate/pkg/rules/cases"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 	"github.com/kubefederate/kubectl-federate/test/env"
 	"github.com/kubefederate/kubectl-federate/test/guard"
 )
@@ -114,14 +115,13 @@ func seed(ctx context.Context, c *env.Cluster) error {
 		leaving := o.GetDeletionTimestamp() != nil
 		o.SetDeletionTimestamp(nil)
 		// A kind that was made a moment ago, and a policy on it, take a moment.
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			err := admin.Create(ctx, o)
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) || apierrors.IsInvalid(err) {
-				return fmt.Errorf("%s: %w", o.GetName(), err)
-			}
+		var last error
+		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+			last = admin.Create(ctx, o)
+			return last == nil || apierrors.IsInvalid(last), nil
+		})
+		if err := errors.Join(last, err); err != nil {
+			return fmt.Errorf("%s: %w", o.GetName(), err)
 		}
 		if leaving {
 			return admin.Delete(ctx, o)
@@ -248,19 +248,17 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually polls until a check is content: RBAC, policies and watches take a moment to follow.
+// eventually polls until a check is content: RBAC, policies and watches take a moment to follow, and the garbage
+// collector looks for new kinds every 30 s.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		last = check()
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", what, last)
 	}
 }
 

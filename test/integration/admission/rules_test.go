@@ -16,7 +16,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
-	"github.com/kubefederate/kubectl-federate/pkg/rules/cases"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
 // TestCases writes every case of the rules as a server dry run: the API server must answer, cause by cause and
