@@ -5,6 +5,7 @@ package discover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 		break
 	}
 	for i := range sightings {
-		if sightings[i].Err != nil && ctx.Err() != nil {
+		if ctx.Err() != nil && errors.Is(sightings[i].Err, ctx.Err()) {
 			sightings[i].Err = context.Cause(ctx)
 		}
 	}

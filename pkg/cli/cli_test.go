@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+)
+
+func TestDisplayName(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"kubectl-federate":          "kubectl federate",
+		"kubectl-federate_clusters": "kubectl federate-clusters",
+		"kubectl-federate-x":        "kubectl federate x",
+		"main.test":                 "kubectl federate",
+	} {
+		if got := displayName(name); got != want {
+			t.Errorf("displayName(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestParseLabelArgs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args   []string
+		names  []string
+		change labelChange
+		err    string
+	}{
+		{args: []string{"a", "b", "k=v", "example.com/k="}, names: []string{"a", "b"},
+			change: labelChange{set: map[string]string{"k": "v", "example.com/k": ""}}},
+		{args: []string{"a", "k-"}, names: []string{"a"}, change: labelChange{set: map[string]string{}, remove: []string{"k"}}},
+		{args: []string{"k=v", "a"}, err: `member "a" stands after the labels; members come first`},
+		{args: []string{"k=v", "k=w"}, err: "label k is named twice"},
+		{args: []string{"k=v", "k-"}, err: "label k is named twice"},
+		{args: []string{"k=v!"}, err: `"v!" is no value for label k: a valid label must be an empty string or consist of alphanumeric characters, ` +
+			`'-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation ` +
+			`is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`},
+	} {
+		names, change, err := parseLabelArgs(tt.args)
+		if tt.err != "" {
+			if err == nil || err.Error() != tt.err {
+				t.Errorf("%q: got error %v, want %s", tt.args, err, tt.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", tt.args, err)
+		}
+		if diff := cmp.Diff(tt.names, names); diff != "" {
+			t.Errorf("%q: names:\n%s", tt.args, diff)
+		}
+		if diff := cmp.Diff(tt.change, change, cmp.AllowUnexported(labelChange{})); diff != "" {
+			t.Errorf("%q: change:\n%s", tt.args, diff)
+		}
+	}
+}
+
+func TestFederationFlags(t *testing.T) {
+	t.Parallel()
+	f := federationFlags{
+		required:    []string{"region=a,b", "team"},
+		patterns:    []string{"team=[a-z]+=x"},
+		immutable:   []string{"region", "tier"},
+		maxWasGiven: true,
+		maxPerLabel: []string{"region=10"},
+		acceptance:  "Manual", enforcement: "Warn", clusterRole: "view",
+	}
+	got, err := f.federation("prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := v1alpha1.FederationSpec{
+		Acceptance: v1alpha1.AcceptManual, Enforcement: v1alpha1.EnforceWarn,
+		Labels: []v1alpha1.LabelRule{
+			{Key: "region", Required: true, Values: []string{"a", "b"}, Immutable: true},
+			{Key: "team", Required: true, Pattern: "[a-z]+=x"},
+			{Key: "tier", Immutable: true},
+		},
+		Limits: []v1alpha1.Limit{{Max: 0}, {PerLabel: "region", Max: 10}},
+		Access: &v1alpha1.Access{ClusterRole: "view"},
+	}
+	if diff := cmp.Diff(want, got.Spec); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []struct {
+		flags federationFlags
+		err   string
+	}{
+		{federationFlags{patterns: []string{"team"}}, `--label-pattern="team": it must be KEY=PATTERN`},
+		{federationFlags{maxPerLabel: []string{"region=many"}}, `--max-per-label="region=many": it must be KEY=NUMBER`},
+		{federationFlags{maxPerLabel: []string{"=1"}}, `--max-per-label="=1": it must be KEY=NUMBER`},
+	} {
+		if _, err := bad.flags.federation("prod"); err == nil || err.Error() != bad.err {
+			t.Errorf("got %v, want %s", err, bad.err)
+		}
+	}
+}
+
+func TestParseSubjects(t *testing.T) {
+	t.Parallel()
+	got, err := parseSubjects("joiner", []string{"user:alice", "group:system:masters", "serviceaccount:ci:joiner"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []rbacv1.Subject{
+		{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"},
+		{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:masters"},
+		{Kind: "ServiceAccount", Namespace: "ci", Name: "joiner"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []string{"alice", "user:", "serviceaccount:ci", "serviceaccount::x", "role:x"} {
+		_, err := parseSubjects("joiner", []string{bad})
+		want := fmt.Sprintf("--joiner=%q: it must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", bad)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", bad, err, want)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "MemberCluster"}, "a", field.ErrorList{field.Required(field.NewPath("x"), "y")})
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, "a", errors.New("no"))
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("x"), 1},
+		{usagef("x"), 1},
+		{apierrors.NewInternalError(errors.New("x")), 1},
+		{fmt.Errorf("host: %w", invalid), 2},
+		{fmt.Errorf("host: %w", forbidden), 2},
+		{&federate.Refusal{}, 2},
+		{&federate.Undone{Err: forbidden}, 2},
+		{&federate.Undone{Err: errors.New("x")}, 1},
+		{&federate.Partial{Err: forbidden}, 3},
+		{someFailed(0, []error{forbidden, invalid}, "joined"), 2},
+		{someFailed(0, []error{forbidden, errors.New("x")}, "joined"), 1},
+		{someFailed(1, []error{forbidden}, "joined"), 3},
+		{someFailed(1, nil, "joined"), 0},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("exit code of %v is %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	t.Parallel()
+	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "MemberCluster"}, "a", field.ErrorList{
+		field.Required(field.NewPath("metadata", "labels").Key("team"), "federation asks for it"),
+		field.NotFound(field.NewPath("spec"), "x\x1b[31m"),
+	})
+	want := "The MemberCluster \"a\" is invalid:\n" +
+		"* metadata.labels[team]: Required value: federation asks for it\n" +
+		"* spec: Not found: \"x\\x1b[31m\""
+	if diff := cmp.Diff(want, errorText(fmt.Errorf("host: %w", invalid))); diff != "" {
+		t.Error(diff)
+	}
+	if got, want := errorText(errors.New("x\x1b[31m\nnext")), "x^[[31m\nnext"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,162 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+const (
+	hostID  v1alpha1.ClusterID = "00000000-host"
+	otherID v1alpha1.ClusterID = "99999999-other-host"
+)
+
+// seen is a cluster that answered and carries no label; a case states what else it says.
+func seen(name string, id v1alpha1.ClusterID, say func(*Look)) Sighting {
+	look := &Look{ID: id}
+	if say != nil {
+		say(look)
+	}
+	return Sighting{Candidate: Candidate{Source: "kubeconfig", Name: name}, Look: look}
+}
+
+func wishes(federation v1alpha1.FederationName) func(*Look) {
+	return func(l *Look) { l.Wish.Federation = federation }
+}
+
+func marked(host v1alpha1.ClusterID) func(*Look) {
+	return func(l *Look) {
+		l.Wish.Federation = "prod"
+		l.Marker = &member.Marker{HostID: host, Federation: "test", Member: "was"}
+	}
+}
+
+func view() View {
+	federation := func(name string) (f v1alpha1.Federation) {
+		f.Name = name
+		return f
+	}
+	ending := federation("old")
+	ending.DeletionTimestamp = &metav1.Time{Time: time.Unix(0, 0)}
+	m := v1alpha1.MemberCluster{}
+	m.Name, m.Labels, m.Spec.ClusterID = "web", map[string]string{v1alpha1.LabelFederation: "prod"}, "11111111-web"
+	return View{HostID: hostID, Federations: []v1alpha1.Federation{federation("prod"), federation("test"), ending}, Members: []v1alpha1.MemberCluster{m}}
+}
+
+// row is what a person sees of a Cluster.
+type row struct {
+	Name, Member, Federation string
+	State                    State
+	Reason                   string
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		sightings []Sighting
+		want      []row
+	}{
+		{"no answer", []Sighting{{Candidate: Candidate{Name: "a"}, Err: errors.New("member: no answer")}},
+			[]row{{"a", "", "", Unreachable, "member: no answer"}}},
+		{"no wish", []Sighting{seen("a", "2", nil)}, []row{{"a", "", "", NoWish, ""}}},
+		{"wants", []Sighting{seen("a", "2", wishes("prod"))}, []row{{"a", "a", "prod", Wants, ""}}},
+		{"the host itself", []Sighting{seen("a", hostID, wishes("prod"))}, []row{{"a", "a", "prod", Wants, "it is the host itself"}}},
+		{"joined without a wish", []Sighting{seen("a", "11111111-web", nil)}, []row{{"a", "web", "prod", Joined, ""}}},
+		{"joined as it wishes", []Sighting{seen("a", "11111111-web", wishes("prod"))}, []row{{"a", "web", "prod", Joined, ""}}},
+		{"joined elsewhere", []Sighting{seen("a", "11111111-web", wishes("test"))}, []row{{"a", "web", "prod", Conflict,
+			`its label wishes federation "test", but it is a member of "prod"; let it leave first: kubectl federate unjoin web --member-context a`}}},
+		{"mistyped", []Sighting{seen("a", "2", wishes("prdo"))}, []row{{"a", "", "prdo", Conflict,
+			`federation "prdo" does not exist; did you mean "prod"?`}}},
+		{"no such federation", []Sighting{seen("a", "2", wishes("warehouse"))}, []row{{"a", "", "warehouse", Conflict,
+			`federation "warehouse" does not exist; create it: kubectl federate create federation warehouse`}}},
+		{"ending federation", []Sighting{seen("a", "2", wishes("old"))}, []row{{"a", "", "old", Conflict, `federation "old" is being deleted`}}},
+		{"left", []Sighting{seen("a", "2", func(l *Look) { l.Wish.Federation, l.Wish.Left = "prod", "prod" })}, []row{{"a", "", "prod", Left,
+			`it left "prod" and its label stayed; to let it in again: kubectl federate label --member-context a --federation prod`}}},
+		{"left another", []Sighting{seen("a", "2", func(l *Look) { l.Wish.Federation, l.Wish.Left = "prod", "test" })},
+			[]row{{"a", "a", "prod", Wants, ""}}},
+		{"another host's", []Sighting{seen("a", "2", marked(otherID))}, []row{{"a", "", "prod", Conflict,
+			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first`}}},
+		{"left over", []Sighting{seen("a", "2", marked(hostID))}, []row{{"a", "", "prod", Conflict,
+			`it carries the marker of member "was", which this host no longer has; remove it: kubectl federate unjoin was --member-context a`}}},
+		{"one cluster, two contexts", []Sighting{seen("a", "2", wishes("prod")), seen("b", "2", wishes("prod"))},
+			[]row{{"a", "a", "prod", Wants, ""}}},
+		{"two clusters, one name", []Sighting{seen("x@default", "22222222-x", wishes("prod")), seen("y@default", "33333333-y", wishes("prod"))},
+			[]row{{"x@default", "default-22222222", "prod", Wants, ""}, {"y@default", "default-33333333", "prod", Wants, ""}}},
+		{"a name that is taken", []Sighting{seen("web", "22222222-x", wishes("prod"))}, []row{{"web", "web-22222222", "prod", Wants, ""}}},
+		{"no usable name", []Sighting{seen("日本", "22222222-x", wishes("prod"))}, []row{{"日本", "22222222", "prod", Wants, ""}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var got []row
+			for _, c := range Judge(view(), tt.sightings) {
+				got = append(got, row{c.Name, string(c.Member), string(c.Federation), c.State, c.Reason})
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestJudgeNamesOtherContexts(t *testing.T) {
+	t.Parallel()
+	clusters := Judge(view(), []Sighting{seen("a", "2", nil), seen("b", "2", nil), seen("c", "3", nil)})
+	if len(clusters) != 2 || len(clusters[0].Also) != 1 || clusters[0].Also[0] != "b" {
+		t.Errorf("got %+v, want two clusters, the first also under b", clusters)
+	}
+}
+
+// TestProbeDeadline shows that clusters that never answer cost the deadline once, whatever their number.
+func TestProbeDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		hang := Candidate{Name: "hang", Connect: func() (*member.Cluster, error) {
+			<-release
+			return nil, errors.New("too late")
+		}}
+		broken := Candidate{Name: "broken", Connect: func() (*member.Cluster, error) { return nil, errors.New("no such context") }}
+		started := time.Now()
+		answers := 0
+		sightings := Probe(t.Context(), []Candidate{hang, broken, hang, hang}, 3*time.Second, func(n int) { answers = n })
+		if took := time.Since(started); took != 3*time.Second {
+			t.Errorf("took %s, want the deadline of 3s", took)
+		}
+		if answers != 1 {
+			t.Errorf("%d answers were told, want 1", answers)
+		}
+		var got []string
+		for _, s := range sightings {
+			got = append(got, s.Name+": "+s.Err.Error())
+		}
+		want := []string{"hang: no answer within 3s", "broken: no such context", "hang: no answer within 3s", "hang: no answer within 3s"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		close(release)
+	})
+}
+
+// TestLookFails shows that what cannot be read is an error, not a cluster without a wish.
+func TestLookFails(t *testing.T) {
+	t.Parallel()
+	m, err := member.Connect(&rest.Config{Host: "https://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if look, err := lookAt(ctx, m); err == nil {
+		t.Errorf("got %+v from a port that nobody listens on", look)
+	}
+}
