@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -229,5 +231,46 @@ rules:
 `
 	if string(out) != want {
 		t.Errorf("got:\n%s", out)
+	}
+}
+
+// fields of a type as JSON names them.
+func fields[T any]() (names []string) {
+	for field := range reflect.TypeFor[T]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestEveryFieldIsCompared holds that a field which is added to a member's spec is guarded by the policy, and reaches
+// the webhook unless it is known that no rule reads it.
+func TestEveryFieldIsCompared(t *testing.T) {
+	t.Parallel()
+	text := func(kind, name string) string {
+		for _, o := range objects(t, manifests.Options{}) {
+			if o.GetKind() == kind && o.GetName() == name {
+				data, err := o.MarshalJSON()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(data)
+			}
+		}
+		t.Fatalf("no %s %s", kind, name)
+		return ""
+	}
+	policy := text("ValidatingAdmissionPolicy", "membership.kubefederate.io")
+	webhook := text("ValidatingWebhookConfiguration", manifests.WebhookConfiguration)
+	unread := []string{"accepted", "suspended"}
+	for _, name := range fields[v1alpha1.MemberClusterSpec]() {
+		compared := regexp.MustCompile(`object\.spec\.\?` + name + `(\.orValue\(false\))? != oldObject\.spec\.\?` + name + `\b`)
+		if name != "accepted" && !compared.MatchString(policy) {
+			t.Errorf("3-policies.yaml does not compare spec.%s", name)
+		}
+		// encoding/json escapes nothing in !=.
+		if got := compared.MatchString(webhook); got == slices.Contains(unread, name) {
+			t.Errorf("4-webhook.yaml compares spec.%s: %v", name, got)
+		}
 	}
 }

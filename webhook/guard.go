@@ -115,5 +115,5 @@ func (g *Guard) judge(ctx context.Context, what string, ask func(rules.Snapshot)
 // undecided blames us. The cause is told as text: were it wrapped, a right that we lack would read as one that
 // the user lacks.
 func undecided(what string, cause error) error {
-	return apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, cause)) //nolint:errorlint // see above
+	return apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, cause))
 }

@@ -18,7 +18,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		if !errors.Is(err, pflag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "manager:", err)
 		}
@@ -26,13 +26,13 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	if err := o.parse(args, stderr); err != nil {
 		return err
 	}
 	if o.version {
-		_, err := fmt.Fprintln(stderr, versionLine())
+		_, err := fmt.Fprintln(stdout, versionLine())
 		return err
 	}
 	return o.run(ctx, stderr)

@@ -116,11 +116,11 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	}
 
 	// The certificate is kept with clients of its own: the server must be able to start before the manager.
-	direct, err := client.New(config, client.Options{Scheme: scheme})
+	direct, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
 	}
-	keeper := serving.New(direct, direct, log.WithName("certificate"))
+	keeper := serving.New(direct, log.WithName("certificate"))
 
 	release := 15 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{

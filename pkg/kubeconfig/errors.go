@@ -108,4 +108,5 @@ func (e *Error) Has(why Reason) bool {
 	return false
 }
 
-func refuse(field string, why Reason) error { return &Error{Problems: []Problem{{field, why}}} }
+// refuse refuses the whole.
+func refuse(why Reason) error { return &Error{Problems: []Problem{{Reason: why}}} }

@@ -62,7 +62,7 @@ type Access struct {
 // refused, not the first thing only.
 func Parse(data []byte, options ...Option) (*Access, error) {
 	if len(data) > MaxSize {
-		return nil, refuse("", TooLarge)
+		return nil, refuse(TooLarge)
 	}
 	config, err := decode(data)
 	if err != nil {
@@ -101,12 +101,12 @@ func Parse(data []byte, options ...Option) (*Access, error) {
 func decode(data []byte) (*clientcmdv1.Config, error) {
 	raw, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
-		return nil, refuse("", NotYAML)
+		return nil, refuse(NotYAML)
 	}
 	var config clientcmdv1.Config
 	strict, err := json.UnmarshalStrict(raw, &config)
 	if err != nil {
-		return nil, refuse("", NotKubeconfig)
+		return nil, refuse(NotKubeconfig)
 	}
 	if len(strict) > 0 {
 		var r reader
@@ -120,7 +120,7 @@ func decode(data []byte) (*clientcmdv1.Config, error) {
 		return nil, r.err()
 	}
 	if config.APIVersion != "" && config.APIVersion != "v1" || config.Kind != "" && config.Kind != "Config" {
-		return nil, refuse("", NotKubeconfig)
+		return nil, refuse(NotKubeconfig)
 	}
 	return &config, nil
 }

@@ -211,8 +211,7 @@ func TestParseRefuses(t *testing.T) {
 			if want := "kubeconfig refused: " + test.want; err.Error() != want {
 				t.Errorf("got:  %s\nwant: %s", err, want)
 			}
-			var refused *kubeconfig.Error
-			if !errors.As(err, &refused) {
+			if _, ok := errors.AsType[*kubeconfig.Error](err); !ok {
 				t.Errorf("%T is no *kubeconfig.Error", err)
 			}
 		})

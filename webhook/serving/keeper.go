@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	// every is how often the Secret and the configuration are compared with what is served: whoever applies the
-	// shipped configuration again takes the CA out of it.
+	// every is how often the Secret and the configuration are compared with what is served even when nobody told
+	// of a change.
 	every = 10 * time.Second
 	// retry is how soon after a fault, and until the first success.
 	retry = time.Second
@@ -39,10 +39,11 @@ const (
 
 // Keeper keeps the certificate. It runs on every replica, whoever leads.
 type Keeper struct {
-	reader client.Reader
-	writer client.Client
+	client client.WithWatch
 	clock  clock.WithTicker
 	log    logr.Logger
+	// changed has an element when the Secret or the configuration may have changed.
+	changed chan struct{}
 
 	mu      sync.RWMutex
 	served  *tls.Certificate
@@ -55,9 +56,12 @@ var (
 	_ manager.LeaderElectionRunnable = (*Keeper)(nil)
 )
 
-// New makes a keeper. The reader reads from the API server itself.
-func New(reader client.Reader, writer client.Client, log logr.Logger) *Keeper {
-	return &Keeper{reader: reader, writer: writer, clock: clock.RealClock{}, log: log, problem: errors.New("the webhook has no certificate yet")}
+// New makes a keeper. The client reads from the API server itself.
+func New(c client.WithWatch, log logr.Logger) *Keeper {
+	return &Keeper{
+		client: c, clock: clock.RealClock{}, log: log, changed: make(chan struct{}, 1),
+		problem: errors.New("the webhook has no certificate yet"),
+	}
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
@@ -65,6 +69,8 @@ func (*Keeper) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable.
 func (k *Keeper) Start(ctx context.Context) error {
+	go k.watch(ctx, &admissionregistrationv1.ValidatingWebhookConfigurationList{}, manifests.WebhookConfiguration)
+	go k.watch(ctx, &corev1.SecretList{}, manifests.CertificateSecret, client.InNamespace(v1alpha1.HostNamespace))
 	for {
 		err := k.sync(ctx)
 		if ctx.Err() != nil {
@@ -88,7 +94,28 @@ func (k *Keeper) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-k.changed:
 		case <-k.clock.After(wait):
+		}
+	}
+}
+
+// watch tells of changes of one object: whoever applies the shipped configuration again takes the CA out of it, and
+// until it is back nobody joins. A watch that ends, or cannot be had, is opened again after a while.
+func (k *Keeper) watch(ctx context.Context, list client.ObjectList, name string, options ...client.ListOption) {
+	options = append(options, client.MatchingFields{metav1.ObjectNameField: name})
+	for ctx.Err() == nil {
+		if w, err := k.client.Watch(ctx, list, options...); err == nil {
+			for range w.ResultChan() {
+				select {
+				case k.changed <- struct{}{}:
+				default:
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-k.clock.After(retry):
 		}
 	}
 }
@@ -118,8 +145,8 @@ func (k *Keeper) TLS(config *tls.Config) {
 // sync brings the Secret, the configuration and what is served in line, in the order in which API servers can
 // follow: a certificate is served only after its CA is in the configuration.
 func (k *Keeper) sync(ctx context.Context) error {
-	var configuration admissionv1.ValidatingWebhookConfiguration
-	if err := k.reader.Get(ctx, client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration); err != nil {
+	var configuration admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := k.client.Get(ctx, client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration); err != nil {
 		return fmt.Errorf("read ValidatingWebhookConfiguration %q, which kubectl federate init installs: %w", manifests.WebhookConfiguration, err)
 	}
 	names, err := Names(&configuration)
@@ -142,7 +169,7 @@ func (k *Keeper) agree(ctx context.Context, names []string) (material, error) {
 	var lost error
 	for range attempts {
 		var secret corev1.Secret
-		err := k.reader.Get(ctx, key, &secret)
+		err := k.client.Get(ctx, key, &secret)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("read Secret %s: %w", key, err)
 		}
@@ -161,9 +188,9 @@ func (k *Keeper) agree(ctx context.Context, names []string) (material, error) {
 				Labels: map[string]string{manifests.LabelName: manifests.Name, manifests.LabelPartOf: manifests.Name},
 			}
 			secret.Type = corev1.SecretTypeTLS
-			lost = k.writer.Create(ctx, &secret)
+			lost = k.client.Create(ctx, &secret)
 		} else {
-			lost = k.writer.Update(ctx, &secret)
+			lost = k.client.Update(ctx, &secret)
 		}
 		if lost == nil {
 			k.log.Info("issued a certificate", "names", names)
@@ -177,7 +204,7 @@ func (k *Keeper) agree(ctx context.Context, names []string) (material, error) {
 }
 
 // announce puts the CA into every webhook of the configuration.
-func (k *Keeper) announce(ctx context.Context, configuration *admissionv1.ValidatingWebhookConfiguration, bundle []byte) error {
+func (k *Keeper) announce(ctx context.Context, configuration *admissionregistrationv1.ValidatingWebhookConfiguration, bundle []byte) error {
 	before := configuration.DeepCopy()
 	changed := false
 	for i := range configuration.Webhooks {
@@ -190,7 +217,7 @@ func (k *Keeper) announce(ctx context.Context, configuration *admissionv1.Valida
 	}
 	// By strategic merge, so that nothing but the bundles is written.
 	patch := client.StrategicMergeFrom(before)
-	if err := k.writer.Patch(ctx, configuration, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner)); err != nil {
+	if err := k.client.Patch(ctx, configuration, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner)); err != nil {
 		return fmt.Errorf("put the CA into ValidatingWebhookConfiguration %q: %w", configuration.Name, err)
 	}
 	k.log.Info("put the CA into the webhook configuration")
@@ -216,7 +243,7 @@ func (k *Keeper) serve(m material) error {
 }
 
 // Names are the host names and addresses by which API servers call the webhooks, sorted.
-func Names(configuration *admissionv1.ValidatingWebhookConfiguration) ([]string, error) {
+func Names(configuration *admissionregistrationv1.ValidatingWebhookConfiguration) ([]string, error) {
 	var names []string
 	for _, w := range configuration.Webhooks {
 		switch c := w.ClientConfig; {

@@ -307,6 +307,14 @@ func member(name, federation string) *v1alpha1.MemberCluster {
 	}
 }
 
+// unstructuredOf is one of our objects as the API server sends it.
+func unstructuredOf(kind, name string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	o.SetName(name)
+	return o
+}
+
 // causes are the faults of an answer as `field: message`.
 func causes(err error) (found []string) {
 	var status apierrors.APIStatus

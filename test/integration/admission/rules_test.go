@@ -128,6 +128,21 @@ membercluster.kubefederate.io/near created (server dry run)
 	}
 }
 
+// TestManifestsApplyWithKubectl holds that `kubectl apply -R -f manifests/` installs everything, the manager's pods
+// included, without a fault or a warning (as of pod security).
+func TestManifestsApplyWithKubectl(t *testing.T) {
+	t.Parallel()
+	h := onGuard(t)
+	cmd := exec.CommandContext(t.Context(), fleet(t).Kubectl(), "--kubeconfig="+h.Kubeconfig, "apply", "--server-side",
+		// As init does: the host has the webhook at a URL, and the owner of a field is who may take it off.
+		"--force-conflicts", "--field-manager="+v1alpha1.FieldOwner,
+		"--dry-run=server", "-R", "-f", "../../../manifests")
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(out), "Warning") || !strings.Contains(string(out), "deployment.apps/kubefederate-manager serverside-applied (server dry run)\n") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 // TestFreshFederationTakesMembers holds that a refusal which rests on another object is confirmed: the manager's
 // watch has not told of a federation that was made a moment ago, nor of a member that has just gone.
 func TestFreshFederationTakesMembers(t *testing.T) {

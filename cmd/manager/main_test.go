@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+)
+
+func TestRunRefuses(t *testing.T) {
+	// No account of a pod, and no kubeconfig of whoever runs the test.
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"argument":      {[]string{"serve"}, `unexpected argument "serve"`},
+		"log format":    {[]string{"--log-format=xml"}, `--log-format="xml": it must be json or text`},
+		"address":       {[]string{"--webhook-bind-address=9443"}, `--webhook-bind-address="9443": it must be HOST:PORT or :PORT`},
+		"port":          {[]string{"--webhook-bind-address=:0"}, `--webhook-bind-address=":0": "0" is no port`},
+		"port by name":  {[]string{"--webhook-bind-address=127.0.0.1:https"}, `--webhook-bind-address="127.0.0.1:https": "https" is no port`},
+		"no kubeconfig": {[]string{"--kubeconfig=/does/not/exist"}, "no access to a host cluster: stat /does/not/exist: no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			err := run(t.Context(), test.args, &stdout, &stderr)
+			if err == nil || err.Error() != test.want {
+				t.Errorf("got %v", err)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("printed %s", stdout.String())
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), []string{"--version"}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stdout.String(), "kubefederate manager "+version.Version+"\n"; got != want || stderr.Len() > 0 {
+		t.Errorf("got %q, %q", got, stderr.String())
+	}
+}
+
+func TestBindAddress(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]struct {
+		host string
+		port int
+	}{":9443": {"", 9443}, "127.0.0.1:1": {"127.0.0.1", 1}, "[::1]:65535": {"::1", 65535}} {
+		host, port, err := bindAddress(address)
+		if err != nil || host != want.host || port != want.port {
+			t.Errorf("%s: %s %d %v", address, host, port, err)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+//go:build unix
+
+package admission
+
+import (
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// TestForeignCredentialIsRemoved holds that a joiner of one federation who leaves a credential under the name of another
+// federation's member keeps nobody from joining it.
+func TestForeignCredentialIsRemoved(t *testing.T) {
+	t.Parallel()
+	h := onGuard(t)
+	admin := h.admin(t)
+	must(t, admin.Create(t.Context(), fed("squatted")))
+	must(t, admin.Create(t.Context(), fed("squatters")))
+	m := member("squatted-1", "squatted")
+	must(t, admin.Create(t.Context(), m))
+	mallory := h.user(t, "mallory", manifests.JoinerBinding("squatters", subject("mallory")))
+
+	s := credential(m)
+	s.Labels[v1alpha1.LabelFederation] = "squatters"
+	answers(t, "", func() error { return client.IgnoreAlreadyExists(mallory.Create(t.Context(), s.DeepCopy())) })
+	eventually(t, "it is removed", func() error {
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("%v", err)
+		}
+		return nil
+	})
+	// Negative control: the right one stays.
+	must(t, admin.Create(t.Context(), credential(m)))
+	eventually(t, "the status tells of it", func() error {
+		must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(m), m))
+		for _, c := range m.Status.Conditions {
+			if c.Type == v1alpha1.ConditionCredentialValid && c.Reason == "CredentialMalformed" {
+				return nil
+			}
+		}
+		return fmt.Errorf("%v", m.Status.Conditions)
+	})
+	must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}))
+}
+
+// TestFederationCounts holds that a federation says how many members it has, and zero when it has none.
+func TestFederationCounts(t *testing.T) {
+	t.Parallel()
+	h := onGuard(t)
+	admin := h.admin(t)
+	f := fed("counted")
+	f.Spec.Acceptance = v1alpha1.AcceptManual
+	must(t, admin.Create(t.Context(), f))
+	written := func(want string) {
+		t.Helper()
+		eventually(t, "the count", func() error {
+			o := unstructuredOf("Federation", f.Name)
+			must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(o), o))
+			status, _ := o.Object["status"].(map[string]any)
+			if got := fmt.Sprint(status["members"], status["ready"], status["pending"], status["observedGeneration"]); got != want {
+				return fmt.Errorf("got %s, want %s", got, want)
+			}
+			return nil
+		})
+	}
+	written("0 0 0 1")
+	for i := range 3 {
+		must(t, admin.Create(t.Context(), member(fmt.Sprintf("counted-%d", i), f.Name)))
+	}
+	written("3 0 0 1")
+	must(t, admin.Delete(t.Context(), member("counted-0", f.Name)))
+	must(t, admin.Patch(t.Context(), fed(f.Name), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"description":"x"}}`))))
+	written("2 0 0 2")
+}

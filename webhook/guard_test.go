@@ -1,0 +1,292 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+)
+
+// server is an API server's word: some objects, or an error.
+type server struct {
+	federations []v1alpha1.Federation
+	members     []v1alpha1.MemberCluster
+	err         error
+	// asked counts the reads.
+	asked []string
+}
+
+func (s *server) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	s.asked = append(s.asked, "get "+key.Name)
+	if s.err != nil {
+		return s.err
+	}
+	switch o := o.(type) {
+	case *v1alpha1.Federation:
+		for _, f := range s.federations {
+			if f.Name == key.Name {
+				f.DeepCopyInto(o)
+				return nil
+			}
+		}
+	case *v1alpha1.MemberCluster:
+		for _, m := range s.members {
+			if m.Name == key.Name {
+				m.DeepCopyInto(o)
+				return nil
+			}
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+// List gives the members one a page.
+func (s *server) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	var o client.ListOptions
+	o.ApplyOptions(options)
+	s.asked = append(s.asked, "list "+o.LabelSelector.String())
+	if s.err != nil {
+		return s.err
+	}
+	members := slices.DeleteFunc(slices.Clone(s.members), func(m v1alpha1.MemberCluster) bool {
+		return !o.LabelSelector.Matches(labels.Set(m.Labels)) || m.Name <= o.Continue
+	})
+	if len(members) > 0 {
+		list.(*v1alpha1.MemberClusterList).Items = members[:1]
+		if len(members) > 1 {
+			list.SetContinue(members[0].Name)
+		}
+	}
+	return nil
+}
+
+func federation(name string, limits ...v1alpha1.Limit) v1alpha1.Federation {
+	return v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.FederationSpec{Limits: limits}}
+}
+
+func cluster(name, federation, id string) v1alpha1.MemberCluster {
+	return v1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelFederation: federation}},
+		Spec:       v1alpha1.MemberClusterSpec{ClusterID: id, Server: "https://" + name + ".example.com"},
+	}
+}
+
+// guardOf is a guard whose watch told it one thing and whose API server says another.
+func guardOf(seen, now *server) *Guard {
+	v := &view{index: rules.NewIndex()}
+	for i := range seen.federations {
+		v.index.SetFederation(&seen.federations[i])
+	}
+	for i := range seen.members {
+		v.index.SetMember(&seen.members[i])
+	}
+	return &Guard{view: v, reader: now, clock: clocktesting.NewFakePassiveClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))}
+}
+
+func TestRefusalsAreConfirmed(t *testing.T) {
+	t.Parallel()
+	one := v1alpha1.Limit{Max: 1}
+	down := errors.New("connection refused")
+	for name, test := range map[string]struct {
+		seen, now server
+		// request is a member to create, or a federation to delete.
+		member     v1alpha1.MemberCluster
+		federation string
+		want       string
+		asked      string
+	}{
+		"admitted without asking": {
+			seen: server{federations: []v1alpha1.Federation{federation("f")}}, now: server{err: down},
+			member: cluster("m", "f", "x"),
+		},
+		"refused without asking": {
+			seen: server{federations: []v1alpha1.Federation{federation("f")}}, now: server{err: down},
+			member: func() v1alpha1.MemberCluster { m := cluster("m", "f", "x"); m.Spec.Server = "https://"; return m }(),
+			want:   `MemberCluster.kubefederate.io "m" is invalid: spec.server: Invalid value: it must have a host`,
+		},
+		"the federation is new": {
+			now: server{federations: []v1alpha1.Federation{federation("f")}}, member: cluster("m", "f", "x"), asked: "get f",
+		},
+		"there is no federation": {
+			member: cluster("m", "f", "x"), asked: "get f",
+			want: `MemberCluster.kubefederate.io "m" is invalid: metadata.labels[kubefederate.io/federation]: Not found: "f": no federation has this name; there is none yet: make one with kubectl federate create federation`,
+		},
+		"the holder is gone": {
+			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
+			now:  server{federations: []v1alpha1.Federation{federation("f")}}, member: cluster("m", "f", "x"), asked: "get f, get old",
+		},
+		"the holder is another cluster now": {
+			seen:   server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
+			now:    server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "y")}},
+			member: cluster("m", "f", "x"), asked: "get f, get old",
+		},
+		"the federation has room again": {
+			seen:   server{federations: []v1alpha1.Federation{federation("f", one)}, members: []v1alpha1.MemberCluster{cluster("old", "f", "y")}},
+			now:    server{federations: []v1alpha1.Federation{federation("f", one)}, members: []v1alpha1.MemberCluster{cluster("other", "g", "z")}},
+			member: cluster("m", "f", "x"), asked: "get f, list kubefederate.io/federation=f",
+		},
+		"the federation is full, told in pages": {
+			seen:   server{federations: []v1alpha1.Federation{federation("f", one)}, members: []v1alpha1.MemberCluster{cluster("old", "f", "y")}},
+			now:    server{federations: []v1alpha1.Federation{federation("f", one)}, members: []v1alpha1.MemberCluster{cluster("a", "f", "y"), cluster("b", "f", "z")}},
+			member: cluster("m", "f", "x"), asked: "get f, list kubefederate.io/federation=f, list kubefederate.io/federation=f",
+			want: `MemberCluster.kubefederate.io "m" is invalid: metadata.labels[kubefederate.io/federation]: Forbidden: federation "f" has 2 members and takes at most 1`,
+		},
+		"the last member has left": {
+			seen: server{members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}}, federation: "f",
+			asked: "list kubefederate.io/federation=f",
+		},
+		"could not ask": {
+			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
+			now:  server{err: down}, member: cluster("m", "f", "x"), asked: "get f, get old",
+			want: `Internal error occurred: the kubefederate manager could not judge member "m": read federation "f": connection refused`,
+		},
+		"our right is missing": {
+			now:    server{err: apierrors.NewForbidden(schema.GroupResource{Resource: "federations"}, "f", errors.New("no"))},
+			member: cluster("m", "f", "x"), asked: "get f",
+			want: `Internal error occurred: the kubefederate manager could not judge member "m": read federation "f": federations "f" is forbidden: no`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := guardOf(&test.seen, &test.now)
+			var err error
+			if test.federation != "" {
+				f := federation(test.federation)
+				_, err = federations{g}.ValidateDelete(t.Context(), &f)
+			} else {
+				_, err = members{g}.ValidateCreate(t.Context(), &test.member)
+			}
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if asked := strings.Join(test.now.asked, ", "); asked != test.asked {
+				t.Errorf("asked for %s, want %s", asked, test.asked)
+			}
+			if strings.HasPrefix(test.want, "Internal") != apierrors.IsInternalError(err) {
+				t.Errorf("%T", err)
+			}
+		})
+	}
+}
+
+// TestNotReadYet holds that a guard which has not seen the host admits and refuses nothing.
+func TestNotReadYet(t *testing.T) {
+	t.Parallel()
+	g := guardOf(&server{}, &server{})
+	g.view.synced = append(g.view.synced, func() bool { return false })
+	m := cluster("m", "f", "x")
+	_, err := members{g}.ValidateCreate(t.Context(), &m)
+	const want = `Internal error occurred: the kubefederate manager could not judge member "m": the federations and members of the host have not been read yet`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+	if err := g.Ready()(nil); !errors.Is(err, errNotReady) {
+		t.Errorf("readiness: %v", err)
+	}
+}
+
+// journal remembers what it was asked.
+type journal struct{ asked []string }
+
+func (j *journal) Admit(_ context.Context, c rules.MemberChange, dryRun bool) error {
+	j.asked = append(j.asked, fmt.Sprint(c.New.Name, " ", dryRun))
+	return apierrors.NewConflict(schema.GroupResource{Resource: "memberclusters"}, c.New.Name, errors.New("another one was admitted"))
+}
+
+// TestJournalHasTheLastWord holds that the journal is asked after the rules passed, and only then.
+func TestJournalHasTheLastWord(t *testing.T) {
+	t.Parallel()
+	g := guardOf(&server{federations: []v1alpha1.Federation{federation("f")}}, &server{})
+	j := &journal{}
+	g.journal = j
+	ask := func(name, federation string, dryRun bool) int32 {
+		m := cluster(name, federation, "id-"+name)
+		return answer(t, g, review(t, &m, dryRun)).Response.Result.Code
+	}
+	if code := ask("a", "f", true); code != http.StatusConflict {
+		t.Errorf("the journal's word was not passed on: %d", code)
+	}
+	ask("b", "f", false)
+	if code := ask("c", "unknown", false); code != http.StatusUnprocessableEntity {
+		t.Errorf("got %d", code)
+	}
+	if got := strings.Join(j.asked, ", "); got != "a true, b false" {
+		t.Errorf("the journal was asked about %s", got)
+	}
+}
+
+func review(t testing.TB, o runtime.Object, dryRun bool) []byte {
+	t.Helper()
+	raw, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "1", Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: raw}, DryRun: &dryRun,
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// answer sends a body to the webhook of members.
+func answer(t testing.TB, g *Guard, body []byte) admissionv1.AdmissionReview {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, PathMemberClusters, bytes.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{g}).ServeHTTP(recorder, request)
+	var got admissionv1.AdmissionReview
+	if err := json.Unmarshal(recorder.Body.Bytes(), &got); err != nil || got.Response == nil || got.Response.Result == nil {
+		t.Fatalf("no answer: %v: %s", err, recorder.Body)
+	}
+	return got
+}
+
+// FuzzReview holds that whatever is sent gets a well-formed answer, and that nobody panics.
+func FuzzReview(f *testing.F) {
+	m := cluster("m", "f", "x")
+	f.Add(review(f, &m, false))
+	f.Add([]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"1","operation":"UPDATE","object":{},"oldObject":null}}`))
+	f.Add([]byte(`{`))
+	f.Add([]byte(``))
+	g := guardOf(&server{federations: []v1alpha1.Federation{federation("f", v1alpha1.Limit{Max: 1})}}, &server{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got := answer(t, g, body)
+		if strings.Contains(got.Response.Result.Message, "panic") {
+			t.Fatalf("%s", got.Response.Result.Message)
+		}
+	})
+}
