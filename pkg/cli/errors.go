@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,15 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error {
 	return usageError{err: fmt.Errorf(format, args...)}
+}
+
+// whileReading is err of a command that had written nothing yet. That a person stopped it is no fault of the
+// clusters that were just being read.
+func whileReading(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return errors.New("interrupted; nothing was changed")
+	}
+	return err
 }
 
 func exitCode(err error) int {

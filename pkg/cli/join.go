@@ -136,7 +136,7 @@ func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) 
 	plan, err := federate.PlanJoin(ctx, h, m, options)
 	if err != nil {
 		progress.end()
-		return err
+		return whileReading(ctx, err)
 	}
 	for _, note := range plan.Notes {
 		progress.line("note: " + note.String())

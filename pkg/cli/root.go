@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
 )
 
 // Run executes the command line args, whose first element is the name that the binary was called by,
@@ -24,6 +26,8 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 		name = "kubectl-" + plugin
 		rest = append([]string{cobra.ShellCompRequestCmd}, rest...)
 	}
+	// client-go logs what it also returns as an error; a person is told once, by us.
+	klog.SetLogger(logr.Discard())
 	root := newRoot(displayName(name), streams)
 	root.SetArgs(rest)
 	err := root.ExecuteContext(ctx)

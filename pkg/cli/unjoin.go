@@ -99,7 +99,7 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 	})
 	if err != nil {
 		progress.end()
-		return err
+		return whileReading(ctx, err)
 	}
 	for _, note := range plan.Notes {
 		progress.line("note: " + note.String())
