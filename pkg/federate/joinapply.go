@@ -300,7 +300,7 @@ func pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(25 * time.Millisecond):
 		return nil
 	}
 }
