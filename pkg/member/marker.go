@@ -2,8 +2,6 @@ package member
 
 import (
 	"context"
-	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -112,13 +110,4 @@ func toAny(m map[string]string) map[string]any {
 		out[k] = v
 	}
 	return out
-}
-
-// Since is when the attempt that wrote the marker began; zero when it does not say.
-func (k Marker) Since() time.Time {
-	if _, at, found := strings.Cut(k.Attempt, " "); found {
-		t, _ := time.Parse(time.RFC3339, strings.Fields(at + " -")[0])
-		return t
-	}
-	return time.Time{}
 }
