@@ -13,7 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/klog/v2"
+	"k8s.io/klog/v2" //nolint:depguard // imported to silence it
 )
 
 // Run executes the command line args, whose first element is the name that the binary was called by,
