@@ -62,13 +62,17 @@ func invalid(kind, name string, faults field.ErrorList) error {
 func (v Verdict) WarningTexts() []string {
 	var texts []string
 	for _, w := range v.Warnings {
-		text := w.Field + ": " + w.Detail
-		if w.Type != warning {
-			text = w.Error()
-		}
-		texts = append(texts, fold(text)...)
+		texts = append(texts, fold(WarningText(w))...)
 	}
 	return texts
+}
+
+// WarningText is one warning in one line, however long: its field and what is said of it.
+func WarningText(w *field.Error) string {
+	if w.Type != warning {
+		return w.Error()
+	}
+	return w.Field + ": " + w.Detail
 }
 
 // warning is the type of a finding that is only ever a warning. Its text has no word for a kind of fault.

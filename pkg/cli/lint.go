@@ -1,0 +1,316 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubefederate/kubectl-federate/pkg/lint"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+)
+
+type lintFlags struct {
+	files     []string
+	recursive bool
+	strict    bool
+	output    string
+}
+
+func newLint(d *door) *cobra.Command {
+	f := &lintFlags{}
+	cmd := &cobra.Command{
+		Use:     "lint -f FILE...",
+		GroupID: groupMembers,
+		Short:   "Judge manifests of federations and members before they reach a host",
+		Long: `Judge manifests of federations and members before they reach a host. No cluster is asked.
+
+Files are YAML or JSON, of one document or many; of a directory, every .yaml, .yml and .json in it. Objects of
+other kinds are passed over. The schemas that 'init' installs are checked, unknown fields too, and then the
+rules, in the words of the webhook: each object as if it were created on a host that holds all the others.
+
+What lint does not see: who may do it; what an object is on the host now, and so what must not change; members
+and federations of the host that are not among the files. A member whose federation is not among them has rules
+that are "not judged"; --strict makes a failure of that.
+
+Exit codes: 0 nothing is refused; 2 something is, or with --strict was not judged; 1 a file cannot be read (the
+others are judged all the same).`,
+		Example: `  # Judge two files together
+  kubectl federate lint -f federation.yaml -f members.yaml
+
+  # Judge a repository, and fail for what cannot be judged
+  kubectl federate lint -R -f clusters/ --strict
+
+  # Judge what another tool prints, for a machine to read
+  kustomize build . | kubectl federate lint -f - -o json`,
+		RunE: func(_ *cobra.Command, args []string) error { return f.run(d, args) },
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVarP(&f.files, "filename", "f", nil, "A file or a directory, or - for stdin (repeatable; further arguments are files, too)")
+	flags.BoolVarP(&f.recursive, "recursive", "R", false, "Look into the directories of a directory")
+	flags.BoolVar(&f.strict, "strict", false, "Fail for rules that are not judged")
+	flags.StringVarP(&f.output, "output", "o", "", "Output format: json, yaml")
+	_ = cmd.MarkFlagFilename("filename", "yaml", "yml", "json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// lintResult is what `lint -o json` prints.
+type lintResult struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Objects    []lintObject `json:"objects"`
+	// PassedOver counts the objects of other kinds.
+	PassedOver int `json:"passedOver"`
+	// Unread are files and documents that cannot be read.
+	Unread []string `json:"unread,omitempty"`
+}
+
+type lintObject struct {
+	File     string `json:"file"`
+	Document int    `json:"document"`
+	// Item of a List, from 1.
+	Item      int             `json:"item,omitempty"`
+	Kind      string          `json:"kind"`
+	Name      string          `json:"name"`
+	Refusals  []lintFault     `json:"refusals,omitempty"`
+	Warnings  []lintFault     `json:"warnings,omitempty"`
+	NotJudged []lintNotJudged `json:"notJudged,omitempty"`
+}
+
+type lintFault struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+	Rule    string `json:"rule"`
+}
+
+type lintNotJudged struct {
+	Rule    string `json:"rule"`
+	Message string `json:"message"`
+}
+
+func (f *lintFlags) run(d *door, args []string) error {
+	if f.output != "" && f.output != "json" && f.output != "yaml" {
+		return usagef("-o %s is unknown: it is json or yaml", f.output)
+	}
+	named := slices.Concat(f.files, args)
+	if len(named) == 0 {
+		return usagef("no file named: name files or directories with -f, or - for stdin")
+	}
+	for _, name := range named {
+		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
+			return usagef("-f %s: lint asks no network; pipe it: curl -sSf %s | %s lint -f -", name, name, d.name)
+		}
+	}
+	schemas, err := lint.LoadSchemas()
+	if err != nil {
+		return fmt.Errorf("read the schemas that this plugin brings: %w", err)
+	}
+	m := lint.NewManifests(schemas)
+	files, unread := f.find(named)
+	for _, file := range files {
+		unread = append(unread, readInto(m, d.In, file)...)
+	}
+	findings := m.Judge(time.Now())
+	if f.output != "" {
+		err = printData(d.Out, f.output, newLintResult(m, findings, unread))
+	} else {
+		err = printFindings(d.Out, findings)
+	}
+	if err != nil {
+		return err
+	}
+	for _, err := range unread {
+		printError(d.ErrOut, err)
+	}
+	return f.summary(d, m, findings, unread)
+}
+
+// find lists the files to read, each once, directories by name.
+func (f *lintFlags) find(named []string) (files []string, errs []error) {
+	add := func(file string) {
+		if !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+	}
+	for _, name := range named {
+		if name == "-" {
+			add(name)
+			continue
+		}
+		name = filepath.Clean(name)
+		info, err := os.Stat(name)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case !info.IsDir():
+			add(name)
+		default:
+			found, err := f.within(name)
+			if err == nil && len(found) == 0 {
+				hint := ""
+				if !f.recursive {
+					hint = "; -R looks into its directories, too"
+				}
+				err = fmt.Errorf("%s: no .yaml, .yml or .json is in this directory%s", name, hint)
+			}
+			if err != nil {
+				errs = append(errs, err)
+			}
+			for _, file := range found {
+				add(file)
+			}
+		}
+	}
+	return files, errs
+}
+
+// within lists the manifests of a directory. A link counts as what it points to, but no directory is entered by one.
+func (f *lintFlags) within(directory string) (files []string, err error) {
+	var errs []error
+	_ = filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+			return nil
+		case entry.IsDir() && path != directory && !f.recursive:
+			return fs.SkipDir
+		case !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
+			return nil
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			errs = append(errs, err)
+		} else if info.Mode().IsRegular() {
+			files = append(files, path)
+		}
+		return nil
+	})
+	return files, errors.Join(errs...)
+}
+
+func readInto(m *lint.Manifests, stdin io.Reader, file string) []error {
+	if file == "-" {
+		return m.Read("stdin", stdin)
+	}
+	r, err := os.Open(file)
+	if err != nil {
+		return []error{err}
+	}
+	defer func() { _ = r.Close() }()
+	return m.Read(file, r)
+}
+
+// printFindings prints what there is to say about each object, in kubectl's form.
+func printFindings(w io.Writer, findings []lint.Finding) error {
+	for i := range findings {
+		f := &findings[i]
+		var lines []string
+		if err := f.Err(); err != nil {
+			lines = append(lines, errorText(err))
+		}
+		for _, text := range f.WarningTexts() {
+			lines = append(lines, "Warning: "+printable(text))
+		}
+		lines = append(lines, notJudgedLines(f)...)
+		if len(lines) == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s %q\n%s\n", printable(f.Source.String()), f.Kind, f.Name, strings.Join(lines, "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notJudgedLines say each reason once, with the rules that it keeps from being judged.
+func notJudgedLines(f *lint.Finding) (lines []string) {
+	var reasons []string
+	of := map[string][]string{}
+	for _, u := range f.NotJudged {
+		if of[u.Why] == nil {
+			reasons = append(reasons, u.Why)
+		}
+		of[u.Why] = append(of[u.Why], string(u.Rule))
+	}
+	for _, why := range reasons {
+		lines = append(lines, printable(fmt.Sprintf("not judged: %s (%s)", why, strings.Join(of[why], ", "))))
+	}
+	return lines
+}
+
+func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) lintResult {
+	result := lintResult{APIVersion: outputAPIVersion, Kind: "LintResult", Objects: []lintObject{}}
+	for _, n := range m.PassedOver {
+		result.PassedOver += n
+	}
+	for _, err := range unread {
+		result.Unread = append(result.Unread, err.Error())
+	}
+	for i := range findings {
+		f := &findings[i]
+		o := lintObject{File: f.File, Document: f.Document, Item: f.Item, Kind: f.Kind, Name: f.Name}
+		var status apierrors.APIStatus
+		if errors.As(f.Err(), &status) {
+			for j, cause := range status.Status().Details.Causes {
+				o.Refusals = append(o.Refusals, lintFault{Field: cause.Field, Message: cause.Message, Rule: f.Refusals[j].Origin})
+			}
+		}
+		for _, e := range f.Warnings {
+			o.Warnings = append(o.Warnings, lintFault{Field: e.Field, Message: strings.TrimPrefix(rules.WarningText(e), e.Field+": "), Rule: e.Origin})
+		}
+		for _, u := range f.NotJudged {
+			o.NotJudged = append(o.NotJudged, lintNotJudged{Rule: string(u.Rule), Message: u.Why})
+		}
+		result.Objects = append(result.Objects, o)
+	}
+	return result
+}
+
+// summary tells on stderr what was judged, and is the error that the exit code comes from.
+func (f *lintFlags) summary(d *door, m *lint.Manifests, findings []lint.Finding, unread []error) error {
+	refused, warned, open := 0, 0, 0
+	for i := range findings {
+		if len(findings[i].Refusals) > 0 {
+			refused++
+		}
+		if len(findings[i].Warnings) > 0 {
+			warned++
+		}
+		if len(findings[i].NotJudged) > 0 {
+			open++
+		}
+	}
+	if n := len(m.PassedOver); n > 0 {
+		total := 0
+		kinds := make([]string, 0, n)
+		for _, kind := range slices.Sorted(maps.Keys(m.PassedOver)) {
+			total += m.PassedOver[kind]
+			if kind == "" {
+				kind = "no kind"
+			}
+			kinds = append(kinds, kind)
+		}
+		fmt.Fprintln(d.ErrOut, printable(fmt.Sprintf("%s passed over (%s)",
+			countOf(total, "object of another kind was", "objects of other kinds were"), strings.Join(kinds, ", "))))
+	}
+	text := fmt.Sprintf("%s judged: %d refused, %d with warnings, %d not judged in full",
+		countOf(m.Len(), "object was", "objects were"), refused, warned, open)
+	switch {
+	case len(unread) > 0:
+		return fmt.Errorf("%s; %s", countOf(len(unread), "file or document cannot be read", "files or documents cannot be read"), text)
+	case refused > 0 || f.strict && open > 0:
+		return &refusedAll{errors.New(text)}
+	}
+	fmt.Fprintln(d.ErrOut, text)
+	return nil
+}

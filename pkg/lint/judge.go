@@ -1,0 +1,150 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+)
+
+// Twice is the origin of a fault that no host sees: two manifests of one object, of which the last one applied
+// wins.
+const Twice rules.ID = "manifestTwice"
+
+// Finding is what is said about one object.
+type Finding struct {
+	Source
+	Kind, Name string
+	// Verdict holds faults of shape first, then those of the rules in their order.
+	rules.Verdict
+	// NotJudged are rules that need what only a host knows, or a manifest that can be read.
+	NotJudged []Unknown
+}
+
+// Unknown is a rule that was not judged.
+type Unknown struct {
+	Rule rules.ID
+	Why  string
+}
+
+// Err is the refusal as an API server words it; nil when nothing was refused.
+func (f *Finding) Err() error {
+	meta := metav1.ObjectMeta{Name: f.Name}
+	switch {
+	case f.Kind == "Federation":
+		return rules.FederationChange{New: &v1alpha1.Federation{ObjectMeta: meta}}.Error(f.Verdict)
+	case f.Kind == "MemberCluster":
+		return rules.MemberChange{New: &v1alpha1.MemberCluster{ObjectMeta: meta}}.Error(f.Verdict)
+	case len(f.Refusals) == 0:
+		return nil
+	}
+	return apierrors.NewInvalid(schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: f.Kind}, f.Name, f.Refusals)
+}
+
+// Judge says of every object, in the order in which they were read, what a host would say that holds the others.
+func (m *Manifests) Judge(now time.Time) []Finding {
+	x := rules.NewIndex()
+	for _, o := range m.objects {
+		switch {
+		case o.name == "":
+		case o.federation != nil:
+			x.SetFederation(o.federation)
+		case o.member != nil:
+			x.SetMember(o.member)
+		}
+	}
+	s := rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x}
+	first := map[string]Source{}
+	findings := make([]Finding, 0, len(m.objects))
+	for _, o := range m.objects {
+		f := Finding{Source: o.at, Kind: o.kind, Name: o.name}
+		f.Refusals = slices.Clone(o.faults)
+		if before, has := first[o.kind+"/"+o.name]; has && o.name != "" {
+			e := field.Duplicate(field.NewPath("metadata", "name"), o.name)
+			e.Detail, e.Origin = "it is also in "+before.String(), string(Twice)
+			f.Refusals = append(f.Refusals, e)
+		} else {
+			first[o.kind+"/"+o.name] = o.at
+		}
+		f.ask(s, o)
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// ask adds what the rules say.
+func (f *Finding) ask(s rules.Snapshot, o *object) {
+	var v rules.Verdict
+	switch {
+	case o.federation != nil:
+		v = rules.JudgeFederation(s, rules.FederationChange{New: o.federation})
+	case o.member != nil:
+		v = rules.JudgeMember(s, rules.MemberChange{New: o.member})
+		f.NotJudged = unknown(s, o.member)
+		if len(f.NotJudged) > 0 {
+			v.Refusals = slices.DeleteFunc(v.Refusals, func(e *field.Error) bool { return e.Origin == string(rules.FederationExists) })
+		}
+	default:
+		f.NotJudged = unread(o.kind)
+	}
+	// What the schema has said of a field is not said again.
+	said := func(e *field.Error) bool {
+		return slices.ContainsFunc(o.faults, func(fault *field.Error) bool { return covers(fault.Field, e.Field) })
+	}
+	f.Refusals = append(f.Refusals, slices.DeleteFunc(v.Refusals, said)...)
+	f.Warnings = slices.DeleteFunc(v.Warnings, said)
+	f.RestsOnOthers = v.RestsOnOthers
+}
+
+// covers says whether a fault of one field explains one of the other: it is the field itself, or lies around it or in
+// it.
+func covers(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	rest, ok := strings.CutPrefix(b, a)
+	return ok && a != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// unknown lists the rules that ask a member's federation, when it is not among the manifests.
+func unknown(s rules.Snapshot, m *v1alpha1.MemberCluster) (list []Unknown) {
+	name := m.Federation()
+	if name == "" || s.Federations.Federation(name) != nil {
+		return nil
+	}
+	why := fmt.Sprintf("federation %q is not among the manifests", name)
+	if near, ok := rules.Nearest(name, s.Federations.FederationNames()); ok {
+		why += fmt.Sprintf("; did you mean %q?", near)
+	}
+	for _, rule := range rules.MemberRules {
+		// Identities are compared among the manifests, and nothing changes that is created.
+		if !rule.Alone && rule.ID != rules.ClusterIDUnique && rule.ID != rules.ImmutableLabels {
+			list = append(list, Unknown{rule.ID, why})
+		}
+	}
+	return list
+}
+
+// unread lists every rule on a kind.
+func unread(kind string) (list []Unknown) {
+	const why = "the manifest cannot be read as its kind"
+	if kind == "Federation" {
+		for _, rule := range rules.FederationRules {
+			list = append(list, Unknown{rule.ID, why})
+		}
+	}
+	if kind == "MemberCluster" {
+		for _, rule := range rules.MemberRules {
+			list = append(list, Unknown{rule.ID, why})
+		}
+	}
+	return list
+}

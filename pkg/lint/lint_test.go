@@ -1,0 +1,342 @@
+package lint_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/lint"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/test/cases"
+)
+
+func schemas(t testing.TB) *lint.Schemas {
+	t.Helper()
+	s, err := lint.LoadSchemas()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func texts(l field.ErrorList) (found []string) {
+	for _, e := range l {
+		found = append(found, e.Error())
+	}
+	return found
+}
+
+// manifest is an object as a file holds it.
+func manifest(t *testing.T, o metav1.Object, kind string) []byte {
+	t.Helper()
+	data, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := map[string]any{}
+	if err := json.Unmarshal(data, &content); err != nil {
+		t.Fatal(err)
+	}
+	content["apiVersion"], content["kind"] = v1alpha1.GroupVersion.String(), kind
+	if data, err = yaml.Marshal(content); err != nil {
+		t.Fatal(err)
+	}
+	return append([]byte("---\n"), data...)
+}
+
+// TestCases writes every case of the rules as manifests. What lint says of the object that is written is, text by
+// text, what the rules say of its creation; test/integration/admission holds that an API server says so too.
+func TestCases(t *testing.T) {
+	t.Parallel()
+	loaded := schemas(t)
+	judged := 0
+	for _, c := range cases.All() {
+		var written metav1.Object
+		kind := "MemberCluster"
+		created := false
+		switch {
+		case c.Member != nil:
+			written, created = c.Member.New, c.Member.Old == nil
+		case c.Federation.New != nil:
+			written, kind, created = c.Federation.New, "Federation", c.Federation.Old == nil
+		default:
+			continue // a deletion
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			x := rules.NewIndex()
+			var file bytes.Buffer
+			for _, f := range c.Federations {
+				x.SetFederation(f)
+				if f.Name != written.GetName() || kind != "Federation" {
+					file.Write(manifest(t, f, "Federation"))
+				}
+			}
+			for _, m := range c.Members {
+				x.SetMember(m)
+				if m.Name != written.GetName() || kind != "MemberCluster" {
+					file.Write(manifest(t, m, "MemberCluster"))
+				}
+			}
+			file.Write(manifest(t, written, kind))
+
+			s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+			var v rules.Verdict
+			if c.Member != nil {
+				x.SetMember(c.Member.New)
+				v = rules.JudgeMember(s, rules.MemberChange{New: c.Member.New})
+			} else {
+				x.SetFederation(c.Federation.New)
+				v = rules.JudgeFederation(s, rules.FederationChange{New: c.Federation.New})
+			}
+			if diff := cmp.Diff(c.Refusals, texts(v.Refusals), cmpopts.EquateEmpty()); created && diff != "" {
+				t.Fatalf("the case itself (-want +got):\n%s", diff)
+			}
+
+			m := lint.NewManifests(loaded)
+			if errs := m.Read("case.yaml", &file); len(errs) > 0 {
+				t.Fatal(errs)
+			}
+			findings := m.Judge(cases.Now)
+			got := findings[len(findings)-1]
+			if got.Name != written.GetName() {
+				t.Fatalf("the last object is %s", got.Name)
+			}
+			if len(got.Refusals) > 0 && got.Refusals[0].Origin == string(lint.Schema) {
+				if !strings.HasPrefix(c.Unreachable, "the schema") {
+					t.Errorf("a fault of the schema: %v", got.Refusals)
+				}
+				return
+			}
+			if c.Member != nil && c.Member.New.Federation() != "" && x.Federation(c.Member.New.Federation()) == nil {
+				if len(got.NotJudged) == 0 || got.NotJudged[0].Rule != rules.FederationExists {
+					t.Errorf("not judged: %v", got.NotJudged)
+				}
+				return
+			}
+			judged++
+			if diff := cmp.Diff(texts(v.Refusals), texts(got.Refusals), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("refusals (-rules +lint):\n%s", diff)
+			}
+			if diff := cmp.Diff(v.WarningTexts(), got.WarningTexts(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("warnings (-rules +lint):\n%s", diff)
+			}
+			var want error
+			if c.Member != nil {
+				want = c.Member.Error(v)
+			} else {
+				want = c.Federation.Error(v)
+			}
+			if err := got.Err(); fmt.Sprint(err) != fmt.Sprint(want) {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		})
+	}
+	if judged < 50 {
+		t.Errorf("%d cases were judged by the rules; are they read right?", judged)
+	}
+}
+
+// read judges one text and gives what is said, object by object.
+func read(t *testing.T, text string) (said []string) {
+	t.Helper()
+	m := lint.NewManifests(schemas(t))
+	for _, err := range m.Read("in.yaml", strings.NewReader(text)) {
+		said = append(said, "unread: "+err.Error())
+	}
+	findings := m.Judge(cases.Now)
+	for i := range findings {
+		f := &findings[i]
+		at := fmt.Sprintf("%s: %s %q: ", f.Source, f.Kind, f.Name)
+		for _, e := range f.Refusals {
+			said = append(said, at+e.Error()+" ("+e.Origin+")")
+		}
+		for _, u := range f.NotJudged {
+			said = append(said, at+"not judged: "+string(u.Rule)+": "+u.Why)
+		}
+	}
+	for kind, n := range m.PassedOver {
+		said = append(said, fmt.Sprintf("passed over: %d %q", n, kind))
+	}
+	return said
+}
+
+// unread is what is said of a Federation that cannot be read.
+func unread(at string) (said []string) {
+	for _, rule := range rules.FederationRules {
+		said = append(said, at+"not judged: "+string(rule.ID)+": the manifest cannot be read as its kind")
+	}
+	return said
+}
+
+const (
+	federation = "apiVersion: kubefederate.io/v1alpha1\nkind: Federation\nmetadata: {name: prod}\n"
+	member     = "apiVersion: kubefederate.io/v1alpha1\nkind: MemberCluster\nmetadata: {name: a, labels: {kubefederate.io/federation: prod}}\n" +
+		"spec: {clusterID: a, server: 'https://a.example.com'}\n"
+)
+
+func TestManifests(t *testing.T) {
+	t.Parallel()
+	const at = `in.yaml, document 1: Federation "prod": `
+	for name, test := range map[string]struct {
+		text string
+		want []string
+	}{
+		"nothing":    {"# only a comment\n---\n---\n", nil},
+		"clean":      {federation + "---\n" + member, nil},
+		"JSON":       {`{"apiVersion":"v1","kind":"ConfigMap"} {"apiVersion":"kubefederate.io/v1alpha1","kind":"Federation","metadata":{"name":"prod"}}`, []string{`passed over: 1 "ConfigMap"`}},
+		"others":     {"a: b\n---\napiVersion: apps/v1\nkind: Deployment\n", []string{`passed over: 1 "Deployment"`, `passed over: 1 ""`}},
+		"exported":   {federation + "status: {members: 1, ready: 1, conditions: []}\n", nil},
+		"namespaced": {strings.Replace(federation, "name: prod", "name: prod, namespace: default", 1), nil},
+		"no object":  {"- a\n---\n" + federation, []string{"unread: in.yaml, document 1: it is no object with an apiVersion and a kind"}},
+		"bad YAML": {"a: {\n---\n" + federation + "spec: {limits: [{max: 1.5}]}\n", append([]string{
+			"unread: in.yaml, document 1: yaml: line 1: did not find expected node content",
+			`in.yaml, document 2: Federation "prod": <nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.limits[0].max (schema)`,
+			`in.yaml, document 2: Federation "prod": spec.limits[0].max: Invalid value: "float64": spec.limits[0].max in body must be of type int32: "float64" (schema)`,
+		}, unread(`in.yaml, document 2: Federation "prod": `)...)},
+		"twice in YAML": {federation + "kind: Federation\n", []string{"unread: in.yaml, document 1: yaml: unmarshal errors:\n  line 4: key \"kind\" already set in map"}},
+		"bad JSON":      {`{"a":`, []string{"unread: in.yaml: unexpected EOF"}},
+		"bad separator": {federation + "--- x\n", []string{"unread: in.yaml: invalid Yaml document separator: x"}},
+		"list": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: kubefederate.io/v1alpha1, kind: Federation, metadata: {name: prod}}\n- 1\n", []string{
+			"unread: in.yaml, document 1: item 2: it is no object with an apiVersion and a kind",
+		}},
+		"own list": {"apiVersion: kubefederate.io/v1alpha1\nkind: FederationList\nitems:\n- {apiVersion: kubefederate.io/v1alpha1, kind: Federation, metadata: {name: B}}\n", []string{
+			`in.yaml, document 1, item 1: Federation "B": metadata.name: Invalid value: "B": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, ` +
+				`'-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is ` +
+				`'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') (schema)`,
+		}},
+		"versions": {strings.Replace(federation, "v1alpha1", "v1", 1) + "---\n" + strings.Replace(federation, "kind: Federation", "kind: Fedration", 1), slices.Concat(
+			[]string{at + `apiVersion: Unsupported value: "kubefederate.io/v1": supported values: "kubefederate.io/v1alpha1" (schema)`},
+			unread(at),
+			[]string{`in.yaml, document 2: Fedration "prod": kind: Unsupported value: "Fedration": supported values: "Federation", "MemberCluster" (schema)`},
+		)},
+		"no name":   {strings.Replace(federation, "{name: prod}", "{}", 1), []string{`in.yaml, document 1: Federation "": metadata.name: Required value: name or generateName is required (schema)`}},
+		"long name": {strings.Replace(federation, "name: prod", "name: prod.east", 1), []string{`in.yaml, document 1: Federation "prod.east": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
+		"labels of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, labels: {a: 1}", 1), append([]string{
+			at + `metadata: Invalid value: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string (schema)`,
+		}, unread(at)...)},
+		"shape": {federation + "spec:\n  acceptance: null\n  descr: x\n  enforcement: Soft\n  description: " + strings.Repeat("x", 1025) + "\n" +
+			"  labels: [{key: a, values: [b, b]}, {key: a}, {}]\n  limits: [{max: -1}, {max: 1, perLabel: ''}]\n  access: {clusterRole: a/b}\n", []string{
+			at + `spec.descr: Invalid value: unknown field (schema)`,
+			at + `spec.description: Too long: may not be more than 1024 bytes (schema)`,
+			at + `spec.enforcement: Unsupported value: "Soft": supported values: "Deny", "Warn" (schema)`,
+			at + `spec.labels[0].values[1]: Duplicate value: "b" (schema)`,
+			at + `spec.labels[1]: Duplicate value: {"key":"a"} (schema)`,
+			at + `spec.labels[2].key: Required value (schema)`,
+			at + `spec.limits[0].max: Invalid value: -1: spec.limits[0].max in body should be greater than or equal to 0 (schema)`,
+			at + `spec.limits[1]: Duplicate value: {"perLabel":""} (schema)`,
+			at + `spec.access.clusterRole: Invalid value: "a/b": may not contain '/'; it names no ClusterRole (accessRole)`,
+		}},
+		"no spec": {federation + "---\napiVersion: kubefederate.io/v1alpha1\nkind: MemberCluster\nmetadata: {name: a}\n", []string{
+			`in.yaml, document 2: MemberCluster "a": spec: Required value (schema)`,
+			`in.yaml, document 2: MemberCluster "a": metadata.labels[kubefederate.io/federation]: Required value: it names the federation that the cluster joins (federationExists)`,
+		}},
+		"twice": {federation + "---\n" + member + "---\n" + member, []string{
+			`in.yaml, document 3: MemberCluster "a": metadata.name: Duplicate value: "a": it is also in in.yaml, document 2 (manifestTwice)`,
+		}},
+		"elsewhere": {strings.Replace(federation, "prod", "prdo", 1) + "---\n" + member, []string{
+			`in.yaml, document 2: MemberCluster "a": not judged: federationExists: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: labels: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: limits: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: kubernetesVersion: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: insecureTLS: federation "prod" is not among the manifests; did you mean "prdo"?`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sorted := cmpopts.SortSlices(func(a, b string) bool {
+				return strings.HasPrefix(a, "passed") && strings.HasPrefix(b, "passed") && a < b
+			})
+			if diff := cmp.Diff(test.want, read(t, test.text), cmpopts.EquateEmpty(), sorted); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestFaultOfTheDisk holds that what ends early is not taken for the whole.
+func TestFaultOfTheDisk(t *testing.T) {
+	t.Parallel()
+	m := lint.NewManifests(schemas(t))
+	errs := m.Read("in.yaml", iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(federation))))
+	if len(errs) != 1 || !errors.Is(errs[0], iotest.ErrTimeout) || m.Len() != 0 {
+		t.Errorf("got %v and %d objects", errs, m.Len())
+	}
+}
+
+// TestSchemaRulesAreKnown holds that lint knows every CEL rule of the schemas: one on names, which it judges, and those on
+// changes, which judge nothing that is created.
+func TestSchemaRulesAreKnown(t *testing.T) {
+	t.Parallel()
+	objects, err := manifests.Objects(manifests.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	var walk func(any)
+	walk = func(value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			list, _, _ := unstructured.NestedSlice(value, "x-kubernetes-validations")
+			for _, rule := range list {
+				found++
+				text, _ := rule.(map[string]any)["rule"].(string)
+				if !strings.Contains(text, "oldSelf") && !lint.KnowsNameRule(text) {
+					t.Errorf("lint does not judge this rule: %s", text)
+				}
+			}
+			for _, v := range value {
+				walk(v)
+			}
+		case []any:
+			for _, v := range value {
+				walk(v)
+			}
+		}
+	}
+	for _, o := range objects {
+		if o.GetKind() == "CustomResourceDefinition" {
+			walk(o.Object)
+		}
+	}
+	if found < 4 {
+		t.Errorf("%d rules found; are the schemas read right?", found)
+	}
+}
+
+// FuzzLint holds that no text makes lint panic, and that it says the same twice.
+func FuzzLint(f *testing.F) {
+	f.Add(federation + "---\n" + member)
+	f.Add(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"kubefederate.io/v1alpha1","kind":"MemberCluster","metadata":{"labels":{"a":1}},"spec":{"server":[]}}]}`)
+	f.Add(federation + "spec: {labels: [{key: a, pattern: '['}, {key: a}, null], limits: [{max: 1}, 2], kubernetesVersions: '>=1', access: null}\n")
+	loaded := schemas(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		say := func() (said []string) {
+			m := lint.NewManifests(loaded)
+			for _, err := range m.Read("in.yaml", strings.NewReader(text)) {
+				said = append(said, err.Error())
+			}
+			findings := m.Judge(cases.Now)
+			for i := range findings {
+				said = append(said, fmt.Sprint(findings[i].Err(), findings[i].WarningTexts(), findings[i].NotJudged))
+			}
+			return said
+		}
+		if diff := cmp.Diff(say(), say()); diff != "" {
+			t.Errorf("it says two things:\n%s", diff)
+		}
+	})
+}
