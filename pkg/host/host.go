@@ -221,6 +221,26 @@ func (c *Cluster) LabelMember(ctx context.Context, m *v1alpha1.MemberCluster, se
 	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), map[string]any{"metadata": metadata}, w)
 }
 
+// Decision is a field of a member's spec that a person sets after the join.
+type Decision string
+
+// Decisions are yes or no; no is a field that is not there.
+const (
+	Accepted  Decision = "accepted"
+	Suspended Decision = "suspended"
+)
+
+// Decide sets a decision on m and returns what the server stored. A member of the same name that is not m any more is
+// left alone: that is a conflict.
+func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decision, yes bool, w cluster.Write) (*v1alpha1.MemberCluster, error) {
+	spec := map[string]any{string(d): nil}
+	if yes {
+		spec[string(d)] = true
+	}
+	patch := map[string]any{"metadata": map[string]any{"uid": m.UID}, "spec": spec}
+	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), patch, w)
+}
+
 // DeleteMember deletes a member if the preconditions hold. Its credential goes with it: garbage collection
 // follows the ownerReference.
 func (c *Cluster) DeleteMember(ctx context.Context, name v1alpha1.MemberName, p cluster.Preconditions, w cluster.Write) error {
