@@ -65,10 +65,16 @@ func TestReadme(t *testing.T) {
 	if err := theStage.fleet.WriteKubeconfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
+	for name, manifest := range manifests(string(text)) {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(manifest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	shell := func(command string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+		cmd.Dir = home
 		cmd.Env = []string{
 			"HOME=" + home, "KUBECONFIG=" + kubeconfig,
 			"PATH=" + os.Getenv("PATH") + string(os.PathListSeparator) + filepath.Dir(theStage.fleet.Kubectl()),
@@ -116,6 +122,16 @@ func TestReadme(t *testing.T) {
 			t.Errorf("the tour left something on %s:\n%s", name, strings.Join(diff, "\n"))
 		}
 	}
+}
+
+// manifests are the YAML blocks whose first line is the name of a file, by that name.
+func manifests(readme string) map[string]string {
+	found := map[string]string{}
+	for _, part := range strings.Split(readme, "```yaml\n# ")[1:] {
+		name, rest, _ := strings.Cut(part, "\n")
+		found[name], _, _ = strings.Cut(rest, "```")
+	}
+	return found
 }
 
 // cutCommand splits a step into its command, which goes on after a backslash, and what it prints.
