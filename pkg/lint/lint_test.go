@@ -240,6 +240,14 @@ func TestManifests(t *testing.T) {
 			at + `spec.limits[1]: Duplicate value: {"perLabel":""} (schema)`,
 			at + `spec.access.clusterRole: Invalid value: "a/b": may not contain '/'; it names no ClusterRole (accessRole)`,
 		}},
+		"unknown fields": {federation + "spec:\n  labels: [{key: a, value: [b]}]\n  access: {clusterRole: view, role: x}\n  enforcment: Warn\nspecs: {}\n", []string{
+			at + `spec.access.role: Invalid value: unknown field (schema)`,
+			at + `spec.enforcment: Invalid value: unknown field; did you mean "enforcement"? (schema)`,
+			at + `spec.labels[0].value: Invalid value: unknown field; did you mean "values"? (schema)`,
+			at + `specs: Invalid value: unknown field; did you mean "spec"? (schema)`,
+		}},
+		"twice in JSON": {`{"apiVersion":"kubefederate.io/v1alpha1","kind":"Federation","metadata":{"name":"prod"},"spec":{"enforcement":"Warn","enforcement":"Deny"}}`,
+			[]string{at + `spec.enforcement: Invalid value: duplicate field (schema)`}},
 		"no spec": {federation + "---\napiVersion: kubefederate.io/v1alpha1\nkind: MemberCluster\nmetadata: {name: a}\n", []string{
 			`in.yaml, document 2: MemberCluster "a": spec: Required value (schema)`,
 			`in.yaml, document 2: MemberCluster "a": metadata.labels[kubefederate.io/federation]: Required value: it names the federation that the cluster joins (federationExists)`,

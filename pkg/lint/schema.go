@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -146,7 +147,7 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 	}
 	loose, err := kjson.UnmarshalStrict(data, typed)
 	for _, e := range loose {
-		o.faults = append(o.faults, strictFault(e))
+		o.faults = append(o.faults, shape.strictFault(e))
 	}
 	shaped := shape.judge(content)
 	o.faults = append(o.faults, shaped...)
@@ -176,14 +177,39 @@ func (o *object) fault(e *field.Error) {
 	o.faults = append(o.faults, e)
 }
 
-// strictFault turns the decoder's `unknown field "spec.x"` into a fault of that field.
-func strictFault(err error) *field.Error {
+// strictFault turns the decoder's `unknown field "spec.x"` into a fault of that field, with the nearest one that there
+// is.
+func (s *shape) strictFault(err error) *field.Error {
 	what, path := err.Error(), ""
 	if typed, ok := errors.AsType[kjson.FieldError](err); ok {
 		path = typed.FieldPath()
 		what = strings.TrimSpace(strings.TrimSuffix(what, strconv.Quote(path)))
+		parent, name := "", path
+		if dot := strings.LastIndexByte(path, '.'); dot >= 0 {
+			parent, name = path[:dot], path[dot+1:]
+		}
+		if near, ok := rules.Nearest(name, s.fields(parent)); ok && near != name {
+			what += fmt.Sprintf("; did you mean %q?", near)
+		}
 	}
 	return &field.Error{Type: field.ErrorTypeInvalid, Field: path, BadValue: field.OmitValueType{}, Detail: what}
+}
+
+// fields are the names of the fields at a path as the decoder writes it, sorted.
+func (s *shape) fields(path string) []string {
+	at := s.schema
+	for _, name := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' }) {
+		name, _, indexed := strings.Cut(name, "[")
+		property, known := at.Properties[name]
+		if !known || indexed && (property.Items == nil || property.Items.Schema == nil) {
+			return nil
+		}
+		at = &property
+		if indexed {
+			at = property.Items.Schema
+		}
+	}
+	return slices.Sorted(maps.Keys(at.Properties))
 }
 
 // judge gives the faults of a manifest, sorted by field.
