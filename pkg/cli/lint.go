@@ -177,12 +177,14 @@ func (f *lintFlags) find(named []string) (files []string, errs []error) {
 // within lists the manifests of a directory. A link counts as what it points to, but no directory is entered by one.
 func (f *lintFlags) within(directory string) (files []string, err error) {
 	var errs []error
-	_ = filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
+	// With a slash behind it a directory that is named by a link is looked into.
+	root := directory + string(filepath.Separator)
+	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			errs = append(errs, err)
 			return nil
-		case entry.IsDir() && path != directory && !f.recursive:
+		case entry.IsDir() && path != root && !f.recursive:
 			return fs.SkipDir
 		case !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
 			return nil
