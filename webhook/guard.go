@@ -95,7 +95,7 @@ func (g *Guard) judge(ctx context.Context, what string, r journal.Request) (rule
 	if err != nil {
 		return rules.Verdict{}, undecided(what, err)
 	}
-	r.DryRun = request.DryRun != nil && *request.DryRun
+	r.UID, r.DryRun = request.UID, request.DryRun != nil && *request.DryRun
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	verdict, err := g.journal.Decide(ctx, r)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
@@ -23,8 +25,9 @@ const lingering = 10 * time.Second
 type core struct {
 	host *Host
 
-	mu    sync.Mutex
-	known map[identity]*sighting
+	mu sync.Mutex
+	// known is by the UID of the admission request.
+	known map[types.UID]*sighting
 	// read is State.Last when the journal was read last; behind says that entries came and went unread.
 	read   int64
 	behind bool
@@ -43,7 +46,7 @@ type sighting struct {
 	dead bool
 }
 
-func newCore(h *Host) *core { return &core{host: h, known: map[identity]*sighting{}} }
+func newCore(h *Host) *core { return &core{host: h, known: map[types.UID]*sighting{}} }
 
 // observe takes notice of the journal as it was read or written.
 func (c *core) observe(s State, now time.Time) {
@@ -57,10 +60,10 @@ func (c *core) observe(s State, now time.Time) {
 		k.listed = false
 	}
 	for _, e := range s.Entries {
-		k := c.known[e.identity()]
+		k := c.known[e.Request]
 		if k == nil {
 			k = &sighting{since: now}
-			c.known[e.identity()] = k
+			c.known[e.Request] = k
 		}
 		if e.Seen && !k.Seen {
 			k.seen = now
@@ -73,7 +76,7 @@ func (c *core) observe(s State, now time.Time) {
 // forget leaves out what the journal has dropped and the replica's own sight is past.
 func (c *core) forget() {
 	c.host.Read(func(*rules.Index) {
-		maps.DeleteFunc(c.known, func(_ identity, k *sighting) bool {
+		maps.DeleteFunc(c.known, func(_ types.UID, k *sighting) bool {
 			return !k.listed && (k.dead || c.host.past(&k.Entry))
 		})
 	})
@@ -185,7 +188,7 @@ func (c *core) tend(s State, now time.Time) (next State, changed bool) {
 	next.Entries = nil
 	c.host.Read(func(*rules.Index) {
 		for _, e := range s.Entries {
-			k := c.known[e.identity()]
+			k := c.known[e.Request]
 			switch {
 			case k == nil:
 			case e.Seen && !k.seen.IsZero() && now.Sub(k.seen) >= lingering:

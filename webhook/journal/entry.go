@@ -28,6 +28,8 @@ type Entry struct {
 	Kind   Kind      `json:"kind"`
 	Name   string    `json:"name"`
 	UID    types.UID `json:"uid"`
+	// Request is the UID of the admission request. An object may be written by several at one time.
+	Request types.UID `json:"request"`
 	// After is the resourceVersion that an update or a deletion was judged upon; 0 for a create.
 	After uint64 `json:"after,omitempty"`
 	// At is when it was admitted, for people: nothing is judged by it.
@@ -41,16 +43,6 @@ type Entry struct {
 	Member     *v1alpha1.MemberClusterSpec `json:"member,omitempty"`
 	Federation *v1alpha1.FederationSpec    `json:"federation,omitempty"`
 }
-
-// identity tells entries apart, also when the journal was emptied and counts anew.
-type identity struct {
-	kind  Kind
-	name  string
-	uid   types.UID
-	after uint64
-}
-
-func (e *Entry) identity() identity { return identity{e.Kind, e.Name, e.UID, e.After} }
 
 // member is the member as it will be.
 func (e *Entry) member() *v1alpha1.MemberCluster {
@@ -76,13 +68,9 @@ type State struct {
 	Entries []Entry `json:"entries"`
 }
 
-func (s State) has(id identity) bool {
-	return slices.ContainsFunc(s.Entries, func(e Entry) bool { return e.identity() == id })
-}
-
 // with is the state with an entry more. The state is not changed.
 func (s State) with(e Entry) State {
-	if s.has(e.identity()) {
+	if slices.ContainsFunc(s.Entries, func(other Entry) bool { return other.Request == e.Request }) {
 		// An Update whose answer was lost has been made.
 		return s
 	}
@@ -96,6 +84,8 @@ func (s State) with(e Entry) State {
 type Request struct {
 	Member     *rules.MemberChange
 	Federation *rules.FederationChange
+	// UID is that of the admission request.
+	UID types.UID
 	// DryRun requests are judged like others and not written down.
 	DryRun bool
 }
@@ -125,34 +115,35 @@ func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {
 	if r.DryRun {
 		return nil
 	}
-	at := metav1.NewTime(now.UTC().Truncate(time.Second))
+	e := &Entry{Request: r.UID, At: metav1.NewTime(now.UTC().Truncate(time.Second))}
 	if r.Member != nil {
 		if !matters(*r.Member, versions) {
 			return nil
 		}
 		m := r.Member.New
-		e := &Entry{Kind: Member, Name: m.Name, UID: m.UID, At: at, Labels: m.Labels, Member: &v1alpha1.MemberClusterSpec{
+		e.Kind, e.Name, e.UID, e.Labels = Member, m.Name, m.UID, m.Labels
+		e.Member = &v1alpha1.MemberClusterSpec{
 			ClusterID: m.Spec.ClusterID, Server: m.Spec.Server,
 			InsecureSkipTLSVerify: m.Spec.InsecureSkipTLSVerify, JoinedWith: m.Spec.JoinedWith,
-		}}
+		}
 		if r.Member.Old != nil {
 			e.After = version(r.Member.Old)
 		}
 		return e
 	}
 	before, after := r.Federation.Old, r.Federation.New
-	switch {
-	case before == nil:
-		return nil
-	case after == nil:
-		return &Entry{
-			Kind: Federation, Name: before.Name, UID: before.UID, After: version(before), At: at,
-			Deletion: true, Federation: withoutText(before.Spec),
-		}
-	case equality.Semantic.DeepEqual(withoutText(before.Spec), withoutText(after.Spec)):
+	if before == nil {
 		return nil
 	}
-	return &Entry{Kind: Federation, Name: after.Name, UID: before.UID, After: version(before), At: at, Federation: withoutText(after.Spec)}
+	e.Kind, e.Name, e.UID, e.After = Federation, before.Name, before.UID, version(before)
+	if after == nil {
+		e.Deletion, e.Federation = true, withoutText(before.Spec)
+		return e
+	}
+	if e.Federation = withoutText(after.Spec); equality.Semantic.DeepEqual(withoutText(before.Spec), e.Federation) {
+		return nil
+	}
+	return e
 }
 
 func withoutText(s v1alpha1.FederationSpec) *v1alpha1.FederationSpec {

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -34,7 +35,7 @@ type world struct {
 	flights  []*flight
 	disabled bool
 
-	uids                        int
+	steps, uids                 int
 	admitted, refused, conflict int
 	relists                     int
 }
@@ -47,11 +48,13 @@ type event struct {
 
 // replica is one, with the loop of Journal taken apart into steps.
 type replica struct {
-	core    *core
-	at      int // of events
-	state   State
-	version int
-	read    bool
+	core *core
+	at   int // of events
+	// Until these steps its watch tells nothing, and it does nothing by itself.
+	deaf, idle int
+	state      State
+	version    int
+	read       bool
 }
 
 // flight is a request between two steps.
@@ -114,7 +117,7 @@ func (w *world) remove(o client.Object) {
 
 // watch moves a replica one event on.
 func (w *world) watch(r *replica) {
-	if r.at == len(w.events) {
+	if r.at == len(w.events) || w.steps < r.deaf {
 		return
 	}
 	e := w.events[r.at]
@@ -263,6 +266,11 @@ func (w *world) request() Request {
 
 func (w *world) zone() string { return string(rune('a' + w.r.IntN(2))) }
 
+func (w *world) fly(r *replica, q Request) *flight {
+	q.UID = w.uid()
+	return &flight{Request: q, replica: r, since: w.now}
+}
+
 // judge takes a flight from its replica's decision to an Update, or ends it.
 func (w *world) judge(f *flight) (over bool) {
 	r := f.replica
@@ -272,11 +280,7 @@ func (w *world) judge(f *flight) (over bool) {
 	}
 	d := r.core.decide(f.Request, w.now, nil)
 	if len(d.Refusals) > 0 && d.RestsOnOthers {
-		// What live.refresh reads, and more: the fewer refusals, the more is at stake.
-		w.list(r)
-		for _, e := range r.core.entries() {
-			w.get(r, e.Kind, e.Name)
-		}
+		w.refresh(r, f.Request, d.Refusals)
 		d = r.core.decide(f.Request, w.now, nil)
 	}
 	switch {
@@ -291,6 +295,30 @@ func (w *world) judge(f *flight) (over bool) {
 	s = s.with(*d.entry)
 	f.judged, f.version = &s, r.version
 	return false
+}
+
+// refresh is live.refresh.
+func (w *world) refresh(r *replica, q Request, refusals field.ErrorList) {
+	w.get(r, Federation, string(q.federation()))
+	if q.Member != nil {
+		var holders []string
+		r.core.host.Read(func(x *rules.Index) {
+			for _, m := range x.MembersWithID(v1alpha1.ClusterID(q.Member.New.Spec.ClusterID)) {
+				holders = append(holders, m.Name)
+			}
+		})
+		for _, e := range r.core.entries() {
+			if e.Kind == Member && e.Member.ClusterID == q.Member.New.Spec.ClusterID {
+				holders = append(holders, e.Name)
+			}
+		}
+		for _, name := range holders {
+			w.get(r, Member, name)
+		}
+	}
+	if slices.ContainsFunc(refusals, func(e *field.Error) bool { return slices.Contains(listingRules, rules.ID(e.Origin)) }) {
+		w.list(r)
+	}
 }
 
 // land is the API server's write of what was admitted: upon the version that was judged, or not at all.
@@ -347,13 +375,21 @@ func (w *world) holds() error {
 
 // step draws one.
 func (w *world) step() {
+	w.steps++
 	r := w.replicas[w.r.IntN(2)]
+	switch w.r.IntN(400) {
+	case 0:
+		r.deaf = w.steps + w.r.IntN(600)
+	case 1:
+		r.deaf = w.steps + w.r.IntN(600)
+		r.idle = r.deaf
+	}
 	switch n := w.r.IntN(100); {
 	case n < 25:
 		w.watch(r)
 	case n < 45:
 		if len(w.flights) < 8 {
-			w.flights = append(w.flights, &flight{Request: w.request(), replica: r, since: w.now})
+			w.flights = append(w.flights, w.fly(r, w.request()))
 		}
 	case n < 85:
 		if len(w.flights) == 0 {
@@ -378,11 +414,12 @@ func (w *world) step() {
 			w.flights = slices.Delete(w.flights, i, i+1)
 		}
 	case n < 91:
-		w.tick(r)
+		if w.steps >= r.idle {
+			w.tick(r)
+		}
 	case n < 96:
-		for _, m := range w.members {
+		if m := w.members[fmt.Sprintf("m%d", w.r.IntN(12))]; m != nil {
 			w.remove(m) // a cluster leaves; nobody is asked
-			break
 		}
 	case n < 99:
 		w.now = w.now.Add(time.Duration(w.r.IntN(4000)) * time.Millisecond)
@@ -395,7 +432,7 @@ func (w *world) step() {
 // against an etcd.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	seeds, steps := 400, 3000
+	seeds, steps := 300, 3000
 	if testing.Short() {
 		seeds = 60
 	}
@@ -433,10 +470,10 @@ func (w *world) settles(seed int) {
 		w.remove(m)
 	}
 	for _, r := range w.replicas {
-		f := &flight{replica: r, since: w.now, Request: Request{Member: &rules.MemberChange{New: &v1alpha1.MemberCluster{
+		f := w.fly(r, Request{Member: &rules.MemberChange{New: &v1alpha1.MemberCluster{
 			ObjectMeta: metav1.ObjectMeta{Name: "last", UID: w.uid(), Labels: map[string]string{v1alpha1.LabelFederation: "f0", "team": "a"}},
 			Spec:       v1alpha1.MemberClusterSpec{ClusterID: "id-0", Server: "https://a.example.com"},
-		}}}}
+		}}})
 		if w.federations["f0"] == nil {
 			return
 		}

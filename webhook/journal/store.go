@@ -57,7 +57,7 @@ func decode(text string) (state State, err error) {
 		return State{}, fmt.Errorf("data.%s: %w", key, err)
 	}
 	for _, e := range state.Entries {
-		if e.UID == "" || e.Kind == Member && e.Member == nil || e.Kind == Federation && e.Federation == nil {
+		if e.UID == "" || e.Request == "" || e.Kind == Member && e.Member == nil || e.Kind == Federation && e.Federation == nil {
 			return State{}, fmt.Errorf("data.%s: entry %d is not whole", key, e.Number)
 		}
 	}

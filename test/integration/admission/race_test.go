@@ -204,7 +204,7 @@ func TestRaces(t *testing.T) {
 					return r.admin.Delete(t.Context(), f)
 				}
 				// Otherwise the members win nearly always: the other request asks about all of them.
-				time.Sleep(rand.N(8 * time.Millisecond))
+				time.Sleep(rand.N(25 * time.Millisecond))
 				return r.admin.Create(t.Context(), member(fmt.Sprintf("%s-%d", f.Name, i), f.Name))
 			})
 			members := r.members(t, f.Name)
@@ -230,7 +230,7 @@ func TestRaces(t *testing.T) {
 						[]byte(`{"spec":{"labels":[{"key":"team","required":true}]}}`)))
 				}
 				// Otherwise the members win nearly always: the other request asks about all of them.
-				time.Sleep(rand.N(8 * time.Millisecond))
+				time.Sleep(rand.N(25 * time.Millisecond))
 				return r.admin.Create(t.Context(), member(fmt.Sprintf("%s-%d", f.Name, i), f.Name))
 			})
 			members := r.members(t, f.Name)
