@@ -363,10 +363,13 @@ func TestState(t *testing.T) {
 type memory struct {
 	State
 	version int
-	// faults are the answers of the next writes; the last says what becomes of the write.
+	// faults are the answers of the next writes.
 	faults []error
 	writes int
 }
+
+// errLost is the answer to a write that was made.
+var errLost = errors.New("no answer")
 
 func (m *memory) read(context.Context) (State, string, error) {
 	return m.State, fmt.Sprint(m.version), nil
@@ -376,7 +379,11 @@ func (m *memory) write(_ context.Context, s State, version string) (string, erro
 	m.writes++
 	if len(m.faults) > 0 {
 		err := m.faults[0]
-		if m.faults = m.faults[1:]; err != nil {
+		m.faults = m.faults[1:]
+		if errors.Is(err, errLost) {
+			m.State, m.version = s, m.version+1
+		}
+		if err != nil {
 			return "", err
 		}
 	}
@@ -397,9 +404,11 @@ func TestCommit(t *testing.T) {
 		writes int
 		want   []string
 	}{
-		"one write":       {nil, 1, []string{"admitted", "refused", "admitted"}},
-		"taken and again": {[]error{errTaken, errTaken}, 3, []string{"admitted", "refused", "admitted"}},
-		"down":            {[]error{down}, 1, []string{"write the journal: etcd is away", "refused", "write the journal: etcd is away"}},
+		"one write":        {nil, 1, []string{"admitted", "refused", "admitted"}},
+		"taken and again":  {[]error{errTaken, errTaken}, 3, []string{"admitted", "refused", "admitted"}},
+		"answer lost":      {[]error{errLost}, 2, []string{"admitted", "refused", "admitted"}},
+		"down for a while": {[]error{down, down}, 3, []string{"admitted", "refused", "admitted"}},
+		"down":             {[]error{down, down, down}, 3, []string{"write the journal: etcd is away", "refused", "write the journal: etcd is away"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -432,6 +441,9 @@ func TestCommit(t *testing.T) {
 			}
 			if store.writes != test.writes {
 				t.Errorf("%d writes", store.writes)
+			}
+			if name != "down" && len(store.Entries) != 2 {
+				t.Errorf("%d entries", len(store.Entries))
 			}
 		})
 	}

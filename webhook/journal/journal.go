@@ -71,6 +71,8 @@ func New(o Options) *Journal {
 // call is a request that waits for its decision.
 type call struct {
 	Request
+	// done is closed when nobody waits any more: what is admitted then would hold its place in vain.
+	done <-chan struct{}
 	// fresh asks for the journal as it is now, not as it was written last.
 	fresh  bool
 	answer chan answer
@@ -127,8 +129,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+func jitter(most time.Duration) time.Duration {
+	return rand.N(most) //nolint:gosec // nothing secret
+}
+
 func (j *Journal) submit(ctx context.Context, r Request, fresh bool) (decision, error) {
-	c := &call{r, fresh, make(chan answer, 1)}
+	c := &call{r, ctx.Done(), fresh, make(chan answer, 1)}
 	select {
 	case j.calls <- c:
 	case <-ctx.Done():
@@ -159,7 +165,7 @@ func (j *Journal) Start(ctx context.Context) error {
 		case <-timer.C:
 			j.tick(ctx)
 			// Not all replicas at the same moment.
-			timer.Reset(active*3/4 + rand.N(active/2))
+			timer.Reset(active*3/4 + jitter(active/2))
 		}
 	}
 }
@@ -188,6 +194,9 @@ func (j *Journal) load(ctx context.Context) error {
 	state, version, err := j.store.read(ctx)
 	if err != nil {
 		j.have = false
+		if apierrors.IsNotFound(err) {
+			return fmt.Errorf("read the journal: %w; kubectl federate init brings it back", err)
+		}
 		return fmt.Errorf("read the journal: %w", err)
 	}
 	j.take(state, version)
@@ -234,6 +243,7 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 		if len(admitted) == 0 {
 			return
 		}
+		// Also after an Update whose answer was lost: then the entries are found in the journal and stay theirs.
 		err = j.put(ctx, next)
 		switch {
 		case err == nil:
@@ -241,7 +251,7 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 				c.answer <- answer{decision: decisions[i]}
 			}
 			return
-		case !errors.Is(err, errTaken):
+		case !errors.Is(err, errTaken) && attempt >= 2:
 			reply(admitted, answer{err: err})
 			return
 		case attempt == 50:
@@ -249,7 +259,7 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 			return
 		}
 		batch = admitted
-		if sleep(ctx, rand.N(time.Duration(min(attempt+1, 5))*2*time.Millisecond)) != nil {
+		if sleep(ctx, jitter(time.Duration(min(attempt+1, 5))*2*time.Millisecond)) != nil {
 			reply(admitted, answer{err: ctx.Err()})
 			return
 		}
@@ -268,18 +278,23 @@ func (j *Journal) round(batch *[]*call) (next State, admitted []*call, decisions
 	next, _ = j.core.tend(j.state, time.Now())
 	var more []Entry
 	for _, c := range *batch {
-		d := j.core.decide(c.Request, now, more)
-		switch with := next; {
-		case d.entry == nil || len(d.Refusals) > 0:
-			c.answer <- answer{decision: d}
+		select {
+		case <-c.done:
+			continue
 		default:
-			if with = next.with(*d.entry); full(with) {
-				c.answer <- answer{err: ErrFull}
-				continue
-			}
-			next, more = with, append(more, *d.entry)
-			admitted, decisions = append(admitted, c), append(decisions, d)
 		}
+		d := j.core.decide(c.Request, now, more)
+		if d.entry == nil || len(d.Refusals) > 0 {
+			c.answer <- answer{decision: d}
+			continue
+		}
+		with := next.with(*d.entry)
+		if full(with) {
+			c.answer <- answer{err: ErrFull}
+			continue
+		}
+		next, more = with, append(more, *d.entry)
+		admitted, decisions = append(admitted, c), append(decisions, d)
 	}
 	return next, admitted, decisions
 }
