@@ -79,6 +79,14 @@ func together(n int, request func(i int) error) []error {
 	return errs
 }
 
+// gaveUp says that the API server waited in vain for an answer, as on a machine that is out of breath. It then refuses
+// what the webhook was about to admit, which holds its place for a while.
+func gaveUp(errs []error) bool {
+	return slices.ContainsFunc(errs, func(err error) bool {
+		return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
+	})
+}
+
 // after lets time pass where a race is to be won by the other side now and then; no check rests on it.
 func after(t *testing.T, d time.Duration) {
 	t.Helper()
@@ -119,6 +127,7 @@ func TestRaces(t *testing.T) {
 
 	t.Run("one identity", func(t *testing.T) {
 		must(t, r.admin.Create(t.Context(), fed("identity")))
+		unanswered := 0
 		for round := range rounds() {
 			id := fmt.Sprintf("id-%d", round)
 			errs := together(requests, func(i int) error {
@@ -127,6 +136,10 @@ func TestRaces(t *testing.T) {
 				return r.admin.Create(t.Context(), m)
 			})
 			winner := slices.Index(errs, nil)
+			if winner < 0 && gaveUp(errs) && unanswered < 2 {
+				unanswered++
+				continue
+			}
 			if winner < 0 {
 				t.Fatalf("round %d: nobody was admitted: %v", round, errors.Join(errs...))
 			}
