@@ -17,7 +17,6 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
-	"github.com/kubefederate/kubectl-federate/webhook/journal"
 )
 
 // Paths that the webhooks are served at, as manifests/install/4-webhook.yaml names them.
@@ -30,10 +29,20 @@ const (
 // answer still arrives and says what could not be read.
 const deadline = 4 * time.Second
 
+// Journal closes the time between an admission and its object in etcd, in which another replica, or another
+// request, would admit what no longer fits. It is asked after every rule passed, and its refusal is final.
+type Journal interface {
+	// Admit records a write of a member that the rules admit, or says why it no longer fits. A dry run records
+	// nothing.
+	Admit(ctx context.Context, change rules.MemberChange, dryRun bool) error
+}
+
 // Guard answers for both kinds.
 type Guard struct {
 	view    *view
-	journal *journal.Journal
+	reader  client.Reader
+	clock   clock.PassiveClock
+	journal Journal
 }
 
 // Options of a Guard.
@@ -44,28 +53,21 @@ type Options struct {
 	Reader client.Reader
 	// Clock is the time to judge certificates by; nil means that of the machine.
 	Clock clock.PassiveClock
-	// Client reads and writes the journal, past any cache. With nil there is none, and two requests at one
-	// time may both be admitted.
-	Client client.Client
+	// Journal may be nil: then two requests at one time may both be admitted.
+	Journal Journal
 }
 
 // New makes a guard and starts to follow the host.
 func New(ctx context.Context, o Options) (*Guard, error) {
-	host := journal.NewHost()
-	v, err := newView(ctx, o.Informers, host)
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	v, err := newView(ctx, o.Informers)
 	if err != nil {
 		return nil, err
 	}
-	return &Guard{view: v, journal: journal.New(journal.Options{
-		Host: host, Reader: o.Reader, Client: o.Client, Clock: o.Clock,
-	})}, nil
+	return &Guard{view: v, reader: o.Reader, clock: o.Clock, journal: o.Journal}, nil
 }
-
-// Start keeps the journal until the context ends, on every replica. It is for manager.Manager's Add.
-func (g *Guard) Start(ctx context.Context) error { return g.journal.Start(ctx) }
-
-// NeedLeaderElection tells the manager that every replica keeps the journal.
-func (*Guard) NeedLeaderElection() bool { return false }
 
 // Register serves both webhooks.
 func (g *Guard) Register(server crwebhook.Server, client client.Client) {
@@ -86,21 +88,26 @@ func (g *Guard) Ready() healthz.Checker {
 
 var errNotReady = errors.New("the federations and members of the host have not been read yet")
 
-// judge asks the rules and the journal.
-func (g *Guard) judge(ctx context.Context, what string, r journal.Request) (rules.Verdict, error) {
+// judge asks the rules about the view, and where they refuse for the sake of another object, again about the
+// API server's own word.
+func (g *Guard) judge(ctx context.Context, what string, ask func(rules.Snapshot) rules.Verdict) (rules.Verdict, error) {
 	if !g.view.ready() {
 		return rules.Verdict{}, undecided(what, errNotReady)
 	}
-	request, err := admission.RequestFromContext(ctx)
-	if err != nil {
-		return rules.Verdict{}, undecided(what, err)
+	now := g.clock.Now()
+	var verdict rules.Verdict
+	g.view.read(func(x *rules.Index) {
+		verdict = ask(rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x})
+	})
+	if !verdict.RestsOnOthers {
+		return verdict, nil
 	}
-	r.UID, r.DryRun = request.UID, request.DryRun != nil && *request.DryRun
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	verdict, err := g.journal.Decide(ctx, r)
-	if err != nil {
-		return rules.Verdict{}, undecided(what, err)
+	l := newLive(ctx, g, verdict.Refusals)
+	verdict = ask(rules.Snapshot{Now: now, Federations: l, Identities: l, Memberships: l})
+	if l.err != nil {
+		return rules.Verdict{}, undecided(what, l.err)
 	}
 	return verdict, nil
 }
@@ -108,8 +115,5 @@ func (g *Guard) judge(ctx context.Context, what string, r journal.Request) (rule
 // undecided blames us. The cause is told as text: were it wrapped, a right that we lack would read as one that
 // the user lacks.
 func undecided(what string, cause error) error {
-	if errors.Is(cause, journal.ErrFull) {
-		return cause
-	}
 	return apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, cause))
 }

@@ -143,7 +143,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("start: %w", err)
 	}
 
-	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: mgr.GetAPIReader(), Client: direct})
+	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: mgr.GetAPIReader()})
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,6 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	}
 	if err := errors.Join(
 		mgr.Add(keeper),
-		mgr.Add(guard),
 		mgr.AddHealthzCheck("alive", func(*http.Request) error { return nil }),
 		mgr.AddReadyzCheck("certificate", keeper.Ready()),
 		mgr.AddReadyzCheck("view", guard.Ready()),
