@@ -34,6 +34,8 @@ const (
 	CertificateSecret = "kubefederate-webhook-tls"
 	// ManagerLease in kubefederate-system says which replica runs the controllers.
 	ManagerLease = "kubefederate-manager"
+	// Journal is the ConfigMap in kubefederate-system of what the webhook admitted and not everybody has seen.
+	Journal = "kubefederate-journal"
 )
 
 // Labels of every installed object.

@@ -51,6 +51,7 @@ func find(t *testing.T, all []*unstructured.Unstructured, kind string) *unstruct
 const outside = `CustomResourceDefinition/federations.kubefederate.io
 CustomResourceDefinition/memberclusters.kubefederate.io
 Namespace/kubefederate-system
+kubefederate-system/ConfigMap/kubefederate-journal
 Namespace/kubefederate-credentials
 kubefederate-system/ServiceAccount/kubefederate-manager
 ClusterRole/kubefederate-system:manager

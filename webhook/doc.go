@@ -3,5 +3,5 @@
 //
 // What was read may be old. A refusal that rests on another object is confirmed by a live read of it before
 // it is spoken; what cannot be read is an internal error, never a denial and never a pass. An admission
-// that rests on something old is the journal's business, see Journal.
+// that rests on something old is the business of package webhook/journal.
 package webhook

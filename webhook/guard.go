@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/webhook/journal"
 )
 
 // Paths that the webhooks are served at, as manifests/install/4-webhook.yaml names them.
@@ -29,20 +30,10 @@ const (
 // answer still arrives and says what could not be read.
 const deadline = 4 * time.Second
 
-// Journal closes the time between an admission and its object in etcd, in which another replica, or another
-// request, would admit what no longer fits. It is asked after every rule passed, and its refusal is final.
-type Journal interface {
-	// Admit records a write of a member that the rules admit, or says why it no longer fits. A dry run records
-	// nothing.
-	Admit(ctx context.Context, change rules.MemberChange, dryRun bool) error
-}
-
 // Guard answers for both kinds.
 type Guard struct {
 	view    *view
-	reader  client.Reader
-	clock   clock.PassiveClock
-	journal Journal
+	journal *journal.Journal
 }
 
 // Options of a Guard.
@@ -53,21 +44,26 @@ type Options struct {
 	Reader client.Reader
 	// Clock is the time to judge certificates by; nil means that of the machine.
 	Clock clock.PassiveClock
-	// Journal may be nil: then two requests at one time may both be admitted.
-	Journal Journal
+	// Client reads and writes the journal, past any cache. With nil there is none, and two requests at one
+	// time may both be admitted.
+	Client client.Client
 }
 
 // New makes a guard and starts to follow the host.
 func New(ctx context.Context, o Options) (*Guard, error) {
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
-	}
-	v, err := newView(ctx, o.Informers)
+	host := journal.NewHost()
+	v, err := newView(ctx, o.Informers, host)
 	if err != nil {
 		return nil, err
 	}
-	return &Guard{view: v, reader: o.Reader, clock: o.Clock, journal: o.Journal}, nil
+	return &Guard{view: v, journal: journal.New(journal.Options{
+		Host: host, Reader: o.Reader, Client: o.Client, Clock: o.Clock,
+	})}, nil
 }
+
+// Start keeps the journal until the context ends, on every replica. It is to outlive the server, which answers what is
+// under way: so it is not for manager.Manager's Add.
+func (g *Guard) Start(ctx context.Context) { g.journal.Start(ctx) }
 
 // Register serves both webhooks.
 func (g *Guard) Register(server crwebhook.Server, client client.Client) {
@@ -88,26 +84,21 @@ func (g *Guard) Ready() healthz.Checker {
 
 var errNotReady = errors.New("the federations and members of the host have not been read yet")
 
-// judge asks the rules about the view, and where they refuse for the sake of another object, again about the
-// API server's own word.
-func (g *Guard) judge(ctx context.Context, what string, ask func(rules.Snapshot) rules.Verdict) (rules.Verdict, error) {
+// judge asks the rules and the journal.
+func (g *Guard) judge(ctx context.Context, what string, r journal.Request) (rules.Verdict, error) {
 	if !g.view.ready() {
 		return rules.Verdict{}, undecided(what, errNotReady)
 	}
-	now := g.clock.Now()
-	var verdict rules.Verdict
-	g.view.read(func(x *rules.Index) {
-		verdict = ask(rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x})
-	})
-	if !verdict.RestsOnOthers {
-		return verdict, nil
+	request, err := admission.RequestFromContext(ctx)
+	if err != nil {
+		return rules.Verdict{}, undecided(what, err)
 	}
+	r.DryRun = request.DryRun != nil && *request.DryRun
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	l := newLive(ctx, g, verdict.Refusals)
-	verdict = ask(rules.Snapshot{Now: now, Federations: l, Identities: l, Memberships: l})
-	if l.err != nil {
-		return rules.Verdict{}, undecided(what, l.err)
+	verdict, err := g.journal.Decide(ctx, r)
+	if err != nil {
+		return rules.Verdict{}, undecided(what, err)
 	}
 	return verdict, nil
 }
@@ -115,5 +106,8 @@ func (g *Guard) judge(ctx context.Context, what string, ask func(rules.Snapshot)
 // undecided blames us. The cause is told as text: were it wrapped, a right that we lack would read as one that
 // the user lacks.
 func undecided(what string, cause error) error {
+	if told := (journal.Told{}); errors.As(cause, &told) {
+		return told.StatusError
+	}
 	return apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, cause))
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -19,12 +18,13 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/webhook/journal"
 )
 
 // server is an API server's word: some objects, or an error.
@@ -81,26 +81,29 @@ func (s *server) List(_ context.Context, list client.ObjectList, options ...clie
 }
 
 func federation(name string, limits ...v1alpha1.Limit) v1alpha1.Federation {
-	return v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.FederationSpec{Limits: limits}}
+	return v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-of-" + name)}, Spec: v1alpha1.FederationSpec{Limits: limits}}
 }
 
 func cluster(name, federation, id string) v1alpha1.MemberCluster {
 	return v1alpha1.MemberCluster{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelFederation: federation}},
-		Spec:       v1alpha1.MemberClusterSpec{ClusterID: id, Server: "https://" + name + ".example.com"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, UID: types.UID("uid-of-" + name + "-" + id), Labels: map[string]string{v1alpha1.LabelFederation: federation},
+		},
+		Spec: v1alpha1.MemberClusterSpec{ClusterID: id, Server: "https://" + name + ".example.com"},
 	}
 }
 
 // guardOf is a guard whose watch told it one thing and whose API server says another.
 func guardOf(seen, now *server) *Guard {
-	v := &view{index: rules.NewIndex()}
+	host := journal.NewHost()
 	for i := range seen.federations {
-		v.index.SetFederation(&seen.federations[i])
+		host.SetFederation(&seen.federations[i])
 	}
 	for i := range seen.members {
-		v.index.SetMember(&seen.members[i])
+		host.SetMember(&seen.members[i])
 	}
-	return &Guard{view: v, reader: now, clock: clocktesting.NewFakePassiveClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))}
+	noon := clocktesting.NewFakePassiveClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
+	return &Guard{view: &view{}, journal: journal.New(journal.Options{Host: host, Reader: now, Clock: noon})}
 }
 
 func TestRefusalsAreConfirmed(t *testing.T) {
@@ -153,11 +156,11 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 		},
 		"the last member has left": {
 			seen: server{members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}}, federation: "f",
-			asked: "list kubefederate.io/federation=f",
+			asked: "get f, list kubefederate.io/federation=f",
 		},
 		"could not ask": {
 			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
-			now:  server{err: down}, member: cluster("m", "f", "x"), asked: "get f, get old",
+			now:  server{err: down}, member: cluster("m", "f", "x"), asked: "get f",
 			want: `Internal error occurred: the kubefederate manager could not judge member "m": read federation "f": connection refused`,
 		},
 		"our right is missing": {
@@ -169,12 +172,13 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := guardOf(&test.seen, &test.now)
+			ctx := admission.NewContextWithRequest(t.Context(), admission.Request{})
 			var err error
 			if test.federation != "" {
 				f := federation(test.federation)
-				_, err = federations{g}.ValidateDelete(t.Context(), &f)
+				_, err = federations{g}.ValidateDelete(ctx, &f)
 			} else {
-				_, err = members{g}.ValidateCreate(t.Context(), &test.member)
+				_, err = members{g}.ValidateCreate(ctx, &test.member)
 			}
 			got := ""
 			if err != nil {
@@ -206,36 +210,6 @@ func TestNotReadYet(t *testing.T) {
 	}
 	if err := g.Ready()(nil); !errors.Is(err, errNotReady) {
 		t.Errorf("readiness: %v", err)
-	}
-}
-
-// journal remembers what it was asked.
-type journal struct{ asked []string }
-
-func (j *journal) Admit(_ context.Context, c rules.MemberChange, dryRun bool) error {
-	j.asked = append(j.asked, fmt.Sprint(c.New.Name, " ", dryRun))
-	return apierrors.NewConflict(schema.GroupResource{Resource: "memberclusters"}, c.New.Name, errors.New("another one was admitted"))
-}
-
-// TestJournalHasTheLastWord holds that the journal is asked after the rules passed, and only then.
-func TestJournalHasTheLastWord(t *testing.T) {
-	t.Parallel()
-	g := guardOf(&server{federations: []v1alpha1.Federation{federation("f")}}, &server{})
-	j := &journal{}
-	g.journal = j
-	ask := func(name, federation string, dryRun bool) int32 {
-		m := cluster(name, federation, "id-"+name)
-		return answer(t, g, review(t, &m, dryRun)).Response.Result.Code
-	}
-	if code := ask("a", "f", true); code != http.StatusConflict {
-		t.Errorf("the journal's word was not passed on: %d", code)
-	}
-	ask("b", "f", false)
-	if code := ask("c", "unknown", false); code != http.StatusUnprocessableEntity {
-		t.Errorf("got %d", code)
-	}
-	if got := strings.Join(j.asked, ", "); got != "a true, b false" {
-		t.Errorf("the journal was asked about %s", got)
 	}
 }
 

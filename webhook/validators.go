@@ -8,6 +8,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/webhook/journal"
 )
 
 // members validates MemberClusters.
@@ -29,25 +30,11 @@ func (members) ValidateDelete(context.Context, *v1alpha1.MemberCluster) (admissi
 }
 
 func (v members) validate(ctx context.Context, c rules.MemberChange) (admission.Warnings, error) {
-	what := fmt.Sprintf("member %q", c.New.Name)
-	verdict, err := v.judge(ctx, what, func(s rules.Snapshot) rules.Verdict { return rules.JudgeMember(s, c) })
+	verdict, err := v.judge(ctx, fmt.Sprintf("member %q", c.New.Name), journal.Request{Member: &c})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Error(verdict); err != nil {
-		return verdict.WarningTexts(), err
-	}
-	if v.journal != nil {
-		request, err := admission.RequestFromContext(ctx)
-		if err != nil {
-			return nil, undecided(what, err)
-		}
-		dryRun := request.DryRun != nil && *request.DryRun
-		if err := v.journal.Admit(ctx, c, dryRun); err != nil {
-			return verdict.WarningTexts(), err
-		}
-	}
-	return verdict.WarningTexts(), nil
+	return verdict.WarningTexts(), c.Error(verdict)
 }
 
 // federations validates Federations.
@@ -68,7 +55,7 @@ func (v federations) ValidateDelete(ctx context.Context, f *v1alpha1.Federation)
 }
 
 func (v federations) validate(ctx context.Context, name string, c rules.FederationChange) (admission.Warnings, error) {
-	verdict, err := v.judge(ctx, fmt.Sprintf("federation %q", name), func(s rules.Snapshot) rules.Verdict { return rules.JudgeFederation(s, c) })
+	verdict, err := v.judge(ctx, fmt.Sprintf("federation %q", name), journal.Request{Federation: &c})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -143,7 +144,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("start: %w", err)
 	}
 
-	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: mgr.GetAPIReader()})
+	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: mgr.GetAPIReader(), Client: direct})
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,14 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	log.Info("starting", "version", version.Version, "webhook", o.webhookAddress)
-	return mgr.Start(ctx)
+	// The guard outlives the webhook server.
+	guarding, end := context.WithCancel(context.WithoutCancel(ctx))
+	var kept sync.WaitGroup
+	kept.Go(func() { guard.Start(guarding) })
+	err = mgr.Start(ctx)
+	end()
+	kept.Wait()
+	return err
 }
 
 // bindAddress parts host and port.

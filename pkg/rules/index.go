@@ -44,6 +44,9 @@ func (x *Index) SetFederation(f *v1alpha1.Federation) {
 // DropFederation takes a federation out.
 func (x *Index) DropFederation(name v1alpha1.FederationName) { delete(x.federations, name) }
 
+// Member is nil when there is none of the name. It is not to be changed.
+func (x *Index) Member(name v1alpha1.MemberName) *v1alpha1.MemberCluster { return x.members[name] }
+
 // SetMember puts a member in the place of the one of its name.
 func (x *Index) SetMember(m *v1alpha1.MemberCluster) {
 	name := v1alpha1.MemberName(m.Name)
@@ -102,6 +105,9 @@ func (x *Index) Federation(name v1alpha1.FederationName) *v1alpha1.Federation {
 func (x *Index) FederationNames() []v1alpha1.FederationName {
 	return slices.Sorted(maps.Keys(x.federations))
 }
+
+// Memberships are the federations that have members, whether they are there or not, sorted.
+func (x *Index) Memberships() []v1alpha1.FederationName { return slices.Sorted(maps.Keys(x.of)) }
 
 // MembersWithID implements Identities.
 func (x *Index) MembersWithID(id v1alpha1.ClusterID) []*v1alpha1.MemberCluster {

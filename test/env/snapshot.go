@@ -34,6 +34,14 @@ func (o Objects) Types() int { return len(o.types) }
 // Len is the number of objects.
 func (o Objects) Len() int { return len(o.objects) }
 
+// Without leaves one object out, named as Diff names it: a counter, which tells how often something was done and
+// not what there is.
+func (o Objects) Without(key string) Objects {
+	o.objects = maps.Clone(o.objects)
+	delete(o.objects, key)
+	return o
+}
+
 // Snapshot reads every object of every type that the cluster's API servers can list, custom and aggregated
 // ones included, each type once, in the version its group prefers. A type that cannot be read is an error:
 // what was not read cannot be said to be unchanged.

@@ -144,6 +144,13 @@ func (m *Manager) Stop() {
 	}
 }
 
+// Kill ends the manager as a crash does.
+func (m *Manager) Kill() {
+	if m.process != nil {
+		m.process.Kill()
+	}
+}
+
 // Running says whether the manager runs.
 func (m *Manager) Running() bool {
 	if m.process == nil {

@@ -103,3 +103,18 @@ func TestOurOwnRightsAreMissing(t *testing.T) {
 	// What needs no live read goes on.
 	answers(t, "", func() error { return admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
 }
+
+// TestJournalIsMissing holds that nobody is admitted without it, and that the message says what brings it back.
+func TestJournalIsMissing(t *testing.T) {
+	h := onGuard(t)
+	admin := h.admin(t)
+	must(t, admin.Create(t.Context(), fed("unwritten")))
+	must(t, admin.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kubefederate-system", Name: "kubefederate-journal"}}))
+	defer func() {
+		must(t, h.manager.Install(t.Context()))
+		answers(t, "", func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
+		must(t, admin.Create(t.Context(), member("unwritten-1", "unwritten")))
+	}()
+	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "unwritten-1": read the journal: configmaps "kubefederate-journal" not found; kubectl federate init brings it back`,
+		func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
+}

@@ -1,0 +1,520 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+)
+
+var start = time.Unix(1_800_000_000, 0).UTC()
+
+func member(name string, uid types.UID, version string) *v1alpha1.MemberCluster {
+	return &v1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, UID: uid, ResourceVersion: version, Labels: map[string]string{v1alpha1.LabelFederation: "prod"},
+		},
+		Spec: v1alpha1.MemberClusterSpec{ClusterID: "id-" + name, Server: "https://" + name + ".example.com"},
+	}
+}
+
+func labelled(m *v1alpha1.MemberCluster, key, value string) *v1alpha1.MemberCluster {
+	m.Labels[key] = value
+	return m
+}
+
+func federation(version string, limits ...v1alpha1.Limit) *v1alpha1.Federation {
+	return &v1alpha1.Federation{
+		ObjectMeta: metav1.ObjectMeta{Name: "prod", UID: "prod-1", ResourceVersion: version},
+		Spec:       v1alpha1.FederationSpec{Limits: limits},
+	}
+}
+
+func create(m *v1alpha1.MemberCluster) Request {
+	return Request{Member: &rules.MemberChange{New: m}, UID: "request-" + m.UID}
+}
+
+func change(before, after *v1alpha1.MemberCluster) Request {
+	return Request{Member: &rules.MemberChange{Old: before, New: after}, UID: "request-" + before.UID}
+}
+
+// entryOf is what a request is written down as.
+func entryOf(t *testing.T, r Request, versions ...*v1alpha1.Federation) Entry {
+	t.Helper()
+	e := r.entry(start, versions)
+	if e == nil {
+		t.Fatal("the request is not written down")
+	}
+	return *e
+}
+
+func stateOf(entries ...Entry) (s State) {
+	for _, e := range entries {
+		s = s.with(e)
+	}
+	return s
+}
+
+// TestPast holds when a replica's sight of the host has gone past an entry: never by a name or by a clock.
+func TestPast(t *testing.T) {
+	t.Parallel()
+	created := entryOf(t, create(member("a", "1", "")))
+	changed := entryOf(t, change(labelled(member("a", "1", "5"), "zone", "a"), labelled(member("a", "1", "5"), "zone", "b")),
+		federation("1", v1alpha1.Limit{PerLabel: "zone", Max: 1}))
+	deleted := entryOf(t, Request{Federation: &rules.FederationChange{Old: federation("5")}})
+	for name, test := range map[string]struct {
+		entry Entry
+		sees  func(*Host)
+		want  bool
+	}{
+		"nothing":                         {created, func(*Host) {}, false},
+		"the object":                      {created, func(h *Host) { h.SetMember(member("a", "1", "3")) }, true},
+		"another object of the name":      {created, func(h *Host) { h.SetMember(member("a", "2", "9")) }, false},
+		"the object come and gone":        {created, func(h *Host) { h.SetMember(member("a", "1", "3")); h.DropMember(member("a", "1", "3")) }, true},
+		"only that the object is gone":    {created, func(h *Host) { h.DropMember(member("a", "1", "3")) }, true},
+		"that another of the name went":   {created, func(h *Host) { h.DropMember(member("a", "2", "3")) }, false},
+		"the version that was judged":     {changed, func(h *Host) { h.SetMember(member("a", "1", "5")) }, false},
+		"a version before":                {changed, func(h *Host) { h.SetMember(member("a", "1", "4")) }, false},
+		"a version after":                 {changed, func(h *Host) { h.SetMember(member("a", "1", "6")) }, true},
+		"the changed one gone":            {changed, func(h *Host) { h.DropMember(member("a", "1", "5")) }, true},
+		"a later object in its place":     {changed, func(h *Host) { h.SetMember(member("a", "2", "9")) }, true},
+		"an earlier object in its place":  {changed, func(h *Host) { h.SetMember(member("a", "2", "4")) }, false},
+		"the federation to be deleted":    {deleted, func(h *Host) { h.SetFederation(federation("5")) }, false},
+		"the federation gone":             {deleted, func(h *Host) { h.DropFederation(federation("5")) }, true},
+		"a member of the federation name": {deleted, func(h *Host) { h.SetMember(member("prod", "prod-1", "9")) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := NewHost()
+			test.sees(h)
+			if got := h.past(&test.entry); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// TestHostGoesForward holds that a late watch does not undo a live read.
+func TestHostGoesForward(t *testing.T) {
+	t.Parallel()
+	h := NewHost()
+	h.SetMember(labelled(member("a", "1", "12"), "zone", "b"))
+	h.SetMember(labelled(member("a", "1", "9"), "zone", "a"))
+	h.DropMember(member("a", "0", "8"))
+	h.DropFederation(federation("5"))
+	h.SetFederation(federation("4"))
+	h.Read(func(x *rules.Index) {
+		if m := x.Member("a"); m == nil || m.Labels["zone"] != "b" {
+			t.Errorf("got %+v", m)
+		}
+		if f := x.Federation("prod"); f != nil {
+			t.Errorf("a federation that is gone came back: %+v", f)
+		}
+	})
+}
+
+// TestDecide pins what is said about a request while others are under way.
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	zones := v1alpha1.Limit{PerLabel: "zone", Max: 1}
+	twin := member("b", "2", "")
+	twin.Spec.ClusterID = "id-a"
+	tight := federation("5")
+	tight.Spec.Labels = []v1alpha1.LabelRule{{Key: "team", Required: true}}
+	tighten := Request{Federation: &rules.FederationChange{Old: federation("5"), New: tight}, UID: "tighten"}
+	deletion := Request{Federation: &rules.FederationChange{Old: federation("5")}, UID: "deletion"}
+	inZone := func(name string, uid types.UID, zone string) *v1alpha1.MemberCluster {
+		return labelled(member(name, uid, "5"), "zone", zone)
+	}
+	for name, test := range map[string]struct {
+		limits   []v1alpha1.Limit
+		members  []*v1alpha1.MemberCluster
+		underWay []Request
+		request  Request
+		want     []string
+	}{
+		"alone": {request: create(member("a", "1", ""))},
+		"one identity": {
+			underWay: []Request{create(member("a", "1", ""))}, request: create(twin),
+			want: []string{`spec.clusterID: Duplicate value: "id-a": this cluster is member "a" of federation "prod" already; it leaves with kubectl federate unjoin a`},
+		},
+		"its own name": {underWay: []Request{create(member("a", "1", ""))}, request: create(member("a", "2", ""))},
+		"its own name, in a full federation": {
+			limits: []v1alpha1.Limit{{Max: 1}}, underWay: []Request{create(member("a", "1", ""))}, request: create(member("a", "2", "")),
+		},
+		"a full federation": {
+			limits: []v1alpha1.Limit{{Max: 2}}, members: []*v1alpha1.MemberCluster{member("x", "9", "3")},
+			underWay: []Request{create(member("a", "1", ""))}, request: create(member("b", "2", "")),
+			want: []string{`metadata.labels[kubefederate.io/federation]: Forbidden: federation "prod" has 2 members and takes at most 2`},
+		},
+		"one name twice counts once": {
+			limits:   []v1alpha1.Limit{{Max: 2}},
+			underWay: []Request{create(member("a", "1", "")), create(member("a", "3", ""))}, request: create(member("b", "2", "")),
+		},
+		"a full zone": {
+			limits: []v1alpha1.Limit{zones}, underWay: []Request{create(inZone("a", "1", "z"))}, request: create(inZone("b", "2", "z")),
+			want: []string{`metadata.labels[zone]: Forbidden: federation "prod" has 1 member with zone=z and takes at most 1`},
+		},
+		"another zone": {limits: []v1alpha1.Limit{zones}, underWay: []Request{create(inZone("a", "1", "z"))}, request: create(inZone("b", "2", "y"))},
+		"a move counts where it goes": {
+			limits: []v1alpha1.Limit{zones}, members: []*v1alpha1.MemberCluster{inZone("a", "1", "y")},
+			underWay: []Request{change(inZone("a", "1", "y"), inZone("a", "1", "z"))}, request: create(inZone("b", "2", "z")),
+			want: []string{`metadata.labels[zone]: Forbidden: federation "prod" has 1 member with zone=z and takes at most 1`},
+		},
+		"join a federation that goes": {
+			underWay: []Request{deletion}, request: create(member("a", "1", "")),
+			want: []string{`metadata.labels[kubefederate.io/federation]: Invalid value: "prod": this federation is being deleted`},
+		},
+		"delete a federation that is joined": {
+			underWay: []Request{create(member("a", "1", ""))}, request: deletion,
+			want: []string{`metadata.name: Forbidden: federation "prod" has 1 member: a; they leave first, with kubectl federate unjoin a`},
+		},
+		"join a federation that tightens": {
+			underWay: []Request{tighten}, request: create(member("a", "1", "")),
+			want: []string{`metadata.labels[team]: Required value: federation "prod" asks for it`},
+		},
+		"keep a rule that comes": {underWay: []Request{tighten}, request: create(labelled(member("a", "1", ""), "team", "t"))},
+		"tighten a federation that is joined": {
+			underWay: []Request{create(member("a", "1", ""))}, request: tighten,
+			want: []string{`spec.labels[0].required: Forbidden: 1 member would break it: a`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := NewHost()
+			f := federation("5", test.limits...)
+			h.SetFederation(f)
+			for _, m := range test.members {
+				h.SetMember(m)
+			}
+			c := newCore(h)
+			var s State
+			for _, r := range test.underWay {
+				s = s.with(entryOf(t, r, f))
+			}
+			c.observe(s, start)
+			d := c.decide(test.request, start, nil)
+			var got []string
+			for _, e := range d.Refusals {
+				got = append(got, e.Error())
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			refused, again := len(test.want) > 0, strings.HasPrefix(name, "its own name")
+			if d.waits != (refused || again) || d.exists || refused == (d.entry != nil) {
+				t.Errorf("waits %v, exists %v, entry %v", d.waits, d.exists, d.entry)
+			}
+			// The control: without the journal everything passes.
+			c.disabled = true
+			if d := c.decide(test.request, start, nil); len(d.Refusals) > 0 {
+				t.Errorf("without the journal: %v", d.Refusals)
+			}
+		})
+	}
+}
+
+// TestWrittenDown holds which writes cost an entry.
+func TestWrittenDown(t *testing.T) {
+	t.Parallel()
+	zones := federation("5", v1alpha1.Limit{Max: 5}, v1alpha1.Limit{PerLabel: "zone", Max: 1})
+	moved := func(server string) *v1alpha1.MemberCluster {
+		m := member("a", "1", "5")
+		m.Spec.Server = server
+		return m
+	}
+	insecure := member("a", "1", "5")
+	insecure.Spec.InsecureSkipTLSVerify = true
+	described := federation("5")
+	described.Spec.Description = "x"
+	loud := func(r Request) Request { r.DryRun = true; return r }
+	for name, test := range map[string]struct {
+		request Request
+		want    bool
+	}{
+		"create":              {create(member("a", "1", "")), true},
+		"dry run":             {loud(create(member("a", "1", ""))), false},
+		"endpoint":            {change(member("a", "1", "5"), moved("https://b.example.com")), false},
+		"label without limit": {change(member("a", "1", "5"), labelled(member("a", "1", "5"), "team", "t")), false},
+		"label with limit":    {change(member("a", "1", "5"), labelled(member("a", "1", "5"), "zone", "z")), true},
+		"label taken away":    {change(labelled(member("a", "1", "5"), "zone", "z"), member("a", "1", "5")), false},
+		"insecure":            {change(member("a", "1", "5"), insecure), true},
+		"secure again":        {change(insecure, member("a", "1", "5")), false},
+		"a new federation":    {Request{Federation: &rules.FederationChange{New: zones}}, false},
+		"a description":       {Request{Federation: &rules.FederationChange{Old: federation("5"), New: described}}, false},
+		"rules":               {Request{Federation: &rules.FederationChange{Old: federation("5"), New: zones}}, true},
+		"a deletion":          {Request{Federation: &rules.FederationChange{Old: zones}}, true},
+	} {
+		if got := test.request.entry(start, []*v1alpha1.Federation{zones}) != nil; got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestTend holds when entries leave: marked when seen, dropped when everybody had time to read it, or when they
+// can never come.
+func TestTend(t *testing.T) {
+	t.Parallel()
+	h := NewHost()
+	c := newCore(h)
+	s := stateOf(entryOf(t, create(member("a", "1", ""))), entryOf(t, create(member("b", "2", ""))))
+	c.observe(s, start)
+	tend := func(after time.Duration, want string) {
+		t.Helper()
+		now := start.Add(after)
+		for _, k := range c.unclear(now) {
+			c.settle(k, now) // the live read found nothing
+		}
+		if next, changed := c.tend(s, now); changed {
+			s = next
+			c.observe(s, now)
+		}
+		var got []string
+		for _, e := range s.Entries {
+			got = append(got, fmt.Sprintf("%s seen=%v", e.Name, e.Seen))
+		}
+		if text := fmt.Sprintf("%s dropped=%d", strings.Join(got, ", "), s.Dropped); text != want {
+			t.Errorf("after %s:\ngot  %s\nwant %s", after, text, want)
+		}
+	}
+	tend(0, "a seen=false, b seen=false dropped=0")
+	h.SetMember(member("a", "1", "7"))
+	tend(time.Second, "a seen=true, b seen=false dropped=0")
+	tend(3*time.Second, "a seen=true, b seen=false dropped=0")
+	tend(4*time.Second, "b seen=false dropped=1")
+	tend(44*time.Second, "b seen=false dropped=1")
+	tend(45*time.Second, "b seen=true dropped=1")
+	tend(48*time.Second, " dropped=2")
+	if c.isBehind() || len(c.entries()) > 0 {
+		t.Errorf("behind %v, entries %v", c.isBehind(), c.entries())
+	}
+}
+
+// TestUnread holds that a replica keeps what it has read and not seen, and knows what it has not read.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	first, second := entryOf(t, create(member("a", "1", ""))), entryOf(t, create(member("b", "2", "")))
+	both := stateOf(first, second)
+	c := newCore(NewHost())
+	c.observe(stateOf(first), start)
+	// Both have come and gone for somebody else.
+	c.observe(State{Last: 2, Dropped: 1, Entries: both.Entries[1:]}, start)
+	if got := c.entries(); len(got) != 2 || c.isBehind() {
+		t.Errorf("behind %v, entries %+v", c.isBehind(), got)
+	}
+	c.observe(State{Last: 4, Dropped: 3, Entries: both.Entries[:0]}, start)
+	if !c.isBehind() {
+		t.Error("a third entry came and went, and the replica does not know")
+	}
+	c.caughtUp()
+	c.observe(State{}, start)
+	if !c.isBehind() {
+		t.Error("the journal was emptied, and the replica does not know")
+	}
+}
+
+// TestState holds what is written and what is read of it.
+func TestState(t *testing.T) {
+	t.Parallel()
+	e := entryOf(t, create(member("a", "1", "")))
+	s := stateOf(e, e)
+	if len(s.Entries) != 1 || s.Last != 1 {
+		t.Errorf("an Update whose answer was lost is written twice: %+v", s)
+	}
+	for text, want := range map[string]string{
+		"":                                  "",
+		`{"last":3,"entries":null}`:         "",
+		`{`:                                 "data.journal: unexpected end of JSON input",
+		`{"entries":[{"number":4}]}`:        "data.journal: entry 4 is not whole",
+		`{"entries":[{"kind":"member"}],1}`: "data.journal: invalid character '1' looking for beginning of object key string",
+	} {
+		got := ""
+		if _, err := decode(text); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %s", text, got)
+		}
+	}
+	big := State{}
+	for i := range 2000 {
+		m := labelled(member(fmt.Sprint(i), types.UID(fmt.Sprint(i)), ""), "x", strings.Repeat("y", 63))
+		big.Entries = append(big.Entries, entryOf(t, create(m)))
+	}
+	if !full(big) {
+		t.Error("it takes without end")
+	}
+	big.Entries = big.Entries[:1000]
+	if full(big) {
+		t.Error("it does not take a thousand")
+	}
+}
+
+// memory is a store.
+type memory struct {
+	State
+	version int
+	// faults are the answers of the next writes.
+	faults []error
+	writes int
+}
+
+// errLost is the answer to a write that was made.
+var errLost = errors.New("no answer")
+
+func (m *memory) read(context.Context) (State, string, error) {
+	return m.State, fmt.Sprint(m.version), nil
+}
+
+func (m *memory) write(_ context.Context, s State, version string) (string, error) {
+	m.writes++
+	if len(m.faults) > 0 {
+		err := m.faults[0]
+		m.faults = m.faults[1:]
+		if errors.Is(err, errLost) {
+			m.State, m.version = s, m.version+1
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	if version != fmt.Sprint(m.version) {
+		return "", errTaken
+	}
+	m.State, m.version = s, m.version+1
+	return fmt.Sprint(m.version), nil
+}
+
+// TestCommit holds that whoever waits shares one Update, that a taken one is decided anew, and that one that fails
+// admits nobody.
+func TestCommit(t *testing.T) {
+	t.Parallel()
+	down := errors.New("etcd is away")
+	for name, test := range map[string]struct {
+		faults []error
+		writes int
+		want   []string
+	}{
+		"one write":        {nil, 1, []string{"admitted", "refused", "admitted"}},
+		"taken and again":  {[]error{errTaken, errTaken}, 3, []string{"admitted", "refused", "admitted"}},
+		"answer lost":      {[]error{errLost}, 2, []string{"admitted", "refused", "admitted"}},
+		"down for a while": {[]error{down, down}, 3, []string{"admitted", "refused", "admitted"}},
+		"down":             {[]error{down, down, down}, 3, []string{"write the journal: etcd is away", "refused", "write the journal: etcd is away"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := NewHost()
+			h.SetFederation(federation("1"))
+			j := New(Options{Host: h})
+			store := &memory{faults: test.faults}
+			j.store = store
+			twin := member("b", "2", "")
+			twin.Spec.ClusterID = "id-a"
+			var batch []*call
+			for _, m := range []*v1alpha1.MemberCluster{member("a", "1", ""), twin, member("c", "3", "")} {
+				batch = append(batch, &call{Request: create(m), answer: make(chan answer, 1)})
+			}
+			calls := append([]*call(nil), batch...)
+			j.commit(t.Context(), batch)
+			var got []string
+			for _, c := range calls {
+				switch a := <-c.answer; {
+				case a.err != nil:
+					got = append(got, a.err.Error())
+				case len(a.Refusals) > 0:
+					got = append(got, "refused")
+				default:
+					got = append(got, "admitted")
+				}
+			}
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if store.writes != test.writes {
+				t.Errorf("%d writes", store.writes)
+			}
+			if name != "down" && len(store.Entries) != 2 {
+				t.Errorf("%d entries", len(store.Entries))
+			}
+		})
+	}
+}
+
+// TestFull holds that a full journal delays and never admits.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	h := NewHost()
+	h.SetFederation(federation("1"))
+	j := New(Options{Host: h})
+	store := &memory{}
+	for i := range 2000 {
+		m := labelled(member(fmt.Sprint(i), types.UID(fmt.Sprint(i)), ""), "x", strings.Repeat("y", 63))
+		store.Entries = append(store.Entries, entryOf(t, create(m)))
+	}
+	j.store = store
+	c := &call{Request: create(member("a", "a", "")), answer: make(chan answer, 1)}
+	j.commit(t.Context(), []*call{c})
+	if a := <-c.answer; !errors.Is(a.err, errFull) || a.err.Error() != "the kubefederate journal is full of writes under way: try again in a moment" {
+		t.Errorf("got %v", a.err)
+	}
+	if store.writes > 0 {
+		t.Error("it was written")
+	}
+}
+
+// TestCameAndWent holds what a replica that has just started makes of entries whose objects it never saw: what
+// somebody has seen and a live read does not find is gone, what nobody has seen may still come.
+func TestCameAndWent(t *testing.T) {
+	t.Parallel()
+	other := member("c", "3", "")
+	other.Labels[v1alpha1.LabelFederation] = "elsewhere"
+	s := stateOf(entryOf(t, create(member("a", "1", ""))), entryOf(t, create(member("b", "2", ""))), entryOf(t, create(other)))
+	s.Entries[0].Seen, s.Entries[2].Seen = true, true
+	c := newCore(NewHost())
+	c.observe(s, start)
+	for _, k := range c.contested(Request{Federation: &rules.FederationChange{Old: federation("5")}}) {
+		c.settle(k, start) // the live read found nothing
+	}
+	var left []string
+	for _, k := range c.sightings(func(*sighting) bool { return true }) {
+		left = append(left, k.Name)
+	}
+	if got := strings.Join(left, ","); got != "b,c" {
+		t.Errorf("these count still: %s", got)
+	}
+}
+
+// TestWithdraw holds that what nobody took the answer for counts no longer and leaves, and that whoever read the
+// journal in between does not count it for long either.
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	s := stateOf(entryOf(t, create(member("a", "1", ""))))
+	c, other := newCore(NewHost()), newCore(NewHost())
+	c.observe(s, start)
+	other.observe(s, start)
+	c.withdraw(s.Entries[0].Request)
+	if n := len(c.entries()); n > 0 {
+		t.Errorf("%d entries count after they were withdrawn", n)
+	}
+	next, changed := c.tend(s, start)
+	if !changed || len(next.Entries) > 0 || next.Dropped != 0 {
+		t.Errorf("changed %v, the journal is %+v", changed, next)
+	}
+	other.observe(next, start)
+	for _, k := range other.unclear(start) {
+		other.settle(k, start) // the live read found nothing
+	}
+	if n := len(other.entries()); n > 0 || other.isBehind() {
+		t.Errorf("another replica counts %d entries, behind %v", n, other.isBehind())
+	}
+}

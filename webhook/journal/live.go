@@ -1,0 +1,161 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+)
+
+// pageSize is how many objects a live list asks for at once.
+const pageSize = 1000
+
+// live brings the sight of the host up to date with what the API server says now.
+type live struct {
+	host   *Host
+	reader client.Reader
+}
+
+// listingRules are the rules whose refusals rest on all members of a federation.
+var listingRules = []rules.ID{rules.Limits, rules.FederationEmpty, rules.MembersKeepRules}
+
+// refresh reads what refusals rest on: the Federation, the holders of the cluster ID, and for the rules that count
+// or ask all members, the members of the federation.
+func (l live) refresh(ctx context.Context, r Request, refusals field.ErrorList, entries []Entry) error {
+	name := r.federation()
+	if name != "" {
+		if err := l.get(ctx, Federation, string(name)); err != nil {
+			return err
+		}
+	}
+	if r.Member != nil {
+		id := v1alpha1.ClusterID(r.Member.New.Spec.ClusterID)
+		var holders []string
+		l.host.Read(func(x *rules.Index) {
+			for _, m := range x.MembersWithID(id) {
+				holders = append(holders, m.Name)
+			}
+		})
+		for _, e := range entries {
+			if e.Kind == Member && e.Member.ClusterID == string(id) && e.Name != r.Member.New.Name {
+				holders = append(holders, e.Name)
+			}
+		}
+		slices.Sort(holders)
+		for _, holder := range slices.Compact(holders) {
+			if err := l.get(ctx, Member, holder); err != nil {
+				return err
+			}
+		}
+	}
+	if slices.ContainsFunc(refusals, func(e *field.Error) bool { return slices.Contains(listingRules, rules.ID(e.Origin)) }) {
+		return l.members(ctx, name)
+	}
+	return nil
+}
+
+// get reads one object.
+func (l live) get(ctx context.Context, kind Kind, name string) error {
+	var before types.UID
+	l.host.Read(func(*rules.Index) {
+		if o := l.host.object(kind, name); o != nil {
+			before = o.GetUID()
+		}
+	})
+	var o client.Object = &v1alpha1.MemberCluster{}
+	if kind == Federation {
+		o = &v1alpha1.Federation{}
+	}
+	switch err := l.reader.Get(ctx, client.ObjectKey{Name: name}, o); {
+	case apierrors.IsNotFound(err):
+		// Only what was there before the read: it may have been made again since.
+		if before != "" {
+			l.host.drop(kind, name, before)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s %q: %w", kind, name, err)
+	}
+	l.set(o)
+	return nil
+}
+
+func (l live) set(o client.Object) {
+	switch o := o.(type) {
+	case *v1alpha1.MemberCluster:
+		l.host.SetMember(o)
+	case *v1alpha1.Federation:
+		l.host.SetFederation(o)
+	}
+}
+
+// members reads the members of a federation, or with "" those of all.
+func (l live) members(ctx context.Context, name v1alpha1.FederationName) error {
+	before := map[types.UID]*v1alpha1.MemberCluster{}
+	l.host.Read(func(x *rules.Index) {
+		names := []v1alpha1.FederationName{name}
+		if name == "" {
+			names = x.Memberships()
+		}
+		for _, n := range names {
+			for m := range x.Members(n) {
+				before[m.UID] = m
+			}
+		}
+	})
+	options := []client.ListOption{client.Limit(pageSize)}
+	if name != "" {
+		options = append(options, client.MatchingLabels{v1alpha1.LabelFederation: string(name)})
+	}
+	for next := ""; ; {
+		var page v1alpha1.MemberClusterList
+		if err := l.reader.List(ctx, &page, append(slices.Clip(options), client.Continue(next))...); err != nil {
+			if name == "" {
+				return fmt.Errorf("read members: %w", err)
+			}
+			return fmt.Errorf("read members of federation %q: %w", name, err)
+		}
+		for i := range page.Items {
+			delete(before, page.Items[i].UID)
+			l.host.SetMember(&page.Items[i])
+		}
+		if next = page.Continue; next == "" {
+			break
+		}
+	}
+	// The label is immutable, so what is not listed is gone.
+	for _, m := range before {
+		l.host.DropMember(m)
+	}
+	return nil
+}
+
+// everything reads all there is.
+func (l live) everything(ctx context.Context) error {
+	before := map[types.UID]*v1alpha1.Federation{}
+	l.host.Read(func(x *rules.Index) {
+		for _, name := range x.FederationNames() {
+			f := x.Federation(name)
+			before[f.UID] = f
+		}
+	})
+	var all v1alpha1.FederationList
+	if err := l.reader.List(ctx, &all); err != nil {
+		return fmt.Errorf("read federations: %w", err)
+	}
+	for i := range all.Items {
+		delete(before, all.Items[i].UID)
+		l.host.SetFederation(&all.Items[i])
+	}
+	for _, f := range before {
+		l.host.DropFederation(f)
+	}
+	return l.members(ctx, "")
+}

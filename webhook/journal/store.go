@@ -1,0 +1,91 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// key of the ConfigMap's data.
+const key = "journal"
+
+// most bytes of the journal, below what etcd takes.
+const most = 500_000
+
+// errTaken says that somebody else has written since.
+var errTaken = errors.New("the journal was written by another replica")
+
+// store reads and writes the journal.
+type store interface {
+	// read gives the content and what write asks for.
+	read(context.Context) (State, string, error)
+	// write gives errTaken when the journal is not at the version any more.
+	write(context.Context, State, string) (string, error)
+}
+
+// configMap keeps the journal in the ConfigMap that manifests/ installs. It is for one goroutine.
+type configMap struct {
+	client client.Client
+	// last is as it was read or written last: what is not ours in it stays.
+	last *corev1.ConfigMap
+}
+
+func (s *configMap) read(ctx context.Context) (State, string, error) {
+	var m corev1.ConfigMap
+	at := client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.Journal}
+	if err := s.client.Get(ctx, at, &m); err != nil {
+		return State{}, "", err
+	}
+	s.last = &m
+	state, err := decode(m.Data[key])
+	return state, m.ResourceVersion, err
+}
+
+func decode(text string) (state State, err error) {
+	if text == "" {
+		return state, nil
+	}
+	if err := json.Unmarshal([]byte(text), &state); err != nil {
+		return State{}, fmt.Errorf("data.%s: %w", key, err)
+	}
+	for _, e := range state.Entries {
+		if e.UID == "" || e.Request == "" || e.Kind == Member && e.Member == nil || e.Kind == Federation && e.Federation == nil {
+			return State{}, fmt.Errorf("data.%s: entry %d is not whole", key, e.Number)
+		}
+	}
+	return state, nil
+}
+
+func (s *configMap) write(ctx context.Context, state State, version string) (string, error) {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return "", err
+	}
+	m := s.last.DeepCopy()
+	m.ResourceVersion, m.Data = version, map[string]string{key: string(text)}
+	switch err := s.client.Update(ctx, m); {
+	case apierrors.IsConflict(err):
+		return "", errTaken
+	case err != nil:
+		return "", err
+	}
+	s.last = m
+	return m.ResourceVersion, nil
+}
+
+// full says whether a state has more than the journal takes.
+func full(s State) bool {
+	if len(s.Entries) <= 50 {
+		return false // far from it, whatever they hold
+	}
+	text, err := json.Marshal(s)
+	return err != nil || len(text) > most
+}
