@@ -65,6 +65,7 @@ ClusterRole/kubefederate-joiner
 kubefederate-credentials/Role/kubefederate-joiner
 ClusterRole/kubefederate-approver
 ClusterRole/kubefederate-viewer
+ClusterRole/kubefederate-metrics-reader
 ValidatingAdmissionPolicy/membership.kubefederate.io
 ValidatingAdmissionPolicyBinding/membership.kubefederate.io
 ValidatingAdmissionPolicy/acceptance.kubefederate.io

@@ -34,6 +34,8 @@ const deadline = 4 * time.Second
 type Guard struct {
 	view    *view
 	journal *journal.Journal
+	// metrics are nil until Instrument.
+	metrics *metrics
 }
 
 // Options of a Guard.

@@ -30,11 +30,13 @@ func (members) ValidateDelete(context.Context, *v1alpha1.MemberCluster) (admissi
 }
 
 func (v members) validate(ctx context.Context, c rules.MemberChange) (admission.Warnings, error) {
-	verdict, err := v.judge(ctx, fmt.Sprintf("member %q", c.New.Name), journal.Request{Member: &c})
-	if err != nil {
-		return nil, err
-	}
-	return verdict.WarningTexts(), c.Error(verdict)
+	return v.metrics.count(ctx, resourceMembers, func() (rules.Verdict, error) {
+		verdict, err := v.judge(ctx, fmt.Sprintf("member %q", c.New.Name), journal.Request{Member: &c})
+		if err != nil {
+			return verdict, err
+		}
+		return verdict, c.Error(verdict)
+	})
 }
 
 // federations validates Federations.
@@ -55,9 +57,11 @@ func (v federations) ValidateDelete(ctx context.Context, f *v1alpha1.Federation)
 }
 
 func (v federations) validate(ctx context.Context, name string, c rules.FederationChange) (admission.Warnings, error) {
-	verdict, err := v.judge(ctx, fmt.Sprintf("federation %q", name), journal.Request{Federation: &c})
-	if err != nil {
-		return nil, err
-	}
-	return verdict.WarningTexts(), c.Error(verdict)
+	return v.metrics.count(ctx, resourceFederations, func() (rules.Verdict, error) {
+		verdict, err := v.judge(ctx, fmt.Sprintf("federation %q", name), journal.Request{Federation: &c})
+		if err != nil {
+			return verdict, err
+		}
+		return verdict, c.Error(verdict)
+	})
 }

@@ -24,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -32,6 +33,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/controller"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
+	"github.com/kubefederate/kubectl-federate/webhook/scrape"
 	"github.com/kubefederate/kubectl-federate/webhook/serving"
 )
 
@@ -54,7 +56,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the host; without it KUBECONFIG, then the pod's account")
 	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; without it the current one")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve metrics at, over HTTP; 0 for none")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to who may get it; 0 for none")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 for none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas run the controllers; all answer webhooks")
 	flags.StringVar(&o.logFormat, "log-format", "json", "json or text, on stderr")
@@ -131,7 +133,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			// The manager may read Secrets nowhere else.
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}},
 		}},
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics: metricsserver.Options{
+			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){keeper.TLS}, FilterProvider: scrape.Filter,
+		},
 		HealthProbeBindAddress:        o.probeAddress,
 		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){keeper.TLS}}),
 		LeaderElection:                o.leaderElect,
@@ -146,6 +150,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 
 	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: mgr.GetAPIReader(), Client: direct})
 	if err != nil {
+		return err
+	}
+	if err := guard.Instrument(metrics.Registry); err != nil {
 		return err
 	}
 	guard.Register(mgr.GetWebhookServer(), mgr.GetClient())

@@ -33,12 +33,15 @@ import (
 type Manager struct {
 	// URL is where the cluster's API server reaches its webhook.
 	URL string
+	// MetricsURL is where it serves metrics.
+	MetricsURL string
 	// Log is the file that has its output.
 	Log string
 
 	binary  string
 	cluster *env.Cluster
 	address string
+	metrics string
 	dir     string
 	process *env.Process
 }
@@ -57,22 +60,25 @@ func Build(ctx context.Context) (string, error) {
 	return binary, nil
 }
 
-// New reserves an address for a manager beside c, which the program at binary will run. Files are kept in
+// New reserves addresses for a manager beside c, which the program at binary will run. Files are kept in
 // a new folder below the temporary one.
 func New(c *env.Cluster, binary string) (*Manager, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+	var addresses [2]string
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		addresses[i] = l.Addr().String()
 	}
-	defer l.Close()
 	dir, err := os.MkdirTemp("", "manager-")
 	if err != nil {
 		return nil, err
 	}
-	address := l.Addr().String()
 	return &Manager{
-		URL: "https://" + address, Log: filepath.Join(dir, "log"),
-		binary: binary, cluster: c, address: address, dir: dir,
+		URL: "https://" + addresses[0], MetricsURL: "https://" + addresses[1] + "/metrics", Log: filepath.Join(dir, "log"),
+		binary: binary, cluster: c, address: addresses[0], metrics: addresses[1], dir: dir,
 	}, nil
 }
 
@@ -103,7 +109,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.process, err = env.Run(env.Program{Path: m.binary, Log: m.Log, Flags: []string{
 		"--kubeconfig=" + kubeconfig,
 		"--webhook-bind-address=" + m.address,
-		"--metrics-bind-address=0",
+		"--metrics-bind-address=" + m.metrics,
 		"--health-probe-bind-address=0",
 		"--leader-elect=false",
 	}})

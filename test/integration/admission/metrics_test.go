@@ -1,0 +1,114 @@
+//go:build unix
+
+package admission
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// TestMetrics scrapes the manager over TLS as a collector does: nobody without a token or the right reads a number, and a
+// refusal is counted by its rule.
+func TestMetrics(t *testing.T) {
+	h := onGuard(t)
+	admin := h.admin(t)
+	must(t, admin.Create(t.Context(), fed("measured")))
+
+	var certificate corev1.Secret
+	must(t, admin.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}, &certificate))
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(certificate.Data["ca.crt"])
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	t.Cleanup(transport.CloseIdleConnections)
+	get := func(token string) string {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.manager.MetricsURL, nil)
+		must(t, err)
+		if token != "" {
+			request.Header.Set("Authorization", "Bearer "+token)
+		}
+		response, err := (&http.Client{Transport: transport}).Do(request)
+		must(t, err)
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		must(t, err)
+		return fmt.Sprint(response.StatusCode, " ", string(body))
+	}
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = "default", "collector"
+	must(t, admin.Create(t.Context(), account))
+	var token authenticationv1.TokenRequest
+	must(t, admin.SubResource("token").Create(t.Context(), account, &token))
+
+	const nobody = "401 it takes a token of the host cluster\n"
+	if got := get(""); got != nobody {
+		t.Errorf("without a token: %s", got)
+	}
+	if got := get("forged"); got != nobody {
+		t.Errorf("with a forged token: %s", got)
+	}
+	if got := get(token.Status.Token); got != "403 it takes the verb get on the URL /metrics: bind the ClusterRole kubefederate-metrics-reader\n" {
+		t.Errorf("without the right: %s", got)
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "kubefederate-metrics-reader"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}},
+	}
+	binding.Name = "test:collector"
+	must(t, admin.Create(t.Context(), binding))
+	eventually(t, "the right", func() error {
+		if got := get(token.Status.Token); !strings.HasPrefix(got, "200 ") {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+
+	const (
+		decided = `kubefederate_admission_decisions_total{dry_run="true",operation="CREATE",outcome="refused",resource="memberclusters"} `
+		passed  = `kubefederate_admission_decisions_total{dry_run="false",operation="CREATE",outcome="allowed",resource="memberclusters"} `
+		found   = `kubefederate_admission_findings_total{outcome="refused",resource="memberclusters",rule="endpoint"} `
+		other   = `kubefederate_admission_findings_total{outcome="refused",resource="memberclusters",rule="limits"} `
+		took    = `kubefederate_admission_duration_seconds_count{operation="CREATE",resource="memberclusters"} `
+	)
+	count := func(series string) (n int) {
+		t.Helper()
+		for line := range strings.Lines(get(token.Status.Token)) {
+			if rest, ok := strings.CutPrefix(line, series); ok {
+				n, err := strconv.Atoi(strings.TrimSpace(rest))
+				must(t, err)
+				return n
+			}
+		}
+		t.Fatalf("there is no series %s", series)
+		return 0
+	}
+	before := map[string]int{}
+	for _, series := range []string{decided, passed, found, other, took} {
+		before[series] = count(series)
+	}
+	bad := member("measured-1", "measured")
+	bad.Spec.Server = "https://user@measured.example.com?query"
+	if err := admin.Create(t.Context(), bad, client.DryRunAll); len(causes(err)) != 2 {
+		t.Fatalf("got %v", err)
+	}
+	must(t, admin.Create(t.Context(), member("measured-2", "measured")))
+	for series, want := range map[string]int{decided: 1, passed: 1, found: 2, other: 0, took: 2} {
+		if got := count(series) - before[series]; got != want {
+			t.Errorf("%s grew by %d, want %d", series, got, want)
+		}
+	}
+}
