@@ -1,4 +1,5 @@
-// Package manifests is what `kubectl federate init` installs on a host cluster: the files of this folder, as
-// `kubectl apply -R -f manifests/` would install them, in that order. They are plain YAML; the few values that
-// differ between installs are set on the parsed objects.
+// Package manifests is what `kubectl federate init` installs on a host cluster: the files of crd and install, as
+// `kubectl apply -f manifests/crd -f manifests/install` would install them, in that order, and those of cert-manager
+// where it issues the webhook's certificate. They are plain YAML; the few values that differ between installs are set
+// on the parsed objects.
 package manifests

@@ -18,10 +18,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// files are read in the order of their paths, which is the order to install them in.
-//
-//go:embed crd/*.yaml install/*.yaml
-var files embed.FS
+// Files are read in the order of their paths, which is the order to install them in.
+var (
+	//go:embed crd/*.yaml install/*.yaml
+	files embed.FS
+	//go:embed cert-manager/*.yaml
+	certManagerFiles embed.FS
+)
 
 // Names of installed objects.
 const (
@@ -59,6 +62,8 @@ type Options struct {
 	WebhookURL string
 	// CABundle is the PEM bundle that API servers verify the webhook with. Empty leaves it to the manager.
 	CABundle []byte
+	// Certificates says who issues the webhook's certificate. Empty means the manager.
+	Certificates Certificates
 	// Version of the release, for the label app.kubernetes.io/version. Empty means that of the files.
 	Version string
 }
@@ -76,9 +81,19 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, err := read()
+	if err := o.Certificates.check(o); err != nil {
+		return nil, err
+	}
+	objects, err := read(files)
 	if err != nil {
 		return nil, err
+	}
+	if o.Certificates == CertificatesCertManager {
+		more, err := read(certManagerFiles)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, more...)
 	}
 	if base != "" {
 		objects = slices.DeleteFunc(objects, inCluster)
@@ -99,6 +114,9 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 			err = o.deployment(object)
 		case "ValidatingWebhookConfiguration":
 			err = o.webhooks(object, base)
+		}
+		if err == nil && o.Certificates == CertificatesCertManager {
+			err = byCertManager(object)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s %q: %w", object.GetKind(), object.GetName(), err)
@@ -174,14 +192,14 @@ func each(object *unstructured.Unstructured, change func(map[string]any) error, 
 	return unstructured.SetNestedSlice(object.Object, list, fields...)
 }
 
-// read parses the files.
-func read() ([]*unstructured.Unstructured, error) {
+// read parses files.
+func read(files fs.FS) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		data, err := files.ReadFile(path)
+		data, err := fs.ReadFile(files, path)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -13,6 +14,10 @@ func TestRunRefuses(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte("{current-context: h, contexts: [{name: h, context: {cluster: h}}], clusters: [{name: h, cluster: {server: 'https://127.0.0.1:1'}}]}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -22,6 +27,7 @@ func TestRunRefuses(t *testing.T) {
 		"address":       {[]string{"--webhook-bind-address=9443"}, `--webhook-bind-address="9443": it must be HOST:PORT or :PORT`},
 		"port":          {[]string{"--webhook-bind-address=:0"}, `--webhook-bind-address=":0": "0" is no port`},
 		"port by name":  {[]string{"--webhook-bind-address=127.0.0.1:https"}, `--webhook-bind-address="127.0.0.1:https": "https" is no port`},
+		"no files":      {[]string{"--kubeconfig=" + kubeconfig, "--cert-dir=/does/not/exist"}, `--cert-dir="/does/not/exist": read the webhook's certificate: open /does/not/exist/tls.crt: no such file or directory`},
 		"no kubeconfig": {[]string{"--kubeconfig=/does/not/exist"}, "no access to a host cluster: stat /does/not/exist: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,6 +24,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -42,6 +44,7 @@ type options struct {
 	kubeconfig     string
 	context        string
 	webhookAddress string
+	certDir        string
 	metricsAddress string
 	probeAddress   string
 	leaderElect    bool
@@ -56,6 +59,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the host; without it KUBECONFIG, then the pod's account")
 	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; without it the current one")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
+	flags.StringVar(&o.certDir, "cert-dir", "",
+		"Folder with tls.crt and tls.key to serve with, read again when they change; without it the manager issues its own certificate")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to who may get it; 0 for none")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 for none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas run the controllers; all answer webhooks")
@@ -118,13 +123,16 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 
-	// The certificate is kept with clients of its own: the server must be able to start before the manager.
+	// The certificate and the journal are kept with a client of their own: the server must be able to start before the
+	// manager, and nothing of theirs may come from a cache.
 	direct, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
 	}
-	keeper := serving.New(direct, log.WithName("certificate"))
-
+	certificate, err := o.certificate(direct, log.WithName("certificate"))
+	if err != nil {
+		return err
+	}
 	release := 15 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
@@ -134,10 +142,10 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}},
 		}},
 		Metrics: metricsserver.Options{
-			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){keeper.TLS}, FilterProvider: scrape.Filter,
+			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){certificate.TLS}, FilterProvider: scrape.Filter,
 		},
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){keeper.TLS}}),
+		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){certificate.TLS}}),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              manifests.ManagerLease,
 		LeaderElectionNamespace:       v1alpha1.HostNamespace,
@@ -152,7 +160,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := guard.Instrument(metrics.Registry); err != nil {
+	if err := errors.Join(guard.Instrument(metrics.Registry), metrics.Registry.Register(serving.Expiry(certificate.GetCertificate))); err != nil {
 		return err
 	}
 	guard.Register(mgr.GetWebhookServer(), mgr.GetClient())
@@ -160,9 +168,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	if err := errors.Join(
-		mgr.Add(keeper),
+		mgr.Add(certificate),
 		mgr.AddHealthzCheck("alive", func(*http.Request) error { return nil }),
-		mgr.AddReadyzCheck("certificate", keeper.Ready()),
+		mgr.AddReadyzCheck("certificate", certificate.Ready()),
 		mgr.AddReadyzCheck("view", guard.Ready()),
 		mgr.AddReadyzCheck("serving", mgr.GetWebhookServer().StartedChecker()),
 	); err != nil {
@@ -177,6 +185,25 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	end()
 	kept.Wait()
 	return err
+}
+
+// certificate is what the manager serves with, over TLS.
+type certificate interface {
+	manager.Runnable
+	Ready() healthz.Checker
+	TLS(*tls.Config)
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+}
+
+func (o *options) certificate(direct client.WithWatch, log logr.Logger) (certificate, error) {
+	if o.certDir != "" {
+		files, err := serving.FromFiles(o.certDir)
+		if err != nil {
+			return nil, fmt.Errorf("--cert-dir=%q: %w", o.certDir, err)
+		}
+		return files, nil
+	}
+	return serving.New(direct, log), nil
 }
 
 // bindAddress parts host and port.

@@ -20,13 +20,14 @@ import (
 )
 
 type initFlags struct {
-	image      string
-	replicas   int32
-	webhookURL string
-	wait       bool
-	timeout    time.Duration
-	dryRun     dryRunFlag
-	output     outputFlags
+	image        string
+	replicas     int32
+	webhookURL   string
+	certificates string
+	wait         bool
+	timeout      time.Duration
+	dryRun       dryRunFlag
+	output       outputFlags
 }
 
 func newInit(d *door) *cobra.Command {
@@ -39,12 +40,20 @@ func newInit(d *door) *cobra.Command {
 and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair; it
 refuses to downgrade.
 
+The manager issues and renews the webhook's certificate itself. With --certificates=cert-manager,
+cert-manager does, which must be on the host with its CA injector; the manager then has no right on the
+certificate's Secret nor on the webhook configuration. A change from one to the other refuses changes of
+members until the new pods run.
+
 It returns when the webhook is on guard: when a member that breaks a rule, sent as a dry run, is refused.`,
 		Example: `  # Install on the cluster of the current context
   kubectl federate init
 
   # Print everything for GitOps, and change nothing
   kubectl federate init --dry-run=client -o yaml
+
+  # Let cert-manager issue and renew the webhook's certificate
+  kubectl federate init --certificates cert-manager
 
   # Run the manager outside the cluster, at a URL that the API server reaches
   kubectl federate init --webhook-url https://127.0.0.1:9443`,
@@ -56,6 +65,9 @@ It returns when the webhook is on guard: when a member that breaks a rule, sent 
 	flags.Int32Var(&f.replicas, "replicas", 2, "How many replicas of the manager run")
 	flags.StringVar(&f.webhookURL, "webhook-url", "",
 		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then")
+	flags.StringVar(&f.certificates, "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
+	_ = cmd.RegisterFlagCompletionFunc("certificates", cobra.FixedCompletions(
+		[]string{string(manifests.CertificatesManager), string(manifests.CertificatesCertManager)}, cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook is on guard")
 	flags.DurationVar(&f.timeout, "timeout", 3*time.Minute, "How long to wait")
 	f.dryRun.add(cmd)
@@ -63,32 +75,29 @@ It returns when the webhook is on guard: when a member that breaks a rule, sent 
 	return cmd
 }
 
-func (f *initFlags) objects() (install, remove []*unstructured.Unstructured, err error) {
-	options := manifests.Options{Version: version.Version, Image: f.image, Replicas: f.replicas}
-	if f.webhookURL == "" {
-		install, err = manifests.Objects(options)
-		return install, nil, err
+func (f *initFlags) objects() (install, obsolete []*unstructured.Unstructured, err error) {
+	options := manifests.Options{
+		Version: version.Version, Image: f.image, Replicas: f.replicas, WebhookURL: f.webhookURL, Certificates: manifests.Certificates(f.certificates),
 	}
-	inCluster, err := manifests.Objects(options)
+	if install, err = manifests.Objects(options); err != nil {
+		return nil, nil, err
+	}
+	// What only another kind of install needs goes, in case that was here before. This one has everything.
+	options.WebhookURL, options.Certificates = "", manifests.CertificatesCertManager
+	everything, err := manifests.Objects(options)
 	if err != nil {
 		return nil, nil, err
 	}
-	options.WebhookURL = f.webhookURL
-	install, err = manifests.Objects(options)
-	if err != nil {
-		return nil, nil, err
-	}
-	// What only a manager inside the cluster needs goes, in case one was installed before.
 	kept := map[string]bool{}
 	for _, o := range install {
 		kept[o.GetNamespace()+" "+describe(o)] = true
 	}
-	for _, o := range inCluster {
+	for _, o := range everything {
 		if !kept[o.GetNamespace()+" "+describe(o)] {
-			remove = append(remove, o)
+			obsolete = append(obsolete, o)
 		}
 	}
-	return install, remove, nil
+	return install, obsolete, nil
 }
 
 // describe names an object as kubectl prints it.
@@ -98,8 +107,13 @@ func (f *initFlags) validate() error {
 	if f.replicas < 1 {
 		return usagef("--replicas=%d: at least one replica must guard the host", f.replicas)
 	}
-	if f.webhookURL == "" {
+	switch c := manifests.Certificates(f.certificates); {
+	case c != manifests.CertificatesManager && c != manifests.CertificatesCertManager:
+		return usagef("--certificates=%q: it is manager or cert-manager", f.certificates)
+	case f.webhookURL == "":
 		return nil
+	case c == manifests.CertificatesCertManager:
+		return usagef("--certificates=%s mounts a Secret into the manager's pods, and with --webhook-url there are none", c)
 	}
 	u, err := url.Parse(f.webhookURL)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -150,6 +164,9 @@ func (f *initFlags) run(ctx context.Context, d *door) error {
 		return usagef("the host has kubectl federate %s, which is newer than this plugin (%s); "+
 			"upgrade the plugin (kubectl krew upgrade federate) and run init again", installed, version.Version)
 	}
+	if err := certManagerServed(ctx, d, h, objects); err != nil {
+		return err
+	}
 	write := cluster.Write{DryRun: dryRun == federate.DryRunServer}
 	if err := install.Apply(ctx, h, objects, write, report); err != nil {
 		return err
@@ -173,6 +190,24 @@ func (f *initFlags) run(ctx context.Context, d *door) error {
 		return err
 	}
 	fmt.Fprintf(d.ErrOut, "kubectl federate %s is on guard; create a federation next: %s create federation NAME\n", version.Version, d.name)
+	return nil
+}
+
+// certManagerServed refuses to begin what would end half-way: objects of cert-manager on a host without it.
+func certManagerServed(ctx context.Context, d *door, h *host.Cluster, objects []*unstructured.Unstructured) error {
+	for _, o := range objects {
+		if o.GroupVersionKind().Group != manifests.CertManagerGroup {
+			continue
+		}
+		served, err := install.Serves(ctx, h, o)
+		if err != nil {
+			return err
+		}
+		if !served {
+			return fmt.Errorf("host: it does not serve %s of %s, so nothing was installed; install cert-manager first, or let the manager issue its certificate: %s init --certificates=%s",
+				o.GetKind(), o.GetAPIVersion(), d.name, manifests.CertificatesManager)
+		}
+	}
 	return nil
 }
 

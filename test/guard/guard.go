@@ -35,6 +35,8 @@ type Manager struct {
 	URL string
 	// MetricsURL is where it serves metrics.
 	MetricsURL string
+	// CertDir is the folder of the certificate that it serves from its next start on; empty lets it issue its own.
+	CertDir string
 	// Log is the file that has its output.
 	Log string
 
@@ -112,6 +114,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		"--metrics-bind-address=" + m.metrics,
 		"--health-probe-bind-address=0",
 		"--leader-elect=false",
+		"--cert-dir=" + m.CertDir,
 	}})
 	return err
 }

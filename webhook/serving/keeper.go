@@ -132,14 +132,17 @@ func (k *Keeper) Ready() healthz.Checker {
 // TLS makes a server serve the certificate.
 func (k *Keeper) TLS(config *tls.Config) {
 	config.MinVersion = tls.VersionTLS12
-	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		k.mu.RLock()
-		defer k.mu.RUnlock()
-		if k.served == nil {
-			return nil, k.problem
-		}
-		return k.served, nil
+	config.GetCertificate = k.GetCertificate
+}
+
+// GetCertificate is the certificate that is served, whoever asks; without one it is an error that says why.
+func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.served == nil {
+		return nil, k.problem
 	}
+	return k.served, nil
 }
 
 // sync brings the Secret, the configuration and what is served in line, in the order in which API servers can

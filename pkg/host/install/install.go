@@ -98,6 +98,18 @@ func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstruc
 	return nil
 }
 
+// Serves says whether the host serves the kind of an object.
+func Serves(ctx context.Context, h *host.Cluster, object *unstructured.Unstructured) (bool, error) {
+	_, err := h.Get(ctx, refOf(object))
+	if cluster.IsNotServed(err) {
+		return false, nil
+	}
+	if cluster.IsAbsent(err) {
+		err = nil
+	}
+	return err == nil, err
+}
+
 // Present is those of objects that are on the host, in the order in which Delete takes them off: what guards
 // first, since a guard that outlives the manager, or the rights that it asks for, would refuse the rest; then
 // the last one first. It only reads.

@@ -5,6 +5,7 @@ package admission
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,13 +89,19 @@ func TestMetrics(t *testing.T) {
 		t.Helper()
 		for line := range strings.Lines(get(token.Status.Token)) {
 			if rest, ok := strings.CutPrefix(line, series); ok {
-				n, err := strconv.Atoi(strings.TrimSpace(rest))
+				n, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
 				must(t, err)
-				return n
+				return int(n)
 			}
 		}
 		t.Fatalf("there is no series %s", series)
 		return 0
+	}
+	block, _ := pem.Decode(certificate.Data["tls.crt"])
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	must(t, err)
+	if end := count("kubefederate_webhook_certificate_expiry_timestamp_seconds "); end != int(leaf.NotAfter.Unix()) {
+		t.Errorf("the certificate ends at %s, the metric says %d", leaf.NotAfter, end)
 	}
 	before := map[string]int{}
 	for _, series := range []string{decided, passed, found, other, took} {

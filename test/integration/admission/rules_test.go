@@ -128,7 +128,7 @@ membercluster.kubefederate.io/near created (server dry run)
 	}
 }
 
-// TestManifestsApplyWithKubectl holds that `kubectl apply -R -f manifests/` installs everything, the manager's pods
+// TestManifestsApplyWithKubectl holds that `kubectl apply -f manifests/crd -f manifests/install` installs everything, the manager's pods
 // included, without a fault or a warning (as of pod security).
 func TestManifestsApplyWithKubectl(t *testing.T) {
 	t.Parallel()
@@ -136,7 +136,7 @@ func TestManifestsApplyWithKubectl(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), fleet(t).Kubectl(), "--kubeconfig="+h.Kubeconfig, "apply", "--server-side",
 		// As init does: the host has the webhook at a URL, and the owner of a field is who may take it off.
 		"--force-conflicts", "--field-manager="+v1alpha1.FieldOwner,
-		"--dry-run=server", "-R", "-f", "../../../manifests")
+		"--dry-run=server", "-f", "../../../manifests/crd", "-f", "../../../manifests/install")
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "Warning") || !strings.Contains(string(out), "deployment.apps/kubefederate-manager serverside-applied (server dry run)\n") {
 		t.Errorf("%v:\n%s", err, out)

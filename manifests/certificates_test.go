@@ -1,0 +1,101 @@
+package manifests_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+)
+
+// TestCertManager pins what differs where cert-manager issues the certificate: four objects more, an annotation, a
+// mount, and rights that are gone. test/integration/admission holds that cert-manager's own schemas take them.
+func TestCertManager(t *testing.T) {
+	t.Parallel()
+	plain, all := objects(t, manifests.Options{}), objects(t, manifests.Options{Certificates: manifests.CertificatesCertManager})
+	const more = `kubefederate-system/Issuer/kubefederate-self-signed
+kubefederate-system/Certificate/kubefederate-webhook-ca
+kubefederate-system/Issuer/kubefederate-webhook-ca
+kubefederate-system/Certificate/kubefederate-webhook
+`
+	if got := names(all); got != inside+more {
+		t.Errorf("objects:\n%s", got)
+	}
+	for _, test := range []struct {
+		kind, field string
+		at          func(*unstructured.Unstructured) map[string]any
+		want        string
+	}{
+		{"ClusterRole", "rules", content, `
+- {apiGroups: [kubefederate.io], resources: [federations, memberclusters], verbs: [get, list, watch]}
+- {apiGroups: [kubefederate.io], resources: [federations/status, memberclusters/status], verbs: [patch, update]}
+- {apiGroups: ["", events.k8s.io], resources: [events], verbs: [create, patch]}
+- {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
+- {apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create]}`},
+		{"Role", "rules", content, `
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [kubefederate-manager], verbs: [get, update, patch]}
+- {apiGroups: [""], resources: [configmaps], resourceNames: [kubefederate-journal], verbs: [get, update]}`},
+		{"ValidatingWebhookConfiguration", "annotations", metadata, `{cert-manager.io/inject-ca-from: kubefederate-system/kubefederate-webhook}`},
+		{"Deployment", "volumes", pod, `[{name: certificate, secret: {secretName: kubefederate-webhook-cert}}]`},
+		{"Deployment", "volumeMounts", container, `[{name: certificate, mountPath: /etc/kubefederate/tls, readOnly: true}]`},
+		{"Deployment", "args", container, `["--webhook-bind-address=:9443", "--health-probe-bind-address=:8081", "--metrics-bind-address=:8443", "--leader-elect", "--cert-dir=/etc/kubefederate/tls"]`},
+	} {
+		o := find(t, all, test.kind)
+		var want any
+		if err := yaml.Unmarshal([]byte(test.want), &want); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, test.at(o)[test.field]); diff != "" {
+			t.Errorf("%s, %s (-want +got):\n%s", test.kind, test.field, diff)
+		}
+		// As it was, to see below that nothing else differs.
+		if was, has := test.at(find(t, plain, test.kind))[test.field]; has {
+			test.at(o)[test.field] = was
+		} else {
+			delete(test.at(o), test.field)
+		}
+	}
+	for i, o := range plain {
+		if diff := cmp.Diff(o.Object, all[i].Object); diff != "" {
+			t.Errorf("%s %s (-manager +cert-manager):\n%s", o.GetKind(), o.GetName(), diff)
+		}
+	}
+}
+
+func content(o *unstructured.Unstructured) map[string]any { return o.Object }
+
+func metadata(o *unstructured.Unstructured) map[string]any {
+	return o.Object["metadata"].(map[string]any)
+}
+
+func pod(o *unstructured.Unstructured) map[string]any {
+	template := o.Object["spec"].(map[string]any)["template"].(map[string]any)
+	return template["spec"].(map[string]any)
+}
+
+func container(o *unstructured.Unstructured) map[string]any {
+	return pod(o)["containers"].([]any)[0].(map[string]any)
+}
+
+func TestCertificatesAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options manifests.Options
+		want    string
+	}{
+		"nobody": {manifests.Options{Certificates: "vault"}, `certificates "vault": they come from "manager" or "cert-manager"`},
+		"no pods": {manifests.Options{Certificates: manifests.CertificatesCertManager, WebhookURL: "https://manager.example"},
+			`certificates "cert-manager": it is for a manager in the cluster, and its CA is cert-manager's to tell`},
+		"two CAs": {manifests.Options{Certificates: manifests.CertificatesCertManager, CABundle: []byte("pem")},
+			`certificates "cert-manager": it is for a manager in the cluster, and its CA is cert-manager's to tell`},
+		"the manager": {manifests.Options{Certificates: manifests.CertificatesManager}, "<nil>"},
+	} {
+		if _, err := manifests.Objects(test.options); fmt.Sprint(err) != test.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
