@@ -10,6 +10,7 @@ GO        ?= go
 PKG       ?= ./...
 TESTFLAGS ?=
 DIST      ?= dist
+FUZZTIME  ?= 10m
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev)
 
 module     := github.com/kubefederate/kubectl-federate
@@ -39,6 +40,16 @@ test: controlplane ## Run the quick tier of the tests
 .PHONY: test-all
 test-all: controlplane ## Run all tests
 	$(gotest) -timeout 60m $(TESTFLAGS) $(PKG)
+
+# Making inputs smaller would else take most of the time: coverage of one input differs from run to run.
+.PHONY: fuzz
+fuzz: ## Fuzz every target in turn, each for FUZZTIME (10m)
+	@grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "$$file: $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $(TESTFLAGS) "$$(dirname "$$file")" || exit 1; \
+		done; \
+	done
 
 .PHONY: lint
 lint: ## Run the linters
