@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -82,26 +81,6 @@ func TestWebhookDown(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestOurOwnRightsAreMissing holds that the message blames us, and that nobody is refused or admitted for it.
-func TestOurOwnRightsAreMissing(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("blind")))
-	must(t, admin.Create(t.Context(), member("blind-1", "blind")))
-	must(t, admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "kubefederate-system:manager"}}))
-	defer func() {
-		must(t, h.manager.Install(t.Context()))
-		must(t, h.manager.Wait(t.Context()))
-	}()
-
-	twin := member("blind-2", "blind")
-	twin.Spec.ClusterID = "id-blind-1"
-	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "blind-2": read federation "blind": federations.kubefederate.io "blind" is forbidden: User "system:serviceaccount:kubefederate-system:kubefederate-manager" cannot get resource "federations" in API group "kubefederate.io" at the cluster scope`,
-		func() error { return admin.Create(t.Context(), twin.DeepCopy(), client.DryRunAll) })
-	// What needs no live read goes on.
-	answers(t, "", func() error { return admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
 }
 
 // TestJournalIsMissing holds that nobody is admitted without it, and that the message says what brings it back.
