@@ -39,23 +39,17 @@ func (x decision) of(m *v1alpha1.MemberCluster) *bool {
 	return &m.Spec.Suspended
 }
 
-// decideFlags choose members, as those of label do.
 type decideFlags struct {
-	federation federationFlag
-	selector   string
-	all        bool
-	dryRun     dryRunFlag
-	output     outputFlags
+	members selectFlags
+	dryRun  dryRunFlag
+	output  outputFlags
 }
 
 func (f *decideFlags) add(cmd *cobra.Command, d *door) {
 	f.output = newOutputFlags()
-	f.federation.add(cmd, d, "All members of this federation")
-	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "Members whose labels match this selector")
-	cmd.Flags().BoolVar(&f.all, "all", false, "All members")
+	f.members.add(cmd, d, "All members of this federation")
 	f.dryRun.add(cmd)
 	f.output.add(cmd)
-	cmd.ValidArgsFunction = completeMembers(d)
 }
 
 func newApprove(d *door) *cobra.Command {
@@ -137,30 +131,16 @@ func (f *decideFlags) run(ctx context.Context, d *door, names []string, x decisi
 	if err := f.output.check(); err != nil {
 		return err
 	}
-	many := f.selector != "" || f.all || f.federation.name != ""
-	switch {
-	case len(names) == 0 && !many:
-		return usagef("no member named; name some, or use --selector, --federation or --all")
-	case len(names) > 0 && many:
-		return usagef("members are named, or chosen by --selector, --federation or --all, not both")
+	if err := f.members.check(names); err != nil {
+		return err
 	}
 	h, err := d.host()
 	if err != nil {
 		return err
 	}
-	members, err := selectMembers(ctx, h, names, host.MemberQuery{Federation: f.federation.value(), Selector: f.selector})
-	if err != nil {
+	members, err := f.members.members(ctx, d, h, names)
+	if err != nil || len(members) == 0 {
 		return err
-	}
-	if len(members) == 0 {
-		if f.federation.name != "" {
-			// An empty answer for a mistyped name would read as done.
-			if _, err := h.Federation(ctx, f.federation.value()); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintln(d.ErrOut, "No members found")
-		return nil
 	}
 	r := decider{d: d, h: h, decision: x, dryRun: dryRun, quiet: *f.output.OutputFormat != "", automatic: map[v1alpha1.FederationName]bool{}}
 	done, err := r.decideAll(ctx, members)

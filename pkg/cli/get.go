@@ -4,21 +4,17 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -73,12 +69,6 @@ func (f *getFlags) run(ctx context.Context, d *door, names []string) error {
 		return printMembers(d, f.output, members)
 	}
 	if len(members) == 0 {
-		if f.federation.name != "" {
-			// An empty answer for a mistyped name would read as an empty federation.
-			if _, err := h.Federation(ctx, f.federation.value()); err != nil {
-				return err
-			}
-		}
 		fmt.Fprintln(d.ErrOut, "No members found")
 		return nil
 	}
@@ -162,34 +152,6 @@ func age(t metav1.Time, now time.Time) string {
 		return "<unknown>"
 	}
 	return duration.HumanDuration(now.Sub(t.Time))
-}
-
-// selectMembers reads the named members, or those that q selects, by federation and then by name.
-func selectMembers(ctx context.Context, h *host.Cluster, names []string, q host.MemberQuery) ([]v1alpha1.MemberCluster, error) {
-	if q.Selector != "" {
-		if _, err := labels.Parse(q.Selector); err != nil {
-			return nil, usagef("--selector=%q: %w", q.Selector, err)
-		}
-	}
-	if len(names) == 0 {
-		members, err := h.Members(ctx, q)
-		slices.SortFunc(members, func(a, b v1alpha1.MemberCluster) int {
-			return cmp.Or(cmp.Compare(a.Federation(), b.Federation()), cmp.Compare(a.Name, b.Name))
-		})
-		return members, err
-	}
-	var members []v1alpha1.MemberCluster
-	for _, name := range names {
-		m, err := h.Member(ctx, v1alpha1.MemberName(name))
-		if apierrors.IsNotFound(err) && !cluster.IsNotServed(err) {
-			return nil, fmt.Errorf("host: there is no member %q; kubectl federate get lists them", name)
-		}
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, *m)
-	}
-	return members, nil
 }
 
 // printMembers prints members in a standard format: one as itself, several as a list.

@@ -18,15 +18,13 @@ import (
 )
 
 type labelFlags struct {
-	member     memberFlags
-	federation federationFlag
-	remove     bool
-	selector   string
-	all        bool
-	overwrite  bool
-	list       bool
-	dryRun     dryRunFlag
-	output     outputFlags
+	member    memberFlags
+	members   selectFlags
+	remove    bool
+	overwrite bool
+	list      bool
+	dryRun    dryRunFlag
+	output    outputFlags
 }
 
 func newLabel(d *door) *cobra.Command {
@@ -55,16 +53,13 @@ kubectl label does; the rules of their federation are checked by the host.`,
   # Label every member of a federation, and list their labels
   kubectl federate label --all --federation prod example.com/tier=gold
   kubectl federate label --all --list`,
-		ValidArgsFunction: completeMembers(d),
-		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), d, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), d, args) },
 	}
 	f.member.add(cmd.Flags())
 	f.member.complete(cmd)
-	f.federation.add(cmd, d, "The federation that the cluster wishes to join; with members, only those of this federation")
+	f.members.add(cmd, d, "The federation that the cluster wishes to join; with members, only those of this federation")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.remove, "remove", false, "Take the cluster's wish back")
-	flags.StringVarP(&f.selector, "selector", "l", "", "Members whose labels match this selector")
-	flags.BoolVar(&f.all, "all", false, "All members")
 	flags.BoolVar(&f.overwrite, "overwrite", false, "Change labels that have another value")
 	flags.BoolVar(&f.list, "list", false, "Print the members' labels")
 	f.dryRun.add(cmd)
@@ -94,13 +89,13 @@ func (f *labelFlags) runWish(ctx context.Context, d *door, args []string, dryRun
 	switch {
 	case len(args) > 0:
 		return usagef("with --member-context the cluster itself is labelled: no member and no other label can be named (%s)", strings.Join(args, " "))
-	case f.selector != "" || f.all || f.list || f.overwrite:
+	case f.members.selector != "" || f.members.all || f.list || f.overwrite:
 		return usagef("--selector, --all, --list and --overwrite go with members, not with --member-context")
-	case f.remove == (f.federation.name != ""):
+	case f.remove == (f.members.federation.name != ""):
 		return usagef("with --member-context one of --federation and --remove is needed")
 	}
 	if !f.remove {
-		if err := checkName("federation", f.federation.name); err != nil {
+		if err := checkName("federation", f.members.federation.name); err != nil {
 			return err
 		}
 	}
@@ -134,7 +129,7 @@ func (f *labelFlags) runWish(ctx context.Context, d *door, args []string, dryRun
 		fmt.Fprintf(d.ErrOut, "the label is on namespace %s, since this cluster does not let you label %s\n", wish.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !f.remove {
-		fmt.Fprintf(d.ErrOut, "the cluster wishes to join %q; to join it: %s discover --join\n", f.federation.name, d.name)
+		fmt.Fprintf(d.ErrOut, "the cluster wishes to join %q; to join it: %s discover --join\n", f.members.federation.name, d.name)
 	}
 	return nil
 }
@@ -155,13 +150,13 @@ func (f *labelFlags) writeWish(ctx context.Context, m *member.Cluster, dryRun fe
 		return wishResult{}, err
 	}
 	after := before
-	changed := before.Federation != f.federation.value() || before.Left != ""
+	changed := before.Federation != f.members.federation.value() || before.Left != ""
 	if changed && dryRun != federate.DryRunClient {
 		server := dryRun == federate.DryRunServer
 		if f.remove {
 			_, err = m.RemoveWish(ctx, server)
 		} else {
-			after, err = m.SetWish(ctx, f.federation.value(), server)
+			after, err = m.SetWish(ctx, f.members.federation.value(), server)
 		}
 		if err != nil {
 			return wishResult{}, err
@@ -169,7 +164,7 @@ func (f *labelFlags) writeWish(ctx context.Context, m *member.Cluster, dryRun fe
 	}
 	return wishResult{
 		APIVersion: outputAPIVersion, Kind: "Wish", Context: f.member.context,
-		Federation: f.federation.value(), Namespace: after.Namespace, Changed: changed,
+		Federation: f.members.federation.value(), Namespace: after.Namespace, Changed: changed,
 	}, nil
 }
 
@@ -218,26 +213,19 @@ func (f *labelFlags) runMembers(ctx context.Context, d *door, args []string, dry
 	if err != nil {
 		return err
 	}
-	many := f.selector != "" || f.all || f.federation.name != ""
-	switch {
-	case len(names) == 0 && !many:
-		return usagef("no member named; name some, or use --selector, --federation or --all")
-	case len(names) > 0 && many:
-		return usagef("members are named, or chosen by --selector, --federation or --all, not both")
-	case len(change.set)+len(change.remove) == 0 && !f.list:
+	if err := f.members.check(names); err != nil {
+		return err
+	}
+	if len(change.set)+len(change.remove) == 0 && !f.list {
 		return usagef("no label given: KEY=VALUE sets one, KEY- removes one, --list prints them")
 	}
 	h, err := d.host()
 	if err != nil {
 		return err
 	}
-	members, err := selectMembers(ctx, h, names, host.MemberQuery{Federation: f.federation.value(), Selector: f.selector})
-	if err != nil {
+	members, err := f.members.members(ctx, d, h, names)
+	if err != nil || len(members) == 0 {
 		return err
-	}
-	if len(members) == 0 {
-		fmt.Fprintln(d.ErrOut, "No members found")
-		return nil
 	}
 	if len(change.set)+len(change.remove) > 0 {
 		if members, err = f.change(ctx, d, h, members, change, dryRun); err != nil {

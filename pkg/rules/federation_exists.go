@@ -24,7 +24,7 @@ func federationExists(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	switch federation := s.Federations.Federation(name); {
 	case federation == nil:
 		e := field.NotFound(federationPath, string(name))
-		e.Detail = "no federation has this name; " + hint(name, s.Federations.FederationNames(),
+		e.Detail = "no federation has this name; " + Hint(name, s.Federations.FederationNames(),
 			"there is none yet: make one with kubectl federate create federation")
 		found.refuse(e)
 	case federation.DeletionTimestamp != nil:

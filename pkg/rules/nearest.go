@@ -10,8 +10,8 @@ import (
 // fewNames is how many names are listed when none is near to what was typed.
 const fewNames = 5
 
-// hint helps with a name that is not among the sorted names: the nearest one, or all when they are few.
-func hint[N ~string](typed N, names []N, none string) string {
+// Hint helps with a name that is not among the sorted names: the nearest one, or all when they are few.
+func Hint[N ~string](typed N, names []N, none string) string {
 	if len(names) == 0 {
 		return none
 	}

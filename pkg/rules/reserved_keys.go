@@ -40,7 +40,7 @@ func (f *Findings) reserved(path *field.Path, values map[string]string, defined 
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(defined, key) {
 			f.refuse(field.Invalid(path, key, fmt.Sprintf("keys under %s are reserved; %s",
-				v1alpha1.Prefix, hint(key, defined, "none is defined here"))))
+				v1alpha1.Prefix, Hint(key, defined, "none is defined here"))))
 		}
 	}
 }
