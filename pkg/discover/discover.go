@@ -151,6 +151,11 @@ type View struct {
 
 // Judge says what each sighted cluster is to the host. Its order is that of the sightings.
 func Judge(view View, sightings []Sighting) []Cluster {
+	return view.each(sightings, view.judge)
+}
+
+// each makes one Cluster of all sightings of a cluster.
+func (v View) each(sightings []Sighting, judge func(Sighting) Cluster) []Cluster {
 	var clusters []Cluster
 	byID := map[v1alpha1.ClusterID]int{}
 	for _, s := range sightings {
@@ -163,17 +168,25 @@ func Judge(view View, sightings []Sighting) []Cluster {
 			continue
 		}
 		byID[s.Look.ID] = len(clusters)
-		clusters = append(clusters, view.judge(s))
+		clusters = append(clusters, judge(s))
 	}
-	view.name(clusters)
+	v.name(clusters)
 	return clusters
+}
+
+// member is the member of a cluster ID; nil where the host has none.
+func (v View) member(id v1alpha1.ClusterID) *v1alpha1.MemberCluster {
+	i := slices.IndexFunc(v.Members, func(m v1alpha1.MemberCluster) bool { return m.Spec.ClusterID == string(id) })
+	if i < 0 {
+		return nil
+	}
+	return &v.Members[i]
 }
 
 func (v View) judge(s Sighting) Cluster {
 	look := s.Look
 	c := Cluster{Candidate: s.Candidate, ID: look.ID, Federation: look.Wish.Federation}
-	if i := slices.IndexFunc(v.Members, func(m v1alpha1.MemberCluster) bool { return m.Spec.ClusterID == string(look.ID) }); i >= 0 {
-		m := &v.Members[i]
+	if m := v.member(look.ID); m != nil {
 		c.Member, c.Federation, c.State = v1alpha1.MemberName(m.Name), m.Federation(), Joined
 		if look.Wish.Federation != "" && look.Wish.Federation != m.Federation() {
 			c.State = Conflict
@@ -226,26 +239,24 @@ func (v View) wanted(wish v1alpha1.FederationName) (State, string) {
 	return Conflict, fmt.Sprintf("federation %q does not exist; create it: kubectl federate create federation %s", wish, wish)
 }
 
-// name gives every cluster that would join the name it would get. Clusters that would share a name, or
-// have one that is taken, are told apart by their IDs.
+// name gives every cluster that would join, and has no name yet, the name it would get. Clusters that would share
+// a name, or have one that is taken, are told apart by their IDs. A cluster that does not answer counts as one more:
+// when it answers the next time, the others keep their names.
 func (v View) name(clusters []Cluster) {
-	used := map[v1alpha1.MemberName]int{"": 2}
-	for i := range v.Members {
-		used[v1alpha1.MemberName(v.Members[i].Name)]++
-	}
+	namer := newNamer(v.Members)
 	for i := range clusters {
-		if clusters[i].State == Wants {
-			used[NameFor(clusters[i].Name)]++
+		if c := &clusters[i]; c.State != Joined || c.Member != NameFor(c.Name) {
+			namer.count(c.Name)
 		}
 	}
 	for i := range clusters {
-		c := &clusters[i]
-		if c.State != Wants {
-			continue
+		if c := &clusters[i]; c.State == Wants && c.Member != "" && !namer.take(c.Member) {
+			c.Member = "" // two markers with one name, or with that of another member
 		}
-		c.Member = NameFor(c.Name)
-		if used[c.Member] > 1 {
-			c.Member = distinct(c.Member, c.ID)
+	}
+	for i := range clusters {
+		if c := &clusters[i]; c.State == Wants && c.Member == "" {
+			c.Member = namer.name(c.Name, c.ID)
 		}
 	}
 }

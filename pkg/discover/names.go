@@ -11,7 +11,7 @@ const longestName = 63
 
 // NameFor derives a member's name from the name of a kubeconfig context: the cluster's own name out of
 // the forms that cloud tools write, then anything that a DNS-1123 label cannot hold becomes a dash.
-// Two contexts can give one name; Names tells them apart. The result is empty when nothing usable is left.
+// Two contexts can give one name; see namer. The result is empty when nothing usable is left.
 func NameFor(context string) v1alpha1.MemberName {
 	name := context
 	switch {
@@ -41,9 +41,57 @@ func dnsLabel(text string) string {
 	return strings.Trim(label[:min(len(label), longestName)], "-")
 }
 
-// distinct makes a name that several clusters would share the cluster's own, by the start of its ID.
-func distinct(name v1alpha1.MemberName, id v1alpha1.ClusterID) v1alpha1.MemberName {
-	suffix := "-" + string(id[:min(len(id), 8)])
+// namer gives clusters their names. They do not depend on the order of the contexts, nor on which clusters are
+// members already: what was proposed once is proposed again when a command has to be run twice.
+type namer struct {
+	// shared counts the clusters and the members that a name stands for.
+	shared map[v1alpha1.MemberName]int
+	// given are the names that are a member's, or were given to a cluster.
+	given map[v1alpha1.MemberName]bool
+}
+
+func newNamer(members []v1alpha1.MemberCluster) *namer {
+	n := &namer{shared: map[v1alpha1.MemberName]int{}, given: map[v1alpha1.MemberName]bool{"": true}}
+	for i := range members {
+		name := v1alpha1.MemberName(members[i].Name)
+		n.shared[name]++
+		n.given[name] = true
+	}
+	return n
+}
+
+// count counts the cluster of a context. All are counted before the first is named.
+func (n *namer) count(context string) { n.shared[NameFor(context)]++ }
+
+// take gives a name that is nobody's and says whether it was.
+func (n *namer) take(name v1alpha1.MemberName) bool {
+	free := !n.given[name]
+	n.given[name] = true
+	return free
+}
+
+// name names the cluster of a context: by the context where nobody shares that name, and else
+// with the start of its ID behind it.
+func (n *namer) name(context string, id v1alpha1.ClusterID) v1alpha1.MemberName {
+	name := NameFor(context)
+	if n.shared[name] > 1 || n.given[name] {
+		base := name
+		name = distinct(base, id, shortID)
+		// A context can be called like another with the start of its ID.
+		for length := shortID; (n.shared[name] > 0 || n.given[name]) && length < len(id); length++ {
+			name = distinct(base, id, length+1)
+		}
+	}
+	n.given[name] = true
+	return name
+}
+
+// shortID is how much of a cluster ID usually tells clusters apart: the first group of a UUID, 32 bits.
+const shortID = 8
+
+// distinct makes a name that several clusters would share the cluster's own, by the first length bytes of its ID.
+func distinct(name v1alpha1.MemberName, id v1alpha1.ClusterID, length int) v1alpha1.MemberName {
+	suffix := strings.TrimRight("-"+string(id[:min(len(id), length)]), "-")
 	base := string(name[:min(len(name), longestName-len(suffix))])
 	return v1alpha1.MemberName(strings.Trim(strings.TrimRight(base, "-")+suffix, "-"))
 }

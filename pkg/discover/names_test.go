@@ -45,7 +45,7 @@ func TestDistinct(t *testing.T) {
 		{"", "6b2f0a11"},
 		{v1alpha1.MemberName(strings.Repeat("a", 63)), v1alpha1.MemberName(strings.Repeat("a", 54) + "-6b2f0a11")},
 	} {
-		if got := distinct(tt.name, "6b2f0a11-3f1e-4b5a-9a55-000000000000"); got != tt.want {
+		if got := distinct(tt.name, "6b2f0a11-3f1e-4b5a-9a55-000000000000", shortID); got != tt.want {
 			t.Errorf("distinct(%q) = %q, want %q", tt.name, got, tt.want)
 		}
 	}

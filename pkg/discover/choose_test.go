@@ -1,0 +1,101 @@
+package discover
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// TestChoose names the clusters of contexts as they are found in the wild. Each case is judged in both orders: the
+// names are the same.
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	began := func(name v1alpha1.MemberName) func(*Look) {
+		return func(l *Look) { l.Marker = &member.Marker{HostID: hostID, Federation: "prod", Member: name} }
+	}
+	dead := func(name string) Sighting {
+		return Sighting{Candidate: Candidate{Source: "kubeconfig", Name: name}, Err: errors.New("member: no answer")}
+	}
+	for _, tt := range []struct {
+		name      string
+		sightings []Sighting
+		want      []row
+	}{
+		{"one EKS name in two regions", []Sighting{
+			seen("arn:aws:eks:eu-west-1:123:cluster/shop", "22222222-x", nil), seen("arn:aws:eks:us-east-1:123:cluster/shop", "33333333-y", nil),
+		}, []row{
+			{"arn:aws:eks:eu-west-1:123:cluster/shop", "shop-22222222", "prod", Wants, ""},
+			{"arn:aws:eks:us-east-1:123:cluster/shop", "shop-33333333", "prod", Wants, ""},
+		}},
+		{"GKE", []Sighting{seen("gke_p_europe-west1-b_shop", "2", nil)}, []row{{"gke_p_europe-west1-b_shop", "shop", "prod", Wants, ""}}},
+		{"a user before the cluster", []Sighting{seen("jill@shop", "2", nil)}, []row{{"jill@shop", "shop", "prod", Wants, ""}}},
+		{"kubeadm's name for every cluster", []Sighting{
+			seen("kubernetes-admin@kubernetes", "22222222-x", nil), seen("kubernetes", "33333333-y", nil),
+		}, []row{
+			{"kubernetes", "kubernetes-33333333", "prod", Wants, ""},
+			{"kubernetes-admin@kubernetes", "kubernetes-22222222", "prod", Wants, ""},
+		}},
+		{"one of two does not answer", []Sighting{dead("x@default"), seen("y@default", "33333333-y", nil)},
+			[]row{{"x@default", "", "", Unreachable, "member: no answer"}, {"y@default", "default-33333333", "prod", Wants, ""}}},
+		{"one of two is a member already", []Sighting{seen("x@web", "11111111-web", nil), seen("y@web", "33333333-y", nil)},
+			[]row{{"x@web", "web", "prod", Joined, ""}, {"y@web", "web-33333333", "prod", Wants, ""}}},
+		{"a member under another name counts as its context too", []Sighting{seen("x@shop", "11111111-web", nil), seen("y@shop", "33333333-y", nil)},
+			[]row{{"x@shop", "web", "prod", Joined, ""}, {"y@shop", "shop-33333333", "prod", Wants, ""}}},
+		{"a context called like another with its ID", []Sighting{seen("x@shop", "22222222-x", nil), seen("y@shop", "33333333-y", nil), seen("shop-22222222", "4", nil)},
+			[]row{{"shop-22222222", "shop-22222222", "prod", Wants, ""}, {"x@shop", "shop-22222222-x", "prod", Wants, ""}, {"y@shop", "shop-33333333", "prod", Wants, ""}}},
+		{"a join that was not finished", []Sighting{seen("a", "2", began("east"))}, []row{{"a", "east", "prod", Wants, ""}}},
+		{"a marker with the name of another member", []Sighting{seen("a", "2", began("web"))}, []row{{"a", "a", "prod", Wants, ""}}},
+		{"another host's marker gives no name", []Sighting{seen("a", "2", marked(otherID))}, []row{{"a", "a", "prod", Wants, ""}}},
+		{"its own wish counts for nothing", []Sighting{seen("a", "2", wishes("test"))}, []row{{"a", "a", "prod", Wants, ""}}},
+		{"nothing usable in the name", []Sighting{seen("日本", "22222222-x", nil)}, []row{{"日本", "22222222", "prod", Wants, ""}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			backwards := slices.Clone(tt.sightings)
+			slices.Reverse(backwards)
+			for _, sightings := range [][]Sighting{tt.sightings, backwards} {
+				clusters := Choose(view(), "prod", sightings)
+				Sort(clusters)
+				var got []row
+				for _, c := range clusters {
+					got = append(got, row{c.Name, string(c.Member), string(c.Federation), c.State, c.Reason})
+				}
+				want := slices.Clone(tt.want)
+				slices.SortStableFunc(want, cmpStates)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// cmpStates puts what did not answer last, as Sort does.
+func cmpStates(a, b row) int {
+	if (a.State == Unreachable) == (b.State == Unreachable) {
+		return 0
+	}
+	if a.State == Unreachable {
+		return 1
+	}
+	return -1
+}
+
+func TestReach(t *testing.T) {
+	t.Parallel()
+	members := view().Members
+	other := members[0]
+	other.Spec.ClusterID = "22222222-gone"
+	reached := Reach(append(members, other), []Sighting{
+		{Candidate: Candidate{Name: "dead"}, Err: errors.New("member: no answer")},
+		seen("b", "11111111-web", nil), seen("a", "11111111-web", nil),
+	})
+	if len(reached) != 2 || reached[0] == nil || reached[0].Name != "b" || reached[1] != nil {
+		t.Errorf("got %v, want the first context of the first member, and none of the second", reached)
+	}
+}
