@@ -18,6 +18,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -116,6 +117,27 @@ func (f *memberFlags) loader(d *door, context string) clientcmd.ClientConfig {
 		rules.ExplicitPath = path
 	}
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+// source is every context of the kubeconfig, or those that are named.
+func (f *memberFlags) source(d *door, names ...string) (discover.Source, error) {
+	raw, err := f.loader(d, "").RawConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig for the members: %w", err)
+	}
+	contexts := raw.Contexts
+	if len(names) > 0 {
+		raw.Contexts = map[string]*clientcmdapi.Context{}
+		for _, name := range names {
+			if err := knownContext("member", "--member-contexts", name, clientcmdapi.Config{Contexts: contexts}); err != nil {
+				return nil, err
+			}
+			raw.Contexts[name] = contexts[name]
+		}
+	}
+	return discover.Kubeconfig{Config: raw, Connect: func(context string) (*member.Cluster, error) {
+		return connectMember(d, f.loader(d, context), context)
+	}}, nil
 }
 
 // connect opens the member that the flags name.

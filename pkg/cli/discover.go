@@ -4,19 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
-	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 type discoverFlags struct {
@@ -24,7 +20,7 @@ type discoverFlags struct {
 	kubeconfig memberFlags
 	join       bool
 	all        bool
-	timeout    time.Duration
+	many       manyFlags
 	dryRun     dryRunFlag
 	output     string
 }
@@ -54,7 +50,7 @@ rights and by the federation's rules. Running it again changes nothing that is a
 	flags.StringVar(&f.kubeconfig.kubeconfig, "member-kubeconfig", "", "The kubeconfig file whose contexts are looked at (default: as for the host)")
 	flags.BoolVar(&f.join, "join", false, "Join every cluster that wants to join")
 	flags.BoolVarP(&f.all, "all", "A", false, "Also list clusters that carry no label")
-	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "How long the clusters have to answer, all together")
+	f.many.add(cmd, "timeout")
 	flags.StringVarP(&f.output, "output", "o", "", "Output format: wide, json, yaml, name")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"wide", "json", "yaml", "name"}, cobra.ShellCompDirectiveNoFileComp))
 	f.dryRun.add(cmd)
@@ -94,18 +90,16 @@ func (f *discoverFlags) run(ctx context.Context, d *door) error {
 	if err != nil {
 		return err
 	}
-	loader := f.kubeconfig.loader(d, "")
-	raw, err := loader.RawConfig()
-	if err != nil {
-		return fmt.Errorf("read the kubeconfig: %w", err)
-	}
-	source := discover.Kubeconfig{Config: raw, Connect: func(context string) (*member.Cluster, error) {
-		return connectMember(d, f.kubeconfig.loader(d, context), context)
-	}}
-	clusters, err := f.look(ctx, d, h, source)
+	source, err := f.kubeconfig.source(d)
 	if err != nil {
 		return err
 	}
+	view, sightings, err := f.many.look(ctx, d, h, source)
+	if err != nil {
+		return whileReading(ctx, err)
+	}
+	clusters := discover.Judge(view, sightings)
+	discover.Sort(clusters)
 	shown := slices.DeleteFunc(slices.Clone(clusters), func(c discover.Cluster) bool {
 		if f.federation.name != "" {
 			return c.Federation != f.federation.value()
@@ -120,30 +114,6 @@ func (f *discoverFlags) run(ctx context.Context, d *door) error {
 		return nil
 	}
 	return f.joinAll(ctx, d, h, shown, dryRun)
-}
-
-// look reads the host and every candidate at once.
-func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, source discover.Source) ([]discover.Cluster, error) {
-	candidates, err := source.Candidates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var view discover.View
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
-	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
-	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
-	progress := newProgress(d, fmt.Sprintf("looking at %s", countOf(len(candidates), "context", "contexts")))
-	sightings := discover.Probe(ctx, candidates, f.timeout, func(n int) {
-		progress.update(fmt.Sprintf("%d of %d contexts answered", n, len(candidates)))
-	})
-	progress.end()
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	clusters := discover.Judge(view, sightings)
-	discover.Sort(clusters)
-	return clusters, nil
 }
 
 func (f *discoverFlags) print(d *door, clusters []discover.Cluster) error {
@@ -199,32 +169,31 @@ func hint(d *door, all, shown []discover.Cluster) {
 
 // joinAll joins what wants to join, prints one table, and fails when one of them failed.
 func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, clusters []discover.Cluster, dryRun federate.DryRun) error {
-	var tasks []joinTask
-	at := map[string]int{}
-	for i, c := range clusters {
+	b := &batch{doing: "joining", done: "joined", timeout: joinTimeout, dryRun: dryRun}
+	for _, c := range clusters {
+		if c.State == discover.Wants {
+			b.Clusters = append(b.Clusters, joinRow(h, c, federate.JoinOptions{DryRun: dryRun}))
+		}
+	}
+	if err := b.announce(d); err != nil {
+		return err
+	}
+	b.work(ctx, d, f.many.parallel)
+	ended := b.Clusters
+	for i := range clusters {
+		c := &clusters[i]
 		if c.State != discover.Wants {
 			continue
 		}
-		at[c.Name] = i
-		tasks = append(tasks, joinTask{
-			context: c.Name,
-			connect: c.Connect,
-			options: federate.JoinOptions{Name: c.Member, Federation: c.Federation, MemberContext: c.Name, DryRun: dryRun},
-		})
-	}
-	failed := joinMany(ctx, d, h, tasks)
-	joined := 0
-	for _, t := range tasks {
-		c := &clusters[at[t.context]]
-		if err := failed[t.context]; err != nil {
-			c.Reason = "not joined: " + strings.ReplaceAll(errorText(err), "\n", " ")
-			continue
-		}
-		joined++
-		if dryRun == federate.DryRunNone {
-			c.State, c.Reason = discover.Joined, "joined now"
-		} else {
-			c.Reason = "would join" + dryRunSuffix(dryRun)
+		r := ended[0]
+		ended = ended[1:]
+		switch {
+		case r.err != nil:
+			c.Reason = "not joined: " + r.Reason
+		case dryRun == federate.DryRunNone:
+			c.State, c.Reason = discover.Joined, r.Result+" now"
+		default:
+			c.Reason = r.Result
 		}
 	}
 	if err := f.print(d, clusters); err != nil {
@@ -233,7 +202,7 @@ func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, c
 	if len(clusters) == 0 {
 		fmt.Fprintln(d.ErrOut, "No clusters found that wish to join a federation")
 	}
-	return someFailed(joined, slices.Collect(maps.Values(failed)), "joined")
+	return b.err()
 }
 
 // printData prints an object of our own as JSON or YAML.

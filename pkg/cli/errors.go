@@ -45,10 +45,12 @@ func usagef(format string, args ...any) error {
 // clusters that were just being read.
 func whileReading(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return errors.New("interrupted; nothing was changed")
+		return errInterrupted
 	}
 	return err
 }
+
+var errInterrupted = errors.New("interrupted; nothing was changed")
 
 func exitCode(err error) int {
 	var refusal *federate.Refusal
@@ -101,6 +103,33 @@ func errorText(err error) string {
 		}
 	}
 	return printable(err.Error())
+}
+
+// reason is err on one line, without what the row that it stands in says as well.
+func reason(err error) string {
+	var refusal *federate.Refusal
+	var undone *federate.Undone
+	var partial *federate.Partial
+	const takenBack = "; what was begun was taken back"
+	var text string
+	switch {
+	case errors.As(err, &partial):
+		text = errorText(err)
+	case errors.As(err, &refusal):
+		findings := make([]string, len(refusal.Findings))
+		for i, f := range refusal.Findings {
+			findings[i] = f.String()
+		}
+		text = strings.Join(findings, "; ")
+		if refusal.Undone {
+			text += takenBack
+		}
+	case errors.As(err, &undone):
+		text = errorText(undone.Err) + takenBack
+	default:
+		text = errorText(err)
+	}
+	return strings.NewReplacer(":\n* ", ": ", "\n* ", "; ", "\n", "; ").Replace(text)
 }
 
 // refusedAll is a summary of refusals that were printed one by one.

@@ -5,20 +5,19 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
-	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 type joinFlags struct {
 	member     memberFlags
+	contexts   []string
+	all        bool
+	many       manyFlags
 	federation federationFlag
 	labels     []string
 	server     string
@@ -30,13 +29,16 @@ type joinFlags struct {
 	output     outputFlags
 }
 
+// joinTimeout is how long the join of one cluster may take when nothing else is said.
+const joinTimeout = 2 * time.Minute
+
 func newJoin(d *door) *cobra.Command {
 	f := &joinFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
-		Use:     "join NAME --federation FEDERATION --member-context CONTEXT",
+		Use:     "join (NAME --member-context CONTEXT | --member-contexts CONTEXT,... | --all-contexts) --federation FEDERATION",
 		GroupID: groupMembers,
-		Short:   "Join a cluster to a federation",
-		Long: `Join a cluster to a federation.
+		Short:   "Join clusters to a federation",
+		Long: `Join clusters to a federation.
 
 Both sides are read and judged before anything is written: rights, rules, versions, endpoints, and
 whether the cluster belongs to a federation already. Then the member is recorded on the host, marked and
@@ -44,7 +46,13 @@ given two narrow accounts on the member, and a credential with an end is stored 
 "joined" is printed when all of it was read back. What a failed join made is undone.
 
 Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or to
-bring a changed endpoint or CA to the host.`,
+bring a changed endpoint or CA to the host.
+
+With --member-contexts or --all-contexts many clusters join at once, each as it would alone; one that does
+not answer holds up nobody. Names are derived from those of the contexts, with the start of the cluster's
+ID where two would have the same; a cluster that is a member keeps its name. They are printed before
+anything is written, --dry-run=client prints them and writes nothing. One table tells at the end what
+became of each; the exit code is 0 when all joined, 3 when some did, 2 when all were refused.`,
 		Example: `  # Join the cluster of context us-east to federation prod
   kubectl federate join us-east --federation prod --member-context us-east
 
@@ -53,10 +61,22 @@ bring a changed endpoint or CA to the host.`,
     --labels example.com/team=web,example.com/tier=gold --member-server https://us-west.example.com:6443
 
   # See the plan; nothing is changed
-  kubectl federate join us-east --federation prod --member-context us-east --dry-run=server`,
-		Args:              exactlyOne("the member's name"),
+  kubectl federate join us-east --federation prod --member-context us-east --dry-run=server
+
+  # Two clusters at once
+  kubectl federate join --member-contexts us-east,us-west --federation prod
+
+  # Every context of a kubeconfig, but for the host's own; first see by which names
+  kubectl federate join --all-contexts --federation prod --dry-run=client
+  kubectl federate join --all-contexts --federation prod`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.all || len(f.contexts) > 0 {
+				return f.runMany(cmd.Context(), d, args)
+			}
+			if err := exactlyOne("the member's name")(cmd, args); err != nil {
+				return err
+			}
 			return f.run(cmd.Context(), d, v1alpha1.MemberName(args[0]))
 		},
 	}
@@ -64,12 +84,16 @@ bring a changed endpoint or CA to the host.`,
 	f.member.complete(cmd)
 	f.federation.add(cmd, d, "The federation to join")
 	flags := cmd.Flags()
+	flags.StringSliceVar(&f.contexts, "member-contexts", nil, "The contexts of many member clusters")
+	_ = cmd.RegisterFlagCompletionFunc("member-contexts", completeContexts(&f.member.kubeconfig))
+	flags.BoolVar(&f.all, "all-contexts", false, "All contexts of the kubeconfig; one that leads to the host only where --member-contexts names it")
+	f.many.add(cmd, "connect-timeout")
 	flags.StringSliceVar(&f.labels, "labels", nil, "Labels of the member, as KEY=VALUE,…; its region and zone are read from its nodes when not given")
 	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server of the context)")
 	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it (default: that of the context)")
 	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies it (default: that of the context)")
 	flags.DurationVar(&f.lifetime, "token-lifetime", federate.DefaultTokenLifetime, "How long the credential is asked to live; the member's API server may shorten it")
-	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "How long the join may take")
+	flags.DurationVar(&f.timeout, "timeout", joinTimeout, "How long the join of a cluster may take")
 	f.dryRun.add(cmd)
 	f.output.add(cmd)
 	return cmd
@@ -79,9 +103,6 @@ func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, err
 	o := federate.JoinOptions{
 		Name: name, Federation: f.federation.value(), Server: f.server, ProxyURL: f.proxyURL,
 		TokenLifetime: f.lifetime, MemberContext: f.member.context,
-	}
-	if err := checkName("member", string(name)); err != nil {
-		return o, err
 	}
 	if f.federation.name == "" {
 		return o, usagef("the federation is needed: name it with --federation")
@@ -111,6 +132,9 @@ func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, err
 }
 
 func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) error {
+	if err := checkName("member", string(name)); err != nil {
+		return err
+	}
 	options, err := f.options(name)
 	if err != nil {
 		return err
@@ -180,57 +204,4 @@ func (f *joinFlags) printPlan(d *door, plan *federate.JoinPlan) error {
 		return err
 	}
 	return printObjects(d, f.output, plan.Objects())
-}
-
-// joinTask is one of many joins.
-type joinTask struct {
-	context string
-	connect func() (*member.Cluster, error)
-	options federate.JoinOptions
-}
-
-// joinsAtOnce bounds how many joins run in parallel: each holds a handful of connections, and the host
-// takes their writes one after another anyway.
-const joinsAtOnce = 16
-
-// joinMany runs joins in parallel and returns those that failed, by context.
-func joinMany(ctx context.Context, d *door, h *host.Cluster, tasks []joinTask) map[string]error {
-	failed := map[string]error{}
-	if len(tasks) == 0 {
-		return failed
-	}
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(joinsAtOnce)
-	progress := newProgress(d, "joining "+countOf(len(tasks), "cluster", "clusters"))
-	done := 0
-	for _, task := range tasks {
-		group.Go(func() error {
-			err := joinOne(ctx, h, task)
-			mu.Lock()
-			defer mu.Unlock()
-			done++
-			if err != nil {
-				failed[task.context] = err
-			}
-			progress.update(fmt.Sprintf("%d of %d clusters done", done, len(tasks)))
-			return nil
-		})
-	}
-	_ = group.Wait()
-	progress.end()
-	return failed
-}
-
-func joinOne(ctx context.Context, h *host.Cluster, task joinTask) error {
-	m, err := task.connect()
-	if err != nil {
-		return err
-	}
-	plan, err := federate.PlanJoin(ctx, h, m, task.options)
-	if err != nil || task.options.DryRun != federate.DryRunNone {
-		return err
-	}
-	_, err = plan.Apply(ctx, func(federate.Step) {})
-	return err
 }

@@ -47,6 +47,15 @@ func (p *progress) update(text string) {
 	p.dirty = true
 }
 
+// step tells that one of many is done: on a terminal the live line says how many are, elsewhere a line says which.
+func (p *progress) step(count, which string) {
+	if p.terminal {
+		p.update(count)
+	} else {
+		p.line(which)
+	}
+}
+
 // line prints a line that stays.
 func (p *progress) line(text string) {
 	p.mu.Lock()

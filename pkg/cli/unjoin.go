@@ -15,6 +15,8 @@ import (
 
 type unjoinFlags struct {
 	member    memberFlags
+	members   selectFlags
+	many      manyFlags
 	dropLabel bool
 	force     bool
 	timeout   time.Duration
@@ -22,20 +24,28 @@ type unjoinFlags struct {
 	output    outputFlags
 }
 
+// unjoinTimeout is how long the unjoin of one cluster may take when nothing else is said.
+const unjoinTimeout = time.Minute
+
 func newUnjoin(d *door) *cobra.Command {
 	f := &unjoinFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
-		Use:     "unjoin NAME --member-context CONTEXT",
+		Use:     "unjoin (NAME --member-context CONTEXT | NAME NAME... | -l SELECTOR | --all)",
 		GroupID: groupMembers,
-		Short:   "Let a cluster leave its federation",
-		Long: `Let a cluster leave its federation.
+		Short:   "Let clusters leave their federation",
+		Long: `Let clusters leave their federation.
 
 It revokes what the host may do on the member, takes everything of ours off it, and then removes the
 member's record from the host. What was on the member before, and what others put into our namespace,
 stays. It returns when the last grant is gone.
 
 A cluster whose label kubefederate.io/federation stays is not joined again by discover; --drop-label
-removes the label too. --force gives up a member that cannot be reached any more.`,
+removes the label too. --force gives up a member that cannot be reached any more.
+
+Several names, -l and --all let many members leave at once. Their contexts are found by cluster ID: every
+context of the kubeconfig is looked at, so that no cluster is taken for another. A member that no context
+reaches stays, and holds up nobody. One table tells at the end what became of each; the exit code is 0
+when all left, 3 when some did, 2 when all were refused.`,
 		Example: `  # Let us-east leave
   kubectl federate unjoin us-east --member-context us-east
 
@@ -43,22 +53,44 @@ removes the label too. --force gives up a member that cannot be reached any more
   kubectl federate unjoin us-west --member-context us-west --drop-label
 
   # The cluster is gone for good
-  kubectl federate unjoin us-east --force`,
-		Args:              exactlyOne("the member's name"),
-		ValidArgsFunction: completeMembers(d),
+  kubectl federate unjoin us-east --force
+
+  # All members of a region, and all of a federation
+  kubectl federate unjoin -l topology.kubernetes.io/region=us-west-2
+  kubectl federate unjoin --all --federation prod`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 || f.members.many() {
+				return f.runMany(cmd.Context(), d, args)
+			}
+			if err := exactlyOne("the member's name")(cmd, args); err != nil {
+				return err
+			}
 			return f.run(cmd.Context(), d, v1alpha1.MemberName(args[0]))
 		},
 	}
 	f.member.add(cmd.Flags())
 	f.member.complete(cmd)
+	f.members.add(cmd, d, "With --all or --selector, only members of this federation")
+	f.many.add(cmd, "connect-timeout")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster wishes to be in the federation")
 	flags.BoolVar(&f.force, "force", false, "Remove the host's record without reaching the member")
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "How long the unjoin may take")
+	flags.DurationVar(&f.timeout, "timeout", unjoinTimeout, "How long the unjoin of a cluster may take")
 	f.dryRun.add(cmd)
 	f.output.add(cmd)
 	return cmd
+}
+
+const finishing = "the member still finishes deleting namespace " + v1alpha1.MemberNamespace + "; no grant is left in it"
+
+func (f *unjoinFlags) checkForce() error {
+	switch {
+	case f.force && f.dropLabel:
+		return usagef("--drop-label needs the member, which --force does not reach")
+	case f.force && f.member.given():
+		return usagef("--force gives the member up without reaching it: leave out --member-context and --member-kubeconfig")
+	}
+	return nil
 }
 
 func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) error {
@@ -66,12 +98,10 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 	if err != nil {
 		return err
 	}
-	switch {
-	case f.force && f.dropLabel:
-		return usagef("--drop-label needs the member, which --force does not reach")
-	case f.force && f.member.given():
-		return usagef("--force gives the member up without reaching it: leave out --member-context and --member-kubeconfig")
-	case !f.force && f.member.context == "":
+	if err := f.checkForce(); err != nil {
+		return err
+	}
+	if !f.force && f.member.context == "" {
 		return usagef("the member cluster is never guessed: name it with --member-context; if it is gone for good, --force removes the host's record alone")
 	}
 	if err := f.output.check(); err != nil {
@@ -123,7 +153,7 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 		}
 	}
 	if result.Finishing {
-		progress.line("the member still finishes deleting namespace " + v1alpha1.MemberNamespace + "; no grant is left in it")
+		progress.line(finishing)
 	}
 	if *f.output.OutputFormat == "name" || *f.output.OutputFormat == "" {
 		word := " unjoined"
