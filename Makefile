@@ -80,7 +80,7 @@ playground: build controlplane ## Start the demo's clusters, keep them, and prin
 	$(GO) run ./test/demo -keep
 
 .PHONY: bench
-bench: controlplane ## Measure start-up against kubectl
+bench: controlplane ## Measure start-up against kubectl, and joins of many clusters
 	$(GO) test -run '^$$' -bench . -benchtime 30x -timeout 20m $(TESTFLAGS) ./test/bench/...
 
 .PHONY: krew

@@ -125,18 +125,20 @@ func (f *memberFlags) source(d *door, names ...string) (discover.Source, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for the members: %w", err)
 	}
-	contexts := raw.Contexts
+	chosen := raw
 	if len(names) > 0 {
-		raw.Contexts = map[string]*clientcmdapi.Context{}
+		chosen.Contexts = map[string]*clientcmdapi.Context{}
 		for _, name := range names {
-			if err := knownContext("member", "--member-contexts", name, clientcmdapi.Config{Contexts: contexts}); err != nil {
+			if err := knownContext("member", "--member-contexts", name, raw); err != nil {
 				return nil, err
 			}
-			raw.Contexts[name] = contexts[name]
+			chosen.Contexts[name] = raw.Contexts[name]
 		}
 	}
-	return discover.Kubeconfig{Config: raw, Connect: func(context string) (*member.Cluster, error) {
-		return connectMember(d, f.loader(d, context), context)
+	return discover.Kubeconfig{Config: chosen, Connect: func(context string) (*member.Cluster, error) {
+		// The files were read above, once for all contexts.
+		overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
+		return connectMember(d, clientcmd.NewNonInteractiveClientConfig(raw, context, overrides, nil), context)
 	}}, nil
 }
 

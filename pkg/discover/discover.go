@@ -30,7 +30,7 @@ type Candidate struct {
 	Source string
 	// Name by which the source calls it: a context.
 	Name string
-	// Connect opens it. It sends no request.
+	// Connect opens it. It sends no request. What Probe has opened stays open.
 	Connect func() (*member.Cluster, error)
 }
 
@@ -66,20 +66,21 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer within %s", deadline))
 	defer cancel()
 	type answer struct {
-		index int
-		look  *Look
-		err   error
+		index  int
+		opened *member.Cluster
+		look   *Look
+		err    error
 	}
 	answers := make(chan answer, len(candidates))
 	for i, c := range candidates {
 		go func() {
 			m, err := c.Connect()
 			if err != nil {
-				answers <- answer{i, nil, err}
+				answers <- answer{index: i, err: err}
 				return
 			}
 			look, err := lookAt(ctx, m)
-			answers <- answer{i, look, err}
+			answers <- answer{i, m, look, err}
 		}()
 	}
 	sightings := make([]Sighting, len(candidates))
@@ -90,7 +91,12 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 	for n := range candidates {
 		select {
 		case a := <-answers:
-			sightings[a.index].Look, sightings[a.index].Err = a.look, a.err
+			s := &sightings[a.index]
+			s.Look, s.Err = a.look, a.err
+			if a.opened != nil {
+				// Whoever joins it next need not shake hands again.
+				s.Connect = func() (*member.Cluster, error) { return a.opened, nil }
+			}
 			seen(n + 1)
 			continue
 		case <-ctx.Done():
