@@ -93,7 +93,7 @@ func TestCommandsAreForAShell(t *testing.T) {
 	o := joinOptions(func(o *JoinOptions) {
 		o.Server, o.ProxyURL, o.CABundle, o.MemberContext = "https://e", "socks5://p", []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b"
 	})
-	if got, want := o.command(), `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --server https://e --proxy-url socks5://p --certificate-authority FILE`; got != want {
+	if got, want := o.command(), `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-server https://e --member-proxy-url socks5://p --member-certificate-authority FILE`; got != want {
 		t.Errorf("command %s, want %s", got, want)
 	}
 	for d, want := range map[time.Duration]string{90 * 24 * time.Hour: "90d", 36 * time.Hour: "36h", 90 * time.Minute: "90m", 61 * time.Second: "1m1s"} {

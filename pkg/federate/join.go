@@ -58,13 +58,13 @@ func (o JoinOptions) operation() string {
 func (o JoinOptions) command() string {
 	words := []string{"kubectl federate join", string(o.Name), "--federation", string(o.Federation), "--member-context", contextWord(o.MemberContext)}
 	if o.Server != "" {
-		words = append(words, "--server", o.Server)
+		words = append(words, "--member-server", o.Server)
 	}
 	if o.ProxyURL != "" {
-		words = append(words, "--proxy-url", o.ProxyURL)
+		words = append(words, "--member-proxy-url", o.ProxyURL)
 	}
 	if len(o.CABundle) > 0 {
-		words = append(words, "--certificate-authority", "FILE")
+		words = append(words, "--member-certificate-authority", "FILE")
 	}
 	return strings.Join(words, " ")
 }
