@@ -92,7 +92,7 @@ became of each; the exit code is 0 when all joined, 3 when some did, 2 when all 
 	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server of the context)")
 	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it (default: that of the context)")
 	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies it (default: that of the context)")
-	flags.DurationVar(&f.lifetime, "token-lifetime", federate.DefaultTokenLifetime, "How long the credential is asked to live; the member's API server may shorten it")
+	addLifetime(flags, &f.lifetime)
 	flags.DurationVar(&f.timeout, "timeout", joinTimeout, "How long the join of a cluster may take")
 	f.dryRun.add(cmd)
 	f.output.add(cmd)
@@ -110,9 +110,8 @@ func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, err
 	if err := checkName("federation", f.federation.name); err != nil {
 		return o, err
 	}
-	// The shortest token that an API server issues lives ten minutes (TokenRequest, authentication.k8s.io/v1).
-	if f.lifetime < 10*time.Minute {
-		return o, usagef("--token-lifetime=%s: API servers issue no token that lives less than 10m", f.lifetime)
+	if err := checkLifetime(f.lifetime); err != nil {
+		return o, err
 	}
 	names, change, err := parseLabelArgs(f.labels)
 	if err != nil {
@@ -183,7 +182,7 @@ func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) 
 		return f.output.print(d.Out, withKind(result.Member, v1alpha1.GroupVersion.WithKind("MemberCluster")))
 	}
 	fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s %s\n", name, joinedWord(result))
-	fmt.Fprintln(d.ErrOut, expiryLine(result.Expires))
+	fmt.Fprintln(d.ErrOut, expiryLine(result.Expires, "join"))
 	return nil
 }
 
@@ -192,10 +191,6 @@ func joinedWord(r *federate.JoinResult) string {
 		return "already joined, credential renewed"
 	}
 	return "joined"
-}
-
-func expiryLine(t time.Time) string {
-	return "the credential ends at " + t.UTC().Format(time.RFC3339) + "; join again to renew it"
 }
 
 func (f *joinFlags) printPlan(d *door, plan *federate.JoinPlan) error {

@@ -97,7 +97,7 @@ Exit codes: 0 done, or already so; 1 usage, network or internal error; 2 refused
 	root.AddCommand(
 		newInit(d), newDeinit(d), newCreate(d),
 		newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d), newGet(d),
-		newApprove(d), newSuspend(d), newResume(d), newLint(d),
+		newApprove(d), newSuspend(d), newResume(d), newRotate(d), newLint(d),
 		newVersion(d), newCompletion(d),
 	)
 	return root

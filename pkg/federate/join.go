@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -27,7 +28,7 @@ type JoinOptions struct {
 	Server   string
 	ProxyURL string
 	CABundle []byte
-	// TokenLifetime is how long the credential is asked to live, at least ten minutes; 0 means
+	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	DryRun        DryRun
@@ -37,18 +38,7 @@ type JoinOptions struct {
 	Progress func(Step)
 }
 
-// DefaultTokenLifetime is how long a credential lives when nothing else is asked for.
-const DefaultTokenLifetime = 90 * 24 * time.Hour
-
-// minTokenLifetime is the shortest that TokenRequest takes.
-const minTokenLifetime = 10 * time.Minute
-
-func (o JoinOptions) lifetime() time.Duration {
-	if o.TokenLifetime == 0 {
-		return DefaultTokenLifetime
-	}
-	return o.TokenLifetime
-}
+func (o JoinOptions) lifetime() time.Duration { return cmp.Or(o.TokenLifetime, DefaultTokenLifetime) }
 
 func (o JoinOptions) operation() string {
 	return fmt.Sprintf("join %q to federation %q", o.Name, o.Federation)
@@ -229,6 +219,8 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	var memberState *member.State
 	hostRights := append(target.JoinRights(), target.EventRight())
 	hostUndo, memberRights, memberUndo := target.LeaveRights(), grants.JoinRights(), grants.LeaveRights()
+	grants.Binding = member.BindingRefs()[1].Name
+	memberRights = append(memberRights, grants.JoinRights()...)
 	var hostMay, hostMayUndo, memberMay, memberMayUndo []bool
 	var guard error
 	work := []func() error{
@@ -277,7 +269,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 
 // grants are what the member gets.
 func (f *joinFacts) grants() member.Grants {
-	g := member.Grants{Properties: f.Member.Properties}
+	g := member.Grants{Properties: f.Member.Properties, Binding: f.Member.Binding().Name}
 	if f.Host.Federation != nil && f.Host.Federation.Spec.Access != nil {
 		g.AccessRole = f.Host.Federation.Spec.Access.ClusterRole
 	}

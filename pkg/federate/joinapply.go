@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -39,9 +39,8 @@ type joinRun struct {
 	made    map[cluster.Ref]bool // created by this run, or perhaps: the answer was lost
 	record  *v1alpha1.MemberCluster
 	marker  *member.Marker
-	token   string
-	expires time.Time
-	secret  types.UID // of the Secret that the token is bound to
+	token   member.Token
+	binding member.Binding // what the token is bound to
 	// begun says that this run began the membership: nothing that it makes can be somebody's it relies on.
 	begun bool
 }
@@ -57,15 +56,16 @@ func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult,
 	}
 	run := &joinRun{plan: p, made: map[cluster.Ref]bool{}, notes: p.Notes, record: p.facts.Host.Member, marker: p.facts.Member.Marker}
 	run.progress = serial(progress)
-	if live := p.facts.Member.Objects[member.BindingSecretRef()]; live != nil {
-		run.secret = live.GetUID()
+	run.binding.Ref = p.facts.Member.Binding()
+	if live := p.facts.Member.Objects[run.binding.Ref]; live != nil {
+		run.binding.UID = live.GetUID()
 	}
 	for at := stageRecord; at <= stageDone; at++ {
 		if err := run.stage(ctx, at); err != nil {
 			return nil, run.failed(ctx, err)
 		}
 	}
-	return &JoinResult{Already: p.Already(), Member: run.record, Expires: run.expires, Notes: run.notes}, nil
+	return &JoinResult{Already: p.Already(), Member: run.record, Expires: run.token.Expires, Notes: run.notes}, nil
 }
 
 // serial makes progress safe to be called by many, and never nil.
@@ -142,9 +142,9 @@ func (r *joinRun) apply(ctx context.Context, s Step) error {
 	if err != nil {
 		return err
 	}
-	if s.Object == member.BindingSecretRef() {
+	if s.Object == r.binding.Ref {
 		r.mu.Lock()
-		r.secret = o.GetUID()
+		r.binding.UID = o.GetUID()
 		r.mu.Unlock()
 	}
 	return nil
@@ -376,19 +376,17 @@ func (r *joinRun) share(ctx context.Context, k *member.Marker, want member.Marke
 }
 
 func (r *joinRun) requestToken(ctx context.Context) error {
-	life := r.plan.Options.lifetime()
-	asked := time.Now().Add(life)
-	token, expires, err := r.plan.member.RequestToken(ctx, life, r.secret)
+	life, asked := r.plan.Options.lifetime(), time.Now()
+	token, err := r.plan.member.RequestToken(ctx, life, r.binding)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
-	r.token, r.expires = token, expires
+	r.token = token
 	r.mu.Unlock()
-	if asked.Sub(expires) > time.Minute {
-		r.note(Finding{Side: SideMember, Object: "token",
-			Cause:  fmt.Sprintf("asked for %s, the API server gives %s", short(life), short(time.Until(expires).Round(time.Minute))),
-			Remedy: "run join again before " + expires.UTC().Format(time.RFC3339)})
+	o := r.plan.Options
+	for _, f := range judgeToken(token, asked, life, rotateCommand(o.Name, o.MemberContext)) {
+		r.note(f)
 	}
 	return nil
 }
@@ -427,11 +425,8 @@ func (r *joinRun) storeCredential(ctx context.Context) error {
 func (r *joinRun) access() *kubeconfig.Access {
 	spec := r.record.Spec
 	e := endpoint{Server: spec.Server, CABundle: spec.CABundle, ProxyURL: spec.ProxyURL, Insecure: spec.InsecureSkipTLSVerify}
-	return e.access(r.token)
+	return e.access(r.token.Value)
 }
-
-// proofPatience is how long a new credential is tried: API servers learn of new bindings within moments.
-const proofPatience = 5 * time.Second
 
 // prove tries the credential at the stored endpoint and reads everything back.
 func (r *joinRun) prove(ctx context.Context) error {
@@ -452,41 +447,18 @@ func (r *joinRun) prove(ctx context.Context) error {
 
 func (r *joinRun) try(ctx context.Context) error {
 	e := r.access()
-	c, err := member.Connect(e.RESTConfig())
-	if err != nil {
-		return err
+	err := proof{
+		endpoint: e.Server, id: r.plan.facts.Member.ID,
+		ifOther:   "give the member's own endpoint with --member-server",
+		ifRefused: "see that the endpoint is this member's own and hands tokens on to its API server",
+	}.of(ctx, e.RESTConfig())
+	var failed *cluster.Error
+	if errors.As(err, &failed) && failed.Fault == cluster.FaultUnreachable && !r.plan.facts.Endpoint.Proven && ctx.Err() == nil {
+		r.note(Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
+			Cause: "could not be tried from here: " + cluster.Cause(failed.Err), Remedy: "the manager on the host will tell whether the credential works from there"})
+		return nil
 	}
-	deadline := time.Now().Add(proofPatience)
-	for {
-		id, err := c.ID(ctx)
-		var failed *cluster.Error
-		switch {
-		case err == nil && id == r.plan.facts.Member.ID:
-			return nil
-		case err == nil:
-			return &Refusal{Findings: []Finding{{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
-				Cause:  fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, r.plan.facts.Member.ID),
-				Remedy: "give the member's own endpoint with --member-server"}}}
-		case ctx.Err() != nil:
-			return err
-		case errors.As(err, &failed) && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden):
-			// Or, at another endpoint, the token of this member means nothing.
-		case errors.As(err, &failed) && failed.Fault == cluster.FaultUnreachable && !r.plan.facts.Endpoint.Proven:
-			r.note(Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
-				Cause: "could not be tried from here: " + cluster.Cause(failed.Err), Remedy: "the manager on the host will tell whether the credential works from there"})
-			return nil
-		default:
-			return err
-		}
-		if time.Now().After(deadline) {
-			return &Refusal{Findings: []Finding{{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
-				Cause:  "does not take the new credential: " + cluster.Cause(failed.Err),
-				Remedy: "see that the endpoint is this member's own and hands tokens on to its API server"}}}
-		}
-		if err := pause(ctx); err != nil {
-			return err
-		}
-	}
+	return err
 }
 
 func (r *joinRun) readRecord(ctx context.Context) error {
@@ -535,6 +507,8 @@ type vanished struct {
 	side    Side
 	ref     cluster.Ref
 	changed bool
+	// during is what ran; empty is a join.
+	during string
 }
 
 func (v *vanished) Error() string {
@@ -542,7 +516,7 @@ func (v *vanished) Error() string {
 	if v.changed {
 		what = "was changed"
 	}
-	return string(v.side) + ": " + v.ref.String() + ": " + what + " by somebody else while this join ran"
+	return string(v.side) + ": " + v.ref.String() + ": " + what + " by somebody else while this " + cmp.Or(v.during, "join") + " ran"
 }
 
 func (r *joinRun) finish(ctx context.Context) error {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -70,9 +69,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	p.Notes = append(p.Notes, notes...)
 
 	add(judgeMember(f, o)...)
-	if life := o.lifetime(); life < minTokenLifetime {
-		add(Finding{Side: SideMember, Object: "token", Cause: fmt.Sprintf("a lifetime of %s is shorter than API servers give", short(life)), Remedy: "ask for at least 10m with --token-lifetime"})
-	}
+	add(judgeLifetime(o.lifetime())...)
 	if f.Host.ID != "" && f.Host.ID == f.Member.ID {
 		p.Notes = append(p.Notes, Finding{Side: SideMember, Cause: "host and member are one and the same cluster"})
 	}
@@ -437,7 +434,7 @@ func (p *JoinPlan) planRest() []Finding {
 	var against []Finding
 	name := host.MemberRef(o.Name)
 	p.step(Step{Side: SideMember, Verb: VerbRequest, Object: member.ManagerAccountRef(), Planned: f.Member.Namespace == nil,
-		Note: "a token for " + short(o.lifetime()) + ", bound to " + member.BindingSecretRef().String(), stage: stageBinding})
+		Note: "a token for " + short(o.lifetime()) + ", bound to " + f.Member.Binding().String(), stage: stageBinding})
 	record := &v1alpha1.MemberCluster{}
 	record.Name, record.Labels = string(o.Name), map[string]string{v1alpha1.LabelFederation: string(o.Federation)}
 	if f.Host.Member != nil {
@@ -513,18 +510,4 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	return findings, bothSides(failed)
-}
-
-// short is a duration as people write it: 90d, 12h, 10m.
-func short(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d >= day && d%day == 0:
-		return fmt.Sprintf("%dd", d/day)
-	case d >= time.Hour && d%time.Hour == 0:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	case d >= time.Minute && d%time.Minute == 0:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	}
-	return d.Round(time.Second).String()
 }

@@ -204,7 +204,7 @@ member try       (the stored credential at https://east.example.com)`,
 				f.Endpoint.Server = "https://new.example.com"
 				f.Endpoint.CABundle = nil
 				f.Member.Marker.MemberUID = "uid-before"
-				delete(f.Member.Objects, member.BindingSecretRef())
+				delete(f.Member.Objects, member.BindingRefs()[0])
 				f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}].Object["rules"] = []any{}
 			},
 			options: func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} },

@@ -95,7 +95,7 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			facts: func(f *unjoinFacts) {
 				f.Host.Member = nil
 				for ref := range f.Member.Objects {
-					if ref != member.BindingSecretRef() {
+					if ref != member.BindingRefs()[0] {
 						delete(f.Member.Objects, ref)
 					}
 				}

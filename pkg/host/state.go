@@ -103,6 +103,17 @@ func (t Target) JoinRights() []cluster.Right {
 	}
 }
 
+// CredentialRights are the rights that replacing a credential uses on the host.
+func (t Target) CredentialRights() []cluster.Right {
+	return []cluster.Right{
+		right("get", cluster.Ref{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}),
+		right(v1alpha1.VerbJoin, federationRef(t.Federation)),
+		right("get", MemberRef(t.Member)),
+		right("create", CredentialRef(t.Member)),
+		right("update", CredentialRef(t.Member)),
+	}
+}
+
 // LeaveRights are the rights that an unjoin uses on the host, and the undoing of a join.
 func (t Target) LeaveRights() []cluster.Right {
 	return []cluster.Right{

@@ -1,12 +1,7 @@
 package member
 
 import (
-	"context"
-	"fmt"
-	"time"
-
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -18,9 +13,6 @@ const (
 	ManagerRole = v1alpha1.MemberNamespace + ":manager"
 	// ConsumerBinding binds the consumer's account to the Federation's spec.access.
 	ConsumerBinding = v1alpha1.MemberNamespace + ":consumer"
-	// BindingSecret is the Secret without content that the manager's token is bound to: deleting it revokes
-	// the token.
-	BindingSecret = v1alpha1.ManagerAccount + "-binding"
 )
 
 // Object is something a membership puts on a member.
@@ -36,6 +28,16 @@ type Grants struct {
 	Properties bool
 	// AccessRole is the ClusterRole that the Federation gives to readers of the inventory; "" is none.
 	AccessRole string
+	// Binding is the name of the Secret that the manager's token is bound to; "" is the first of BindingRefs.
+	Binding string
+}
+
+func (g Grants) binding() cluster.Ref {
+	ref := BindingRefs()[0]
+	if g.Binding != "" {
+		ref.Name = g.Binding
+	}
+	return ref
 }
 
 const (
@@ -120,8 +122,6 @@ func roleRef(kind, name string) map[string]any {
 
 // Foundations are the accounts, the roles and the Secret that bindings and the token refer to.
 func (g Grants) Foundations() []Object {
-	secret := labelled(cluster.Secrets.New(v1alpha1.MemberNamespace, BindingSecret))
-	secret.Object["type"] = "Opaque"
 	objects := []Object{account(v1alpha1.ManagerAccount)}
 	if g.AccessRole != "" {
 		objects = append(objects, account(v1alpha1.ConsumerAccount))
@@ -129,7 +129,7 @@ func (g Grants) Foundations() []Object {
 	return append(objects,
 		role(cluster.ClusterRoles, "", ManagerRole, g.clusterRules()),
 		role(cluster.Roles, v1alpha1.MemberNamespace, v1alpha1.ManagerAccount, namespaceRules()),
-		object(cluster.Secrets, secret),
+		BindingManifest(g.binding()),
 	)
 }
 
@@ -187,6 +187,7 @@ func refs() []cluster.Ref {
 	for _, o := range g.Foundations() {
 		all = append(all, o.Ref)
 	}
+	all = append(all, BindingRefs()[1])
 	return append(all, PropertyRef(v1alpha1.PropertyClusterSet), PropertyRef(v1alpha1.PropertyClusterID))
 }
 
@@ -206,11 +207,6 @@ func ConsumerRefs() []cluster.Ref {
 // ManagerAccountRef names the account whose token the host keeps.
 func ManagerAccountRef() cluster.Ref {
 	return cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
-}
-
-// BindingSecretRef names the Secret that the token is bound to.
-func BindingSecretRef() cluster.Ref {
-	return cluster.Ref{Resource: cluster.Secrets, Namespace: v1alpha1.MemberNamespace, Name: BindingSecret}
 }
 
 // NamespaceRef names our namespace.
@@ -237,8 +233,10 @@ func (g Grants) JoinRights() []cluster.Right {
 	for _, o := range append(g.Foundations(), g.Bindings()...) {
 		rights = append(rights, verbs(o.Ref, "get", "create", "patch")...)
 	}
-	token := cluster.Right{Verb: "create", Resource: cluster.ServiceAccounts, Subresource: "token", Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
-	rights = append(rights, token)
+	for _, ref := range BindingRefs() {
+		rights = append(rights, verbs(ref, "get")...)
+	}
+	rights = append(rights, tokenRight)
 	if g.Properties {
 		for _, name := range []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet} {
 			rights = append(rights, verbs(PropertyRef(name), "get", "create", "patch")...)
@@ -252,6 +250,9 @@ func (g Grants) LeaveRights() []cluster.Right {
 	rights := append(verbs(NamespaceRef(), "get", "delete"), verbs(MarkerRef(), "get", "delete")...)
 	for _, o := range append(g.Foundations(), g.Bindings()...) {
 		rights = append(rights, verbs(o.Ref, "get", "delete")...)
+	}
+	for _, ref := range BindingRefs() {
+		rights = append(rights, verbs(ref, "get", "delete")...)
 	}
 	if g.Properties {
 		for _, name := range []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet} {
@@ -271,27 +272,4 @@ func unique(rights []cluster.Right) []cluster.Right {
 		}
 	}
 	return out
-}
-
-// RequestToken asks for a token of the manager's account that lives as long as lifetime, or as the API server
-// allows, and no longer than the Secret of that UID. It returns the token and its end.
-func (c *Cluster) RequestToken(ctx context.Context, lifetime time.Duration, boundTo types.UID) (string, time.Time, error) {
-	request := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{
-			"expirationSeconds": int64(lifetime / time.Second),
-			"boundObjectRef":    map[string]any{"apiVersion": "v1", "kind": "Secret", "name": BindingSecret, "uid": string(boundTo)},
-		},
-	}}
-	answer, err := c.Subresource(ctx, ManagerAccountRef(), "token", request)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	token, _, _ := unstructured.NestedString(answer.Object, "status", "token")
-	end, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
-	expires, err := time.Parse(time.RFC3339, end)
-	if token == "" || err != nil {
-		return "", time.Time{}, fmt.Errorf("member: %s gave no token with an end for %s", c.Server(), ManagerAccountRef())
-	}
-	return token, expires, nil
 }

@@ -34,6 +34,9 @@ type Spec struct {
 	// owned object is collected, no namespace gets its default ServiceAccount, no token Secret is filled, and the
 	// ClusterRoles admin, edit and view are empty.
 	ControllerManager bool
+	// MaxTokenLifetime is the longest that the API server lets a token of a ServiceAccount live, at least an hour,
+	// whatever is asked for, as managed clusters do. Zero is no bound.
+	MaxTokenLifetime time.Duration
 }
 
 // Cluster is one control plane of a Fleet.
@@ -155,7 +158,7 @@ func (c *Cluster) stop() {
 }
 
 func (c *Cluster) apiServerCommand() command {
-	return command{
+	apiServer := command{
 		path: filepath.Join(c.fleet.assets, "kube-apiserver"),
 		log:  c.path("kube-apiserver.log"),
 		flags: []string{
@@ -178,6 +181,10 @@ func (c *Cluster) apiServerCommand() command {
 			"--profiling=false",
 		},
 	}
+	if c.MaxTokenLifetime != 0 {
+		apiServer.flags = append(apiServer.flags, "--service-account-max-token-expiration="+c.MaxTokenLifetime.String())
+	}
+	return apiServer
 }
 
 // controllers are the ones that act on what a federation makes, or whose absence a user of a cluster would

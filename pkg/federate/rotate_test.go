@@ -1,0 +1,161 @@
+package federate
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// rotating are the facts of a member that joined; a test case states only its fault.
+func rotating(change func(*rotateFacts)) rotateFacts {
+	f := facts(joined)
+	r := rotateFacts{Host: f.Host, Member: f.Member, Now: f.Now}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// bound puts a binding Secret onto a member, made at a time by a run of rotate that stamped it then.
+func (f *rotateFacts) bound(ref cluster.Ref, at time.Time) {
+	o := member.BindingManifest(ref).Manifest
+	o.SetCreationTimestamp(metav1.NewTime(at))
+	o.SetAnnotations(map[string]string{v1alpha1.AnnotationAttempt: newAttempt(at).String()})
+	f.Member.Objects[ref] = o
+}
+
+func TestPlanRotate(t *testing.T) {
+	t.Parallel()
+	refs := member.BindingRefs()
+	const cannot = "cannot rotate the credential of \"east\"; nothing was changed\n* "
+	for _, tt := range []struct {
+		name    string
+		facts   func(*rotateFacts)
+		options RotateOptions
+		want    string
+	}{
+		{"a credential", nil, RotateOptions{}, `
+member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
+member wait      (until the old credential is refused)`},
+		{"the second one, for a week", func(f *rotateFacts) {
+			delete(f.Member.Objects, refs[0])
+			f.bound(refs[1], f.Now.Add(-time.Hour))
+		}, RotateOptions{TokenLifetime: 7 * 24 * time.Hour}, `
+member create    Secret "kubefederate-member/kubefederate-manager-binding"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 7d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding-2" (revokes the old credential)
+member wait      (until the old credential is refused)`},
+		{"one that was revoked by hand", func(f *rotateFacts) { delete(f.Member.Objects, refs[0]) }, RotateOptions{}, `
+member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"`},
+		{"two that an earlier rotation left: the newer counts first", func(f *rotateFacts) {
+			f.bound(refs[0], f.Now.Add(-time.Hour))
+			f.bound(refs[1], f.Now.Add(-2*time.Hour))
+		}, RotateOptions{}, `
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding-2" (revokes the old credential)
+member wait      (until the old credential is refused)
+member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
+member wait      (until the old credential is refused)
+note: member: Secret "kubefederate-member/kubefederate-manager-binding": is left by a rotation that did not end; it is finished first`},
+		{"no member", func(f *rotateFacts) { f.Host.Member = nil }, RotateOptions{},
+			cannot + `host: MemberCluster "east": not found: choose one of kubectl federate get`},
+		{"another cluster", func(f *rotateFacts) { f.Member.ID = "other" }, RotateOptions{},
+			cannot + `member: MemberCluster "east": is another cluster (ID ` + string(memberID) + `) than the one you named (ID other): name the member's own context with --member-context`},
+		{"another host's", func(f *rotateFacts) { f.Member.Marker.HostID = "elsewhere" }, RotateOptions{},
+			cannot + `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID elsewhere): let it leave there first: kubectl federate unjoin east --member-context c --context OTHER-HOST`},
+		{"never joined", func(f *rotateFacts) { f.Member.Marker = nil }, RotateOptions{},
+			cannot + `member: MemberCluster "east": its join is not finished, or was taken off the cluster: kubectl federate join east --federation prod --member-context c`},
+		{"somebody else's Secret", func(f *rotateFacts) {
+			f.Member.Objects[refs[1]] = &unstructured.Unstructured{Object: map[string]any{}}
+		}, RotateOptions{},
+			cannot + `member: Secret "kubefederate-member/kubefederate-manager-binding-2": is there already and not ours (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): see whose it is, then delete or rename it`},
+		{"too short", nil, RotateOptions{TokenLifetime: time.Minute},
+			cannot + `member: token: a lifetime of 1m is shorter than API servers give: ask for at least 10m with --token-lifetime`},
+		{"too long", nil, RotateOptions{TokenLifetime: 366 * 24 * time.Hour},
+			cannot + `member: token: a lifetime of 366d is longer than a credential may live: ask for at most 365d with --token-lifetime`},
+		{"rights", func(f *rotateFacts) {
+			f.Missing = []missing{{SideHost, cluster.Right{Verb: "update", Resource: cluster.Secrets, Namespace: "n", Name: "east"}}}
+		}, RotateOptions{}, cannot + `host: you have no right to update secrets "east" in namespace "n"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := tt.options
+			o.Name, o.MemberContext = "east", "c"
+			p, against := planRotate(rotating(tt.facts), o)
+			got := p.Text()
+			for _, n := range p.Notes {
+				got += "note: " + n.String() + "\n"
+			}
+			if len(against) > 0 {
+				got = (&Refusal{Operation: o.operation(), Findings: against}).Error()
+			}
+			if want := strings.TrimSpace(tt.want); strings.TrimSpace(got) != want {
+				t.Errorf("plan:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+// TestRotationIsWaitedFor tells a rotation that is at work from one that died and from one that ended.
+func TestRotationIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	refs := member.BindingRefs()
+	for _, tt := range []struct {
+		name  string
+		facts func(*rotateFacts)
+		want  string
+	}{
+		{"none", nil, ""},
+		{"ended a moment ago", func(f *rotateFacts) {
+			delete(f.Member.Objects, refs[0])
+			f.bound(refs[1], f.Now)
+		}, ""},
+		{"at work", func(f *rotateFacts) {
+			f.bound(refs[0], f.Now.Add(-time.Hour))
+			f.bound(refs[1], f.Now.Add(-30*time.Second))
+		}, `member wait      Secret "kubefederate-member/kubefederate-manager-binding-2" (another rotation has been at work since 2026-11-23T11:59:30Z)`},
+		{"died", func(f *rotateFacts) {
+			f.bound(refs[0], f.Now.Add(-time.Hour))
+			f.bound(refs[1], f.Now.Add(-time.Minute))
+		}, ""},
+		{"said that it failed", func(f *rotateFacts) {
+			f.bound(refs[0], f.Now.Add(-time.Hour))
+			f.bound(refs[1], f.Now.Add(-time.Second))
+			f.Member.Objects[refs[1]].SetAnnotations(nil)
+		}, ""},
+	} {
+		f := rotating(func(f *rotateFacts) { f.Now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) })
+		if tt.facts != nil {
+			tt.facts(&f)
+		}
+		got := ""
+		if wait := f.waitsFor(); wait != nil {
+			got = wait.String()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

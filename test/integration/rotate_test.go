@@ -1,0 +1,319 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+func rotate(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.RotateResult, error) {
+	t.Helper()
+	plan, err := federate.PlanRotate(t.Context(), h, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+}
+
+// works says whether a member takes a credential, as the host would use it.
+func works(t *testing.T, a *kubeconfig.Access) error {
+	t.Helper()
+	_, err := connectMember(t, a.RESTConfig()).ID(t.Context())
+	return err
+}
+
+// bindings are the names of the Secrets that tokens of the host are bound to.
+func bindings(t *testing.T, c *env.Cluster) []string {
+	t.Helper()
+	secrets, err := clientset(t, c.Config()).CoreV1().Secrets(v1alpha1.MemberNamespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i := range secrets.Items {
+		names = append(names, secrets.Items[i].Name)
+	}
+	return names
+}
+
+// rotated checks what every rotation that ended well leaves: one Secret, a stored credential that works, and
+// earlier ones that do not.
+func rotated(t *testing.T, what string, h, m *env.Cluster, name string, earlier ...*kubeconfig.Access) {
+	t.Helper()
+	if got := bindings(t, m); len(got) != 1 {
+		t.Errorf("%s: Secrets %v are left, want one", what, got)
+	}
+	if err := works(t, credential(t, h, name)); err != nil {
+		t.Errorf("%s: the stored credential: %v", what, err)
+	}
+	for i, a := range earlier {
+		if err := works(t, a); !apierrors.IsUnauthorized(err) {
+			t.Errorf("%s: earlier credential %d: %v, want 401", what, i, err)
+		}
+	}
+}
+
+// TestRotateWithFaults fails the writes of a rotation in every way. After each the host keeps a credential that
+// works, and rotating again leaves one Secret and no earlier credential.
+func TestRotateWithFaults(t *testing.T) {
+	hostCluster, east := joinHost(t), joinFleet(t).Cluster("east")
+	fed := federation(t, hostCluster, "faulty-rotate", map[string]any{})
+	before := snapshot(t, east)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, east.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "faulty-rotate", Federation: fed}); err != nil {
+		t.Fatal(err)
+	}
+	options := federate.RotateOptions{Name: "faulty-rotate", MemberContext: "east"}
+	kinds := []fault{faultReset, faultLost, faultInternal}
+	if testing.Short() {
+		kinds = kinds[1:2]
+	}
+	ends := map[string]int{}
+	for _, side := range []federate.Side{federate.SideHost, federate.SideMember} {
+		for _, kind := range kinds {
+			for k := 1; ; k++ {
+				old := credential(t, hostCluster, "faulty-rotate")
+				f := &faulty{k: k, kind: kind, only: changes}
+				fh, fm := sides(t, hostCluster, east, side, f)
+				_, err := rotate(t, fh, fm, options)
+				name := fmt.Sprintf("%s: request %d (%s) %s", side, k, f.hit, kind)
+				if err := works(t, credential(t, hostCluster, "faulty-rotate")); err != nil {
+					t.Fatalf("%s: the stored credential does not work: %v", name, err)
+				}
+				var partial *federate.Partial
+				switch {
+				case err == nil:
+					ends["went on"]++
+					rotated(t, name, hostCluster, east, "faulty-rotate", old)
+				case errors.As(err, &partial):
+					ends["partial"]++
+					if want := "kubectl federate rotate faulty-rotate --member-context east"; partial.Next != want {
+						t.Errorf("%s: goes on with %q, want %q", name, partial.Next, want)
+					}
+					halfway := credential(t, hostCluster, "faulty-rotate")
+					if _, err := rotate(t, h, m, options); err != nil {
+						t.Fatalf("%s: again: %v", name, err)
+					}
+					rotated(t, name+", again", hostCluster, east, "faulty-rotate", old, halfway)
+				default:
+					ends["taken back"]++
+					if now := credential(t, hostCluster, "faulty-rotate"); now.Token != old.Token {
+						t.Errorf("%s: another credential is stored after %v", name, err)
+					}
+					if got := bindings(t, east); len(got) != 1 {
+						t.Errorf("%s: Secrets %v are left, want one, after %v", name, got, err)
+					}
+				}
+				if t.Failed() {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if f.hit == "" {
+					break
+				}
+			}
+		}
+	}
+	t.Logf("%v", ends)
+	if ends["partial"] == 0 || ends["taken back"] == 0 || ends["went on"] == 0 {
+		t.Errorf("the faults end in %v; each way must be seen", ends)
+	}
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "faulty-rotate"}); err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, "the member", before, east)
+}
+
+// deaf passes every PUT on and loses each of the answers.
+type deaf struct{ next http.RoundTripper }
+
+func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := d.next.RoundTrip(r)
+	if err == nil && r.Method == http.MethodPut {
+		_ = answer.Body.Close()
+		return nil, errors.New("connection lost")
+	}
+	return answer, err
+}
+
+// TestRotateWithoutAnswer stores a credential and is never told: both work until the rotation is run again, which
+// leaves neither.
+func TestRotateWithoutAnswer(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	fed := federation(t, hostCluster, "deaf", map[string]any{})
+	snapshot(t, west)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "deaf", Federation: fed}); err != nil {
+		t.Fatal(err)
+	}
+	old := credential(t, hostCluster, "deaf")
+	config := hostCluster.Config()
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return deaf{next} })
+	options := federate.RotateOptions{Name: "deaf", MemberContext: "west"}
+	_, err := rotate(t, connectHost(t, config), m, options)
+	want := `could not finish: rotate the credential of "deaf"
+* host: no request could be sent to ` + h.Server() + `: connection lost: repair the user of the context in the kubeconfig
+* done: it is not known which credential the host has stored; the old one and the new one both work
+* left: member: Secret "kubefederate-member/kubefederate-manager-binding"
+to go on: kubectl federate rotate deaf --member-context west`
+	if err == nil || err.Error() != want {
+		t.Fatalf("error:\n%v\nwant:\n%s", err, want)
+	}
+	if got := bindings(t, west); len(got) != 2 {
+		t.Fatalf("Secrets %v, want both", got)
+	}
+	halfway := credential(t, hostCluster, "deaf")
+	if halfway.Token == old.Token {
+		t.Fatal("the new credential was not stored")
+	}
+	plan, err := federate.PlanRotate(t.Context(), h, m, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(plan.Notes), `[member: Secret "kubefederate-member/kubefederate-manager-binding-2": is left by a rotation that did not end; it is finished first]`; got != want {
+		t.Errorf("notes %s, want %s", got, want)
+	}
+	if _, err := plan.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	rotated(t, "again", hostCluster, west, "deaf", old, halfway)
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "deaf"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTwoRotations runs two at once: whatever becomes of each, the host keeps a credential that works, and no
+// earlier one does.
+func TestTwoRotations(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	fed := federation(t, hostCluster, "twice", map[string]any{})
+	snapshot(t, west)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "twice", Federation: fed}); err != nil {
+		t.Fatal(err)
+	}
+	old := credential(t, hostCluster, "twice")
+	var done atomic.Int32
+	errs := atOnce(2, func(int) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+		defer cancel()
+		plan, err := federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: "twice", MemberContext: "west"})
+		if err == nil {
+			_, err = plan.Apply(ctx, nil)
+		}
+		if err == nil {
+			done.Add(1)
+		}
+		return err
+	})
+	for _, err := range errs {
+		if err != nil && !strings.HasSuffix(err.Error(), "another rotation is at work; run this one again when it has ended") {
+			t.Error(err)
+		}
+	}
+	if done.Load() == 0 {
+		t.Errorf("neither ended well: %v", errs)
+	}
+	rotated(t, "both", hostCluster, west, "twice", old)
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "twice"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stingyFleet is a member whose API server gives no token for more than a day.
+var stingyFleet = env.Shared(env.Spec{Name: "stingy", ControllerManager: true, MaxTokenLifetime: 24 * time.Hour})
+
+// TestShortenedLifetime joins and rotates where the member's API server gives less than is asked for: what is
+// told, what the host knows of it, and that less is not told of.
+func TestShortenedLifetime(t *testing.T) {
+	hostCluster, stingy := joinHost(t), stingyFleet(t).Cluster("stingy")
+	fed := federation(t, hostCluster, "stingy", map[string]any{})
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, stingy.Config())
+	told := func(what string, notes []federate.Finding, expires time.Time, want string) {
+		t.Helper()
+		want = strings.ReplaceAll(want, "END", expires.UTC().Format(time.RFC3339))
+		got := slices.DeleteFunc(slices.Clone(notes), func(f federate.Finding) bool { return f.Object != "token" })
+		if text := strings.Trim(fmt.Sprint(got), "[]"); text != want {
+			t.Errorf("%s: told %s\nwant %s", what, text, want)
+		}
+		if left := time.Until(expires); left > 24*time.Hour {
+			t.Errorf("%s: ends in %s", what, left)
+		}
+		eventually(t, "the manager knows when it ends", func(ctx context.Context) error {
+			record, err := h.Member(ctx, "stingy")
+			if err == nil && (record.Status.CredentialExpiry == nil || !record.Status.CredentialExpiry.Time.Equal(expires)) {
+				return fmt.Errorf("status.credentialExpiry is %v, want %v", record.Status.CredentialExpiry, expires)
+			}
+			return err
+		})
+	}
+	joined, err := join(t, h, m, federate.JoinOptions{Name: "stingy", Federation: fed, TokenLifetime: 720 * time.Hour, MemberContext: "stingy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told("join", joined.Notes, joined.Expires,
+		"member: token: asked for 30d, the member's API server gave 1d: renew it before END with kubectl federate rotate stingy --member-context stingy")
+	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told("rotate", result.Notes, result.Expires,
+		"member: token: asked for 90d, the member's API server gave 1d: renew it before END with kubectl federate rotate stingy --member-context stingy")
+	if result, err = rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy", TokenLifetime: 12 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	told("rotate within what it gives", result.Notes, result.Expires, "")
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "stingy"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRotateWhereTheEndpointIsFar rotates where only the host reaches the stored endpoint: the credential is
+// tried where the caller reaches the member, and that is said.
+func TestRotateWhereTheEndpointIsFar(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	fed := federation(t, hostCluster, "far", map[string]any{})
+	snapshot(t, west)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "far", Federation: fed, Server: "https://127.0.0.1:1"}); err != nil {
+		t.Fatal(err)
+	}
+	old := credential(t, hostCluster, "far")
+	result, err := rotate(t, h, m, federate.RotateOptions{Name: "far"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[member: endpoint "https://127.0.0.1:1": could not be tried from here: dial tcp 127.0.0.1:1: connect: connection refused; the credential was tried at ` + m.Server() + "]"
+	if got := fmt.Sprint(result.Notes); got != want {
+		t.Errorf("notes %s, want %s", got, want)
+	}
+	for _, access := range []*kubeconfig.Access{old, credential(t, hostCluster, "far")} {
+		here := rest.AnonymousClientConfig(west.Config())
+		here.BearerToken = access.Token
+		_, err := connectMember(t, here).ID(t.Context())
+		if revoked := access == old; apierrors.IsUnauthorized(err) != revoked || err == nil == revoked {
+			t.Errorf("revoked: %v, and the member says %v", revoked, err)
+		}
+	}
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "far"}); err != nil {
+		t.Fatal(err)
+	}
+}
