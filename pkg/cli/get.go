@@ -125,6 +125,9 @@ func cause(m *v1alpha1.MemberCluster) string {
 			return c.Reason + ": " + c.Message
 		}
 	}
+	if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid); c != nil && c.Reason == v1alpha1.ReasonCredentialExpiring {
+		return c.Reason + ": " + c.Message
+	}
 	if m.Status.Phase == "" {
 		return "the manager has not looked at it yet"
 	}
@@ -143,6 +146,9 @@ func credential(m *v1alpha1.MemberCluster, now time.Time) string {
 	left := m.Status.CredentialExpiry.Sub(now)
 	if left <= 0 {
 		return "expired " + duration.HumanDuration(-left) + " ago"
+	}
+	if valid != nil && valid.Reason == v1alpha1.ReasonCredentialExpiring {
+		return duration.HumanDuration(left) + " (rotate)"
 	}
 	return duration.HumanDuration(left)
 }

@@ -48,7 +48,7 @@ func (r *memberReconciler) members(ctx context.Context, federation client.Object
 	return requests
 }
 
-// Reconcile writes the status of one member when it differs, and comes back when the credential ends.
+// Reconcile writes the status of one member when it differs, and comes back when the credential is due or ends.
 func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	o := observed{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, credential: &corev1.Secret{}, now: time.Now()}
 	if err := r.client.Get(ctx, client.ObjectKey{Name: request.Name}, o.member); err != nil {
@@ -72,8 +72,8 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	status := o.status()
 	var result reconcile.Result
-	if e := status.CredentialExpiry; e != nil && e.After(o.now) {
-		result.RequeueAfter = e.Sub(o.now) + time.Second
+	if next := o.nextLook(); !next.IsZero() {
+		result.RequeueAfter = next.Sub(o.now) + time.Second
 	}
 	if equality.Semantic.DeepEqual(status, o.member.Status) {
 		return result, nil

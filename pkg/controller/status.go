@@ -13,20 +13,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
-// Reasons of conditions. They are part of the API: others wait for them.
-const (
-	ReasonAccepted            = "Accepted"
-	ReasonAwaitingApproval    = "AwaitingApproval"
-	ReasonFederationMissing   = "FederationMissing"
-	ReasonCredentialStored    = "CredentialStored"
-	ReasonCredentialMissing   = "CredentialMissing"
-	ReasonCredentialForeign   = "CredentialForeign"
-	ReasonCredentialMalformed = "CredentialMalformed"
-	ReasonCredentialMismatch  = "CredentialMismatch"
-	ReasonCredentialEndless   = "CredentialEndless"
-	ReasonCredentialExpired   = "CredentialExpired"
-)
-
 // observed is what the host holds of one member.
 type observed struct {
 	member *v1alpha1.MemberCluster
@@ -58,7 +44,7 @@ func (o observed) phase(accepted, credential metav1.Condition) v1alpha1.Phase {
 	switch {
 	case o.member.DeletionTimestamp != nil:
 		return v1alpha1.PhaseLeaving
-	case credential.Reason == ReasonCredentialMissing:
+	case credential.Reason == v1alpha1.ReasonCredentialMissing:
 		return v1alpha1.PhaseJoining
 	case accepted.Status != metav1.ConditionTrue:
 		return v1alpha1.PhasePending
@@ -74,15 +60,15 @@ func (o observed) accepted() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
 	switch {
 	case o.federation == nil:
-		c.Reason = ReasonFederationMissing
+		c.Reason = v1alpha1.ReasonFederationMissing
 		c.Message = fmt.Sprintf("federation %q does not exist", o.member.Federation())
 	case o.federation.Spec.Acceptance == v1alpha1.AcceptManual && !o.member.Spec.Accepted:
-		c.Reason = ReasonAwaitingApproval
+		c.Reason = v1alpha1.ReasonAwaitingApproval
 		c.Message = fmt.Sprintf("federation %q accepts members by hand: someone with the verb approve on federations/%s sets spec.accepted",
 			o.federation.Name, o.federation.Name)
 	default:
 		c.Status = metav1.ConditionTrue
-		c.Reason = ReasonAccepted
+		c.Reason = v1alpha1.ReasonAccepted
 		c.Message = "the cluster is a member of the federation"
 	}
 	return c
@@ -93,20 +79,23 @@ func (o observed) accepted() metav1.Condition {
 func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
 	c := metav1.Condition{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionFalse}
 	m := o.member
-	fail := func(reason, message string, args ...any) metav1.Condition {
-		c.Reason, c.Message = reason, fmt.Sprintf(message, args...)+"; renew it: "+o.joinCommand()
+	say := func(reason, renew, message string, args ...any) metav1.Condition {
+		c.Reason, c.Message = reason, fmt.Sprintf(message, args...)+"; renew it: "+renew
 		return c
 	}
+	fail := func(reason, message string, args ...any) metav1.Condition {
+		return say(reason, o.joinCommand(), message, args...)
+	}
 	if o.credential == nil {
-		c.Reason = ReasonCredentialMissing
+		c.Reason = v1alpha1.ReasonCredentialMissing
 		c.Message = "the join is not finished; finish it: " + o.joinCommand()
 		return c, nil
 	}
 	if o.foreign() {
-		return fail(ReasonCredentialForeign, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil
+		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil
 	}
 	if !owned(o.credential, m) {
-		return fail(ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster"), nil
+		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster"), nil
 	}
 	options := []kubeconfig.Option{kubeconfig.OneContext}
 	if m.Spec.InsecureSkipTLSVerify && o.federation != nil && o.federation.Spec.AllowInsecureTLS {
@@ -114,23 +103,43 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
 	}
 	access, err := kubeconfig.Parse(o.credential.Data[v1alpha1.CredentialKey], options...)
 	if err != nil {
-		return fail(ReasonCredentialMalformed, "the stored %v", err), nil
+		return fail(v1alpha1.ReasonCredentialMalformed, "the stored %v", err), nil
 	}
 	if field := mismatch(access, &m.Spec); field != "" {
-		return fail(ReasonCredentialMismatch, "the stored credential has another %s than the MemberCluster", field), nil
+		return fail(v1alpha1.ReasonCredentialMismatch, "the stored credential has another %s than the MemberCluster", field), nil
 	}
 	end, ends := access.Expiry()
 	if !ends {
-		return fail(ReasonCredentialEndless, "the stored credential has no end"), nil
+		return fail(v1alpha1.ReasonCredentialEndless, "the stored credential has no end"), nil
 	}
 	expiry := metav1.NewTime(end.Truncate(time.Second))
 	if !o.now.Before(end) {
-		return fail(ReasonCredentialExpired, "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry
+		return say(v1alpha1.ReasonCredentialExpired, o.rotateCommand(), "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry
 	}
 	c.Status = metav1.ConditionTrue
-	c.Reason = ReasonCredentialStored
+	if due, known := access.RenewalDue(); known && !o.now.Before(due) {
+		return say(v1alpha1.ReasonCredentialExpiring, o.rotateCommand(), "the stored credential ends at %s", end.UTC().Format(time.RFC3339)), &expiry
+	}
+	c.Reason = v1alpha1.ReasonCredentialStored
 	c.Message = "a credential for the member's endpoint is stored"
 	return c, &expiry
+}
+
+// nextLook is when time alone changes the status; zero when it never does.
+func (o observed) nextLook() time.Time {
+	if o.credential == nil {
+		return time.Time{}
+	}
+	access, err := kubeconfig.Parse(o.credential.Data[v1alpha1.CredentialKey], kubeconfig.OneContext, kubeconfig.AllowInsecure)
+	if err != nil {
+		return time.Time{}
+	}
+	for _, at := range []func() (time.Time, bool){access.RenewalDue, access.Expiry} {
+		if next, known := at(); known && next.After(o.now) {
+			return next
+		}
+	}
+	return time.Time{}
 }
 
 // foreign says that the credential was made for another federation than the member is in.
@@ -140,6 +149,10 @@ func (o observed) foreign() bool {
 
 func (o observed) joinCommand() string {
 	return fmt.Sprintf("kubectl federate join %s --federation %s --member-context CONTEXT", o.member.Name, o.member.Federation())
+}
+
+func (o observed) rotateCommand() string {
+	return fmt.Sprintf("kubectl federate rotate %s --member-context CONTEXT", o.member.Name)
 }
 
 func owned(secret *corev1.Secret, m *v1alpha1.MemberCluster) bool {

@@ -55,7 +55,17 @@ func (o *observed) store(t *testing.T, change func(*kubeconfig.Access)) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	const renew = "; renew it: kubectl federate join us-east --federation prod --member-context CONTEXT"
+	const (
+		renew  = "; renew it: kubectl federate join us-east --federation prod --member-context CONTEXT"
+		rotate = "; renew it: kubectl federate rotate us-east --member-context CONTEXT"
+	)
+	lives := func(before, after time.Duration) func(*observed) {
+		return func(o *observed) {
+			o.store(t, func(a *kubeconfig.Access) {
+				a.Token = token(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Add(-before).Unix(), now.Add(after).Unix()))
+			})
+		}
+	}
 	for _, tt := range []struct {
 		name      string
 		fault     func(*observed)
@@ -64,36 +74,40 @@ func TestStatus(t *testing.T) {
 		reason    string
 		message   string
 	}{
-		{"ready", func(*observed) {}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, ReasonCredentialStored,
+		{"ready", func(*observed) {}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored,
 			"a credential for the member's endpoint is stored"},
 		{"leaving", func(o *observed) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
-			v1alpha1.ConditionAccepted, ReasonAccepted, "the cluster is a member of the federation"},
-		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, ReasonCredentialMissing,
+			v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
+		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
 			"the join is not finished; finish it: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{"no federation", func(o *observed) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, ReasonFederationMissing,
+		{"no federation", func(o *observed) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
 			`federation "prod" does not exist`},
 		{"not accepted", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
-			ReasonAwaitingApproval, `federation "prod" accepts members by hand: someone with the verb approve on federations/prod sets spec.accepted`},
+			v1alpha1.ReasonAwaitingApproval, `federation "prod" accepts members by hand: someone with the verb approve on federations/prod sets spec.accepted`},
 		{"accepted", func(o *observed) {
 			o.federation.Spec.Acceptance = v1alpha1.AcceptManual
 			o.member.Spec.Accepted = true
-		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, ReasonAccepted, "the cluster is a member of the federation"},
-		{"suspended", func(o *observed) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, ReasonAccepted,
+		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
+		{"suspended", func(o *observed) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
 			"the cluster is a member of the federation"},
 		{"another federation's", func(o *observed) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialForeign, `the stored credential was made for federation "test"` + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialForeign, `the stored credential was made for federation "test"` + renew},
 		{"another object's", func(o *observed) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster" + renew},
 		{"another server", func(o *observed) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialMismatch, "the stored credential has another server than the MemberCluster" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential has another server than the MemberCluster" + renew},
 		{"another proxy", func(o *observed) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialMismatch, "the stored credential has another proxy than the MemberCluster" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential has another proxy than the MemberCluster" + renew},
 		{"no end", func(o *observed) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialEndless, "the stored credential has no end" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialEndless, "the stored credential has no end" + renew},
 		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialExpired, "the stored credential ended at 2026-11-23T13:00:00Z" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential ended at 2026-11-23T13:00:00Z" + rotate},
+		{"a fifth of its life is left", lives(4*time.Hour, time.Hour), v1alpha1.PhaseReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential ends at 2026-11-23T13:00:00Z" + rotate},
+		{"more than a fifth is left", lives(4*time.Hour-time.Second, time.Hour), v1alpha1.PhaseReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
 		{"not ours", func(o *observed) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, ReasonCredentialMalformed, "the stored kubeconfig refused: current-context is not set" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMalformed, "the stored kubeconfig refused: current-context is not set" + renew},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -114,6 +128,25 @@ func TestStatus(t *testing.T) {
 				t.Errorf("observed generations %d and %d, want 3", status.ObservedGeneration, c.ObservedGeneration)
 			}
 		})
+	}
+}
+
+// TestNextLook comes back when a fifth of a credential's life is left, again at its end, and then no more.
+func TestNextLook(t *testing.T) {
+	t.Parallel()
+	o := good(t)
+	o.store(t, func(a *kubeconfig.Access) {
+		a.Token = token(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Unix(), now.Add(5*time.Hour).Unix()))
+	})
+	for _, want := range []time.Time{now.Add(4 * time.Hour), now.Add(5 * time.Hour), {}} {
+		got := o.nextLook()
+		if !got.Equal(want) {
+			t.Errorf("at %s: %s, want %s", o.now, got, want)
+		}
+		o.now = got
+	}
+	if o.credential = nil; !o.nextLook().IsZero() {
+		t.Error("a look without a credential")
 	}
 }
 

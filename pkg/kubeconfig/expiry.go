@@ -14,35 +14,59 @@ import (
 // certificate. It is false when the credential does not say. The token's signature is not looked at: only
 // its own server can tell whether it is worth anything.
 func (a *Access) Expiry() (time.Time, bool) {
+	_, end := a.life()
+	return end, !end.IsZero()
+}
+
+// RenewalDue is when a fifth of the credential's life is left, counted from the claim iat of a token or the
+// beginning of the certificate. It is false when the credential does not say.
+func (a *Access) RenewalDue() (time.Time, bool) {
+	begin, end := a.life()
+	if begin.IsZero() || !end.After(begin) {
+		return time.Time{}, false
+	}
+	return end.Add(-end.Sub(begin) / 5), true
+}
+
+// life is when the credential begins and ends; zero is what it does not say.
+func (a *Access) life() (begin, end time.Time) {
 	if a.Token != "" {
-		return tokenExpiry(a.Token)
+		return tokenLife(a.Token)
 	}
 	block, _ := pem.Decode(a.CertData)
 	if block == nil {
-		return time.Time{}, false
+		return begin, end
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return time.Time{}, false
+		return begin, end
 	}
-	return certificate.NotAfter, true
+	return certificate.NotBefore, certificate.NotAfter
 }
 
-func tokenExpiry(token string) (time.Time, bool) {
+func tokenLife(token string) (begin, end time.Time) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return time.Time{}, false
+		return begin, end
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return time.Time{}, false
+		return begin, end
 	}
 	var claims struct {
+		Iat *float64 `json:"iat"`
 		Exp *float64 `json:"exp"`
 	}
-	// Seconds past the year 9999 do not fit a Kubernetes timestamp.
-	if json.Unmarshal(payload, &claims) != nil || claims.Exp == nil || *claims.Exp <= 0 || *claims.Exp > 253402300799 || math.IsNaN(*claims.Exp) {
-		return time.Time{}, false
+	if json.Unmarshal(payload, &claims) != nil {
+		return begin, end
 	}
-	return time.Unix(int64(*claims.Exp), 0).UTC(), true
+	return date(claims.Iat), date(claims.Exp)
+}
+
+// date is a NumericDate (RFC 7519). Seconds past the year 9999 do not fit a Kubernetes timestamp.
+func date(seconds *float64) time.Time {
+	if seconds == nil || *seconds <= 0 || *seconds > 253402300799 || math.IsNaN(*seconds) {
+		return time.Time{}
+	}
+	return time.Unix(int64(*seconds), 0).UTC()
 }

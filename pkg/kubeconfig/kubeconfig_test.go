@@ -357,6 +357,28 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+func TestRenewalDue(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+	token := func(payload string) *kubeconfig.Access {
+		return &kubeconfig.Access{Token: "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".sig"}
+	}
+	for _, test := range []struct {
+		name, payload string
+		want          time.Time
+	}{
+		{"a fifth is left", fmt.Sprintf(`{"iat":%d,"exp":%d}`, begin.Unix(), begin.Add(10*time.Hour).Unix()), begin.Add(8 * time.Hour)},
+		{"no beginning", fmt.Sprintf(`{"exp":%d}`, begin.Unix()), time.Time{}},
+		{"no end", fmt.Sprintf(`{"iat":%d}`, begin.Unix()), time.Time{}},
+		{"an end before the beginning", fmt.Sprintf(`{"iat":%d,"exp":%d}`, begin.Unix(), begin.Add(-time.Hour).Unix()), time.Time{}},
+	} {
+		got, ok := token(test.payload).RenewalDue()
+		if !got.Equal(test.want) || ok == test.want.IsZero() {
+			t.Errorf("%s: %v, %v; want %v", test.name, got, ok, test.want)
+		}
+	}
+}
+
 // FuzzParse holds that what is taken has no way to run, read or skip anything, and survives a round trip.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(config("", "", "")))
