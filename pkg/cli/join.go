@@ -20,6 +20,7 @@ type joinFlags struct {
 	many       manyFlags
 	federation federationFlag
 	labels     []string
+	takeOver   bool
 	server     string
 	proxyURL   string
 	caFile     string
@@ -48,6 +49,10 @@ given two narrow accounts on the member, and a credential with an end is stored 
 Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or to
 bring a changed endpoint or CA to the host.
 
+A cluster that belongs to another host stays there. Should that host be gone for good, or be back with a new
+cluster ID, --take-over takes the cluster from it: the marker on the cluster is changed first, then what that
+host put on it is removed, its token included, and the join goes on. One that ended halfway is run again.
+
 With --member-contexts or --all-contexts many clusters join at once, each as it would alone; one that does
 not answer holds up nobody. Names are derived from those of the contexts, with the start of the cluster's
 ID where two would have the same; a cluster that is a member keeps its name. They are printed before
@@ -62,6 +67,9 @@ became of each; the exit code is 0 when all joined, 3 when some did, 2 when all 
 
   # See the plan; nothing is changed
   kubectl federate join us-east --federation prod --member-context us-east --dry-run=server
+
+  # The host of a cluster is gone for good
+  kubectl federate join us-east --federation prod --member-context us-east --take-over
 
   # Two clusters at once
   kubectl federate join --member-contexts us-east,us-west --federation prod
@@ -88,6 +96,7 @@ became of each; the exit code is 0 when all joined, 3 when some did, 2 when all 
 	_ = cmd.RegisterFlagCompletionFunc("member-contexts", completeContexts(&f.member.kubeconfig))
 	flags.BoolVar(&f.all, "all-contexts", false, "All contexts of the kubeconfig; one that leads to the host only where --member-contexts names it")
 	f.many.add(cmd, "connect-timeout")
+	flags.BoolVar(&f.takeOver, "take-over", false, "Take clusters from another host that is gone, and remove what it put on them")
 	flags.StringSliceVar(&f.labels, "labels", nil, "Labels of the member, as KEY=VALUE,…; its region and zone are read from its nodes when not given")
 	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server of the context)")
 	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it (default: that of the context)")
@@ -102,7 +111,7 @@ became of each; the exit code is 0 when all joined, 3 when some did, 2 when all 
 func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, error) {
 	o := federate.JoinOptions{
 		Name: name, Federation: f.federation.value(), Server: f.server, ProxyURL: f.proxyURL,
-		TokenLifetime: f.lifetime, MemberContext: f.member.context,
+		TokenLifetime: f.lifetime, MemberContext: f.member.context, TakeOver: f.takeOver,
 	}
 	if f.federation.name == "" {
 		return o, usagef("the federation is needed: name it with --federation")
@@ -187,8 +196,11 @@ func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) 
 }
 
 func joinedWord(r *federate.JoinResult) string {
-	if r.Already {
+	switch {
+	case r.Already:
 		return "already joined, credential renewed"
+	case r.TakenFrom != "":
+		return "joined, taken over from the host with cluster ID " + string(r.TakenFrom)
 	}
 	return "joined"
 }

@@ -86,7 +86,7 @@ func (f *joinFlags) runMany(ctx context.Context, d *door, args []string) error {
 
 // joinRow is a cluster that joins, as options say but for what is its own.
 func joinRow(h *host.Cluster, c discover.Cluster, options federate.JoinOptions) *row {
-	r := &row{Name: c.Member, Context: c.Name, Also: c.Also, ClusterID: c.ID}
+	r := &row{Name: c.Member, Context: c.Name, Also: c.Also, ClusterID: c.ID, note: c.Reason}
 	if c.State == discover.Unreachable {
 		r.Result, r.Reason, r.err = resultUnreachable, c.Reason, fmt.Errorf("context %q: %s", c.Name, c.Reason)
 		return r
@@ -115,6 +115,9 @@ func joinRow(h *host.Cluster, c discover.Cluster, options federate.JoinOptions) 
 		r.Result, r.CredentialExpiry = "joined", new(metav1.NewTime(result.Expires))
 		if result.Already {
 			r.Result = "renewed"
+		}
+		if result.TakenFrom != "" {
+			r.Reason = "taken over from the host with cluster ID " + string(result.TakenFrom)
 		}
 		return result.Notes, nil
 	}

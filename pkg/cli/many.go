@@ -86,7 +86,9 @@ type row struct {
 	// CredentialExpiry is when the credential ends that a join has just stored.
 	CredentialExpiry *metav1.Time `json:"credentialExpiry,omitempty"`
 
-	err error
+	// note is what to know before anything is written; it may be empty.
+	note string
+	err  error
 	// do works on the cluster, fills in the row and returns what a person should know; nil where err says why
 	// nothing can be done.
 	do func(context.Context, *row) ([]federate.Finding, error)
@@ -163,7 +165,7 @@ func (b *batch) one(ctx context.Context, r *row) ([]federate.Finding, error) {
 
 // announce tells which clusters will be worked on, by which names, before any is.
 func (b *batch) announce(d *door) error {
-	rows := [][]string{{"NAME", "CONTEXT"}}
+	rows := [][]string{{"NAME", "CONTEXT", "NOTE"}}
 	for _, r := range b.Clusters {
 		if r.do == nil {
 			continue
@@ -172,7 +174,12 @@ func (b *batch) announce(d *door) error {
 		if len(r.Also) > 0 {
 			contexts += " (also " + strings.Join(r.Also, ", ") + ")"
 		}
-		rows = append(rows, []string{string(r.Name), contexts})
+		rows = append(rows, []string{string(r.Name), contexts, r.note})
+	}
+	if !slices.ContainsFunc(rows[1:], func(cells []string) bool { return cells[2] != "" }) {
+		for i := range rows {
+			rows[i] = rows[i][:2]
+		}
 	}
 	if len(rows) == 1 {
 		return nil

@@ -20,6 +20,9 @@ func Choose(view View, federation v1alpha1.FederationName, sightings []Sighting)
 		case marker != nil && marker.HostID == view.HostID && marker.Federation == federation:
 			c.Member = marker.Member
 		}
+		if marker != nil && marker.HostID != view.HostID {
+			c.Reason = elsewhere(marker)
+		}
 		return c
 	})
 }

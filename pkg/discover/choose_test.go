@@ -50,7 +50,7 @@ func TestChoose(t *testing.T) {
 			[]row{{"shop-22222222", "shop-22222222", "prod", Wants, ""}, {"x@shop", "shop-22222222-x", "prod", Wants, ""}, {"y@shop", "shop-33333333", "prod", Wants, ""}}},
 		{"a join that was not finished", []Sighting{seen("a", "2", began("east"))}, []row{{"a", "east", "prod", Wants, ""}}},
 		{"a marker with the name of another member", []Sighting{seen("a", "2", began("web"))}, []row{{"a", "a", "prod", Wants, ""}}},
-		{"another host's marker gives no name", []Sighting{seen("a", "2", marked(otherID))}, []row{{"a", "a", "prod", Wants, ""}}},
+		{"another host's marker gives no name", []Sighting{seen("a", "2", marked(otherID))}, []row{{"a", "a", "prod", Wants, `it is member "was" of federation "test" of another host, cluster 99999999-other-host`}}},
 		{"its own wish counts for nothing", []Sighting{seen("a", "2", wishes("test"))}, []row{{"a", "a", "prod", Wants, ""}}},
 		{"nothing usable in the name", []Sighting{seen("日本", "22222222-x", nil)}, []row{{"日本", "22222222", "prod", Wants, ""}}},
 	} {

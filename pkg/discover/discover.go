@@ -4,6 +4,7 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,8 +211,8 @@ func (v View) judge(s Sighting) Cluster {
 			look.Wish.Federation, s.Name, look.Wish.Federation)
 	case look.Marker != nil && look.Marker.HostID != v.HostID:
 		c.State = Conflict
-		c.Reason = fmt.Sprintf("it is member %q of federation %q of another host, cluster %s; it leaves that one first",
-			look.Marker.Member, look.Marker.Federation, look.Marker.HostID)
+		c.Reason = elsewhere(look.Marker) + fmt.Sprintf("; it leaves that one first, or, if that host is gone for good: kubectl federate join %s --federation %s --member-context %s --take-over",
+			cmp.Or(string(NameFor(s.Name)), "NAME"), look.Wish.Federation, s.Name)
 	case look.Marker != nil:
 		c.State = Conflict
 		c.Reason = fmt.Sprintf("it carries the marker of member %q, which this host no longer has; remove it: kubectl federate unjoin %s --member-context %s",
@@ -223,6 +224,11 @@ func (v View) judge(s Sighting) Cluster {
 		c.Reason = "it is the host itself"
 	}
 	return c
+}
+
+// elsewhere says that a cluster belongs to another host.
+func elsewhere(k *member.Marker) string {
+	return fmt.Sprintf("it is member %q of federation %q of another host, cluster %s", k.Member, k.Federation, k.HostID)
 }
 
 // wanted judges a wish of a cluster that is in no federation.

@@ -85,7 +85,8 @@ func TestJudge(t *testing.T) {
 		{"left another", []Sighting{seen("a", "2", func(l *Look) { l.Wish.Federation, l.Wish.Left = "prod", "test" })},
 			[]row{{"a", "a", "prod", Wants, ""}}},
 		{"another host's", []Sighting{seen("a", "2", marked(otherID))}, []row{{"a", "", "prod", Conflict,
-			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first`}}},
+			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
+				`kubectl federate join a --federation prod --member-context a --take-over`}}},
 		{"left over", []Sighting{seen("a", "2", marked(hostID))}, []row{{"a", "", "prod", Conflict,
 			`it carries the marker of member "was", which this host no longer has; remove it: kubectl federate unjoin was --member-context a`}}},
 		{"one cluster, two contexts", []Sighting{seen("a", "2", wishes("prod")), seen("b", "2", wishes("prod"))},

@@ -31,7 +31,9 @@ type JoinOptions struct {
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
-	DryRun        DryRun
+	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
+	TakeOver bool
+	DryRun   DryRun
 	// MemberContext is the name of the member's context. It appears in messages only.
 	MemberContext string
 	// Progress is told of every wait while planning; it may be nil.
@@ -55,6 +57,9 @@ func (o JoinOptions) command() string {
 	}
 	if len(o.CABundle) > 0 {
 		words = append(words, "--member-certificate-authority", "FILE")
+	}
+	if o.TakeOver {
+		words = append(words, "--take-over")
 	}
 	return strings.Join(words, " ")
 }

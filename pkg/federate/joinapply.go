@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -26,7 +27,9 @@ type JoinResult struct {
 	Member *v1alpha1.MemberCluster
 	// Expires is when the stored credential ends.
 	Expires time.Time
-	Notes   []Finding
+	// TakenFrom is the host from which the cluster was taken over; empty when it was not.
+	TakenFrom v1alpha1.ClusterID
+	Notes     []Finding
 }
 
 // joinRun is one application of a plan.
@@ -41,6 +44,9 @@ type joinRun struct {
 	marker  *member.Marker
 	token   member.Token
 	binding member.Binding // what the token is bound to
+	// took says whether the marker of another host was taken over, and evicted what of that host's was removed.
+	took    took
+	evicted map[cluster.Ref]bool
 	// begun says that this run began the membership: nothing that it makes can be somebody's it relies on.
 	begun bool
 }
@@ -54,7 +60,7 @@ func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult,
 	if p.Options.DryRun != DryRunNone {
 		return &JoinResult{Already: p.Already(), Notes: p.Notes}, nil
 	}
-	run := &joinRun{plan: p, made: map[cluster.Ref]bool{}, notes: p.Notes, record: p.facts.Host.Member, marker: p.facts.Member.Marker}
+	run := &joinRun{plan: p, made: map[cluster.Ref]bool{}, evicted: map[cluster.Ref]bool{}, notes: p.Notes, record: p.facts.Host.Member, marker: p.facts.Member.Marker}
 	run.progress = serial(progress)
 	run.binding.Ref = p.facts.Member.Binding()
 	if live := p.facts.Member.Objects[run.binding.Ref]; live != nil {
@@ -65,7 +71,7 @@ func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult,
 			return nil, run.failed(ctx, err)
 		}
 	}
-	return &JoinResult{Already: p.Already(), Member: run.record, Expires: run.token.Expires, Notes: run.notes}, nil
+	return &JoinResult{Already: p.Already(), Member: run.record, Expires: run.token.Expires, TakenFrom: p.takenFrom, Notes: run.notes}, nil
 }
 
 // serial makes progress safe to be called by many, and never nil.
@@ -112,6 +118,10 @@ func (r *joinRun) step(ctx context.Context, s Step) error {
 		return r.makeNamespace(ctx)
 	case s.stage == stageMarker:
 		return r.takeMarker(ctx)
+	case s.stage == stageEvict:
+		return r.evict(ctx, s)
+	case s.Object == member.MarkerRef():
+		return r.settle(ctx)
 	case s.Verb == VerbRequest:
 		return r.requestToken(ctx)
 	case s.Verb == VerbStore:
@@ -138,7 +148,14 @@ func (r *joinRun) apply(ctx context.Context, s Step) error {
 	if s.Verb == VerbCreate {
 		r.mark(s.Object)
 	}
-	o, err := r.plan.member.Apply(ctx, s.Object.Resource, s.Manifest, cluster.Write{})
+	var o *unstructured.Unstructured
+	var err error
+	if r.plan.takenFrom != "" && s.Object == r.binding.Ref {
+		// One that has come since would be the other host's, whose token would outlive the take-over.
+		o, err = r.plan.member.Create(ctx, s.Object.Resource, s.Manifest, cluster.Write{})
+	} else {
+		o, err = r.plan.member.Apply(ctx, s.Object.Resource, s.Manifest, cluster.Write{})
+	}
 	if err != nil {
 		return err
 	}
@@ -325,10 +342,11 @@ func (r *joinRun) takeMarker(ctx context.Context) error {
 	for {
 		var err error
 		if r.marker != nil {
-			var k *member.Marker
-			if k, err = p.member.ReplaceMarker(ctx, r.marker, want); err == nil {
-				r.marker = k
+			var again bool
+			if again, err = r.replaceMarker(ctx, want); err == nil && !again {
 				return nil
+			} else if again {
+				continue
 			}
 		} else {
 			r.mark(member.MarkerRef())
@@ -364,7 +382,7 @@ func (r *joinRun) share(ctx context.Context, k *member.Marker, want member.Marke
 	if k == nil { // it went again
 		return r.takeMarker(ctx)
 	}
-	if k.HostID == want.HostID && k.Member == want.Member && k.Federation == want.Federation {
+	if sameMembership(k, want) {
 		r.marker = k
 		if k.MemberUID == want.MemberUID {
 			r.begun = false // another run of join is at work here as well
@@ -372,7 +390,9 @@ func (r *joinRun) share(ctx context.Context, k *member.Marker, want member.Marke
 		}
 		return r.takeMarker(ctx)
 	}
-	return &Refusal{Findings: judgeMarker(k, r.plan.facts, r.plan.Options)}
+	o := r.plan.Options
+	o.TakeOver = false // whoever holds the marker since a moment is not gone
+	return &Refusal{Findings: judgeMarker(k, r.plan.facts, o)}
 }
 
 func (r *joinRun) requestToken(ctx context.Context) error {

@@ -35,6 +35,8 @@ type JoinPlan struct {
 	patch  map[string]any
 	// stamped says that this run's attempt is on the MemberCluster once the plan is applied.
 	stamped bool
+	// takenFrom is the host from which this join takes the cluster over; empty when it does not.
+	takenFrom v1alpha1.ClusterID
 	// blocked are the findings that make asking the servers pointless.
 	blocked []Finding
 }
@@ -55,7 +57,7 @@ func (p *JoinPlan) Already() bool {
 
 // planJoin makes the plan and says what stands against it. It is pure.
 func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
-	p := &JoinPlan{Options: o, facts: f, grants: f.grants()}
+	p := &JoinPlan{Options: o, facts: f, grants: f.grants(), takenFrom: takenFrom(f, o)}
 	var against []Finding
 	add := func(findings ...Finding) { against = append(against, findings...) }
 
@@ -70,6 +72,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 
 	add(judgeMember(f, o)...)
 	add(judgeLifetime(o.lifetime())...)
+	add(p.judgeEviction()...)
 	if f.Host.ID != "" && f.Host.ID == f.Member.ID {
 		p.Notes = append(p.Notes, Finding{Side: SideMember, Cause: "host and member are one and the same cluster"})
 	}
@@ -147,9 +150,17 @@ func judgeMarker(k *member.Marker, f joinFacts, o JoinOptions) []Finding {
 	object := member.MarkerRef().String()
 	switch {
 	case k.HostID != f.Host.ID && f.Host.ID != "":
+		if o.TakeOver {
+			return nil
+		}
 		return []Finding{{Side: SideMember, Object: object,
-			Cause:  fmt.Sprintf("this cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID),
-			Remedy: "let it leave there first: " + unjoinCommand(k.Member, o.MemberContext) + " --context OTHER-HOST"}}
+			Cause: fmt.Sprintf("this cluster is member %q of federation %q of another host (cluster ID %s, this one has %s)", k.Member, k.Federation, k.HostID, f.Host.ID),
+			Remedy: "let it leave there first: " + unjoinCommand(k.Member, o.MemberContext) + " --context OTHER-HOST; or, if that host is gone for good: " +
+				o.takingOver().command()}}
+	case o.TakeOver && (k.Federation != o.Federation || k.Member != o.Name):
+		return []Finding{{Side: SideMember, Object: object,
+			Cause:  fmt.Sprintf("this cluster is member %q of federation %q of this host, which is not gone: there is nothing to take over", k.Member, k.Federation),
+			Remedy: "let it leave first: " + unjoinCommand(k.Member, o.MemberContext)}}
 	case k.Federation != o.Federation || k.Member != o.Name:
 		return []Finding{{Side: SideMember, Object: object,
 			Cause:  fmt.Sprintf("this cluster is member %q of federation %q of this host", k.Member, k.Federation),
@@ -201,7 +212,7 @@ func (p *JoinPlan) planRecord() []Finding {
 	p.patch = changes(existing, labels, f.Endpoint, facts)
 	standing := existing.Annotations[v1alpha1.AnnotationAttempt]
 	joinedBefore := existing.Annotations[v1alpha1.AnnotationJoinedBy] != ""
-	if standing != "" || !joinedBefore || len(p.patch) > 0 {
+	if standing != "" || !joinedBefore || len(p.patch) > 0 || p.takenFrom != "" {
 		p.stamped = true
 	}
 	verb, note := VerbUnchanged, ""
@@ -320,7 +331,7 @@ func (p *JoinPlan) step(s Step) { p.Steps = append(p.Steps, s) }
 
 // marker is the marker as this join writes it. The member's UID is known once the record is made.
 func (p *JoinPlan) marker() member.Marker {
-	k := member.Marker{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name}
+	k := member.Marker{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name, TakenFrom: p.takenFrom}
 	if m := p.facts.Host.Member; m != nil {
 		k.MemberUID = m.UID
 	}
@@ -351,8 +362,12 @@ func (p *JoinPlan) planMember() []Finding {
 		} else {
 			marker.Note = "left by an earlier membership of this name"
 		}
+		if standing.HostID != k.HostID {
+			marker.Note = fmt.Sprintf("was member %q of federation %q of the host with cluster ID %s", standing.Member, standing.Federation, standing.HostID)
+		}
 	}
 	p.step(marker)
+	p.planEviction()
 
 	for _, o := range p.grants.Foundations() {
 		against = append(against, p.planObject(o, stageFoundation, planned)...)
@@ -361,13 +376,16 @@ func (p *JoinPlan) planMember() []Finding {
 		id := member.Property(v1alpha1.PropertyClusterID, string(f.Member.ID), p.Options.Federation)
 		against = append(against, p.planProperty(id, stageFoundation)...)
 	}
+	if p.takenFrom != "" {
+		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MarkerRef(), Note: "nothing of the other host is left", stage: stageBinding})
+	}
 	for _, o := range p.grants.Bindings() {
 		against = append(against, p.planObject(o, stageBinding, planned)...)
 	}
 	if p.grants.AccessRole == "" {
 		// The Federation gave access once, and gives none now.
 		for _, ref := range member.ConsumerRefs() {
-			if live := f.Member.Objects[ref]; live != nil && managed(live) {
+			if live := p.facts.Member.Objects[ref]; live != nil && managed(live) {
 				p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the federation gives no access", stage: stageBinding, live: live})
 			}
 		}
@@ -486,6 +504,10 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 			}
 			if live := p.facts.Member.Objects[probe.Ref]; live != nil {
 				return nil // an existing binding is judged when it is replaced: its role cannot be changed
+			}
+			if p.evicts(probe.Ref) {
+				// As it stands, it binds the other host's role for ever.
+				probe.Manifest.SetName(probe.Ref.Name + ":probe")
 			}
 			_, err := p.member.Apply(ctx, probe.Ref.Resource, probe.Manifest, dry)
 			return err

@@ -361,7 +361,9 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 			name:  "another host's member",
 			facts: marker(func(k *member.Marker) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }),
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
-				`(cluster ID cccccccc-0000-4000-8000-000000000003): let it leave there first: kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST`,
+				`(cluster ID cccccccc-0000-4000-8000-000000000003, this one has aaaaaaaa-0000-4000-8000-000000000001): let it leave there first: ` +
+				`kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST; or, if that host is gone for good: ` +
+				`kubectl federate join east --federation prod --member-context ctx-east --take-over`,
 		},
 		{
 			name:  "member of another federation of this host",

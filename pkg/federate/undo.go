@@ -16,6 +16,9 @@ import (
 // and says how things stand.
 func (r *joinRun) failed(ctx context.Context, cause error) error {
 	o := r.plan.Options
+	if r.took != tookNot {
+		return r.halfway(cause)
+	}
 	if len(r.made) == 0 && !r.begun && !r.plan.stamped {
 		return r.refused(cause, false)
 	}

@@ -306,11 +306,7 @@ func (p *UnjoinPlan) planMember() {
 	f, o := p.facts.Member, p.Options
 	for _, ref := range f.Found() {
 		live := f.Objects[ref]
-		if ref.Resource == cluster.ClusterProperties {
-			if _, ours := live.GetLabels()[v1alpha1.LabelFederation]; !ours {
-				continue
-			}
-		} else if !managed(live) {
+		if !ours(ref, live) {
 			continue
 		}
 		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, stage: stageRevoke, live: live})

@@ -17,6 +17,9 @@ type Marker struct {
 	HostID    v1alpha1.ClusterID
 	Member    v1alpha1.MemberName
 	MemberUID types.UID
+	// TakenFrom is the host from which the cluster was taken over, while what that host put on it is being removed;
+	// empty otherwise. Until then a join does not rely on anything that it finds.
+	TakenFrom v1alpha1.ClusterID
 	// Attempt is the run of join that wrote the marker: "<random ID> <RFC 3339 time>".
 	Attempt string
 
@@ -40,12 +43,16 @@ func (k Marker) Manifest() *unstructured.Unstructured {
 	if k.Attempt != "" {
 		o.SetAnnotations(map[string]string{v1alpha1.AnnotationAttempt: k.Attempt})
 	}
-	o.Object["data"] = map[string]any{
+	data := map[string]any{
 		v1alpha1.MarkerFederation: string(k.Federation),
 		v1alpha1.MarkerHostID:     string(k.HostID),
 		v1alpha1.MarkerMember:     string(k.Member),
 		v1alpha1.MarkerMemberUID:  string(k.MemberUID),
 	}
+	if k.TakenFrom != "" {
+		data[v1alpha1.MarkerTakenFrom] = string(k.TakenFrom)
+	}
+	o.Object["data"] = data
 	return o
 }
 
@@ -57,6 +64,7 @@ func MarkerOf(o *unstructured.Unstructured) *Marker {
 		HostID:          v1alpha1.ClusterID(data[v1alpha1.MarkerHostID]),
 		Member:          v1alpha1.MemberName(data[v1alpha1.MarkerMember]),
 		MemberUID:       types.UID(data[v1alpha1.MarkerMemberUID]),
+		TakenFrom:       v1alpha1.ClusterID(data[v1alpha1.MarkerTakenFrom]),
 		Attempt:         o.GetAnnotations()[v1alpha1.AnnotationAttempt],
 		UID:             o.GetUID(),
 		ResourceVersion: o.GetResourceVersion(),
@@ -97,7 +105,11 @@ func (c *Cluster) ReplaceMarker(ctx context.Context, old *Marker, k Marker) (*Ma
 	if k.Attempt != "" {
 		metadata["annotations"] = toAny(manifest.GetAnnotations())
 	}
-	o, err := c.MergePatch(ctx, MarkerRef(), map[string]any{"metadata": metadata, "data": manifest.Object["data"]}, cluster.Write{})
+	data := manifest.Object["data"].(map[string]any)
+	if k.TakenFrom == "" {
+		data[v1alpha1.MarkerTakenFrom] = nil
+	}
+	o, err := c.MergePatch(ctx, MarkerRef(), map[string]any{"metadata": metadata, "data": data}, cluster.Write{})
 	if err != nil {
 		return nil, err
 	}

@@ -914,7 +914,8 @@ func TestTwoHosts(t *testing.T) {
 			t.Fatalf("the other host: %T: %v", errs[loser], errs[loser])
 		}
 		want := `member: ConfigMap "kubefederate-member/membership": this cluster is member "shared" of federation "shared" of another host (cluster ID ` + hosts[winner].ID +
-			`): let it leave there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST`
+			`, this one has ` + hosts[loser].ID + `): let it leave there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST; ` +
+			`or, if that host is gone for good: kubectl federate join shared --federation shared --member-context west --take-over`
 		if len(refusal.Findings) != 1 || refusal.Findings[0].String() != want {
 			t.Errorf("refusal:\n%v\nwant:\n%s", refusal, want)
 		}

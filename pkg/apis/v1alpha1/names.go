@@ -69,6 +69,9 @@ const (
 	MarkerHostID     = "hostID"
 	MarkerMember     = "member"
 	MarkerMemberUID  = "memberUID"
+	// MarkerTakenFrom is the cluster ID of a host from which the cluster was taken over and whose grants are not all
+	// removed yet; it is absent otherwise.
+	MarkerTakenFrom = "takenFrom"
 )
 
 // Verbs on federations/<name> that decide who may. They are RBAC verbs, checked by the

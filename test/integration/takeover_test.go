@@ -1,0 +1,235 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// goneHost is the cluster ID of a host that nobody will see again.
+const goneHost = "99999999-0000-4000-8000-00000000dead"
+
+// orphan makes a cluster the member "lost" of a host that is gone, and returns the credential that host had. It
+// joins this host, which then forgets it; the marker gets another host's ID.
+func orphan(t *testing.T, hostCluster, c *env.Cluster, fed v1alpha1.FederationName) *kubeconfig.Access {
+	t.Helper()
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, c.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "lost", Federation: fed}); err != nil {
+		t.Fatal(err)
+	}
+	access := credential(t, hostCluster, "lost")
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "lost", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.MergePatch(t.Context(), member.MarkerRef(), map[string]any{"data": map[string]any{v1alpha1.MarkerHostID: goneHost}}, cluster.Write{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return access
+}
+
+// works says whether a credential still opens its cluster.
+func works(ctx context.Context, t *testing.T, access *kubeconfig.Access) bool {
+	t.Helper()
+	_, err := clientset(t, access.RESTConfig()).CoreV1().Namespaces().Get(ctx, v1alpha1.IdentityNamespace, metav1.GetOptions{})
+	if err != nil && !apierrors.IsUnauthorized(err) && !apierrors.IsForbidden(err) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestTakeOver takes a cluster from a host that is gone: never silently, and nothing of that host stays.
+func TestTakeOver(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	fed := federation(t, hostCluster, "rescue", map[string]any{})
+	other := federation(t, hostCluster, "rescue-other", map[string]any{})
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	hostBefore, before := snapshot(t, hostCluster), snapshot(t, west)
+	theirs := orphan(t, hostCluster, west, fed)
+	lost := snapshot(t, west)
+
+	options := federate.JoinOptions{Name: "found", Federation: fed, MemberContext: "west"}
+	_, err := join(t, h, m, options)
+	want := `cannot join "found" to federation "rescue"; nothing was changed
+* member: ConfigMap "kubefederate-member/membership": this cluster is member "lost" of federation "rescue" of another host (cluster ID ` + goneHost +
+		`, this one has ` + hostCluster.ID + `): let it leave there first: kubectl federate unjoin lost --member-context west --context OTHER-HOST; ` +
+		`or, if that host is gone for good: kubectl federate join found --federation rescue --member-context west --take-over`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	options.TakeOver = true
+	for _, mode := range []federate.DryRun{federate.DryRunClient, federate.DryRunServer} {
+		dry := options
+		dry.DryRun = mode
+		if _, err := join(t, h, m, dry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, "refused and dry runs", lost, snapshot(t, west))
+	if !works(t.Context(), t, theirs) {
+		t.Fatal("the other host's credential ended before the take-over")
+	}
+
+	result, err := join(t, h, m, options)
+	if err != nil || result.TakenFrom != goneHost {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	eventually(t, "the other host's credential is worth nothing", func(ctx context.Context) error {
+		if works(ctx, t, theirs) {
+			return errors.New("it still works")
+		}
+		return nil
+	})
+	if !works(t.Context(), t, credential(t, hostCluster, "found")) {
+		t.Error("the new credential does not work")
+	}
+	k, err := m.Marker(t.Context())
+	if err != nil || k.HostID != v1alpha1.ClusterID(hostCluster.ID) || k.Member != "found" || k.Federation != fed || k.TakenFrom != "" {
+		t.Errorf("marker %+v, %v", k, err)
+	}
+
+	// It is this host's now: nothing to take over.
+	if result, err = join(t, h, m, options); err != nil || !result.Already || result.TakenFrom != "" {
+		t.Errorf("again: %+v, %v", result, err)
+	}
+	elsewhere := options
+	elsewhere.Federation, elsewhere.Name = other, "elsewhere"
+	_, err = join(t, h, m, elsewhere)
+	var refusal *federate.Refusal
+	want = `member: ConfigMap "kubefederate-member/membership": this cluster is member "found" of federation "rescue" of this host, which is not gone: ` +
+		`there is nothing to take over: let it leave first: kubectl federate unjoin found --member-context west`
+	if !errors.As(err, &refusal) || refusal.Findings[0].String() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "found", MemberContext: "west"}); err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, "the member after unjoin", before, west)
+	becomes(t, "the host after unjoin", hostBefore, hostCluster)
+}
+
+// TestTwoTakeOvers lets two hosts take a cluster from a third at once: one wins, and the other changes nothing.
+func TestTwoTakeOvers(t *testing.T) {
+	first, west := joinHost(t), joinFleet(t).Cluster("west")
+	second, err := joinFleet(t).Add(t.Context(), env.Spec{Name: "rescuer", ControllerManager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.Stop)
+	install(t, second)
+	userNamespace(t, west)
+	hosts := []*env.Cluster{first, second}
+	before := map[*env.Cluster]env.Objects{}
+	for _, h := range hosts {
+		federation(t, h, "rescued", map[string]any{})
+		before[h] = snapshot(t, h)
+	}
+	before[west] = snapshot(t, west)
+	won := map[string]int{}
+	for range rounds(10) {
+		orphan(t, first, west, "rescued")
+		becomes(t, "the host that forgot it", before[first], first)
+		// Both have read the marker of the host that is gone before either writes.
+		plans := make([]*federate.JoinPlan, len(hosts))
+		for i, h := range hosts {
+			plans[i], err = federate.PlanJoin(t.Context(), connectHost(t, h.Config()), connectMember(t, west.Config()),
+				federate.JoinOptions{Name: "rescued", Federation: "rescued", MemberContext: "west", TakeOver: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		errs := atOnce(len(hosts), func(i int) error {
+			_, err := plans[i].Apply(t.Context(), nil)
+			return err
+		})
+		winner := slices.Index(errs, nil)
+		if winner < 0 || errs[1-winner] == nil {
+			t.Fatalf("one must win: %v", errs)
+		}
+		loser := 1 - winner
+		won[hosts[winner].Name]++
+		want := `cannot join "rescued" to federation "rescued"; what was begun was taken back
+* member: ConfigMap "kubefederate-member/membership": this cluster is member "rescued" of federation "rescued" of another host (cluster ID ` + hosts[winner].ID +
+			`, this one has ` + hosts[loser].ID + `): let it leave there first: kubectl federate unjoin rescued --member-context west --context OTHER-HOST; ` +
+			`or, if that host is gone for good: kubectl federate join rescued --federation rescued --member-context west --take-over`
+		if errs[loser].Error() != want {
+			t.Errorf("got:\n%v\nwant:\n%s", errs[loser], want)
+		}
+		becomes(t, "the host that came second", before[hosts[loser]], hosts[loser])
+		if !works(t.Context(), t, credential(t, hosts[winner], "rescued")) {
+			t.Error("the winner's credential does not work")
+		}
+		if _, err := unjoin(t, connectHost(t, hosts[winner].Config()), connectMember(t, west.Config()), federate.UnjoinOptions{Name: "rescued"}); err != nil {
+			t.Fatal(err)
+		}
+		becomes(t, "the host that came first", before[hosts[winner]], hosts[winner])
+		becomes(t, "the member", before[west], west)
+	}
+	t.Log(won)
+}
+
+// TestTakeOverWithFaults fails every request of a take-over in every way. After each, nothing has changed, or the
+// error names the command that goes on, and the other host's credential is worth nothing when that is done.
+func TestTakeOverWithFaults(t *testing.T) {
+	east := joinFleet(t).Cluster("east")
+	userNamespace(t, east)
+	d, _, leave, before := faultDrill(t, "faulty-over", east)
+	hostCluster := joinHost(t)
+	options := federate.JoinOptions{Name: "faulty-over", Federation: "faulty-over", MemberContext: "east", TakeOver: true}
+	var theirs *kubeconfig.Access
+	d.only = changes
+	d.prepare = func(t *testing.T) { theirs = orphan(t, hostCluster, east, "faulty-over") }
+	d.run = func(t *testing.T, h *host.Cluster, m *member.Cluster) error {
+		_, err := join(t, h, m, options)
+		return err
+	}
+	again := func(t *testing.T) {
+		t.Helper()
+		if _, err := join(t, connectHost(t, hostCluster.Config()), connectMember(t, east.Config()), options); err != nil {
+			t.Fatalf("the take-over again, without a fault: %v", err)
+		}
+	}
+	d.again = func(t *testing.T, err error) {
+		t.Helper()
+		var partial *federate.Partial
+		const want = "kubectl federate join faulty-over --federation faulty-over --member-context east --take-over"
+		if errors.As(err, &partial) && partial.Next != want {
+			t.Errorf("to go on: %s, want %s", partial.Next, want)
+		}
+		again(t)
+	}
+	d.cleanup = func(t *testing.T, err error) {
+		t.Helper()
+		var partial *federate.Partial
+		if err != nil && !errors.As(err, &partial) {
+			k, readErr := connectMember(t, east.Config()).Marker(t.Context())
+			if readErr != nil || k == nil || k.HostID != goneHost {
+				t.Errorf("nothing was to be changed, and the marker is %+v, %v: %v", k, readErr, err)
+			}
+			again(t)
+		}
+		eventually(t, "the other host's credential is worth nothing", func(ctx context.Context) error {
+			if works(ctx, t, theirs) {
+				return fmt.Errorf("it still works after %w", err)
+			}
+			return nil
+		})
+		leave(t)
+	}
+	d.exercise(t, before)
+}
