@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -999,58 +998,6 @@ func TestInterrupted(t *testing.T) {
 	becomes(t, "the member", before, west)
 	becomes(t, "the host", hostBefore, hostCluster)
 }
-
-// TestDryRunsWriteNothing records every request of dry runs: none may change anything.
-func TestDryRunsWriteNothing(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "dry", map[string]any{"access": map[string]any{"clusterRole": "view"}})
-	var mu sync.Mutex
-	var sent []string
-	record := func(c *rest.Config) *rest.Config {
-		c.Wrap(func(next http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(r *http.Request) (*http.Response, error) {
-				if changes(r) {
-					mu.Lock()
-					sent = append(sent, r.Method+" "+r.URL.String())
-					mu.Unlock()
-				}
-				return next.RoundTrip(r)
-			})
-		})
-		return c
-	}
-	h, m := connectHost(t, record(hostCluster.Config())), connectMember(t, record(west.Config()))
-	for _, mode := range []federate.DryRun{federate.DryRunClient, federate.DryRunServer} {
-		if _, err := join(t, h, m, federate.JoinOptions{Name: "dry", Federation: fed, DryRun: mode}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(sent) > 0 {
-		t.Errorf("a dry run of join sent:\n%s", strings.Join(sent, "\n"))
-	}
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "dry", Federation: fed}); err != nil {
-		t.Fatal(err)
-	}
-	if len(sent) == 0 {
-		t.Error("the recorder sees nothing")
-	}
-	sent = nil
-	for _, mode := range []federate.DryRun{federate.DryRunClient, federate.DryRunServer} {
-		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "dry", DryRun: mode}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(sent) > 0 {
-		t.Errorf("a dry run of unjoin sent:\n%s", strings.Join(sent, "\n"))
-	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "dry"}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestInsecureMember joins a cluster whose certificate the caller does not verify: refused, unless the federation
 // allows it.

@@ -1,0 +1,173 @@
+//go:build unix
+
+package integration
+
+import (
+	"bytes"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// recorder stands in front of clusters and notes what would change them.
+type recorder struct {
+	mu sync.Mutex
+	// wrote are requests that change something, judged those that only let the server judge a change.
+	wrote, judged []string
+}
+
+func (r *recorder) take() (wrote, judged []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wrote, judged = r.wrote, r.judged
+	r.wrote, r.judged = nil, nil
+	return wrote, judged
+}
+
+// front is a proxy in front of a cluster, where everybody is its administrator.
+func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
+	t.Helper()
+	config := c.Config()
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(target)
+		p.Out.Header.Del("Authorization")
+	}}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		line := c.Name + ": " + q.Method + " " + q.URL.String()
+		read := q.Method == http.MethodGet || strings.Contains(q.URL.Path, "/selfsubject")
+		wrote := changes(q)
+		r.mu.Lock()
+		switch {
+		case wrote:
+			r.wrote = append(r.wrote, line)
+		case !read:
+			r.judged = append(r.judged, line)
+		}
+		r.mu.Unlock()
+		proxy.ServeHTTP(w, q)
+	}))
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return env.Context{Name: c.Name, Config: &rest.Config{Host: server.URL, BearerToken: "anybody", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}}
+}
+
+// TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none can
+// change anything, nor is one sent for a server to judge; of a server's each carries dryRun=All.
+func TestDryRuns(t *testing.T) {
+	hostCluster, east, west := joinHost(t), joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")
+	fed := federation(t, hostCluster, "dry", map[string]any{"acceptance": "Manual", "access": map[string]any{"clusterRole": "view"}})
+	before := map[*env.Cluster]env.Objects{hostCluster: snapshot(t, hostCluster), east: snapshot(t, east), west: snapshot(t, west)}
+	direct, recorded := filepath.Join(t.TempDir(), "direct"), filepath.Join(t.TempDir(), "recorded")
+	r := &recorder{}
+	for path, contexts := range map[string][]env.Context{
+		direct:   {hostCluster.Context(), east.Context(), west.Context()},
+		recorded: {r.front(t, hostCluster), r.front(t, east), r.front(t, west)},
+	} {
+		if err := env.WriteKubeconfig(path, contexts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(kubeconfig, line string) string {
+		t.Helper()
+		var out bytes.Buffer
+		args := append([]string{"kubectl-federate", "--kubeconfig", kubeconfig}, strings.Fields(line)...)
+		if code := cli.Run(t.Context(), args, genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &out}); code != 0 {
+			t.Fatalf("%s: exit code %d\n%s", line, code, out.String())
+		}
+		return out.String()
+	}
+	run(direct, "join dry --federation dry --member-context west")
+	run(direct, "label --member-context east --federation dry")
+
+	lines := []string{
+		"init", "deinit --abandon-members", "create federation wet --joiner user:ann",
+		"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",
+		"join dry-east --federation dry --member-context east", "join dry --federation dry --member-context west --labels example.com/team=web",
+		"join --all-contexts --federation dry", "discover --federation dry --join",
+		"unjoin dry --member-context west --drop-label", "unjoin dry --force", "unjoin --all --federation dry",
+		"approve dry", "suspend dry",
+	}
+	try := func(line string) {
+		t.Helper()
+		for _, mode := range []string{"client", "server"} {
+			run(recorded, line+" --dry-run="+mode)
+			wrote, judged := r.take()
+			if len(wrote) > 0 {
+				t.Errorf("%s --dry-run=%s changes something:\n%s", line, mode, strings.Join(wrote, "\n"))
+			}
+			if mode == "client" && len(judged) > 0 {
+				t.Errorf("%s --dry-run=client lets a server judge:\n%s", line, strings.Join(judged, "\n"))
+			}
+			if mode == "server" && len(judged) == 0 {
+				t.Errorf("%s --dry-run=server lets no server judge anything", line)
+			}
+		}
+	}
+	for _, line := range lines {
+		try(line)
+	}
+	run(direct, "suspend dry")
+	lines = append(lines, "resume dry")
+	try("resume dry")
+	everyDryRun(t, lines)
+
+	// The recorder sees what is no dry run.
+	run(recorded, "resume dry")
+	if wrote, _ := r.take(); len(wrote) != 1 {
+		t.Errorf("a command that writes was seen to send %q, want one request", wrote)
+	}
+	run(direct, "unjoin dry --member-context west")
+	run(direct, "label --member-context east --remove")
+	orphan(t, hostCluster, west, fed)
+	try("join dry --federation dry --member-context west --take-over")
+	run(direct, "join lost --federation dry --member-context west --take-over")
+	run(direct, "unjoin lost --member-context west")
+	for c, objects := range before {
+		becomes(t, c.Name, objects, c)
+	}
+}
+
+// everyDryRun finds a line for every command that has --dry-run.
+func everyDryRun(t *testing.T, lines []string) {
+	t.Helper()
+	commands := 0
+	for path := range cli.Examples() {
+		command := strings.TrimPrefix(path, "kubectl federate ")
+		var help bytes.Buffer
+		args := append([]string{"kubectl-federate"}, append(strings.Fields(command), "--help")...)
+		if code := cli.Run(t.Context(), args, genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &help, ErrOut: &help}); code != 0 {
+			t.Fatalf("%s --help: exit code %d", command, code)
+		}
+		if !strings.Contains(help.String(), "--dry-run") {
+			continue
+		}
+		commands++
+		if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line+" ", command+" ") }) {
+			t.Errorf("no dry run of %q is looked at", command)
+		}
+	}
+	if commands < 9 {
+		t.Errorf("%d commands have --dry-run; were they found?", commands)
+	}
+}
