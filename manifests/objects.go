@@ -125,6 +125,32 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
+// URLOf is the Options.WebhookURL that an installed webhook configuration was made with; empty where the manager
+// runs inside the cluster.
+func URLOf(installed *unstructured.Unstructured) (string, error) {
+	shipped, err := Objects(Options{})
+	if err != nil {
+		return "", err
+	}
+	client := func(o *unstructured.Unstructured) map[string]any {
+		list, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+		if len(list) == 0 {
+			return nil
+		}
+		webhook, _ := list[0].(map[string]any)
+		client, _ := webhook["clientConfig"].(map[string]any)
+		return client
+	}
+	for _, o := range shipped {
+		if o.GetKind() == "ValidatingWebhookConfiguration" {
+			path, _, _ := unstructured.NestedString(client(o), "service", "path")
+			link, _, _ := unstructured.NestedString(client(installed), "url")
+			return strings.TrimSuffix(link, path), nil
+		}
+	}
+	return "", nil
+}
+
 // inCluster says whether an object is there only for a manager that runs in pods.
 func inCluster(o *unstructured.Unstructured) bool {
 	return slices.Contains([]string{"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}, o.GetKind())

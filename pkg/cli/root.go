@@ -95,7 +95,7 @@ Exit codes: 0 done, or already so; 1 usage, network or internal error; 2 refused
 	)
 	root.SetHelpCommandGroupID(groupOther)
 	root.AddCommand(
-		newInit(d), newDeinit(d), newCreate(d),
+		newInit(d), newDeinit(d), newCreate(d), newCheck(d),
 		newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d), newGet(d),
 		newApprove(d), newSuspend(d), newResume(d), newRotate(d), newLint(d),
 		newVersion(d), newCompletion(d),

@@ -128,12 +128,21 @@ func (c *Conn) Find(ctx context.Context, r Ref) (*unstructured.Unstructured, err
 
 // List reads all objects of a kind that match a label selector ("" matches all), in pages.
 func (c *Conn) List(ctx context.Context, r Resource, selector string) ([]unstructured.Unstructured, error) {
+	return c.list(ctx, c.dyn.Resource(r.GroupVersionResource), r.Resource, selector)
+}
+
+// ListOf reads all objects of a kind in a namespace, in pages.
+func (c *Conn) ListOf(ctx context.Context, r Resource, namespace string) ([]unstructured.Unstructured, error) {
+	return c.list(ctx, c.dyn.Resource(r.GroupVersionResource).Namespace(namespace), r.Resource+" in namespace "+Quoted(namespace), "")
+}
+
+func (c *Conn) list(ctx context.Context, resource dynamic.ResourceInterface, what, selector string) ([]unstructured.Unstructured, error) {
 	var items []unstructured.Unstructured
 	options := metav1.ListOptions{LabelSelector: selector, Limit: 500}
 	for {
-		page, err := c.dyn.Resource(r.GroupVersionResource).List(ctx, options)
+		page, err := resource.List(ctx, options)
 		if err != nil {
-			return nil, c.Fail("list", r.Resource, err)
+			return nil, c.Fail("list", what, err)
 		}
 		items = append(items, page.Items...)
 		if options.Continue = page.GetContinue(); options.Continue == "" {

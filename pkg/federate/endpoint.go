@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -98,20 +97,6 @@ func (e endpoint) try(ctx context.Context) error {
 	return nil
 }
 
-// isLoopback says whether a server is only to be reached from its own machine.
-func isLoopback(server string) bool {
-	u, err := url.Parse(server)
-	if err != nil {
-		return false
-	}
-	name := u.Hostname()
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(name)
-	return ip != nil && ip.IsLoopback()
-}
-
 // judgeURL is what speaks against a URL before it is tried; empty when nothing does.
 func judgeURL(text string, schemes ...string) string {
 	u, err := url.Parse(text)
@@ -148,9 +133,9 @@ func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, trie
 		}
 	}
 	switch {
-	case isLoopback(e.Server) && isLoopback(hostServer):
+	case cluster.IsLoopback(e.Server) && cluster.IsLoopback(hostServer):
 		note("is a loopback address; that is taken, since the host's own endpoint is one too", "")
-	case isLoopback(e.Server):
+	case cluster.IsLoopback(e.Server):
 		note("is a loopback address, so the host reaches itself there and not this member", "give the address that the host uses with --member-server")
 	}
 	if e.Insecure {

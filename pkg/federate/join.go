@@ -70,18 +70,7 @@ func unjoinCommand(name v1alpha1.MemberName, context string) string {
 }
 
 // contextWord is a context's name as a shell takes it.
-func contextWord(name string) string {
-	if name == "" {
-		return "CONTEXT"
-	}
-	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@+=,%", r)
-	}
-	if strings.IndexFunc(name, func(r rune) bool { return !safe(r) }) < 0 {
-		return name
-	}
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
-}
+func contextWord(name string) string { return cluster.ShellWord(cmp.Or(name, "CONTEXT")) }
 
 // waitTimeout bounds how long a plan waits for a namespace that Kubernetes still empties, and the like.
 const waitTimeout = 2 * time.Minute

@@ -505,7 +505,7 @@ func (r *joinRun) readBack(ctx context.Context, s Step) error {
 	if s.Verb == VerbDelete || s.Verb == VerbKeep {
 		return nil
 	}
-	if gone || !covers(o.Object, s.Manifest.Object) {
+	if gone || !cluster.Covers(o.Object, s.Manifest.Object) {
 		return &vanished{side: SideMember, ref: s.Object, changed: !gone}
 	}
 	return nil

@@ -407,9 +407,9 @@ func (p *JoinPlan) planObject(o member.Object, at stage, planned bool) []Finding
 			return []Finding{{Side: SideMember, Object: o.Ref.String(),
 				Cause:  "is there already and not ours (it lacks the label " + v1alpha1.LabelManagedBy + "=" + v1alpha1.ManagedByJoin + ")",
 				Remedy: "see whose it is, then delete or rename it"}}
-		case covers(live.Object, o.Manifest.Object):
+		case cluster.Covers(live.Object, o.Manifest.Object):
 			s.Verb, s.Manifest = VerbUnchanged, nil
-		case o.Manifest.Object["roleRef"] != nil && !covers(live.Object["roleRef"], o.Manifest.Object["roleRef"]):
+		case o.Manifest.Object["roleRef"] != nil && !cluster.Covers(live.Object["roleRef"], o.Manifest.Object["roleRef"]):
 			s.Verb = VerbReplace
 		default:
 			s.Verb = VerbUpdate
@@ -426,7 +426,7 @@ func (p *JoinPlan) planProperty(o member.Object, at stage) []Finding {
 	s := Step{Side: SideMember, Verb: VerbCreate, Object: o.Ref, Manifest: o.Manifest, stage: at, live: live}
 	if live != nil {
 		_, ours := live.GetLabels()[v1alpha1.LabelFederation]
-		same := covers(live.Object["spec"], o.Manifest.Object["spec"])
+		same := cluster.Covers(live.Object["spec"], o.Manifest.Object["spec"])
 		switch {
 		case !ours && !same:
 			value, _, _ := unstructured.NestedString(live.Object, "spec", "value")
@@ -436,7 +436,7 @@ func (p *JoinPlan) planProperty(o member.Object, at stage) []Finding {
 				Remedy: "let it leave that set first"}}
 		case !ours:
 			s.Verb, s.Manifest, s.Note = VerbKeep, nil, "somebody else's, with the same value"
-		case covers(live.Object, o.Manifest.Object):
+		case cluster.Covers(live.Object, o.Manifest.Object):
 			s.Verb, s.Manifest = VerbUnchanged, nil
 		default:
 			s.Verb = VerbUpdate

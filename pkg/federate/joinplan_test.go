@@ -299,7 +299,7 @@ func TestPlanJoinLabels(t *testing.T) {
 		f.Member.Topology = member.Topology{Regions: []string{"us-east-1"}, Region: "us-east-1", Zones: []string{"us-east-1a", "us-east-1b"}, Nodes: 2}
 	}), joinOptions(func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} }))
 	want := map[string]string{v1alpha1.LabelFederation: "prod", "team": "blue", "topology.kubernetes.io/region": "us-east-1"}
-	if got := plan.record.Labels; len(got) != len(want) || !covers(toAnyMap(got), toAnyMap(want)) {
+	if got := plan.record.Labels; len(got) != len(want) || !cluster.Covers(toAnyMap(got), toAnyMap(want)) {
 		t.Errorf("labels %v, want %v", got, want)
 	}
 	if got := plan.record.Spec.JoinedWith; got.KubernetesVersion != "v1.36.3" || len(got.Zones) != 2 {

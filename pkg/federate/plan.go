@@ -126,22 +126,3 @@ const (
 	stageProof                   // the credential is tried, everything is read back
 	stageDone                    // who joined, and the Event
 )
-
-// covers says whether live already is as desired says: every field of desired is in live with the same
-// value. Lists are compared whole, since those in our objects are what the object grants.
-func covers(live, desired any) bool {
-	want, ok := desired.(map[string]any)
-	if !ok {
-		return fmt.Sprint(live) == fmt.Sprint(desired)
-	}
-	have, ok := live.(map[string]any)
-	if !ok {
-		return false
-	}
-	for key, value := range want {
-		if !covers(have[key], value) {
-			return false
-		}
-	}
-	return true
-}

@@ -171,6 +171,29 @@ func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster
 	return inOurWords(err)
 }
 
+// Credentials reads the credentials of all members, as they are stored. Few may.
+func (c *Cluster) Credentials(ctx context.Context) ([]unstructured.Unstructured, error) {
+	return c.ListOf(ctx, cluster.Secrets, v1alpha1.CredentialsNamespace)
+}
+
+// CredentialData is the kubeconfig in a credential's Secret.
+func CredentialData(secret *unstructured.Unstructured) ([]byte, error) {
+	data, _, err := unstructured.NestedString(secret.Object, "data", v1alpha1.CredentialKey)
+	if err != nil {
+		return nil, err
+	}
+	return base64.StdEncoding.DecodeString(data)
+}
+
+// MayRights are the verbs that decide who may do what with a federation's members.
+func MayRights(federation v1alpha1.FederationName) []cluster.Right {
+	return []cluster.Right{
+		right(v1alpha1.VerbJoin, federationRef(federation)),
+		right(v1alpha1.VerbLeave, federationRef(federation)),
+		right(v1alpha1.VerbApprove, federationRef(federation)),
+	}
+}
+
 // DeleteCredential deletes the credential of a member.
 func (c *Cluster) DeleteCredential(ctx context.Context, name v1alpha1.MemberName) error {
 	return c.Delete(ctx, CredentialRef(name), cluster.Preconditions{}, cluster.Write{})

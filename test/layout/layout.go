@@ -22,7 +22,7 @@ const Module = "github.com/kubefederate/kubectl-federate"
 var Floors = [][]string{
 	{"cmd/kubectl-federate", "cmd/manager"},
 	{"webhook", "pkg/cli", "pkg/controller"},
-	{"pkg/federate", "pkg/discover", "pkg/lint"},
+	{"pkg/federate", "pkg/discover", "pkg/lint", "pkg/check"},
 	{"pkg/host", "pkg/member"},
 	{"pkg/rules", "pkg/kubeconfig", "pkg/cluster", "manifests"},
 	{"pkg/apis/v1alpha1", "pkg/version"},

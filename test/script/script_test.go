@@ -125,6 +125,9 @@ func TestScripts(t *testing.T) {
 			"insecure":  insecure,
 			"anonymous": anonymous,
 			"same":      same,
+			"told":      told,
+			"mend":      mend,
+			"age":       age,
 		},
 	})
 }

@@ -110,6 +110,20 @@ func Serves(ctx context.Context, h *host.Cluster, object *unstructured.Unstructu
 	return err == nil, err
 }
 
+// Compare says which of objects are missing on the host, and which are there and not as they would be after Apply.
+// It is a server dry run of Apply and takes the same rights.
+func Compare(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) (missing, changed []cluster.Ref, err error) {
+	err = Apply(ctx, h, objects, cluster.Write{DryRun: true}, func(o *unstructured.Unstructured, outcome Outcome) {
+		switch outcome {
+		case Created, Planned:
+			missing = append(missing, refOf(o))
+		case Configured:
+			changed = append(changed, refOf(o))
+		}
+	})
+	return missing, changed, err
+}
+
 // Present is those of objects that are on the host, in the order in which Delete takes them off: what guards
 // first, since a guard that outlives the manager, or the rights that it asks for, would refuse the rest; then
 // the last one first. It only reads.

@@ -1,0 +1,139 @@
+// Package check is the doctor: it reads a host and members and says what is wrong, each finding with the one
+// command that mends it. Judge is pure; Read asks the clusters and changes nothing.
+package check
+
+import (
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// Severity says how much a finding matters.
+type Severity string
+
+// Severities, the worst first.
+const (
+	// Error is what does not work, or is not guarded, until somebody acts.
+	Error Severity = "error"
+	// Warning is what works and will not for ever, or could not be looked at.
+	Warning Severity = "warning"
+	// Info is what a person may want to know.
+	Info Severity = "info"
+)
+
+// Severities are all, the worst first.
+var Severities = []Severity{Error, Warning, Info}
+
+// Code names a kind of finding. It is part of the output: others wait for it.
+type Code string
+
+// Codes of what is wrong on a host.
+const (
+	NotInstalled      Code = "NotInstalled"
+	VersionSkew       Code = "VersionSkew"
+	NotOnGuard        Code = "NotOnGuard"
+	InstallMissing    Code = "InstallMissing"
+	InstallChanged    Code = "InstallChanged"
+	NotChecked        Code = "NotChecked"
+	NoRight           Code = "NoRight"
+	FederationMissing Code = "FederationMissing"
+	StatusStale       Code = "StatusStale"
+	EndpointLoopback  Code = "EndpointLoopback"
+	CredentialOrphan  Code = "CredentialOrphan"
+)
+
+// Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
+const (
+	CredentialRefused    Code = "CredentialRefused"
+	RotationUnfinished   Code = "RotationUnfinished"
+	MemberUnreachable    Code = "MemberUnreachable"
+	CertificateUnknown   Code = "CertificateUnknown"
+	IdentityMismatch     Code = "IdentityMismatch"
+	ContextUnreachable   Code = "ContextUnreachable"
+	ContextWithoutAccess Code = "ContextWithoutAccess"
+)
+
+// Codes of what differs between host and member.
+const (
+	MarkerMissing     Code = "MarkerMissing"
+	MarkerOfAnother   Code = "MarkerOfAnother"
+	MarkerDiffers     Code = "MarkerDiffers"
+	GrantMissing      Code = "GrantMissing"
+	GrantChanged      Code = "GrantChanged"
+	PropertyMissing   Code = "PropertyMissing"
+	PropertyDiffers   Code = "PropertyDiffers"
+	WishDiffers       Code = "WishDiffers"
+	WishMissing       Code = "WishMissing"
+	WishDangling      Code = "WishDangling"
+	WishUnfulfilled   Code = "WishUnfulfilled"
+	Leftover          Code = "Leftover"
+	MemberOfOtherHost Code = "MemberOfOtherHost"
+)
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	Code     Code         `json:"code"`
+	Severity Severity     `json:"severity"`
+	Side     cluster.Side `json:"side"`
+	// Member is the member that it is about, or else the context.
+	Member string `json:"member,omitempty"`
+	Object string `json:"object,omitempty"`
+	Cause  string `json:"cause"`
+	// Remedy is the one command that mends it; empty where no command does.
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Facts are everything that findings are made from.
+type Facts struct {
+	Now time.Time
+	// Plugin is the version of the plugin.
+	Plugin string
+	Host   HostFacts
+	// Sights are what was seen of clusters.
+	Sights []Sight
+}
+
+// HostFacts are what a host says.
+type HostFacts struct {
+	ID     v1alpha1.ClusterID
+	Server string
+	// Installed is the version that is installed; empty when none is.
+	Installed string
+	// WebhookURL is where a manager outside the cluster serves; empty where it runs inside.
+	WebhookURL string
+	// Guard is why the webhook does not refuse what it must; nil when it does.
+	Guard error
+	// Missing and Changed are installed objects that are not as shipped.
+	Missing, Changed []cluster.Ref
+	// Lacking are verbs on federations that the caller has not.
+	Lacking []cluster.Right
+	// Denied are the looks that could not be taken.
+	Denied []Denial
+
+	Federations []v1alpha1.Federation
+	Members     []v1alpha1.MemberCluster
+	// Credentials are the members that a credential is stored for, whether they exist or not; nil when the caller
+	// may not read them.
+	Credentials map[v1alpha1.MemberName]bool
+}
+
+// Denial is a look that could not be taken, most often for want of a right.
+type Denial struct {
+	// What was not looked at.
+	What string
+	// Err is the server's word.
+	Err error
+}
+
+// Sight is one way to a cluster, and what was seen there.
+type Sight struct {
+	// Context that leads there; empty for a credential that the host keeps.
+	Context string
+	// Credential is the member whose stored credential was used; empty for a context.
+	Credential v1alpha1.MemberName
+	// State is nil when Err says why nothing was seen.
+	State *member.State
+	Err   error
+}

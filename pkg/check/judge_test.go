@@ -1,0 +1,305 @@
+package check
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+const (
+	hostID   = "aaaaaaaa-0000-4000-8000-000000000001"
+	memberID = "bbbbbbbb-0000-4000-8000-000000000002"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// well is a host with one member that is well, seen through a context and through the stored credential; a test
+// case states only its fault.
+func well() *Facts {
+	m := v1alpha1.MemberCluster{}
+	m.Name, m.UID, m.Generation = "east", "uid-1", 2
+	m.Labels = map[string]string{v1alpha1.LabelFederation: "prod"}
+	m.Spec.ClusterID, m.Spec.Server = memberID, "https://east.example.com"
+	m.Status.Phase, m.Status.ObservedGeneration = v1alpha1.PhaseReady, 2
+	m.Status.CredentialExpiry = &metav1.Time{Time: now.Add(time.Hour)}
+	m.Status.Conditions = []metav1.Condition{
+		{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCredentialStored},
+		{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted},
+	}
+	fed := v1alpha1.Federation{}
+	fed.Name = "prod"
+	return &Facts{
+		Now: now, Plugin: "v1.2.0",
+		Host: HostFacts{
+			ID: hostID, Server: "https://host.example.com", Installed: "v1.2.0",
+			Federations: []v1alpha1.Federation{fed}, Members: []v1alpha1.MemberCluster{m},
+			Credentials: map[v1alpha1.MemberName]bool{"east": true},
+		},
+		Sights: []Sight{
+			{Credential: "east", State: state(false)},
+			{Context: "east", State: state(true)},
+		},
+	}
+}
+
+// state is what a member that is well shows: all of it, or what the stored credential may read.
+func state(whole bool) *member.State {
+	s := &member.State{
+		ID: memberID, Properties: true, Objects: map[cluster.Ref]*unstructured.Unstructured{},
+		Marker: &member.Marker{Federation: "prod", HostID: hostID, Member: "east", MemberUID: "uid-1"},
+		Wish:   member.Wish{Federation: "prod", Namespace: "kube-system"},
+	}
+	objects := []member.Object{
+		member.Property(v1alpha1.PropertyClusterID, memberID, "prod"), member.Property(v1alpha1.PropertyClusterSet, "prod", "prod"),
+	}
+	g := member.Grants{Properties: true}
+	if whole {
+		objects = append(objects, append(g.Foundations(), g.Bindings()...)...)
+	} else {
+		s.Denied = []error{denied(`Secret "kubefederate-member/kubefederate-manager-binding"`)}
+	}
+	for _, o := range objects {
+		s.Objects[o.Ref] = o.Manifest
+	}
+	return s
+}
+
+func denied(object string) error {
+	return &cluster.Error{Side: cluster.Member, Verb: "get", Object: object, Fault: cluster.FaultForbidden,
+		Err: apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "x", errors.New("no"))}
+}
+
+func failing(fault cluster.Fault, err error) error {
+	return &cluster.Error{Side: cluster.Member, Server: "https://east.example.com", Verb: "get", Fault: fault, Err: err}
+}
+
+func (f *Facts) member() *v1alpha1.MemberCluster { return &f.Host.Members[0] }
+
+func (f *Facts) valid(status metav1.ConditionStatus, reason string) {
+	f.member().Status.Conditions[0].Status, f.member().Status.Conditions[0].Reason = status, reason
+}
+
+func (f *Facts) context() *member.State { return f.Sights[1].State }
+
+// lost takes the host's record away.
+func (f *Facts) lost() {
+	f.Host.Members, f.Host.Credentials, f.Sights = nil, nil, f.Sights[1:]
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	refs := member.BindingRefs()
+	const join = "kubectl federate join east --federation prod --member-context east"
+	const rotate = "kubectl federate rotate east --member-context east"
+	const at = `Secret "kubefederate-credentials/east": `
+	const marker = `ConfigMap "kubefederate-member/membership": `
+	for _, tt := range []struct {
+		name  string
+		fault func(*Facts)
+		want  string
+	}{
+		{"well", func(*Facts) {}, ""},
+		{"not installed", func(f *Facts) { f.Host = HostFacts{Server: "https://host.example.com"} },
+			`error host - NotInstalled kubectl federate is not installed on https://host.example.com => kubectl federate init`},
+		{"an older host", func(f *Facts) { f.Host.Installed = "v1.1.0" },
+			`warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init`},
+		{"an older host with a manager outside", func(f *Facts) { f.Host.Installed, f.Host.WebhookURL = "v1.1.0", "https://m.example.com/x?" },
+			`warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --webhook-url 'https://m.example.com/x?'`},
+		{"a newer host", func(f *Facts) { f.Host.Installed = "v1.3.0" },
+			`warning host - VersionSkew the host has v1.3.0 and the plugin is v1.2.0 => kubectl krew upgrade federate`},
+		{"not guarded", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrNotGuarded) },
+			`error host - NotOnGuard the webhook does not look at members, so the rules of federations do not hold => kubectl federate init`},
+		{"webhook down", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrWebhookDown) },
+			`error host - NotOnGuard the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
+		{"guard unknown", func(f *Facts) { f.Host.Guard = errors.New("broken") },
+			`error host - NotOnGuard whether the webhook is on guard is not known: broken => kubectl federate init`},
+		{"missing and changed", func(f *Facts) {
+			f.Host.Missing = []cluster.Ref{{Resource: cluster.Roles, Namespace: "n", Name: "a"}}
+			f.Host.Changed = []cluster.Ref{{Resource: cluster.ClusterRoles, Name: "b"}}
+		}, `error host - InstallMissing Role "n/a": is not there, and belongs to what init installs => kubectl federate init
+error host - InstallChanged ClusterRole "b": is not as init installs it => kubectl federate init`},
+		{"rights", func(f *Facts) {
+			f.Host.Denied = []Denial{{"a look", denied("x")}}
+			f.Host.Lacking = host.MayRights("prod")[:1]
+		}, `warning host - NotChecked a look could not be checked: things "x" is forbidden: no
+info host - NoRight Federation "prod": you have no right to join federations.kubefederate.io "prod"`},
+		{"no federation", func(f *Facts) { f.Host.Federations = nil },
+			`error host east FederationMissing MemberCluster "east": names federation "prod", which does not exist => kubectl federate create federation prod`},
+		{"no manager has looked", func(f *Facts) { f.member().Generation = 3 },
+			`warning host east StatusStale MemberCluster "east": the manager has not looked at it yet => kubectl get pods --namespace kubefederate-system`},
+		{"loopback", func(f *Facts) { f.member().Spec.Server = "https://127.0.0.1:6443" },
+			`warning host east EndpointLoopback MemberCluster "east": its endpoint https://127.0.0.1:6443 is a loopback address, where the host reaches itself => ` + join + ` --member-server URL`},
+		{"loopback, as the host", func(f *Facts) {
+			f.member().Spec.Server, f.Host.Server = "https://127.0.0.1:6443", "https://localhost:1"
+		}, ""},
+
+		{"no credential", func(f *Facts) { f.Host.Credentials = map[v1alpha1.MemberName]bool{} },
+			`error host east CredentialMissing ` + at + `is not there: the join is not finished => ` + join},
+		{"no credential, by the manager's word", func(f *Facts) {
+			f.Host.Credentials = nil
+			f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing)
+		}, `error host east CredentialMissing ` + at + `is not there: the join is not finished => ` + join},
+		{"a credential that came since the manager looked", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing) }, ""},
+		{"ended", func(f *Facts) { f.Now = now.Add(time.Hour) },
+			`error host east CredentialExpired ` + at + `ended at 2026-11-23T13:00:00Z => ` + rotate},
+		{"ends soon", func(f *Facts) { f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialExpiring) },
+			`warning host east CredentialExpiring ` + at + `ends at 2026-11-23T13:00:00Z => ` + rotate},
+		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialForeign) },
+			`error host east CredentialForeign ` + at + `was made for another member or federation => ` + join},
+		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
+			`error host east CredentialMalformed ` + at + `is no kubeconfig that the host takes => ` + join},
+		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },
+			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster says => ` + join},
+		{"endless", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialEndless) },
+			`error host east CredentialEndless ` + at + `has no end => ` + join},
+		{"a reason of a newer manager", func(f *Facts) {
+			f.valid(metav1.ConditionFalse, "Moonstruck")
+			f.member().Status.Conditions[0].Message = "full moon"
+		}, `error host east Moonstruck ` + at + `full moon => ` + join},
+		{"orphans, sorted", func(f *Facts) { f.Host.Credentials["z"], f.Host.Credentials["b"] = true, true },
+			`error host b CredentialOrphan Secret "kubefederate-credentials/b": is a credential without a member => kubectl delete secret b --namespace kubefederate-credentials
+error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credential without a member => kubectl delete secret z --namespace kubefederate-credentials`},
+
+		{"refused", func(f *Facts) {
+			f.Sights[0] = Sight{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
+		},
+			`error member east CredentialRefused endpoint "https://east.example.com": does not take the stored credential (401) => ` + rotate},
+		{"certificate", func(f *Facts) {
+			f.Sights[0] = Sight{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
+		}, `error member east CertificateUnknown endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join},
+		{"unreachable", func(f *Facts) {
+			f.Sights[0] = Sight{Credential: "east", Err: failing(cluster.FaultUnreachable, &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("refused")}})}
+		}, `warning member east MemberUnreachable endpoint "https://east.example.com": could not be looked at from here: dial: refused`},
+		{"another cluster", func(f *Facts) { f.Sights[0].State.ID = "other" },
+			`error member east IdentityMismatch endpoint "https://east.example.com": leads to another cluster (ID other, the member has ` + memberID + `) => ` + join},
+
+		{"no marker", func(f *Facts) { f.context().Marker = nil },
+			`error member east MarkerMissing ` + marker + `is not there: the cluster does not say whose it is, and another host may take it => ` + join},
+		{"no marker, seen with the credential alone", func(f *Facts) {
+			f.Sights = f.Sights[:1]
+			f.Sights[0].State.Marker = nil
+		}, `error member east MarkerMissing ` + marker + `is not there: the cluster does not say whose it is, and another host may take it => kubectl federate join east --federation prod --member-context CONTEXT`},
+		{"a marker that may not be read", func(f *Facts) {
+			f.context().Marker, f.context().Denied = nil, []error{denied(strings.TrimSuffix(marker, ": "))}
+		}, `warning member east NotChecked ` + marker + `could not be checked: you have no right to read it`},
+		{"another host's", func(f *Facts) { f.context().Marker.HostID = "elsewhere" },
+			`error member east MarkerOfAnother ` + marker + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere) => kubectl federate unjoin east --force`},
+		{"another name", func(f *Facts) { f.context().Marker.Member = "west" },
+			`error member east MarkerDiffers ` + marker + `says that the cluster is member "west" of federation "prod" => kubectl federate unjoin west --member-context east`},
+		{"an earlier member's", func(f *Facts) { f.context().Marker.MemberUID = "uid-0" },
+			`error member east MarkerDiffers ` + marker + `was made by an earlier member of this name => ` + join},
+		{"grants", func(f *Facts) {
+			delete(f.context().Objects, member.ManagerAccountRef())
+			f.context().Objects[member.Grants{}.Bindings()[0].Ref].Object["subjects"] = nil
+		}, `error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-manager": is not there, and the host's credential rests on it => ` + join + `
+error member east GrantChanged ClusterRoleBinding "kubefederate-member:manager": is not as join makes it => ` + join},
+		{"the consumer's", func(f *Facts) { f.Host.Federations[0].Spec.Access = &v1alpha1.Access{ClusterRole: "view"} },
+			`error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-consumer": is not there, and the host's credential rests on it => ` + join + `
+error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer": is not there, and the host's credential rests on it => ` + join},
+		{"a rotation that did not end", func(f *Facts) { f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest },
+			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": stands beside Secret "kubefederate-member/kubefederate-manager-binding": a rotation did not end, and an old credential may still work => ` + rotate},
+		{"a rotation that did", func(f *Facts) {
+			delete(f.context().Objects, refs[0])
+			f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest
+		}, ""},
+		{"no properties", func(f *Facts) {
+			delete(f.context().Objects, member.PropertyRef(v1alpha1.PropertyClusterID))
+			delete(f.context().Objects, member.PropertyRef(v1alpha1.PropertyClusterSet))
+		}, `warning member east PropertyMissing ClusterProperty "cluster.clusterset.k8s.io": is not there; it should say "` + memberID + `" => ` + join + `
+warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not there; it should say "prod" => ` + join},
+		{"no About API", func(f *Facts) {
+			for _, s := range f.Sights {
+				s.State.Properties = false
+				delete(s.State.Objects, member.PropertyRef(v1alpha1.PropertyClusterSet))
+			}
+			g := member.Grants{}
+			for _, o := range g.Foundations() {
+				f.context().Objects[o.Ref] = o.Manifest
+			}
+		}, ""},
+		{"pending: not in the set yet", func(f *Facts) {
+			f.member().Status.Conditions[1].Status = metav1.ConditionFalse
+			delete(f.context().Objects, member.PropertyRef(v1alpha1.PropertyClusterSet))
+		}, ""},
+		{"another set, ours", func(f *Facts) {
+			f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].Object["spec"] = map[string]any{"value": "test"}
+		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod" => ` + join},
+		{"another set, somebody else's", func(f *Facts) {
+			o := f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)]
+			o.Object["spec"] = map[string]any{"value": "test"}
+			o.SetLabels(nil)
+		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was set by somebody else => kubectl delete clusterproperty clusterset.k8s.io --context east`},
+		{"no wish", func(f *Facts) { f.context().Wish = member.Wish{} },
+			`info member east WishMissing Namespace "kube-system": does not carry the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
+		{"another wish", func(f *Facts) { f.context().Wish.Federation = "test" },
+			`warning member east WishDiffers Namespace "kube-system": wishes federation "test", but the cluster is a member of "prod" => kubectl federate label --member-context east --federation prod`},
+
+		{"a context that leads nowhere", func(f *Facts) {
+			f.Sights = append(f.Sights, Sight{Context: "far", Err: failing(cluster.FaultUnreachable, errors.New("refused"))})
+		}, `warning member far ContextUnreachable context "far": could not be looked at: refused`},
+		{"a context without access", func(f *Facts) {
+			f.Sights = append(f.Sights, Sight{Context: "far", Err: failing(cluster.FaultUnauthorized, errors.New("x"))})
+		}, `warning member far ContextWithoutAccess context "far": its cluster does not take your credential (401)`},
+		{"a second context of one cluster", func(f *Facts) {
+			f.Sights = append(f.Sights, Sight{Context: "other", State: &member.State{ID: memberID}})
+		}, ""},
+		{"left behind", func(f *Facts) { f.lost() },
+			`error member east Leftover ` + marker + `says that the cluster is member "east" of federation "prod", which this host does not have => kubectl federate unjoin east --member-context east`},
+		{"left behind without a marker", func(f *Facts) {
+			f.lost()
+			f.Sights[0].State.Marker, f.Sights[0].State.Wish = nil, member.Wish{}
+		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left by a membership that is no more => kubectl federate unjoin leftover --member-context east`},
+		{"a member of another host", func(f *Facts) {
+			f.lost()
+			f.Sights[0].State.Marker.HostID = "elsewhere"
+		}, `info member east MemberOfOtherHost ` + marker + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere)`},
+		{"a wish", func(f *Facts) {
+			f.lost()
+			f.Sights[0].State = &member.State{ID: memberID, Wish: member.Wish{Federation: "prod", Namespace: "kube-system"}}
+		}, `info member east WishUnfulfilled Namespace "kube-system": wishes federation "prod", and is not in it => kubectl federate discover --federation prod --join`},
+		{"a wish that is over", func(f *Facts) {
+			f.lost()
+			f.Sights[0].State = &member.State{ID: memberID, Wish: member.Wish{Federation: "prod", Namespace: "kube-system", Left: "prod"}}
+		}, ""},
+		{"a wish for nothing", func(f *Facts) {
+			f.lost()
+			f.Sights[0].State = &member.State{ID: memberID, Wish: member.Wish{Federation: "test", Namespace: "kube-system"}}
+		}, `warning member east WishDangling Namespace "kube-system": wishes federation "test", which does not exist => kubectl federate label --member-context east --remove`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := well()
+			tt.fault(f)
+			var lines []string
+			for _, x := range Judge(*f) {
+				line := fmt.Sprintf("%s %s %s %s ", x.Severity, x.Side, cmp.Or(x.Member, "-"), x.Code)
+				if x.Object != "" {
+					line += x.Object + ": "
+				}
+				line += x.Cause
+				if x.Remedy != "" {
+					line += " => " + x.Remedy
+				}
+				lines = append(lines, line)
+			}
+			if got := strings.Join(lines, "\n"); got != tt.want {
+				t.Errorf("found:\n%s\nwant:\n%s", got, tt.want)
+			}
+		})
+	}
+}

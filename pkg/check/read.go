@@ -1,0 +1,244 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/host/install"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
+)
+
+// Way leads to a cluster.
+type Way struct {
+	Context string
+	// Connect opens it. It sends no request.
+	Connect func() (*member.Cluster, error)
+}
+
+// Options say what is looked at.
+type Options struct {
+	// Ways are contexts that are looked at.
+	Ways []Way
+	// Timeout bounds the look at all members together: one that does not answer holds nobody up.
+	Timeout time.Duration
+	// Tuned prepares a stored credential's configuration for use.
+	Tuned func(*rest.Config) *rest.Config
+}
+
+// Read looks at the host and at clusters: through the contexts, and where the caller may read them through the
+// credentials that the host keeps. It writes nothing. A look that the caller has no right to is among the facts; the
+// error is a host that cannot be asked at all.
+func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
+	f := &Facts{Now: time.Now(), Plugin: version.Version, Host: HostFacts{Server: h.Server()}}
+	installed, err := install.Version(ctx, h)
+	if apierrors.IsForbidden(err) {
+		f.Host.Denied = append(f.Host.Denied, Denial{"which version is installed", err})
+		installed, err = version.Version, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.Host.Installed = installed
+	if installed == "" {
+		return f, nil
+	}
+	r := &reader{h: h, facts: f}
+	secrets, err := r.host(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("no answer within %s", o.Timeout))
+	defer cancel()
+	ways := r.stored(secrets, o.Tuned)
+	for _, w := range o.Ways {
+		ways = append(ways, way{sight: Sight{Context: w.Context}, connect: w.Connect})
+	}
+	f.Sights = look(limited, ways)
+	return f, nil
+}
+
+// reader gathers the facts of a host.
+type reader struct {
+	h     *host.Cluster
+	facts *Facts
+}
+
+func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured, err error) {
+	f := &r.facts.Host
+	var guard, drift, credentials error
+	work := []func() error{
+		func() (err error) { f.ID, err = r.h.ID(ctx); return err },
+		func() (err error) { f.Federations, err = r.h.Federations(ctx); return err },
+		func() (err error) { f.Members, err = r.h.Members(ctx, host.MemberQuery{}); return err },
+		func() error { guard = r.h.Guarded(ctx); return nil },
+		func() error { drift = r.drift(ctx); return nil },
+		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
+	}
+	errs := make([]error, len(work))
+	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	if err := cluster.First(errs); err != nil && !errors.Is(err, host.ErrNotInitialised) {
+		return nil, err
+	}
+	deny := func(what string, err error) error {
+		if !apierrors.IsForbidden(err) {
+			return err
+		}
+		f.Denied = append(f.Denied, Denial{what, err})
+		return nil
+	}
+	if guard != nil && !errors.Is(guard, host.ErrNotInitialised) {
+		f.Guard = deny("whether the webhook is on guard", guard)
+	}
+	if drift != nil {
+		f.Denied = append(f.Denied, Denial{"whether everything is as init installs it", drift})
+	}
+	if err := deny("what credentials are stored, and what they are worth", credentials); err != nil {
+		return nil, err
+	}
+	if credentials == nil {
+		f.Credentials = map[v1alpha1.MemberName]bool{}
+		for i := range secrets {
+			if kind, _, _ := unstructured.NestedString(secrets[i].Object, "type"); kind == v1alpha1.CredentialType {
+				f.Credentials[v1alpha1.MemberName(secrets[i].GetName())] = true
+			}
+		}
+	}
+	return secrets, r.rights(ctx)
+}
+
+// rights asks what the caller may do with the members of each federation.
+func (r *reader) rights(ctx context.Context) error {
+	var rights []cluster.Right
+	for i := range r.facts.Host.Federations {
+		rights = append(rights, host.MayRights(v1alpha1.FederationName(r.facts.Host.Federations[i].Name))...)
+	}
+	may, err := r.h.Allowed(ctx, rights)
+	for i := range rights {
+		if err == nil && !may[i] {
+			r.facts.Host.Lacking = append(r.facts.Host.Lacking, rights[i])
+		}
+	}
+	return err
+}
+
+var webhookConfigurations = cluster.Resource{
+	GroupVersionResource: schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
+	Kind:                 "ValidatingWebhookConfiguration",
+}
+
+// drift compares what is installed with what this plugin would install. Another version's is not compared: init
+// brings it up to date.
+func (r *reader) drift(ctx context.Context) error {
+	f := &r.facts.Host
+	webhook, err := r.h.Find(ctx, cluster.Ref{Resource: webhookConfigurations, Name: manifests.WebhookConfiguration})
+	if err != nil {
+		return err
+	}
+	if webhook != nil {
+		if f.WebhookURL, err = manifests.URLOf(webhook); err != nil {
+			return err
+		}
+	}
+	if f.Installed != r.facts.Plugin {
+		return nil
+	}
+	objects, err := manifests.Objects(manifests.Options{Version: version.Version, WebhookURL: f.WebhookURL})
+	if err != nil {
+		return err
+	}
+	missing, changed, err := install.Compare(ctx, r.h, objects)
+	for _, ref := range changed {
+		// Its image and the number of its replicas are for who installs it to choose.
+		if ref.Resource.Kind != "Deployment" {
+			f.Changed = append(f.Changed, ref)
+		}
+	}
+	f.Missing = missing
+	return err
+}
+
+// way is one look to take.
+type way struct {
+	sight   Sight
+	connect func() (*member.Cluster, error)
+}
+
+// stored are the ways through the credentials that the host keeps. One that does not lead where its member is
+// said to be is not followed: its token would go to whoever answers there.
+func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Config) *rest.Config) []way {
+	members := map[string]*v1alpha1.MemberCluster{}
+	for i := range r.facts.Host.Members {
+		members[r.facts.Host.Members[i].Name] = &r.facts.Host.Members[i]
+	}
+	var ways []way
+	for i := range secrets {
+		m := members[secrets[i].GetName()]
+		if m == nil {
+			continue
+		}
+		access := accessOf(&secrets[i], m)
+		if access == nil {
+			continue // the manager says what is wrong with it
+		}
+		ways = append(ways, way{
+			sight:   Sight{Credential: v1alpha1.MemberName(m.Name)},
+			connect: func() (*member.Cluster, error) { return member.Connect(tuned(access.RESTConfig())) },
+		})
+	}
+	return ways
+}
+
+// accessOf is the credential of m in a Secret; nil when it is none, or leads elsewhere.
+func accessOf(secret *unstructured.Unstructured, m *v1alpha1.MemberCluster) *kubeconfig.Access {
+	data, err := host.CredentialData(secret)
+	if err != nil {
+		return nil
+	}
+	options := []kubeconfig.Option{kubeconfig.OneContext}
+	if m.Spec.InsecureSkipTLSVerify {
+		options = append(options, kubeconfig.AllowInsecure)
+	}
+	access, err := kubeconfig.Parse(data, options...)
+	if err != nil || access.Server != m.Spec.Server || !bytes.Equal(access.CAData, m.Spec.CABundle) || access.ProxyURL != m.Spec.ProxyURL ||
+		access.Insecure != m.Spec.InsecureSkipTLSVerify {
+		return nil
+	}
+	for _, owner := range secret.GetOwnerReferences() {
+		if owner.UID == m.UID {
+			return access
+		}
+	}
+	return nil
+}
+
+// look takes all looks at once and returns when all have answered or the time is up.
+func look(ctx context.Context, ways []way) []Sight {
+	sights := make([]Sight, len(ways))
+	cluster.Parallel(len(ways), func(i int) {
+		s := ways[i].sight
+		m, err := ways[i].connect()
+		if err == nil {
+			s.State, err = m.Read(ctx)
+		}
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		s.Err = err
+		sights[i] = s
+	})
+	return sights
+}
