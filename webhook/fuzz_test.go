@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
@@ -95,7 +96,8 @@ func FuzzReview(f *testing.F) {
 			t.Errorf("admitted with %d", answer.Result.Code)
 		case !answer.Allowed && (answer.Result.Code < http.StatusBadRequest || answer.Result.Message == ""):
 			t.Errorf("refused with %d and %q", answer.Result.Code, answer.Result.Message)
-		case json.Unmarshal(body, &asked) == nil && got.Kind == "AdmissionReview" && asked.Request != nil && answer.UID != asked.Request.UID:
+		// As API servers write it: encoding/json would take "requeSt" for the request.
+		case kjson.UnmarshalCaseSensitivePreserveInts(body, &asked) == nil && got.Kind == "AdmissionReview" && asked.Request != nil && answer.UID != asked.Request.UID:
 			t.Errorf("asked about %q, answered about %q", asked.Request.UID, answer.UID)
 		}
 		if answer != nil {
