@@ -2,7 +2,6 @@ package lint_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,13 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/lint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/cases"
@@ -40,24 +36,6 @@ func texts(l field.ErrorList) (found []string) {
 	return found
 }
 
-// manifest is an object as a file holds it.
-func manifest(t *testing.T, o metav1.Object, kind string) []byte {
-	t.Helper()
-	data, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content := map[string]any{}
-	if err := json.Unmarshal(data, &content); err != nil {
-		t.Fatal(err)
-	}
-	content["apiVersion"], content["kind"] = v1alpha1.GroupVersion.String(), kind
-	if data, err = yaml.Marshal(content); err != nil {
-		t.Fatal(err)
-	}
-	return append([]byte("---\n"), data...)
-}
-
 // TestCases writes every case of the rules as manifests. What lint says of the object that is written is, text by
 // text, what the rules say of its creation; test/integration/admission holds that an API server says so too.
 func TestCases(t *testing.T) {
@@ -65,34 +43,18 @@ func TestCases(t *testing.T) {
 	loaded := schemas(t)
 	judged := 0
 	for _, c := range cases.All() {
-		var written metav1.Object
-		kind := "MemberCluster"
-		created := false
-		switch {
-		case c.Member != nil:
-			written, created = c.Member.New, c.Member.Old == nil
-		case c.Federation.New != nil:
-			written, kind, created = c.Federation.New, "Federation", c.Federation.Old == nil
-		default:
+		written := c.Written()
+		if written == nil {
 			continue // a deletion
 		}
 		t.Run(c.Name, func(t *testing.T) {
 			x := rules.NewIndex()
-			var file bytes.Buffer
 			for _, f := range c.Federations {
 				x.SetFederation(f)
-				if f.Name != written.GetName() || kind != "Federation" {
-					file.Write(manifest(t, f, "Federation"))
-				}
 			}
 			for _, m := range c.Members {
 				x.SetMember(m)
-				if m.Name != written.GetName() || kind != "MemberCluster" {
-					file.Write(manifest(t, m, "MemberCluster"))
-				}
 			}
-			file.Write(manifest(t, written, kind))
-
 			s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
 			var v rules.Verdict
 			if c.Member != nil {
@@ -102,12 +64,12 @@ func TestCases(t *testing.T) {
 				x.SetFederation(c.Federation.New)
 				v = rules.JudgeFederation(s, rules.FederationChange{New: c.Federation.New})
 			}
-			if diff := cmp.Diff(c.Refusals, texts(v.Refusals), cmpopts.EquateEmpty()); created && diff != "" {
+			if diff := cmp.Diff(c.Refusals, texts(v.Refusals), cmpopts.EquateEmpty()); c.Creates() && diff != "" {
 				t.Fatalf("the case itself (-want +got):\n%s", diff)
 			}
 
 			m := lint.NewManifests(loaded)
-			if errs := m.Read("case.yaml", &file); len(errs) > 0 {
+			if errs := m.Read("case.yaml", bytes.NewReader(c.Manifests())); len(errs) > 0 {
 				t.Fatal(errs)
 			}
 			findings := m.Judge(cases.Now)
@@ -134,12 +96,7 @@ func TestCases(t *testing.T) {
 			if diff := cmp.Diff(v.WarningTexts(), got.WarningTexts(), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("warnings (-rules +lint):\n%s", diff)
 			}
-			var want error
-			if c.Member != nil {
-				want = c.Member.Error(v)
-			} else {
-				want = c.Federation.Error(v)
-			}
+			want := c.Error(v)
 			if err := got.Err(); fmt.Sprint(err) != fmt.Sprint(want) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
@@ -217,6 +174,7 @@ func TestManifests(t *testing.T) {
 			`in.yaml, document 1, item 1: Federation "B": metadata.name: Invalid value: "B": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, ` +
 				`'-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is ` +
 				`'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') (schema)`,
+			`in.yaml, document 1, item 1: Federation "B": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`,
 		}},
 		"versions": {strings.Replace(federation, "v1alpha1", "v1", 1) + "---\n" + strings.Replace(federation, "kind: Federation", "kind: Fedration", 1), slices.Concat(
 			[]string{at + `apiVersion: Unsupported value: "kubefederate.io/v1": supported values: "kubefederate.io/v1alpha1" (schema)`},

@@ -161,15 +161,22 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 		// The API server ignores it where a kind has no namespaces.
 		typed.SetNamespace("")
 		meta := validation.ValidateObjectMetaAccessor(typed, false, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
-		if len(o.faults)+len(meta) == 0 && shape.name != nil && !shape.name.MatchString(o.name) && o.name != "" {
-			meta = append(meta, field.Invalid(nil, field.OmitValueType{}, shape.nameMessage))
-		}
 		o.faults = append(o.faults, meta...)
+		if shape.name != nil && !shape.name.MatchString(o.name) && !slices.ContainsFunc(o.faults, blocks) {
+			o.fault(field.Invalid(nil, field.OmitValueType{}, shape.nameMessage))
+		}
 	}
 	for _, e := range o.faults {
 		e.Origin = string(Schema)
 	}
 	return o
+}
+
+// blocks says whether an API server, having found a fault, asks no CEL of the schema.
+func blocks(e *field.Error) bool {
+	return slices.Contains([]field.ErrorType{
+		field.ErrorTypeRequired, field.ErrorTypeTypeInvalid, field.ErrorTypeNotSupported, field.ErrorTypeTooLong, field.ErrorTypeTooMany,
+	}, e.Type)
 }
 
 func (o *object) fault(e *field.Error) {

@@ -1,5 +1,6 @@
 // Package cases holds one list of changes and what the rules say about each, whole. The unit tests of pkg/rules
-// judge it in memory and the integration tests write it to a real API server: both must print the same.
+// judge it in memory, those of pkg/lint as manifests, and the integration tests write it to a real API server: all must
+// print the same.
 //
 // Every case has a federation, members and addresses of its own, so that all of them fit on one host.
 package cases

@@ -21,6 +21,10 @@ func federations() []Case {
 			s.Refusals = []string{`metadata.name: Forbidden: federation "crowded" has 7 members: crowded-a, crowded-b, crowded-c, crowded-d, crowded-e and 2 more; they leave first, with kubectl federate unjoin NAME...`}
 		}),
 
+		define(rules.ReservedKeys, "foreign-keys", func(_ *Case, f *v1alpha1.Federation) {
+			f.Labels = map[string]string{"example.com/federation": "x"}
+			f.Annotations = map[string]string{"kubefederate.example.com/note": "x"}
+		}),
 		define(rules.ReservedKeys, "own-keys", func(c *Case, f *v1alpha1.Federation) {
 			f.Labels = map[string]string{"kubefederate.io/federation": "own-keys", "example.com/x": "y"}
 			f.Annotations = map[string]string{"kubefederate.io/note": "x"}

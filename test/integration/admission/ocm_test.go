@@ -3,10 +3,9 @@
 package admission
 
 import (
-	"encoding/json"
+	"bytes"
 	"os/exec"
 	"slices"
-	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -40,14 +39,14 @@ func TestFaultsOfOCM(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		// written is the object on stdin, or the name of a case.
-		written client.Object
+		written metav1.Object
 		ofCase  string
 		args    []string
 		want    string
 	}{
 		{
 			name: "the name check is skipped when no URL is given", args: create,
-			written: func() client.Object {
+			written: func() metav1.Object {
 				m := member("a.b", "ocm")
 				m.Spec.ClusterID, m.Spec.Server = "id-ocm-2", ""
 				return m
@@ -132,7 +131,7 @@ Error from server (Forbidden): admission webhook "federations.kubefederate.io" d
 			}
 			cmd := exec.CommandContext(t.Context(), fleet(t).Kubectl(), append([]string{"--kubeconfig=" + h.Kubeconfig}, test.args...)...)
 			if written != nil {
-				cmd.Stdin = strings.NewReader(manifestOf(t, written))
+				cmd.Stdin = bytes.NewReader(cases.Manifest(written))
 			}
 			out, _ := cmd.CombinedOutput()
 			if string(out) != test.want {
@@ -144,30 +143,14 @@ Error from server (Forbidden): admission webhook "federations.kubefederate.io" d
 }
 
 // caseNamed is what a case of the rules writes.
-func caseNamed(t *testing.T, name string) client.Object {
+func caseNamed(t *testing.T, name string) metav1.Object {
 	t.Helper()
 	all := cases.All()
 	i := slices.IndexFunc(all, func(k cases.Case) bool { return k.Name == name })
-	switch {
-	case i < 0:
+	if i < 0 {
 		t.Fatalf("there is no case %s", name)
-	case all[i].Member != nil:
-		return all[i].Member.New.DeepCopy()
 	}
-	return all[i].Federation.New.DeepCopy()
-}
-
-// manifestOf is an object as a person writes it.
-func manifestOf(t *testing.T, o client.Object) string {
-	t.Helper()
-	kind := "MemberCluster"
-	if _, ok := o.(*v1alpha1.Federation); ok {
-		kind = "Federation"
-	}
-	o.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
-	data, err := json.Marshal(o)
-	must(t, err)
-	return string(data)
+	return all[i].Written()
 }
 
 // ourOwnRightsAreMissing holds that the message blames us, and that nobody is refused or admitted for it.

@@ -3,84 +3,15 @@
 package admission
 
 import (
-	"context"
 	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/cases"
 )
-
-// TestCases writes every case of the rules as a server dry run: the API server must answer, cause by cause and
-// warning by warning, what the rules say in memory.
-func TestCases(t *testing.T) {
-	h := onGuard(t)
-	for _, k := range cases.All() {
-		t.Run(k.Name, func(t *testing.T) {
-			if k.Unreachable != "" {
-				// Not skipped: nothing is there to run. pkg/rules has the case.
-				return
-			}
-			t.Parallel()
-			c, w := as(t, h.Config())
-			err := write(t.Context(), c, k)
-			if diff := cmp.Diff(k.Refusals, causes(err), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("refusals (-want +got):\n%s\n%v", diff, err)
-			}
-			if diff := cmp.Diff(k.Warnings, w.texts, cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("warnings (-want +got):\n%s", diff)
-			}
-			switch {
-			case len(k.Refusals) == 0:
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-			case k.Federation != nil && k.Federation.New == nil:
-				want := fmt.Sprintf(`admission webhook "federations.kubefederate.io" denied the request: %s`, strings.TrimPrefix(k.Refusals[0], "metadata.name: Forbidden: "))
-				if !apierrors.IsForbidden(err) || err.Error() != want {
-					t.Errorf("got  %v\nwant %s", err, want)
-				}
-			case !apierrors.IsInvalid(err):
-				t.Errorf("not a 422: %v", err)
-			}
-		})
-	}
-}
-
-// write sends a case's change as a dry run.
-func write(ctx context.Context, c client.Client, k cases.Case) error {
-	var before, after client.Object
-	if k.Member != nil {
-		after = k.Member.New.DeepCopy()
-		if k.Member.Old != nil {
-			before = &v1alpha1.MemberCluster{}
-		}
-	} else {
-		if k.Federation.Old != nil {
-			before = &v1alpha1.Federation{}
-		}
-		if k.Federation.New == nil {
-			return c.Delete(ctx, fed(k.Federation.Old.Name), client.DryRunAll)
-		}
-		after = k.Federation.New.DeepCopy()
-	}
-	if before == nil {
-		return c.Create(ctx, after, client.DryRunAll)
-	}
-	if err := c.Get(ctx, client.ObjectKeyFromObject(after), before); err != nil {
-		return err
-	}
-	after.SetResourceVersion(before.GetResourceVersion())
-	return c.Update(ctx, after, client.DryRunAll)
-}
 
 // TestKubectlPrints pins what a person sees: kubectl's own form, one bullet per fault.
 func TestKubectlPrints(t *testing.T) {
