@@ -1,0 +1,73 @@
+//go:build unix
+
+package admission
+
+import (
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/test/cases"
+)
+
+// TestOlderThanItsRules holds that an object which became invalid through a later rule, or through time, can still be
+// edited in other respects and be deleted. Those are the objects of the cases that nobody could create any more; each is
+// on the host from before the webhook.
+func TestOlderThanItsRules(t *testing.T) {
+	t.Parallel()
+	h := onGuard(t)
+	found := 0
+	for _, k := range cases.All() {
+		var old client.Object
+		switch {
+		case k.Unreachable != "" || k.Written() == nil || k.Creates():
+			continue
+		case k.Member != nil:
+			old = k.Member.Old.DeepCopy()
+		default:
+			old = k.Federation.Old.DeepCopy()
+		}
+		admin := h.admin(t)
+		// Control: it is invalid. The rules are asked before the name is found taken.
+		err := admin.Create(t.Context(), old.DeepCopyObject().(client.Object), client.DryRunAll)
+		if !apierrors.IsInvalid(err) {
+			continue
+		}
+		found++
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			edits := []string{`{"metadata":{"labels":{"example.com/other":"x"},"annotations":{"example.com/note":"x"}}}`}
+			if k.Member != nil {
+				edits = append(edits, `{"spec":{"server":"https://`+old.GetName()+`.example.org","suspended":true}}`)
+			} else {
+				edits = append(edits, `{"spec":{"description":"another","acceptance":"Manual"}}`)
+			}
+			for _, edit := range edits {
+				o := named(k, old.GetName())
+				if err := admin.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(edit)), client.DryRunAll); err != nil {
+					t.Errorf("%s: %v", edit, err)
+				}
+			}
+			if k.Member == nil && len(k.Members) > 0 {
+				return // It has members, which leave first.
+			}
+			if err := admin.Delete(t.Context(), named(k, old.GetName()), client.DryRunAll); err != nil {
+				t.Errorf("delete: %v", err)
+			}
+		})
+	}
+	if found < 5 {
+		t.Errorf("%d such objects found", found)
+	}
+}
+
+func named(k cases.Case, name string) client.Object {
+	if k.Member != nil {
+		return &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}
+	return fed(name)
+}
