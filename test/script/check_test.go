@@ -41,7 +41,9 @@ func mend(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec(words[0], words[1:]...))
 	until(ts, args[1]+" is mended", func() (bool, []check.Finding) {
 		all := diagnose(ts, args[2:])
-		return !slices.ContainsFunc(all, func(f check.Finding) bool { return string(f.Code) == args[1] && f.Member == finding.Member && f.Object == finding.Object }), all
+		return !slices.ContainsFunc(all, func(f check.Finding) bool {
+			return string(f.Code) == args[1] && f.Member == finding.Member && f.Object == finding.Object
+		}), all
 	})
 }
 

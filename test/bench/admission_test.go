@@ -1,0 +1,299 @@
+//go:build unix
+
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// What the guard may cost, as parts of the same request through a webhook that does nothing, or through nothing
+// at all. Requests of the things compared alternate, and the medians are compared.
+const (
+	// maxCost bounds an update that rules read, and a refusal.
+	maxCost = 1.3
+	// maxCreate bounds what a create takes beyond maxCost, in bare creates: the journal is written.
+	maxCreate = 2
+	// maxIrrelevant bounds an update that no rule reads, against a bare one.
+	maxIrrelevant = 1.2
+	// maxGrowth bounds the cost with the most members against that with the fewest.
+	maxGrowth = 1.2
+	// maxRuleChange bounds a change of rules, judged against the most members.
+	maxRuleChange = 3 * time.Second
+)
+
+// sizes are the numbers of members of a federation.
+var sizes = []int{10, 1000, 10_000}
+
+// limits and ruleCount are how many a federation has while it is measured.
+const limits, ruleCount = 16, 20
+
+// BenchmarkAdmission measures, on one real API server, writes of members that are guarded by nothing, by the policies
+// only, by a webhook that admits everything, and by ours. For the first three, resources of other groups stand
+// that have the schema of MemberCluster and as many objects.
+func BenchmarkAdmission(b *testing.B) {
+	s := newStage(b)
+	cost := map[string]map[int]float64{}
+	for _, size := range sizes {
+		s.fill(b, size)
+		for _, o := range s.operations() {
+			b.Run(fmt.Sprintf("%s/members=%d", o.name, size), func(b *testing.B) {
+				ratio := s.measure(b, o)
+				if cost[o.name] == nil {
+					cost[o.name] = map[int]float64{}
+				}
+				cost[o.name][size] = ratio
+				if fewest, ok := cost[o.name][sizes[0]]; ok && size == sizes[len(sizes)-1] {
+					growth := ratio / fewest
+					b.ReportMetric(growth, "growth")
+					if o.most > 0 && enough(b) && growth > maxGrowth {
+						b.Errorf("with %d members it costs %.2f of what it costs with %d, more than %.2f", size, growth, sizes[0], maxGrowth)
+					}
+				}
+			})
+		}
+	}
+	b.Run(fmt.Sprintf("rule change/members=%d/rules=%d", sizes[len(sizes)-1], ruleCount), s.ruleChange)
+}
+
+// enough says whether there were enough rounds for a median to mean something.
+func enough(b *testing.B) bool { return b.N >= 10 }
+
+// guarded is a resource and what guards it.
+type guarded int
+
+const (
+	bare guarded = iota
+	policy
+	noop
+	ours
+)
+
+func (g guarded) String() string { return [...]string{"bare", "policy", "noop", "ours"}[g] }
+
+func (g guarded) group() string {
+	if g == ours {
+		return v1alpha1.GroupVersion.Group
+	}
+	return g.String() + ".example.com"
+}
+
+// operation is one request, made to each of its resources in turn.
+type operation struct {
+	name string
+	on   []guarded
+	// against is what ours is compared with.
+	against guarded
+	// most bounds ours as a part of it; 0 only reports.
+	most float64
+	// extra is how many bare requests ours may take beyond most.
+	extra float64
+	// do makes the request on a resource, the n-th time, and says what it must answer.
+	do func(ctx context.Context, g guarded, n int64) error
+	// refused says what our refusal contains; empty when ours is admitted as well.
+	refused string
+	// after puts back what was done, and is not measured.
+	after func(ctx context.Context, g guarded, n int64) error
+}
+
+func (s *stage) operations() []operation {
+	name := func(n int64) string { return fmt.Sprintf("new-%d", n) }
+	create := func(change func(m *unstructured.Unstructured)) func(context.Context, guarded, int64) error {
+		return func(ctx context.Context, g guarded, n int64) error {
+			m := object(g, name(n))
+			change(m)
+			_, err := s.of(g).Create(ctx, m, metav1.CreateOptions{})
+			return err
+		}
+	}
+	remove := func(ctx context.Context, g guarded, n int64) error {
+		err := s.of(g).Delete(ctx, name(n), metav1.DeleteOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	patch := func(text string) func(context.Context, guarded, int64) error {
+		return func(ctx context.Context, g guarded, n int64) error {
+			_, err := s.of(g).Patch(ctx, "member-0", types.MergePatchType, fmt.Appendf(nil, text, n), metav1.PatchOptions{})
+			return err
+		}
+	}
+	all := []guarded{bare, policy, noop, ours}
+	return []operation{
+		{name: "create", on: all, against: noop, most: maxCost, extra: maxCreate, do: create(func(*unstructured.Unstructured) {}), after: remove},
+		{name: "relevant update", on: all, against: noop, most: maxCost, do: patch(`{"metadata":{"labels":{"team":"t%d"}}}`)},
+		{name: "irrelevant update", on: all, against: bare, most: maxIrrelevant, do: patch(`{"metadata":{"annotations":{"note":"%d"}}}`)},
+		{name: "refusal by a label rule", on: all, against: noop, most: maxCost, after: remove, refused: "not allowed here",
+			do: create(func(m *unstructured.Unstructured) { label(m, "tier", "none") })},
+		{name: "refusal of a second name", on: all, against: noop, most: maxCost, after: remove, refused: "is member",
+			do: create(func(m *unstructured.Unstructured) { set(m, "id-member-0", "spec", "clusterID") })},
+		// A limit is confirmed by a list, and API servers answer a consistent one when etcd has next told how far it
+		// is: that takes up to a tenth of a second, however few members there are.
+		{name: "refusal by a limit", on: all, against: noop, after: remove, refused: "takes at most",
+			do: create(func(m *unstructured.Unstructured) { label(m, "full", "yes") })},
+	}
+}
+
+// measure makes an operation in turns and gives ours as a part of what it is compared with.
+func (s *stage) measure(b *testing.B, o operation) float64 {
+	took := map[guarded][]time.Duration{}
+	for round := 0; b.Loop(); round++ {
+		for i := range o.on {
+			g := o.on[(i+round)%len(o.on)]
+			n := s.number.Add(1)
+			start := time.Now()
+			err := o.do(b.Context(), g, n)
+			took[g] = append(took[g], time.Since(start))
+			switch {
+			case g == ours && o.refused != "":
+				if err == nil || !strings.Contains(err.Error(), o.refused) {
+					b.Fatalf("ours: %v", err)
+				}
+			case err != nil:
+				b.Fatalf("%s: %v", g, err)
+			}
+			if o.after != nil {
+				if err := o.after(b.Context(), g, n); err != nil {
+					b.Fatalf("%s: put back: %v", g, err)
+				}
+			}
+		}
+	}
+	medians := map[guarded]float64{}
+	b.ReportMetric(0, "ns/op") // the sum says nothing
+	for _, g := range o.on {
+		medians[g] = median(took[g]).Seconds() * 1000
+		b.ReportMetric(medians[g], g.String()+"-ms")
+	}
+	ratio := medians[ours] / medians[o.against]
+	b.ReportMetric(ratio, "ours/"+o.against.String())
+	if most := o.most*medians[o.against] + o.extra*medians[bare]; o.most > 0 && enough(b) && medians[ours] > most {
+		b.Errorf("ours takes %.2f ms, more than %.2f ms; medians in ms: %v", medians[ours], most, medians)
+	}
+	return ratio
+}
+
+// ruleChange changes all rules of the federation with the most members, none of which breaks one.
+func (s *stage) ruleChange(b *testing.B) {
+	var took []time.Duration
+	for round := 0; b.Loop(); round++ {
+		rules := make([]any, ruleCount)
+		for i := range rules {
+			rules[i] = map[string]any{
+				"name": fmt.Sprintf("rule-%d", i),
+				"expression": fmt.Sprintf(
+					"cluster.labels['tier'] in ['one', 'two'] && cluster.name != 'none-%d-%d' && cluster.spec.server.startsWith('https://')", i, round),
+			}
+		}
+		spec, err := json.Marshal(map[string]any{"spec": map[string]any{"rules": rules}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		start := time.Now()
+		if _, err := s.federations().Patch(b.Context(), "prod", types.MergePatchType, spec, metav1.PatchOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	middle := median(took)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(middle.Seconds()*1000, "ours-ms")
+	if enough(b) && middle > maxRuleChange {
+		b.Errorf("a change of %d rules takes %s with %d members, more than %s", ruleCount, middle, sizes[len(sizes)-1], maxRuleChange)
+	}
+}
+
+// object is a member that is admitted as it is, wherever it is created.
+func object(g guarded, name string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": g.group() + "/v1alpha1",
+		"kind":       "MemberCluster",
+		"metadata":   map[string]any{"name": name, "labels": map[string]any{v1alpha1.LabelFederation: "prod", "tier": "one"}},
+		"spec": map[string]any{
+			"clusterID":  "id-" + name,
+			"server":     "https://" + name + ".example.com:6443",
+			"joinedWith": map[string]any{"kubernetesVersion": "v1.36.3", "regions": []any{"us-east-1"}, "zones": []any{"us-east-1a"}},
+		},
+	}}
+}
+
+func label(m *unstructured.Unstructured, key, value string) { set(m, value, "metadata", "labels", key) }
+
+func set(o *unstructured.Unstructured, value any, path ...string) {
+	if err := unstructured.SetNestedField(o.Object, value, path...); err != nil {
+		panic(err)
+	}
+}
+
+// fill makes members on every resource until there are as many as asked for.
+func (s *stage) fill(b *testing.B, size int) {
+	b.Helper()
+	start := time.Now()
+	type job struct {
+		g    guarded
+		name string
+	}
+	jobs := make(chan job)
+	errs := make(chan error, 1)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for j := range jobs {
+				if _, err := s.of(j.g).Create(b.Context(), object(j.g, j.name), metav1.CreateOptions{}); err != nil {
+					select {
+					case errs <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	for i := s.filled; i < size; i++ {
+		for _, g := range []guarded{bare, policy, noop, ours} {
+			jobs <- job{g: g, name: fmt.Sprintf("member-%d", i)}
+		}
+	}
+	close(jobs)
+	wg.Wait()
+	select {
+	case err := <-errs:
+		b.Fatal(err)
+	default:
+	}
+	s.filled = size
+	fmt.Fprintf(os.Stderr, "%d members everywhere after %s\n", size, time.Since(start).Round(time.Second))
+}
+
+// federation has every kind of rule that a member is judged by on its own, and many limits.
+func federation() *unstructured.Unstructured {
+	perLabel := []any{map[string]any{"max": int64(100_000)}, map[string]any{"perLabel": "full", "max": int64(0)}}
+	for i := len(perLabel); i < limits; i++ {
+		perLabel = append(perLabel, map[string]any{"perLabel": fmt.Sprintf("key-%d", i), "max": int64(1000)})
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Federation",
+		"metadata": map[string]any{"name": "prod"},
+		"spec": map[string]any{
+			"labels": []any{
+				map[string]any{"key": "tier", "required": true, "values": []any{"one", "two"}, "message": "not allowed here"},
+				map[string]any{"key": "team", "pattern": "[a-z0-9]+"},
+			},
+			"limits":             perLabel,
+			"kubernetesVersions": ">=1.33",
+		},
+	}}
+}

@@ -1,0 +1,166 @@
+//go:build unix
+
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/test/env"
+	"github.com/kubefederate/kubectl-federate/test/guard"
+)
+
+// stage is a host with a manager, the resources to compare it with, and a webhook that does nothing.
+type stage struct {
+	client dynamic.Interface
+	filled int
+	number atomic.Int64
+}
+
+func (s *stage) of(g guarded) dynamic.ResourceInterface {
+	return s.client.Resource(schema.GroupVersionResource{Group: g.group(), Version: "v1alpha1", Resource: "memberclusters"})
+}
+
+func (s *stage) federations() dynamic.ResourceInterface {
+	return s.client.Resource(v1alpha1.GroupVersion.WithResource("federations"))
+}
+
+func newStage(b *testing.B) *stage {
+	b.Helper()
+	must := func(err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	fleet, err := env.Start(b.Context(), env.Options{Clusters: []env.Spec{{Name: "host"}}, Progress: os.Stderr})
+	must(err)
+	b.Cleanup(fleet.Stop)
+	host := fleet.Cluster("host")
+	binary, err := guard.Build(b.Context())
+	must(err)
+	b.Cleanup(func() { _ = os.RemoveAll(binary) })
+	manager, err := guard.Host(b.Context(), host, binary)
+	must(err)
+	b.Cleanup(manager.Close)
+
+	config := rest.CopyConfig(host.Config())
+	config.QPS, config.Burst = -1, -1
+	client, err := dynamic.NewForConfig(config)
+	must(err)
+	s := &stage{client: client}
+	objects, err := manifests.Objects(manifests.Options{})
+	must(err)
+	for _, g := range []guarded{bare, policy, noop} {
+		for _, o := range objects {
+			if o.GetName() == "memberclusters."+v1alpha1.GroupVersion.Group {
+				must(s.apply(b.Context(), twin(o, g)))
+			}
+		}
+	}
+	for _, o := range objects {
+		if strings.HasPrefix(o.GetName(), "membership.") {
+			must(s.apply(b.Context(), twin(o, policy)))
+		}
+	}
+	must(s.apply(b.Context(), admitsAll(b)))
+	_, err = s.federations().Create(b.Context(), federation(), metav1.CreateOptions{})
+	must(err)
+	must(s.standing(b.Context()))
+	return s
+}
+
+// twin is an object of manifests/ for the resource of another group. Its name has the group in it, as those of
+// manifests/ have ours.
+func twin(o *unstructured.Unstructured, g guarded) *unstructured.Unstructured {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic(err)
+	}
+	group := v1alpha1.GroupVersion.Group
+	for _, place := range []string{`"memberclusters.%s"`, `"membership.%s"`, `"group":"%s"`, `"apiGroups":["%s"]`} {
+		text = []byte(strings.ReplaceAll(string(text), strings.Replace(place, "%s", group, 1), strings.Replace(place, "%s", g.group(), 1)))
+	}
+	t := &unstructured.Unstructured{}
+	if err := json.Unmarshal(text, t); err != nil {
+		panic(err)
+	}
+	unstructured.RemoveNestedField(t.Object, "spec", "names", "shortNames")
+	unstructured.RemoveNestedField(t.Object, "spec", "names", "categories")
+	return t
+}
+
+func (s *stage) apply(ctx context.Context, o *unstructured.Unstructured) error {
+	gvk := o.GroupVersionKind()
+	resource := gvk.GroupVersion().WithResource(strings.ToLower(gvk.Kind) + "s")
+	if strings.HasSuffix(gvk.Kind, "Policy") {
+		resource.Resource = strings.TrimSuffix(strings.ToLower(gvk.Kind), "y") + "ies"
+	}
+	_, err := s.client.Resource(resource).Create(ctx, o, metav1.CreateOptions{})
+	return err
+}
+
+// admitsAll serves a webhook that does nothing, with the library that ours is made with, and gives its configuration.
+func admitsAll(b *testing.B) *unstructured.Unstructured {
+	b.Helper()
+	handler := &admission.Webhook{LogConstructor: func(logr.Logger, *admission.Request) logr.Logger { return logr.Discard() }, Handler: admission.HandlerFunc(func(context.Context, admission.Request) admission.Response {
+		return admission.Allowed("")
+	})}
+	server := httptest.NewUnstartedServer(http.Handler(handler))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_ = server.Listener.Close()
+	server.Listener = l
+	server.StartTLS()
+	b.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+		"metadata": map[string]any{"name": noop.group()},
+		"webhooks": []any{map[string]any{
+			"name": "memberclusters." + noop.group(), "admissionReviewVersions": []any{"v1"},
+			"clientConfig": map[string]any{"url": server.URL + "/", "caBundle": ca},
+			"rules": []any{map[string]any{
+				"apiGroups": []any{noop.group()}, "apiVersions": []any{"v1alpha1"},
+				"operations": []any{"CREATE", "UPDATE"}, "resources": []any{"memberclusters"}, "scope": "Cluster",
+			}},
+			"failurePolicy": "Fail", "sideEffects": "None", "timeoutSeconds": int64(5),
+		}},
+	}}
+}
+
+// standing waits until each resource is served, and guarded as it is to be.
+func (s *stage) standing(ctx context.Context) error {
+	for _, g := range []guarded{bare, policy, noop, ours} {
+		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			_, err := s.of(g).Create(ctx, object(g, "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err == nil, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
