@@ -115,8 +115,23 @@ func judgeURL(text string, schemes ...string) string {
 	return ""
 }
 
+// loopback tells of an endpoint that only its own machine reaches, where no server is asked, which would tell it.
+func (e endpoint) loopback(hostServer string) []Finding {
+	if !cluster.IsLoopback(e.Server) {
+		return nil
+	}
+	f := Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server)}
+	if cluster.IsLoopback(hostServer) {
+		f.Cause = "is a loopback address; that is taken, since the host's own endpoint is one too"
+	} else {
+		f.Cause = "is a loopback address, so the host reaches itself there and not this member"
+		f.Remedy = "give the address that the host uses with --member-server"
+	}
+	return []Finding{f}
+}
+
 // judge is everything that can be said about the endpoint without a request, and with the answer of try.
-func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, tried error) (against, notes []Finding) {
+func (e endpoint) judge(federation *v1alpha1.Federation, tried error) (against, notes []Finding) {
 	say := func(cause, remedy string) Finding {
 		return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server), Cause: cause, Remedy: remedy}
 	}
@@ -131,12 +146,6 @@ func (e endpoint) judge(hostServer string, federation *v1alpha1.Federation, trie
 			against = append(against, Finding{Side: SideMember, Object: "proxy", Cause: cause, Remedy: "give another with --member-proxy-url", field: "spec.proxyURL"})
 			return against, notes
 		}
-	}
-	switch {
-	case cluster.IsLoopback(e.Server) && cluster.IsLoopback(hostServer):
-		note("is a loopback address; that is taken, since the host's own endpoint is one too", "")
-	case cluster.IsLoopback(e.Server):
-		note("is a loopback address, so the host reaches itself there and not this member", "give the address that the host uses with --member-server")
 	}
 	if e.Insecure {
 		if federation == nil || !federation.Spec.AllowInsecureTLS {

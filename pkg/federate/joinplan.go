@@ -66,9 +66,12 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	p.Notes = append(p.Notes, notes...)
 	p.blocked = rights
 
-	endpointAgainst, notes := f.Endpoint.judge(f.HostServer, f.Host.Federation, f.Tried)
+	endpointAgainst, notes := f.Endpoint.judge(f.Host.Federation, f.Tried)
 	add(endpointAgainst...)
 	p.Notes = append(p.Notes, notes...)
+	if o.DryRun == DryRunClient {
+		p.Notes = append(p.Notes, f.Endpoint.loopback(f.HostServer)...)
+	}
 
 	add(judgeMember(f, o)...)
 	add(judgeLifetime(o.lifetime())...)

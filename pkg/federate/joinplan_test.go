@@ -448,39 +448,43 @@ member: token: a lifetime of 1m is shorter than API servers give: ask for at lea
 func TestPlanJoinNotes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name  string
-		facts func(*joinFacts)
-		want  string
+		name    string
+		facts   func(*joinFacts)
+		want    string
+		options func(*JoinOptions)
 	}{
-		{"nothing to say", nil, ""},
-		{"host and member are one", func(f *joinFacts) { f.Member.ID = hostID }, "member: host and member are one and the same cluster"},
+		{"nothing to say", nil, "", nil},
+		{"host and member are one", func(f *joinFacts) { f.Member.ID = hostID }, "member: host and member are one and the same cluster", nil},
+		{"loopback, where the server tells of it", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" }, "", nil},
 		{
 			"loopback that only this machine reaches", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" },
 			`member: endpoint "https://127.0.0.1:6443": is a loopback address, so the host reaches itself there and not this member: give the address that the host uses with --member-server`,
+			func(o *JoinOptions) { o.DryRun = DryRunClient },
 		},
 		{
 			"loopback on both sides", func(f *joinFacts) {
 				f.Endpoint.Server, f.HostServer = "https://localhost:6443", "https://[::1]:6443"
 			},
 			`member: endpoint "https://localhost:6443": is a loopback address; that is taken, since the host's own endpoint is one too`,
+			func(o *JoinOptions) { o.DryRun = DryRunClient },
 		},
 		{
 			"a federation that allows unverified certificates", func(f *joinFacts) {
 				f.Endpoint.Insecure, f.Endpoint.CABundle = true, nil
 				f.Host.Federation.Spec.AllowInsecureTLS = true
 			},
-			`member: endpoint "https://east.example.com": the certificate is not verified, which the federation allows: whoever stands between host and member can read the credential`,
+			`member: endpoint "https://east.example.com": the certificate is not verified, which the federation allows: whoever stands between host and member can read the credential`, nil,
 		},
 		{
 			"no way back", func(f *joinFacts) {
 				f.UndoMissing = lacking(SideHost, host.Target{Member: "east", Federation: "prod"}.LeaveRights(), []bool{true, false, false})
 			},
-			`should the join fail halfway, not all of it can be taken back, since you have no right to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`,
+			`should the join fail halfway, not all of it can be taken back, since you have no right to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			plan, against := planJoin(facts(tt.facts), joinOptions(nil))
+			plan, against := planJoin(facts(tt.facts), joinOptions(tt.options))
 			compare(t, "against", texts(against), "")
 			compare(t, "notes", texts(plan.Notes), tt.want)
 		})

@@ -277,12 +277,12 @@ func (p *UnjoinPlan) planForced() {
 	if record == nil {
 		return
 	}
-	until := "its token's end, at most a year after it was made"
+	until := "its end, at most a year after it was made"
 	if e := record.Status.CredentialExpiry; e != nil {
 		until = e.UTC().Format(time.RFC3339)
 	}
 	p.Notes = append(p.Notes, Finding{Side: SideMember,
-		Cause:  "is not touched: namespace " + cluster.Quoted(v1alpha1.MemberNamespace) + ", roles and bindings of " + v1alpha1.MemberNamespace + ", and ClusterProperties stay there; the host's token works until " + until,
+		Cause:  "is not touched: namespace " + cluster.Quoted(v1alpha1.MemberNamespace) + " with its accounts, roles and bindings of " + v1alpha1.MemberNamespace + ", and ClusterProperties stay there; the host's token works until " + until,
 		Remedy: "should the cluster come back: " + unjoinCommand(p.Options.Name, "")})
 	p.planHost()
 }

@@ -149,8 +149,16 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			},
 			options: UnjoinOptions{Force: true},
 			want:    `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `member: is not touched: namespace "kubefederate-member", roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
+			notes: `member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
 				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`,
+		},
+		{
+			name:    "forced, and the manager has not told when the token ends",
+			facts:   func(f *unjoinFacts) { f.Member = nil },
+			options: UnjoinOptions{Force: true},
+			want:    `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			notes: `member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
+				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`,
 		},
 		{
 			name:  "nothing anywhere",

@@ -32,6 +32,8 @@ func WriteKubeconfig(path string, contexts ...Context) error {
 			ClientCertificateData: c.Config.CertData,
 			ClientKeyData:         c.Config.KeyData,
 			Token:                 c.Config.BearerToken,
+			Exec:                  c.Config.ExecProvider,
+			AuthProvider:          c.Config.AuthProvider,
 		}
 		file.Contexts[c.Name] = &clientcmdapi.Context{Cluster: c.Name, AuthInfo: c.Name}
 	}
