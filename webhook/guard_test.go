@@ -232,7 +232,7 @@ func review(t testing.TB, o runtime.Object, dryRun bool) []byte {
 }
 
 // answer sends a body to the webhook of members.
-func answer(t testing.TB, g *Guard, body []byte) admissionv1.AdmissionReview {
+func answer(t testing.TB, g *Guard, body []byte) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -246,5 +246,4 @@ func answer(t testing.TB, g *Guard, body []byte) admissionv1.AdmissionReview {
 	if err := json.Unmarshal(recorder.Body.Bytes(), &got); err != nil || got.Response == nil || got.Response.Result == nil {
 		t.Fatalf("no answer: %v: %s", err, recorder.Body)
 	}
-	return got
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -64,16 +65,13 @@ func find(ts *testscript.TestScript, args []string) (found check.Finding) {
 
 // until asks again and again, for half a minute: managers and API servers take their time.
 func until(ts *testscript.TestScript, what string, ask func() (bool, []check.Finding)) {
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		ok, findings := ask()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s: not so; findings: %+v", what, findings)
-		}
-		time.Sleep(200 * time.Millisecond)
+	var findings []check.Finding
+	err := wait.PollUntilContextTimeout(context.Background(), 200*time.Millisecond, 30*time.Second, true, func(context.Context) (ok bool, _ error) {
+		ok, findings = ask()
+		return ok, nil
+	})
+	if err != nil {
+		ts.Fatalf("%s: not so; findings: %+v", what, findings)
 	}
 }
 
