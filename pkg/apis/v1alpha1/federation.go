@@ -63,8 +63,8 @@ type FederationSpec struct {
 	// +kubebuilder:default=Automatic
 	Acceptance AcceptancePolicy `json:"acceptance,omitempty"`
 
-	// Enforcement says whether a violation of labels, limits and kubernetesVersions refuses (Deny) or
-	// only warns (Warn).
+	// Enforcement says whether a violation of labels, limits, kubernetesVersions and rules refuses
+	// (Deny) or only warns (Warn).
 	// +optional
 	// +kubebuilder:default=Deny
 	Enforcement Enforcement `json:"enforcement,omitempty"`
@@ -90,9 +90,20 @@ type FederationSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	KubernetesVersions string `json:"kubernetesVersions,omitempty"`
 
+	// Rules are CEL expressions (https://cel.dev) that hold for every member.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=20
+	Rules []Rule `json:"rules,omitempty"`
+
 	// Access is what readers of the inventory may do on members. Without it they may do nothing.
 	// +optional
 	Access *Access `json:"access,omitempty"`
+
+	// Inventory is where the members are published.
+	// +optional
+	Inventory *Inventory `json:"inventory,omitempty"`
 
 	// AllowInsecureTLS lets members set insecureSkipTLSVerify.
 	// +optional
@@ -139,6 +150,39 @@ type Limit struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100000
 	Max int32 `json:"max"`
+}
+
+// Rule is a CEL expression that holds for every member.
+type Rule struct {
+	// Name is what a refusal calls the rule.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// Expression is a bool over cluster (name, labels, spec, facts), oldCluster (the same before an
+	// update, null on creation) and federation (name, labels, spec). It may cost at most 50000 units
+	// of the API server's. A fact that is not known warns instead of refusing.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Expression string `json:"expression"`
+	// Message is printed for a violation, instead of the expression.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+	// Enforcement may be Warn where that of the federation is Deny. A rule is never harder than its
+	// federation. Empty is as the federation.
+	// +optional
+	Enforcement Enforcement `json:"enforcement,omitempty"`
+}
+
+// Inventory is where the members of a federation are published, as ClusterProfiles (KEP-4322).
+type Inventory struct {
+	// Namespace on the host. It is there already, and carries the label
+	// kubefederate.io/inventory=<federation>.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespace string `json:"namespace"`
 }
 
 // Access is what readers of the inventory may do on members.

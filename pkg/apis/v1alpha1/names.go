@@ -12,6 +12,8 @@ const (
 	LabelFederation = Prefix + "federation"
 	// LabelMember carries the name of the MemberCluster that a credential belongs to.
 	LabelMember = Prefix + "member"
+	// LabelInventory on a namespace of the host lets the federation that it names publish its members there.
+	LabelInventory = Prefix + "inventory"
 	// LabelManagedBy marks what `kubectl federate` made on a member cluster, with the value ManagedByJoin.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 
