@@ -213,11 +213,15 @@ func TestManifests(t *testing.T) {
 		"twice": {federation + "---\n" + member + "---\n" + member, []string{
 			`in.yaml, document 3: MemberCluster "a": metadata.name: Duplicate value: "a": it is also in in.yaml, document 2 (manifestTwice)`,
 		}},
+		"expression": {federation + "spec: {rules: [{name: typo, expression: cluster.spce == 1}]}\n", []string{
+			at + `spec.rules[0].expression: Invalid value: "cluster.spce == 1": 1:8: undefined field 'spce' (expressionRules)`,
+		}},
 		"elsewhere": {strings.Replace(federation, "prod", "prdo", 1) + "---\n" + member, []string{
 			`in.yaml, document 2: MemberCluster "a": not judged: federationExists: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: labels: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: limits: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: kubernetesVersion: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: expressions: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: insecureTLS: federation "prod" is not among the manifests; did you mean "prdo"?`,
 		}},
 	} {

@@ -13,18 +13,25 @@ import (
 
 // MembersKeepRules: a rule does not become one that members break already.
 //
-// Reads: spec.labels, limits, kubernetesVersions, allowInsecureTLS and enforcement before and after, and every member.
+// Reads: spec.labels, limits, kubernetesVersions, rules, allowInsecureTLS and enforcement before and after, and every
+// member.
 // Allows: rules that all members keep, or that were broken in the same way before. Under enforcement Warn, or when it
-// is set to Warn by the same change, it warns. From Warn to Deny every broken rule counts.
-// Does not promise: anything about members whose facts are unknown, nor about immutable, which only judges changes.
+// is set to Warn by the same change, it warns. From Warn to Deny every broken rule counts. An expression that needs a
+// fact which is not known warns.
+// Does not promise: anything about members whose version is unknown, nor about immutable and expressions that read
+// oldCluster, which only judge changes.
 const MembersKeepRules ID = "membersKeepRules"
 
 func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
-	if c.New == nil || c.Old == nil || sameRules(&c.Old.Spec, &c.New.Spec) {
+	if c.New == nil || c.Old == nil {
+		return found
+	}
+	survey := newSurvey(c)
+	if len(survey.questions) == 0 && sameRules(&c.Old.Spec, &c.New.Spec) {
 		return found
 	}
 	before, after := newRuleBook(c.Old), newRuleBook(c.New)
-	hardened := c.Old.Spec.Enforcement == v1alpha1.EnforceWarn && c.New.Spec.Enforcement != v1alpha1.EnforceWarn
+	hardened := hardened(c)
 
 	broken := map[breach][]string{}
 	var insecure []string
@@ -43,6 +50,7 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 				counts[bucket] = append(counts[bucket], m.Name)
 			}
 		}
+		survey.ask(m)
 		if m.Spec.InsecureSkipTLSVerify {
 			insecure = append(insecure, m.Name)
 		}
@@ -60,14 +68,15 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 		}
 		soft = append(soft, over(specPath.Child("limits").Index(i).Child("max"), limit, counts)...)
 	}
-	switch {
-	case c.New.Spec.Enforcement == v1alpha1.EnforceWarn:
-		found.Warnings = soft
-	case hardened && len(soft) > 0:
-		found.Refusals = append(found.Refusals, soft...)
-		found.refuse(field.Forbidden(specPath.Child("enforcement"), "members break the rules above: keep Warn, fix them, then Deny"))
-	default:
-		found.Refusals = soft
+	asked := survey.findings()
+	soft = append(soft, asked.Refusals...)
+	if c.New.Spec.Enforcement == v1alpha1.EnforceWarn {
+		found.Warnings = slices.Concat(soft, asked.Warnings)
+	} else {
+		found = Findings{Refusals: soft, Warnings: asked.Warnings}
+		if hardened && len(soft) > 0 {
+			found.refuse(field.Forbidden(specPath.Child("enforcement"), keepWarn))
+		}
 	}
 	if c.Old.Spec.AllowInsecureTLS && !c.New.Spec.AllowInsecureTLS && len(insecure) > 0 {
 		found.refuse(breakers(specPath.Child("allowInsecureTLS"), insecure))
@@ -75,7 +84,15 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 	return found
 }
 
-// sameRules says that there is nothing to ask the members.
+// keepWarn is the way from Warn to Deny.
+const keepWarn = "members break the rules above: keep Warn, fix them, then Deny"
+
+// hardened says that a federation refuses from now on what it warned of.
+func hardened(c FederationChange) bool {
+	return c.Old.Spec.Enforcement == v1alpha1.EnforceWarn && c.New.Spec.Enforcement != v1alpha1.EnforceWarn
+}
+
+// sameRules says that there is nothing to ask the members, but for expressions.
 func sameRules(a, b *v1alpha1.FederationSpec) bool {
 	return a.Enforcement == b.Enforcement && a.KubernetesVersions == b.KubernetesVersions && a.AllowInsecureTLS == b.AllowInsecureTLS &&
 		slices.Equal(a.Limits, b.Limits) && slices.EqualFunc(a.Labels, b.Labels, func(a, b v1alpha1.LabelRule) bool {

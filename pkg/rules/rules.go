@@ -102,6 +102,7 @@ var MemberRules = []Rule[MemberChange]{
 	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true},
 	{ID: Limits, Judge: limits, Soft: true},
 	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true},
+	{ID: Expressions, Judge: expressions, Soft: true},
 	{ID: Topology, Judge: worse(topology), Alone: true},
 	{ID: Endpoint, Judge: worse(endpoint), Alone: true},
 	{ID: Proxy, Judge: worse(proxy), Alone: true},
@@ -116,6 +117,7 @@ var FederationRules = []Rule[FederationChange]{
 	{ID: LabelRules, Judge: worseFederation(labelRules), Alone: true},
 	{ID: LimitRules, Judge: worseFederation(limitRules), Alone: true},
 	{ID: VersionRange, Judge: worseFederation(versionRange), Alone: true},
+	{ID: ExpressionRules, Judge: worseFederation(expressionRules), Alone: true},
 	{ID: AccessRole, Judge: worseFederation(accessRole), Alone: true},
 	{ID: MembersKeepRules, Judge: membersKeepRules},
 }

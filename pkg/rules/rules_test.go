@@ -122,7 +122,7 @@ func TestRestsOnOthers(t *testing.T) {
 			alone = !slices.ContainsFunc(v.Refusals, func(e *field.Error) bool {
 				return !slices.Contains([]rules.ID{
 					rules.ReservedKeys, rules.Topology, rules.Endpoint, rules.Proxy, rules.CABundle,
-					rules.LabelRules, rules.LimitRules, rules.VersionRange, rules.AccessRole,
+					rules.LabelRules, rules.LimitRules, rules.VersionRange, rules.ExpressionRules, rules.AccessRole,
 				}, rules.ID(e.Origin))
 			})
 		}

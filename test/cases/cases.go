@@ -168,7 +168,10 @@ func All() []Case {
 	all = append(all, membership()...)
 	all = append(all, labels()...)
 	all = append(all, sizes()...)
+	all = append(all, expressions()...)
 	all = append(all, connection()...)
 	all = append(all, federations()...)
-	return append(all, tightening()...)
+	all = append(all, expressionRules()...)
+	all = append(all, tightening()...)
+	return append(all, stricter()...)
 }
