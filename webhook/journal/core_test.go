@@ -518,3 +518,16 @@ func TestWithdraw(t *testing.T) {
 		t.Errorf("another replica counts %d entries, behind %v", n, other.isBehind())
 	}
 }
+
+// TestEntryKeepsWhatExpressionsRead holds that a member under way is judged by a rule change as it will be.
+func TestEntryKeepsWhatExpressionsRead(t *testing.T) {
+	t.Parallel()
+	m := member("a", "a-1", "")
+	m.Spec.ProxyURL = "http://proxy.example.com"
+	m.Spec.InsecureSkipTLSVerify = true
+	m.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: "v1.36.3"}
+	e := entryOf(t, create(m))
+	if diff := cmp.Diff(m.Spec, e.member().Spec); diff != "" {
+		t.Errorf("(-member +entry):\n%s", diff)
+	}
+}

@@ -31,7 +31,7 @@ func TestJudge(t *testing.T) {
 	in, before, now := NewFederation(f), NewCluster(m, facts), NewCluster(moved, facts)
 	for expression, want := range map[string]string{
 		"cluster.name == 'us-east' && cluster.labels == {'example.com/team': 'web'}":          "kept",
-		"cluster.spec.clusterID == '0886847a' && cluster.spec.caBundle == b'pem'":             "kept",
+		"cluster.spec.clusterID == '0886847a'":                                                "kept",
 		"cluster.spec.insecureSkipTLSVerify && has(cluster.spec.insecureSkipTLSVerify)":       "kept",
 		"cluster.spec.proxyURL == '' && !has(cluster.spec.proxyURL)":                          "kept",
 		"cluster.facts.regions == ['us-east-1'] && has(cluster.facts.regions)":                "kept",

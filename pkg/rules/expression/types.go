@@ -36,8 +36,9 @@ type federationView struct {
 	Spec   v1alpha1.FederationSpec `json:"spec"`
 }
 
-// hidden fields change without a rule being asked, or are in facts.
-var hidden = []string{"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.joinedWith"}
+// hidden fields change without a rule being asked, are in facts, or are more than the journal of admitted writes keeps
+// of a member.
+var hidden = []string{"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.joinedWith", "cluster.spec.caBundle"}
 
 // lengths are the most bytes of a text and the most elements of a list or map, by path, as the schemas in manifests/crd
 // bound them. Kubernetes bounds the labels of an object by its size alone; estimates take 64, and what has more is held
@@ -49,7 +50,6 @@ var lengths = map[string]int64{
 	"cluster.labels{}":       317,
 	"cluster.spec.clusterID": 63,
 	"cluster.spec.server":    2048,
-	"cluster.spec.caBundle":  262144,
 	"cluster.spec.proxyURL":  2048,
 
 	"cluster.facts.kubernetesVersion": 128,
