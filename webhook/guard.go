@@ -33,6 +33,7 @@ const deadline = 4 * time.Second
 // Guard answers for both kinds.
 type Guard struct {
 	view    *view
+	reader  client.Reader
 	journal *journal.Journal
 	// metrics are nil until Instrument.
 	metrics *metrics
@@ -58,7 +59,7 @@ func New(ctx context.Context, o Options) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Guard{view: v, journal: journal.New(journal.Options{
+	return &Guard{view: v, reader: o.Reader, journal: journal.New(journal.Options{
 		Host: host, Reader: o.Reader, Client: o.Client, Clock: o.Clock,
 	})}, nil
 }

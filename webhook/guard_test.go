@@ -31,6 +31,7 @@ import (
 type server struct {
 	federations []v1alpha1.Federation
 	members     []v1alpha1.MemberCluster
+	namespaces  []metav1.ObjectMeta
 	err         error
 	// asked counts the reads.
 	asked []string
@@ -53,6 +54,13 @@ func (s *server) Get(_ context.Context, key client.ObjectKey, o client.Object, _
 		for _, m := range s.members {
 			if m.Name == key.Name {
 				m.DeepCopyInto(o)
+				return nil
+			}
+		}
+	case *metav1.PartialObjectMetadata:
+		for _, n := range s.namespaces {
+			if n.Name == key.Name {
+				n.DeepCopyInto(&o.ObjectMeta)
 				return nil
 			}
 		}
@@ -179,6 +187,67 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 				_, err = federations{g}.ValidateDelete(ctx, &f)
 			} else {
 				_, err = members{g}.ValidateCreate(ctx, &test.member)
+			}
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if asked := strings.Join(test.now.asked, ", "); asked != test.asked {
+				t.Errorf("asked for %s, want %s", asked, test.asked)
+			}
+			if strings.HasPrefix(test.want, "Internal") != apierrors.IsInternalError(err) {
+				t.Errorf("%T", err)
+			}
+		})
+	}
+}
+
+// TestNamespaceIsRead holds that the namespace of an inventory is read when a change names another one, and only then;
+// that a namespace which cannot be read is nobody's fault but ours; and that a new one is seen at once.
+func TestNamespaceIsRead(t *testing.T) {
+	t.Parallel()
+	with := func(namespace string) *v1alpha1.Federation {
+		f := federation("f")
+		f.Spec.Inventory = &v1alpha1.Inventory{Namespace: namespace}
+		return &f
+	}
+	ours := metav1.ObjectMeta{Name: "ns", Labels: map[string]string{v1alpha1.LabelInventory: "f"}}
+	none := federation("f")
+	for name, test := range map[string]struct {
+		before, after *v1alpha1.Federation
+		now           server
+		want, asked   string
+	}{
+		"no inventory": {after: &none},
+		"an inventory": {after: with("ns"), now: server{namespaces: []metav1.ObjectMeta{ours}}, asked: "get ns"},
+		"the same":     {before: with("ns"), after: with("ns")},
+		"removed":      {before: with("ns"), after: &none},
+		"another":      {before: with("old"), after: with("ns"), now: server{namespaces: []metav1.ObjectMeta{ours}}, asked: "get ns"},
+		"deleted":      {before: with("ns")},
+		"no such namespace": {
+			after: with("ns"), asked: "get ns, list kubefederate.io/federation=f",
+			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespace: Not found: "ns": no namespace has this name; make it with kubectl create namespace ns, then kubectl label namespace ns kubefederate.io/inventory=f`,
+		},
+		"our right is missing": {
+			after: with("ns"), asked: "get ns",
+			now:  server{err: apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "ns", errors.New("no"))},
+			want: `Internal error occurred: the kubefederate manager could not judge federation "f": read namespace "ns": namespaces "ns" is forbidden: no`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := federations{guardOf(&server{}, &test.now)}
+			var err error
+			switch {
+			case test.before == nil:
+				_, err = f.ValidateCreate(t.Context(), test.after)
+			case test.after == nil:
+				_, err = f.ValidateDelete(t.Context(), test.before)
+			default:
+				_, err = f.ValidateUpdate(t.Context(), test.before, test.after)
 			}
 			got := ""
 			if err != nil {

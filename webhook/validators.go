@@ -58,7 +58,12 @@ func (v federations) ValidateDelete(ctx context.Context, f *v1alpha1.Federation)
 
 func (v federations) validate(ctx context.Context, name string, c rules.FederationChange) (admission.Warnings, error) {
 	return v.metrics.count(ctx, resourceFederations, func() (rules.Verdict, error) {
-		verdict, err := v.judge(ctx, fmt.Sprintf("federation %q", name), journal.Request{Federation: &c})
+		what := fmt.Sprintf("federation %q", name)
+		namespaces, err := v.namespaces(ctx, c)
+		if err != nil {
+			return rules.Verdict{}, undecided(what, err)
+		}
+		verdict, err := v.judge(ctx, what, journal.Request{Federation: &c, Namespaces: namespaces})
 		if err != nil {
 			return verdict, err
 		}

@@ -61,7 +61,10 @@ func (m *Manifests) Judge(now time.Time) []Finding {
 			x.SetMember(o.member)
 		}
 	}
-	s := rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x}
+	for _, namespace := range m.namespaces {
+		x.SetNamespace(namespace)
+	}
+	s := rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
 	first := map[string]Source{}
 	findings := make([]Finding, 0, len(m.objects))
 	for _, o := range m.objects {
@@ -85,12 +88,17 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 	var v rules.Verdict
 	switch {
 	case o.federation != nil:
-		v = rules.JudgeFederation(s, rules.FederationChange{New: o.federation})
+		c := rules.FederationChange{New: o.federation}
+		v = rules.JudgeFederation(s, c)
+		if name := c.NamespaceToRead(); name != "" && s.Namespaces.Namespace(name) == nil {
+			f.NotJudged = []Unknown{{rules.InventoryNamespace, fmt.Sprintf("namespace %q is not among the manifests", name)}}
+			drop(&v, rules.InventoryNamespace)
+		}
 	case o.member != nil:
 		v = rules.JudgeMember(s, rules.MemberChange{New: o.member})
 		f.NotJudged = unknown(s, o.member)
 		if len(f.NotJudged) > 0 {
-			v.Refusals = slices.DeleteFunc(v.Refusals, func(e *field.Error) bool { return e.Origin == string(rules.FederationExists) })
+			drop(&v, rules.FederationExists)
 		}
 	default:
 		f.NotJudged = unread(o.kind)
@@ -102,6 +110,11 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 	f.Refusals = append(f.Refusals, slices.DeleteFunc(v.Refusals, said)...)
 	f.Warnings = slices.DeleteFunc(v.Warnings, said)
 	f.RestsOnOthers = v.RestsOnOthers
+}
+
+// drop leaves out what a rule refuses that was not judged.
+func drop(v *rules.Verdict, id rules.ID) {
+	v.Refusals = slices.DeleteFunc(v.Refusals, func(e *field.Error) bool { return e.Origin == string(id) })
 }
 
 // covers says whether a fault of one field explains one of the other: it is the field itself, or lies around it or in

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/lint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/cases"
@@ -49,13 +50,16 @@ func TestCases(t *testing.T) {
 		}
 		t.Run(c.Name, func(t *testing.T) {
 			x := rules.NewIndex()
+			for _, n := range c.Namespaces {
+				x.SetNamespace(n)
+			}
 			for _, f := range c.Federations {
 				x.SetFederation(f)
 			}
 			for _, m := range c.Members {
 				x.SetMember(m)
 			}
-			s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+			s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
 			var v rules.Verdict
 			if c.Member != nil {
 				x.SetMember(c.Member.New)
@@ -85,6 +89,12 @@ func TestCases(t *testing.T) {
 			}
 			if c.Member != nil && c.Member.New.Federation() != "" && x.Federation(c.Member.New.Federation()) == nil {
 				if len(got.NotJudged) == 0 || got.NotJudged[0].Rule != rules.FederationExists {
+					t.Errorf("not judged: %v", got.NotJudged)
+				}
+				return
+			}
+			if federation, ok := written.(*v1alpha1.Federation); ok && federation.Spec.Inventory != nil && x.Namespace(federation.Spec.Inventory.Namespace) == nil {
+				if len(got.NotJudged) != 1 || got.NotJudged[0].Rule != rules.InventoryNamespace {
 					t.Errorf("not judged: %v", got.NotJudged)
 				}
 				return
@@ -213,6 +223,20 @@ func TestManifests(t *testing.T) {
 		"twice": {federation + "---\n" + member + "---\n" + member, []string{
 			`in.yaml, document 3: MemberCluster "a": metadata.name: Duplicate value: "a": it is also in in.yaml, document 2 (manifestTwice)`,
 		}},
+		"inventory": {federation + "spec: {inventory: {namespace: ns}}\n", []string{
+			at + `not judged: inventoryNamespace: namespace "ns" is not among the manifests`,
+		}},
+		"inventory with its namespace": {
+			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns, labels: {kubefederate.io/inventory: prod}}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
+			[]string{`passed over: 1 "Namespace"`},
+		},
+		"inventory with a plain namespace": {
+			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
+			[]string{
+				`in.yaml, document 2: Federation "prod": spec.inventory.namespace: Forbidden: namespace "ns" is no inventory yet: kubectl label namespace ns kubefederate.io/inventory=prod (inventoryNamespace)`,
+				`passed over: 1 "Namespace"`,
+			},
+		},
 		"expression": {federation + "spec: {rules: [{name: typo, expression: cluster.spce == 1}]}\n", []string{
 			at + `spec.rules[0].expression: Invalid value: "cluster.spce == 1": 1:8: undefined field 'spce' (expressionRules)`,
 		}},
@@ -222,6 +246,7 @@ func TestManifests(t *testing.T) {
 			`in.yaml, document 2: MemberCluster "a": not judged: limits: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: kubernetesVersion: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: expressions: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: inventoryName: federation "prod" is not among the manifests; did you mean "prdo"?`,
 			`in.yaml, document 2: MemberCluster "a": not judged: insecureTLS: federation "prod" is not among the manifests; did you mean "prdo"?`,
 		}},
 	} {

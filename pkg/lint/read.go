@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	kjson "sigs.k8s.io/json"
@@ -38,6 +39,8 @@ func (s Source) String() string {
 type Manifests struct {
 	schemas *Schemas
 	objects []*object
+	// namespaces are what inventories are judged by.
+	namespaces []*metav1.ObjectMeta
 	// PassedOver counts the objects of other kinds, by kind. What has no kind is counted as "".
 	PassedOver map[string]int
 }
@@ -137,9 +140,22 @@ func (m *Manifests) add(at Source, data []byte) error {
 	}
 	if !ours {
 		m.PassedOver[kind]++
+		if version == "v1" && kind == "Namespace" {
+			return m.addNamespace(data)
+		}
 		return nil
 	}
 	m.objects = append(m.objects, m.schemas.object(at, group, kind, content, data))
+	return nil
+}
+
+// addNamespace takes in what an inventory is judged by. The Namespace itself is passed over.
+func (m *Manifests) addNamespace(data []byte) error {
+	var namespace metav1.PartialObjectMetadata
+	if err := json.Unmarshal(data, &namespace); err != nil {
+		return err
+	}
+	m.namespaces = append(m.namespaces, &namespace.ObjectMeta)
 	return nil
 }
 

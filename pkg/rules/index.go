@@ -6,15 +6,18 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Index is the federations and members of a host in memory, with everything counted that rules ask for, so that
+// Index is the federations, members and namespaces of a host in memory, with everything counted that rules ask for, so that
 // an answer takes as long with ten thousand members as with ten. It keeps the objects it is given and
 // changes none. It is not safe for use by several goroutines at once when one of them writes.
 type Index struct {
 	federations map[v1alpha1.FederationName]*v1alpha1.Federation
 	members     map[v1alpha1.MemberName]*v1alpha1.MemberCluster
+	namespaces  map[string]*metav1.ObjectMeta
 
 	of       map[v1alpha1.FederationName]set
 	byID     map[v1alpha1.ClusterID]set
@@ -29,6 +32,7 @@ func NewIndex() *Index {
 	return &Index{
 		federations: map[v1alpha1.FederationName]*v1alpha1.Federation{},
 		members:     map[v1alpha1.MemberName]*v1alpha1.MemberCluster{},
+		namespaces:  map[string]*metav1.ObjectMeta{},
 		of:          map[v1alpha1.FederationName]set{},
 		byID:        map[v1alpha1.ClusterID]set{},
 		byServer:    map[EndpointKey]set{},
@@ -46,6 +50,12 @@ func (x *Index) DropFederation(name v1alpha1.FederationName) { delete(x.federati
 
 // Member is nil when there is none of the name. It is not to be changed.
 func (x *Index) Member(name v1alpha1.MemberName) *v1alpha1.MemberCluster { return x.members[name] }
+
+// SetNamespace puts a namespace in the place of the one of its name.
+func (x *Index) SetNamespace(m *metav1.ObjectMeta) { x.namespaces[m.Name] = m }
+
+// Namespace implements Namespaces.
+func (x *Index) Namespace(name string) *metav1.ObjectMeta { return x.namespaces[name] }
 
 // SetMember puts a member in the place of the one of its name.
 func (x *Index) SetMember(m *v1alpha1.MemberCluster) {

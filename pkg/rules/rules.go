@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -23,6 +24,9 @@ type Snapshot struct {
 	Identities Identities
 	// Memberships count and list the members of a federation.
 	Memberships Memberships
+	// Namespaces tell of the namespace that FederationChange.NamespaceToRead names. Only changes of Federations need
+	// it.
+	Namespaces Namespaces
 }
 
 // Federations are the federations of a host.
@@ -46,6 +50,12 @@ type Memberships interface {
 	Count(bucket Bucket, except v1alpha1.MemberName) int
 	// Members of a federation, in any order. They are not to be changed.
 	Members(v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster]
+}
+
+// Namespaces are the namespaces of a host.
+type Namespaces interface {
+	// Namespace is nil when there is none of the name.
+	Namespace(name string) *metav1.ObjectMeta
 }
 
 // Bucket is what a Limit counts: the members of a federation, or with a Key those among them that have the
@@ -103,6 +113,7 @@ var MemberRules = []Rule[MemberChange]{
 	{ID: Limits, Judge: limits, Soft: true},
 	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true},
 	{ID: Expressions, Judge: expressions, Soft: true},
+	{ID: InventoryName, Judge: inventoryName},
 	{ID: Topology, Judge: worse(topology), Alone: true},
 	{ID: Endpoint, Judge: worse(endpoint), Alone: true},
 	{ID: Proxy, Judge: worse(proxy), Alone: true},
@@ -119,6 +130,8 @@ var FederationRules = []Rule[FederationChange]{
 	{ID: VersionRange, Judge: worseFederation(versionRange), Alone: true},
 	{ID: ExpressionRules, Judge: worseFederation(expressionRules), Alone: true},
 	{ID: AccessRole, Judge: worseFederation(accessRole), Alone: true},
+	{ID: Inventory, Judge: inventory},
+	{ID: InventoryNamespace, Judge: inventoryNamespace},
 	{ID: MembersKeepRules, Judge: membersKeepRules},
 }
 

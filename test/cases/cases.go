@@ -28,9 +28,10 @@ type Case struct {
 	// Name is unique.
 	Name string
 
-	// Federations and Members are on the host before. What has a deletion time there is being deleted.
+	// Federations, Members and Namespaces are on the host before. What has a deletion time there is being deleted.
 	Federations []*v1alpha1.Federation
 	Members     []*v1alpha1.MemberCluster
+	Namespaces  []*metav1.ObjectMeta
 	// Exactly one of them is the change. What it calls old is on the host as well.
 	Member     *rules.MemberChange
 	Federation *rules.FederationChange
@@ -172,6 +173,7 @@ func All() []Case {
 	all = append(all, connection()...)
 	all = append(all, federations()...)
 	all = append(all, expressionRules()...)
+	all = append(all, inventories()...)
 	all = append(all, tightening()...)
 	return append(all, stricter()...)
 }

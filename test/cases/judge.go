@@ -21,7 +21,10 @@ func (c Case) Judge() rules.Verdict {
 	for _, m := range c.Members {
 		x.SetMember(m)
 	}
-	s := rules.Snapshot{Now: Now, Federations: x, Identities: x, Memberships: x}
+	for _, n := range c.Namespaces {
+		x.SetNamespace(n)
+	}
+	s := rules.Snapshot{Now: Now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
 	if c.Member != nil {
 		return rules.JudgeMember(s, *c.Member)
 	}
@@ -63,6 +66,9 @@ func (c Case) Manifests() []byte {
 		return nil
 	}
 	var file bytes.Buffer
+	for _, n := range c.Namespaces {
+		file.Write(document("v1", "Namespace", n.Name, metav1.PartialObjectMetadata{ObjectMeta: *n}))
+	}
 	for _, f := range c.Federations {
 		if c.Member != nil || f.Name != written.GetName() {
 			file.Write(Manifest(f))
@@ -83,17 +89,21 @@ func Manifest(o metav1.Object) []byte {
 	if _, is := o.(*v1alpha1.Federation); is {
 		kind = "Federation"
 	}
+	return document(v1alpha1.GroupVersion.String(), kind, o.GetName(), o)
+}
+
+func document(apiVersion, kind, name string, o any) []byte {
 	content := map[string]any{}
 	data, err := json.Marshal(o)
 	if err == nil {
 		err = json.Unmarshal(data, &content)
 	}
-	content["apiVersion"], content["kind"] = v1alpha1.GroupVersion.String(), kind
+	content["apiVersion"], content["kind"] = apiVersion, kind
 	if err == nil {
 		data, err = yaml.Marshal(content)
 	}
 	if err != nil {
-		panic(fmt.Sprintf("%s %s: %s", kind, o.GetName(), err))
+		panic(fmt.Sprintf("%s %s: %s", kind, name, err))
 	}
 	return append([]byte("---\n"), data...)
 }

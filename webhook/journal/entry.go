@@ -85,6 +85,8 @@ func (s State) with(e Entry) State {
 type Request struct {
 	Member     *rules.MemberChange
 	Federation *rules.FederationChange
+	// Namespaces are those that a Federation names, as they are now.
+	Namespaces rules.Namespaces
 	// UID tells this asking from any other. API servers ask again under the UID of their own when a connection
 	// breaks, so that does not.
 	UID types.UID
@@ -94,6 +96,7 @@ type Request struct {
 
 // judge asks the rules.
 func (r Request) judge(s rules.Snapshot) rules.Verdict {
+	s.Namespaces = r.Namespaces
 	if r.Member != nil {
 		return rules.JudgeMember(s, *r.Member)
 	}

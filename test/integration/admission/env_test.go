@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -131,6 +132,11 @@ func seed(ctx context.Context, c *env.Cluster) error {
 	for _, k := range cases.All() {
 		if k.Unreachable != "" {
 			continue
+		}
+		for _, n := range k.Namespaces {
+			if err := put(&corev1.Namespace{ObjectMeta: *n.DeepCopy()}); err != nil {
+				return err
+			}
 		}
 		for _, f := range k.Federations {
 			if err := put(f.DeepCopy()); err != nil {

@@ -1,0 +1,91 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// Inventory: every member of a federation can be published, and by it alone.
+//
+// Reads: spec.inventory before and after, that of the other Federations, and the names of the members.
+// Allows: a namespace that no other federation publishes in and that is none of ours, short enough for the names of all
+// members: Argo CD keeps <namespace>-<member> in a label, which holds 63 characters.
+// Does not promise: that the namespace is there; see InventoryNamespace.
+const Inventory ID = "inventory"
+
+// InventoryName: a member can be published.
+//
+// Reads: metadata.name of a new member, and spec.inventory of the Federation.
+// Allows: a name that, with the namespace and a dash, has at most 63 characters.
+// Does not promise: that the member is published.
+const InventoryName ID = "inventoryName"
+
+var inventoryPath = specPath.Child("inventory", "namespace")
+
+// longestName is how long a member's name may be to be published in a namespace.
+func longestName(namespace string) int {
+	return validation.LabelValueMaxLength - len(namespace) - len("-")
+}
+
+func inventory(s Snapshot, c FederationChange) (found Findings) {
+	namespace := newInventory(c)
+	if namespace == "" {
+		return found
+	}
+	if slices.Contains([]string{v1alpha1.HostNamespace, v1alpha1.CredentialsNamespace}, namespace) {
+		found.refuse(field.Forbidden(inventoryPath, fmt.Sprintf("namespace %q holds keys of this host", namespace)))
+	}
+	for _, name := range s.Federations.FederationNames() {
+		if string(name) == c.New.Name {
+			continue
+		}
+		if other := s.Federations.Federation(name); other != nil && other.Spec.Inventory != nil && other.Spec.Inventory.Namespace == namespace {
+			e := field.Duplicate(inventoryPath, namespace)
+			e.Detail = fmt.Sprintf("federation %q publishes its members there", name)
+			found.refuse(e)
+		}
+	}
+	var long []string
+	for m := range s.Memberships.Members(v1alpha1.FederationName(c.New.Name)) {
+		if len(m.Name) > longestName(namespace) {
+			long = append(long, m.Name)
+		}
+	}
+	if len(long) > 0 {
+		slices.Sort(long)
+		found.refuse(field.Invalid(inventoryPath, namespace, fmt.Sprintf(
+			"with it a member's name may have %d characters, since Argo CD keeps both in one label; %s: %s",
+			longestName(namespace), count(len(long), "longer name"), some(long))))
+	}
+	return found
+}
+
+// newInventory is the namespace that a change makes a federation's inventory; empty when it stays what it was.
+func newInventory(c FederationChange) string {
+	if c.New == nil || c.New.Spec.Inventory == nil {
+		return ""
+	}
+	if c.Old != nil && c.Old.Spec.Inventory != nil && *c.Old.Spec.Inventory == *c.New.Spec.Inventory {
+		return ""
+	}
+	return c.New.Spec.Inventory.Namespace
+}
+
+func inventoryName(s Snapshot, c MemberChange) (found Findings) {
+	federation := federationOf(s, c.New)
+	if c.Old != nil || federation == nil || federation.Spec.Inventory == nil {
+		return found
+	}
+	namespace := federation.Spec.Inventory.Namespace
+	if most := longestName(namespace); len(c.New.Name) > most {
+		found.refuse(field.Invalid(field.NewPath("metadata", "name"), c.New.Name, fmt.Sprintf(
+			"in inventory %q of federation %q it may have %d characters, and has %d: Argo CD keeps both in one label",
+			namespace, federation.Name, most, len(c.New.Name))))
+	}
+	return found
+}

@@ -1,0 +1,43 @@
+package rules
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// InventoryNamespace: who made a namespace says which federation publishes in it.
+//
+// Reads: spec.inventory before and after, and the labels of the Namespace.
+// Allows: a Namespace that is not being deleted and carries the label kubefederate.io/inventory with the federation's
+// name.
+// Does not promise: that the namespace or its label stays, nor that the manager may write there.
+const InventoryNamespace ID = "inventoryNamespace"
+
+func inventoryNamespace(s Snapshot, c FederationChange) (found Findings) {
+	name := newInventory(c)
+	if name == "" {
+		return found
+	}
+	label := fmt.Sprintf("kubectl label namespace %s %s=%s", name, v1alpha1.LabelInventory, c.New.Name)
+	namespace := s.Namespaces.Namespace(name)
+	switch {
+	case namespace == nil:
+		e := field.NotFound(inventoryPath, name)
+		e.Detail = fmt.Sprintf("no namespace has this name; make it with kubectl create namespace %s, then %s", name, label)
+		found.refuse(e)
+	case namespace.DeletionTimestamp != nil:
+		found.refuse(field.Invalid(inventoryPath, name, "this namespace is being deleted"))
+	case namespace.Labels[v1alpha1.LabelInventory] == "":
+		found.refuse(field.Forbidden(inventoryPath, fmt.Sprintf("namespace %q is no inventory yet: %s", name, label)))
+	case namespace.Labels[v1alpha1.LabelInventory] != c.New.Name:
+		found.refuse(field.Forbidden(inventoryPath, fmt.Sprintf("namespace %q is the inventory of federation %q, by its label %s",
+			name, namespace.Labels[v1alpha1.LabelInventory], v1alpha1.LabelInventory)))
+	}
+	return found
+}
+
+// NamespaceToRead is the namespace that a change of a Federation is judged by; empty when there is none.
+func (c FederationChange) NamespaceToRead() string { return newInventory(c) }
