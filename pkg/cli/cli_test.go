@@ -74,6 +74,8 @@ func TestFederationFlags(t *testing.T) {
 		immutable:   []string{"region", "tier"},
 		maxWasGiven: true,
 		maxPerLabel: []string{"region=10"},
+		rules:       []string{"us-only=cluster.name == 'x'"},
+		inventory:   "federation-prod",
 		acceptance:  "Manual", enforcement: "Warn", clusterRole: "view",
 	}
 	got, err := f.federation("prod")
@@ -87,8 +89,10 @@ func TestFederationFlags(t *testing.T) {
 			{Key: "team", Required: true, Pattern: "[a-z]+=x"},
 			{Key: "tier", Immutable: true},
 		},
-		Limits: []v1alpha1.Limit{{Max: 0}, {PerLabel: "region", Max: 10}},
-		Access: &v1alpha1.Access{ClusterRole: "view"},
+		Limits:    []v1alpha1.Limit{{Max: 0}, {PerLabel: "region", Max: 10}},
+		Rules:     []v1alpha1.Rule{{Name: "us-only", Expression: "cluster.name == 'x'"}},
+		Access:    &v1alpha1.Access{ClusterRole: "view"},
+		Inventory: &v1alpha1.Inventory{Namespace: "federation-prod"},
 	}
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
 		t.Error(diff)
@@ -98,6 +102,8 @@ func TestFederationFlags(t *testing.T) {
 		err   string
 	}{
 		{federationFlags{patterns: []string{"team"}}, `--label-pattern="team": it must be KEY=PATTERN`},
+		{federationFlags{rules: []string{"us-only"}}, `--rule="us-only": it must be NAME=EXPRESSION`},
+		{federationFlags{rules: []string{"=true"}}, `--rule="=true": it must be NAME=EXPRESSION`},
 		{federationFlags{maxPerLabel: []string{"region=many"}}, `--max-per-label="region=many": it must be KEY=NUMBER`},
 		{federationFlags{maxPerLabel: []string{"=1"}}, `--max-per-label="=1": it must be KEY=NUMBER`},
 	} {

@@ -42,7 +42,9 @@ type federationFlags struct {
 	max         int32
 	maxPerLabel []string
 	versions    string
+	rules       []string
 	clusterRole string
+	inventory   string
 	insecure    bool
 	joiners     []string
 	approvers   []string
@@ -71,6 +73,10 @@ kubectl apply it. The webhook judges both the same.`,
     --require-label example.com/team --label-pattern 'example.com/team=[a-z]+' \
     --max-per-label topology.kubernetes.io/region=100
 
+  # Nodes are in the US only, by a CEL expression; members are published in a namespace of the host
+  kubectl federate create federation prod \
+    --rule 'us-only=cluster.facts.regions.all(r, r.startsWith("us-"))' --inventory-namespace federation-prod
+
   # Let a group join clusters to it, and a user approve them
   kubectl federate create federation prod --acceptance Manual --joiner group:sre --approver user:alice`,
 		Args: exactlyOne("the federation's name"),
@@ -82,14 +88,16 @@ kubectl apply it. The webhook judges both the same.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.description, "description", "", "What the federation is, for people")
 	flags.StringVar(&f.acceptance, "acceptance", string(v1alpha1.AcceptAutomatic), `"Automatic", or "Manual": a cluster that joined waits for an approver`)
-	flags.StringVar(&f.enforcement, "enforcement", string(v1alpha1.EnforceDeny), `"Deny", or "Warn": labels, limits and versions only warn`)
+	flags.StringVar(&f.enforcement, "enforcement", string(v1alpha1.EnforceDeny), `"Deny", or "Warn": labels, limits, versions and rules only warn`)
 	flags.StringArrayVar(&f.required, "require-label", nil, "A label that members must have, as KEY or KEY=VALUE[,VALUE…] (repeatable)")
 	flags.StringArrayVar(&f.patterns, "label-pattern", nil, "A regular expression (RE2) for the whole value of a label, as KEY=PATTERN (repeatable)")
 	flags.StringArrayVar(&f.immutable, "immutable-label", nil, "A label that may be set once, as KEY (repeatable)")
 	flags.Int32Var(&f.max, "max", 0, "How many members the federation may have")
 	flags.StringArrayVar(&f.maxPerLabel, "max-per-label", nil, "How many members may share one value of a label, as KEY=NUMBER (repeatable)")
 	flags.StringVar(&f.versions, "kubernetes-versions", "", `Kubernetes versions that members may run, as ">=1.33 <1.38"`)
+	flags.StringArrayVar(&f.rules, "rule", nil, "A CEL expression over cluster, oldCluster and federation that holds for every member, as NAME=EXPRESSION (repeatable)")
 	flags.StringVar(&f.clusterRole, "access-cluster-role", "", "The ClusterRole on each member that readers of the inventory get (default: none)")
+	flags.StringVar(&f.inventory, "inventory-namespace", "", "The namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (default: none)")
 	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Let members leave their server's certificate unverified")
 	flags.StringArrayVar(&f.joiners, "joiner", nil, "Who may join and unjoin clusters, as user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME (repeatable)")
 	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
@@ -158,12 +166,28 @@ func (f *federationFlags) limits() ([]v1alpha1.Limit, error) {
 	return limits, nil
 }
 
+func (f *federationFlags) expressions() ([]v1alpha1.Rule, error) {
+	var rules []v1alpha1.Rule
+	for _, arg := range f.rules {
+		name, expression, _ := strings.Cut(arg, "=")
+		if name == "" || expression == "" {
+			return nil, usagef("--rule=%q: it must be NAME=EXPRESSION", arg)
+		}
+		rules = append(rules, v1alpha1.Rule{Name: name, Expression: expression})
+	}
+	return rules, nil
+}
+
 func (f *federationFlags) federation(name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
 	labels, err := f.labelRules()
 	if err != nil {
 		return nil, err
 	}
 	limits, err := f.limits()
+	if err != nil {
+		return nil, err
+	}
+	rules, err := f.expressions()
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +200,14 @@ func (f *federationFlags) federation(name v1alpha1.FederationName) (*v1alpha1.Fe
 		Labels:             labels,
 		Limits:             limits,
 		KubernetesVersions: f.versions,
+		Rules:              rules,
 		AllowInsecureTLS:   f.insecure,
 	}
 	if f.clusterRole != "" {
 		federation.Spec.Access = &v1alpha1.Access{ClusterRole: f.clusterRole}
+	}
+	if f.inventory != "" {
+		federation.Spec.Inventory = &v1alpha1.Inventory{Namespace: f.inventory}
 	}
 	return federation, nil
 }
