@@ -105,6 +105,7 @@ func TestDryRuns(t *testing.T) {
 		"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",
 		"join dry-east --federation dry --member-context east", "join dry --federation dry --member-context west --labels example.com/team=web",
 		"join --all-contexts --federation dry", "discover --federation dry --join",
+		"rotate dry --member-context west",
 		"unjoin dry --member-context west --drop-label", "unjoin dry --force", "unjoin --all --federation dry",
 		"approve dry", "suspend dry",
 	}

@@ -105,9 +105,12 @@ func sides(t *testing.T, h, m *env.Cluster, side federate.Side, f *faulty) (*hos
 }
 
 // steps is how far apart the faults are: in the quick tier only a sample of the requests fails.
-func steps() int {
-	if testing.Short() {
+func (d drill) steps() int {
+	switch {
+	case testing.Short():
 		return 13
+	case d.sparse:
+		return 5
 	}
 	return 1
 }
@@ -121,6 +124,8 @@ type drill struct {
 	// run is the command; prepare brings the clusters to where it begins, without faults.
 	prepare func(*testing.T)
 	run     func(*testing.T, *host.Cluster, *member.Cluster) error
+	// sparse says that a run takes so long that only a sample of the requests fails in the full tier, too.
+	sparse bool
 	// again is called after a run that failed halfway, and cleanup after each: then all must be as it was.
 	again, cleanup func(*testing.T, error)
 }
@@ -132,7 +137,7 @@ func (d drill) exercise(t *testing.T, before map[*env.Cluster]env.Objects) {
 	total := 0
 	for _, side := range d.sides {
 		for _, kind := range []fault{faultReset, faultLost, faultInternal} {
-			for k := 1; ; k += steps() {
+			for k := 1; ; k += d.steps() {
 				d.prepare(t)
 				f := &faulty{k: k, kind: kind, only: d.only}
 				h, m := sides(t, d.hostCluster, d.member, side, f)
