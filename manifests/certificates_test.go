@@ -32,6 +32,7 @@ kubefederate-system/Certificate/kubefederate-webhook
 		{"ClusterRole", "rules", content, `
 - {apiGroups: [kubefederate.io], resources: [federations, memberclusters], verbs: [get, list, watch]}
 - {apiGroups: [kubefederate.io], resources: [federations/status, memberclusters/status], verbs: [patch, update]}
+- {apiGroups: [""], resources: [namespaces], verbs: [get]}
 - {apiGroups: ["", events.k8s.io], resources: [events], verbs: [create, patch]}
 - {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
 - {apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create]}`},

@@ -111,7 +111,7 @@ func guardOf(seen, now *server) *Guard {
 		host.SetMember(&seen.members[i])
 	}
 	noon := clocktesting.NewFakePassiveClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
-	return &Guard{view: &view{}, journal: journal.New(journal.Options{Host: host, Reader: now, Clock: noon})}
+	return &Guard{view: &view{}, reader: now, journal: journal.New(journal.Options{Host: host, Reader: now, Clock: noon})}
 }
 
 func TestRefusalsAreConfirmed(t *testing.T) {
@@ -228,7 +228,7 @@ func TestNamespaceIsRead(t *testing.T) {
 		"another":      {before: with("old"), after: with("ns"), now: server{namespaces: []metav1.ObjectMeta{ours}}, asked: "get ns"},
 		"deleted":      {before: with("ns")},
 		"no such namespace": {
-			after: with("ns"), asked: "get ns, list kubefederate.io/federation=f",
+			after: with("ns"), asked: "get ns, get f",
 			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespace: Not found: "ns": no namespace has this name; make it with kubectl create namespace ns, then kubectl label namespace ns kubefederate.io/inventory=f`,
 		},
 		"our right is missing": {
@@ -240,14 +240,15 @@ func TestNamespaceIsRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := federations{guardOf(&server{}, &test.now)}
+			ctx := admission.NewContextWithRequest(t.Context(), admission.Request{})
 			var err error
 			switch {
 			case test.before == nil:
-				_, err = f.ValidateCreate(t.Context(), test.after)
+				_, err = f.ValidateCreate(ctx, test.after)
 			case test.after == nil:
-				_, err = f.ValidateDelete(t.Context(), test.before)
+				_, err = f.ValidateDelete(ctx, test.before)
 			default:
-				_, err = f.ValidateUpdate(t.Context(), test.before, test.after)
+				_, err = f.ValidateUpdate(ctx, test.before, test.after)
 			}
 			got := ""
 			if err != nil {
