@@ -40,7 +40,7 @@ func mend(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has no remedy", args[1])
 	}
 	ts.Check(ts.Exec(words[0], words[1:]...))
-	until(ts, args[1]+" is mended", func() (bool, []check.Finding) {
+	until(ts, args[1]+" is mended", func() (bool, any) {
 		all := diagnose(ts, args[2:])
 		return !slices.ContainsFunc(all, func(f check.Finding) bool {
 			return string(f.Code) == args[1] && f.Member == finding.Member && f.Object == finding.Object
@@ -49,7 +49,7 @@ func mend(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func find(ts *testscript.TestScript, args []string) (found check.Finding) {
-	until(ts, args[1]+" is told", func() (bool, []check.Finding) {
+	until(ts, args[1]+" is told", func() (bool, any) {
 		all := diagnose(ts, args[2:])
 		i := slices.IndexFunc(all, func(f check.Finding) bool { return string(f.Code) == args[1] })
 		if i >= 0 {
@@ -64,15 +64,26 @@ func find(ts *testscript.TestScript, args []string) (found check.Finding) {
 }
 
 // until asks again and again, for half a minute: managers and API servers take their time.
-func until(ts *testscript.TestScript, what string, ask func() (bool, []check.Finding)) {
-	var findings []check.Finding
+func until(ts *testscript.TestScript, what string, ask func() (bool, any)) {
+	var last any
 	err := wait.PollUntilContextTimeout(context.Background(), 200*time.Millisecond, 30*time.Second, true, func(context.Context) (ok bool, _ error) {
-		ok, findings = ask()
+		ok, last = ask()
 		return ok, nil
 	})
 	if err != nil {
-		ts.Fatalf("%s: not so; findings: %+v", what, findings)
+		ts.Fatalf("%s: not so: %+v", what, last)
 	}
+}
+
+// soon COMMAND [ARG...] runs a command until it does not fail.
+func soon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: soon COMMAND [ARG...]")
+	}
+	until(ts, strings.Join(args, " ")+" succeeds", func() (bool, any) {
+		err := ts.Exec(args[0], args[1:]...)
+		return err == nil, err
+	})
 }
 
 // diagnose is what check finds. Its exit code must be that of its findings.

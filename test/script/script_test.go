@@ -126,6 +126,7 @@ func TestScripts(t *testing.T) {
 			"anonymous": anonymous,
 			"same":      same,
 			"silent":    silent,
+			"soon":      soon,
 			"oidc":      oidc,
 			"plugin":    plugin,
 			"told":      told,
