@@ -67,7 +67,6 @@ func TestCertManagerTakesOurObjects(t *testing.T) {
 	for _, kind := range []string{"issuers", "certificates"} {
 		kubectl("", "create", "-f", filepath.Join(certManager(t), "deploy", "crds", "cert-manager.io_"+kind+".yaml"))
 	}
-	kubectl("", "wait", "--for=condition=Established", "crd/issuers.cert-manager.io", "crd/certificates.cert-manager.io")
 	var all bytes.Buffer
 	for _, o := range byCertManager(t) {
 		out, err := yaml.Marshal(o.Object)
@@ -75,7 +74,7 @@ func TestCertManagerTakesOurObjects(t *testing.T) {
 		all.WriteString("---\n" + string(out))
 	}
 	eventually(t, "the new kinds are served", func() error {
-		_, err := exec.CommandContext(t.Context(), fleet(t).Kubectl(), "--kubeconfig="+h.Kubeconfig, "get", "certificates.cert-manager.io", "-A").Output()
+		_, err := exec.CommandContext(t.Context(), fleet(t).Kubectl(), "--kubeconfig="+h.Kubeconfig, "get", "issuers.cert-manager.io,certificates.cert-manager.io", "-A").Output()
 		return err
 	})
 	out := kubectl(all.String(), "apply", "--server-side", "--force-conflicts", "--field-manager="+v1alpha1.FieldOwner,

@@ -96,10 +96,14 @@ func write(ctx context.Context, c client.Client, k cases.Case) error {
 	return c.Update(ctx, after, client.DryRunAll)
 }
 
-// lintable are the cases that lint judges as the host does: what is created, in a federation that is among the manifests.
+// lintable are the cases that lint judges as the host does: what is created, in a federation that is among the manifests,
+// or with a namespace that is.
 func lintable(k cases.Case) bool {
 	if k.Written() == nil || !k.Creates() {
 		return false
+	}
+	if k.Federation != nil && k.Federation.New.Spec.Inventory != nil {
+		return slices.ContainsFunc(k.Namespaces, func(n *metav1.ObjectMeta) bool { return n.Name == k.Federation.New.Spec.Inventory.Namespace })
 	}
 	return k.Member == nil || slices.ContainsFunc(k.Federations, func(f *v1alpha1.Federation) bool {
 		return v1alpha1.FederationName(f.Name) == k.Member.New.Federation()
