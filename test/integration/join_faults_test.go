@@ -110,7 +110,7 @@ func (d drill) steps() int {
 	case testing.Short():
 		return 13
 	case d.sparse:
-		return 5
+		return 9
 	}
 	return 1
 }
