@@ -180,6 +180,18 @@ func printMembers(d *door, output outputFlags, members []v1alpha1.MemberCluster)
 	return output.print(d.Out, withKind(&v1alpha1.MemberClusterList{Items: members}, v1alpha1.GroupVersion.WithKind("MemberClusterList")))
 }
 
+// printPlan prints what a dry run would do: its steps, or with -o the objects that it would write.
+func printPlan(d *door, output outputFlags, plan interface {
+	Text() string
+	Objects() []*unstructured.Unstructured
+}) error {
+	if *output.OutputFormat != "" {
+		return printObjects(d, output, plan.Objects())
+	}
+	_, err := fmt.Fprint(d.Out, plan.Text())
+	return err
+}
+
 // printObjects prints objects one after another: YAML documents, or for JSON one List.
 func printObjects(d *door, output outputFlags, objects []*unstructured.Unstructured) error {
 	if *output.OutputFormat == "json" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -170,23 +169,17 @@ func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) 
 		progress.end()
 		return whileReading(ctx, err)
 	}
-	for _, note := range plan.Notes {
-		progress.line("note: " + note.String())
-	}
+	progress.notes(plan.Notes)
 	if options.DryRun != federate.DryRunNone {
 		progress.end()
-		return f.printPlan(d, plan)
+		return printPlan(d, f.output, plan)
 	}
 	result, err := plan.Apply(ctx, step)
 	progress.end()
 	if err != nil {
 		return err
 	}
-	for _, note := range result.Notes {
-		if !slices.Contains(plan.Notes, note) {
-			progress.line("note: " + note.String())
-		}
-	}
+	progress.notes(result.Notes, plan.Notes...)
 	if *f.output.OutputFormat != "" {
 		return f.output.print(d.Out, withKind(result.Member, v1alpha1.GroupVersion.WithKind("MemberCluster")))
 	}
@@ -203,12 +196,4 @@ func joinedWord(r *federate.JoinResult) string {
 		return "joined, taken over from the host with cluster ID " + string(r.TakenFrom)
 	}
 	return "joined"
-}
-
-func (f *joinFlags) printPlan(d *door, plan *federate.JoinPlan) error {
-	if *f.output.OutputFormat == "" {
-		_, err := fmt.Fprint(d.Out, plan.Text())
-		return err
-	}
-	return printObjects(d, f.output, plan.Objects())
 }

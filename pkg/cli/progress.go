@@ -3,10 +3,13 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
 // progress tells on stderr what goes on: a line that is rewritten on a terminal; elsewhere one line, and only
@@ -65,6 +68,15 @@ func (p *progress) line(text string) {
 		p.dirty = false
 	}
 	fmt.Fprintln(p.w, printable(text))
+}
+
+// notes prints findings that stay, but for those that were told before.
+func (p *progress) notes(notes []federate.Finding, told ...federate.Finding) {
+	for _, note := range notes {
+		if !slices.Contains(told, note) {
+			p.line("note: " + note.String())
+		}
+	}
 }
 
 // end takes the live line away.

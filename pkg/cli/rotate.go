@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -228,27 +227,17 @@ func (f *rotateFlags) rotate(ctx context.Context, d *door, h *host.Cluster, m *v
 		progress.end()
 		return whileReading(ctx, err)
 	}
-	for _, note := range plan.Notes {
-		progress.line("note: " + note.String())
-	}
+	progress.notes(plan.Notes)
 	if dryRun != federate.DryRunNone {
 		progress.end()
-		if *f.output.OutputFormat != "" {
-			return printObjects(d, f.output, plan.Objects())
-		}
-		_, err := fmt.Fprint(d.Out, plan.Text())
-		return err
+		return printPlan(d, f.output, plan)
 	}
 	result, err := plan.Apply(ctx, step)
 	progress.end()
 	if err != nil {
 		return err
 	}
-	for _, note := range result.Notes {
-		if !slices.Contains(plan.Notes, note) {
-			progress.line("note: " + note.String())
-		}
-	}
+	progress.notes(result.Notes, plan.Notes...)
 	if *f.output.OutputFormat == "" {
 		fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s rotated\n", m.Name)
 		fmt.Fprintln(d.ErrOut, expiryLine(result.Expires, "rotate"))

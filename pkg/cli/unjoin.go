@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,27 +130,17 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 		progress.end()
 		return whileReading(ctx, err)
 	}
-	for _, note := range plan.Notes {
-		progress.line("note: " + note.String())
-	}
+	progress.notes(plan.Notes)
 	if dryRun != federate.DryRunNone {
 		progress.end()
-		if *f.output.OutputFormat != "" {
-			return printObjects(d, f.output, plan.Objects())
-		}
-		_, err := fmt.Fprint(d.Out, plan.Text())
-		return err
+		return printPlan(d, f.output, plan)
 	}
 	result, err := plan.Apply(ctx, step)
 	progress.end()
 	if err != nil {
 		return err
 	}
-	for _, note := range result.Notes {
-		if !slices.Contains(plan.Notes, note) {
-			progress.line("note: " + note.String())
-		}
-	}
+	progress.notes(result.Notes, plan.Notes...)
 	if result.Finishing {
 		progress.line(finishing)
 	}
