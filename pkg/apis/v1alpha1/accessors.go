@@ -13,3 +13,15 @@ type MemberName string
 func (m *MemberCluster) Federation() FederationName {
 	return FederationName(m.Labels[LabelFederation])
 }
+
+// KnownFacts is what is known about the member's cluster: what the manager saw last, or else the joiner. An empty
+// field is unknown.
+func (m *MemberCluster) KnownFacts() JoinFacts {
+	switch {
+	case m.Status.Facts != nil:
+		return m.Status.Facts.JoinFacts
+	case m.Spec.JoinedWith != nil:
+		return *m.Spec.JoinedWith
+	}
+	return JoinFacts{}
+}

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // Phase sums a member's conditions up in one word.
 // +kubebuilder:validation:Enum=Joining;Pending;Ready;NotReady;Offline;Suspended;Leaving
@@ -115,6 +118,17 @@ type JoinFacts struct {
 	Zones []string `json:"zones,omitempty"`
 }
 
+// Facts is what the manager saw on a member.
+type Facts struct {
+	JoinFacts `json:",inline"`
+	// Nodes is how many nodes the member has.
+	// +optional
+	Nodes int32 `json:"nodes"`
+	// Capacity is what all nodes have together: cpu, memory and pods.
+	// +optional
+	Capacity corev1.ResourceList `json:"capacity,omitempty"`
+}
+
 // MemberClusterStatus is written by the manager alone.
 type MemberClusterStatus struct {
 	// ObservedGeneration is the generation of the spec that the status was computed from.
@@ -123,6 +137,12 @@ type MemberClusterStatus struct {
 	// Phase sums the conditions up.
 	// +optional
 	Phase Phase `json:"phase,omitempty"`
+	// Facts is what the manager saw on the member when it last answered.
+	// +optional
+	Facts *Facts `json:"facts,omitempty"`
+	// LastProbeTime is when the member last answered, or when the manager first found that it did not.
+	// +optional
+	LastProbeTime *metav1.Time `json:"lastProbeTime,omitempty"`
 	// CredentialExpiry is when the credential that the host keeps ends.
 	// +optional
 	CredentialExpiry *metav1.Time `json:"credentialExpiry,omitempty"`
