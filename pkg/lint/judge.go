@@ -109,7 +109,6 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 	}
 	f.Refusals = append(f.Refusals, slices.DeleteFunc(v.Refusals, said)...)
 	f.Warnings = slices.DeleteFunc(v.Warnings, said)
-	f.RestsOnOthers = v.RestsOnOthers
 }
 
 // drop leaves out what a rule refuses that was not judged.
@@ -139,7 +138,7 @@ func unknown(s rules.Snapshot, m *v1alpha1.MemberCluster) (list []Unknown) {
 	}
 	for _, rule := range rules.MemberRules {
 		// Identities are compared among the manifests, and nothing changes that is created.
-		if !rule.Alone && rule.ID != rules.ClusterIDUnique && rule.ID != rules.ImmutableLabels {
+		if rule.Grounds.Has(rules.OnFederation) && rule.ID != rules.ImmutableLabels {
 			list = append(list, Unknown{rule.ID, why})
 		}
 	}

@@ -98,48 +98,66 @@ type Rule[C any] struct {
 	Judge func(Snapshot, C) Findings
 	// Soft rules are those that a Federation with enforcement Warn only warns about.
 	Soft bool
-	// Alone rules look at nothing but the object that is written. What others refuse may rest on an object that
-	// has changed since it was read.
-	Alone bool
+	// Grounds are what it looks at beside the object that is written.
+	Grounds Grounds
 }
+
+// Grounds are what a refusal rests on beside the object that is written: objects that may have changed since they
+// were read.
+type Grounds uint8
+
+// Grounds.
+const (
+	// OnFederation is the Federation that the write is about.
+	OnFederation Grounds = 1 << iota
+	// OnFederations are all Federations.
+	OnFederations
+	// OnHolders are the members that have the cluster ID.
+	OnHolders
+	// OnMembers are all members of the federation.
+	OnMembers
+)
+
+// Has says whether any of some is among the grounds.
+func (g Grounds) Has(some Grounds) bool { return g&some != 0 }
 
 // MemberRules are the rules on members, in the order in which their findings are printed.
 var MemberRules = []Rule[MemberChange]{
-	{ID: FederationExists, Judge: worse(federationExists)},
-	{ID: ClusterIDUnique, Judge: clusterIDUnique},
-	{ID: ReservedKeys, Judge: worse(reservedMemberKeys), Alone: true},
-	{ID: Labels, Judge: worse(labels), Soft: true},
-	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true},
-	{ID: Limits, Judge: limits, Soft: true},
-	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true},
-	{ID: Expressions, Judge: expressions, Soft: true},
-	{ID: InventoryName, Judge: inventoryName},
-	{ID: Topology, Judge: worse(topology), Alone: true},
-	{ID: Endpoint, Judge: worse(endpoint), Alone: true},
-	{ID: Proxy, Judge: worse(proxy), Alone: true},
-	{ID: CABundle, Judge: worse(caBundle), Alone: true},
-	{ID: InsecureTLS, Judge: worse(insecureTLS)},
+	{ID: FederationExists, Judge: worse(federationExists), Grounds: OnFederation},
+	{ID: ClusterIDUnique, Judge: clusterIDUnique, Grounds: OnHolders},
+	{ID: ReservedKeys, Judge: worse(reservedMemberKeys)},
+	{ID: Labels, Judge: worse(labels), Soft: true, Grounds: OnFederation},
+	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true, Grounds: OnFederation},
+	{ID: Limits, Judge: limits, Soft: true, Grounds: OnFederation | OnMembers},
+	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true, Grounds: OnFederation},
+	{ID: Expressions, Judge: expressions, Soft: true, Grounds: OnFederation},
+	{ID: InventoryName, Judge: inventoryName, Grounds: OnFederation},
+	{ID: Topology, Judge: worse(topology)},
+	{ID: Endpoint, Judge: worse(endpoint)},
+	{ID: Proxy, Judge: worse(proxy)},
+	{ID: CABundle, Judge: worse(caBundle)},
+	{ID: InsecureTLS, Judge: worse(insecureTLS), Grounds: OnFederation},
 }
 
 // FederationRules are the rules on federations, in the order in which their findings are printed.
 var FederationRules = []Rule[FederationChange]{
-	{ID: FederationEmpty, Judge: federationEmpty},
-	{ID: ReservedKeys, Judge: worseFederation(reservedFederationKeys), Alone: true},
-	{ID: LabelRules, Judge: worseFederation(labelRules), Alone: true},
-	{ID: LimitRules, Judge: worseFederation(limitRules), Alone: true},
-	{ID: VersionRange, Judge: worseFederation(versionRange), Alone: true},
-	{ID: ExpressionRules, Judge: worseFederation(expressionRules), Alone: true},
-	{ID: AccessRole, Judge: worseFederation(accessRole), Alone: true},
-	{ID: Inventory, Judge: inventory},
+	{ID: FederationEmpty, Judge: federationEmpty, Grounds: OnMembers},
+	{ID: ReservedKeys, Judge: worseFederation(reservedFederationKeys)},
+	{ID: LabelRules, Judge: worseFederation(labelRules)},
+	{ID: LimitRules, Judge: worseFederation(limitRules)},
+	{ID: VersionRange, Judge: worseFederation(versionRange)},
+	{ID: ExpressionRules, Judge: worseFederation(expressionRules)},
+	{ID: AccessRole, Judge: worseFederation(accessRole)},
+	{ID: Inventory, Judge: inventory, Grounds: OnFederations | OnMembers},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
-	{ID: MembersKeepRules, Judge: membersKeepRules},
+	{ID: MembersKeepRules, Judge: membersKeepRules, Grounds: OnFederation | OnMembers},
 }
 
 // Verdict is what all rules say about one change, in the order of their table.
 type Verdict struct {
 	Findings
-	// RestsOnOthers says that a refusal looked at more than the object that is written.
-	RestsOnOthers bool
+	// Grounds are those of the rules that refused.
+	Grounds Grounds
 }
 
 // JudgeMember asks every rule on members.
@@ -163,7 +181,9 @@ func judge[C any](table []Rule[C], s Snapshot, c C, warn bool) Verdict {
 		if rule.Soft && warn {
 			found = Findings{Warnings: slices.Concat(found.Refusals, found.Warnings)}
 		}
-		v.RestsOnOthers = v.RestsOnOthers || (len(found.Refusals) > 0 && !rule.Alone)
+		if len(found.Refusals) > 0 {
+			v.Grounds |= rule.Grounds
+		}
 		v.add(found)
 	}
 	return v

@@ -112,22 +112,27 @@ func TestRefusalsAreWordedOnce(t *testing.T) {
 	}
 }
 
-// TestRestsOnOthers holds which refusals are confirmed by a live read.
-func TestRestsOnOthers(t *testing.T) {
+// TestGrounds holds which refusals are confirmed by a live read, and of what.
+func TestGrounds(t *testing.T) {
 	t.Parallel()
+	of := map[rules.ID]rules.Grounds{
+		rules.FederationExists: rules.OnFederation, rules.Labels: rules.OnFederation, rules.ImmutableLabels: rules.OnFederation,
+		rules.KubernetesVersion: rules.OnFederation, rules.Expressions: rules.OnFederation, rules.InventoryName: rules.OnFederation,
+		rules.InsecureTLS:      rules.OnFederation,
+		rules.ClusterIDUnique:  rules.OnHolders,
+		rules.Limits:           rules.OnFederation | rules.OnMembers,
+		rules.FederationEmpty:  rules.OnMembers,
+		rules.MembersKeepRules: rules.OnFederation | rules.OnMembers,
+		rules.Inventory:        rules.OnFederations | rules.OnMembers,
+	}
 	for _, c := range cases.All() {
 		v := c.Judge()
-		alone := len(v.Refusals) == 0
-		if !alone {
-			alone = !slices.ContainsFunc(v.Refusals, func(e *field.Error) bool {
-				return !slices.Contains([]rules.ID{
-					rules.ReservedKeys, rules.Topology, rules.Endpoint, rules.Proxy, rules.CABundle,
-					rules.LabelRules, rules.LimitRules, rules.VersionRange, rules.ExpressionRules, rules.AccessRole,
-				}, rules.ID(e.Origin))
-			})
+		var want rules.Grounds
+		for _, e := range v.Refusals {
+			want |= of[rules.ID(e.Origin)]
 		}
-		if v.RestsOnOthers == alone {
-			t.Errorf("%s: rests on others: %v", c.Name, v.RestsOnOthers)
+		if v.Grounds != want {
+			t.Errorf("%s: grounds %b, want %b", c.Name, v.Grounds, want)
 		}
 	}
 }

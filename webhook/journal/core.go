@@ -134,6 +134,20 @@ type decision struct {
 	entry *Entry
 }
 
+// onName is the ground of what is refused since another object has the name.
+const onName rules.Grounds = 1 << 7
+
+// grounds are what the refusal rests on; none where nothing is refused.
+func (d *decision) grounds() rules.Grounds {
+	switch {
+	case len(d.Refusals) > 0:
+		return d.Grounds
+	case d.exists:
+		return onName
+	}
+	return 0
+}
+
 // decide judges a request against the host, the entries the replica knows of, and more of them.
 func (c *core) decide(r Request, now time.Time, more []Entry) (d decision) {
 	// Before the host is held still: the other way round, this and observe would wait for each other.

@@ -95,19 +95,23 @@ type answer struct {
 // from now on. An error says that it could not be decided.
 func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) {
 	began, fresh := time.Now(), r.DryRun
+	var confirmed rules.Grounds
 	var refreshed time.Time
 	d := j.core.decide(r, j.clock.Now(), nil)
 	for {
 		waited := r.DryRun || time.Since(began) > wait
-		switch {
-		case len(d.Refusals) > 0 && !d.RestsOnOthers:
+		if time.Since(refreshed) > 10*again {
+			confirmed = 0
+		}
+		switch grounds := d.grounds(); {
+		case len(d.Refusals) > 0 && grounds == 0:
 			return d.Verdict, nil
-		case (len(d.Refusals) > 0 || d.exists) && time.Since(refreshed) > 10*again:
+		case grounds.Has(^confirmed):
 			// What was refused is confirmed, by what the API server says now.
-			if err := j.confirm(ctx, r, d); err != nil {
+			if err := j.confirm(ctx, r, grounds); err != nil {
 				return rules.Verdict{}, err
 			}
-			refreshed = time.Now()
+			confirmed, refreshed = confirmed|grounds, time.Now()
 		case d.waits && !waited:
 			if err := sleep(ctx, again); err != nil {
 				return rules.Verdict{}, err
@@ -131,11 +135,8 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 }
 
 // confirm reads what a refusal rests on.
-func (j *Journal) confirm(ctx context.Context, r Request, d decision) error {
-	if d.exists {
-		return j.live.get(ctx, Member, r.Member.New.Name)
-	}
-	if err := j.live.refresh(ctx, r, d.Refusals, j.core.entries()); err != nil {
+func (j *Journal) confirm(ctx context.Context, r Request, grounds rules.Grounds) error {
+	if err := j.live.refresh(ctx, r, grounds, j.core.entries()); err != nil {
 		return err
 	}
 	// A replica that has just started knows entries whose objects it never saw.

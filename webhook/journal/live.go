@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -23,42 +23,45 @@ type live struct {
 	reader client.Reader
 }
 
-// listingRules are the rules whose refusals rest on all members of a federation.
-var listingRules = []rules.ID{rules.Limits, rules.FederationEmpty, rules.MembersKeepRules}
+// refresh reads what a refusal rests on, all at once.
+func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, entries []Entry) error {
+	group, ctx := errgroup.WithContext(ctx)
+	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, kind, name) }) }
+	if name := string(r.federation()); grounds.Has(rules.OnFederation) && name != "" {
+		get(Federation, name)
+	}
+	if grounds.Has(rules.OnFederations) {
+		group.Go(func() error { return l.federations(ctx) })
+	}
+	if grounds.Has(rules.OnHolders) {
+		for _, holder := range l.holders(r, entries) {
+			get(Member, holder)
+		}
+	}
+	if grounds.Has(rules.OnMembers) {
+		group.Go(func() error { return l.members(ctx, r.federation()) })
+	}
+	if grounds.Has(onName) {
+		get(Member, r.Member.New.Name)
+	}
+	return group.Wait()
+}
 
-// refresh reads what refusals rest on: the Federation, the holders of the cluster ID, and for the rules that count
-// or ask all members, the members of the federation.
-func (l live) refresh(ctx context.Context, r Request, refusals field.ErrorList, entries []Entry) error {
-	name := r.federation()
-	if name != "" {
-		if err := l.get(ctx, Federation, string(name)); err != nil {
-			return err
+// holders are the members that have the cluster ID of a request, or may come to have it.
+func (l live) holders(r Request, entries []Entry) (names []string) {
+	id := r.Member.New.Spec.ClusterID
+	l.host.Read(func(x *rules.Index) {
+		for _, m := range x.MembersWithID(v1alpha1.ClusterID(id)) {
+			names = append(names, m.Name)
+		}
+	})
+	for _, e := range entries {
+		if e.Kind == Member && e.Member.ClusterID == id && e.Name != r.Member.New.Name {
+			names = append(names, e.Name)
 		}
 	}
-	if r.Member != nil {
-		id := v1alpha1.ClusterID(r.Member.New.Spec.ClusterID)
-		var holders []string
-		l.host.Read(func(x *rules.Index) {
-			for _, m := range x.MembersWithID(id) {
-				holders = append(holders, m.Name)
-			}
-		})
-		for _, e := range entries {
-			if e.Kind == Member && e.Member.ClusterID == string(id) && e.Name != r.Member.New.Name {
-				holders = append(holders, e.Name)
-			}
-		}
-		slices.Sort(holders)
-		for _, holder := range slices.Compact(holders) {
-			if err := l.get(ctx, Member, holder); err != nil {
-				return err
-			}
-		}
-	}
-	if slices.ContainsFunc(refusals, func(e *field.Error) bool { return slices.Contains(listingRules, rules.ID(e.Origin)) }) {
-		return l.members(ctx, name)
-	}
-	return nil
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // get reads one object.
@@ -139,6 +142,14 @@ func (l live) members(ctx context.Context, name v1alpha1.FederationName) error {
 
 // everything reads all there is.
 func (l live) everything(ctx context.Context) error {
+	if err := l.federations(ctx); err != nil {
+		return err
+	}
+	return l.members(ctx, "")
+}
+
+// federations reads all federations.
+func (l live) federations(ctx context.Context) error {
 	before := map[types.UID]*v1alpha1.Federation{}
 	l.host.Read(func(x *rules.Index) {
 		for _, name := range x.FederationNames() {
@@ -157,5 +168,5 @@ func (l live) everything(ctx context.Context) error {
 	for _, f := range before {
 		l.host.DropFederation(f)
 	}
-	return l.members(ctx, "")
+	return nil
 }

@@ -10,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -279,16 +278,13 @@ func (w *world) judge(f *flight) (over bool) {
 		w.load(r)
 	}
 	d := r.core.decide(f.Request, w.now, nil)
-	if len(d.Refusals) > 0 && d.RestsOnOthers {
-		w.refresh(r, f.Request, d.Refusals)
+	for confirmed := rules.Grounds(0); d.grounds().Has(^confirmed); {
+		confirmed |= d.grounds()
+		w.refresh(r, f.Request, d.grounds())
 		for _, k := range r.core.contested(f.Request) {
 			w.get(r, k.Kind, k.Name)
 			r.core.settle(k, w.now)
 		}
-		d = r.core.decide(f.Request, w.now, nil)
-	}
-	if len(d.Refusals) == 0 && d.exists {
-		w.get(r, Member, f.Member.New.Name)
 		d = r.core.decide(f.Request, w.now, nil)
 	}
 	switch {
@@ -306,26 +302,20 @@ func (w *world) judge(f *flight) (over bool) {
 }
 
 // refresh is live.refresh.
-func (w *world) refresh(r *replica, q Request, refusals field.ErrorList) {
-	w.get(r, Federation, string(q.federation()))
-	if q.Member != nil {
-		var holders []string
-		r.core.host.Read(func(x *rules.Index) {
-			for _, m := range x.MembersWithID(v1alpha1.ClusterID(q.Member.New.Spec.ClusterID)) {
-				holders = append(holders, m.Name)
-			}
-		})
-		for _, e := range r.core.entries() {
-			if e.Kind == Member && e.Member.ClusterID == q.Member.New.Spec.ClusterID {
-				holders = append(holders, e.Name)
-			}
-		}
-		for _, name := range holders {
+func (w *world) refresh(r *replica, q Request, grounds rules.Grounds) {
+	if grounds.Has(rules.OnFederation) {
+		w.get(r, Federation, string(q.federation()))
+	}
+	if grounds.Has(rules.OnHolders) {
+		for _, name := range (live{host: r.core.host}).holders(q, r.core.entries()) {
 			w.get(r, Member, name)
 		}
 	}
-	if slices.ContainsFunc(refusals, func(e *field.Error) bool { return slices.Contains(listingRules, rules.ID(e.Origin)) }) {
+	if grounds.Has(rules.OnMembers) {
 		w.list(r)
+	}
+	if grounds.Has(onName) {
+		w.get(r, Member, q.Member.New.Name)
 	}
 }
 
