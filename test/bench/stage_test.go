@@ -5,24 +5,19 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"encoding/pem"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -120,28 +115,34 @@ func (s *stage) apply(ctx context.Context, o *unstructured.Unstructured) error {
 	return err
 }
 
-// admitsAll serves a webhook that does nothing, with the library that ours is made with, and gives its configuration.
+// admitsAll runs a webhook that does nothing, in a process of its own as ours, and gives its configuration.
 func admitsAll(b *testing.B) *unstructured.Unstructured {
 	b.Helper()
-	handler := &admission.Webhook{LogConstructor: func(logr.Logger, *admission.Request) logr.Logger { return logr.Discard() }, Handler: admission.HandlerFunc(func(context.Context, admission.Request) admission.Response {
-		return admission.Allowed("")
-	})}
-	server := httptest.NewUnstartedServer(http.Handler(handler))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	command := exec.CommandContext(b.Context(), os.Args[0])
+	command.Env = append(os.Environ(), noopVariable+"=yes")
+	command.Stderr = os.Stderr
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	out, err := command.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
-	_ = server.Listener.Close()
-	server.Listener = l
-	server.StartTLS()
-	b.Cleanup(server.Close)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := command.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = command.Cancel()
+		_ = command.Wait()
+	})
+	var server noopServer
+	if err := json.NewDecoder(out).Decode(&server); err != nil {
+		b.Fatal(err)
+	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
 		"metadata": map[string]any{"name": noop.group()},
 		"webhooks": []any{map[string]any{
 			"name": "memberclusters." + noop.group(), "admissionReviewVersions": []any{"v1"},
-			"clientConfig": map[string]any{"url": server.URL + "/", "caBundle": ca},
+			"clientConfig": map[string]any{"url": server.URL + "/", "caBundle": server.CA},
 			"rules": []any{map[string]any{
 				"apiGroups": []any{noop.group()}, "apiVersions": []any{"v1alpha1"},
 				"operations": []any{"CREATE", "UPDATE"}, "resources": []any{"memberclusters"}, "scope": "Cluster",
