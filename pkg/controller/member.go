@@ -9,8 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -31,14 +33,17 @@ func setupMember(mgr ctrl.Manager) error {
 			}
 			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: secret.GetName()}}}
 		})).
-		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members)).
+		// Not for each new count in its status: that would look at every member for each that comes or goes.
+		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(r)
 }
 
 // members are the requests for every member of a federation: its acceptance may have changed.
 func (r *memberReconciler) members(ctx context.Context, federation client.Object) []reconcile.Request {
 	var list v1alpha1.MemberClusterList
-	if err := r.client.List(ctx, &list, client.MatchingLabels{v1alpha1.LabelFederation: federation.GetName()}); err != nil {
+	// Names are taken from the list, so it need not be copied out of the cache.
+	err := r.client.List(ctx, &list, client.MatchingLabels{v1alpha1.LabelFederation: federation.GetName()}, client.UnsafeDisableDeepCopy)
+	if err != nil {
 		return nil
 	}
 	requests := make([]reconcile.Request, len(list.Items))
