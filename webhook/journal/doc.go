@@ -20,13 +20,15 @@
 //     later it is dropped. A replica keeps what it has read until its own sight has gone past it, dropped or not, so
 //     how far its watch lags does not matter. What it missed altogether, since it did not read the journal
 //     for long or has just started, it knows from State.Dropped, the number of the last entry that was dropped:
-//     then it lists everything from etcd once, before it decides (Journal.relist).
+//     then it reads everything once, before it decides (Journal.relist).
 //  4. An entry that nobody has seen leaves after Patience, and only when a live read does not find the write.
 //     API servers give a write at most 34 s from the request on (requestTimeoutUpperBound in k8s.io/apiserver),
 //     and etcd a few more; so it can never come. The time is counted by each replica from its own first sight of
 //     the entry, so clocks need not agree. Entry.At is for people.
 //  5. Live reads only add to the sight of the host: an older state never takes the place of a newer one, and a
-//     uid that is gone never comes back. So a refusal is confirmed by reading live and judging again.
+//     uid that is gone never comes back. So a refusal is confirmed by reading live and judging again. What rests on
+//     all members is confirmed by a write to one of them instead: once the watch brings it, the watch has brought
+//     whatever came before (witness).
 //
 // An entry never blocks its own name: two requests for one name are both admitted, etcd takes one, and until
 // then both entries count. What is to be changed by an entry counts as before and as after.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,11 @@ type Host struct {
 	index *rules.Index
 	gone  map[types.UID]time.Time
 	swept time.Time
+
+	// watched is the newest version of a member that the watch has brought; came is closed when it brings more, or nil
+	// where nobody waits.
+	watched uint64
+	came    chan struct{}
 }
 
 // NewHost knows nothing yet.
@@ -42,6 +48,49 @@ func (h *Host) SetMember(m *v1alpha1.MemberCluster) {
 	defer h.mu.Unlock()
 	if h.newer(m, h.object(Member, m.Name)) {
 		h.index.SetMember(m)
+	}
+}
+
+// WatchMember takes notice of a member that the watch brings, and with it of everything that came before.
+func (h *Host) WatchMember(m *v1alpha1.MemberCluster) {
+	h.SetMember(m)
+	h.bring(m)
+}
+
+// UnwatchMember takes notice that a member is gone, as the watch tells.
+func (h *Host) UnwatchMember(m *v1alpha1.MemberCluster) {
+	h.DropMember(m)
+	h.bring(m)
+}
+
+func (h *Host) bring(m *v1alpha1.MemberCluster) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watched = max(h.watched, version(m))
+	if h.came != nil {
+		close(h.came)
+		h.came = nil
+	}
+}
+
+// await returns when the watch has brought a version of a member, and so everything that happened to members before.
+func (h *Host) await(ctx context.Context, version uint64) error {
+	for {
+		h.mu.Lock()
+		there := h.watched >= version
+		if h.came == nil {
+			h.came = make(chan struct{})
+		}
+		came := h.came
+		h.mu.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-came:
+		}
 	}
 }
 

@@ -63,10 +63,13 @@ func New(o Options) *Journal {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	j := &Journal{core: newCore(o.Host), live: live{o.Host, o.Reader}, clock: o.Clock, calls: make(chan *call)}
+	j := &Journal{core: newCore(o.Host), clock: o.Clock, calls: make(chan *call)}
+	var status client.StatusWriter
 	if o.Client != nil {
 		j.store = &configMap{client: o.Client}
+		status = o.Client.Status()
 	}
+	j.live = live{o.Host, o.Reader, newWitness(o.Host, status)}
 	return j
 }
 

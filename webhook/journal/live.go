@@ -19,8 +19,9 @@ const pageSize = 1000
 
 // live brings the sight of the host up to date with what the API server says now.
 type live struct {
-	host   *Host
-	reader client.Reader
+	host    *Host
+	reader  client.Reader
+	witness *witness
 }
 
 // refresh reads what a refusal rests on, all at once.
@@ -99,8 +100,16 @@ func (l live) set(o client.Object) {
 	}
 }
 
-// members reads the members of a federation, or with "" those of all.
+// members brings the sight of the members of a federation up to date, or with "" of all.
 func (l live) members(ctx context.Context, name v1alpha1.FederationName) error {
+	if l.witness.prove(ctx) {
+		return nil
+	}
+	return l.list(ctx, name)
+}
+
+// list reads the members of a federation, or with "" those of all.
+func (l live) list(ctx context.Context, name v1alpha1.FederationName) error {
 	before := map[types.UID]*v1alpha1.MemberCluster{}
 	l.host.Read(func(x *rules.Index) {
 		names := []v1alpha1.FederationName{name}
