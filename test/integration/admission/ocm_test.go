@@ -167,7 +167,7 @@ func ourOwnRightsAreMissing(t *testing.T, h installed) {
 
 	twin := member("blind-2", "blind")
 	twin.Spec.ClusterID = "id-blind-1"
-	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "blind-2": read federation "blind": federations.kubefederate.io "blind" is forbidden: User "system:serviceaccount:kubefederate-system:kubefederate-manager" cannot get resource "federations" in API group "kubefederate.io" at the cluster scope`,
+	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "blind-2": read member "blind-1": memberclusters.kubefederate.io "blind-1" is forbidden: User "system:serviceaccount:kubefederate-system:kubefederate-manager" cannot get resource "memberclusters" in API group "kubefederate.io" at the cluster scope`,
 		func() error { return admin.Create(t.Context(), twin.DeepCopy(), client.DryRunAll) })
 	// What needs no live read goes on.
 	answers(t, "", func() error { return admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
