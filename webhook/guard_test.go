@@ -34,14 +34,16 @@ type server struct {
 	members     []v1alpha1.MemberCluster
 	namespaces  []metav1.ObjectMeta
 	err         error
-	mu sync.Mutex
 	// asked are the reads.
 	asked []string
 }
 
+// asking guards asked of all servers: several reads are under way at once.
+var asking sync.Mutex
+
 func (s *server) ask(what string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	asking.Lock()
+	defer asking.Unlock()
 	s.asked = append(s.asked, what)
 }
 
