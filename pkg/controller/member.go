@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -34,8 +35,15 @@ func setupMember(mgr ctrl.Manager) error {
 			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: secret.GetName()}}}
 		})).
 		// Not for each new count in its status: that would look at every member for each that comes or goes.
-		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesMembers})).
 		Complete(r)
+}
+
+// touchesMembers says whether the status of members may follow from what changed in their federation.
+func touchesMembers(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1alpha1.Federation), e.ObjectNew.(*v1alpha1.Federation)
+	return before.UID != after.UID || before.Spec.Acceptance != after.Spec.Acceptance ||
+		before.Spec.AllowInsecureTLS != after.Spec.AllowInsecureTLS
 }
 
 // members are the requests for every member of a federation: its acceptance may have changed.

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -175,5 +176,30 @@ func TestCount(t *testing.T) {
 	want := v1alpha1.FederationStatus{ObservedGeneration: 2, Members: 4, Ready: 2, Pending: 1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTouchesMembers holds that a new count or new rules of a federation do not make the manager look at its members.
+func TestTouchesMembers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.Federation)
+		want   bool
+	}{
+		"a count":         {func(f *v1alpha1.Federation) { f.Status.Members++ }, false},
+		"rules":           {func(f *v1alpha1.Federation) { f.Generation, f.Spec.KubernetesVersions = 2, ">=1.33" }, false},
+		"acceptance":      {func(f *v1alpha1.Federation) { f.Spec.Acceptance = v1alpha1.AcceptManual }, true},
+		"insecure TLS":    {func(f *v1alpha1.Federation) { f.Spec.AllowInsecureTLS = true }, true},
+		"another of name": {func(f *v1alpha1.Federation) { f.UID = "2" }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before := &v1alpha1.Federation{}
+			after := before.DeepCopy()
+			test.change(after)
+			if got := touchesMembers(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
 	}
 }

@@ -174,6 +174,13 @@ func JudgeFederation(s Snapshot, c FederationChange) Verdict {
 	return judge(FederationRules, s, c, false)
 }
 
+// WrongAlone says whether a change of a federation is refused for what it is, whoever the members are. It is quick.
+func (c FederationChange) WrongAlone(s Snapshot) bool {
+	return slices.ContainsFunc(FederationRules, func(rule Rule[FederationChange]) bool {
+		return rule.Grounds == 0 && len(rule.Judge(s, c).Refusals) > 0
+	})
+}
+
 func judge[C any](table []Rule[C], s Snapshot, c C, warn bool) Verdict {
 	var v Verdict
 	for _, rule := range table {

@@ -137,6 +137,34 @@ func TestGrounds(t *testing.T) {
 	}
 }
 
+// TestWrongAlone holds that it knows the refusals of rules that look at nothing else, and no others.
+func TestWrongAlone(t *testing.T) {
+	t.Parallel()
+	seen := map[bool]int{}
+	for _, c := range cases.All() {
+		if c.Federation == nil {
+			continue
+		}
+		want := false
+		for _, e := range c.Judge().Refusals {
+			want = want || slices.ContainsFunc(rules.FederationRules, func(r rules.Rule[rules.FederationChange]) bool {
+				return string(r.ID) == e.Origin && r.Grounds == 0
+			})
+		}
+		x := rules.NewIndex()
+		for _, n := range c.Namespaces {
+			x.SetNamespace(n)
+		}
+		if got := c.Federation.WrongAlone(rules.Snapshot{Now: cases.Now, Namespaces: x}); got != want {
+			t.Errorf("%s: %v, want %v", c.Name, got, want)
+		}
+		seen[want]++
+	}
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Errorf("the cases are all alike: %v", seen)
+	}
+}
+
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	m := &v1alpha1.MemberCluster{}

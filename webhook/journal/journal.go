@@ -26,8 +26,8 @@ const (
 	again = 20 * time.Millisecond
 	// often is how often the journal is read, give or take a quarter.
 	often = time.Second
-	// once bounds one request to the API server.
-	once = 2 * time.Second
+	// trip bounds one request to the API server.
+	trip = 2 * time.Second
 )
 
 // Journal decides on writes, one replica's share. All its decisions that are written down are made by one
@@ -100,7 +100,16 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 	began, fresh := time.Now(), r.DryRun
 	var confirmed rules.Grounds
 	var refreshed time.Time
-	d := j.core.decide(r, j.clock.Now(), nil)
+	var d decision
+	if j.asksAll(r) {
+		a := j.submit(ctx, r, fresh, false)
+		if a.err != nil || a.admitted {
+			return a.Verdict, a.err
+		}
+		d, fresh = a.decision, true
+	} else {
+		d = j.core.decide(r, j.clock.Now(), nil)
+	}
 	for {
 		waited := r.DryRun || time.Since(began) > wait
 		if time.Since(refreshed) > 10*again {
@@ -135,6 +144,14 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 		}
 		d = j.core.decide(r, j.clock.Now(), nil)
 	}
+}
+
+// asksAll says whether all members are asked about a request, which is to be done once, where it is written down. What
+// is wrong in itself is refused without the journal.
+func (j *Journal) asksAll(r Request) bool {
+	now := j.clock.Now()
+	return j.store != nil && r.Federation != nil && r.Federation.New != nil && r.entry(now, nil) != nil &&
+		!r.Federation.WrongAlone(rules.Snapshot{Now: now, Namespaces: r.Namespaces})
 }
 
 // confirm reads what a refusal rests on.
@@ -191,7 +208,7 @@ func (j *Journal) Start(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			// What this replica has seen the next one need not wait for.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*once)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*trip)
 			defer cancel()
 			j.tick(last)
 			return
@@ -221,7 +238,7 @@ func (j *Journal) gather(first *call) []*call {
 
 // load reads the journal.
 func (j *Journal) load(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, once)
+	ctx, cancel := context.WithTimeout(ctx, trip)
 	defer cancel()
 	state, version, err := j.store.read(ctx)
 	if err != nil {
@@ -344,7 +361,7 @@ func (j *Journal) round(batch *[]*call) (next State, admitted []*call, decisions
 }
 
 func (j *Journal) put(ctx context.Context, next State) error {
-	ctx, cancel := context.WithTimeout(ctx, once)
+	ctx, cancel := context.WithTimeout(ctx, trip)
 	defer cancel()
 	version, err := j.store.write(ctx, next, j.version)
 	if err != nil {

@@ -76,7 +76,7 @@ func (w *witness) run(ctx context.Context, r *round) {
 	w.mu.Lock()
 	w.next = nil
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, once)
+	ctx, cancel := context.WithTimeout(ctx, trip)
 	defer cancel()
 	version, err := w.write(ctx)
 	if err != nil {
