@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
@@ -111,7 +110,7 @@ func (f *checkFlags) run(ctx context.Context, d *door) error {
 		return err
 	}
 	progress := newProgress(d, "looking at the host and its members")
-	facts, err := check.Read(ctx, h, check.Options{Ways: ways, Timeout: f.timeout, Tuned: func(c *rest.Config) *rest.Config { return tuned(c, d.ErrOut) }})
+	facts, err := check.Read(ctx, h, check.Options{Ways: ways, Timeout: f.timeout, Tuned: d.tuned})
 	progress.end()
 	if err != nil {
 		return err

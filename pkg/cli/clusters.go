@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -27,10 +26,10 @@ import (
 // tuned prepares a client configuration for a command line: no client-side rate limit (a command sends a
 // bounded number of requests, and API servers have fairness of their own), and each warning of a server
 // printed once.
-func tuned(c *rest.Config, warnings io.Writer) *rest.Config {
+func (d *door) tuned(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.QPS = -1
-	c.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{Deduplicate: true})
+	c.WarningHandlerWithContext = &d.warnings
 	return c
 }
 
@@ -81,7 +80,7 @@ func (d *door) host() (*host.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
 	}
-	return host.Connect(tuned(config, d.ErrOut))
+	return host.Connect(d.tuned(config))
 }
 
 // checkName refuses what cannot name a federation or a member.
@@ -163,7 +162,7 @@ func connectMember(d *door, loader clientcmd.ClientConfig, name string) (*member
 	if err != nil {
 		return nil, fmt.Errorf("read context %q for the member: %w", name, err)
 	}
-	return member.Connect(tuned(config, d.ErrOut))
+	return member.Connect(d.tuned(config))
 }
 
 func knownContext(side, flag, name string, raw clientcmdapi.Config) error {

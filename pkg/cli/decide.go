@@ -167,7 +167,7 @@ func (r *decider) decideAll(ctx context.Context, members []v1alpha1.MemberCluste
 	var failed []error
 	for i := range members {
 		m := &members[i]
-		told, err := r.decide(ctx, m)
+		told, err := r.decide(aboutOne(ctx, members, i), m)
 		if err != nil {
 			failed = append(failed, err)
 			continue

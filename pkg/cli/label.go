@@ -247,7 +247,7 @@ func (f *labelFlags) change(ctx context.Context, d *door, h *host.Cluster, membe
 	var done []v1alpha1.MemberCluster
 	for i := range members {
 		m := &members[i]
-		changed, err := f.changeOne(ctx, h, m, change, dryRun)
+		changed, err := f.changeOne(aboutOne(ctx, members, i), h, m, change, dryRun)
 		if err != nil {
 			failed = append(failed, err)
 			continue

@@ -158,7 +158,7 @@ func (b *batch) one(ctx context.Context, r *row) ([]federate.Finding, error) {
 	if ctx.Err() != nil {
 		return nil, errInterrupted
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	ctx, cancel := context.WithTimeout(about(ctx, string(r.Name)), b.timeout)
 	defer cancel()
 	return r.do(ctx, r)
 }

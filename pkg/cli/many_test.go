@@ -105,7 +105,7 @@ func TestProgressOfMany(t *testing.T) {
 		false: "us-east: joined\nnote: x\n",
 	} {
 		var out bytes.Buffer
-		p := &progress{w: &out, terminal: terminal}
+		p := &progress{w: &out, terminal: terminal, over: func() {}}
 		p.step("1 of 2 clusters done", "us-east: joined")
 		p.line("note: x")
 		p.end()

@@ -20,6 +20,7 @@ type progress struct {
 	terminal bool
 	dirty    bool
 	slow     *time.Timer
+	over     func()
 }
 
 const (
@@ -31,6 +32,8 @@ const (
 
 func newProgress(d *door, first string) *progress {
 	p := &progress{w: d.ErrOut, terminal: printers.IsTerminal(d.ErrOut)}
+	p.over = func() { d.warnings.beside(nil) }
+	d.warnings.beside(p)
 	if p.terminal {
 		p.update(first)
 	} else {
@@ -84,6 +87,7 @@ func (p *progress) end() {
 	if p.slow != nil {
 		p.slow.Stop()
 	}
+	p.over()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dirty {

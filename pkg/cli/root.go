@@ -52,11 +52,13 @@ type door struct {
 	genericiooptions.IOStreams
 	hostFlags hostFlags
 	// name is how a person calls the plugin, for the commands that messages propose.
-	name string
+	name     string
+	warnings warnings
 }
 
 func newRoot(display string, streams genericiooptions.IOStreams) *cobra.Command {
 	d := &door{IOStreams: streams, name: display}
+	d.warnings.d = d
 
 	root := &cobra.Command{
 		Use:   "kubectl-federate",

@@ -133,7 +133,7 @@ func (f *rotateFlags) run(ctx context.Context, d *door, names []string) error {
 	var done []v1alpha1.MemberCluster
 	var failed []error
 	for i := range members {
-		err := f.rotate(ctx, d, h, &members[i], ways[members[i].Spec.ClusterID], dryRun)
+		err := f.rotate(aboutOne(ctx, members, i), d, h, &members[i], ways[members[i].Spec.ClusterID], dryRun)
 		if err == nil {
 			done = append(done, members[i])
 			continue
