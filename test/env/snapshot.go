@@ -24,12 +24,14 @@ import (
 
 // Objects is everything that a cluster holds at one moment, without what Kubernetes changes by itself.
 type Objects struct {
-	types   []string
-	objects map[string]any // by type, namespace and name
+	resources []schema.GroupVersionResource
+	objects   map[string]any  // by type, namespace and name
+	ignored   map[string]bool // what Without left out
+	written   revisions       // nil where etcd was not asked
 }
 
 // Types is the number of resource types that were listed, those without any object included.
-func (o Objects) Types() int { return len(o.types) }
+func (o Objects) Types() int { return len(o.resources) }
 
 // Len is the number of objects.
 func (o Objects) Len() int { return len(o.objects) }
@@ -39,6 +41,9 @@ func (o Objects) Len() int { return len(o.objects) }
 func (o Objects) Without(key string) Objects {
 	o.objects = maps.Clone(o.objects)
 	delete(o.objects, key)
+	ignored := map[string]bool{key: true}
+	maps.Copy(ignored, o.ignored)
+	o.ignored = ignored
 	return o
 }
 
@@ -64,7 +69,7 @@ func Snapshot(ctx context.Context, config *rest.Config) (Objects, error) {
 		return o, err
 	}
 	for _, t := range types {
-		o.types = append(o.types, t.GroupResource().String())
+		o.resources = append(o.resources, t)
 		options := metav1.ListOptions{Limit: 500}
 		for {
 			list, err := client.Resource(t).List(ctx, options)

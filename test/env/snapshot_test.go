@@ -19,11 +19,23 @@ import (
 
 func snapshot(t *testing.T, c *Cluster) Objects {
 	t.Helper()
-	o, err := Snapshot(t.Context(), c.Config())
+	o, err := c.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return o
+}
+
+// alike fails the test when what etcd tells of a cluster is not what two snapshots tell.
+func alike(t *testing.T, c *Cluster, before, after Objects) {
+	t.Helper()
+	changes, err := c.Changes(t.Context(), before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := Diff(before, after); !slices.Equal(changes, diff) {
+		t.Errorf("etcd tells of\n%s\ntwo snapshots of\n%s", strings.Join(changes, "\n"), strings.Join(diff, "\n"))
+	}
 }
 
 // expect fails the test when the differences are not the wanted ones; * stands for what differs in each run.
@@ -105,6 +117,7 @@ func TestSnapshot(t *testing.T) {
 		after := snapshot(t, c)
 		t.Log(step.name)
 		expect(t, before, after, step.want...)
+		alike(t, c, before, after)
 		before = after
 	}
 
@@ -135,6 +148,7 @@ func TestSnapshotCustom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first := snapshot(t, c)
 	if _, err := d.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).Create(t.Context(),
 		&unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -157,7 +171,7 @@ func TestSnapshotCustom(t *testing.T) {
 	eventually(t, func(context.Context) (bool, string) {
 		// Discovery learns of the type a moment after it is served.
 		before = snapshot(t, c)
-		return slices.Contains(before.types, "things.example.com"), "discovery has no things"
+		return slices.ContainsFunc(before.resources, func(r schema.GroupVersionResource) bool { return r.Group == "example.com" }), "discovery has no things"
 	})
 	if _, err := things.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "one"},
@@ -165,6 +179,8 @@ func TestSnapshotCustom(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, before, snapshot(t, c), "+ things.example.com one")
+	alike(t, c, before, snapshot(t, c))
+	alike(t, c, first, snapshot(t, c)) // which knew nothing of the type
 	c.Stop()
 }
 
@@ -195,5 +211,6 @@ func TestSnapshotQuiet(t *testing.T) {
 		return renewals(ctx) != renewed, "no Lease is renewed: " + renewed
 	})
 	expect(t, before, snapshot(t, c))
+	alike(t, c, before, snapshot(t, c))
 	c.Stop()
 }
