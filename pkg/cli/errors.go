@@ -16,7 +16,7 @@ import (
 // Exit codes of every command.
 const (
 	exitDone    = 0 // done, or already so
-	exitFailed  = 1 // usage, network or internal error
+	exitFailed  = 1 // usage, network or internal error; interrupted
 	exitRefused = 2 // refused by a rule or a right
 	exitPartly  = 3 // partly done
 )
@@ -41,10 +41,14 @@ func usagef(format string, args ...any) error {
 	return usageError{err: fmt.Errorf(format, args...)}
 }
 
-// whileReading is err of a command that had written nothing yet. That a person stopped it is no fault of the
-// clusters that were just being read.
+// whileReading is err of a command. Where a person stopped it before anything was changed, that is no fault of the
+// clusters that were just being read; what pkg/federate says of one that had begun stands.
 func whileReading(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	var refusal *federate.Refusal
+	var undone *federate.Undone
+	var partial *federate.Partial
+	begun := errors.As(err, &refusal) || errors.As(err, &undone) || errors.As(err, &partial)
+	if !begun && errors.Is(ctx.Err(), context.Canceled) {
 		return errInterrupted
 	}
 	return err

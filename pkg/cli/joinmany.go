@@ -110,7 +110,7 @@ func joinRow(h *host.Cluster, c discover.Cluster, options federate.JoinOptions) 
 		}
 		result, err := plan.Apply(ctx, nil)
 		if err != nil {
-			return plan.Notes, err
+			return plan.Notes, whileReading(ctx, err)
 		}
 		r.Result, r.CredentialExpiry = "joined", new(metav1.NewTime(result.Expires))
 		if result.Already {

@@ -70,8 +70,8 @@ cluster, where a webhook and policies enforce the rules for every client. The st
 (--context, --kubeconfig, --as, …) choose the host; a member cluster is always named explicitly, with
 --member-context.
 
-Exit codes: 0 done, or already so; 1 usage, network or internal error; 2 refused by a rule or a right;
-3 partly done.`,
+Exit codes: 0 done, or already so; 1 usage, network or internal error, or interrupted with everything taken
+back; 2 refused by a rule or a right; 3 partly done.`,
 		Annotations:                map[string]string{cobra.CommandDisplayNameAnnotation: display},
 		SilenceUsage:               true,
 		SilenceErrors:              true,

@@ -235,7 +235,7 @@ func (f *rotateFlags) rotate(ctx context.Context, d *door, h *host.Cluster, m *v
 	result, err := plan.Apply(ctx, step)
 	progress.end()
 	if err != nil {
-		return err
+		return whileReading(ctx, err)
 	}
 	progress.notes(result.Notes, plan.Notes...)
 	if *f.output.OutputFormat == "" {

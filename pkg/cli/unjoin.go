@@ -138,7 +138,7 @@ func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName
 	result, err := plan.Apply(ctx, step)
 	progress.end()
 	if err != nil {
-		return err
+		return whileReading(ctx, err)
 	}
 	progress.notes(result.Notes, plan.Notes...)
 	if result.Finishing {

@@ -107,7 +107,7 @@ func (f *unjoinFlags) row(h *host.Cluster, m *v1alpha1.MemberCluster, s *discove
 		}
 		result, err := plan.Apply(ctx, nil)
 		if err != nil {
-			return plan.Notes, err
+			return plan.Notes, whileReading(ctx, err)
 		}
 		r.Result = "unjoined"
 		if result.Already {

@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -114,6 +115,21 @@ func (p *Partial) Error() string {
 }
 
 func (p *Partial) Unwrap() error { return p.Err }
+
+// interrupted is an operation that a person stopped. That its requests got no answer is no fault of a cluster.
+type interrupted struct{ err error }
+
+func (i *interrupted) Error() string { return "interrupted" }
+
+func (i *interrupted) Unwrap() error { return i.err }
+
+// stopped is err, the failure of an operation under ctx, or that the operation was stopped where that is why.
+func stopped(ctx context.Context, err error) error {
+	if _, refusal := errors.AsType[*Refusal](err); refusal || isRefused(err) || !errors.Is(ctx.Err(), context.Canceled) {
+		return err
+	}
+	return &interrupted{err}
+}
 
 // isRefused says whether err is a server's considered no, as opposed to a failure to decide.
 func isRefused(err error) bool {

@@ -72,14 +72,14 @@ func (r *rotateRun) pass(ctx context.Context, x pass) error {
 		return r.takenBack(ctx, x, err)
 	}
 	if err != nil {
-		return r.refused(err, false)
+		return r.refused(stopped(ctx, err), false)
 	}
 	if err := r.store(critical); err != nil {
 		if isRefused(err) && made {
 			return r.takenBack(ctx, x, err)
 		}
 		r.release(ctx, x.to)
-		return r.partial(x, err, "it is not known which credential the host has stored; the old one and the new one both work")
+		return r.partial(ctx, x, err, "it is not known which credential the host has stored; the old one and the new one both work")
 	}
 	return r.revoke(ctx, x, to)
 }
@@ -176,7 +176,7 @@ func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error
 	p := r.plan
 	old, err := p.member.Find(ctx, x.from)
 	if err != nil {
-		return r.partial(x, err, "the new credential is stored; the old one still works")
+		return r.partial(ctx, x, err, "the new credential is stored; the old one still works")
 	}
 	if old == nil {
 		return r.standing(ctx, x, to)
@@ -190,14 +190,14 @@ func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error
 		_, err = witness.ID(ctx)
 	}
 	if err != nil {
-		return r.partial(x, err, "the new credential is stored; the old one still works")
+		return r.partial(ctx, x, err, "the new credential is stored; the old one still works")
 	}
 	if err := p.member.Remove(ctx, x.from, cluster.Preconditions{UID: old.GetUID()}); err != nil {
-		return r.partial(x, err, "the new credential is stored; the old one still works")
+		return r.partial(ctx, x, err, "the new credential is stored; the old one still works")
 	}
 	r.progress(Step{Side: SideMember, Verb: VerbDelete, Object: x.from, Note: "revokes the old credential"})
 	if err := r.refusing(ctx, witness); err != nil {
-		return r.partial(x, err, "the new credential is stored; the old one is revoked, but was still taken when last tried")
+		return r.partial(ctx, x, err, "the new credential is stored; the old one is revoked, but was still taken when last tried")
 	}
 	return r.standing(ctx, x, to)
 }
@@ -237,7 +237,7 @@ func (r *rotateRun) standing(ctx context.Context, x pass, to member.Binding) err
 		err = &vanished{side: SideMember, ref: to.Ref, during: "rotation"}
 	}
 	if err != nil {
-		return r.partial(x, err, "the new credential is stored, but it is not known to work")
+		return r.partial(ctx, x, err, "the new credential is stored, but it is not known to work")
 	}
 	return nil
 }
@@ -247,6 +247,7 @@ func (r *rotateRun) takenBack(ctx context.Context, x pass, cause error) error {
 	if apierrors.IsAlreadyExists(cause) {
 		return fmt.Errorf("%w: another rotation is at work; run this one again when it has ended", cause)
 	}
+	cause = stopped(ctx, cause)
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	undone := false
@@ -291,7 +292,7 @@ func (r *rotateRun) refused(cause error, undone bool) error {
 }
 
 // partial is a run that ended between two credentials.
-func (r *rotateRun) partial(x pass, cause error, state string) error {
-	return &Partial{Operation: r.plan.Options.operation(), Err: cause, Done: []string{state},
+func (r *rotateRun) partial(ctx context.Context, x pass, cause error, state string) error {
+	return &Partial{Operation: r.plan.Options.operation(), Err: stopped(ctx, cause), Done: []string{state},
 		Left: []string{"member: " + x.from.String()}, Next: r.plan.Options.command()}
 }

@@ -16,6 +16,7 @@ import (
 // and says how things stand.
 func (r *joinRun) failed(ctx context.Context, cause error) error {
 	o := r.plan.Options
+	cause = stopped(ctx, cause)
 	if r.took != tookNot {
 		return r.halfway(cause)
 	}

@@ -357,7 +357,7 @@ func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinRes
 		attempted, err := run.stage(ctx, at)
 		changed = changed || attempted
 		if err != nil {
-			return nil, run.failed(err, changed)
+			return nil, run.failed(stopped(ctx, err), changed)
 		}
 	}
 	return result, nil
