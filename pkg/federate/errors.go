@@ -123,12 +123,27 @@ func (i *interrupted) Error() string { return "interrupted" }
 
 func (i *interrupted) Unwrap() error { return i.err }
 
-// stopped is err, the failure of an operation under ctx, or that the operation was stopped where that is why.
+// late is an operation whose time was over between two requests. Where a request was under way, its failure says whose
+// answer was waited for.
+type late struct{ err error }
+
+func (l *late) Error() string { return "the time that --timeout gives is over" }
+
+func (l *late) Unwrap() error { return l.err }
+
+// stopped is err, the failure of an operation under ctx, or why the operation was stopped where that is the cause.
 func stopped(ctx context.Context, err error) error {
-	if _, refusal := errors.AsType[*Refusal](err); refusal || isRefused(err) || !errors.Is(ctx.Err(), context.Canceled) {
+	_, refusal := errors.AsType[*Refusal](err)
+	_, request := errors.AsType[*cluster.Error](err)
+	switch {
+	case refusal || isRefused(err) || ctx.Err() == nil:
 		return err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &interrupted{err}
+	case !request:
+		return &late{err}
 	}
-	return &interrupted{err}
+	return err
 }
 
 // isRefused says whether err is a server's considered no, as opposed to a failure to decide.

@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -46,6 +47,36 @@ host: https://host does not accept the credential of the context (401): log in a
 			t.Parallel()
 			compare(t, "text", tt.err.Error(), tt.want)
 		})
+	}
+}
+
+// TestStopped pins why an operation ended that was stopped from outside.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	interrupt, cancel := context.WithCancel(t.Context())
+	cancel()
+	over, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	hung := &cluster.Error{Side: SideMember, Server: "https://east", Verb: "get", Fault: cluster.FaultUnreachable, Err: context.DeadlineExceeded}
+	refusal := &Refusal{Findings: []Finding{{Side: SideHost, Cause: "no"}}}
+	for _, tt := range []struct {
+		ctx  context.Context
+		err  error
+		want string
+	}{
+		{t.Context(), hung, "member: no answer from https://east: timed out: check the endpoint of the context and that this machine can reach it"},
+		{over, hung, "member: no answer from https://east: timed out: check the endpoint of the context and that this machine can reach it"},
+		{over, over.Err(), "the time that --timeout gives is over"},
+		{over, refusal, "host: no"},
+		{interrupt, hung, "interrupted"},
+		{interrupt, interrupt.Err(), "interrupted"},
+		{interrupt, refusal, "host: no"},
+	} {
+		got := stopped(tt.ctx, tt.err)
+		compare(t, "text", got.Error(), tt.want)
+		if !errors.Is(got, tt.err) {
+			t.Errorf("%v does not hold %v", got, tt.err)
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: %s: %s: %w", wait.Side, wait.Object, wait.Note, ctx.Err())
+			return nil, fmt.Errorf("%s: %s: %s: %w", wait.Side, wait.Object, wait.Note, stopped(ctx, ctx.Err()))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -179,17 +178,7 @@ func settled(ctx context.Context, h *host.Cluster) error {
 // one, has counted.
 func snapshot(t *testing.T, c *env.Cluster) env.Objects {
 	t.Helper()
-	m := connectMember(t, c.Config())
-	eventually(t, "namespace kubefederate-member is finished", func(ctx context.Context) error {
-		o, err := m.Find(ctx, member.NamespaceRef())
-		if err != nil || o == nil {
-			return err
-		}
-		if o.GetDeletionTimestamp() != nil {
-			return apierrors.NewTimeoutError("still ending", 1)
-		}
-		return nil
-	})
+	settle(t, c)
 	eventually(t, "the manager has counted", func(ctx context.Context) error { return settled(ctx, connectHost(t, c.Config())) })
 	objects, err := env.Snapshot(t.Context(), c.Config())
 	if err != nil {

@@ -5,7 +5,6 @@ package integration
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -170,57 +168,4 @@ func TestTwoTakeOvers(t *testing.T) {
 		becomes(t, "the member", before[west], west)
 	}
 	t.Log(won)
-}
-
-// TestTakeOverWithFaults fails every request of a take-over in every way. After each, nothing has changed, or the
-// error names the command that goes on, and the other host's credential is worth nothing when that is done.
-func TestTakeOverWithFaults(t *testing.T) {
-	east := joinFleet(t).Cluster("east")
-	userNamespace(t, east)
-	d, _, leave, before := faultDrill(t, "faulty-over", east)
-	hostCluster := joinHost(t)
-	options := federate.JoinOptions{Name: "faulty-over", Federation: "faulty-over", MemberContext: "east", TakeOver: true}
-	var theirs *kubeconfig.Access
-	d.only = changes
-	// API servers take a revoked token for ten seconds more, and every run waits for that.
-	d.sparse = true
-	d.prepare = func(t *testing.T) { theirs = orphan(t, hostCluster, east, "faulty-over") }
-	d.run = func(t *testing.T, h *host.Cluster, m *member.Cluster) error {
-		_, err := join(t, h, m, options)
-		return err
-	}
-	again := func(t *testing.T) {
-		t.Helper()
-		if _, err := join(t, connectHost(t, hostCluster.Config()), connectMember(t, east.Config()), options); err != nil {
-			t.Fatalf("the take-over again, without a fault: %v", err)
-		}
-	}
-	d.again = func(t *testing.T, err error) {
-		t.Helper()
-		var partial *federate.Partial
-		const want = "kubectl federate join faulty-over --federation faulty-over --member-context east --take-over"
-		if errors.As(err, &partial) && partial.Next != want {
-			t.Errorf("to go on: %s, want %s", partial.Next, want)
-		}
-		again(t)
-	}
-	d.cleanup = func(t *testing.T, err error) {
-		t.Helper()
-		var partial *federate.Partial
-		if err != nil && !errors.As(err, &partial) {
-			k, readErr := connectMember(t, east.Config()).Marker(t.Context())
-			if readErr != nil || k == nil || k.HostID != goneHost {
-				t.Errorf("nothing was to be changed, and the marker is %+v, %v: %v", k, readErr, err)
-			}
-			again(t)
-		}
-		eventually(t, "the other host's credential is worth nothing", func(context.Context) error {
-			if !apierrors.IsUnauthorized(works(t, theirs)) {
-				return fmt.Errorf("it still works after %w", err)
-			}
-			return nil
-		})
-		leave(t)
-	}
-	d.exercise(t, before)
 }
