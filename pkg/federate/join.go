@@ -31,6 +31,9 @@ type JoinOptions struct {
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
+	// WishedBy is the object on the host whose label wishes the membership, as kubectl is told it: when the cluster leaves, its
+	// wish is remembered as fulfilled. It may be empty.
+	WishedBy string
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	DryRun   DryRun

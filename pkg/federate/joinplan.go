@@ -334,12 +334,16 @@ func (p *JoinPlan) step(s Step) { p.Steps = append(p.Steps, s) }
 
 // marker is the marker as this join writes it. The member's UID is known once the record is made.
 func (p *JoinPlan) marker() member.Marker {
-	k := member.Marker{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name, TakenFrom: p.takenFrom}
+	k := member.Marker{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name, TakenFrom: p.takenFrom, WishedBy: p.Options.WishedBy}
 	if m := p.facts.Host.Member; m != nil {
 		k.MemberUID = m.UID
 	}
 	if p.stamped {
 		k.Attempt = p.facts.Attempt.String()
+	}
+	// Whoever joins it again need not know who wished it.
+	if standing := p.facts.Member.Marker; standing != nil && k.WishedBy == "" && sameMembership(standing, k) {
+		k.WishedBy = standing.WishedBy
 	}
 	return k
 }

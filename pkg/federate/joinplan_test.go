@@ -491,6 +491,34 @@ func TestPlanJoinNotes(t *testing.T) {
 	}
 }
 
+// TestPlanJoinKeepsWhoWished shows that a join of a member does not forget which object wished it.
+func TestPlanJoinKeepsWhoWished(t *testing.T) {
+	t.Parallel()
+	const by = "clusters.cluster.x-k8s.io/east --namespace team-x"
+	for _, tt := range []struct {
+		name   string
+		marker func(*member.Marker)
+		option string
+		want   string
+	}{
+		{"nobody wished it", nil, "", ""},
+		{"an object wishes it", nil, by, by},
+		{"an object wished it", func(k *member.Marker) { k.WishedBy = by }, "", by},
+		{"another object wishes it", func(k *member.Marker) { k.WishedBy = "another" }, by, by},
+		{"an object wished another membership", func(k *member.Marker) { k.WishedBy, k.Federation = by, "lab" }, "", ""},
+	} {
+		plan, _ := planJoin(facts(func(f *joinFacts) {
+			joined(f)
+			if tt.marker != nil {
+				tt.marker(f.Member.Marker)
+			}
+		}), joinOptions(func(o *JoinOptions) { o.WishedBy = tt.option }))
+		if got := plan.marker().WishedBy; got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestPlanIsPure makes the same plan twice: a plan that depended on a map's order would differ in time.
 func TestPlanIsPure(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -302,6 +303,19 @@ func (p *UnjoinPlan) planHost() {
 	p.step(s)
 }
 
+// objectWord is what cluster.Ref.Word gives for an object whose name needs no quotes.
+var objectWord = regexp.MustCompile(`^[a-z0-9.-]+/[a-z0-9.-]+( --namespace [a-z0-9-]+)?$`)
+
+// wishElsewhere is the wish that an object on the host carried when the cluster joined, and that object; it is empty where
+// the cluster carries a wish itself.
+func (p *UnjoinPlan) wishElsewhere() (w member.Wish, by string) {
+	f := p.facts.Member
+	if f.Wish.Federation != "" || f.Marker == nil || f.Marker.WishedBy == "" {
+		return w, ""
+	}
+	return member.Wish{Federation: f.Marker.Federation, Namespace: v1alpha1.IdentityNamespace}, f.Marker.WishedBy
+}
+
 func (p *UnjoinPlan) planMember() {
 	f, o := p.facts.Member, p.Options
 	for _, ref := range f.Found() {
@@ -336,6 +350,16 @@ func (p *UnjoinPlan) planMember() {
 				Cause:  fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, wish.Federation),
 				Remedy: "remove it with kubectl federate label --member-context " + contextWord(o.MemberContext) + " --remove"})
 		}
+	}
+	if w, by := p.wishElsewhere(); by != "" {
+		ref := cluster.Ref{Resource: cluster.Namespaces, Name: w.Namespace}
+		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "annotate that it left, since its wish is on the host", stage: stageLeave})
+		note := Finding{Side: SideHost, Object: "the object that stands for the cluster",
+			Cause: fmt.Sprintf("wished this by its label %s=%s; should that still be there, discovery does not join it again", v1alpha1.LabelFederation, w.Federation)}
+		if objectWord.MatchString(by) { // the member wrote it, and a person may paste it into a shell
+			note.Object, note.Remedy = by, fmt.Sprintf("remove it with kubectl label %s %s-", by, v1alpha1.LabelFederation)
+		}
+		p.Notes = append(p.Notes, note)
 	}
 	dropsOwn := o.DropLabel && wish.Namespace == v1alpha1.MemberNamespace
 	if f.OurNamespace() && !f.Terminating() && (wish.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
@@ -430,11 +454,15 @@ func (r *unjoinRun) step(ctx context.Context, s Step) error {
 			r.note(Finding{Side: SideMember, Object: s.Object.String(), Cause: "stays, since " + outcome.Kept})
 		}
 		return nil
-	case s.Verb == VerbUpdate && p.Options.DropLabel:
+	case s.Verb == VerbUpdate && p.Options.DropLabel && p.facts.Member.Wish.Federation != "":
 		_, err := p.member.DropWish(ctx)
 		return err
 	case s.Verb == VerbUpdate:
-		return p.member.MarkLeft(ctx, p.facts.Member.Wish)
+		wish := p.facts.Member.Wish
+		if elsewhere, by := p.wishElsewhere(); by != "" {
+			wish = elsewhere
+		}
+		return p.member.MarkLeft(ctx, wish)
 	}
 	err := p.member.Remove(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()})
 	if apierrors.IsConflict(err) {

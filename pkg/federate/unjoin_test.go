@@ -119,6 +119,47 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
 		},
 		{
+			name: "a wish that stays on the host's object",
+			facts: func(f *unjoinFacts) {
+				f.Member.Objects = nil
+				f.Member.Marker.WishedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
+			},
+			want: `
+member delete    ConfigMap "kubefederate-member/membership"
+member update    Namespace "kube-system" (annotate that it left, since its wish is on the host)
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			notes: `host: clusters.cluster.x-k8s.io/east --namespace team-x: wished this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again: ` +
+				`remove it with kubectl label clusters.cluster.x-k8s.io/east --namespace team-x kubefederate.io/federation-`,
+		},
+		{
+			name: "a member that would have a command pasted",
+			facts: func(f *unjoinFacts) {
+				f.Member.Objects = nil
+				f.Member.Marker.WishedBy = "clusters.cluster.x-k8s.io/east; rm -r ~"
+			},
+			want: `
+member delete    ConfigMap "kubefederate-member/membership"
+member update    Namespace "kube-system" (annotate that it left, since its wish is on the host)
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			notes: `host: the object that stands for the cluster: wished this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again`,
+		},
+		{
+			name: "the host's object wished it, and so does the cluster",
+			facts: func(f *unjoinFacts) {
+				f.Member.Objects = nil
+				f.Member.Wish = member.Wish{Federation: "prod", Namespace: "kube-system"}
+				f.Member.Marker.WishedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
+			},
+			want: `
+member delete    ConfigMap "kubefederate-member/membership"
+member update    Namespace "kube-system" (annotate that it left, beside its wish)
+member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
+		},
+		{
 			name: "a wish that goes along, and its namespace with it",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil

@@ -20,6 +20,8 @@ type Marker struct {
 	// TakenFrom is the host from which the cluster was taken over, while what that host put on it is being removed;
 	// empty otherwise. Until then a join does not rely on anything that it finds.
 	TakenFrom v1alpha1.ClusterID
+	// WishedBy is the object on the host whose label wished the membership, as kubectl is told it; it may be empty.
+	WishedBy string
 	// Attempt is the run of join that wrote the marker: "<random ID> <RFC 3339 time>".
 	Attempt string
 
@@ -52,6 +54,9 @@ func (k Marker) Manifest() *unstructured.Unstructured {
 	if k.TakenFrom != "" {
 		data[v1alpha1.MarkerTakenFrom] = string(k.TakenFrom)
 	}
+	if k.WishedBy != "" {
+		data[v1alpha1.MarkerWishedBy] = k.WishedBy
+	}
 	o.Object["data"] = data
 	return o
 }
@@ -65,6 +70,7 @@ func MarkerOf(o *unstructured.Unstructured) *Marker {
 		Member:          v1alpha1.MemberName(data[v1alpha1.MarkerMember]),
 		MemberUID:       types.UID(data[v1alpha1.MarkerMemberUID]),
 		TakenFrom:       v1alpha1.ClusterID(data[v1alpha1.MarkerTakenFrom]),
+		WishedBy:        data[v1alpha1.MarkerWishedBy],
 		Attempt:         o.GetAnnotations()[v1alpha1.AnnotationAttempt],
 		UID:             o.GetUID(),
 		ResourceVersion: o.GetResourceVersion(),
@@ -108,6 +114,9 @@ func (c *Cluster) ReplaceMarker(ctx context.Context, old *Marker, k Marker) (*Ma
 	data := manifest.Object["data"].(map[string]any)
 	if k.TakenFrom == "" {
 		data[v1alpha1.MarkerTakenFrom] = nil
+	}
+	if k.WishedBy == "" {
+		data[v1alpha1.MarkerWishedBy] = nil
 	}
 	o, err := c.MergePatch(ctx, MarkerRef(), map[string]any{"metadata": metadata, "data": data}, cluster.Write{})
 	if err != nil {

@@ -74,6 +74,9 @@ const (
 	// MarkerTakenFrom is the cluster ID of a host from which the cluster was taken over and whose grants are not all
 	// removed yet; it is absent otherwise.
 	MarkerTakenFrom = "takenFrom"
+	// MarkerWishedBy is the object on the host whose label wished the membership, as kubectl is told it; it is absent where
+	// the cluster itself wished it, or nobody.
+	MarkerWishedBy = "wishedBy"
 )
 
 // Verbs on federations/<name> that decide who may. They are RBAC verbs, checked by the
