@@ -57,6 +57,33 @@ var (
 	ClusterProperties = Resource{schema.GroupVersionResource{Group: "about.k8s.io", Version: "v1beta1", Resource: "clusterproperties"}, "ClusterProperty"}
 )
 
+func foreign(group, version, resource, kind string) Resource {
+	return Resource{schema.GroupVersionResource{Group: group, Version: version, Resource: resource}, kind}
+}
+
+// The kinds of other systems that stand for clusters on a host, and what belongs to them. They are only read.
+var (
+	// RancherClusters are what Rancher manages; their names are Rancher's IDs of clusters.
+	RancherClusters = foreign("management.cattle.io", "v3", "clusters", "Cluster")
+	// RancherProvisioned are the same clusters in the namespaces of their workspaces, beside their Secrets.
+	RancherProvisioned = foreign("provisioning.cattle.io", "v1", "clusters", "Cluster")
+	// RancherSettings are Rancher's own settings.
+	RancherSettings = foreign("management.cattle.io", "v3", "settings", "Setting")
+	// RancherProxyConfigs say whether Rancher's proxy hands on tokens that a cluster itself issued.
+	RancherProxyConfigs = foreign("management.cattle.io", "v3", "clusterproxyconfigs", "ClusterProxyConfig")
+	// ClusterAPIClusters are Cluster API's clusters, newest version first.
+	ClusterAPIClusters = []Resource{foreign("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster"), foreign("cluster.x-k8s.io", "v1beta1", "clusters", "Cluster")}
+)
+
+// Word is how kubectl is told an object of any group: "clusters.cluster.x-k8s.io/prod-a --namespace team-x".
+func (r Ref) Word() string {
+	word := r.Resource.GroupResource().String() + "/" + ShellWord(r.Name)
+	if r.Namespace != "" {
+		word += " --namespace " + ShellWord(r.Namespace)
+	}
+	return word
+}
+
 // Ref names one object on one side.
 type Ref struct {
 	Resource  Resource

@@ -97,6 +97,33 @@ func (e endpoint) try(ctx context.Context) error {
 	return nil
 }
 
+// takesTokens says whether an endpoint that is Rancher's proxy hands a token of the member's own on to it, where that can
+// be told: the proxy knows Rancher's tokens only, unless it is told otherwise. Any other endpoint does, for all that is
+// known before a token is made.
+func (e endpoint) takesTokens(ctx context.Context, m *member.Cluster) bool {
+	if cluster.RancherProxyID(e.Server) == "" {
+		return true
+	}
+	token, err := m.TrialToken(ctx)
+	if err != nil || token == "" {
+		return true // the proof at the end of the join will tell
+	}
+	c, err := member.Connect(e.access(token).RESTConfig())
+	if err != nil {
+		return true
+	}
+	_, err = c.Version(ctx)
+	return !unauthorized(err)
+}
+
+// judgeProxy is what stands against an endpoint that takes no token of the member's own.
+func (e endpoint) judgeProxy() Finding {
+	return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
+		Cause: "is Rancher's proxy, which takes no token of the cluster's own (401), and nobody else's is kept",
+		Remedy: "turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; " +
+			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace " + cluster.Quoted(cluster.RancherProxyID(e.Server)) + " of Rancher's cluster"}
+}
+
 // judgeURL is what speaks against a URL before it is tried; empty when nothing does.
 func judgeURL(text string, schemes ...string) string {
 	u, err := url.Parse(text)

@@ -122,6 +122,8 @@ type joinFacts struct {
 	Endpoint   endpoint
 	// Tried is why the endpoint does not answer; nil when it does or was not tried.
 	Tried error
+	// Untaken says that the endpoint takes no token of the member's own.
+	Untaken bool
 	// HostMissing and MemberMissing are rights that the caller has not; UndoMissing are those that only
 	// taking back needs.
 	HostMissing, MemberMissing, UndoMissing []missing
@@ -260,6 +262,9 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	f.Endpoint = endpointOf(o, m, f.Host.Member)
 	if !f.Endpoint.Proven && judgeURL(f.Endpoint.Server, "https") == "" {
 		f.Tried = f.Endpoint.try(ctx)
+	}
+	if o.DryRun != DryRunClient && len(f.MemberMissing) == 0 {
+		f.Untaken = !f.Endpoint.takesTokens(ctx, m)
 	}
 	return f, nil
 }

@@ -68,6 +68,9 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 
 	endpointAgainst, notes := f.Endpoint.judge(f.Host.Federation, f.Tried)
 	add(endpointAgainst...)
+	if f.Untaken {
+		add(f.Endpoint.judgeProxy())
+	}
 	p.Notes = append(p.Notes, notes...)
 	if o.DryRun == DryRunClient {
 		p.Notes = append(p.Notes, f.Endpoint.loopback(f.HostServer)...)

@@ -432,6 +432,15 @@ member: token: a lifetime of 1m is shorter than API servers give: ask for at lea
 			want:  `member: proxy: must start with http://, https://, socks5://: give another with --member-proxy-url`,
 		},
 		{
+			name: "Rancher's proxy, which takes no token of the cluster's own",
+			facts: func(f *joinFacts) {
+				f.Endpoint.Server, f.Untaken = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
+			},
+			want: `member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which takes no token of the cluster's own (401), and nobody else's is kept: ` +
+				`turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; ` +
+				`or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "c-m-k2x9wq7d" of Rancher's cluster`,
+		},
+		{
 			name:  "plain HTTP",
 			facts: func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" },
 			want:  `member: endpoint: must start with https://: give the member's URL with --member-server`,
