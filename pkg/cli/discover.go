@@ -1,26 +1,34 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 type discoverFlags struct {
 	federation federationFlag
 	kubeconfig memberFlags
+	sources    []string
+	selector   string
 	join       bool
 	all        bool
 	many       manyFlags
+	watch      watchFlags
 	dryRun     dryRunFlag
 	output     string
 }
@@ -32,8 +40,21 @@ func newDiscover(d *door) *cobra.Command {
 		GroupID: groupMembers,
 		Short:   "Find clusters that wish to join a federation, and join them",
 		Long: `Find clusters that wish to join a federation. A cluster says so by the label
-kubefederate.io/federation=NAME on its kube-system namespace ('kubectl federate label' sets it). Every
-context of the kubeconfig is looked at, in parallel.
+kubefederate.io/federation=NAME: on its kube-system namespace ('kubectl federate label' sets it), or on the
+object that stands for it on the host. These sources know clusters:
+
+  kubeconfig    every context of the kubeconfig
+  rancher       clusters.management.cattle.io and clusters.provisioning.cattle.io on the host
+  cluster-api   clusters.cluster.x-k8s.io on the host
+
+All that the host has are looked at, in parallel, unless --source names some. A kubeconfig that Rancher or
+Cluster API keeps in a Secret is read as data and used to join; what the host keeps of a member is a token of
+the cluster's own, with an end, which must work at the endpoint that the host keeps.
+
+However many sources and names lead to a cluster, it is one row, by its cluster ID, and joined once, by the
+most direct way: a context, then Cluster API, then Rancher; Rancher's proxy after all others. --selector
+chooses by the labels of the objects on the host and of the cluster's kube-system namespace. They are not
+copied to the member: its region and zone are read from its nodes.
 
 The wish gives nothing by itself: with --join each wish is fulfilled by a normal join, with your own
 rights and by the federation's rules. Running it again changes nothing that is already so.`,
@@ -41,16 +62,33 @@ rights and by the federation's rules. Running it again changes nothing that is a
   kubectl federate discover
 
   # Join those that wish to be in prod
-  kubectl federate discover --federation prod --join`,
+  kubectl federate discover --federation prod --join
+
+  # Only the clusters that Rancher and Cluster API know, with all their names
+  kubectl federate discover --source rancher,cluster-api -o wide
+
+  # Only those of a team
+  kubectl federate discover -l example.com/team=web
+
+  # Look again every minute, and print what has changed
+  kubectl federate discover --watch --interval 1m`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), d) },
 	}
 	flags := cmd.Flags()
 	f.federation.add(cmd, d, "Only wishes for this federation")
 	flags.StringVar(&f.kubeconfig.kubeconfig, "member-kubeconfig", "", "The kubeconfig file whose contexts are looked at (default: as for the host)")
+	var names []string
+	for _, s := range discover.Sources {
+		names = append(names, string(s))
+	}
+	flags.StringSliceVar(&f.sources, "source", nil, "Only these sources: "+strings.Join(names, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	flags.StringVarP(&f.selector, "selector", "l", "", "Only clusters whose labels match this selector")
 	flags.BoolVar(&f.join, "join", false, "Join every cluster that wants to join")
 	flags.BoolVarP(&f.all, "all", "A", false, "Also list clusters that carry no label")
 	f.many.add(cmd, "timeout")
+	f.watch.add(cmd)
 	flags.StringVarP(&f.output, "output", "o", "", "Output format: wide, json, yaml, name")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"wide", "json", "yaml", "name"}, cobra.ShellCompDirectiveNoFileComp))
 	f.dryRun.add(cmd)
@@ -62,115 +100,232 @@ type discovery struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Clusters   []discovered `json:"clusters"`
+	// Notes say what could not be looked at.
+	Notes []string `json:"notes,omitempty"`
 }
 
 type discovered struct {
-	Name       string         `json:"name"`
-	Source     string         `json:"source"`
-	Also       []string       `json:"also,omitempty"`
-	ClusterID  string         `json:"clusterID,omitempty"`
-	Member     string         `json:"member,omitempty"`
-	Federation string         `json:"federation,omitempty"`
-	State      discover.State `json:"state"`
-	Reason     string         `json:"reason,omitempty"`
+	Name       string              `json:"name"`
+	Source     discover.SourceName `json:"source"`
+	Also       []string            `json:"also,omitempty"`
+	Objects    []string            `json:"objects,omitempty"`
+	ClusterID  string              `json:"clusterID,omitempty"`
+	Member     string              `json:"member,omitempty"`
+	Federation string              `json:"federation,omitempty"`
+	State      discover.State      `json:"state"`
+	Reason     string              `json:"reason,omitempty"`
+}
+
+// check refuses what cannot be run as it was typed.
+func (f *discoverFlags) check() (federate.DryRun, labels.Selector, error) {
+	dryRun, err := f.dryRun.parse()
+	if err != nil {
+		return dryRun, nil, err
+	}
+	if !slices.Contains([]string{"", "wide", "json", "yaml", "name"}, f.output) {
+		return dryRun, nil, usagef("-o %s is unknown: it is wide, json, yaml or name", f.output)
+	}
+	if dryRun != federate.DryRunNone && !f.join {
+		return dryRun, nil, usagef("--dry-run goes with --join: listing changes nothing")
+	}
+	for _, name := range f.sources {
+		if !slices.Contains(discover.Sources, discover.SourceName(name)) {
+			return dryRun, nil, usagef("--source=%s is unknown: it is kubeconfig, rancher or cluster-api", name)
+		}
+	}
+	selector, err := labels.Parse(f.selector)
+	if err != nil {
+		return dryRun, nil, usagef("--selector=%q: %w", f.selector, err)
+	}
+	if err := f.watch.check(f.join); err != nil {
+		return dryRun, nil, err
+	}
+	return dryRun, selector, f.many.check()
 }
 
 func (f *discoverFlags) run(ctx context.Context, d *door) error {
-	dryRun, err := f.dryRun.parse()
+	dryRun, selector, err := f.check()
 	if err != nil {
 		return err
-	}
-	if !slices.Contains([]string{"", "wide", "json", "yaml", "name"}, f.output) {
-		return usagef("-o %s is unknown: it is wide, json, yaml or name", f.output)
-	}
-	if dryRun != federate.DryRunNone && !f.join {
-		return usagef("--dry-run goes with --join: listing changes nothing")
 	}
 	h, err := d.host()
 	if err != nil {
 		return err
 	}
-	source, err := f.kubeconfig.source(d)
+	sources, err := f.open(d, h)
 	if err != nil {
 		return err
 	}
-	view, sightings, err := f.many.look(ctx, d, h, source)
+	look := func(ctx context.Context) (*findings, error) { return f.look(ctx, d, h, sources, selector) }
+	if f.watch.on {
+		return f.watch.run(ctx, d, look, f.printRows)
+	}
+	found, err := look(ctx)
 	if err != nil {
 		return whileReading(ctx, err)
 	}
-	clusters := discover.Judge(view, sightings)
-	discover.Sort(clusters)
-	shown := slices.DeleteFunc(slices.Clone(clusters), func(c discover.Cluster) bool {
-		if f.federation.name != "" {
-			return c.Federation != f.federation.value()
-		}
-		return c.State == discover.NoWish && !f.all
-	})
-	if !f.join {
-		if err := f.print(d, shown); err != nil {
-			return err
-		}
-		hint(d, clusters, shown)
-		return nil
+	found.tell(d)
+	if f.join {
+		return cmp.Or(f.joinAll(ctx, d, h, found, dryRun), found.err)
 	}
-	return f.joinAll(ctx, d, h, shown, dryRun)
+	if err := f.print(d, found); err != nil {
+		return err
+	}
+	found.hint(d)
+	return found.err
 }
 
-func (f *discoverFlags) print(d *door, clusters []discover.Cluster) error {
+// open makes the sources that were chosen, or all.
+func (f *discoverFlags) open(d *door, h *host.Cluster) (map[discover.SourceName]discover.Source, error) {
+	contexts, err := f.kubeconfig.source(d)
+	if err != nil {
+		return nil, err
+	}
+	connect := func(config *rest.Config) (*member.Cluster, error) { return member.Connect(tuned(config, d.ErrOut)) }
+	sources := map[discover.SourceName]discover.Source{
+		discover.FromKubeconfig: contexts,
+		discover.FromRancher:    discover.Rancher{Host: h, Connect: connect},
+		discover.FromClusterAPI: discover.ClusterAPI{Host: h, Connect: connect},
+	}
+	for name := range sources {
+		if len(f.sources) > 0 && !slices.Contains(f.sources, string(name)) {
+			delete(sources, name)
+		}
+	}
+	return sources, nil
+}
+
+// findings are what one look found.
+type findings struct {
+	// all are all clusters; clusters are those that are shown.
+	all, clusters []discover.Cluster
+	// hidden is how many clusters without a label are left out.
+	hidden int
+	// notes say what of sources could not be read that nobody asked for by name; err is what could not be read of those
+	// that somebody did.
+	notes []string
+	err   error
+}
+
+// look looks at all clusters once.
+func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, sources map[discover.SourceName]discover.Source, selector labels.Selector) (*findings, error) {
+	var list []discover.Source
+	var names []discover.SourceName
+	for _, name := range discover.Sources {
+		if source := sources[name]; source != nil {
+			list, names = append(list, source), append(names, name)
+		}
+	}
+	view, sightings, errs, err := f.many.look(ctx, d, h, list...)
+	if err != nil {
+		return nil, err
+	}
+	found := &findings{}
+	for i, err := range errs {
+		_, absent := errors.AsType[*discover.NotServed](err)
+		switch {
+		case err == nil:
+		case slices.Contains(f.sources, string(names[i])):
+			found.err = errors.Join(found.err, err)
+		case !absent:
+			found.notes = append(found.notes, fmt.Sprintf("%s: %s", names[i], reason(err)))
+		}
+	}
+	clusters := discover.Judge(view, sightings)
+	discover.Sort(clusters)
+	found.all = clusters
+	for i := range clusters {
+		c := &clusters[i]
+		switch {
+		case !selector.Matches(labels.Set(c.Labels)):
+		case f.federation.name != "" && !c.Concerns(f.federation.value()):
+			if c.State == discover.NoWish {
+				found.hidden++
+			}
+		case f.federation.name == "" && c.State == discover.NoWish && !f.all:
+			found.hidden++
+		default:
+			found.clusters = append(found.clusters, *c)
+		}
+	}
+	return found, nil
+}
+
+// tell prints what could not be read.
+func (r *findings) tell(d *door) {
+	for _, note := range r.notes {
+		fmt.Fprintln(d.ErrOut, "note: "+printable(note))
+	}
+}
+
+// hint tells what a bare table leaves out.
+func (r *findings) hint(d *door) {
+	if len(r.clusters) == 0 {
+		fmt.Fprintln(d.ErrOut, "No clusters found that wish to join a federation")
+	}
+	if r.hidden > 0 {
+		fmt.Fprintf(d.ErrOut, "%s no label; --all lists them\n", countOf(r.hidden, "cluster carries", "clusters carry"))
+	}
+}
+
+func (f *discoverFlags) print(d *door, found *findings) error {
+	return f.printRows(d, found, true)
+}
+
+// printRows prints what was found, as a table with or without its header.
+func (f *discoverFlags) printRows(d *door, found *findings, headed bool) error {
 	switch f.output {
 	case "json", "yaml":
-		out := discovery{APIVersion: outputAPIVersion, Kind: "Discovery", Clusters: []discovered{}}
-		for _, c := range clusters {
+		out := discovery{APIVersion: outputAPIVersion, Kind: "Discovery", Clusters: []discovered{}, Notes: found.notes}
+		for i := range found.clusters {
+			c := &found.clusters[i]
 			out.Clusters = append(out.Clusters, discovered{
-				Name: c.Name, Source: c.Source, Also: c.Also, ClusterID: string(c.ID), Member: string(c.Member),
+				Name: c.Name, Source: c.Source, Also: c.Also, Objects: objectWords(c), ClusterID: string(c.ID), Member: string(c.Member),
 				Federation: string(c.Federation), State: c.State, Reason: c.Reason,
 			})
 		}
 		return printData(d.Out, f.output, out)
 	case "name":
-		for _, c := range clusters {
-			fmt.Fprintln(d.Out, printable(c.Name))
+		for i := range found.clusters {
+			fmt.Fprintln(d.Out, printable(found.clusters[i].Candidate.String()))
 		}
 		return nil
 	}
-	if len(clusters) == 0 {
+	if len(found.clusters) == 0 {
 		return nil
 	}
 	header := []string{"NAME", "SOURCE", "FEDERATION", "STATE", "MEMBER", "REASON"}
 	if f.output == "wide" {
-		header = append(header, "CLUSTER ID", "ALSO")
+		header = append(header, "CLUSTER ID", "ALSO", "OBJECTS")
 	}
 	rows := [][]string{header}
-	for _, c := range clusters {
-		row := []string{c.Name, c.Source, orNone(string(c.Federation)), string(c.State), orNone(string(c.Member)), c.Reason}
+	for i := range found.clusters {
+		c := &found.clusters[i]
+		row := []string{c.Name, string(c.Source), orNone(string(c.Federation)), string(c.State), orNone(string(c.Member)), c.Reason}
 		if f.output == "wide" {
-			row = append(row, orNone(string(c.ID)), orNone(strings.Join(c.Also, ",")))
+			row = append(row, orNone(string(c.ID)), orNone(strings.Join(c.Also, ",")), orNone(strings.Join(objectWords(c), ", ")))
 		}
 		rows = append(rows, row)
+	}
+	if !headed {
+		rows = rows[1:]
 	}
 	return table(d.Out, rows)
 }
 
-// hint tells what a bare table leaves out.
-func hint(d *door, all, shown []discover.Cluster) {
-	if len(shown) == 0 {
-		fmt.Fprintln(d.ErrOut, "No clusters found that wish to join a federation")
+// objectWords are the objects that stand for a cluster, as kubectl is told them.
+func objectWords(c *discover.Cluster) []string {
+	var words []string
+	for _, o := range c.Objects {
+		words = append(words, o.Word())
 	}
-	quiet := 0
-	for _, c := range all {
-		if c.State == discover.NoWish {
-			quiet++
-		}
-	}
-	if len(all) > len(shown) && quiet > 0 {
-		fmt.Fprintf(d.ErrOut, "%s no label; --all lists them\n", countOf(quiet, "cluster carries", "clusters carry"))
-	}
+	return words
 }
 
 // joinAll joins what wants to join, prints one table, and fails when one of them failed.
-func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, clusters []discover.Cluster, dryRun federate.DryRun) error {
+func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, found *findings, dryRun federate.DryRun) error {
 	b := &batch{doing: "joining", done: "joined", timeout: joinTimeout, dryRun: dryRun}
-	for _, c := range clusters {
+	for _, c := range found.clusters {
 		if c.State == discover.Wants {
 			b.Clusters = append(b.Clusters, joinRow(h, c, federate.JoinOptions{DryRun: dryRun}))
 		}
@@ -180,8 +335,8 @@ func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, c
 	}
 	b.work(ctx, d, f.many.parallel)
 	ended := b.Clusters
-	for i := range clusters {
-		c := &clusters[i]
+	for i := range found.clusters {
+		c := &found.clusters[i]
 		if c.State != discover.Wants {
 			continue
 		}
@@ -196,10 +351,10 @@ func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, c
 			c.Reason = r.Result
 		}
 	}
-	if err := f.print(d, clusters); err != nil {
+	if err := f.print(d, found); err != nil {
 		return err
 	}
-	if len(clusters) == 0 {
+	if len(found.clusters) == 0 {
 		fmt.Fprintln(d.ErrOut, "No clusters found that wish to join a federation")
 	}
 	return b.err()

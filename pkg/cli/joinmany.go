@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,8 +52,8 @@ func (f *joinFlags) runMany(ctx context.Context, d *door, args []string) error {
 	if err != nil {
 		return err
 	}
-	view, sightings, err := f.many.look(ctx, d, h, source)
-	if err != nil {
+	view, sightings, errs, err := f.many.look(ctx, d, h, source)
+	if err = cmp.Or(err, errors.Join(errs...)); err != nil {
 		return whileReading(ctx, err)
 	}
 	clusters := discover.Choose(view, options.Federation, sightings)
@@ -86,12 +88,16 @@ func (f *joinFlags) runMany(ctx context.Context, d *door, args []string) error {
 
 // joinRow is a cluster that joins, as options say but for what is its own.
 func joinRow(h *host.Cluster, c discover.Cluster, options federate.JoinOptions) *row {
-	r := &row{Name: c.Member, Context: c.Name, Also: c.Also, ClusterID: c.ID, note: c.Reason}
+	r := &row{Name: c.Member, Context: c.Candidate.String(), Also: c.Also, ClusterID: c.ID, note: c.Reason}
 	if c.State == discover.Unreachable {
 		r.Result, r.Reason, r.err = resultUnreachable, c.Reason, fmt.Errorf("context %q: %s", c.Name, c.Reason)
 		return r
 	}
-	options.Name, options.Federation, options.MemberContext = c.Member, c.Federation, c.Name
+	options.Name, options.Federation, options.MemberContext = c.Member, c.Federation, c.Context()
+	options.WishedBy = c.WishedBy()
+	if c.Keep != nil {
+		options.Server, options.CABundle = c.Keep.Server, c.Keep.CABundle
+	}
 	r.do = func(ctx context.Context, r *row) ([]federate.Finding, error) {
 		m, err := c.Connect()
 		if err != nil {

@@ -42,27 +42,28 @@ func (f *manyFlags) check() error {
 	return nil
 }
 
-// look reads the host and every candidate at once.
-func (f *manyFlags) look(ctx context.Context, d *door, h *host.Cluster, source discover.Source) (view discover.View, sightings []discover.Sighting, err error) {
+// look reads the host and every candidate at once. Errs are what could not be read of each source.
+func (f *manyFlags) look(ctx context.Context, d *door, h *host.Cluster, sources ...discover.Source) (view discover.View, sightings []discover.Sighting, errs []error, err error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
 	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
-	group.Go(func() (err error) { sightings, err = f.probe(gctx, d, source); return err })
-	return view, sightings, group.Wait()
+	group.Go(func() error { sightings, errs = f.probe(gctx, d, sources...); return nil })
+	return view, sightings, errs, group.Wait()
 }
 
-// probe looks at every candidate at once, so that one dead cluster costs the deadline once.
-func (f *manyFlags) probe(ctx context.Context, d *door, source discover.Source) ([]discover.Sighting, error) {
-	candidates, err := source.Candidates(ctx)
-	if err != nil {
-		return nil, err
+// probe looks at every candidate, so that dead clusters cost the deadline once. The errors are those of each source.
+func (f *manyFlags) probe(ctx context.Context, d *door, sources ...discover.Source) ([]discover.Sighting, []error) {
+	candidates, errs := discover.List(ctx, sources...)
+	one, many := "context", "contexts"
+	if slices.ContainsFunc(candidates, func(c discover.Candidate) bool { return c.Source != discover.FromKubeconfig }) {
+		one, many = "cluster", "clusters"
 	}
-	progress := newProgress(d, fmt.Sprintf("looking at %s", countOf(len(candidates), "context", "contexts")))
+	progress := newProgress(d, "looking at "+countOf(len(candidates), one, many))
 	defer progress.end()
 	return discover.Probe(ctx, candidates, f.answer, func(n int) {
-		progress.update(fmt.Sprintf("%d of %d contexts answered", n, len(candidates)))
-	}), nil
+		progress.update(fmt.Sprintf("%d of %d %s answered", n, len(candidates), many))
+	}), errs
 }
 
 // Results of a command on one of many clusters, beside the words of what it does.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -55,8 +56,8 @@ func (f *unjoinFlags) runMany(ctx context.Context, d *door, names []string) erro
 		if err != nil {
 			return err
 		}
-		sightings, err := f.many.probe(ctx, d, source)
-		if err != nil {
+		sightings, errs := f.many.probe(ctx, d, source)
+		if err := errors.Join(errs...); err != nil {
 			return whileReading(ctx, err)
 		}
 		reached = discover.Reach(members, sightings)

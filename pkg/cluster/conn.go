@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -73,6 +74,9 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 	}
 	return &Conn{side: side, config: config, server: server, http: client, rest: r, dyn: dynamic.New(r), quiet: dynamic.New(quiet)}, nil
 }
+
+// CloseIdle closes what is open to the server and not in use. The next request opens it again.
+func (c *Conn) CloseIdle() { utilnet.CloseIdleConnectionsFor(c.http.Transport) }
 
 // Side is the side that the connection goes to.
 func (c *Conn) Side() Side { return c.side }
@@ -149,6 +153,11 @@ func (c *Conn) list(ctx context.Context, resource dynamic.ResourceInterface, wha
 			return items, nil
 		}
 	}
+}
+
+// ListQuietly reads all objects of a kind, in pages, without telling what the server warns of: nobody chose the version.
+func (c *Conn) ListQuietly(ctx context.Context, r Resource) ([]unstructured.Unstructured, error) {
+	return c.list(ctx, c.quiet.Resource(r.GroupVersionResource), r.GroupResource().String(), "")
 }
 
 // ListIn reads up to 500 objects of any type in a namespace, without telling what the server warns of.

@@ -11,10 +11,10 @@ import (
 // join judges. A member keeps its name, and so does a cluster whose join to the federation was not finished, by its
 // marker.
 func Choose(view View, federation v1alpha1.FederationName, sightings []Sighting) []Cluster {
-	return view.each(sightings, func(s Sighting) Cluster {
-		c := Cluster{Candidate: s.Candidate, ID: s.Look.ID, Federation: federation, State: Wants}
-		marker := s.Look.Marker
-		switch m := view.member(s.Look.ID); {
+	return view.each(sightings, func(c *Cluster, look *Look) {
+		c.Federation, c.State = federation, Wants
+		marker := look.Marker
+		switch m := view.member(look.ID); {
 		case m != nil:
 			c.Member, c.State = v1alpha1.MemberName(m.Name), Joined
 		case marker != nil && marker.HostID == view.HostID && marker.Federation == federation:
@@ -23,7 +23,6 @@ func Choose(view View, federation v1alpha1.FederationName, sightings []Sighting)
 		if marker != nil && marker.HostID != view.HostID {
 			c.Reason = elsewhere(marker)
 		}
-		return c
 	})
 }
 

@@ -92,8 +92,10 @@ func TestJudge(t *testing.T) {
 		{"one cluster, two contexts", []Sighting{seen("a", "2", wishes("prod")), seen("b", "2", wishes("prod"))},
 			[]row{{"a", "a", "prod", Wants, ""}}},
 		{"two clusters, one name", []Sighting{seen("x@default", "22222222-x", wishes("prod")), seen("y@default", "33333333-y", wishes("prod"))},
-			[]row{{"x@default", "default-22222222", "prod", Wants, ""}, {"y@default", "default-33333333", "prod", Wants, ""}}},
-		{"a name that is taken", []Sighting{seen("web", "22222222-x", wishes("prod"))}, []row{{"web", "web-22222222", "prod", Wants, ""}}},
+			[]row{{"x@default", "default-22222222", "prod", Wants, `"default" would be y@default, too; to choose its name: kubectl federate join NAME --federation prod --member-context x@default`},
+				{"y@default", "default-33333333", "prod", Wants, `"default" would be x@default, too; to choose its name: kubectl federate join NAME --federation prod --member-context y@default`}}},
+		{"a name that is taken", []Sighting{seen("web", "22222222-x", wishes("prod"))}, []row{{"web", "web-22222222", "prod", Wants,
+			`member "web" is another cluster; to choose its name: kubectl federate join NAME --federation prod --member-context web`}}},
 		{"no usable name", []Sighting{seen("日本", "22222222-x", wishes("prod"))}, []row{{"日本", "22222222", "prod", Wants, ""}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

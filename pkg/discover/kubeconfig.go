@@ -23,7 +23,7 @@ func (k Kubeconfig) Candidates(context.Context) ([]Candidate, error) {
 	var candidates []Candidate
 	for _, name := range slices.Sorted(maps.Keys(k.Config.Contexts)) {
 		candidates = append(candidates, Candidate{
-			Source:  "kubeconfig",
+			Source:  FromKubeconfig,
 			Name:    name,
 			Connect: func() (*member.Cluster, error) { return k.Connect(name) },
 		})

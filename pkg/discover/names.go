@@ -60,8 +60,8 @@ func newNamer(members []v1alpha1.MemberCluster) *namer {
 	return n
 }
 
-// count counts the cluster of a context. All are counted before the first is named.
-func (n *namer) count(context string) { n.shared[NameFor(context)]++ }
+// count counts a cluster by the name that it would have alone. All are counted before the first is named.
+func (n *namer) count(base v1alpha1.MemberName) { n.shared[base]++ }
 
 // take gives a name that is nobody's and says whether it was.
 func (n *namer) take(name v1alpha1.MemberName) bool {
@@ -70,12 +70,11 @@ func (n *namer) take(name v1alpha1.MemberName) bool {
 	return free
 }
 
-// name names the cluster of a context: by the context where nobody shares that name, and else
-// with the start of its ID behind it.
-func (n *namer) name(context string, id v1alpha1.ClusterID) v1alpha1.MemberName {
-	name := NameFor(context)
+// name names a cluster: by the name that it would have alone where nobody shares that, and else with the start of its ID
+// behind it.
+func (n *namer) name(base v1alpha1.MemberName, id v1alpha1.ClusterID) v1alpha1.MemberName {
+	name := base
 	if n.shared[name] > 1 || n.given[name] {
-		base := name
 		name = distinct(base, id, shortID)
 		// A context can be called like another with the start of its ID.
 		for length := shortID; (n.shared[name] > 0 || n.given[name]) && length < len(id); length++ {

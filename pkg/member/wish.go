@@ -39,6 +39,42 @@ func wishOn(o *unstructured.Unstructured) Wish {
 	}
 }
 
+// Self is what a cluster says of itself before it is a member.
+type Self struct {
+	ID v1alpha1.ClusterID
+	// Labels are those of its kube-system namespace.
+	Labels map[string]string
+	Wish   Wish
+	// Left is the federation that the cluster left while a wish stayed that does not stand on the cluster, but on the
+	// object that stands for it on its host.
+	Left v1alpha1.FederationName
+}
+
+// Self reads what the cluster says of itself.
+func (c *Cluster) Self(ctx context.Context) (*Self, error) {
+	found := make([]*unstructured.Unstructured, len(wishNamespaces))
+	errs := make([]error, len(wishNamespaces))
+	cluster.Parallel(len(wishNamespaces), func(i int) {
+		if wishNamespaces[i] == v1alpha1.IdentityNamespace {
+			found[i], errs[i] = c.Get(ctx, namespaceRef(wishNamespaces[i]))
+		} else {
+			found[i], errs[i] = c.Find(ctx, namespaceRef(wishNamespaces[i]))
+		}
+	})
+	if err := cluster.First(errs); err != nil {
+		return nil, err
+	}
+	identity := found[0]
+	self := &Self{ID: v1alpha1.ClusterID(identity.GetUID()), Labels: identity.GetLabels()}
+	for _, o := range found {
+		if self.Wish = wishOn(o); self.Wish.Federation != "" {
+			return self, nil
+		}
+	}
+	self.Left = v1alpha1.FederationName(identity.GetAnnotations()[v1alpha1.AnnotationLeft])
+	return self, nil
+}
+
 // Wish reads the wish of the cluster.
 func (c *Cluster) Wish(ctx context.Context) (Wish, error) {
 	found := make([]*unstructured.Unstructured, len(wishNamespaces))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,7 +39,9 @@ var theStage = &stage{}
 func TestMain(m *testing.M) {
 	testscript.Main(withStage{m}, map[string]func(){
 		"kubectl-federate": func() {
-			os.Exit(cli.Run(context.Background(), os.Args,
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			context.AfterFunc(ctx, stop)
+			os.Exit(cli.Run(ctx, os.Args,
 				genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}))
 		},
 	})
@@ -132,6 +135,10 @@ func TestScripts(t *testing.T) {
 			"told":      told,
 			"mend":      mend,
 			"age":       age,
+			"foreign":   foreign,
+			"rancher":   rancher,
+			"fill":      fill,
+			"another":   another,
 		},
 	})
 }

@@ -1,0 +1,169 @@
+package discover
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+const proxy = "https://rancher.example.com/k8s/clusters/c-1"
+
+// through is a cluster that a source of the host leads to, with the wish of its object.
+func through(source SourceName, name string, id v1alpha1.ClusterID, wish v1alpha1.FederationName, more ...func(*Sighting)) Sighting {
+	s := seen(name, id, nil)
+	s.Source, s.Server = source, "https://10.0.0.1:6443"
+	kind := cluster.ClusterAPIClusters[0]
+	if source == FromRancher {
+		kind, s.Server = cluster.RancherClusters, proxy
+	}
+	namespace, object, found := strings.Cut(name, "/")
+	if !found {
+		namespace, object = "", name
+	}
+	s.Base = object
+	s.Objects = []Object{{Ref: cluster.Ref{Resource: kind, Namespace: namespace, Name: object}, Wish: wish}}
+	s.Candidate.Labels = map[string]string{"from": string(source)}
+	for _, f := range more {
+		f(&s)
+	}
+	return s
+}
+
+func says(say func(*Look)) func(*Sighting) { return func(s *Sighting) { say(s.Look) } }
+
+func at(server string) func(*Sighting) { return func(s *Sighting) { s.Server = server } }
+
+func keeps(s *Sighting) { s.Keep = &Keep{Server: "https://ace.example.com", CABundle: []byte("CA")} }
+
+func unkept(s *Sighting) { s.Unkept = "the proxy takes no token" }
+
+func silent(s *Sighting) { s.Look, s.Err = nil, errors.New("member: no answer") }
+
+func twin(name string) func(*Sighting) { return func(s *Sighting) { s.Twin = name } }
+
+func way(name string, id v1alpha1.ClusterID, more ...func(*Sighting)) Sighting {
+	s := seen(name, id, nil)
+	for _, f := range more {
+		f(&s)
+	}
+	return s
+}
+
+// whole is all that a person sees of a Cluster.
+type whole struct {
+	Way, Also, Member, Federation string
+	State                         State
+	Reason                        string
+}
+
+// TestJudgeSources judges clusters that several sources know, each case in both orders.
+func TestJudgeSources(t *testing.T) {
+	t.Parallel()
+	const capi, rancher = FromClusterAPI, FromRancher
+	for _, tt := range []struct {
+		name      string
+		sightings []Sighting
+		want      []whole
+	}{
+		{"wished by its object", []Sighting{through(capi, "x/a", "2", "prod")}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
+		{"wished by itself", []Sighting{through(capi, "x/a", "2", "", says(wishes("prod")))}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
+		{"not wished", []Sighting{through(capi, "x/a", "2", "")}, []whole{{"cluster-api:x/a", "", "", "", NoWish, ""}}},
+		{"no answer, wished by its object", []Sighting{through(capi, "x/a", "2", "prod", silent)},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}}},
+		{"known to all: the context is the most direct", []Sighting{through(rancher, "a", "2", "prod"), through(capi, "x/a", "2", "prod"), way("b", "2")},
+			[]whole{{"b", "cluster-api:x/a,rancher:a", "b", "prod", Wants, ""}}},
+		{"Cluster API before Rancher", []Sighting{through(rancher, "a", "2", "prod"), through(capi, "x/b", "2", "")},
+			[]whole{{"cluster-api:x/b", "rancher:a", "b", "prod", Wants, ""}}},
+		{"a context through Rancher's proxy comes after Cluster API", []Sighting{way("b", "2", at(proxy)), through(capi, "x/a", "2", "prod")},
+			[]whole{{"cluster-api:x/a", "b", "a", "prod", Wants, ""}}},
+		{"Rancher with an authorized endpoint comes before a context through its proxy", []Sighting{way("b", "2", at(proxy)), through(rancher, "a", "2", "prod", keeps)},
+			[]whole{{"rancher:a", "b", "a", "prod", Wants, ""}}},
+		{"Rancher's proxy alone", []Sighting{through(rancher, "a", "2", "prod", unkept)},
+			[]whole{{"rancher:a", "", "", "prod", Refused, "the proxy takes no token; or join it by its own API server: " +
+				"kubectl federate join a --federation prod --member-context CONTEXT --member-server URL --member-certificate-authority FILE"}}},
+		{"Rancher's proxy beside a direct way", []Sighting{through(rancher, "a", "2", "prod", unkept), through(capi, "x/a", "2", "")},
+			[]whole{{"cluster-api:x/a", "rancher:a", "a", "prod", Wants, ""}}},
+		{"Rancher's proxy of a member", []Sighting{through(rancher, "a", "11111111-web", "prod", unkept)}, []whole{{"rancher:a", "", "web", "prod", Joined, ""}}},
+		{"Rancher's proxy without a wish", []Sighting{through(rancher, "a", "2", "", unkept)}, []whole{{"rancher:a", "", "", "", NoWish, ""}}},
+		{"the host itself", []Sighting{through(rancher, "local", hostID, "prod")}, []whole{{"rancher:local", "", "local", "prod", Wants, "it is the host itself"}}},
+		{"one way is dead, and an object says whose", []Sighting{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "", twin("cluster-api:x/a"))},
+			[]whole{{"rancher:b", "cluster-api:x/a", "b", "prod", Wants, ""}}},
+		{"one way is dead, and nothing says whose", []Sighting{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "")},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", NoWish, ""}}},
+		{"object and cluster wish two federations", []Sighting{through(capi, "x/a", "2", "test", says(wishes("prod")))},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Conflict,
+				`its labels wish two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them one: ` +
+					`kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=prod --overwrite, or: ` +
+					`kubectl federate label --member-context CONTEXT --federation test`}}},
+		{"two objects wish two federations", []Sighting{through(capi, "x/a", "2", "prod"), through(rancher, "a", "2", "test"), way("ctx a", "2")},
+			[]whole{{"ctx a", "cluster-api:x/a,rancher:a", "", "prod", Conflict,
+				`its labels wish two federations, "prod" by the label of clusters.cluster.x-k8s.io/a --namespace x and "test" by the label of clusters.management.cattle.io/a; ` +
+					`make them one: kubectl label clusters.management.cattle.io/a kubefederate.io/federation=prod --overwrite, or: ` +
+					`kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=test --overwrite`}}},
+		{"the object wishes another federation than the member's", []Sighting{through(capi, "x/a", "11111111-web", "test"), way("ctx", "11111111-web")},
+			[]whole{{"ctx", "cluster-api:x/a", "web", "prod", Conflict,
+				`the label of clusters.cluster.x-k8s.io/a --namespace x wishes federation "test", but it is a member of "prod"; let it leave first: ` +
+					`kubectl federate unjoin web --member-context ctx; or mend the label: kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=prod --overwrite`}}},
+		{"it left, and its object's wish stayed", []Sighting{through(capi, "x/a", "2", "prod", says(func(l *Look) { l.LeftObject = "prod" }))},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Left, `it left "prod" and its label stayed; to let it in again: kubectl federate label --member-context CONTEXT --federation prod`}}},
+		{"it left another, and its object's wish is new", []Sighting{through(capi, "x/a", "2", "prod", says(func(l *Look) { l.LeftObject = "test" }))},
+			[]whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
+		{"another host's", []Sighting{through(capi, "x/a", "2", "prod", says(func(l *Look) {
+			l.Marker = &member.Marker{HostID: otherID, Federation: "test", Member: "was"}
+		}))}, []whole{{"cluster-api:x/a", "", "", "prod", Conflict,
+			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
+				`kubectl federate join a --federation prod --member-context CONTEXT --take-over`}}},
+		{"mistyped on the object", []Sighting{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"?`}}},
+		{"one name in two namespaces", []Sighting{through(capi, "x/a", "22222222-x", "prod"), through(capi, "y/a", "33333333-y", "prod")},
+			[]whole{
+				{"cluster-api:x/a", "", "a-22222222", "prod", Wants, `"a" would be cluster-api:y/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
+				{"cluster-api:y/a", "", "a-33333333", "prod", Wants, `"a" would be cluster-api:x/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
+			}},
+		{"the name of a member", []Sighting{through(capi, "x/web", "22222222-x", "prod")}, []whole{{"cluster-api:x/web", "", "web-22222222", "prod", Wants,
+			`member "web" is another cluster; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			backwards := slices.Clone(tt.sightings)
+			slices.Reverse(backwards)
+			for _, sightings := range [][]Sighting{tt.sightings, backwards} {
+				var got []whole
+				clusters := Judge(view(), sightings)
+				Sort(clusters)
+				for _, c := range clusters {
+					got = append(got, whole{c.Candidate.String(), strings.Join(c.Also, ","), string(c.Member), string(c.Federation), c.State, c.Reason})
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// TestMerge shows what a merged cluster carries: labels of all, the most direct source's first; and whose wish it is.
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	own := way("ctx", "2", says(func(l *Look) { l.Labels = map[string]string{"from": "kube-system", "own": "x"} }))
+	c := Judge(view(), []Sighting{through(FromRancher, "a", "2", "prod"), own, through(FromClusterAPI, "x/a", "2", "prod")})[0]
+	if diff := cmp.Diff(map[string]string{"from": "cluster-api", "own": "x"}, c.Candidate.Labels); diff != "" {
+		t.Error(diff)
+	}
+	if got, want := c.WishedBy(), "clusters.cluster.x-k8s.io/a --namespace x"; got != want {
+		t.Errorf("wished by %q, want %q", got, want)
+	}
+	if !c.Concerns("prod") || c.Concerns("test") || c.Context() != "ctx" {
+		t.Errorf("concerns prod %v, test %v; context %q", c.Concerns("prod"), c.Concerns("test"), c.Context())
+	}
+	says(wishes("prod"))(&own)
+	if got := Judge(view(), []Sighting{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].WishedBy(); got != "" {
+		t.Errorf("wished by %q, want nobody but itself", got)
+	}
+}

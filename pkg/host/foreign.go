@@ -1,0 +1,96 @@
+package host
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// Foreign reads all objects of another system's kind, in the first of its versions that the host serves; served is
+// false where it serves none. The group is asked for first: to a caller without a right on it, a list of a kind that
+// does not exist is as forbidden as one that does.
+func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
+	raw, err := c.Raw(ctx, "/apis/"+versions[0].Group, "", nil)
+	if cluster.IsAbsent(err) {
+		return nil, false, nil
+	}
+	kind := versions[0]
+	switch {
+	case err == nil:
+		var group metav1.APIGroup
+		if err := json.Unmarshal(raw, &group); err != nil {
+			return nil, false, fmt.Errorf("host: read the versions of %s: %w", versions[0].Group, err)
+		}
+		i := slices.IndexFunc(versions, func(r cluster.Resource) bool {
+			return slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return v.Version == r.Version })
+		})
+		if i < 0 {
+			return nil, false, nil
+		}
+		kind = versions[i]
+	case !apierrors.IsForbidden(err):
+		return nil, false, err
+	}
+	objects, err = c.ListQuietly(ctx, kind)
+	if cluster.IsNotServed(err) {
+		return nil, false, nil
+	}
+	return objects, true, err
+}
+
+// kubeconfigKey is where Cluster API's contract puts a kubeconfig into a Secret, and Rancher does too.
+const kubeconfigKey = "value"
+
+// ForeignKubeconfig reads the kubeconfig in another system's Secret. The Secret is asked for by its name, so that the right
+// to get that one is enough. What it holds is data for pkg/kubeconfig.
+func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret cluster.Ref) ([]byte, error) {
+	o, err := c.Get(ctx, secret)
+	if err != nil {
+		return nil, err
+	}
+	text, found, err := unstructured.NestedString(o.Object, "data", kubeconfigKey)
+	if err != nil || !found || text == "" {
+		return nil, fmt.Errorf("host: %s has no key %q", secret, kubeconfigKey)
+	}
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("host: %s: key %q is not base64", secret, kubeconfigKey)
+	}
+	return data, nil
+}
+
+// RancherSetting reads one of Rancher's settings; it is empty where it is not set or not the caller's to read.
+func (c *Cluster) RancherSetting(ctx context.Context, name string) string {
+	o, err := c.Get(ctx, cluster.Ref{Resource: cluster.RancherSettings, Name: name})
+	if err != nil {
+		return ""
+	}
+	for _, field := range []string{"value", "default"} {
+		if value, _, err := unstructured.NestedString(o.Object, field); err == nil && value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// RancherProxyTakesTokens says whether Rancher's proxy hands on tokens that the cluster itself issued: exactly one
+// ClusterProxyConfig in the namespace of Rancher's ID says so. An error means that it could not be read.
+func (c *Cluster) RancherProxyTakesTokens(ctx context.Context, id string) (bool, error) {
+	configs, err := c.ListOf(ctx, cluster.RancherProxyConfigs, id)
+	if cluster.IsAbsent(err) {
+		return false, nil
+	}
+	if err != nil || len(configs) != 1 {
+		return false, err
+	}
+	enabled, _, err := unstructured.NestedBool(configs[0].Object, "enabled")
+	return enabled && err == nil, nil
+}
