@@ -80,7 +80,7 @@ playground: build controlplane ## Start the demo's clusters, keep them, and prin
 	$(GO) run ./test/demo -keep
 
 .PHONY: bench
-bench: controlplane ## Measure start-up, joins of many clusters, and what admission costs
+bench: controlplane ## Measure start-up, joins and discovery of many clusters, and what admission costs
 	$(GO) test -run '^$$' -bench . -benchtime 30x -timeout 60m $(TESTFLAGS) ./test/bench/...
 
 .PHONY: krew

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -37,7 +38,8 @@ func newSimulated(t testing.TB, number int, delay time.Duration) *simulated {
 	s := &simulated{delay: delay, id: fmt.Sprintf("%08x-0000-4000-8000-%012x", number, time.Now().UnixNano()&0xffffffffffff), objects: map[string]map[string]any{}}
 	s.put("/api/v1/namespaces/kube-system", map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "kube-system", "uid": s.id}})
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.EnableHTTP2 = true // as API servers do
+	s.EnableHTTP2 = true                           // as API servers do
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients close what they opened in vain
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
