@@ -76,7 +76,7 @@ func TestJudge(t *testing.T) {
 		{"joined elsewhere", []Sighting{seen("a", "11111111-web", wishes("test"))}, []row{{"a", "web", "prod", Conflict,
 			`its label wishes federation "test", but it is a member of "prod"; let it leave first: kubectl federate unjoin web --member-context a`}}},
 		{"mistyped", []Sighting{seen("a", "2", wishes("prdo"))}, []row{{"a", "", "prdo", Conflict,
-			`federation "prdo" does not exist; did you mean "prod"?`}}},
+			`federation "prdo" does not exist; did you mean "prod"? Then: kubectl federate label --member-context a --federation prod`}}},
 		{"no such federation", []Sighting{seen("a", "2", wishes("warehouse"))}, []row{{"a", "", "warehouse", Conflict,
 			`federation "warehouse" does not exist; create it: kubectl federate create federation warehouse`}}},
 		{"ending federation", []Sighting{seen("a", "2", wishes("old"))}, []row{{"a", "", "old", Conflict, `federation "old" is being deleted`}}},

@@ -271,7 +271,7 @@ func (v View) judge(c *Cluster, look *Look) {
 		c.Reason = fmt.Sprintf("it carries the marker of member %q, which this host no longer has; remove it: kubectl federate unjoin %s --member-context %s",
 			look.Marker.Member, look.Marker.Member, c.contextWord())
 	default:
-		c.State, c.Reason = v.wanted(federation)
+		c.State, c.Reason = v.wanted(c)
 	}
 	switch {
 	case c.State != Wants:
@@ -300,7 +300,8 @@ func elsewhere(k *member.Marker) string {
 }
 
 // wanted judges a wish of a cluster that is in no federation.
-func (v View) wanted(wish v1alpha1.FederationName) (State, string) {
+func (v View) wanted(c *Cluster) (State, string) {
+	wish := c.Federation
 	var names []v1alpha1.FederationName
 	for i := range v.Federations {
 		f := &v.Federations[i]
@@ -314,7 +315,7 @@ func (v View) wanted(wish v1alpha1.FederationName) (State, string) {
 		return Wants, ""
 	}
 	if near, ok := rules.Nearest(wish, names); ok {
-		return Conflict, fmt.Sprintf("federation %q does not exist; did you mean %q?", wish, near)
+		return Conflict, fmt.Sprintf("federation %q does not exist; did you mean %q? Then: %s", wish, near, c.wishes[0].mend(c, near))
 	}
 	return Conflict, fmt.Sprintf("federation %q does not exist; create it: kubectl federate create federation %s", wish, wish)
 }

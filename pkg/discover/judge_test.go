@@ -120,7 +120,8 @@ func TestJudgeSources(t *testing.T) {
 		}))}, []whole{{"cluster-api:x/a", "", "", "prod", Conflict,
 			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
 				`kubectl federate join a --federation prod --member-context CONTEXT --take-over`}}},
-		{"mistyped on the object", []Sighting{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"?`}}},
+		{"mistyped on the object", []Sighting{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"? Then: ` +
+			`kubectl label clusters.management.cattle.io/a kubefederate.io/federation=prod --overwrite`}}},
 		{"one name in two namespaces", []Sighting{through(capi, "x/a", "22222222-x", "prod"), through(capi, "y/a", "33333333-y", "prod")},
 			[]whole{
 				{"cluster-api:x/a", "", "a-22222222", "prod", Wants, `"a" would be cluster-api:y/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
