@@ -53,3 +53,36 @@ func TestExamples(t *testing.T) {
 		t.Errorf("%d examples found in all the help; are they read right?", examples)
 	}
 }
+
+// TestRecipes finds every command of the section of README.md for users of other systems in recipes.txtar, which runs
+// them in that order.
+func TestRecipes(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("recipes.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## I have Rancher")
+	section, _, _ = strings.Cut(section, "\n## ")
+	recipes, rest := 0, string(script)
+	for line := range strings.Lines(section) {
+		command := strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "    kubectl ") && !strings.HasPrefix(line, "      kubectl ") {
+			continue
+		}
+		recipes++
+		_, after, found := strings.Cut(rest, "\nexec "+command+"\n")
+		if !found {
+			t.Errorf("recipes.txtar does not run, in this place:\n%s", command)
+			continue
+		}
+		rest = "\n" + after
+	}
+	if recipes < 10 {
+		t.Errorf("%d recipes found in README.md; are they read right?", recipes)
+	}
+}

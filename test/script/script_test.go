@@ -167,6 +167,7 @@ func setup(e *testscript.Env) error {
 	defer cancel()
 	before := map[string]env.Objects{}
 	for _, c := range theStage.fleet.Clusters() {
+		e.Setenv("SERVER_"+strings.ReplaceAll(c.Name, "-", "_"), c.Config().Host)
 		if c.Name == "host" {
 			continue
 		}
