@@ -181,7 +181,7 @@ func (f *discoverFlags) open(d *door, h *host.Cluster) (map[discover.SourceName]
 	if err != nil {
 		return nil, err
 	}
-	connect := func(config *rest.Config) (*member.Cluster, error) { return member.Connect(tuned(config, d.ErrOut)) }
+	connect := func(config *rest.Config) (*member.Cluster, error) { return member.Connect(d.tuned(config)) }
 	sources := map[discover.SourceName]discover.Source{
 		discover.FromKubeconfig: contexts,
 		discover.FromRancher:    discover.Rancher{Host: h, Connect: connect},
