@@ -18,7 +18,7 @@ import (
 // because of what the object says, such as a label that is not there. One that needs a fact which is not known warns.
 // An update is judged when labels or spec change, and may leave an expression broken that was broken before; one
 // that reads oldCluster judges the change itself, so that every update has to keep it.
-// Does not promise: that facts still are what the joiner saw.
+// Does not promise: that facts still are what the manager saw last, or before that the joiner.
 const Expressions ID = "expressions"
 
 func expressions(s Snapshot, c MemberChange) (found Findings) {
@@ -27,10 +27,10 @@ func expressions(s Snapshot, c MemberChange) (found Findings) {
 		return found
 	}
 	in := expression.NewFederation(federation)
-	now := expression.NewCluster(c.New, factsOf(c.New))
+	now := expression.NewCluster(c.New, c.New.KnownFacts())
 	var before *expression.Cluster
 	if c.Old != nil {
-		old := expression.NewCluster(c.Old, factsOf(c.Old))
+		old := expression.NewCluster(c.Old, c.Old.KnownFacts())
 		before = &old
 	}
 	for _, rule := range federation.Spec.Rules {

@@ -1,11 +1,18 @@
 package rules
 
-import "github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+import (
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
-// factsOf is what is known about a member's cluster. An empty field is unknown.
-func factsOf(m *v1alpha1.MemberCluster) v1alpha1.JoinFacts {
-	if m.Spec.JoinedWith == nil {
-		return v1alpha1.JoinFacts{}
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// factsOf is what is known about a member's cluster, and where it is told. An empty field is unknown.
+//
+// A new member is judged by what its joiner saw: see MemberChange.stored.
+func factsOf(m *v1alpha1.MemberCluster) (v1alpha1.JoinFacts, *field.Path) {
+	path := specPath.Child("joinedWith")
+	if m.Status.Facts != nil {
+		path = field.NewPath("status", "facts")
 	}
-	return *m.Spec.JoinedWith
+	return m.KnownFacts(), path
 }

@@ -12,7 +12,8 @@ import (
 //
 // Reads: what is known of the member's version, and spec.kubernetesVersions of the Federation.
 // Allows: a version in the range, by major, minor and patch. What distributions append is ignored.
-// Does not promise: that the version still is what the joiner saw. An unknown version only warns.
+// Does not promise: that the version still is what the manager saw last, or before that the joiner. An unknown one only
+// warns.
 const KubernetesVersion ID = "kubernetesVersion"
 
 func kubernetesVersion(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
@@ -20,8 +21,8 @@ func kubernetesVersion(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	if federation == nil || federation.Spec.KubernetesVersions == "" {
 		return found
 	}
-	path, wanted := specPath.Child("joinedWith", "kubernetesVersion"), federation.Spec.KubernetesVersions
-	version := factsOf(m).KubernetesVersion
+	facts, path := factsOf(m)
+	path, wanted, version := path.Child("kubernetesVersion"), federation.Spec.KubernetesVersions, facts.KubernetesVersion
 	if version == "" {
 		found.warn(advice(path, "the version is unknown; federation %q takes %s", federation.Name, wanted))
 		return found

@@ -81,7 +81,7 @@ func (s *survey) ask(m *v1alpha1.MemberCluster) {
 	if len(s.questions) == 0 || s.cost > maxSurvey {
 		return
 	}
-	member := expression.NewCluster(m, factsOf(m))
+	member := expression.NewCluster(m, m.KnownFacts())
 	for _, q := range s.questions {
 		o := q.now.Judge(s.after, nil, member)
 		s.cost += o.Cost

@@ -157,7 +157,7 @@ func (b *ruleBook) breaches(m *v1alpha1.MemberCluster) (found []breach) {
 			found = append(found, breach{b.labels[i].Key, string(fault)})
 		}
 	}
-	if at, _, known := parseVersion(factsOf(m).KubernetesVersion); known && b.versions != nil && !b.versions.has(at) {
+	if at, _, known := parseVersion(m.KnownFacts().KubernetesVersion); known && b.versions != nil && !b.versions.has(at) {
 		found = append(found, breach{part: "kubernetesVersions"})
 	}
 	return found

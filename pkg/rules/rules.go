@@ -69,6 +69,21 @@ type Bucket struct {
 // here: a cluster may always leave.
 type MemberChange struct{ Old, New *v1alpha1.MemberCluster }
 
+// stored is the change as API servers make it: what is created has no status, and only the manager's writes, of which no
+// rule is asked, change one. A manifest may claim anything.
+func (c MemberChange) stored() MemberChange {
+	var status v1alpha1.MemberClusterStatus
+	if c.Old != nil {
+		status = c.Old.Status
+	}
+	if c.New.Status.Facts == status.Facts {
+		return c
+	}
+	written := *c.New
+	written.Status = status
+	return MemberChange{Old: c.Old, New: &written}
+}
+
 // FederationChange is a write of a Federation. Old is nil when it is created, New when it is deleted.
 type FederationChange struct{ Old, New *v1alpha1.Federation }
 
@@ -162,6 +177,7 @@ type Verdict struct {
 
 // JudgeMember asks every rule on members.
 func JudgeMember(s Snapshot, c MemberChange) Verdict {
+	c = c.stored()
 	warn := false
 	if federation := s.Federations.Federation(c.New.Federation()); federation != nil {
 		warn = federation.Spec.Enforcement == v1alpha1.EnforceWarn

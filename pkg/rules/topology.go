@@ -24,7 +24,7 @@ const (
 )
 
 func topology(_ Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
-	facts := factsOf(m)
+	facts := m.KnownFacts()
 	for _, place := range []struct {
 		key, noun string
 		known     []string

@@ -68,6 +68,14 @@ func member(name, federation string) *v1alpha1.MemberCluster {
 	}
 }
 
+// seen is what the manager saw on a member, which is not what its joiner saw.
+func seen(version, region, zone string) func(*v1alpha1.MemberCluster) {
+	return func(m *v1alpha1.MemberCluster) {
+		m.Status.Facts = &v1alpha1.Facts{Nodes: 1}
+		m.Status.Facts.JoinFacts = v1alpha1.JoinFacts{KubernetesVersion: version, Regions: []string{region}, Zones: []string{zone}}
+	}
+}
+
 func leaving(m metav1.Object) {
 	m.SetDeletionTimestamp(&metav1.Time{Time: Now})
 	m.SetFinalizers([]string{"example.com/hold"})

@@ -95,6 +95,18 @@ func expressions() []Case {
 			s.Refusals = []string{joined + `Forbidden: rule "old" of federation "bad-since" cannot be judged: 1:8: undefined field 'spce'`}
 		}),
 
+		update(rules.Expressions, "seen-in-the-east", func(s set, before, after *v1alpha1.MemberCluster) {
+			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("east", "!('gpu' in cluster.labels) || "+east)}
+			before.Spec.JoinedWith.Regions, after.Spec.JoinedWith.Regions = []string{"eu-west-1"}, []string{"eu-west-1"}
+			seen("v1.36.3", "us-east-1", "us-east-1a")(before)
+			label("gpu", "")(after)
+		}),
+		update(rules.Expressions, "seen-elsewhere", func(s set, before, after *v1alpha1.MemberCluster) {
+			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("east", "!('gpu' in cluster.labels) || "+east)}
+			seen("v1.36.3", "eu-west-1", "eu-west-1a")(before)
+			label("gpu", "")(after)
+			s.Refusals = []string{joined + `Forbidden: rule "east" of federation "seen-elsewhere" is broken: !('gpu' in cluster.labels) || cluster.facts.regions.all(r, r.startsWith('us-'))`}
+		}),
 		update(rules.Expressions, "broken-before", func(s set, before, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{teams[0], expressionRule("east", east), expressionRule("old", "cluster.spce == 1")}
 			before.Spec.JoinedWith, after.Spec.JoinedWith = nil, nil
@@ -234,6 +246,14 @@ func stricter() []Case {
 				`spec.rules[2].expression: 1 member cannot be judged (cluster.facts.regions is not known): express-broken-g`,
 				`spec.rules[3].expression: Forbidden: 1 member would break it: express-broken-a`,
 			}
+		}),
+		change(rules.MembersKeepRules, "express-seen", func(s set, _, after *v1alpha1.Federation) {
+			s.others(3, nil)
+			seen("v1.36.3", "eu-west-1", "eu-west-1a")(s.Members[0])
+			s.Members[1].Spec.JoinedWith.Regions = []string{"eu-west-1"}
+			seen("v1.36.3", "us-west-2", "us-west-2a")(s.Members[1])
+			after.Spec.Rules = one(east)
+			s.Refusals = []string{`spec.rules[0].expression: Forbidden: 1 member would break it: express-seen-a`}
 		}),
 		change(rules.MembersKeepRules, "express-softly", func(s set, _, after *v1alpha1.Federation) {
 			s.others(1, nil)

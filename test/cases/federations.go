@@ -189,6 +189,16 @@ func tightening() []Case {
 			before.Spec.Labels, after.Spec.Labels = region, region
 			before.Spec.Enforcement = v1alpha1.EnforceWarn
 		}),
+		change(rules.MembersKeepRules, "seen-newer", func(s set, _, after *v1alpha1.Federation) {
+			s.others(2, seen("v1.37.1", "us-east-1", "us-east-1a"))
+			after.Spec.KubernetesVersions = ">=1.37"
+		}),
+		change(rules.MembersKeepRules, "seen-older", func(s set, _, after *v1alpha1.Federation) {
+			s.others(2, nil)
+			seen("v1.35.9", "us-east-1", "us-east-1a")(s.Members[1])
+			after.Spec.KubernetesVersions = ">=1.36"
+			s.Refusals = []string{`spec.kubernetesVersions: Forbidden: 1 member would break it: seen-older-b`}
+		}),
 		change(rules.MembersKeepRules, "facts-unknown", func(s set, _, after *v1alpha1.Federation) {
 			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.JoinedWith = nil })
 			after.Spec.KubernetesVersions = ">=1.37"

@@ -231,6 +231,11 @@ func sizes() []Case {
 			m.Spec.JoinedWith = nil
 			s.Warnings = []string{`spec.joinedWith.kubernetesVersion: the version is unknown; federation "version-unknown" takes >=1.33`}
 		}),
+		update(rules.KubernetesVersion, "outgrown", func(s set, before, after *v1alpha1.MemberCluster) {
+			s.f.Spec.KubernetesVersions = "<1.37"
+			seen("v1.37.1", "us-east-1", "us-east-1a")(before)
+			label(team, "x")(after)
+		}),
 		create(rules.KubernetesVersion, "broken-range", func(s set, _ *v1alpha1.MemberCluster) {
 			s.f.Spec.KubernetesVersions = "1.33"
 			s.Refusals = []string{`spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": it cannot be judged: the range "1.33" of federation "broken-range": at character 1: "1.33" has no comparison; write one of >=, >, <=, <, = or != before it`}
@@ -262,6 +267,25 @@ func connection() []Case {
 				`metadata.labels[topology.kubernetes.io/region]: no region of the nodes is known to compare it with`,
 				`metadata.labels[topology.kubernetes.io/zone]: no zone of the nodes is known to compare it with`,
 			}
+		}),
+		update(rules.Topology, "moved", func(_ set, before, after *v1alpha1.MemberCluster) {
+			seen("v1.36.3", "us-west-2", "us-west-2a")(before)
+			label(rules.LabelRegion, "us-west-2")(after)
+			label(rules.LabelZone, "us-west-2a")(after)
+		}),
+		update(rules.Topology, "moved-away", func(s set, before, after *v1alpha1.MemberCluster) {
+			seen("v1.36.3", "us-west-2", "us-west-2a")(before)
+			label(rules.LabelRegion, "us-east-1")(after)
+			label(rules.LabelZone, "us-east-1a")(after)
+			s.Refusals = []string{
+				`metadata.labels[topology.kubernetes.io/region]: Invalid value: "us-east-1": the nodes of this cluster are in region "us-west-2"`,
+				`metadata.labels[topology.kubernetes.io/zone]: Invalid value: "us-east-1a": the nodes of this cluster are in zone "us-west-2a"`,
+			}
+		}),
+		create(rules.Topology, "claims-a-status", func(s set, m *v1alpha1.MemberCluster) {
+			seen("v1.36.3", "eu-west-1", "eu-west-1a")(m)
+			label(rules.LabelRegion, "eu-west-1")(m)
+			s.Refusals = []string{`metadata.labels[topology.kubernetes.io/region]: Invalid value: "eu-west-1": the nodes of this cluster are in region "us-east-1"`}
 		}),
 
 		create(rules.Endpoint, "address", func(_ set, m *v1alpha1.MemberCluster) {

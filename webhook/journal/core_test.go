@@ -530,4 +530,9 @@ func TestEntryKeepsWhatExpressionsRead(t *testing.T) {
 	if diff := cmp.Diff(m.Spec, e.member().Spec); diff != "" {
 		t.Errorf("(-member +entry):\n%s", diff)
 	}
+	m.Status.Facts = &v1alpha1.Facts{JoinFacts: v1alpha1.JoinFacts{KubernetesVersion: "v1.37.1", Zones: []string{"a"}}}
+	e = entryOf(t, create(m))
+	if diff := cmp.Diff(m.KnownFacts(), e.member().KnownFacts()); diff != "" {
+		t.Errorf("facts that the manager saw (-member +entry):\n%s", diff)
+	}
 }

@@ -146,6 +146,11 @@ func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {
 			ClusterID: m.Spec.ClusterID, Server: m.Spec.Server, ProxyURL: m.Spec.ProxyURL,
 			InsecureSkipTLSVerify: m.Spec.InsecureSkipTLSVerify, JoinedWith: m.Spec.JoinedWith,
 		}
+		if m.Status.Facts != nil {
+			// An entry carries no status. What rules know of the cluster by it stands in its place.
+			facts := m.KnownFacts()
+			e.Member.JoinedWith = &facts
+		}
 		if r.Member.Old != nil {
 			e.After = version(r.Member.Old)
 		}

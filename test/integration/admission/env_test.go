@@ -7,6 +7,7 @@ package admission
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -145,6 +147,17 @@ func seed(ctx context.Context, c *env.Cluster) error {
 		}
 		for _, m := range k.Members {
 			if err := put(m.DeepCopy()); err != nil {
+				return err
+			}
+			if m.Status.Facts == nil {
+				continue
+			}
+			facts, err := json.Marshal(map[string]any{"status": map[string]any{"facts": m.Status.Facts}})
+			if err != nil {
+				return err
+			}
+			// As the manager writes it, which leaves it alone where it has no credential to ask the member with.
+			if err := admin.Status().Patch(ctx, m.DeepCopy(), client.RawPatch(types.MergePatchType, facts)); err != nil {
 				return err
 			}
 		}
