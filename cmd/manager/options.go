@@ -48,6 +48,8 @@ type options struct {
 	metricsAddress string
 	probeAddress   string
 	leaderElect    bool
+	probeInterval  time.Duration
+	probeTimeout   time.Duration
 	logFormat      string
 	logLevel       int
 	version        bool
@@ -64,6 +66,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to who may get it; 0 for none")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 for none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas run the controllers; all answer webhooks")
+	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "The longest time between two probes of a member")
+	flags.DurationVar(&o.probeTimeout, "probe-timeout", 10*time.Second, "How long a probe waits for a member's answer")
 	flags.StringVar(&o.logFormat, "log-format", "json", "json or text, on stderr")
 	flags.IntVarP(&o.logLevel, "v", "v", 0, "How much to log: 0 is what an operator wants, higher is for developers")
 	flags.BoolVar(&o.version, "version", false, "Print the version and end")
@@ -75,6 +79,12 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	}
 	if o.logFormat != "json" && o.logFormat != "text" {
 		return fmt.Errorf("--log-format=%q: it must be json or text", o.logFormat)
+	}
+	if o.probeInterval <= 0 {
+		return fmt.Errorf("--probe-interval=%s: it must be more than zero", o.probeInterval)
+	}
+	if o.probeTimeout <= 0 {
+		return fmt.Errorf("--probe-timeout=%s: it must be more than zero", o.probeTimeout)
 	}
 	return nil
 }
@@ -167,7 +177,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	guard.Register(mgr.GetWebhookServer(), mgr.GetClient())
-	if err := controller.Setup(mgr); err != nil {
+	if err := controller.Setup(mgr, controller.Options{
+		Interval: o.probeInterval, Timeout: o.probeTimeout, Registry: metrics.Registry,
+	}); err != nil {
 		return err
 	}
 	if err := errors.Join(

@@ -99,7 +99,7 @@ func (c *Conn) Fail(verb, object string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Side: c.side, Server: c.Server(), Verb: verb, Object: object, Fault: faultOf(err), Err: err}
+	return &Error{Side: c.side, Server: c.Server(), Verb: verb, Object: object, Fault: FaultOf(err), Err: err}
 }
 
 // Write says how a request that writes is meant.

@@ -90,7 +90,8 @@ func Cause(err error) string {
 	return err.Error()
 }
 
-func faultOf(err error) Fault {
+// FaultOf tells what went wrong.
+func FaultOf(err error) Fault {
 	var (
 		verification *tls.CertificateVerificationError
 		authority    x509.UnknownAuthorityError

@@ -44,11 +44,27 @@ func recount() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			// What probes find changes statuses far more often than counts.
+			if counted(e.ObjectOld) == counted(e.ObjectNew) {
+				return
+			}
 			add(q, e.ObjectOld)
 			add(q, e.ObjectNew)
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object) },
 	}
+}
+
+// counted is what a count rests on.
+func counted(member client.Object) (c struct {
+	federation string
+	phase      v1alpha1.Phase
+}) {
+	c.federation = member.GetLabels()[v1alpha1.LabelFederation]
+	if m, ok := member.(*v1alpha1.MemberCluster); ok {
+		c.phase = m.Status.Phase
+	}
+	return c
 }
 
 // count is the status of a federation with these members.

@@ -15,15 +15,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// memberReconciler keeps the status of MemberClusters.
-type memberReconciler struct{ client client.Client }
+// memberReconciler keeps the status of MemberClusters. It alone writes it, from what is on the host and what the prober
+// found.
+type memberReconciler struct {
+	client client.Client
+	prober *prober
+}
 
-func setupMember(mgr ctrl.Manager) error {
-	r := &memberReconciler{client: mgr.GetClient()}
+func setupMember(mgr ctrl.Manager, p *prober) error {
+	r := &memberReconciler{client: mgr.GetClient(), prober: p}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
 		For(&v1alpha1.MemberCluster{}).
@@ -36,6 +41,9 @@ func setupMember(mgr ctrl.Manager) error {
 		})).
 		// Not for each new count in its status: that would look at every member for each that comes or goes.
 		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesMembers})).
+		WatchesRawSource(source.Channel(p.news, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
+			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: name}}}
+		}))).
 		Complete(r)
 }
 
@@ -65,6 +73,9 @@ func (r *memberReconciler) members(ctx context.Context, federation client.Object
 func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	o := observed{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, credential: &corev1.Secret{}, now: time.Now()}
 	if err := r.client.Get(ctx, client.ObjectKey{Name: request.Name}, o.member); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.prober.drop(request.Name)
+		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	err := r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
@@ -81,6 +92,11 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 
 	if err := r.removeForeign(ctx, o); err != nil {
+		return reconcile.Result{}, err
+	}
+	if t, access := o.target(); t == nil {
+		r.prober.drop(request.Name)
+	} else if o.probe, err = r.prober.follow(request.Name, *t, access, o.member.Status.Facts); err != nil {
 		return reconcile.Result{}, err
 	}
 	status := o.status()

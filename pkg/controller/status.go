@@ -2,10 +2,14 @@ package controller
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -13,14 +17,16 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
-// observed is what the host holds of one member.
+// observed is what the host holds of one member, and what its cluster answers.
 type observed struct {
 	member *v1alpha1.MemberCluster
 	// federation is nil when it does not exist.
 	federation *v1alpha1.Federation
 	// credential is nil when there is no Secret.
 	credential *corev1.Secret
-	now        time.Time
+	// probe is what the cluster answered last; nil when this manager has not asked it yet.
+	probe *sighting
+	now   time.Time
 }
 
 // status is the member's status as it follows from what was observed. Conditions keep the time of their last
@@ -29,18 +35,38 @@ func (o observed) status() v1alpha1.MemberClusterStatus {
 	status := *o.member.Status.DeepCopy()
 	status.ObservedGeneration = o.member.Generation
 	accepted := o.accepted()
-	credential, expiry := o.credentialValid()
+	credential, expiry, _ := o.credentialValid()
 	status.CredentialExpiry = expiry
-	for _, c := range []metav1.Condition{accepted, credential} {
+	ready := o.ready(credential)
+	for _, c := range []metav1.Condition{accepted, credential, ready} {
 		c.ObservedGeneration = o.member.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
-	status.Phase = o.phase(accepted, credential)
+	status.Phase = o.phase(accepted, credential, ready)
+	if o.probe == nil || credential.Status != metav1.ConditionTrue {
+		return status
+	}
+	if o.probe.facts != nil {
+		status.Facts = o.probe.facts.DeepCopy()
+	}
+	if o.newer(&status) {
+		at := metav1.NewTime(o.probe.at.Truncate(time.Second))
+		status.LastProbeTime = &at
+	}
 	return status
 }
 
+// newer says that the time of the probe is to be told: with news, and else of a member that is well once in a while.
+func (o observed) newer(status *v1alpha1.MemberClusterStatus) bool {
+	before, now := &o.member.Status, meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
+	return before.LastProbeTime == nil || was == nil || was.Status != now.Status || was.Reason != now.Reason ||
+		!equality.Semantic.DeepEqual(before.Facts, status.Facts) ||
+		o.probe.outcome == well && o.probe.at.Sub(before.LastProbeTime.Time) >= retold
+}
+
 // phase is the first that holds: nothing is said of a cluster that leaves or has not finished joining.
-func (o observed) phase(accepted, credential metav1.Condition) v1alpha1.Phase {
+func (o observed) phase(accepted, credential, ready metav1.Condition) v1alpha1.Phase {
 	switch {
 	case o.member.DeletionTimestamp != nil:
 		return v1alpha1.PhaseLeaving
@@ -52,8 +78,70 @@ func (o observed) phase(accepted, credential metav1.Condition) v1alpha1.Phase {
 		return v1alpha1.PhaseSuspended
 	case credential.Status != metav1.ConditionTrue:
 		return v1alpha1.PhaseNotReady
+	case ready.Status == metav1.ConditionUnknown:
+		return v1alpha1.PhaseJoining
+	case offline(ready.Reason):
+		return v1alpha1.PhaseOffline
+	case ready.Status != metav1.ConditionTrue:
+		return v1alpha1.PhaseNotReady
 	}
 	return v1alpha1.PhaseReady
+}
+
+// ready says how the cluster is. What was found stays until something else is found, through restarts of the manager and
+// changes of the endpoint.
+func (o observed) ready(credential metav1.Condition) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse}
+	if credential.Status != metav1.ConditionTrue {
+		c.Reason, c.Message = credential.Reason, credential.Message
+		return c
+	}
+	if o.probe == nil {
+		before := meta.FindStatusCondition(o.member.Status.Conditions, v1alpha1.ConditionReady)
+		if before != nil && slices.Contains(probeReasons, before.Reason) {
+			return *before
+		}
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNotAsked, "the manager has not asked the cluster yet"
+		return c
+	}
+	server, cause := o.member.Spec.Server, o.probe.cause
+	c.Reason = o.probe.reason
+	switch c.Reason {
+	case v1alpha1.ReasonAnswers:
+		c.Status, c.Message = metav1.ConditionTrue, "the cluster answers, and is the one that joined"
+	case v1alpha1.ReasonCertificateInvalid:
+		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; bring the CA that signed it to the host: %s", server, cause, o.joinCommand())
+	case v1alpha1.ReasonUnauthorized:
+		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); renew it: %s", server, o.joinCommand())
+	case v1alpha1.ReasonForbidden:
+		c.Message = fmt.Sprintf("%s lets the stored credential not %s (403); give its account the rights again: %s", server, cause, o.joinCommand())
+	case v1alpha1.ReasonServerError:
+		c.Message = fmt.Sprintf("%s answers with the error %d %s", server, o.probe.code, http.StatusText(o.probe.code))
+		if cause != "" {
+			c.Message += ": " + cause
+		}
+	case v1alpha1.ReasonUnexpectedAnswer:
+		c.Message = fmt.Sprintf("%s does not answer as a Kubernetes API server: %s; correct the endpoint: %s", server, cause, o.joinCommand())
+	case v1alpha1.ReasonIdentityMismatch:
+		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; "+
+			"if it took the place of the member, let that leave before it joins: kubectl federate unjoin %s --force",
+			server, cause, o.member.Spec.ClusterID, o.member.Name)
+	default:
+		c.Message = fmt.Sprintf("no answer from %s: %s; see that the cluster runs and that the host reaches it there", server, cause)
+	}
+	return c
+}
+
+// target is what to probe, and how; nil is nothing. A member that waits for acceptance is probed: whoever accepts it
+// sees what it is, and not only what its joiner says. So is one that is suspended: it may be resumed at any time.
+func (o observed) target() (*target, *kubeconfig.Access) {
+	credential, _, access := o.credentialValid()
+	if o.member.DeletionTimestamp != nil || credential.Status != metav1.ConditionTrue {
+		return nil, nil
+	}
+	return &target{
+		uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: sha256.Sum256(o.credential.Data[v1alpha1.CredentialKey]),
+	}, access
 }
 
 func (o observed) accepted() metav1.Condition {
@@ -76,7 +164,7 @@ func (o observed) accepted() metav1.Condition {
 
 // credentialValid judges the stored credential as data; whether the member still takes it, only a probe of
 // the member can tell.
-func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
+func (o observed) credentialValid() (metav1.Condition, *metav1.Time, *kubeconfig.Access) {
 	c := metav1.Condition{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionFalse}
 	m := o.member
 	say := func(reason, renew, message string, args ...any) metav1.Condition {
@@ -89,13 +177,13 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
 	if o.credential == nil {
 		c.Reason = v1alpha1.ReasonCredentialMissing
 		c.Message = "the join is not finished; finish it: " + o.joinCommand()
-		return c, nil
+		return c, nil, nil
 	}
 	if o.foreign() {
-		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil
+		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil, nil
 	}
 	if !owned(o.credential, m) {
-		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster"), nil
+		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster"), nil, nil
 	}
 	options := []kubeconfig.Option{kubeconfig.OneContext}
 	if m.Spec.InsecureSkipTLSVerify && o.federation != nil && o.federation.Spec.AllowInsecureTLS {
@@ -103,26 +191,26 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time) {
 	}
 	access, err := kubeconfig.Parse(o.credential.Data[v1alpha1.CredentialKey], options...)
 	if err != nil {
-		return fail(v1alpha1.ReasonCredentialMalformed, "the stored %v", err), nil
+		return fail(v1alpha1.ReasonCredentialMalformed, "the stored %v", err), nil, nil
 	}
 	if field := mismatch(access, &m.Spec); field != "" {
-		return fail(v1alpha1.ReasonCredentialMismatch, "the stored credential has another %s than the MemberCluster", field), nil
+		return fail(v1alpha1.ReasonCredentialMismatch, "the stored credential has another %s than the MemberCluster", field), nil, nil
 	}
 	end, ends := access.Expiry()
 	if !ends {
-		return fail(v1alpha1.ReasonCredentialEndless, "the stored credential has no end"), nil
+		return fail(v1alpha1.ReasonCredentialEndless, "the stored credential has no end"), nil, nil
 	}
 	expiry := metav1.NewTime(end.Truncate(time.Second))
 	if !o.now.Before(end) {
-		return say(v1alpha1.ReasonCredentialExpired, o.rotateCommand(), "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry
+		return say(v1alpha1.ReasonCredentialExpired, o.rotateCommand(), "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry, access
 	}
 	c.Status = metav1.ConditionTrue
 	if due, known := access.RenewalDue(); known && !o.now.Before(due) {
-		return say(v1alpha1.ReasonCredentialExpiring, o.rotateCommand(), "the stored credential ends at %s", end.UTC().Format(time.RFC3339)), &expiry
+		return say(v1alpha1.ReasonCredentialExpiring, o.rotateCommand(), "the stored credential ends at %s", end.UTC().Format(time.RFC3339)), &expiry, access
 	}
 	c.Reason = v1alpha1.ReasonCredentialStored
 	c.Message = "a credential for the member's endpoint is stored"
-	return c, &expiry
+	return c, &expiry, access
 }
 
 // nextLook is when time alone changes the status; zero when it never does.

@@ -32,7 +32,7 @@ func good(t *testing.T) observed {
 	s.Name, s.Namespace = m.Name, v1alpha1.CredentialsNamespace
 	s.Labels = map[string]string{v1alpha1.LabelFederation: "prod", v1alpha1.LabelMember: "us-east"}
 	s.OwnerReferences = []metav1.OwnerReference{{Kind: "MemberCluster", Name: m.Name, UID: m.UID}}
-	o := observed{member: m, federation: f, credential: s, now: now}
+	o := observed{member: m, federation: f, credential: s, now: now, probe: &sighting{outcome: well, at: now}}
 	o.store(t, func(*kubeconfig.Access) {})
 	return o
 }
@@ -148,6 +148,161 @@ func TestNextLook(t *testing.T) {
 	}
 	if o.credential = nil; !o.nextLook().IsZero() {
 		t.Error("a look without a credential")
+	}
+}
+
+// TestReady is what is told of each thing that a probe can come to.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	const (
+		server = "https://us-east.example.com:6443"
+		join   = "kubectl federate join us-east --federation prod --member-context CONTEXT"
+		see    = "; see that the cluster runs and that the host reaches it there"
+	)
+	probed := func(reason, cause string, code int) func(*observed) {
+		return func(o *observed) { o.probe.outcome = outcome{reason, cause, code} }
+	}
+	before := func(status metav1.ConditionStatus, reason, message string) func(*observed) {
+		return func(o *observed) {
+			o.probe = nil
+			o.member.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message}}
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		observe func(*observed)
+		phase   v1alpha1.Phase
+		want    string
+	}{
+		{"well", func(*observed) {}, v1alpha1.PhaseReady, "True Answers: the cluster answers, and is the one that joined"},
+		{"not asked", func(o *observed) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotAsked: the manager has not asked the cluster yet"},
+		{"not asked by this manager", before("True", "Answers", "well"), v1alpha1.PhaseReady, "True Answers: well"},
+		{"offline, and not asked by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
+		{"not asked since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
+			"Unknown NotAsked: the manager has not asked the cluster yet"},
+		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining,
+			"False CredentialMissing: the join is not finished; finish it: " + join},
+		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
+			"False CredentialExpired: the stored credential ended at 2026-11-23T13:00:00Z; renew it: kubectl federate rotate us-east --member-context CONTEXT"},
+		{"no such name", probed(v1alpha1.ReasonNameNotFound, `no address is known for "us-east.example.com"`, 0), v1alpha1.PhaseOffline,
+			"False NameNotFound: no answer from " + server + `: no address is known for "us-east.example.com"` + see},
+		{"refused", probed(v1alpha1.ReasonConnectionRefused, "connection refused", 0), v1alpha1.PhaseOffline,
+			"False ConnectionRefused: no answer from " + server + ": connection refused" + see},
+		{"late", probed(v1alpha1.ReasonTimedOut, "timed out", 0), v1alpha1.PhaseOffline, "False TimedOut: no answer from " + server + ": timed out" + see},
+		{"lost", probed(v1alpha1.ReasonUnreachable, "no route to host", 0), v1alpha1.PhaseOffline,
+			"False Unreachable: no answer from " + server + ": no route to host" + see},
+		{"certificate", probed(v1alpha1.ReasonCertificateInvalid, "x509: certificate signed by unknown authority", 0), v1alpha1.PhaseNotReady,
+			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; bring the CA that signed it to the host: " + join},
+		{"401", probed(v1alpha1.ReasonUnauthorized, "", 401), v1alpha1.PhaseNotReady,
+			"False Unauthorized: " + server + " does not accept the stored credential (401); renew it: " + join},
+		{"403", probed(v1alpha1.ReasonForbidden, "list nodes", 403), v1alpha1.PhaseNotReady,
+			"False Forbidden: " + server + " lets the stored credential not list nodes (403); give its account the rights again: " + join},
+		{"500", probed(v1alpha1.ReasonServerError, "etcd is gone", 500), v1alpha1.PhaseNotReady,
+			"False ServerError: " + server + " answers with the error 500 Internal Server Error: etcd is gone"},
+		{"503 without a word", probed(v1alpha1.ReasonServerError, "", 503), v1alpha1.PhaseNotReady,
+			"False ServerError: " + server + " answers with the error 503 Service Unavailable"},
+		{"302", probed(v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 302 Found", 302), v1alpha1.PhaseNotReady,
+			"False UnexpectedAnswer: " + server + " does not answer as a Kubernetes API server: get namespace kube-system gives 302 Found; correct the endpoint: " + join},
+		{"another cluster", probed(v1alpha1.ReasonIdentityMismatch, "id-2", 0), v1alpha1.PhaseNotReady,
+			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; it gets no more requests with the credential; ` +
+				"if it took the place of the member, let that leave before it joins: kubectl federate unjoin us-east --force"},
+		{"waits for acceptance, and is asked", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
+			"True Answers: the cluster answers, and is the one that joined"},
+		{"suspended and gone", func(o *observed) {
+			o.member.Spec.Suspended = true
+			probed(v1alpha1.ReasonTimedOut, "timed out", 0)(o)
+		}, v1alpha1.PhaseSuspended, "False TimedOut: no answer from " + server + ": timed out" + see},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := good(t)
+			o.member.Spec.ClusterID = "id-1"
+			tt.observe(&o)
+			status := o.status()
+			c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+			if diff := cmp.Diff(tt.want, fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)); diff != "" {
+				t.Error(diff)
+			}
+			if status.Phase != tt.phase {
+				t.Errorf("phase %s, want %s", status.Phase, tt.phase)
+			}
+		})
+	}
+}
+
+// TestTarget holds who is probed.
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		is    func(*observed)
+		asked bool
+	}{
+		{"good", func(*observed) {}, true},
+		{"pending", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, true},
+		{"suspended", func(o *observed) { o.member.Spec.Suspended = true }, true},
+		{"leaving", func(o *observed) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, false},
+		{"no credential", func(o *observed) { o.credential = nil }, false},
+		{"a credential that leads elsewhere", func(o *observed) { o.member.Spec.Server = "https://elsewhere.example.com" }, false},
+		{"somebody else's credential", func(o *observed) { o.credential.OwnerReferences = nil }, false},
+		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := good(t)
+			tt.is(&o)
+			if got, access := o.target(); (got != nil) != tt.asked || (access != nil) != tt.asked {
+				t.Errorf("target %v, access %v", got, access)
+			}
+		})
+	}
+	// What makes the prober begin anew.
+	o := good(t)
+	first, _ := o.target()
+	o.store(t, func(a *kubeconfig.Access) { a.Token = token(fmt.Sprintf(`{"exp":%d,"jti":"2"}`, now.Add(time.Hour).Unix())) })
+	if second, _ := o.target(); *second == *first {
+		t.Error("another credential is the same target")
+	}
+}
+
+// TestProbeTime is when status.lastProbeTime changes: each time is a write on the host.
+func TestProbeTime(t *testing.T) {
+	t.Parallel()
+	facts := &v1alpha1.Facts{Nodes: 3}
+	for _, tt := range []struct {
+		name  string
+		later func(*observed)
+		after time.Duration
+		want  bool
+	}{
+		{"well", func(*observed) {}, time.Minute, false},
+		{"well for long", func(*observed) {}, time.Hour, true},
+		{"another number of nodes", func(o *observed) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
+		{"gone", func(o *observed) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
+		{"gone for long", func(o *observed) {
+			o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut}
+			o.member.Status.Conditions[2].Status, o.member.Status.Conditions[2].Reason = metav1.ConditionFalse, v1alpha1.ReasonTimedOut
+		}, 48 * time.Hour, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := good(t)
+			o.probe.facts = facts
+			o.member.Status = o.status()
+			before := o.member.Status.LastProbeTime
+			if before == nil || !before.Time.Equal(now) {
+				t.Fatalf("the first time is %v", before)
+			}
+			o.probe = &sighting{outcome: well, at: now.Add(tt.after), facts: facts.DeepCopy()}
+			tt.later(&o)
+			status := o.status()
+			if got := !status.LastProbeTime.Equal(before); got != tt.want {
+				t.Errorf("lastProbeTime %s after %s, changed: %v, want %v", status.LastProbeTime, before, got, tt.want)
+			}
+			if got := status.Facts.Nodes; got != o.probe.facts.Nodes {
+				t.Errorf("%d nodes", got)
+			}
+		})
 	}
 }
 

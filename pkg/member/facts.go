@@ -67,13 +67,14 @@ func (c *Cluster) Topology(ctx context.Context) (Topology, error) {
 			labels = append(labels, node.Metadata.Labels)
 		}
 		if page.Metadata.Continue == "" {
-			return topologyOf(labels), nil
+			return TopologyOf(labels), nil
 		}
 		query.Set("continue", page.Metadata.Continue)
 	}
 }
 
-func topologyOf(nodes []map[string]string) Topology {
+// TopologyOf is what the labels of all nodes say.
+func TopologyOf(nodes []map[string]string) Topology {
 	t := Topology{Nodes: len(nodes)}
 	t.Regions, t.Region = gather(nodes, regionLabels)
 	t.Zones, t.Zone = gather(nodes, zoneLabels)

@@ -114,7 +114,7 @@ func TestTopology(t *testing.T) {
 		{"old labels", []map[string]string{{oldRegion: "r1", oldZone: "a"}, {region: "r1", zone: "a"}}, "[r1] [a] r1/a 2"},
 		{"the new label wins", []map[string]string{{oldRegion: "old", region: "r1"}}, "[r1] [] r1/ 1"},
 	} {
-		got := topologyOf(tt.nodes)
+		got := TopologyOf(tt.nodes)
 		if s := fmt.Sprintf("%v %v %s/%s %d", got.Regions, got.Zones, got.Region, got.Zone, got.Nodes); s != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, s, tt.want)
 		}

@@ -10,7 +10,7 @@ import (
 type Phase string
 
 const (
-	// PhaseJoining has no usable credential yet.
+	// PhaseJoining has no credential yet, or one with which the manager has not asked the cluster yet.
 	PhaseJoining Phase = "Joining"
 	// PhasePending waits for acceptance.
 	PhasePending Phase = "Pending"
@@ -42,7 +42,7 @@ const (
 // +kubebuilder:resource:scope=Cluster,shortName=mc
 // +kubebuilder:printcolumn:name="Federation",type=string,JSONPath=`.metadata.labels.kubefederate\.io/federation`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
-// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.joinedWith.kubernetesVersion`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.facts.kubernetesVersion`
 // +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.metadata.labels.topology\.kubernetes\.io/region`
 // +kubebuilder:printcolumn:name="Zone",type=string,JSONPath=`.metadata.labels.topology\.kubernetes\.io/zone`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -140,7 +140,7 @@ type MemberClusterStatus struct {
 	// Facts is what the manager saw on the member when it last answered.
 	// +optional
 	Facts *Facts `json:"facts,omitempty"`
-	// LastProbeTime is when the member last answered, or when the manager first found that it did not.
+	// LastProbeTime is when the member last answered, to the hour, or when the manager first found that it did not.
 	// +optional
 	LastProbeTime *metav1.Time `json:"lastProbeTime,omitempty"`
 	// LastWitnessTime is when the manager last wrote this status to learn what else had happened before: the watch

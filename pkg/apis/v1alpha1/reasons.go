@@ -15,3 +15,27 @@ const (
 	ReasonCredentialEndless   = "CredentialEndless"
 	ReasonCredentialExpired   = "CredentialExpired"
 )
+
+// Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.
+const (
+	// ReasonAnswers is the one reason of True: the cluster answers, takes the credential and is the cluster that joined.
+	ReasonAnswers = "Answers"
+	// ReasonNotAsked is the one reason of Unknown.
+	ReasonNotAsked = "NotAsked"
+
+	// The cluster does not answer: phase Offline.
+	ReasonNameNotFound      = "NameNotFound"
+	ReasonConnectionRefused = "ConnectionRefused"
+	ReasonTimedOut          = "TimedOut"
+	// ReasonUnreachable is every other way not to get an answer.
+	ReasonUnreachable = "Unreachable"
+
+	// It answers, and is not well: phase NotReady.
+	ReasonCertificateInvalid = "CertificateInvalid"
+	ReasonUnauthorized       = "Unauthorized"
+	ReasonForbidden          = "Forbidden"
+	ReasonServerError        = "ServerError"
+	ReasonUnexpectedAnswer   = "UnexpectedAnswer"
+	// ReasonIdentityMismatch is another cluster behind the endpoint.
+	ReasonIdentityMismatch = "IdentityMismatch"
+)

@@ -1,0 +1,99 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// metrics count probes. No label holds a name that a user chose, and every series is there from the start.
+type metrics struct {
+	probes   *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics, error) {
+	m := &metrics{
+		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubefederate_probes_total",
+			Help: "Probes of members, by the reason that the condition Ready gets from them. Only the leader probes.",
+		}, []string{"outcome"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "kubefederate_probe_duration_seconds",
+			Help:    "Time that a probe took, with the reading of nodes where they were due.",
+			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
+		}),
+	}
+	for _, reason := range probeReasons {
+		m.probes.WithLabelValues(reason)
+	}
+	for _, c := range []prometheus.Collector{m.probes, m.duration, census{members}} {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics of members: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) probed(o outcome, took time.Duration) {
+	m.probes.WithLabelValues(o.reason).Inc()
+	m.duration.Observe(took.Seconds())
+}
+
+// census counts members when it is asked, from the cache, on every replica.
+type census struct{ client.Reader }
+
+var (
+	membersDesc = prometheus.NewDesc("kubefederate_members", "Members by phase.", []string{"phase"}, nil)
+	expiryDesc  = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
+		"When the first of the stored credentials ends, in seconds since 1970. There is none without a credential.", nil, nil)
+	phases = []v1alpha1.Phase{
+		v1alpha1.PhaseJoining, v1alpha1.PhasePending, v1alpha1.PhaseReady, v1alpha1.PhaseNotReady, v1alpha1.PhaseOffline,
+		v1alpha1.PhaseSuspended, v1alpha1.PhaseLeaving,
+	}
+)
+
+// Describe implements prometheus.Collector.
+func (census) Describe(into chan<- *prometheus.Desc) {
+	into <- membersDesc
+	into <- expiryDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c census) Collect(into chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var list v1alpha1.MemberClusterList
+	if err := c.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		// The cache is not filled yet: no number is better than a wrong one.
+		return
+	}
+	count, first := tally(list.Items)
+	for _, phase := range phases {
+		into <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue, float64(count[phase]), string(phase))
+	}
+	if !first.IsZero() {
+		into <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(first.Unix()))
+	}
+}
+
+// tally counts members by phase, and finds the credential that ends first. What no manager has looked at yet is joining.
+func tally(members []v1alpha1.MemberCluster) (count map[v1alpha1.Phase]int, first time.Time) {
+	count = map[v1alpha1.Phase]int{}
+	for i := range members {
+		phase := members[i].Status.Phase
+		if phase == "" {
+			phase = v1alpha1.PhaseJoining
+		}
+		count[phase]++
+		if end := members[i].Status.CredentialExpiry; end != nil && (first.IsZero() || end.Time.Before(first)) {
+			first = end.Time
+		}
+	}
+	return count, first
+}

@@ -1,0 +1,533 @@
+package controller
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+)
+
+// What a real API server answers is tested in test/integration; here are answers that none gives, and numbers of members
+// for which there is no room.
+
+// stub answers as an API server and remembers what it was asked.
+type stub struct {
+	*httptest.Server
+	mu    sync.Mutex
+	asked []string
+	// answer, when not nil, answers in place of the stub. False leaves it to the stub.
+	answer  func(http.ResponseWriter, *http.Request) bool
+	id      string
+	version string
+	nodes   []string
+}
+
+func newStub(t *testing.T) *stub {
+	t.Helper()
+	s := &stub{id: "id-1", version: "v1.36.3"}
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line := r.URL.RequestURI()
+	if r.Header.Get("Authorization") != "Bearer secret" {
+		line += " without a token"
+	}
+	s.asked = append(s.asked, line)
+	if s.answer != nil && s.answer(w, r) {
+		return
+	}
+	switch r.URL.Path {
+	case "/api/v1/namespaces/kube-system":
+		fmt.Fprintf(w, `{"kind":"Namespace","metadata":{"name":"kube-system","uid":%q}}`, s.id)
+	case "/version":
+		fmt.Fprintf(w, `{"gitVersion":%q}`, s.version)
+	case "/api/v1/nodes":
+		if r.URL.Query().Get("limit") == "1" && len(s.nodes) > 1 {
+			fmt.Fprintf(w, `{"metadata":{"continue":"more","remainingItemCount":%d},"items":[%s]}`, len(s.nodes)-1, s.nodes[0])
+			return
+		}
+		fmt.Fprintf(w, `{"metadata":{},"items":[%s]}`, strings.Join(s.nodes, ","))
+	}
+}
+
+// requests are what was asked since the last call.
+func (s *stub) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked
+	s.asked = nil
+	return asked
+}
+
+func (s *stub) set(change func(*stub)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+func (s *stub) access() *kubeconfig.Access {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	return &kubeconfig.Access{Server: s.URL, CAData: ca, Token: "secret"}
+}
+
+func follow(t *testing.T, access *kubeconfig.Access) *followed {
+	t.Helper()
+	conn, err := connect(access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.close)
+	return &followed{target: target{id: "id-1"}, name: "m", conn: conn}
+}
+
+// TestOutcomes holds that causes are told apart.
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	status := func(code int, body string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Location", "https://127.0.0.1:1/")
+			w.WriteHeader(code)
+			fmt.Fprint(w, body)
+			return true
+		}
+	}
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for _, tt := range []struct {
+		name   string
+		answer func(http.ResponseWriter, *http.Request) bool
+		change func(*kubeconfig.Access)
+		want   outcome
+	}{
+		{"well", nil, nil, well},
+		{"401", status(401, `{"kind":"Status","message":"Unauthorized"}`), nil, outcome{v1alpha1.ReasonUnauthorized, "Unauthorized", 401}},
+		{"403", status(403, ""), nil, outcome{v1alpha1.ReasonForbidden, "get namespace kube-system", 403}},
+		{"500", status(500, `{"kind":"Status","message":"etcd\n\u001b[31mis gone"}`), nil, outcome{v1alpha1.ReasonServerError, `etcd \x1b[31mis gone`, 500}},
+		{"503 of a proxy", status(503, "<html>"), nil, outcome{v1alpha1.ReasonServerError, "", 503}},
+		{"429", status(429, ""), nil, outcome{v1alpha1.ReasonServerError, "", 429}},
+		{"404", status(404, ""), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 404 Not Found", 404}},
+		{"a redirect is not followed", status(302, ""), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 302 Found", 302}},
+		{"a page", status(200, "<html>"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the answer is not what it must be", 0}},
+		{"another object", status(200, "{}"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "it gives no UID of namespace kube-system", 0}},
+		{"too much", func(w http.ResponseWriter, _ *http.Request) bool {
+			fmt.Fprint(w, `{"x":"`)
+			for range maxAnswer/(1<<20) + 1 {
+				fmt.Fprint(w, strings.Repeat("x", 1<<20))
+			}
+			return true
+		}, nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the answer is not what it must be", 0}},
+		{"another cluster", status(200, `{"metadata":{"uid":"id-2"}}`), nil, outcome{v1alpha1.ReasonIdentityMismatch, "id-2", 0}},
+		{"a broken answer", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, nil, outcome{v1alpha1.ReasonUnreachable, "EOF", 0}},
+		{"late", func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, nil, outcome{v1alpha1.ReasonTimedOut, "timed out", 0}},
+		{"unknown CA", nil, func(a *kubeconfig.Access) { a.CAData = nil },
+			outcome{v1alpha1.ReasonCertificateInvalid, "tls: failed to verify certificate: x509: certificate signed by unknown authority", 0}},
+		{"refused", nil, func(a *kubeconfig.Access) { a.Server = "https://" + closed.Addr().String() },
+			outcome{v1alpha1.ReasonConnectionRefused, "connection refused", 0}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStub(t)
+			s.answer = tt.answer
+			access := s.access()
+			if tt.change != nil {
+				tt.change(access)
+			}
+			timeout := 20 * time.Second
+			if tt.want.reason == v1alpha1.ReasonTimedOut {
+				timeout = 200 * time.Millisecond
+			}
+			got, err := follow(t, access).probe(t.Context(), timeout, now)
+			if err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(outcome{})); diff != "" {
+				t.Error(diff)
+			}
+			if !slices.Contains(probeReasons, got.reason) {
+				t.Errorf("reason %q is in no table", got.reason)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want outcome
+	}{
+		{"no such name", &net.OpError{Op: "dial", Err: &net.DNSError{Name: "a.example.com", Err: "no such host", IsNotFound: true}},
+			outcome{v1alpha1.ReasonNameNotFound, `no address is known for "a.example.com"`, 0}},
+		{"no name server", &net.DNSError{Name: "a.example.com", Err: "server misbehaving"},
+			outcome{v1alpha1.ReasonUnreachable, `the name "a.example.com" cannot be looked up: server misbehaving`, 0}},
+		{"a port that differs each time", &net.OpError{Op: "read", Source: &net.TCPAddr{Port: 40000}, Err: errors.New("connection reset by peer")},
+			outcome{v1alpha1.ReasonUnreachable, "connection reset by peer", 0}},
+	} {
+		if diff := cmp.Diff(tt.want, outcomeOf(tt.err), cmp.AllowUnexported(outcome{})); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+const (
+	askID      = "/api/v1/namespaces/kube-system"
+	askVersion = "/version"
+	askNodes   = "/api/v1/nodes?limit=100"
+	askCount   = "/api/v1/nodes?limit=1"
+)
+
+// TestFrugality holds what each probe asks, in a row of them.
+func TestFrugality(t *testing.T) {
+	t.Parallel()
+	s := newStub(t)
+	s.nodes = []string{"{}", "{}"}
+	f := follow(t, s.access())
+	for i, step := range []struct {
+		at   time.Duration
+		when func(*stub)
+		want []string
+	}{
+		{0, nil, []string{askID, askVersion, askNodes}},
+		{time.Minute, nil, []string{askID}},
+		{6 * time.Minute, nil, []string{askID, askVersion, askCount}},
+		{7 * time.Minute, func(s *stub) { s.nodes = append(s.nodes, "{}") }, []string{askID}},
+		{12 * time.Minute, nil, []string{askID, askVersion, askCount, askNodes}},
+		// A new connection, to an API server that was upgraded and to one that was not.
+		{13 * time.Minute, func(s *stub) { s.version = "v1.37.0"; s.CloseClientConnections() }, []string{askID, askVersion, askNodes}},
+		{14 * time.Minute, func(s *stub) { s.CloseClientConnections() }, []string{askID, askVersion}},
+		{2 * time.Hour, nil, []string{askID, askVersion, askNodes}},
+	} {
+		if step.when != nil {
+			s.set(step.when)
+		}
+		got, err := f.probe(t.Context(), time.Minute, now.Add(step.at))
+		if err != nil || got != well {
+			t.Fatalf("probe %d: %v %v", i, got, err)
+		}
+		if diff := cmp.Diff(step.want, s.requests()); diff != "" {
+			t.Errorf("probe %d asks (-want +got):\n%s", i, diff)
+		}
+	}
+	if f.known.Nodes != 3 || f.known.KubernetesVersion != "v1.37.0" {
+		t.Errorf("facts %+v", f.known)
+	}
+}
+
+// TestStranger holds that another cluster gets the token with the one request that tells it, and not again before it shows
+// another certificate or much time has passed.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	s := newStub(t)
+	s.id = "id-2"
+	f := follow(t, s.access())
+	probe := func(after time.Duration, reason string, want ...string) {
+		t.Helper()
+		got, err := f.probe(t.Context(), time.Minute, now.Add(after))
+		if err != nil || got.reason != reason {
+			t.Errorf("%v %v, want %s", got, err, reason)
+		}
+		if diff := cmp.Diff(want, s.requests()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	const silent = "/version without a token"
+	probe(0, v1alpha1.ReasonIdentityMismatch, askID)
+	probe(time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
+	s.CloseClientConnections()
+	probe(2*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
+	f.strangerCertificate[0]++ // as if that had been another one
+	probe(3*time.Minute, v1alpha1.ReasonIdentityMismatch, silent, askID)
+	s.set(func(s *stub) { s.id = "id-1" })
+	probe(4*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
+	probe(14*time.Minute, v1alpha1.ReasonAnswers, silent, askID, askVersion, askNodes)
+	if f.known == nil {
+		t.Error("no facts")
+	}
+}
+
+// TestReconnectWithinAProbe holds that nothing is asked on a new connection before the cluster has been identified on it.
+func TestReconnectWithinAProbe(t *testing.T) {
+	t.Parallel()
+	s := newStub(t)
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		// An API server that ends: what is asked next takes another connection.
+		w.Header().Set("Connection", "close")
+		return false
+	}
+	f := follow(t, s.access())
+	got, err := f.probe(t.Context(), time.Minute, now)
+	if got != well || !errors.Is(err, errReconnected) {
+		t.Errorf("%v %v", got, err)
+	}
+	if diff := cmp.Diff([]string{askID}, s.requests()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	s.set(func(s *stub) { s.answer = nil })
+	if got, err := f.probe(t.Context(), time.Minute, now); got != well || err != nil {
+		t.Errorf("%v %v", got, err)
+	}
+	if diff := cmp.Diff([]string{askID, askVersion, askNodes}, s.requests()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestNodesForbidden holds that a member whose rights were taken is not well, and that one whose nodes cannot be read for
+// another reason is.
+func TestNodesForbidden(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]outcome{
+		http.StatusForbidden:          {v1alpha1.ReasonForbidden, "list nodes", 403},
+		http.StatusServiceUnavailable: well,
+	} {
+		s := newStub(t)
+		s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/api/v1/nodes" {
+				w.WriteHeader(code)
+			}
+			return r.URL.Path == "/api/v1/nodes"
+		}
+		f := follow(t, s.access())
+		for range 2 {
+			if got, _ := f.probe(t.Context(), time.Minute, now); got != want {
+				t.Errorf("%d: %v, want %v", code, got, want)
+			}
+		}
+		want := []string{askID, askVersion, askNodes, askID}
+		if code == http.StatusForbidden {
+			want = append(want, askVersion, askNodes)
+		}
+		if diff := cmp.Diff(want, s.requests()); diff != "" {
+			t.Errorf("%d: (-want +got):\n%s", code, diff)
+		}
+	}
+}
+
+func TestFactsOf(t *testing.T) {
+	t.Parallel()
+	one := func(labels placeLabels, cpu, memory, pods string) (n node) {
+		n.Metadata.Labels = labels
+		n.Status.Capacity = map[corev1.ResourceName]string{"cpu": cpu, "memory": memory, "pods": pods, "nvidia.com/gpu": "8"}
+		return n
+	}
+	got := factsOf("v1.36.3", []node{
+		one(placeLabels{Region: "us-east-1", Zone: "us-east-1b", OldZone: "older"}, "4", "16393244Ki", "110"),
+		one(placeLabels{OldRegion: "us-east-1", OldZone: "us-east-1a"}, "500m", "1Gi", "110"),
+		one(placeLabels{Region: "not a label\x1b"}, "many", "-5", ""),
+	})
+	want := &v1alpha1.Facts{Nodes: 3, Capacity: corev1.ResourceList{
+		"cpu": resource.MustParse("4500m"), "memory": resource.MustParse("17441820Ki"), "pods": resource.MustParse("220"),
+	}}
+	want.KubernetesVersion, want.Regions, want.Zones = "v1.36.3", []string{"us-east-1"}, []string{"us-east-1a", "us-east-1b"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func probing(t *testing.T, interval, timeout time.Duration) *prober {
+	t.Helper()
+	m, err := newMetrics(prometheus.NewRegistry(), fake.NewClientBuilder().Build())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newProber(interval, timeout, logr.Discard(), m)
+}
+
+// start runs p to the end of the test, with somebody who takes its news.
+func start(t *testing.T, p *prober) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := p.Start(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	running.Go(func() {
+		for {
+			select {
+			case <-p.news:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+}
+
+func (p *prober) found(name string) *sighting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.members[name].last
+}
+
+func until(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return check(), nil })
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// TestSlowMembersHoldUpNobody follows members that take connections and never answer, then one that is well.
+func TestSlowMembersHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		slow int
+		held bool
+	}{{"with room for slow ones", 100, false}, {"without, the negative control", 0, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tarpit, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { tarpit.Close() })
+			p := probing(t, time.Second, 3*time.Second)
+			p.quick, p.slow, p.patience = make(chan struct{}, 4), make(chan struct{}, tt.slow), 5*time.Millisecond
+			for i := range 40 {
+				access := &kubeconfig.Access{Server: "https://" + tarpit.Addr().String(), Token: "secret"}
+				if _, err := p.follow(fmt.Sprint("slow-", i), target{id: "x"}, access, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := newStub(t)
+			if _, err := p.follow("good", target{id: "id-1"}, s.access(), nil); err != nil {
+				t.Fatal(err)
+			}
+			start(t, p)
+			held := false
+			until(t, "the good one is found", func() bool {
+				late := p.found("slow-0") != nil
+				good := p.found("good")
+				held = held || late && good == nil
+				return good != nil || held
+			})
+			if held != tt.held {
+				t.Errorf("the good one was held up: %v, want %v", held, tt.held)
+			}
+		})
+	}
+}
+
+// TestRecord holds what is told of a row of probes.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	p := probing(t, 30*time.Second, 10*time.Second)
+	f := &followed{name: "m"}
+	p.members["m"] = f
+	late := outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
+	for i, step := range []struct {
+		at   time.Duration
+		got  outcome
+		tell bool
+		soon bool
+		told time.Duration
+	}{
+		{0, well, true, false, 0},
+		{30 * time.Second, well, false, false, 0},
+		// One failure may be a hiccup of the network.
+		{60 * time.Second, late, false, true, 0},
+		{65 * time.Second, well, false, false, 0},
+		{90 * time.Second, late, false, true, 0},
+		{95 * time.Second, late, true, false, 90 * time.Second},
+		{125 * time.Second, outcome{v1alpha1.ReasonTimedOut, "something else", 0}, false, false, 90 * time.Second},
+		{155 * time.Second, outcome{v1alpha1.ReasonConnectionRefused, "", 0}, true, false, 155 * time.Second},
+		{185 * time.Second, well, true, false, 185 * time.Second},
+		// What an API server says clearly is told at once.
+		{215 * time.Second, outcome{v1alpha1.ReasonUnauthorized, "", 401}, true, false, 215 * time.Second},
+		{245 * time.Second, well, true, false, 245 * time.Second},
+		{245*time.Second + retold, well, true, false, 245*time.Second + retold},
+	} {
+		next, tell := p.record(f, step.got, now.Add(step.at))
+		if tell != step.tell || (next == secondLook) != step.soon || next > p.interval || f.last.at.Sub(now) != step.told {
+			t.Errorf("step %d: next %s, tell %v, of %s; want %+v", i, next, tell, f.last.at.Sub(now), step)
+		}
+	}
+	if _, tell := p.record(&followed{name: "m"}, well, now); tell {
+		t.Error("the probe of a target that has changed is told of")
+	}
+}
+
+// TestFollow holds that a changed target is probed at once and over a new connection, and that one that is dropped is not
+// probed any more.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	p := probing(t, time.Hour, time.Minute)
+	start(t, p)
+	s := newStub(t)
+	known := &v1alpha1.Facts{Nodes: 1}
+	known.KubernetesVersion = "v1.36.3"
+	for i := range 2 {
+		access := s.access()
+		access.Token += fmt.Sprint(i)
+		if _, err := p.follow("m", target{id: "id-1", credential: [32]byte{byte(i)}}, access, known); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is found", func() bool { return p.found("m") != nil })
+		// What is known from before is not read again.
+		want := []string{askID + " without a token", askVersion + " without a token"}
+		if diff := cmp.Diff(want, s.requests()); diff != "" {
+			t.Errorf("target %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if got := testutil.ToFloat64(p.metrics.probes.WithLabelValues(v1alpha1.ReasonAnswers)); got != 2 {
+		t.Errorf("%v probes are counted, want 2", got)
+	}
+	p.drop("m")
+	p.queue.Add("m")
+	until(t, "the queue is empty", func() bool { return p.queue.Len() == 0 })
+	if asked := s.requests(); len(asked) > 0 {
+		t.Errorf("it is asked %v", asked)
+	}
+}
+
+func TestTally(t *testing.T) {
+	t.Parallel()
+	member := func(phase v1alpha1.Phase, end time.Duration) (m v1alpha1.MemberCluster) {
+		m.Status.Phase = phase
+		if end > 0 {
+			m.Status.CredentialExpiry = &metav1.Time{Time: now.Add(end)}
+		}
+		return m
+	}
+	count, first := tally([]v1alpha1.MemberCluster{
+		member(v1alpha1.PhaseReady, 2*time.Hour), member("", 0), member(v1alpha1.PhaseReady, time.Hour), member(v1alpha1.PhaseOffline, 3*time.Hour),
+	})
+	want := map[v1alpha1.Phase]int{v1alpha1.PhaseReady: 2, v1alpha1.PhaseJoining: 1, v1alpha1.PhaseOffline: 1}
+	if diff := cmp.Diff(want, count); diff != "" || !first.Equal(now.Add(time.Hour)) {
+		t.Errorf("first %s, (-want +got):\n%s", first, diff)
+	}
+	if count, first := tally(nil); len(count) > 0 || !first.IsZero() {
+		t.Errorf("of none: %v, %s", count, first)
+	}
+}

@@ -1,0 +1,228 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+)
+
+const (
+	// quickProbes run at a time, and slowProbes beside them once they have taken longer than patience: members that do
+	// not answer wait for the network alone, and do not keep others from being asked.
+	quickProbes, slowProbes = 64, 1024
+	patience                = time.Second
+	// secondLook is how soon a member that was well and did not answer is asked again, before that is told.
+	secondLook = 5 * time.Second
+	// retold is how old status.lastProbeTime of a member that is well gets. Each update of it is a write on the host.
+	retold = time.Hour
+)
+
+// prober asks members how they are, again and again. It keeps what it found in memory and tells the reconciler when that
+// is worth a look; it reads and writes nothing on the host.
+type prober struct {
+	interval, timeout time.Duration
+	log               logr.Logger
+	metrics           *metrics
+	// news are members of which there is something to tell.
+	news chan event.TypedGenericEvent[string]
+
+	queue       workqueue.TypedDelayingInterface[string]
+	quick, slow chan struct{}
+	patience    time.Duration
+
+	mu      sync.Mutex
+	members map[string]*followed
+}
+
+func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *prober {
+	return &prober{
+		interval: interval, timeout: timeout, log: log, metrics: m,
+		news:     make(chan event.TypedGenericEvent[string]),
+		queue:    workqueue.NewTypedDelayingQueue[string](),
+		quick:    make(chan struct{}, quickProbes),
+		slow:     make(chan struct{}, slowProbes),
+		patience: patience,
+		members:  map[string]*followed{},
+	}
+}
+
+// follow has a member probed and returns what was found last; nil when nothing is known yet. A target that is new or
+// changed is probed at once. The facts are what is known of the member from before.
+func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts *v1alpha1.Facts) (*sighting, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.members[name]; f != nil {
+		if f.target == t {
+			return f.last, nil
+		}
+		p.end(name, f)
+	}
+	conn, err := connect(access)
+	if err != nil {
+		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
+	}
+	f := &followed{target: t, name: name, conn: conn}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	if facts != nil {
+		// A manager that starts does not read the nodes of all members at once.
+		now := time.Now()
+		f.known = facts.DeepCopy()
+		f.countDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
+		f.nodesDue = now.Add(time.Duration(rand.Int64N(int64(nodesInterval)))) //nolint:gosec // it only spreads load
+	}
+	p.members[name] = f
+	p.queue.Add(name)
+	return nil, nil
+}
+
+// drop ends the probes of a member and closes the connection to it.
+func (p *prober) drop(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.members[name]; f != nil {
+		p.end(name, f)
+	}
+}
+
+func (p *prober) end(name string, f *followed) {
+	f.cancel()
+	f.conn.close()
+	delete(p.members, name)
+}
+
+// Start probes until ctx ends.
+func (p *prober) Start(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, p.queue.ShutDown)
+	defer stop()
+	var running sync.WaitGroup
+	for {
+		name, shutdown := p.queue.Get()
+		if shutdown {
+			break
+		}
+		s, ok := take(ctx, p.quick)
+		if !ok {
+			break
+		}
+		running.Go(func() {
+			defer s.release()
+			// One that takes long makes room for others, while there is room for long ones.
+			timer := time.AfterFunc(p.patience, func() { s.move(p.slow) })
+			defer timer.Stop()
+			p.work(ctx, name)
+		})
+	}
+	running.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, f := range p.members {
+		p.end(name, f)
+	}
+	return nil
+}
+
+func (p *prober) work(ctx context.Context, name string) {
+	defer p.queue.Done(name)
+	p.mu.Lock()
+	f := p.members[name]
+	p.mu.Unlock()
+	if f == nil {
+		return
+	}
+	probing, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	began := time.Now()
+	got, err := f.probe(probing, p.timeout, began)
+	if probing.Err() != nil {
+		// The target changed or the manager ends; what was found is about neither.
+		f.conn.close()
+		return
+	}
+	p.metrics.probed(got, time.Since(began))
+	if err != nil {
+		p.log.V(1).Info("could not read the facts of a member", "member", name, "cause", err.Error())
+	}
+	next, tell := p.record(f, got, began)
+	if next > 0 {
+		p.queue.AddAfter(name, next)
+	}
+	if tell {
+		select {
+		case p.news <- event.TypedGenericEvent[string]{Object: name}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// record keeps what a probe found. It says when to look again, and whether there is something to tell.
+func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Duration, tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.members[f.name] != f {
+		return 0, false
+	}
+	next = spread(p.interval)
+	if got.fleeting() && f.last != nil && f.last.outcome == well && f.failing.IsZero() {
+		f.failing = at
+		return min(next, secondLook), false
+	}
+	if !f.failing.IsZero() && got != well {
+		at = f.failing
+	}
+	f.failing = time.Time{}
+	if f.last != nil && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.known, f.last.facts) &&
+		(got != well || at.Sub(f.last.at) < retold) {
+		return next, false
+	}
+	f.last = &sighting{outcome: got, at: at, facts: f.known}
+	return next, true
+}
+
+// slot is a place among those that run at a time.
+type slot struct {
+	mu   sync.Mutex
+	held chan struct{}
+}
+
+func take(ctx context.Context, from chan struct{}) (*slot, bool) {
+	select {
+	case from <- struct{}{}:
+		return &slot{held: from}, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
+// move takes a place elsewhere instead, if there is one.
+func (s *slot) move(to chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		return
+	}
+	select {
+	case to <- struct{}{}:
+		<-s.held
+		s.held = to
+	default:
+	}
+}
+
+func (s *slot) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	<-s.held
+	s.held = nil
+}
