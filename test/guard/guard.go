@@ -37,6 +37,8 @@ type Manager struct {
 	MetricsURL string
 	// CertDir is the folder of the certificate that it serves from its next start on; empty lets it issue its own.
 	CertDir string
+	// Flags are given to it beside those that it needs, from its next start on.
+	Flags []string
 	// Log is the file that has its output.
 	Log string
 
@@ -108,14 +110,14 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := env.WriteKubeconfig(kubeconfig, env.Context{Name: "host", Config: config}); err != nil {
 		return err
 	}
-	m.process, err = env.Run(env.Program{Path: m.binary, Log: m.Log, Flags: []string{
+	m.process, err = env.Run(env.Program{Path: m.binary, Log: m.Log, Flags: append([]string{
 		"--kubeconfig=" + kubeconfig,
 		"--webhook-bind-address=" + m.address,
 		"--metrics-bind-address=" + m.metrics,
 		"--health-probe-bind-address=0",
 		"--leader-elect=false",
 		"--cert-dir=" + m.CertDir,
-	}})
+	}, m.Flags...)})
 	return err
 }
 

@@ -1,0 +1,321 @@
+//go:build unix
+
+// Package health holds what a manager finds on real members, well and not, and what it writes of that.
+package health
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
+	"github.com/kubefederate/kubectl-federate/test/guard"
+)
+
+func TestMain(m *testing.M) { env.Main(m) }
+
+var fleet = env.Shared(
+	env.Spec{Name: "host"},
+	env.Spec{Name: "east", ControllerManager: true},
+	env.Spec{Name: "west", ControllerManager: true},
+)
+
+const federation = "prod"
+
+var once sync.Once
+
+// onGuard gives the host, with a manager that probes four times a second and a federation.
+func onGuard(t *testing.T) *env.Cluster {
+	t.Helper()
+	c := fleet(t).Cluster("host")
+	once.Do(func() {
+		binary, err := guard.Build(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		manager, err := guard.New(c, binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manager.Flags = []string{"--probe-interval=250ms"}
+		for _, step := range []func(context.Context) error{manager.Install, manager.Start, manager.Wait} {
+			if err := step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client, err := dynamic.NewForConfig(c.Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
+		made.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Federation"))
+		made.SetName(federation)
+		_, err = client.Resource(v1alpha1.GroupVersion.WithResource("federations")).Create(t.Context(), made, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	return c
+}
+
+// connect reaches both sides of a membership.
+func connect(t *testing.T, m *env.Cluster) (*host.Cluster, *member.Cluster) {
+	t.Helper()
+	h, err := host.Connect(onGuard(t).Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := member.Connect(m.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, cluster
+}
+
+func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) {
+	t.Helper()
+	o.Federation = federation
+	plan, err := federate.PlanJoin(t.Context(), h, m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unjoin(t *testing.T, h *host.Cluster, m *member.Cluster, name v1alpha1.MemberName) {
+	t.Helper()
+	plan, err := federate.PlanUnjoin(t.Context(), h, m, federate.UnjoinOptions{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// health is what the host says of a member, for a person.
+type health struct {
+	Phase           v1alpha1.Phase
+	Reason, Message string
+}
+
+func of(m *v1alpha1.MemberCluster) health {
+	got := health{Phase: m.Status.Phase}
+	if ready := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		got.Reason, got.Message = ready.Reason, ready.Message
+	}
+	return got
+}
+
+// becomes waits until a member is what it should be.
+func becomes(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want health) *v1alpha1.MemberCluster {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		m, err := h.Member(ctx, name)
+		if err == nil && of(m) == want {
+			return m
+		}
+		select {
+		case <-ctx.Done():
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Fatalf("member %q did not become what it should (-want +got):\n%s", name, cmp.Diff(want, of(m)))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+var answers = health{v1alpha1.PhaseReady, "Answers", "the cluster answers, and is the one that joined"}
+
+// TestHealth follows a member of two zones through good and bad days.
+func TestHealth(t *testing.T) {
+	east := fleet(t).Cluster("east")
+	for name, zone := range map[string]string{"node-0": "us-east-1b", "node-1": "us-east-1a"} {
+		if err := east.AddNode(t.Context(), name, map[string]string{
+			"topology.kubernetes.io/region": "us-east-1", "topology.kubernetes.io/zone": zone,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, m := connect(t, east)
+	server := east.Config().Host
+	join(t, h, m, federate.JoinOptions{Name: "east"})
+
+	found := becomes(t, h, "east", answers)
+	want := &v1alpha1.Facts{Nodes: 2}
+	want.KubernetesVersion, want.Regions, want.Zones = found.Spec.JoinedWith.KubernetesVersion, []string{"us-east-1"}, []string{"us-east-1a", "us-east-1b"}
+	want.Capacity = found.Status.Facts.Capacity
+	if diff := cmp.Diff(want, found.Status.Facts); diff != "" {
+		t.Errorf("facts (-want +got):\n%s", diff)
+	}
+	capacity := found.Status.Facts.Capacity
+	if got, want := fmt.Sprintf("%s CPUs, %s, %s pods", capacity.Cpu(), capacity.Memory(), capacity.Pods()), "8 CPUs, 32Gi, 220 pods"; got != want {
+		t.Errorf("capacity: %s, want %s", got, want)
+	}
+	if found.Status.LastProbeTime == nil {
+		t.Error("nobody says when it answered")
+	}
+
+	// Its API server is away. What is known of it stays known.
+	east.Stop()
+	address := strings.TrimPrefix(server, "https://")
+	away := becomes(t, h, "east", health{v1alpha1.PhaseOffline, "ConnectionRefused",
+		"no answer from https://" + address + ": connection refused; see that the cluster runs and that the host reaches it there"})
+	if diff := cmp.Diff(found.Status.Facts, away.Status.Facts); diff != "" {
+		t.Errorf("facts of a member that is away (-before +now):\n%s", diff)
+	}
+	if err := east.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, h, "east", answers)
+
+	// Its owner ends the credential.
+	members, err := kubernetes.NewForConfig(east.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := members.CoreV1().Secrets(v1alpha1.MemberNamespace).Delete(t.Context(), "kubefederate-manager-binding", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	renew := "kubectl federate join east --federation prod --member-context CONTEXT"
+	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); renew it: " + renew})
+	join(t, h, m, federate.JoinOptions{Name: "east"})
+	becomes(t, h, "east", answers)
+
+	// Its owner takes a right away.
+	if err := members.RbacV1().ClusterRoleBindings().Delete(t.Context(), "kubefederate-member:manager", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Forbidden",
+		server + " lets the stored credential not get namespace kube-system (403); give its account the rights again: " + renew})
+	join(t, h, m, federate.JoinOptions{Name: "east"})
+	becomes(t, h, "east", answers)
+	unjoin(t, h, m, "east")
+}
+
+// gateway stands before a member and knows its clients by itself, as Rancher's proxy does: who comes with any token is led on as
+// an administrator. So it can lead to another cluster, which takes the request.
+type gateway struct {
+	*httptest.Server
+	to atomic.Pointer[httputil.ReverseProxy]
+
+	mu sync.Mutex
+	// asked are the requests, with a token or without.
+	asked []string
+}
+
+func newGateway(t *testing.T, c *env.Cluster) *gateway {
+	t.Helper()
+	g := &gateway{}
+	g.lead(t, c)
+	g.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		line := "without token"
+		if r.Header.Get("Authorization") != "" {
+			line = "with token"
+		}
+		g.mu.Lock()
+		g.asked = append(g.asked, line+" "+r.URL.Path)
+		g.mu.Unlock()
+		r.Header.Del("Authorization")
+		g.to.Load().ServeHTTP(w, r)
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *gateway) lead(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	transport, err := rest.TransportFor(c.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(c.Config().Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.to.Store(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+}
+
+// since gives the requests from the n-th on.
+func (g *gateway) since(n int) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]string(nil), g.asked[n:]...)
+}
+
+// more waits until n more requests have come, and gives them.
+func (g *gateway) more(t *testing.T, n int) []string {
+	t.Helper()
+	began := len(g.since(0))
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if came := g.since(began); len(came) >= n {
+			return came
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d of %d requests came", len(g.since(began)), n)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// TestAnotherCluster puts another cluster behind a member's endpoint. It gets no token beyond the request that shows who it is.
+func TestAnotherCluster(t *testing.T) {
+	east, west := fleet(t).Cluster("east"), fleet(t).Cluster("west")
+	g := newGateway(t, east)
+	h, m := connect(t, east)
+	_, stranger := connect(t, west)
+	id, err := stranger.ID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	join(t, h, m, federate.JoinOptions{Name: "moved", Server: g.URL, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: g.Certificate().Raw})})
+	joined := becomes(t, h, "moved", answers)
+
+	// A member that is well is asked again and again, and nothing is written.
+	for _, asked := range g.more(t, 10) {
+		if asked != "with token /api/v1/namespaces/kube-system" {
+			t.Errorf("a member that is well is asked: %s", asked)
+		}
+	}
+	if now, err := h.Member(t.Context(), "moved"); err != nil || now.ResourceVersion != joined.ResourceVersion {
+		t.Errorf("a member that is well was written: %v\n%s", err, cmp.Diff(joined, now))
+	}
+
+	g.lead(t, west)
+	becomes(t, h, "moved", health{v1alpha1.PhaseNotReady, "IdentityMismatch", fmt.Sprintf(
+		"another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; "+
+			"if it took the place of the member, let that leave before it joins: kubectl federate unjoin moved --force", g.URL, id, joined.Spec.ClusterID)})
+	for _, asked := range g.more(t, 10) {
+		if asked != "without token /version" {
+			t.Errorf("another cluster is asked: %s", asked)
+		}
+	}
+	unjoin(t, h, m, "moved")
+}
