@@ -275,7 +275,7 @@ func TestStranger(t *testing.T) {
 func TestReconnectWithinAProbe(t *testing.T) {
 	t.Parallel()
 	s := newStub(t)
-	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+	s.answer = func(w http.ResponseWriter, _ *http.Request) bool {
 		// An API server that ends: what is asked next takes another connection.
 		w.Header().Set("Connection", "close")
 		return false

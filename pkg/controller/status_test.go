@@ -259,7 +259,9 @@ func TestTarget(t *testing.T) {
 	// What makes the prober begin anew.
 	o := good(t)
 	first, _ := o.target()
-	o.store(t, func(a *kubeconfig.Access) { a.Token = token(fmt.Sprintf(`{"exp":%d,"jti":"2"}`, now.Add(time.Hour).Unix())) })
+	o.store(t, func(a *kubeconfig.Access) {
+		a.Token = token(fmt.Sprintf(`{"exp":%d,"jti":"2"}`, now.Add(time.Hour).Unix()))
+	})
 	if second, _ := o.target(); *second == *first {
 		t.Error("another credential is the same target")
 	}

@@ -272,16 +272,18 @@ func (g *gateway) since(n int) []string {
 // more waits until n more requests have come, and gives them.
 func (g *gateway) more(t *testing.T, n int) []string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	began := len(g.since(0))
-	deadline := time.Now().Add(time.Minute)
 	for {
 		if came := g.since(began); len(came) >= n {
 			return came
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-ctx.Done():
 			t.Fatalf("only %d of %d requests came", len(g.since(began)), n)
+		case <-time.After(20 * time.Millisecond):
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
