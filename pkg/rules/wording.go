@@ -90,7 +90,8 @@ func fold(text string) []string {
 		// A line never ends in its own indentation.
 		end := strings.LastIndexByte(text[:MaxWarning+1], ' ')
 		if end <= len(indent) {
-			for end = MaxWarning; !utf8.RuneStart(text[end]); end-- {
+			// Not within a rune; what is no rune at all may be broken anywhere.
+			for end = MaxWarning; end > MaxWarning-utf8.UTFMax && !utf8.RuneStart(text[end]); end-- {
 			}
 		}
 		lines = append(lines, text[:end])

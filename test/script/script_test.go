@@ -305,7 +305,7 @@ func restart() error {
 // has finished deleting.
 func same(ts *testscript.TestScript, neg bool, args []string) {
 	before, _ := ts.Value("before").(map[string]env.Objects)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for _, name := range args {
 		config := theStage.fleet.Cluster(name).Config()
@@ -325,7 +325,7 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 
 // settle is how a cluster differs from before, after the time that Kubernetes takes to empty a namespace.
 func settle(ctx context.Context, config *rest.Config, before env.Objects) []string {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var diff []string
 	for {
