@@ -277,7 +277,7 @@ func (c *Conn) delete(ctx context.Context, r Ref, p Preconditions, w Write) ([]b
 	if err != nil {
 		return nil, c.Fail("delete", r.String(), err)
 	}
-	answer, err := c.rest.Delete().AbsPath(path).Body(&options).Do(ctx).Raw()
+	answer, err := answered(c.rest.Delete().AbsPath(path).Body(&options).Do(ctx))
 	if IsAbsent(err) {
 		return nil, nil
 	}
@@ -302,8 +302,16 @@ func (c *Conn) Raw(ctx context.Context, path, accept string, query url.Values) (
 	if accept != "" {
 		request.SetHeader("Accept", accept)
 	}
-	raw, err := request.Do(ctx).Raw()
+	raw, err := answered(request.Do(ctx))
 	return raw, c.Fail("get", path, err)
+}
+
+// answered is the body of an answer. Only Error reads what the server said of a failure: that of Raw is "unknown".
+func answered(r rest.Result) ([]byte, error) {
+	if err := r.Error(); err != nil {
+		return nil, err
+	}
+	return r.Raw()
 }
 
 // ID is the cluster's identity: the UID of its kube-system namespace.

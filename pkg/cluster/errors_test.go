@@ -186,3 +186,21 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedPaths pins that what a server says is told for requests of a path, too, whose answer is read by nobody.
+func TestRefusedPaths(t *testing.T) {
+	t.Parallel()
+	config := answering(t, 403, metav1.StatusReasonForbidden, `User "ann" cannot do it`)
+	c, err := cluster.Connect(cluster.Member, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Delete(t.Context(), cluster.Ref{Resource: cluster.Namespaces, Name: "a"}, cluster.Preconditions{}, cluster.Write{})
+	if want := `member: delete Namespace "a": User "ann" cannot do it`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	_, err = c.Raw(t.Context(), "/version", "", nil)
+	if want := `member: get /version: User "ann" cannot do it`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}

@@ -39,8 +39,8 @@ could not finish: join "east" to federation "prod"
 * left: member: Role "a/b"
 to go on: kubectl federate join east`},
 		{"both sides", bothSides([]error{lost, lost, &cluster.Error{Side: SideHost, Server: "https://host", Fault: cluster.FaultUnauthorized, Err: errors.New("no")}}), `
-member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it
-host: https://host does not accept the credential of the context (401): log in again or choose another context`},
+host: https://host does not accept the credential of the context (401): log in again or choose another context
+member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it`},
 		{"a server that sends escape sequences", &Refusal{Findings: []Finding{{Side: SideMember, Cause: "red \x1b[31m\nand more"}}}, `member: red \x1b[31m and more`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -310,5 +310,7 @@ func bothSides(errs []error) error {
 	case 1:
 		return told[0]
 	}
+	// Which of the requests at once failed first says nothing; the host is told first, always.
+	slices.SortFunc(told, func(a, b error) int { return strings.Compare(sideOf(a), sideOf(b)) })
 	return several(told)
 }

@@ -61,7 +61,9 @@ func (r *rotateRun) pass(ctx context.Context, x pass) error {
 	made := x.standing == nil
 	if !made {
 		to.UID = x.standing.GetUID()
-	} else if err := r.bind(critical, &to); err != nil {
+	} else if err := r.bind(critical, &to); apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("%w: another rotation is at work; run this one again when it has ended", err)
+	} else if err != nil {
 		return r.takenBack(ctx, x, err)
 	}
 	err := r.request(critical, to)
@@ -244,9 +246,6 @@ func (r *rotateRun) standing(ctx context.Context, x pass, to member.Binding) err
 
 // takenBack removes the Secret that this run made for a credential that was not stored.
 func (r *rotateRun) takenBack(ctx context.Context, x pass, cause error) error {
-	if apierrors.IsAlreadyExists(cause) {
-		return fmt.Errorf("%w: another rotation is at work; run this one again when it has ended", cause)
-	}
 	cause = stopped(ctx, cause)
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
