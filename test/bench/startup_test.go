@@ -5,13 +5,11 @@ package bench
 import (
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/krew"
 )
 
 // maxStartup bounds the plugin's start-up as a part of kubectl's. A plugin is started by kubectl, so this is
@@ -25,11 +23,7 @@ func BenchmarkStartup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	plugin := filepath.Join(b.TempDir(), "kubectl-federate")
-	release := krew.Release{Source: filepath.Join("..", ".."), Version: "v0.0.0-bench"}
-	if err := release.Build(b.Context(), krew.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}, plugin); err != nil {
-		b.Fatal(err)
-	}
+	plugin := shipped(b)
 	programs := []string{filepath.Join(assets, "kubectl"), plugin}
 	home := b.TempDir()
 	run := func(program string) time.Duration {

@@ -4,11 +4,7 @@ package integration
 
 import (
 	"bytes"
-	"encoding/pem"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +12,6 @@ import (
 	"testing"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -37,23 +32,10 @@ func (r *recorder) take() (wrote, judged []string) {
 	return wrote, judged
 }
 
-// front is a proxy in front of a cluster, where everybody is its administrator.
+// front stands in front of a cluster, where everybody is its administrator.
 func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 	t.Helper()
-	config := c.Config()
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(p *httputil.ProxyRequest) {
-		p.SetURL(target)
-		p.Out.Header.Del("Authorization")
-	}}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	front, err := c.Front(func(w http.ResponseWriter, q *http.Request, pass http.Handler) {
 		line := c.Name + ": " + q.Method + " " + q.URL.String()
 		read := q.Method == http.MethodGet || strings.Contains(q.URL.Path, "/selfsubject")
 		wrote := changes(q)
@@ -65,11 +47,13 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 			r.judged = append(r.judged, line)
 		}
 		r.mu.Unlock()
-		proxy.ServeHTTP(w, q)
-	}))
-	t.Cleanup(server.Close)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	return env.Context{Name: c.Name, Config: &rest.Config{Host: server.URL, BearerToken: "anybody", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}}
+		pass.ServeHTTP(w, q)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(front.Close)
+	return front.Context
 }
 
 // TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none can

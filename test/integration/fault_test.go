@@ -136,13 +136,19 @@ func (p *proxied) pass(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	answer.Body = io.NopCloser(bytes.NewReader(body))
-	var issued struct{ Status struct{ Token string } }
-	if json.Unmarshal(body, &issued) == nil && issued.Status.Token != "" {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.tokens = append(p.tokens, issued.Status.Token)
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens = append(p.tokens, issued(body)...)
 	return answer, nil
+}
+
+// issued is the token in an answer to a TokenRequest; none where it was refused.
+func issued(answer []byte) []string {
+	var request struct{ Status struct{ Token string } }
+	if json.Unmarshal(answer, &request) != nil || request.Status.Token == "" {
+		return nil
+	}
+	return []string{request.Status.Token}
 }
 
 // status is an API server's answer to r.

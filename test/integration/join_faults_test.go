@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -158,10 +159,12 @@ func (l *lane) unchanged(what string) {
 	}
 }
 
+var drillName = regexp.MustCompile(`drill-[a-z-]+`)
+
 // others says whether a line of a comparison is another drill's.
 func (l *lane) others(line string) bool {
-	_, name, _ := strings.Cut(line, "drill-")
-	return name != "" && !strings.Contains(line, l.name)
+	name := drillName.FindString(line)
+	return name != "" && name != l.name
 }
 
 // sweep is one command whose requests fail.
@@ -235,7 +238,9 @@ func (l *lane) try(s sweep, kind fault, k int) bool {
 	if kind == faultBusy && err != nil {
 		l.Errorf("%s: is not tried again: %v", what, err)
 	}
-	l.told(l.T, kind, err, p.tokens)
+	if err != nil {
+		l.told(l.T, string(kind), err.Error(), p.tokens)
+	}
 	var partial *federate.Partial
 	switch {
 	case p.hit == "":

@@ -1,0 +1,83 @@
+//go:build unix
+
+package env
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+
+	"k8s.io/client-go/rest"
+)
+
+// Front stands in front of a cluster for programs whose requests a test wants to see, hold or drop.
+type Front struct {
+	// Context leads through it, as an administrator.
+	Context
+	server *httptest.Server
+}
+
+// anybody is the token of a front's administrator.
+const anybody = "anybody"
+
+// Front starts a server that hands each request to handle, with its whole body read, so that the end of r's context
+// tells that the client has gone. pass hands it on to the cluster: with the administrator's certificate where it came
+// with the front's Context, and else with the token that it came with. A write that was handed on is carried to its
+// end, even when the client goes.
+func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass http.Handler)) (*Front, error) {
+	config := c.Config()
+	target, err := url.Parse(config.Host)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, err
+	}
+	anonymous, err := rest.TransportFor(rest.AnonymousClientConfig(config))
+	if err != nil {
+		return nil, err
+	}
+	pass := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}
+	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	pass.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Header.Get("Authorization") != "Bearer "+anybody {
+			return anonymous.RoundTrip(r)
+		}
+		r.Header.Del("Authorization")
+		return admin.RoundTrip(r)
+	})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client has gone
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		handle(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet {
+				r = r.WithContext(context.WithoutCancel(r.Context()))
+			}
+			pass.ServeHTTP(w, r)
+		}))
+	}))
+	server.EnableHTTP2 = true                           // as API servers do
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients end in the middle of a handshake
+	server.StartTLS()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return &Front{server: server, Context: Context{Name: c.Name, Config: &rest.Config{
+		Host: server.URL, BearerToken: anybody, TLSClientConfig: rest.TLSClientConfig{CAData: ca},
+	}}}, nil
+}
+
+// Close waits until the last request is answered.
+func (f *Front) Close() { f.server.Close() }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
