@@ -130,12 +130,12 @@ func usageTemplate(cobras string) string {
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `The flags that choose the host (--context, --kubeconfig, --as, …) are listed by "{{.Root.CommandPath}} --help".`, 1)
 }
 
-// Examples are the examples of every command's help, by command.
+// Examples are the examples of every command's help, by command; a command that runs and has none is there, too.
 func Examples() map[string]string {
 	examples := map[string]string{}
 	var collect func(*cobra.Command)
 	collect = func(cmd *cobra.Command) {
-		if cmd.Example != "" {
+		if cmd.Example != "" || cmd.Runnable() && cmd.HasParent() {
 			examples[cmd.CommandPath()] = cmd.Example
 		}
 		for _, sub := range cmd.Commands() {

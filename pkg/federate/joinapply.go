@@ -546,9 +546,11 @@ func (r *joinRun) finish(ctx context.Context) error {
 	}
 	by := host.JoinedBy{User: r.plan.facts.Host.User, At: time.Now()}
 	m, err := r.plan.host.RecordJoin(ctx, r.plan.Options.Name, stamp, by)
-	if err != nil && !isRefused(err) && ctx.Err() == nil {
-		// All else is done and proven: a lost answer is worth a second look.
-		now, readErr := r.plan.host.FindMember(ctx, r.plan.Options.Name)
+	if err != nil && !isRefused(err) {
+		// All else is done and proven: a lost answer is worth a second look, also when a person pressed Ctrl-C.
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		now, readErr := r.plan.host.FindMember(fresh, r.plan.Options.Name)
 		if readErr == nil && now != nil && now.Annotations[v1alpha1.AnnotationJoinedBy] == by.String() {
 			m, err = now, nil
 		}
@@ -567,6 +569,10 @@ func (r *joinRun) tell(ctx context.Context) {
 	p := r.plan
 	message := fmt.Sprintf("joined to federation %q by %s", p.Options.Federation, p.facts.Host.User)
 	if err := p.host.Tell(ctx, r.record, "Joined", message); err != nil {
-		r.note(Finding{Side: SideHost, Object: "Event", Cause: "could not be written: " + cluster.Cause(err)})
+		cause := cluster.Cause(err)
+		if stop, ok := errors.AsType[*interrupted](stopped(ctx, err)); ok {
+			cause = stop.Error()
+		}
+		r.note(Finding{Side: SideHost, Object: "Event", Cause: "could not be written: " + cause})
 	}
 }

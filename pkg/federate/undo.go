@@ -38,7 +38,7 @@ func (r *joinRun) failed(ctx context.Context, cause error) error {
 	case errors.Is(err, errNotBegun):
 		p.Done = []string{fmt.Sprintf("host: %s was there before this run, so nothing was taken back", host.MemberRef(o.Name))}
 	case errors.Is(err, host.ErrNotOurs):
-		p.Done = []string{fmt.Sprintf("host: %s was taken over by another run of join, so nothing was taken back", host.MemberRef(o.Name))}
+		p.Done = []string{fmt.Sprintf("host: %s is not this run's to take back any more: another join has it, or this one had just ended", host.MemberRef(o.Name))}
 	default:
 		p.Err = fmt.Errorf("%w\n* taking it back failed as well: %w", cause, err)
 	}

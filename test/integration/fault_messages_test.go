@@ -27,6 +27,7 @@ var (
 	saidRight  = regexp.MustCompile(`ask for the right to ([^:"\n]|"[^"]*")*`)
 	saidObject = regexp.MustCompile(`[A-Z][A-Za-z]+ "[^"]*"`)
 	saidVerb   = regexp.MustCompile(`: (get|list|create|apply|patch|delete|update) (OBJECT|/\S*[^:\s]):`)
+	saidTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d(T[\d:]+Z)?`)
 	saidSteps  = regexp.MustCompile(`\d+ of \d+ steps`)
 )
 
@@ -44,6 +45,7 @@ func (m *messages) told(t *testing.T, how, text string, tokens []string) {
 	text = saidRight.ReplaceAllString(text, "ask for the right to DO")
 	text = saidObject.ReplaceAllString(text, "OBJECT")
 	text = saidVerb.ReplaceAllString(text, ": DO OBJECT:")
+	text = saidTime.ReplaceAllString(text, "TIME")
 	text = saidSteps.ReplaceAllString(text, "N of M steps")
 	lines := slices.Compact(strings.Split(strings.TrimSpace(text), "\n"))
 	if m.said == nil {

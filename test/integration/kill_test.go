@@ -259,7 +259,7 @@ func (s *scaffold) both(h hanging) {
 }
 
 var (
-	toGoOn   = regexp.MustCompile(`(?m)^to go on: kubectl federate (.*)$`)
+	toGoOn = regexp.MustCompile(`(?m)^to go on: kubectl federate (.*)$`)
 	// timely are lines that come or not, earlier or later, as long as the machine takes.
 	timely   = regexp.MustCompile(`(?m)^(reading the host and member .*|Warning: spec.server: 127.0.0.1 is a loopback address: only this machine reaches it)\n`)
 	exitName = map[int]string{-1: "a signal", 0: "exit code 0", 1: "exit code 1", 2: "exit code 2", 3: "exit code 3"}
@@ -378,8 +378,8 @@ func (s *scaffold) unjoin() {
 				return s.doJoin(ctx, h, m, s.joinOptions())
 			})
 		},
-		works:   func(string) {},
-		clean:   func(what string) { s.completes(what, s.unjoinLine()) },
+		works: func(string) {},
+		clean: func(what string) { s.completes(what, s.unjoinLine()) },
 	}
 	s.both(h)
 }
