@@ -146,8 +146,6 @@ func (g *gallows) pass(w http.ResponseWriter, r *http.Request, pass http.Handler
 type scaffold struct {
 	*lane
 	binary, kubeconfig string
-	// next is the command line that goes on.
-	next string
 
 	mu sync.Mutex
 	at *gallows
