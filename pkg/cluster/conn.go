@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -158,6 +160,73 @@ func (c *Conn) list(ctx context.Context, resource dynamic.ResourceInterface, wha
 // ListQuietly reads all objects of a kind, in pages, without telling what the server warns of: nobody chose the version.
 func (c *Conn) ListQuietly(ctx context.Context, r Resource) ([]unstructured.Unstructured, error) {
 	return c.list(ctx, c.quiet.Resource(r.GroupVersionResource), r.GroupResource().String(), "")
+}
+
+// Options select what is listed and watched; the zero value selects everything of a kind.
+type Options struct {
+	// Namespace is empty for all.
+	Namespace string
+	// Labels and Fields are selectors as kubectl's -l and --field-selector take them.
+	Labels, Fields string
+}
+
+// pageSize is how many objects a server is asked for at once, as kubectl asks.
+const pageSize = 500
+
+// ListInto reads all objects of a kind in pages, straight into typed ones: 10,000 of them take a fraction of the time
+// that List needs. It returns the version of the list as well, which a watch goes on from.
+func ListInto[T any](ctx context.Context, c *Conn, r Resource, o Options) (items []T, resourceVersion string, err error) {
+	limit, next := pageSize, ""
+	for {
+		page, err := getPage[T](ctx, c, r, o, limit, next)
+		if next != "" && apierrors.IsResourceExpired(err) {
+			// It took so long that the server has forgotten where the list began: once more, and in one go.
+			items, limit, next = nil, 0, ""
+			continue
+		}
+		if err != nil {
+			return nil, "", c.Fail("list", o.object(r), err)
+		}
+		items = append(items, page.Items...)
+		if next = page.Metadata.Continue; next == "" {
+			return items, page.Metadata.ResourceVersion, nil
+		}
+	}
+}
+
+type page[T any] struct {
+	Metadata metav1.ListMeta `json:"metadata"`
+	Items    []T             `json:"items"`
+}
+
+func getPage[T any](ctx context.Context, c *Conn, r Resource, o Options, limit int, next string) (*page[T], error) {
+	request := c.rest.Get().AbsPath(r.path(o.Namespace)).SetHeader("Accept", runtime.ContentTypeJSON)
+	for key, value := range map[string]string{"labelSelector": o.Labels, "fieldSelector": o.Fields, "continue": next} {
+		if value != "" {
+			request.Param(key, value)
+		}
+	}
+	if limit > 0 {
+		request.Param("limit", strconv.Itoa(limit))
+	}
+	result := request.Do(ctx)
+	// Raw would give the code of an error without what the server says about it.
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	body, err := result.Raw()
+	if err != nil {
+		return nil, err
+	}
+	p := &page[T]{}
+	return p, json.Unmarshal(body, p)
+}
+
+func (o Options) object(r Resource) string {
+	if o.Namespace == "" {
+		return r.Resource
+	}
+	return r.Resource + " in namespace " + Quoted(o.Namespace)
 }
 
 // ListIn reads up to 500 objects of any type in a namespace, without telling what the server warns of.

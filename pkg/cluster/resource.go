@@ -106,14 +106,19 @@ func (r Ref) path() (string, error) {
 			return "", fmt.Errorf("the name %q %s", name, strings.Join(faults, " and "))
 		}
 	}
-	segments := []string{"/apis", r.Resource.Group, r.Resource.Version}
-	if r.Resource.Group == "" {
-		segments = []string{"/api", r.Resource.Version}
+	return r.Resource.path(r.Namespace) + "/" + r.Name, nil
+}
+
+// path is where an API server lists objects of the kind; an empty namespace means all of them.
+func (r Resource) path(namespace string) string {
+	segments := []string{"/apis", r.Group, r.Version}
+	if r.Group == "" {
+		segments = []string{"/api", r.Version}
 	}
-	if r.Namespace != "" {
-		segments = append(segments, "namespaces", r.Namespace)
+	if namespace != "" {
+		segments = append(segments, "namespaces", namespace)
 	}
-	return strings.Join(append(segments, r.Resource.Resource, r.Name), "/"), nil
+	return strings.Join(append(segments, r.Resource), "/")
 }
 
 // Of is the Ref of an object of kind r.

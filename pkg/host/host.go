@@ -130,6 +130,16 @@ type MemberQuery struct {
 	Federation v1alpha1.FederationName
 	// Selector is a label selector as kubectl's -l takes it.
 	Selector string
+	// Name selects one member.
+	Name v1alpha1.MemberName
+}
+
+func (q MemberQuery) options() cluster.Options {
+	o := cluster.Options{Labels: q.selector()}
+	if q.Name != "" {
+		o.Fields = "metadata.name=" + string(q.Name)
+	}
+	return o
 }
 
 func (q MemberQuery) selector() string {
@@ -163,17 +173,20 @@ func (c *Cluster) FindMember(ctx context.Context, name v1alpha1.MemberName) (*v1
 
 // Members reads the members that q selects.
 func (c *Cluster) Members(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, error) {
-	objects, err := c.List(ctx, cluster.MemberClusters, q.selector())
-	if err != nil {
-		return nil, inOurWords(err)
-	}
-	members := make([]v1alpha1.MemberCluster, len(objects))
-	for i := range objects {
-		if err := cluster.FromUnstructured(&objects[i], &members[i]); err != nil {
-			return nil, err
-		}
-	}
-	return members, nil
+	members, _, err := c.MembersAt(ctx, q)
+	return members, err
+}
+
+// MembersAt reads the members that q selects, and the version of that list, from which WatchMembers goes on.
+func (c *Cluster) MembersAt(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, string, error) {
+	members, version, err := cluster.ListInto[v1alpha1.MemberCluster](ctx, c.Conn, cluster.MemberClusters, q.options())
+	return members, version, inOurWords(err)
+}
+
+// WatchMembers tells of every change, after the version of a list, of the members that q selects. It returns as
+// cluster.WatchInto does.
+func (c *Cluster) WatchMembers(ctx context.Context, q MemberQuery, version string, each func(cluster.Event[v1alpha1.MemberCluster]) error) error {
+	return inOurWords(cluster.WatchInto(ctx, c.Conn, cluster.MemberClusters, q.options(), version, each))
 }
 
 func toMember(o *unstructured.Unstructured) (*v1alpha1.MemberCluster, error) {

@@ -1,0 +1,181 @@
+package cluster_test
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// scripted is a server that gives one answer after the other, and the requests that it got.
+func scripted(t *testing.T, answers ...func(w http.ResponseWriter)) (c *cluster.Conn, requests *[]string) {
+	t.Helper()
+	requests = new([]string)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*requests = append(*requests, r.URL.RequestURI())
+		w.Header().Set("Content-Type", "application/json")
+		answers[len(*requests)-1](w)
+	}))
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	c, err := cluster.Connect(cluster.Host, &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, requests
+}
+
+func sends(text string) func(w http.ResponseWriter) {
+	return func(w http.ResponseWriter) { _, _ = w.Write([]byte(text)) }
+}
+
+func fails(err *apierrors.StatusError) func(w http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		w.WriteHeader(int(err.ErrStatus.Code))
+		err.ErrStatus.Kind, err.ErrStatus.APIVersion = "Status", "v1"
+		_ = json.NewEncoder(w).Encode(err.ErrStatus)
+	}
+}
+
+type named struct {
+	Metadata struct {
+		Name string `json:"name"`
+	} `json:"metadata"`
+}
+
+func names(items []named) (names []string) {
+	for _, i := range items {
+		names = append(names, i.Metadata.Name)
+	}
+	return names
+}
+
+// TestListInto reads lists page by page; one that took too long is read again, in one go. It has no test on a real
+// API server, since that forgets only after minutes.
+func TestListInto(t *testing.T) {
+	t.Parallel()
+	const first = `{"metadata":{"resourceVersion":"7","continue":"more"},"items":[{"metadata":{"name":"a"}}]}`
+	const second = `{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"b"}}]}`
+	expired := apierrors.NewResourceExpired("the continue token is too old")
+	for _, tt := range []struct {
+		name     string
+		answers  []func(w http.ResponseWriter)
+		names    []string
+		version  string
+		err      string
+		requests []string
+	}{
+		{
+			name: "two pages", answers: []func(w http.ResponseWriter){sends(first), sends(second)},
+			names: []string{"a", "b"}, version: "7",
+			requests: []string{"?labelSelector=k%3Dv&limit=500", "?continue=more&labelSelector=k%3Dv&limit=500"},
+		},
+		{
+			name:    "the server forgets the list in between",
+			answers: []func(w http.ResponseWriter){sends(first), fails(expired), sends(strings.Replace(second, `"7"`, `"9"`, 1))},
+			names:   []string{"b"}, version: "9",
+			requests: []string{"?labelSelector=k%3Dv&limit=500", "?continue=more&labelSelector=k%3Dv&limit=500", "?labelSelector=k%3Dv"},
+		},
+		{
+			name: "refused", answers: []func(w http.ResponseWriter){fails(expired)},
+			err:      "host: list configmaps in namespace \"default\": the continue token is too old",
+			requests: []string{"?labelSelector=k%3Dv&limit=500"},
+		},
+	} {
+		c, requests := scripted(t, tt.answers...)
+		items, version, err := cluster.ListInto[named](t.Context(), c, cluster.ConfigMaps, cluster.Options{Namespace: "default", Labels: "k=v"})
+		if tt.err != "" && (err == nil || err.Error() != tt.err) || tt.err == "" && err != nil {
+			t.Errorf("%s: error %v, want %s", tt.name, err, tt.err)
+		}
+		if diff := cmp.Diff(tt.names, names(items)); diff != "" || version != tt.version {
+			t.Errorf("%s: version %q, want %q\n%s", tt.name, version, tt.version, diff)
+		}
+		for i := range tt.requests {
+			tt.requests[i] = "/api/v1/namespaces/default/configmaps" + tt.requests[i] + "&timeout=20s"
+		}
+		if diff := cmp.Diff(tt.requests, *requests); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestWatchInto reads what a server tells, and how a watch ends.
+func TestWatchInto(t *testing.T) {
+	t.Parallel()
+	const events = `{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"8"}}}
+{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}
+`
+	told := []string{"ADDED a 8", "BOOKMARK  9"}
+	mine := errors.New("my own")
+	for _, tt := range []struct {
+		name   string
+		answer func(w http.ResponseWriter)
+		told   []string
+		stop   error
+		err    string
+		tooOld bool
+	}{
+		{name: "ended by the server", answer: sends(events), told: told},
+		{name: "ended by the caller", answer: sends(events), told: told[:1], stop: mine, err: "my own"},
+		{
+			name: "the version is too old", answer: fails(apierrors.NewResourceExpired("too old resource version: 7 (100)")),
+			err: "host: watch configmaps: too old resource version: 7 (100)", tooOld: true,
+		},
+		{
+			name: "the version becomes too old", tooOld: true, told: told,
+			answer: sends(events + `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired","message":"too old resource version: 9 (100)"}}`),
+			err:    "host: watch configmaps: too old resource version: 9 (100)",
+		},
+		{
+			name: "cut off", answer: sends(events + `{"type":"ADD`), told: told,
+			err: "host: no answer from SERVER (watch configmaps): unexpected EOF: check the endpoint of the context and that this machine can reach it",
+		},
+		{
+			name: "no right", answer: fails(apierrors.NewForbidden(cluster.ConfigMaps.GroupResource(), "", errors.New("no"))),
+			err: `host: watch configmaps: configmaps is forbidden: no`,
+		},
+	} {
+		c, requests := scripted(t, tt.answer)
+		var got []string
+		err := cluster.WatchInto(t.Context(), c, cluster.ConfigMaps, cluster.Options{Fields: "metadata.name=a"}, "7", func(e cluster.Event[named]) error {
+			name := ""
+			if e.Object != nil {
+				name = e.Object.Metadata.Name
+			}
+			got = append(got, string(e.Type)+" "+name+" "+e.ResourceVersion)
+			return tt.stop
+		})
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || strings.ReplaceAll(err.Error(), c.Server(), "SERVER") != tt.err) {
+			t.Errorf("%s: error %v, want %s", tt.name, err, tt.err)
+		}
+		if cluster.IsTooOld(err) != tt.tooOld {
+			t.Errorf("%s: IsTooOld is %t", tt.name, !tt.tooOld)
+		}
+		if diff := cmp.Diff(tt.told, got); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+		want := []string{"/api/v1/configmaps?allowWatchBookmarks=true&fieldSelector=metadata.name%3Da&resourceVersion=7&watch=true"}
+		if diff := cmp.Diff(want, *requests); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+	// A person ends it.
+	ctx, cancel := context.WithCancel(t.Context())
+	c, _ := scripted(t, func(w http.ResponseWriter) {
+		w.(http.Flusher).Flush()
+		cancel()
+	})
+	if err := cluster.WatchInto(ctx, c, cluster.ConfigMaps, cluster.Options{}, "7", func(cluster.Event[named]) error { return nil }); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
