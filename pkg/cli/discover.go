@@ -28,7 +28,7 @@ type discoverFlags struct {
 	join       bool
 	all        bool
 	many       manyFlags
-	watch      watchFlags
+	watch      lookFlags
 	dryRun     dryRunFlag
 	output     string
 }

@@ -1,18 +1,14 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -22,6 +18,9 @@ type getFlags struct {
 	federation federationFlag
 	selector   string
 	showLabels bool
+	noHeaders  bool
+	sortBy     string
+	watch      watchFlags
 	output     outputFlags
 }
 
@@ -31,11 +30,29 @@ func newGet(d *door) *cobra.Command {
 		Use:     "get [NAME...]",
 		GroupID: groupMembers,
 		Short:   "Show members by federation, and how they are",
+		Long: `Show members by federation, and how they are.
+
+STATUS is what the manager says of a member, and CAUSE why it is not as it should be, and since when;
+-o wide adds the whole message. Version, region, zones and nodes are what the manager saw last, or else
+what the joiner saw, or else what labels say. CREDENTIAL is how long the host's credential still lives.
+
+With --watch, members are shown again as soon as something that is shown of them changes, until it is
+interrupted. One that left, or that the selector does not match any more, is shown once more, as Gone.`,
 		Example: `  # All members
   kubectl federate get
 
-  # The members of prod in one region, with endpoints, IDs and causes
+  # The members of prod in one region, with endpoints, IDs and whole messages
   kubectl federate get --federation prod -l topology.kubernetes.io/region=us-east-1 -o wide
+
+  # What needs somebody first, and whose credential ends first
+  kubectl federate get --sort-by status
+  kubectl federate get --sort-by credential
+
+  # By any field
+  kubectl federate get --sort-by .status.facts.capacity.cpu
+
+  # What changes, as it changes
+  kubectl federate get --watch
 
   # One member, whole
   kubectl federate get us-east -o yaml`,
@@ -43,14 +60,26 @@ func newGet(d *door) *cobra.Command {
 		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), d, args) },
 	}
 	f.federation.add(cmd, d, "Only members of this federation")
-	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "Only members whose labels match this selector")
-	cmd.Flags().BoolVar(&f.showLabels, "show-labels", false, "Add a column with all labels")
+	flags := cmd.Flags()
+	flags.StringVarP(&f.selector, "selector", "l", "", "Only members whose labels match this selector")
+	flags.BoolVar(&f.showLabels, "show-labels", false, "Add a column with all labels")
+	flags.BoolVar(&f.noHeaders, "no-headers", false, "Print no header above a table")
+	flags.StringVar(&f.sortBy, "sort-by", "", "Order by a column (status puts what is wrong first) or by a JSONPath, as .metadata.creationTimestamp")
+	f.watch.add(cmd, "After listing, print what changes, as it changes")
 	f.output.add(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("sort-by", cobra.FixedCompletions(sortNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (f *getFlags) run(ctx context.Context, d *door, names []string) error {
 	if err := f.output.check(); err != nil {
+		return err
+	}
+	by, err := parseOrder(f.sortBy)
+	if err != nil {
+		return err
+	}
+	if err := f.watch.check(); err != nil {
 		return err
 	}
 	if len(names) > 0 && (f.selector != "" || f.federation.name != "") {
@@ -60,104 +89,85 @@ func (f *getFlags) run(ctx context.Context, d *door, names []string) error {
 	if err != nil {
 		return err
 	}
-	members, err := selectMembers(ctx, h, names, host.MemberQuery{Federation: f.federation.value(), Selector: f.selector})
+	query := host.MemberQuery{Federation: f.federation.value(), Selector: f.selector}
+	if f.watch.on {
+		return f.follow(ctx, d, h, names, query, by)
+	}
+	members, err := selectMembers(ctx, h, names, query)
 	if err != nil {
 		return err
 	}
-	own, ok := f.output.format()
-	if !ok {
+	if len(names) == 0 || f.sortBy != "" {
+		sorted := pointers(members)
+		if err := by.sort(sorted); err != nil {
+			return err
+		}
+		members = values(sorted)
+	}
+	if _, ok := f.output.format(); !ok {
 		return printMembers(d, f.output, members)
 	}
 	if len(members) == 0 {
 		fmt.Fprintln(d.ErrOut, "No members found")
 		return nil
 	}
-	rows := [][]string{f.header(own)}
+	shown := f.columns()
+	rows := f.header(shown)
+	now := time.Now()
 	for i := range members {
-		rows = append(rows, f.row(&members[i], own, time.Now()))
+		rows = append(rows, cells(&members[i], shown, now))
 	}
 	return table(d.Out, rows)
 }
 
-func (f *getFlags) header(format string) []string {
-	header := []string{"NAME", "FEDERATION", "STATUS", "VERSION", "REGION", "ZONES", "CREDENTIAL", "AGE"}
-	if format == "wide" {
-		header = append(header, "SERVER", "CLUSTER ID", "CAUSE")
+// columns are the columns of the table that was asked for.
+func (f *getFlags) columns() []column {
+	shown := slices.Clone(columns)
+	if own, _ := f.output.format(); own == "wide" {
+		shown = append(shown, wideColumns...)
+		shown = append(shown, longCauseColumn)
+	} else {
+		shown = append(shown, causeColumn)
 	}
 	if f.showLabels {
-		header = append(header, "LABELS")
+		shown = append(shown, labelsColumn)
 	}
-	return header
+	return shown
 }
 
-func (f *getFlags) row(m *v1alpha1.MemberCluster, format string, now time.Time) []string {
-	facts := v1alpha1.JoinFacts{}
-	if m.Spec.JoinedWith != nil {
-		facts = *m.Spec.JoinedWith
+func (f *getFlags) header(shown []column) [][]string {
+	if f.noHeaders {
+		return nil
 	}
-	row := []string{
-		m.Name, string(m.Federation()), status(m), orNone(facts.KubernetesVersion),
-		orNone(cmp.Or(m.Labels["topology.kubernetes.io/region"], strings.Join(facts.Regions, ","))),
-		orNone(cmp.Or(m.Labels["topology.kubernetes.io/zone"], strings.Join(facts.Zones, ","))),
-		credential(m, now), age(m.CreationTimestamp, now),
+	header := make([]string, len(shown))
+	for i, c := range shown {
+		header[i] = c.header
 	}
-	if format == "wide" {
-		row = append(row, m.Spec.Server, m.Spec.ClusterID, cause(m))
-	}
-	if f.showLabels {
-		row = append(row, orNone(strings.Join(sortedLabels(m.Labels), ",")))
+	return [][]string{header}
+}
+
+func cells(m *v1alpha1.MemberCluster, shown []column, now time.Time) []string {
+	row := make([]string, len(shown))
+	for i, c := range shown {
+		row[i] = c.cell(m, now)
 	}
 	return row
 }
 
-// status is a member's phase; what is being deleted is Leaving whatever the manager has written.
-func status(m *v1alpha1.MemberCluster) string {
-	if m.DeletionTimestamp != nil {
-		return string(v1alpha1.PhaseLeaving)
+func pointers(members []v1alpha1.MemberCluster) []*v1alpha1.MemberCluster {
+	all := make([]*v1alpha1.MemberCluster, len(members))
+	for i := range members {
+		all[i] = &members[i]
 	}
-	return cmp.Or(string(m.Status.Phase), "Unknown")
+	return all
 }
 
-// cause is why a member is not ready, in the words of its conditions.
-func cause(m *v1alpha1.MemberCluster) string {
-	for _, c := range m.Status.Conditions {
-		if c.Status == metav1.ConditionFalse {
-			return c.Reason + ": " + c.Message
-		}
+func values(members []*v1alpha1.MemberCluster) []v1alpha1.MemberCluster {
+	all := make([]v1alpha1.MemberCluster, len(members))
+	for i, m := range members {
+		all[i] = *m
 	}
-	if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid); c != nil && c.Reason == v1alpha1.ReasonCredentialExpiring {
-		return c.Reason + ": " + c.Message
-	}
-	if m.Status.Phase == "" {
-		return "the manager has not looked at it yet"
-	}
-	return "<none>"
-}
-
-// credential is how long the stored credential still lives.
-func credential(m *v1alpha1.MemberCluster, now time.Time) string {
-	valid := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
-	if valid != nil && valid.Status == metav1.ConditionFalse && m.Status.CredentialExpiry == nil {
-		return valid.Reason
-	}
-	if m.Status.CredentialExpiry == nil {
-		return "<none>"
-	}
-	left := m.Status.CredentialExpiry.Sub(now)
-	if left <= 0 {
-		return "expired " + duration.HumanDuration(-left) + " ago"
-	}
-	if valid != nil && valid.Reason == v1alpha1.ReasonCredentialExpiring {
-		return duration.HumanDuration(left) + " (rotate)"
-	}
-	return duration.HumanDuration(left)
-}
-
-func age(t metav1.Time, now time.Time) string {
-	if t.IsZero() {
-		return "<unknown>"
-	}
-	return duration.HumanDuration(now.Sub(t.Time))
+	return all
 }
 
 // printMembers prints members in a standard format: one as itself, several as a list.

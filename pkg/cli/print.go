@@ -1,10 +1,12 @@
 package cli
 
 import (
-	"fmt"
+	"bytes"
 	"io"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -139,18 +141,61 @@ func dryRunSuffix(dryRun federate.DryRun) string {
 }
 
 // table prints aligned columns as kubectl does.
-func table(w io.Writer, rows [][]string) error {
-	tw := printers.GetNewTabWriter(w)
-	for _, row := range rows {
+func table(w io.Writer, rows [][]string) error { return (&grid{w: w}).print(rows) }
+
+// grid prints rows in aligned columns, as kubectl does. Rows that come later stand below earlier ones, as far as
+// these are wide enough.
+type grid struct {
+	w      io.Writer
+	widths []int
+}
+
+// Widths of a column, with the blanks behind it.
+const minWidth, gap = 6, 3
+
+func (g *grid) print(rows [][]string) error {
+	for r, row := range rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
+			cells[i] = oneLine(cell)
+			if i == len(row)-1 {
+				continue // nothing follows it
+			}
+			if i == len(g.widths) {
+				g.widths = append(g.widths, minWidth)
+			}
+			g.widths[i] = max(g.widths[i], utf8.RuneCountInString(cells[i])+gap)
 		}
-		if _, err := fmt.Fprintln(tw, strings.Join(cells, "\t")); err != nil {
-			return err
-		}
+		rows[r] = cells
 	}
-	return tw.Flush()
+	var b bytes.Buffer
+	for _, row := range rows {
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				for range g.widths[i] - utf8.RuneCountInString(cell) {
+					b.WriteByte(' ')
+				}
+			}
+		}
+		b.WriteByte('\n')
+	}
+	_, err := g.w.Write(b.Bytes())
+	return err
+}
+
+// oneLine is text that is safe in a line on a terminal.
+func oneLine(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) < 0 {
+		return text
+	}
+	text = printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(text))
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // orNone is how a table shows nothing.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -57,21 +56,11 @@ func (f *selectFlags) members(ctx context.Context, d *door, h *host.Cluster, nam
 
 // selectMembers reads the named members, each once and in that order, or those that q selects, by federation and then by name.
 func selectMembers(ctx context.Context, h *host.Cluster, names []string, q host.MemberQuery) ([]v1alpha1.MemberCluster, error) {
-	if q.Selector != "" {
-		if _, err := labels.Parse(q.Selector); err != nil {
-			return nil, usagef("--selector=%q: %w", q.Selector, err)
-		}
-	}
 	if len(names) == 0 {
-		members, err := h.Members(ctx, q)
-		if err == nil && len(members) == 0 && q.Federation != "" {
-			// An empty answer for a mistyped name would read as an empty federation, or as done.
-			err = knownFederation(ctx, h, q.Federation)
-		}
-		slices.SortFunc(members, func(a, b v1alpha1.MemberCluster) int {
-			return cmp.Or(cmp.Compare(a.Federation(), b.Federation()), cmp.Compare(a.Name, b.Name))
-		})
-		return members, err
+		members, _, err := listMembers(ctx, h, q)
+		sorted := pointers(members)
+		slices.SortFunc(sorted, byFederation)
+		return values(sorted), err
 	}
 	var members []v1alpha1.MemberCluster
 	for i, name := range names {
@@ -80,7 +69,7 @@ func selectMembers(ctx context.Context, h *host.Cluster, names []string, q host.
 		}
 		m, err := h.Member(ctx, v1alpha1.MemberName(name))
 		if apierrors.IsNotFound(err) && !cluster.IsNotServed(err) {
-			return nil, fmt.Errorf("host: there is no member %q; kubectl federate get lists them", name)
+			return nil, noMember(name)
 		}
 		if err != nil {
 			return nil, err
@@ -88,6 +77,23 @@ func selectMembers(ctx context.Context, h *host.Cluster, names []string, q host.
 		members = append(members, *m)
 	}
 	return members, nil
+}
+
+func noMember(name string) error {
+	return fmt.Errorf("host: there is no member %q; kubectl federate get lists them", name)
+}
+
+// listMembers reads the members that q selects, and the version of that list.
+func listMembers(ctx context.Context, h *host.Cluster, q host.MemberQuery) ([]v1alpha1.MemberCluster, string, error) {
+	if _, err := labels.Parse(q.Selector); err != nil {
+		return nil, "", usagef("--selector=%q: %w", q.Selector, err)
+	}
+	members, version, err := h.MembersAt(ctx, q)
+	if err == nil && len(members) == 0 && q.Federation != "" {
+		// An empty answer for a mistyped name would read as an empty federation, or as done.
+		err = knownFederation(ctx, h, q.Federation)
+	}
+	return members, version, err
 }
 
 // knownFederation refuses a federation that the host does not have, with the nearest that it has. A caller who

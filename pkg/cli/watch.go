@@ -11,43 +11,62 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 )
 
-// watchFlags look again and again.
+// watchFlags are those of every watch.
 type watchFlags struct {
-	on       bool
-	interval time.Duration
-	length   time.Duration
+	on     bool
+	length time.Duration
 }
 
-func (f *watchFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.BoolVarP(&f.on, "watch", "w", false, "After listing, look again at each interval and print what has changed")
-	flags.DurationVar(&f.interval, "interval", 30*time.Second, "How long a watch waits before it looks again")
-	flags.DurationVar(&f.length, "watch-for", 0, "How long a watch lasts (default: until it is interrupted)")
+// add adds the flags; usage is that of --watch.
+func (f *watchFlags) add(cmd *cobra.Command, usage string) {
+	cmd.Flags().BoolVarP(&f.on, "watch", "w", false, usage)
+	cmd.Flags().DurationVar(&f.length, "watch-for", 0, "How long a watch lasts (default: until it is interrupted)")
 }
 
-// shortestInterval keeps a watch from asking every cluster all the time.
-const shortestInterval = time.Second
-
-func (f *watchFlags) check(join bool) error {
-	switch {
-	case f.on && join:
-		return usagef("--watch only looks: leave out --join")
-	case f.interval < shortestInterval:
-		return usagef("--interval=%s: it is at least %s", f.interval, shortestInterval)
-	case f.length < 0:
+func (f *watchFlags) check() error {
+	if f.length < 0 {
 		return usagef("--watch-for=%s: it is not negative", f.length)
 	}
 	return nil
 }
 
+// bound is ctx for as long as a watch lasts.
+func (f *watchFlags) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.length > 0 {
+		return context.WithTimeout(ctx, f.length)
+	}
+	return ctx, func() {}
+}
+
+// lookFlags watch what cannot be followed: they look again and again.
+type lookFlags struct {
+	watchFlags
+	interval time.Duration
+}
+
+func (f *lookFlags) add(cmd *cobra.Command) {
+	f.watchFlags.add(cmd, "After listing, look again at each interval and print what has changed")
+	cmd.Flags().DurationVar(&f.interval, "interval", 30*time.Second, "How long a watch waits before it looks again")
+}
+
+// shortestInterval keeps a watch from asking every cluster all the time.
+const shortestInterval = time.Second
+
+func (f *lookFlags) check(join bool) error {
+	switch {
+	case f.on && join:
+		return usagef("--watch only looks: leave out --join")
+	case f.interval < shortestInterval:
+		return usagef("--interval=%s: it is at least %s", f.interval, shortestInterval)
+	}
+	return f.watchFlags.check()
+}
+
 // run prints what the first look finds, and after it what has changed since the look before. A look that fails later is told
 // and tried again. It ends without an error when it is interrupted or its time is over.
-func (f *watchFlags) run(ctx context.Context, d *door, look func(context.Context) (*findings, error), show func(*door, *findings, bool) error) error {
-	if f.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.length)
-		defer cancel()
-	}
+func (f *lookFlags) run(ctx context.Context, d *door, look func(context.Context) (*findings, error), show func(*door, *findings, bool) error) error {
+	ctx, cancel := f.bound(ctx)
+	defer cancel()
 	last, told := &findings{}, ""
 	for first := true; ; first = false {
 		found, err := look(ctx)

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+)
+
+// phaseGone is shown of a member that left, or is not selected any more.
+const phaseGone v1alpha1.Phase = "Gone"
+
+// Waits between two watches: servers end one now and then, and one that does not answer is left in peace.
+const shortestWait, longestWait = time.Second, 30 * time.Second
+
+// follower prints members, and prints one again when what is shown of it changes.
+type follower struct {
+	show func(members []*v1alpha1.MemberCluster) error
+	// looks is what is shown of a member, but for what changes with time alone.
+	looks func(m *v1alpha1.MemberCluster) string
+	// gone makes the last state of a member that is not there any more tell that; nil leaves it as it was.
+	gone func(m *v1alpha1.MemberCluster)
+	// wanted are the only names to follow; none follows all.
+	wanted []string
+
+	known map[string]seen
+}
+
+type seen struct {
+	member v1alpha1.MemberCluster
+	looks  string
+}
+
+// listed takes a whole list, in the order it is to be shown in: what changed since the last one is shown.
+func (f *follower) listed(members []*v1alpha1.MemberCluster) error {
+	gone := maps.Clone(f.known)
+	var changed []*v1alpha1.MemberCluster
+	for _, m := range members {
+		delete(gone, m.Name)
+		if f.note(m) {
+			changed = append(changed, m)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		changed = append(changed, f.forget(name, gone[name].member))
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	return f.show(changed)
+}
+
+// happened takes one event of a watch.
+func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
+	m := e.Object
+	if m == nil || !f.wants(m.Name) {
+		return nil
+	}
+	if e.Type == watch.Deleted {
+		return f.show([]*v1alpha1.MemberCluster{f.forget(m.Name, *m)})
+	}
+	if !f.note(m) {
+		return nil
+	}
+	return f.show([]*v1alpha1.MemberCluster{m})
+}
+
+// note remembers m and says whether it looks otherwise than before.
+func (f *follower) note(m *v1alpha1.MemberCluster) bool {
+	now := seen{*m, f.looks(m)}
+	before, had := f.known[m.Name]
+	f.known[m.Name] = now
+	return !had || before.looks != now.looks
+}
+
+func (f *follower) forget(name string, m v1alpha1.MemberCluster) *v1alpha1.MemberCluster {
+	delete(f.known, name)
+	if f.gone != nil {
+		f.gone(&m)
+	}
+	return &m
+}
+
+// chosen are the wanted ones of a list.
+func (f *follower) chosen(members []v1alpha1.MemberCluster) []*v1alpha1.MemberCluster {
+	return slices.DeleteFunc(pointers(members), func(m *v1alpha1.MemberCluster) bool { return !f.wants(m.Name) })
+}
+
+func (f *follower) wants(name string) bool {
+	return len(f.wanted) == 0 || slices.Contains(f.wanted, name)
+}
+
+// follow prints the members that were asked for, and what changes, until ctx ends.
+func (f *getFlags) follow(ctx context.Context, d *door, h *host.Cluster, names []string, q host.MemberQuery, by order) error {
+	ctx, cancel := f.watch.bound(ctx)
+	defer cancel()
+	follower, err := f.follower(d, names)
+	if err != nil {
+		return err
+	}
+	if len(names) == 1 {
+		q.Name = v1alpha1.MemberName(names[0])
+	}
+	members, version, err := listMembers(ctx, h, q)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	chosen := follower.chosen(members)
+	for _, name := range names {
+		if !slices.ContainsFunc(chosen, func(m *v1alpha1.MemberCluster) bool { return m.Name == name }) {
+			return noMember(name)
+		}
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintln(d.ErrOut, "No members found")
+	}
+	if err := by.sort(chosen); err != nil {
+		return err
+	}
+	if err := follower.listed(chosen); err != nil {
+		return err
+	}
+	for pause := shortestWait; ; pause = min(2*pause, longestWait) {
+		began := time.Now()
+		err := h.WatchMembers(ctx, q, version, func(e cluster.Event[v1alpha1.MemberCluster]) error {
+			version = e.ResourceVersion
+			return follower.happened(e)
+		})
+		if cluster.IsTooOld(err) {
+			// What happened meanwhile is not known: what is there now is compared with what was shown.
+			// Until that is read the version stays what it was: a watch without one would not tell what is gone.
+			var now string
+			if members, now, err = h.MembersAt(ctx, q); err == nil {
+				version = now
+				err = follower.listed(follower.chosen(members))
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil // a person ended it, or its time is over
+		case err != nil && !passing(err):
+			return err
+		case err != nil:
+			fmt.Fprintf(d.ErrOut, "%s; trying again\n", printable(err.Error()))
+		}
+		if time.Since(began) > longestWait {
+			pause = shortestWait
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// passing says whether a server that failed with err may soon answer again.
+func passing(err error) bool {
+	if e, ok := errors.AsType[*cluster.Error](err); ok && e.Fault == cluster.FaultUnreachable {
+		return true
+	}
+	return apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)
+}
+
+func (f *getFlags) follower(d *door, names []string) (*follower, error) {
+	x := &follower{wanted: names, known: map[string]seen{}}
+	if _, ok := f.output.format(); ok {
+		shown, began := f.columns(), time.Now()
+		g := &grid{w: d.Out}
+		for _, c := range shown {
+			g.widths = append(g.widths, max(minWidth, c.least+gap))
+		}
+		header := f.header(shown)
+		x.looks = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, shown, began)) }
+		x.gone = func(m *v1alpha1.MemberCluster) {
+			m.DeletionTimestamp, m.Status.Phase, m.Status.Conditions = nil, phaseGone, nil
+		}
+		x.show = func(members []*v1alpha1.MemberCluster) error {
+			rows := header
+			header = nil
+			now := time.Now()
+			for _, m := range members {
+				rows = append(rows, cells(m, shown, now))
+			}
+			return g.print(rows)
+		}
+		return x, nil
+	}
+	// One printer for all: it puts the separator between YAML documents.
+	printer, err := f.output.printer()
+	if err != nil {
+		return nil, err
+	}
+	x.looks = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
+	x.show = func(members []*v1alpha1.MemberCluster) error { return printEach(d, printer, members) }
+	return x, nil
+}
+
+func printEach(d *door, printer printers.ResourcePrinter, members []*v1alpha1.MemberCluster) error {
+	for _, m := range members {
+		if err := printer.PrintObj(withKind(m, v1alpha1.GroupVersion.WithKind("MemberCluster")), d.Out); err != nil {
+			return err
+		}
+	}
+	return nil
+}

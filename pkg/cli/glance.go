@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+)
+
+// phases are all phases, what needs a person first.
+var phases = []v1alpha1.Phase{
+	v1alpha1.PhaseOffline, v1alpha1.PhaseNotReady, phaseUnknown, v1alpha1.PhaseJoining, v1alpha1.PhasePending,
+	v1alpha1.PhaseLeaving, v1alpha1.PhaseSuspended, v1alpha1.PhaseReady,
+}
+
+// phaseUnknown is the phase of a member that the manager has not looked at.
+const phaseUnknown v1alpha1.Phase = "Unknown"
+
+// phaseOf is a member's phase; what is being deleted is Leaving whatever the manager has written.
+func phaseOf(m *v1alpha1.MemberCluster) v1alpha1.Phase {
+	if m.DeletionTimestamp != nil {
+		return v1alpha1.PhaseLeaving
+	}
+	return cmp.Or(m.Status.Phase, phaseUnknown)
+}
+
+// urgency orders phases as phases does; a phase that this release does not know comes first.
+func urgency(p v1alpha1.Phase) int { return slices.Index(phases, p) }
+
+// cause is why a member is not as it should be; the zero value is of one that is.
+type cause struct {
+	Reason, Message string
+	// Since is when it began; zero when that is not known.
+	Since time.Time
+}
+
+// decisive is the condition that a phase comes from, when it is not True.
+var decisive = map[v1alpha1.Phase]string{
+	v1alpha1.PhaseJoining:  v1alpha1.ConditionCredentialValid,
+	v1alpha1.PhasePending:  v1alpha1.ConditionAccepted,
+	v1alpha1.PhaseNotReady: v1alpha1.ConditionReady,
+	v1alpha1.PhaseOffline:  v1alpha1.ConditionReady,
+}
+
+// causeOf is what a member's conditions say against it: the one that its phase comes from, or else the first of them.
+func causeOf(m *v1alpha1.MemberCluster) cause {
+	conditions := m.Status.Conditions
+	of := func(c metav1.Condition) cause { return cause{c.Reason, c.Message, c.LastTransitionTime.Time} }
+	if m.DeletionTimestamp != nil && len(m.Finalizers) > 0 {
+		return cause{"Finalizers", "it stays until its finalizers are done: " + strings.Join(m.Finalizers, ", "), m.DeletionTimestamp.Time}
+	}
+	if c := meta.FindStatusCondition(conditions, decisive[phaseOf(m)]); c != nil && c.Status != metav1.ConditionTrue {
+		return of(*c)
+	}
+	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
+		for _, c := range conditions {
+			if c.Status == status {
+				return of(c)
+			}
+		}
+	}
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionCredentialValid); c != nil && c.Reason == v1alpha1.ReasonCredentialExpiring {
+		return of(*c)
+	}
+	if m.Status.Phase == "" {
+		return cause{"NotLookedAt", "the manager has not looked at it yet", m.CreationTimestamp.Time}
+	}
+	return cause{}
+}
+
+// short is the reason and how long it has been so; empty without a cause.
+func (c cause) short(now time.Time) string {
+	if c.Reason == "" || c.Since.IsZero() {
+		return c.Reason
+	}
+	return c.Reason + " (" + duration.HumanDuration(now.Sub(c.Since)) + " ago)"
+}
+
+// long is short with the message.
+func (c cause) long(now time.Time) string {
+	if c.Message == "" {
+		return c.short(now)
+	}
+	return c.short(now) + ": " + c.Message
+}
+
+// credentialLeft is how long the stored credential still lives.
+func credentialLeft(m *v1alpha1.MemberCluster, now time.Time) string {
+	if m.Status.CredentialExpiry == nil {
+		return "<none>"
+	}
+	valid := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
+	left := m.Status.CredentialExpiry.Sub(now)
+	if left <= 0 {
+		return "expired " + duration.HumanDuration(-left) + " ago"
+	}
+	if valid != nil && valid.Reason == v1alpha1.ReasonCredentialExpiring {
+		return duration.HumanDuration(left) + " (rotate)"
+	}
+	return duration.HumanDuration(left)
+}
+
+// age is how long ago t was.
+func age(t metav1.Time, now time.Time) string {
+	if t.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(now.Sub(t.Time))
+}
+
+// regionsOf are the regions that a member's nodes are in, or else that its label says; none are known when it is empty.
+func regionsOf(m *v1alpha1.MemberCluster) []string {
+	return places(m.KnownFacts().Regions, m.Labels[rules.LabelRegion])
+}
+
+// zonesOf are the zones, as regionsOf.
+func zonesOf(m *v1alpha1.MemberCluster) []string {
+	return places(m.KnownFacts().Zones, m.Labels[rules.LabelZone])
+}
+
+func places(known []string, label string) []string {
+	if len(known) == 0 && label != "" {
+		return []string{label}
+	}
+	known = slices.Clone(known)
+	slices.Sort(known)
+	return known
+}
+
+// nodesOf is how many nodes the manager has seen on a member; empty when it has not looked.
+func nodesOf(m *v1alpha1.MemberCluster) string {
+	if m.Status.Facts == nil {
+		return ""
+	}
+	return strconv.Itoa(int(m.Status.Facts.Nodes))
+}
+
+// column is one column of get. Its header is what --sort-by knows it by.
+type column struct {
+	header string
+	// least is how long a cell may well become while a watch goes on.
+	least int
+	cell  func(m *v1alpha1.MemberCluster, now time.Time) string
+	// compare orders two members by the column. By default their cells are compared, and what a cell does not know
+	// comes last.
+	compare func(a, b *v1alpha1.MemberCluster) int
+}
+
+// columns of get. The last is of any length, and moves no other.
+var (
+	columns = []column{
+		{header: "NAME", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Name }},
+		{header: "FEDERATION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(string(m.Federation())) }},
+		{
+			header:  "STATUS",
+			least:   len(v1alpha1.PhaseSuspended),
+			cell:    func(m *v1alpha1.MemberCluster, _ time.Time) string { return string(phaseOf(m)) },
+			compare: func(a, b *v1alpha1.MemberCluster) int { return urgency(phaseOf(a)) - urgency(phaseOf(b)) },
+		},
+		{header: "VERSION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(m.KnownFacts().KubernetesVersion) }},
+		{header: "REGION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(strings.Join(regionsOf(m), ",")) }},
+		{header: "ZONES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(strings.Join(zonesOf(m), ",")) }},
+		{header: "NODES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(nodesOf(m)) }},
+		{
+			header: "CREDENTIAL",
+			cell:   credentialLeft,
+			compare: func(a, b *v1alpha1.MemberCluster) int {
+				return compareTimes(a.Status.CredentialExpiry, b.Status.CredentialExpiry)
+			},
+		},
+		{
+			header: "AGE",
+			cell:   func(m *v1alpha1.MemberCluster, now time.Time) string { return age(m.CreationTimestamp, now) },
+			// The youngest first: ages grow.
+			compare: func(a, b *v1alpha1.MemberCluster) int {
+				return compareTimes(&b.CreationTimestamp, &a.CreationTimestamp)
+			},
+		},
+	}
+	wideColumns = []column{
+		{header: "SERVER", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Spec.Server }},
+		{header: "CLUSTER ID", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Spec.ClusterID }},
+	}
+	causeColumn = column{
+		header: "CAUSE",
+		cell:   func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).short(now) },
+	}
+	longCauseColumn = column{
+		header: "CAUSE",
+		cell:   func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).long(now) },
+	}
+	labelsColumn = column{
+		header: "LABELS",
+		cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
+			return orNone(strings.Join(sortedLabels(m.Labels), ","))
+		},
+	}
+)
+
+// name is what --sort-by takes for the column.
+func (c column) name() string { return strings.ToLower(strings.ReplaceAll(c.header, " ", "-")) }
+
+// order compares two members by the column.
+func (c column) order(a, b *v1alpha1.MemberCluster) int {
+	if c.compare != nil {
+		return c.compare(a, b)
+	}
+	var never time.Time
+	return compareKnown(c.cell(a, never), c.cell(b, never))
+}
+
+// compareKnown compares cells: "" and <none> last, and numbers within them as numbers.
+func compareKnown(a, b string) int {
+	unknown := func(s string) int {
+		if s == "" || s == "<none>" {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(unknown(a)-unknown(b), compareNatural(a, b))
+}
+
+// compareNatural compares text in which runs of digits count as numbers: v1.9.0 comes before v1.10.0.
+func compareNatural(a, b string) int {
+	isDigit := func(r rune) bool { return r >= '0' && r <= '9' }
+	start, end := a, b
+	for a != "" && b != "" {
+		if isDigit(rune(a[0])) && isDigit(rune(b[0])) {
+			na, nb := len(a)-len(strings.TrimLeftFunc(a, isDigit)), len(b)-len(strings.TrimLeftFunc(b, isDigit))
+			da, db := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
+			if c := cmp.Or(len(da)-len(db), strings.Compare(da, db)); c != 0 {
+				return c
+			}
+			a, b = a[na:], b[nb:]
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	// Equal but for zeros in front of numbers is equal to nobody but itself.
+	return cmp.Or(len(a)-len(b), strings.Compare(start, end))
+}
+
+// compareTimes compares times, what is not known last.
+func compareTimes(a, b *metav1.Time) int {
+	switch unknownA, unknownB := a.IsZero(), b.IsZero(); {
+	case unknownA && unknownB:
+		return 0
+	case unknownA:
+		return 1
+	case unknownB:
+		return -1
+	}
+	return a.Compare(b.Time)
+}

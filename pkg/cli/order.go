@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/jsonpath"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// order is --sort-by: a column, or a path into the objects. The zero value is by federation and name.
+type order struct {
+	column *column
+	path   *jsonpath.JSONPath
+	typed  string
+}
+
+// parseOrder reads --sort-by. A column's name wins over a field of that name, which ".name" means.
+func parseOrder(typed string) (order, error) {
+	if typed == "" {
+		return order{}, nil
+	}
+	all := sortable()
+	for i := range all {
+		if strings.EqualFold(all[i].name(), typed) {
+			return order{column: &all[i], typed: typed}, nil
+		}
+	}
+	if !strings.ContainsAny(typed, ".{[") {
+		return order{}, usagef("--sort-by=%s: it is a column (%s), or a JSONPath as .metadata.creationTimestamp", typed, strings.Join(sortNames(), ", "))
+	}
+	path := jsonpath.New("--sort-by").AllowMissingKeys(true)
+	if err := path.Parse(relaxed(typed)); err != nil {
+		return order{}, usagef("--sort-by=%s: %w", typed, err)
+	}
+	return order{path: path, typed: typed}, nil
+}
+
+// relaxed is a JSONPath template of a path that leaves out the braces and the first dot, as kubectl takes it.
+func relaxed(path string) string {
+	if strings.HasPrefix(path, "{") {
+		return path
+	}
+	return "{." + strings.TrimPrefix(path, ".") + "}"
+}
+
+func sortable() []column { return slices.Concat(columns, wideColumns, []column{causeColumn}) }
+
+func sortNames() []string {
+	var names []string
+	for _, c := range sortable() {
+		names = append(names, c.name())
+	}
+	return names
+}
+
+// sort puts members into order; equal ones by federation and name.
+func (o order) sort(members []*v1alpha1.MemberCluster) error {
+	slices.SortFunc(members, byFederation)
+	switch {
+	case o.column != nil:
+		slices.SortStableFunc(members, o.column.order)
+	case o.path != nil && len(members) > 0:
+		return o.sortByPath(members)
+	}
+	return nil
+}
+
+func byFederation(a, b *v1alpha1.MemberCluster) int {
+	return cmp.Or(cmp.Compare(a.Federation(), b.Federation()), cmp.Compare(a.Name, b.Name))
+}
+
+// sortByPath orders by the first value that the path finds in each member; members without one come last.
+func (o order) sortByPath(members []*v1alpha1.MemberCluster) error {
+	type keyed struct {
+		key    any
+		member *v1alpha1.MemberCluster
+	}
+	all := make([]keyed, len(members))
+	found := false
+	for i := range members {
+		object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(members[i])
+		if err != nil {
+			return err
+		}
+		values, err := o.path.FindResults(object)
+		if err != nil {
+			return usagef("--sort-by=%s: %w", o.typed, err)
+		}
+		all[i].member = members[i]
+		if len(values) > 0 && len(values[0]) > 0 && values[0][0].CanInterface() {
+			all[i].key = values[0][0].Interface()
+			found = found || all[i].key != nil
+		}
+	}
+	if !found {
+		return usagef("--sort-by=%s: no member has this field", o.typed)
+	}
+	slices.SortStableFunc(all, func(a, b keyed) int { return compareValues(a.key, b.key) })
+	for i := range all {
+		members[i] = all[i].member
+	}
+	return nil
+}
+
+// compareValues orders values of JSON: numbers and quantities by size, text in natural order, what is there before
+// what is not.
+func compareValues(a, b any) int {
+	if a == nil || b == nil {
+		return rank(a) - rank(b)
+	}
+	if a, ok := number(a); ok {
+		if b, ok := number(b); ok {
+			return cmp.Compare(a, b)
+		}
+	}
+	left, right := text(a), text(b)
+	if a, err := resource.ParseQuantity(left); err == nil {
+		if b, err := resource.ParseQuantity(right); err == nil {
+			return a.Cmp(b)
+		}
+	}
+	return compareNatural(left, right)
+}
+
+func rank(v any) int {
+	if v == nil {
+		return 1
+	}
+	return 0
+}
+
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	}
+	return 0, false
+}
+
+func text(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(out)
+}
