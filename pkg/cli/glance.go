@@ -2,6 +2,8 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -262,4 +264,27 @@ func compareTimes(a, b *metav1.Time) int {
 		return -1
 	}
 	return a.Compare(b.Time)
+}
+
+// tally says how many members are in which phase, what needs a person first: "3 members: 1 Offline, 2 Ready".
+func tally(members []*v1alpha1.MemberCluster) string {
+	counts := phaseCounts(members)
+	if len(counts) == 0 {
+		return "no members"
+	}
+	return countOf(len(members), "member", "members") + ": " + strings.Join(counts, ", ")
+}
+
+// phaseCounts are how many members are in each phase, as "1 Offline".
+func phaseCounts(members []*v1alpha1.MemberCluster) []string {
+	count := map[v1alpha1.Phase]int{}
+	for _, m := range members {
+		count[phaseOf(m)]++
+	}
+	order := func(a, b v1alpha1.Phase) int { return cmp.Or(urgency(a)-urgency(b), cmp.Compare(a, b)) }
+	var counts []string
+	for _, p := range slices.SortedFunc(maps.Keys(count), order) {
+		counts = append(counts, fmt.Sprintf("%d %s", count[p], p))
+	}
+	return counts
 }

@@ -1,0 +1,278 @@
+package cli
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// federation is prod with every kind of rule.
+func federation() *v1alpha1.Federation {
+	return &v1alpha1.Federation{
+		ObjectMeta: metav1.ObjectMeta{Name: "prod", CreationTimestamp: ago(9 * day)},
+		Spec: v1alpha1.FederationSpec{
+			Description: "Production\nclusters", Acceptance: v1alpha1.AcceptAutomatic, Enforcement: v1alpha1.EnforceDeny,
+			Labels: []v1alpha1.LabelRule{
+				{Key: "topology.kubernetes.io/region", Required: true, Values: []string{"us-east-1", "eu-west-1"}, Immutable: true},
+				{Key: "example.com/team", Required: true, Pattern: "[a-z]+", Message: "name the owning team"},
+			},
+			Limits:             []v1alpha1.Limit{{Max: 1}, {PerLabel: "topology.kubernetes.io/region", Max: 100}},
+			KubernetesVersions: ">=1.33 <1.38",
+			Rules: []v1alpha1.Rule{
+				{Name: "two-nodes", Expression: "cluster.name != 'eu-west'", Message: "not there", Enforcement: v1alpha1.EnforceWarn},
+				{Name: "named", Expression: "cluster.name != ''"},
+			},
+			Access: &v1alpha1.Access{ClusterRole: "view"}, Inventory: &v1alpha1.Inventory{Namespace: "federation-prod"}, AllowInsecureTLS: true,
+		},
+	}
+}
+
+func authority(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "eu-west-ca"}, NotBefore: noon, NotAfter: noon.Add(365 * day), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func TestDescribeMember(t *testing.T) {
+	t.Parallel()
+	manual := federation()
+	manual.Spec = v1alpha1.FederationSpec{Acceptance: v1alpha1.AcceptManual}
+	for _, tt := range []struct {
+		name   string
+		member *v1alpha1.MemberCluster
+		book   rulebook
+		want   string
+	}{
+		{"offline, and against the rules", ready("eu-west", offline, at("eu-west-1", "eu-west-1c eu-west-1a"), func(m *v1alpha1.MemberCluster) {
+			m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "alice smith 2026-11-19T12:00:00Z"}
+			m.Spec.CABundle, m.Spec.ProxyURL, m.Spec.InsecureSkipTLSVerify = authority(t), "http://proxy:3128", true
+			m.Labels["example.com/team"] = "Web"
+		}), rulebook{federation: federation()}, `
+Name:          eu-west
+Federation:    prod
+Phase:         Offline
+Cause:         Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
+Next:          kubectl federate check --member-contexts CONTEXT
+Joined:        2026-11-19T12:00:00Z (4d ago) by alice smith
+Accepted:      since 2026-11-19T12:00:00Z (4d ago), by the federation itself, which takes every cluster that joins
+Cluster ID:    id-eu-west
+Labels:
+  example.com/team=Web
+  kubefederate.io/federation=prod
+Endpoint:
+  Server:      https://eu-west.example.com:6443
+  CA:          CN=eu-west-ca, ends 2027-11-23T12:00:00Z (in 365d)
+  Proxy:       http://proxy:3128
+  Certificate: not verified (spec.insecureSkipTLSVerify)
+Credential:
+  Secret:      kubefederate-credentials/eu-west
+  Ends:        2027-02-20T13:00:00Z (in 89d)
+Facts:         as the manager saw them
+  Version:     v1.37.0
+  Nodes:       5
+  Capacity:    cpu 40, memory 160Gi, pods 550
+  Regions:     eu-west-1
+  Zones:       eu-west-1a, eu-west-1c
+  Last probe:  2026-11-23T11:59:40Z (20s ago)
+Conditions:
+  TYPE              STATUS   REASON             AGE   MESSAGE
+  Accepted          True     Accepted           4d    the cluster is a member of the federation
+  CredentialValid   True     CredentialStored   4d    a credential for the member's endpoint is stored
+  Ready             False    Unreachable        5m    https://eu-west.example.com:6443: connection refused
+Violations:
+  metadata.labels[topology.kubernetes.io/region]: Required value: federation "prod" asks for it; supported values: "us-east-1", "eu-west-1"
+  metadata.labels[example.com/team]: Invalid value: "Web": federation "prod" wants all of it to match "[a-z]+"; name the owning team
+  warning: metadata.labels[kubefederate.io/federation]: Forbidden: rule "two-nodes" of federation "prod" is broken; not there
+  spec.insecureSkipTLSVerify: Forbidden: it cannot stand beside spec.caBundle
+`},
+		{"ready, and nothing more is known", ready("us-east", unknown, phase(v1alpha1.PhaseReady), func(m *v1alpha1.MemberCluster) { m.Spec.CABundle = []byte("no") }), rulebook{missing: `you may not read federation "prod"`}, `
+Name:          us-east
+Federation:    prod
+Phase:         Ready
+Joined:        not finished; created 2026-11-19T12:00:00Z (4d ago)
+Accepted:      unknown
+Cluster ID:    id-us-east
+Labels:
+  example.com/team=web
+  kubefederate.io/federation=prod
+Endpoint:
+  Server:      https://us-east.example.com:6443
+  CA:          no certificate (spec.caBundle is not PEM)
+  Proxy:       <none>
+Credential:
+  Secret:      kubefederate-credentials/us-east
+  Ends:        <none>
+Facts:         unknown
+  Version:     <none>
+  Nodes:       <none>
+  Capacity:    <none>
+  Regions:     <none>
+  Zones:       <none>
+  Last probe:  <none>
+Conditions:    <none>
+Violations:    not judged: you may not read federation "prod"
+`},
+		{"waits for an approver", ready("us-east", phase(v1alpha1.PhasePending),
+			condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "federation \"prod\" accepts members by hand", time.Hour),
+			func(m *v1alpha1.MemberCluster) {
+				m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "alice 2026-11-23T11:00:00Z"}
+			}),
+			rulebook{federation: manual}, `
+Name:          us-east
+Federation:    prod
+Phase:         Pending
+Cause:         AwaitingApproval (60m ago): federation "prod" accepts members by hand
+Next:          kubectl federate approve us-east
+Joined:        2026-11-23T11:00:00Z (60m ago) by alice
+Accepted:      no: federation "prod" accepts members by hand
+Cluster ID:    id-us-east
+Labels:
+  example.com/team=web
+  kubefederate.io/federation=prod
+Endpoint:
+  Server:      https://us-east.example.com:6443
+  CA:          the roots that the host trusts
+  Proxy:       <none>
+Credential:
+  Secret:      kubefederate-credentials/us-east
+  Ends:        2027-02-20T13:00:00Z (in 89d)
+Facts:         as the manager saw them
+  Version:     v1.37.0
+  Nodes:       5
+  Capacity:    cpu 40, memory 160Gi, pods 550
+  Regions:     us-east-1
+  Zones:       us-east-1a, us-east-1b
+  Last probe:  2026-11-23T11:59:40Z (20s ago)
+Conditions:
+  TYPE              STATUS   REASON             AGE   MESSAGE
+  Accepted          False    AwaitingApproval   60m   federation "prod" accepts members by hand
+  CredentialValid   True     CredentialStored   4d    a credential for the member's endpoint is stored
+  Ready             True     Answers            3d    the member answers
+Violations:    <none>
+`},
+	} {
+		if got := memberText("kubectl federate", tt.member, tt.book, noon); true {
+			println("=== " + tt.name + "\n" + got)
+		}
+		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText("kubectl federate", tt.member, tt.book, noon)); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestDescribeFederation(t *testing.T) {
+	t.Parallel()
+	members := []*v1alpha1.MemberCluster{
+		ready("us-east"), ready("us-east-2"), ready("new", unknown),
+		ready("eu-west", offline, at("eu-west-1", "")), ready("both", at("us-east-1 eu-west-1", "")),
+	}
+	empty := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "empty", CreationTimestamp: ago(time.Hour)}}
+	deleted := ago(time.Minute)
+	empty.DeletionTimestamp = &deleted
+	empty.Status.Conditions = []metav1.Condition{{Type: "Published", Status: metav1.ConditionTrue, Reason: "Published", LastTransitionTime: ago(time.Hour), Message: "all is well"}}
+	for _, tt := range []struct {
+		name, got, want string
+	}{
+		{"every rule", federationText(federation(), members, noon), `
+Name:          prod
+Description:   Production clusters
+Created:       2026-11-14T12:00:00Z (9d ago)
+Acceptance:    Automatic
+Enforcement:   Deny
+Members:       5 members: 1 Offline, 1 Unknown, 3 Ready
+Regions:       eu-west-1 (2), us-east-1 (3), unknown (1)
+Versions:      v1.37.0 (4), unknown (1)
+Rules:
+  label topology.kubernetes.io/region: required; one of us-east-1, eu-west-1; set once
+  label example.com/team: required; all of it matches "[a-z]+" (name the owning team)
+  at most 1 member
+  at most 100 members with one value of label topology.kubernetes.io/region
+  Kubernetes >=1.33 <1.38
+  two-nodes: cluster.name != 'eu-west' (not there), only a warning
+  named: cluster.name != ''
+  the certificate of a member's server need not be verified
+Access:        readers of the inventory have ClusterRole view on members
+Inventory:     namespace federation-prod
+Not well:
+  NAME      STATUS    CAUSE
+  eu-west   Offline   Unreachable (5m ago)
+  new       Unknown   NotLookedAt (4d ago)
+`},
+		{"none", federationText(empty, nil, noon), `
+Name:          empty
+Description:   <none>
+Created:       2026-11-23T11:00:00Z (60m ago)
+Deleted:       2026-11-23T11:59:00Z (60s ago)
+Acceptance:    Automatic
+Enforcement:   Deny
+Members:       no members
+Regions:       <none>
+Versions:      <none>
+Rules:         <none>
+Access:        <none>
+Inventory:     <none>
+Conditions:
+  TYPE        STATUS   REASON      AGE   MESSAGE
+  Published   True     Published   60m   all is well
+Not well:      <none>
+`},
+	} {
+		println("=== " + tt.name + "\n" + tt.got)
+		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), tt.got); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestNextStep names the command that goes on, for every way in which a member is not as it should be.
+func TestNextStep(t *testing.T) {
+	t.Parallel()
+	const join, rotate = "kubectl federate join us-east --federation prod --member-context CONTEXT", "kubectl federate rotate us-east --member-context CONTEXT"
+	for _, tt := range []struct {
+		phase  v1alpha1.Phase
+		reason string
+		want   string
+	}{
+		{v1alpha1.PhaseReady, "", ""},
+		{v1alpha1.PhaseReady, v1alpha1.ReasonCredentialExpiring, rotate},
+		{v1alpha1.PhaseLeaving, "Finalizers", ""},
+		{v1alpha1.PhaseSuspended, "", "kubectl federate resume us-east"},
+		{"", "NotLookedAt", "kubectl federate check"},
+		{v1alpha1.PhaseJoining, v1alpha1.ReasonCredentialMissing, join},
+		{v1alpha1.PhaseJoining, "NotAsked", ""},
+		{v1alpha1.PhasePending, v1alpha1.ReasonAwaitingApproval, "kubectl federate approve us-east"},
+		{v1alpha1.PhasePending, v1alpha1.ReasonFederationMissing, "kubectl federate create federation prod"},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialForeign, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMalformed, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMismatch, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialEndless, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialExpired, rotate},
+		{v1alpha1.PhaseNotReady, "ServerError", "kubectl federate check --member-contexts CONTEXT"},
+		{v1alpha1.PhaseOffline, "TimedOut", "kubectl federate check --member-contexts CONTEXT"},
+	} {
+		m := ready("us-east", phase(tt.phase))
+		if got := nextStep("kubectl federate", m, tt.reason); got != tt.want {
+			t.Errorf("%s, %s: %q, want %q", tt.phase, tt.reason, got, tt.want)
+		}
+	}
+}
