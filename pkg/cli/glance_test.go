@@ -77,9 +77,7 @@ func phase(p v1alpha1.Phase) func(m *v1alpha1.MemberCluster) {
 	return func(m *v1alpha1.MemberCluster) { m.Status.Phase = p }
 }
 
-func in(federation string) func(m *v1alpha1.MemberCluster) {
-	return func(m *v1alpha1.MemberCluster) { m.Labels[v1alpha1.LabelFederation] = federation }
-}
+func inEdge(m *v1alpha1.MemberCluster) { m.Labels[v1alpha1.LabelFederation] = "edge" }
 
 func at(regions, zones string) func(m *v1alpha1.MemberCluster) {
 	return func(m *v1alpha1.MemberCluster) {
@@ -103,8 +101,8 @@ func TestGet(t *testing.T) {
 	t.Parallel()
 	fleet := []*v1alpha1.MemberCluster{
 		ready("us-east"),
-		ready("eu-west", in("edge"), at("eu-west-1", "eu-west-1c eu-west-1a"), offline),
-		ready("far", in("edge"), at("ap-south-1 eu-west-1", "")),
+		ready("eu-west", inEdge, at("eu-west-1", "eu-west-1c eu-west-1a"), offline),
+		ready("far", inEdge, at("ap-south-1 eu-west-1", "")),
 		ready("new", unknown, func(m *v1alpha1.MemberCluster) {
 			m.Labels["topology.kubernetes.io/region"], m.Labels["topology.kubernetes.io/zone"] = "us-west-2", "us-west-2a"
 			m.CreationTimestamp = ago(2 * time.Second)
@@ -205,10 +203,10 @@ func TestOrder(t *testing.T) {
 	}
 	fleet := func() []*v1alpha1.MemberCluster {
 		return []*v1alpha1.MemberCluster{
-			ready("d", in("edge"), version("v1.9.12"), size(3, "1500m"), born(day), ends(day), at("us-2", "")),
+			ready("d", inEdge, version("v1.9.12"), size(3, "1500m"), born(day), ends(day), at("us-2", "")),
 			ready("c", version("v1.10.2"), size(12, "96"), born(3*day), ends(3*day), offline, at("us-10", "")),
 			ready("b", unknown, born(2*day)),
-			ready("a", in("edge"), version("v1.9.2"), size(100, "8"), born(4*day), ends(2*day), phase(v1alpha1.PhasePending)),
+			ready("a", inEdge, version("v1.9.2"), size(100, "8"), born(4*day), ends(2*day), phase(v1alpha1.PhasePending)),
 		}
 	}
 	for typed, want := range map[string]string{

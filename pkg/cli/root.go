@@ -98,7 +98,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 	root.SetHelpCommandGroupID(groupOther)
 	root.AddCommand(
 		newInit(d), newDeinit(d), newCreate(d), newCheck(d),
-		newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d), newGet(d), newDescribe(d),
+		newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d), newGet(d), newDescribe(d), newTree(d),
 		newApprove(d), newSuspend(d), newResume(d), newRotate(d), newLint(d),
 		newVersion(d), newCompletion(d),
 	)

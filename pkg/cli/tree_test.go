@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// trees is a fleet of three regions, and what is odd about fleets.
+func trees() []branch {
+	return grow([]v1alpha1.FederationName{"prod", "empty", "edge"}, []*v1alpha1.MemberCluster{
+		ready("us-east"),
+		ready("us-east-10", at("us-east-1", "us-east-1b us-east-1a")),
+		ready("us-east-b", at("us-east-1", "us-east-1b")),
+		ready("us-west", at("us-west-2", "us-west-2a"), phase(v1alpha1.PhaseSuspended)),
+		ready("eu-west", at("eu-west-1", "eu-west-1a eu-west-1b eu-west-1c"), offline),
+		ready("both", at("us-west-2 us-east-1", ""), inEdge),
+		ready("new", unknown, inEdge),
+		ready("labelled", unknown, inEdge, func(m *v1alpha1.MemberCluster) { m.Labels["topology.kubernetes.io/region"] = "ap-south-1" }),
+	})
+}
+
+func TestTree(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, got, want string
+	}{
+		{"text", drawn(trees(), noon, false), `
+edge (3 members: 2 Unknown, 1 Ready)
+├── ap-south-1
+│   └── unknown zone
+│       └── labelled     Unknown     NotLookedAt (4d ago)
+├── us-east-1, us-west-2
+│   └── unknown zone
+│       └── both         Ready
+└── unknown region
+    └── unknown zone
+        └── new          Unknown     NotLookedAt (4d ago)
+empty (no members)
+prod (5 members: 1 Offline, 1 Suspended, 3 Ready)
+├── eu-west-1
+│   └── eu-west-1a, eu-west-1b, eu-west-1c
+│       └── eu-west      Offline     Unreachable (5m ago)
+├── us-east-1
+│   ├── us-east-1a, us-east-1b
+│   │   ├── us-east      Ready
+│   │   └── us-east-10   Ready
+│   └── us-east-1b
+│       └── us-east-b    Ready
+└── us-west-2
+    └── us-west-2a
+        └── us-west      Suspended
+`},
+		{"mermaid", mermaid(trees()), `
+flowchart LR
+  f1["edge<br>2 Unknown<br>1 Ready"]
+  f1 --> f1_1["ap-south-1"]
+  f1_1 --> f1_1_1["unknown zone"]
+  f1_1_1 --> f1_1_1_1(["labelled<br>Unknown<br>NotLookedAt"]):::waits
+  f1 --> f1_2["us-east-1<br>us-west-2"]
+  f1_2 --> f1_2_1["unknown zone"]
+  f1_2_1 --> f1_2_1_1(["both<br>Ready"]):::good
+  f1 --> f1_3["unknown region"]
+  f1_3 --> f1_3_1["unknown zone"]
+  f1_3_1 --> f1_3_1_1(["new<br>Unknown<br>NotLookedAt"]):::waits
+  f2["empty<br>no members"]
+  f3["prod<br>1 Offline<br>1 Suspended<br>3 Ready"]
+  f3 --> f3_1["eu-west-1"]
+  f3_1 --> f3_1_1["eu-west-1a<br>eu-west-1b<br>eu-west-1c"]
+  f3_1_1 --> f3_1_1_1(["eu-west<br>Offline<br>Unreachable"]):::bad
+  f3 --> f3_2["us-east-1"]
+  f3_2 --> f3_2_1["us-east-1a<br>us-east-1b"]
+  f3_2_1 --> f3_2_1_1(["us-east<br>Ready"]):::good
+  f3_2_1 --> f3_2_1_2(["us-east-10<br>Ready"]):::good
+  f3_2 --> f3_2_2["us-east-1b"]
+  f3_2_2 --> f3_2_2_1(["us-east-b<br>Ready"]):::good
+  f3 --> f3_3["us-west-2"]
+  f3_3 --> f3_3_1["us-west-2a"]
+  f3_3_1 --> f3_3_1_1(["us-west<br>Suspended"]):::waits
+` + mermaidClasses},
+	} {
+		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), tt.got); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestTreeColours: a colour is around the state, moves nothing, and is nowhere else.
+func TestTreeColours(t *testing.T) {
+	t.Parallel()
+	coloured := drawn(trees(), noon, true)
+	for state, colour := range map[string]string{"Ready": "32", "Suspended": "33", "Unknown": "33", "Offline": "31"} {
+		if painted := "   \x1b[" + colour + "m" + state + "\x1b[0m"; !strings.Contains(coloured, painted) {
+			t.Errorf("%q is nowhere in %q", painted, coloured)
+		}
+	}
+	plain := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(coloured, "")
+	if diff := cmp.Diff(drawn(trees(), noon, false), plain); diff != "" {
+		t.Error(diff)
+	}
+	d, _ := testDoor()
+	if colours(d) {
+		t.Error("a buffer is no terminal")
+	}
+}
+
+// TestMermaidText: nothing that a cluster says of itself is read as a part of the picture.
+func TestMermaidText(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"us-east-1a, us-east-1b":        "us-east-1a, us-east-1b",
+		"v1.36.3":                       "v1.36.3",
+		"1 member: 1 Ready":             "1 member: 1 Ready",
+		`"]; click f1 "javascript:x()"`: "#34;#93;#59; click f1 #34;javascript#58;x#40;#41;#34;",
+		"<img src=x>":                   "#60;img src#61;x#62;",
+		"1. list":                       "1#46; list",
+		"- list":                        "#45; list",
+		"`code` **bold** _it_":          "#96;code#96; #42;#42;bold#42;#42; #95;it#95;",
+		"fa:fa-ban":                     "fa#58;fa-ban",
+		"#35;":                          "#35;35#59;",
+		"%%{init: {}}%%":                "#37;#37;#123;init: #123;#125;#125;#37;#37;",
+		"a\nb\x1b[31m":                  "a b#94;#91;#91;31m",
+		"düne-1":                        "d#252;ne-1",
+		"end":                           "end",
+		"a -- b":                        "a #45;#45; b",
+		"a.":                            "a#46;",
+		"":                              "",
+	} {
+		if got := mermaidText(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// FuzzMermaidText holds that any text stays within the quotes and on the line that it is written to.
+func FuzzMermaidText(f *testing.F) {
+	for _, seed := range []string{"us-east-1", `"]`, "#quot;", "a\nb", "\xff", "`"} {
+		f.Add(seed)
+	}
+	safe := regexp.MustCompile(`^([A-Za-z0-9 ,:.-]|#[0-9]+;)*$`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if got := mermaidText(text); !safe.MatchString(got) {
+			t.Errorf("%q: %q", text, got)
+		}
+	})
+}
