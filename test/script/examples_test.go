@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 )
 
@@ -84,5 +86,28 @@ func TestRecipes(t *testing.T) {
 	}
 	if recipes < 10 {
 		t.Errorf("%d recipes found in README.md; are they read right?", recipes)
+	}
+}
+
+// TestPicture compares the picture of a federation in README.md with what fleet.txtar has the command print.
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("fleet.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, printed, found := strings.Cut(string(script), "\n-- prod.mmd --\n")
+	if !found {
+		t.Fatal("fleet.txtar has no prod.mmd")
+	}
+	printed, _, _ = strings.Cut(printed, "\n-- ")
+	_, shown, _ := strings.Cut(string(readme), "```mermaid\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	if diff := cmp.Diff(printed, shown); diff != "" {
+		t.Errorf("README.md shows another picture than `kubectl federate tree --federation prod -o mermaid` in fleet.txtar (-script +README):\n%s", diff)
 	}
 }
