@@ -259,7 +259,7 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhaseSuspended, "", "kubectl federate resume us-east"},
 		{"", "NotLookedAt", "kubectl federate check"},
 		{v1alpha1.PhaseJoining, v1alpha1.ReasonCredentialMissing, join},
-		{v1alpha1.PhaseJoining, "NotAsked", ""},
+		{v1alpha1.PhaseJoining, v1alpha1.ReasonNotAsked, ""},
 		{v1alpha1.PhasePending, v1alpha1.ReasonAwaitingApproval, "kubectl federate approve us-east"},
 		{v1alpha1.PhasePending, v1alpha1.ReasonFederationMissing, "kubectl federate create federation prod"},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialForeign, join},
@@ -267,8 +267,12 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMismatch, join},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialEndless, join},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialExpired, rotate},
-		{v1alpha1.PhaseNotReady, "ServerError", "kubectl federate check --member-contexts CONTEXT"},
-		{v1alpha1.PhaseOffline, "TimedOut", "kubectl federate check --member-contexts CONTEXT"},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonUnauthorized, rotate},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonForbidden, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCertificateInvalid, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonServerError, "kubectl federate check --member-contexts CONTEXT"},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonIdentityMismatch, "kubectl federate check --member-contexts CONTEXT"},
+		{v1alpha1.PhaseOffline, v1alpha1.ReasonTimedOut, "kubectl federate check --member-contexts CONTEXT"},
 	} {
 		m := ready("us-east", phase(tt.phase))
 		if got := nextStep("kubectl federate", m, tt.reason); got != tt.want {
