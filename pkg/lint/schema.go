@@ -161,7 +161,7 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 		// The API server ignores it where a kind has no namespaces.
 		typed.SetNamespace("")
 		meta := validation.ValidateObjectMetaAccessor(typed, false, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
-		o.faults = append(o.faults, meta...)
+		o.faults = append(o.faults, ordered(meta)...)
 		if shape.name != nil && !shape.name.MatchString(o.name) && !slices.ContainsFunc(o.faults, blocks) {
 			o.fault(field.Invalid(nil, field.OmitValueType{}, shape.nameMessage))
 		}
@@ -170,6 +170,19 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 		e.Origin = string(Schema)
 	}
 	return o
+}
+
+// ordered sorts the faults of each field, which come in any order where the field is a map.
+func ordered(faults field.ErrorList) field.ErrorList {
+	for i := 0; i < len(faults); {
+		end := i + 1
+		for end < len(faults) && faults[end].Field == faults[i].Field {
+			end++
+		}
+		slices.SortFunc(faults[i:end], func(a, b *field.Error) int { return strings.Compare(a.Error(), b.Error()) })
+		i = end
+	}
+	return faults
 }
 
 // blocks says whether an API server, having found a fault, asks no CEL of the schema.
