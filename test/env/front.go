@@ -8,10 +8,12 @@ import (
 	"encoding/pem"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -66,6 +68,9 @@ func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass
 			pass.ServeHTTP(w, r)
 		}))
 	}))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, acceptedKey{}, time.Now())
+	}
 	server.EnableHTTP2 = true                           // as API servers do
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients end in the middle of a handshake
 	server.StartTLS()
@@ -73,6 +78,15 @@ func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass
 	return &Front{server: server, Context: Context{Name: c.Name, Config: &rest.Config{
 		Host: server.URL, BearerToken: anybody, TLSClientConfig: rest.TLSClientConfig{CAData: ca},
 	}}}, nil
+}
+
+type acceptedKey struct{}
+
+// Accepted is when the connection of a front's request began. What a process sent before it ended may arrive while the
+// next one is at work.
+func Accepted(r *http.Request) time.Time {
+	at, _ := r.Context().Value(acceptedKey{}).(time.Time)
+	return at
 }
 
 // Close waits until the last request is answered.

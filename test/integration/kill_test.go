@@ -75,6 +75,7 @@ type gallows struct {
 	only func(*http.Request) bool
 
 	process chan *os.Process
+	began   time.Time
 
 	mu     sync.Mutex
 	count  int
@@ -91,6 +92,9 @@ func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Reques
 	if r.UserAgent() != "kubectl-federate/"+pluginVersion {
 		pass.ServeHTTP(w, r) // the manager tries the credential, and so does the test
 		return
+	}
+	if env.Accepted(r).Before(g.began) {
+		panic(http.ErrAbortHandler) // sent by the process before
 	}
 	g.serving.Add(1)
 	defer g.serving.Done()
@@ -180,7 +184,7 @@ func newScaffold(l *lane) *scaffold {
 // run is a run of the plugin, which g ends: its exit code, -1 when a signal ended it, and what it printed.
 func (s *scaffold) run(g *gallows, line string) (code int, stdout, stderr string) {
 	s.Helper()
-	g.process = make(chan *os.Process, 1)
+	g.process, g.began = make(chan *os.Process, 1), time.Now()
 	s.mu.Lock()
 	s.at = g
 	s.mu.Unlock()
@@ -289,7 +293,7 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 			s.Errorf("%s: exit code %d", what, code)
 		}
 	case (code == 3) != (next != nil), code < 0, code == 2:
-		s.Errorf("%s: exit code %d\n%s", what, code, errOut)
+		s.Errorf("%s: %s\n%s", what, exitName[code], errOut)
 	case next != nil && next[1] != h.line:
 		s.Errorf("%s: to go on: %q, want %q", what, next[1], h.line)
 	}
