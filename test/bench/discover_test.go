@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/krew"
 )
 
 const (
@@ -37,11 +36,7 @@ const (
 // of the deadline, and the most memory that it held. The host is real; the members are simulated.
 func BenchmarkDiscover(b *testing.B) {
 	fleet, _ := newHost(b)
-	plugin := filepath.Join(b.TempDir(), "kubectl-federate")
-	release := krew.Release{Source: filepath.Join("..", ".."), Version: "v0.0.0-bench"}
-	if err := release.Build(b.Context(), krew.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}, plugin); err != nil {
-		b.Fatal(err)
-	}
+	plugin := shipped(b)
 	contexts := []env.Context{fleet.Cluster("host").Context()}
 	var refusing []net.Listener // closed when nobody takes their ports any more
 	for i := range allContexts - 1 {

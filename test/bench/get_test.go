@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +23,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/krew"
 )
 
 // maxGet bounds `kubectl federate get`, started by kubectl, as a part of `kubectl get memberclusters`.
@@ -41,11 +39,7 @@ func BenchmarkGet(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(fleet.Stop)
-	dir := b.TempDir()
-	release := krew.Release{Source: filepath.Join("..", ".."), Version: "v0.0.0-bench"}
-	if err := release.Build(b.Context(), krew.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}, filepath.Join(dir, "kubectl-federate")); err != nil {
-		b.Fatal(err)
-	}
+	dir := filepath.Dir(shipped(b))
 	if err := listable(b.Context(), fleet.Cluster("host")); err != nil {
 		b.Fatal(err)
 	}
