@@ -69,7 +69,7 @@ var dryRuns = []string{
 }
 
 // readers are the commands that change nothing; create alone only names what can be made.
-var readers = []string{"check", "completion", "create", "get", "lint", "version"}
+var readers = []string{"check", "completion", "create", "describe", "get", "lint", "tree", "version"}
 
 // TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none can
 // change anything, nor is one sent for a server to judge; of a server's each carries dryRun=All.
