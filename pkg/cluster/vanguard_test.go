@@ -1,0 +1,69 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// TestOneConnection sends many requests at once to a server that speaks HTTP/2: one connection carries them all. Without the
+// one that goes ahead each opens its own.
+func TestOneConnection(t *testing.T) {
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"one"}}`))
+	}))
+	server.EnableHTTP2 = true
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c, err := cluster.Connect(cluster.Host, &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs := make([]error, 30)
+	cluster.Parallel(len(errs), func(i int) { _, errs[i] = c.ID(t.Context()) })
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d requests at once made %d connections", len(errs), n)
+	}
+}
+
+// TestSilentServer asks a server that takes connections and says nothing: requests that wait for the first one take no longer
+// than that.
+func TestSilentServer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	c, err := cluster.Connect(cluster.Host, &rest.Config{Host: "https://" + silent.Addr().String(), Timeout: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	errs := make([]error, 10)
+	cluster.Parallel(len(errs), func(i int) { _, errs[i] = c.ID(ctx) })
+	for _, err := range errs {
+		if cluster.FaultOf(err) != cluster.FaultUnreachable {
+			t.Errorf("a server that says nothing: %v", err)
+		}
+	}
+}
