@@ -41,12 +41,15 @@ type drill struct {
 	bare bool
 	// waits says that every run waits for seconds: in the quick tier it is tried with one kind of fault.
 	waits bool
+	// every is how many requests lie between two that fail in one way in the full tier, at least 1. Where each fault costs
+	// the ten seconds in which API servers forget a token, each request fails in some of the ways.
+	every int
 	run   func(*lane)
 }
 
 // drills are all of them, those first that wait most.
 var drills = []drill{
-	{name: "drill-rotate-member", waits: true, run: func(l *lane) { l.rotate(federate.SideMember) }},
+	{name: "drill-rotate-member", waits: true, every: 2, run: func(l *lane) { l.rotate(federate.SideMember) }},
 	{name: "drill-join-bare", bare: true, waits: true, run: (*lane).joinBare},
 	{name: "drill-unjoin-bare", bare: true, waits: true, run: (*lane).unjoinBare},
 	{name: "drill-rotate-host", waits: true, run: func(l *lane) { l.rotate(federate.SideHost) }},
@@ -186,11 +189,11 @@ type sweep struct {
 }
 
 // steps is how many requests lie between two that fail; in the quick tier only a sample does.
-func (s sweep) steps() int {
+func (l *lane) steps(s sweep) int {
 	if testing.Short() {
 		return max(s.every, 13)
 	}
-	return max(s.every, 1)
+	return max(s.every, l.every, 1)
 }
 
 // sweep fails the requests, each in every way.
@@ -206,7 +209,7 @@ func (l *lane) sweep(s sweep) {
 	end := 0
 	for i, kind := range kinds {
 		// The samples of the kinds are not the same requests.
-		for k := 1 + i*3%s.steps(); end == 0 || k < end; k += s.steps() {
+		for k := 1 + i*3%l.steps(s); end == 0 || k < end; k += l.steps(s) {
 			if !l.try(s, kind, k) {
 				end = k
 			}
