@@ -132,6 +132,8 @@ type followed struct {
 	target
 	name string
 	conn *connection
+	// since is when it was first to be probed.
+	since time.Time
 	// ctx ends when the target is no longer followed.
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -389,6 +389,13 @@ func (p *prober) found(name string) *sighting {
 	return p.members[name].last
 }
 
+// asked says whether a member has been probed to the end, told or not.
+func (p *prober) asked(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.members[name].last != nil || !p.members[name].failing.IsZero()
+}
+
 func until(t *testing.T, what string, check func() bool) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return check(), nil })
@@ -427,7 +434,7 @@ func TestSlowMembersHoldUpNobody(t *testing.T) {
 			start(t, p)
 			held := false
 			until(t, "the good one is found", func() bool {
-				late := p.found("slow-0") != nil
+				late := p.asked("slow-0")
 				good := p.found("good")
 				held = held || late && good == nil
 				return good != nil || held
@@ -475,6 +482,32 @@ func TestRecord(t *testing.T) {
 	}
 	if _, tell := p.record(&followed{name: "m"}, well, now); tell {
 		t.Error("the probe of a target that has changed is told of")
+	}
+}
+
+// TestFresh holds what is told of a member that was followed a moment ago: its API server may not have seen yet what a join wrote.
+func TestFresh(t *testing.T) {
+	t.Parallel()
+	forbidden := outcome{v1alpha1.ReasonForbidden, "get namespace kube-system", 403}
+	type step struct {
+		at, next time.Duration
+		got      outcome
+		tell     bool
+	}
+	for name, steps := range map[string][]step{
+		"ready at the second look": {{0, freshLook, forbidden, false}, {time.Second, 0, well, true}},
+		"ready a little later":     {{0, freshLook, forbidden, false}, {time.Second, secondLook, forbidden, true}, {6 * time.Second, 0, well, true}},
+		"never":                    {{0, freshLook, forbidden, false}, {time.Second, secondLook, forbidden, true}, {young, 0, forbidden, false}},
+	} {
+		p := probing(t, 30*time.Second, 10*time.Second)
+		f := &followed{name: "m", since: now}
+		p.members["m"] = f
+		for i, s := range steps {
+			next, tell := p.record(f, s.got, now.Add(s.at))
+			if tell != s.tell || s.next > 0 && next != s.next || s.next == 0 && next <= secondLook {
+				t.Errorf("%s, step %d: next %s, tell %v; want %+v", name, i, next, tell, s)
+			}
+		}
 	}
 }
 

@@ -23,6 +23,9 @@ const (
 	patience                = time.Second
 	// secondLook is how soon a member that was well and did not answer is asked again, before that is told.
 	secondLook = 5 * time.Second
+	// freshLook is how soon a member is asked again that is not well at first sight, before that is told, and young is how
+	// long it is asked each secondLook then: its API server may see later than its joiner what the joiner wrote.
+	freshLook, young = time.Second, 30 * time.Second
 	// retold is how old status.lastProbeTime of a member that is well gets. Each update of it is a write on the host.
 	retold = time.Hour
 )
@@ -71,7 +74,7 @@ func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts 
 	if err != nil {
 		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
 	}
-	f := &followed{target: t, name: name, conn: conn}
+	f := &followed{target: t, name: name, conn: conn, since: time.Now()}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if facts != nil {
 		// A manager that starts does not read the nodes of all members at once.
@@ -174,9 +177,18 @@ func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Durat
 		return 0, false
 	}
 	next = spread(p.interval)
-	if got.fleeting() && f.last != nil && f.last.outcome == well && f.failing.IsZero() {
-		f.failing = at
-		return min(next, secondLook), false
+	if got != well && at.Sub(f.since) < young {
+		next = min(next, secondLook)
+	}
+	if got != well && f.failing.IsZero() {
+		switch {
+		case f.last == nil:
+			f.failing = at
+			return min(next, freshLook), false
+		case got.fleeting() && f.last.outcome == well:
+			f.failing = at
+			return min(next, secondLook), false
+		}
 	}
 	if !f.failing.IsZero() && got != well {
 		at = f.failing
