@@ -65,6 +65,8 @@ kubefederate-credentials/Role/kubefederate-joiner
 ClusterRole/kubefederate-approver
 ClusterRole/kubefederate-viewer
 ClusterRole/kubefederate-metrics-reader
+ValidatingAdmissionPolicy/joining.kubefederate.io
+ValidatingAdmissionPolicyBinding/joining.kubefederate.io
 ValidatingAdmissionPolicy/membership.kubefederate.io
 ValidatingAdmissionPolicyBinding/membership.kubefederate.io
 ValidatingAdmissionPolicy/acceptance.kubefederate.io
@@ -122,9 +124,11 @@ func TestOptions(t *testing.T) {
 	}{
 		"as shipped": {manifests.Options{}, []string{
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
+			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/federations port:443]]",
 		}},
 		"outside": {manifests.Options{WebhookURL: "https://manager.example/base/", CABundle: []byte("pem")}, []string{
+			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
 			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
 			"map[caBundle:cGVt url:https://manager.example/base/validate/federations]",
 		}},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,7 @@ func newStage(b *testing.B) *stage {
 			b.Fatal(err)
 		}
 	}
-	fleet, err := env.Start(b.Context(), env.Options{Clusters: []env.Spec{{Name: "host"}}, Progress: os.Stderr})
+	fleet, err := env.Start(b.Context(), env.Options{Clusters: []env.Spec{{Name: "host"}}, Progress: os.Stderr, Sync: true})
 	must(err)
 	b.Cleanup(fleet.Stop)
 	host := fleet.Cluster("host")
@@ -74,7 +75,7 @@ func newStage(b *testing.B) *stage {
 		}
 	}
 	for _, o := range objects {
-		if strings.HasPrefix(o.GetName(), "membership.") {
+		if name, _, _ := strings.Cut(o.GetName(), "."); slices.Contains(policies, name) {
 			must(s.apply(b.Context(), twin(o, policy)))
 		}
 	}
@@ -85,6 +86,9 @@ func newStage(b *testing.B) *stage {
 	return s
 }
 
+// policies are those about members.
+var policies = []string{"joining", "membership"}
+
 // twin is an object of manifests/ for the resource of another group. Its name has the group in it, as those of
 // manifests/ have ours.
 func twin(o *unstructured.Unstructured, g guarded) *unstructured.Unstructured {
@@ -93,7 +97,11 @@ func twin(o *unstructured.Unstructured, g guarded) *unstructured.Unstructured {
 		panic(err)
 	}
 	group := v1alpha1.GroupVersion.Group
-	for _, place := range []string{`"memberclusters.%s"`, `"membership.%s"`, `"group":"%s"`, `"apiGroups":["%s"]`} {
+	places := []string{`"memberclusters.%s"`, `"group":"%s"`, `"apiGroups":["%s"]`}
+	for _, name := range policies {
+		places = append(places, `"`+name+`.%s"`)
+	}
+	for _, place := range places {
 		text = []byte(strings.ReplaceAll(string(text), strings.Replace(place, "%s", group, 1), strings.Replace(place, "%s", g.group(), 1)))
 	}
 	t := &unstructured.Unstructured{}

@@ -11,7 +11,7 @@ import (
 const (
 	team   = "example.com/team"
 	schema = "the schema of the CustomResourceDefinition refuses it first"
-	policy = "ValidatingAdmissionPolicy membership.kubefederate.io refuses it first"
+	policy = "ValidatingAdmissionPolicy joining.kubefederate.io refuses it first"
 	names  = "the text names all federations of the host"
 )
 

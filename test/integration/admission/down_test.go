@@ -44,8 +44,8 @@ func TestWebhookDown(t *testing.T) {
 		refused string
 	}{
 		{"create a member", func() error { return admin.Create(t.Context(), member("down-3", "down")) }, "memberclusters"},
-		{"change a label", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"labels":{"a":"b"}}}`) }, "memberclusters"},
-		{"change an endpoint", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"server":"https://x.example.com"}}`) }, "memberclusters"},
+		{"change a label", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"labels":{"a":"b"}}}`) }, "changes.memberclusters"},
+		{"change an endpoint", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"server":"https://x.example.com"}}`) }, "changes.memberclusters"},
 		{"create a federation", func() error { return admin.Create(t.Context(), fed("down-new")) }, "federations"},
 		{"change a federation", func() error {
 			return admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"enforcement":"Warn"}}`)))
@@ -75,7 +75,7 @@ func TestWebhookDown(t *testing.T) {
 				return
 			}
 			want := fmt.Sprintf(`500 Internal error occurred: failed calling webhook "%s.kubefederate.io": failed to call webhook: Post "%s/validate/%s?timeout=5s": dial tcp`,
-				test.refused, h.manager.URL, test.refused)
+				test.refused, h.manager.URL, strings.TrimPrefix(test.refused, "changes."))
 			if !strings.HasPrefix(got, want) {
 				t.Errorf("got  %s\nwant %s...", got, want)
 			}

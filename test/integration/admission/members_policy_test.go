@@ -22,6 +22,7 @@ import (
 )
 
 const (
+	joiningPolicy    = "joining.kubefederate.io"
 	membershipPolicy = "membership.kubefederate.io"
 	memberclusters   = "memberclusters.kubefederate.io"
 )
@@ -56,6 +57,9 @@ func TestWhoMay(t *testing.T) {
 	alice := h.user(t, "alice", manifests.JoinerBinding("red", subject("alice")))
 	bob := h.user(t, "bob", manifests.ApproverBinding("blue", subject("bob")))
 	carol := h.user(t, "carol", broad("carol"))
+	grace := h.user(t, "grace", role("grace", "",
+		rbacv1.PolicyRule{APIGroups: []string{"kubefederate.io"}, Resources: []string{"memberclusters"}, Verbs: []string{"create"}},
+		rbacv1.PolicyRule{APIGroups: []string{"kubefederate.io"}, Resources: []string{"federations"}, ResourceNames: []string{"red"}, Verbs: []string{"join"}}))
 
 	create := func(c client.Client, m *v1alpha1.MemberCluster) func() error {
 		return func() error { return c.Create(t.Context(), m.DeepCopy(), client.DryRunAll) }
@@ -68,7 +72,13 @@ func TestWhoMay(t *testing.T) {
 			return c.Delete(t.Context(), &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}, client.DryRunAll)
 		}
 	}
-	no := func(name, message string) string { return denied(membershipPolicy, memberclusters, name, message) }
+	no := func(name, message string) string {
+		policy := membershipPolicy
+		if name == "new" {
+			policy = joiningPolicy
+		}
+		return denied(policy, memberclusters, name, message)
+	}
 	accepted := member("new", "red")
 	accepted.Spec.Accepted = true
 	owned := member("new", "red")
@@ -95,7 +105,9 @@ func TestWhoMay(t *testing.T) {
 		"joiner accepts":             {patch(alice, "red-1", `{"spec":{"accepted":true}}`), no("red-1", `user "alice" may not change spec.accepted of members of federation "red": it takes the verb approve on federations/red`)},
 		"joiner joins accepted":      {create(alice, accepted), no("new", `user "alice" may not change spec.accepted of members of federation "red": it takes the verb approve on federations/red`)},
 		"joiner joins owned":         {create(alice, owned), ""},
-		"label is missing":           {create(alice, unlabelled), faulty(membershipPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
+		"joiner without leave owns":  {create(grace, owned), no("new", `user "grace" may not change the ownerReferences of members of federation "red": it takes the verb leave on federations/red, since a member goes when its owner goes`)},
+		"joiner without leave joins": {create(grace, member("new", "red")), ""},
+		"label is missing":           {create(alice, unlabelled), faulty(joiningPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is taken off":         {patch(admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":null}}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is emptied":           {patch(admin, "red-1", `{"metadata":{"labels":null}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label moves":                {patch(admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":"blue"}}}`), faulty(membershipPolicy, memberclusters, "red-1", `the label kubefederate.io/federation cannot change: the cluster is a member of federation "red" and leaves it first, with kubectl federate unjoin red-1`)},
@@ -234,7 +246,7 @@ func TestMemberWithoutLabel(t *testing.T) {
 	binding := &unstructured.Unstructured{}
 	binding.SetAPIVersion("admissionregistration.k8s.io/v1")
 	binding.SetKind("ValidatingAdmissionPolicyBinding")
-	binding.SetName(membershipPolicy)
+	binding.SetName(joiningPolicy)
 	hook := &unstructured.Unstructured{}
 	hook.SetAPIVersion("admissionregistration.k8s.io/v1")
 	hook.SetKind("ValidatingWebhookConfiguration")

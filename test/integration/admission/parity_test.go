@@ -119,8 +119,12 @@ func answerTo(k cases.Case, err error) string {
 	if k.Written() == nil {
 		code = http.StatusForbidden
 	}
-	if k.Member != nil {
+	switch {
+	case k.Member == nil:
+	case k.Member.Old == nil:
 		name = "memberclusters"
+	default:
+		name = "changes.memberclusters"
 	}
 	return fmt.Sprintf(`%d admission webhook "%s.kubefederate.io" denied the request: %s`, code, name, err)
 }
