@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/lru"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
@@ -74,12 +75,24 @@ func compile(rules []v1alpha1.LabelRule) []labelRule {
 	return compiled
 }
 
+// patterns keeps what was compiled last: all patterns of 8 federations with 64 each.
+var patterns = lru.New(512)
+
 // wholeValue compiles a pattern twice: alone, so that "a)|(b" is refused, and as the whole of a text.
 func wholeValue(pattern string) (*regexp.Regexp, error) {
+	if known, ok := patterns.Get(pattern); ok {
+		if whole, ok := known.(*regexp.Regexp); ok {
+			return whole, nil
+		}
+	}
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, err
 	}
-	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+	whole, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err == nil {
+		patterns.Add(pattern, whole)
+	}
+	return whole, err
 }
 
 // labelFault is one way in which a member breaks a label rule. Its value is the name of the rule's field.
