@@ -27,6 +27,9 @@ type Options struct {
 	Dir string
 	// Progress gets a line for what takes long. By default nothing is told.
 	Progress io.Writer
+	// Sync lets etcd put every write on the disk before it answers, as a real one does. By default it does not: the data is
+	// thrown away.
+	Sync bool
 }
 
 // Fleet is a number of running clusters that share one etcd.
@@ -75,7 +78,7 @@ func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 		}
 	}()
 	began := time.Now()
-	if err := f.startEtcd(ctx); err != nil {
+	if err := f.startEtcd(ctx, o.Sync); err != nil {
 		return nil, err
 	}
 	errs := make([]error, len(o.Clusters))
@@ -191,7 +194,7 @@ func (f *Fleet) Stop() {
 
 func (f *Fleet) etcdURL() string { return "http://127.0.0.1:" + strconv.Itoa(f.etcdPort.number) }
 
-func (f *Fleet) startEtcd(ctx context.Context) (err error) {
+func (f *Fleet) startEtcd(ctx context.Context, sync bool) (err error) {
 	if f.etcdPort, err = reservePort(); err != nil {
 		return err
 	}
@@ -205,7 +208,7 @@ func (f *Fleet) startEtcd(ctx context.Context) (err error) {
 			"--advertise-client-urls=" + f.etcdURL(),
 			"--listen-peer-urls=http://127.0.0.1:0",
 			"--socket-reuse-port", // with our reservation of the port
-			"--unsafe-no-fsync",   // the data is thrown away
+			fmt.Sprintf("--unsafe-no-fsync=%t", !sync),
 			"--log-level=warn",
 		},
 	}.start()
