@@ -45,6 +45,8 @@ type Options struct {
 	Informers cache.Informers
 	// Reader reads from the API server itself.
 	Reader client.Reader
+	// Still asks the API server about one object; with nil the object is read.
+	Still journal.Still
 	// Clock is the time to judge certificates by; nil means that of the machine.
 	Clock clock.PassiveClock
 	// Client reads and writes the journal, past any cache. With nil there is none, and two requests at one
@@ -60,7 +62,7 @@ func New(ctx context.Context, o Options) (*Guard, error) {
 		return nil, err
 	}
 	return &Guard{view: v, reader: o.Reader, journal: journal.New(journal.Options{
-		Host: host, Reader: o.Reader, Client: o.Client, Clock: o.Clock,
+		Host: host, Reader: o.Reader, Still: o.Still, Client: o.Client, Clock: o.Clock,
 	})}, nil
 }
 

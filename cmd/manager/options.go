@@ -35,6 +35,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/controller"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
+	"github.com/kubefederate/kubectl-federate/webhook/journal"
 	"github.com/kubefederate/kubectl-federate/webhook/scrape"
 	"github.com/kubefederate/kubectl-federate/webhook/serving"
 )
@@ -134,10 +135,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	}
 
 	// The certificate and the journal are kept with a client of their own: the server must be able to start before the
-	// manager, and nothing of theirs may come from a cache. Requests wait for it one after another, and over HTTP/1.1 each
-	// is answered sooner: HTTP/2 hands it through more goroutines on both sides.
+	// manager, and nothing of theirs may come from a cache.
 	prompt := rest.CopyConfig(config)
-	prompt.NextProtos = []string{"http/1.1"}
+	prompt.NextProtos = prompter
 	direct, err := client.NewWithWatch(prompt, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
@@ -145,6 +145,10 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	certificate, err := o.certificate(direct, log.WithName("certificate"))
 	if err != nil {
 		return err
+	}
+	still, err := journal.NewStill(prompt)
+	if err != nil {
+		return fmt.Errorf("connect to the host: %w", err)
 	}
 	release := 15 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
@@ -158,7 +162,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){certificate.TLS}, FilterProvider: scrape.Filter,
 		},
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){certificate.TLS}}),
+		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){certificate.TLS, promptly}}),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              manifests.ManagerLease,
 		LeaderElectionNamespace:       v1alpha1.HostNamespace,
@@ -169,7 +173,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("start: %w", err)
 	}
 
-	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: direct, Client: direct})
+	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: direct, Still: still, Client: direct})
 	if err != nil {
 		return err
 	}
@@ -201,6 +205,12 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	kept.Wait()
 	return err
 }
+
+// prompter is for requests that somebody waits for, one after another: HTTP/2 hands each through more goroutines on both
+// sides.
+var prompter = []string{"http/1.1"}
+
+func promptly(c *tls.Config) { c.NextProtos = prompter }
 
 // certificate is what the manager serves with, over TLS.
 type certificate interface {

@@ -132,6 +132,8 @@ type decision struct {
 	exists bool
 	// entry to write down, or nil.
 	entry *Entry
+	// changes are those of the host when it was judged.
+	changes uint64
 }
 
 // onName is the ground of what is refused since another object has the name.
@@ -153,6 +155,7 @@ func (c *core) decide(r Request, now time.Time, more []Entry) (d decision) {
 	// Before the host is held still: the other way round, this and observe would wait for each other.
 	entries := c.entries()
 	c.host.Read(func(x *rules.Index) {
+		d.changes = c.host.changes
 		entries = slices.DeleteFunc(entries, func(e Entry) bool { return c.host.past(&e) })
 		entries = append(entries, more...)
 		base := x.Federation(r.federation())
@@ -200,7 +203,7 @@ func versionsOf(name v1alpha1.FederationName, base *v1alpha1.Federation, entries
 		f := e.federation()
 		if base != nil && base.UID == e.UID {
 			f = base.DeepCopy()
-			f.Spec = *e.Federation
+			f.Labels, f.Spec = e.Labels, *e.Federation
 			if e.Deletion {
 				f.DeletionTimestamp = &e.At
 			}
@@ -236,6 +239,22 @@ func (c *core) tend(s State, now time.Time) (next State, changed bool) {
 		}
 	})
 	return next, changed
+}
+
+// follows says whether the sight of a federation is past every entry about it.
+func (c *core) follows(name v1alpha1.FederationName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	follows := false
+	c.host.Read(func(x *rules.Index) {
+		follows = x.Federation(name) != nil
+		for _, k := range c.known {
+			if k.Kind == Federation && k.Name == string(name) && !k.dead && !c.host.past(&k.Entry) {
+				follows = false
+			}
+		}
+	})
+	return follows
 }
 
 // unclear are the entries that only a live read can settle: waited for in vain, or gone from sight. Those that

@@ -237,6 +237,10 @@ func TestWrittenDown(t *testing.T) {
 	insecure.Spec.InsecureSkipTLSVerify = true
 	described := federation("5")
 	described.Spec.Description = "x"
+	tagged := federation("5")
+	tagged.Labels = map[string]string{"tier": "one"}
+	noted := federation("5")
+	noted.Annotations = map[string]string{"note": "x"}
 	loud := func(r Request) Request { r.DryRun = true; return r }
 	for name, test := range map[string]struct {
 		request Request
@@ -251,7 +255,9 @@ func TestWrittenDown(t *testing.T) {
 		"insecure":            {change(member("a", "1", "5"), insecure), true},
 		"secure again":        {change(insecure, member("a", "1", "5")), false},
 		"a new federation":    {Request{Federation: &rules.FederationChange{New: zones}}, false},
-		"a description":       {Request{Federation: &rules.FederationChange{Old: federation("5"), New: described}}, false},
+		"a description":       {Request{Federation: &rules.FederationChange{Old: federation("5"), New: described}}, true},
+		"its label":           {Request{Federation: &rules.FederationChange{Old: federation("5"), New: tagged}}, true},
+		"its annotation":      {Request{Federation: &rules.FederationChange{Old: federation("5"), New: noted}}, false},
 		"rules":               {Request{Federation: &rules.FederationChange{Old: federation("5"), New: zones}}, true},
 		"a deletion":          {Request{Federation: &rules.FederationChange{Old: zones}}, true},
 	} {

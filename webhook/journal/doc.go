@@ -26,9 +26,9 @@
 //     and etcd a few more; so it can never come. The time is counted by each replica from its own first sight of
 //     the entry, so clocks need not agree. Entry.At is for people.
 //  5. Live reads only add to the sight of the host: an older state never takes the place of a newer one, and a
-//     uid that is gone never comes back. So a refusal is confirmed by reading live and judging again. What rests on
-//     all members is confirmed by a write to one of them instead: once the watch brings it, the watch has brought
-//     whatever came before (witness).
+//     uid that is gone never comes back. So a refusal is confirmed by asking live whether what it rests on is still as
+//     it is known here (Still), and judged again when it is not. What rests on all members is confirmed by a write to
+//     one of them instead: once the watch brings it, the watch has brought whatever came before (witness).
 //
 // An entry never blocks its own name: two requests for one name are both admitted, etcd takes one, and until
 // then both entries count. What is to be changed by an entry counts as before and as after.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -52,7 +53,7 @@ func (e *Entry) member() *v1alpha1.MemberCluster {
 
 // federation is the federation as it will be.
 func (e *Entry) federation() *v1alpha1.Federation {
-	f := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: e.Name, UID: e.UID}, Spec: *e.Federation}
+	f := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: e.Name, UID: e.UID, Labels: e.Labels}, Spec: *e.Federation}
 	if e.Deletion {
 		f.DeletionTimestamp = &e.At
 	}
@@ -162,18 +163,15 @@ func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {
 	}
 	e.Kind, e.Name, e.UID, e.After = Federation, before.Name, before.UID, version(before)
 	if after == nil {
-		e.Deletion, e.Federation = true, withoutText(before.Spec)
+		e.Deletion, e.Labels, e.Federation = true, before.Labels, &before.Spec
 		return e
 	}
-	if e.Federation = withoutText(after.Spec); equality.Semantic.DeepEqual(withoutText(before.Spec), e.Federation) {
+	// All of it, since expressions may read all of it.
+	if maps.Equal(before.Labels, after.Labels) && equality.Semantic.DeepEqual(before.Spec, after.Spec) {
 		return nil
 	}
+	e.Labels, e.Federation = after.Labels, &after.Spec
 	return e
-}
-
-func withoutText(s v1alpha1.FederationSpec) *v1alpha1.FederationSpec {
-	s.Description = ""
-	return &s
 }
 
 // matters says whether decisions on other objects rest on a write of a member.

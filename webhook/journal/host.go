@@ -23,6 +23,8 @@ type Host struct {
 	index *rules.Index
 	gone  map[types.UID]time.Time
 	swept time.Time
+	// changes counts what the index took notice of.
+	changes uint64
 
 	// watched is the newest version of a member that the watch has brought; came is closed when it brings more, or nil
 	// where nobody waits.
@@ -42,12 +44,20 @@ func (h *Host) Read(f func(*rules.Index)) {
 	f(h.index)
 }
 
+// since says whether anything was taken notice of since changes had a value.
+func (h *Host) since(changes uint64) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.changes != changes
+}
+
 // SetMember takes notice of a member.
 func (h *Host) SetMember(m *v1alpha1.MemberCluster) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.newer(m, h.object(Member, m.Name)) {
 		h.index.SetMember(m)
+		h.changes++
 	}
 }
 
@@ -100,6 +110,7 @@ func (h *Host) SetFederation(f *v1alpha1.Federation) {
 	defer h.mu.Unlock()
 	if h.newer(f, h.object(Federation, f.Name)) {
 		h.index.SetFederation(f)
+		h.changes++
 	}
 }
 
@@ -127,6 +138,7 @@ func (h *Host) drop(kind Kind, name string, uid types.UID) {
 	if o := h.object(kind, name); o == nil || o.GetUID() != uid {
 		return
 	}
+	h.changes++
 	switch kind {
 	case Member:
 		h.index.DropMember(v1alpha1.MemberName(name))

@@ -51,6 +51,8 @@ type Options struct {
 	Host *Host
 	// Reader reads from the API server itself.
 	Reader client.Reader
+	// Still asks the API server about one object; with nil the object is read.
+	Still Still
 	// Client reads and writes the ConfigMap, past any cache. With nil nothing is written down, and two requests
 	// at one time may both be admitted.
 	Client client.Client
@@ -69,7 +71,7 @@ func New(o Options) *Journal {
 		j.store = &configMap{client: o.Client}
 		status = o.Client.Status()
 	}
-	j.live = live{o.Host, o.Reader, newWitness(o.Host, status)}
+	j.live = live{o.Host, o.Reader, newWitness(o.Host, status), o.Still}
 	return j
 }
 
@@ -100,6 +102,7 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 	began, fresh := time.Now(), r.DryRun
 	var confirmed rules.Grounds
 	var refreshed time.Time
+	looked := false
 	var d decision
 	if j.asksAll(r) {
 		a := j.submit(ctx, r, fresh, false)
@@ -118,12 +121,25 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 		switch grounds := d.grounds(); {
 		case len(d.Refusals) > 0 && grounds == 0:
 			return d.Verdict, nil
+		case grounds == rules.OnFederation && confirmed == 0 && !looked && j.store != nil:
+			// Whatever changes a federation that is there is in the journal before it is done. That is small, and what a
+			// federation says may be long.
+			looked = true
+			if a := j.look(ctx, r); a.err == nil {
+				if d = a.decision; j.core.follows(r.federation()) {
+					confirmed, refreshed = grounds, time.Now()
+				}
+			}
+			continue
 		case grounds.Has(^confirmed):
 			// What was refused is confirmed, by what the API server says now.
 			if err := j.confirm(ctx, r, grounds); err != nil {
 				return rules.Verdict{}, err
 			}
 			confirmed, refreshed = confirmed|grounds, time.Now()
+			if !d.waits && !j.core.host.since(d.changes) {
+				continue // it rests on the host alone, and nothing there is new
+			}
 		case d.waits && !waited:
 			if err := sleep(ctx, again); err != nil {
 				return rules.Verdict{}, err
@@ -174,6 +190,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 func jitter(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // nothing secret
+}
+
+// look decides by the journal as it is now, and writes nothing down.
+func (j *Journal) look(ctx context.Context, r Request) answer {
+	r.DryRun = true
+	return j.submit(ctx, r, true, true)
 }
 
 func (j *Journal) submit(ctx context.Context, r Request, fresh, waited bool) answer {

@@ -22,17 +22,21 @@ type live struct {
 	host    *Host
 	reader  client.Reader
 	witness *witness
+	// still may be nil.
+	still Still
 }
 
 // refresh reads what a refusal rests on, all at once.
 func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, entries []Entry) error {
-	group, ctx := errgroup.WithContext(ctx)
-	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, kind, name) }) }
+	var reads []func(context.Context) error
+	get := func(kind Kind, name string) {
+		reads = append(reads, func(ctx context.Context) error { return l.get(ctx, kind, name) })
+	}
 	if name := string(r.federation()); grounds.Has(rules.OnFederation) && name != "" {
 		get(Federation, name)
 	}
 	if grounds.Has(rules.OnFederations) {
-		group.Go(func() error { return l.federations(ctx) })
+		reads = append(reads, l.federations)
 	}
 	if grounds.Has(rules.OnHolders) {
 		for _, holder := range l.holders(r, entries) {
@@ -40,10 +44,17 @@ func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, ent
 		}
 	}
 	if grounds.Has(rules.OnMembers) {
-		group.Go(func() error { return l.members(ctx, r.federation()) })
+		reads = append(reads, func(ctx context.Context) error { return l.members(ctx, r.federation()) })
 	}
 	if grounds.Has(onName) {
 		get(Member, r.Member.New.Name)
+	}
+	if len(reads) == 1 {
+		return reads[0](ctx)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, read := range reads {
+		group.Go(func() error { return read(ctx) })
 	}
 	return group.Wait()
 }
@@ -67,12 +78,11 @@ func (l live) holders(r Request, entries []Entry) (names []string) {
 
 // get reads one object.
 func (l live) get(ctx context.Context, kind Kind, name string) error {
-	var before types.UID
-	l.host.Read(func(*rules.Index) {
-		if o := l.host.object(kind, name); o != nil {
-			before = o.GetUID()
-		}
-	})
+	var known client.Object
+	l.host.Read(func(*rules.Index) { known = l.host.object(kind, name) })
+	if known != nil && l.still != nil && l.still(ctx, kind, known) {
+		return nil
+	}
 	var o client.Object = &v1alpha1.MemberCluster{}
 	if kind == Federation {
 		o = &v1alpha1.Federation{}
@@ -80,8 +90,8 @@ func (l live) get(ctx context.Context, kind Kind, name string) error {
 	switch err := l.reader.Get(ctx, client.ObjectKey{Name: name}, o); {
 	case apierrors.IsNotFound(err):
 		// Only what was there before the read: it may have been made again since.
-		if before != "" {
-			l.host.drop(kind, name, before)
+		if known != nil {
+			l.host.drop(kind, name, known.GetUID())
 		}
 		return nil
 	case err != nil:

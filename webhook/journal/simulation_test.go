@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,7 +37,7 @@ type world struct {
 
 	steps, uids                 int
 	admitted, refused, conflict int
-	relists                     int
+	relists, looked             int
 }
 
 // event is what a watch tells.
@@ -303,7 +304,7 @@ func (w *world) judge(f *flight) (over bool) {
 
 // refresh is live.refresh.
 func (w *world) refresh(r *replica, q Request, grounds rules.Grounds) {
-	if grounds.Has(rules.OnFederation) {
+	if grounds.Has(rules.OnFederation) && !(grounds == rules.OnFederation && w.look(r, q.federation())) {
 		w.get(r, Federation, string(q.federation()))
 	}
 	if grounds.Has(rules.OnHolders) {
@@ -317,6 +318,25 @@ func (w *world) refresh(r *replica, q Request, grounds rules.Grounds) {
 	if grounds.Has(onName) {
 		w.get(r, Member, q.Member.New.Name)
 	}
+}
+
+// look is Journal.look: the journal tells that the sight of a federation is up to date.
+func (w *world) look(r *replica, name v1alpha1.FederationName) bool {
+	if w.disabled {
+		return false
+	}
+	w.load(r)
+	if !r.core.follows(name) {
+		return false
+	}
+	w.looked++
+	r.core.host.Read(func(x *rules.Index) {
+		known, now := x.Federation(name), w.federations[string(name)]
+		if now == nil || now.UID != known.UID || !equality.Semantic.DeepEqual(now.Spec, known.Spec) {
+			w.t.Errorf("step %d: the journal tells that %+v is as it is known, and it is %+v", w.steps, known, now)
+		}
+	})
+	return true
 }
 
 // land is the API server's write of what was admitted: upon the version that was judged, or not at all.
@@ -434,7 +454,7 @@ func TestSimulation(t *testing.T) {
 	if testing.Short() {
 		seeds = 60
 	}
-	var admitted, refused, conflict, relists int
+	var admitted, refused, conflict, relists, looked int
 	for seed := range seeds {
 		w := newWorld(t, uint64(seed), false)
 		for i := range steps {
@@ -445,10 +465,11 @@ func TestSimulation(t *testing.T) {
 		}
 		w.settles(seed)
 		admitted, refused = admitted+w.admitted, refused+w.refused
-		conflict, relists = conflict+w.conflict, relists+w.relists
+		conflict, relists, looked = conflict+w.conflict, relists+w.relists, looked+w.looked
 	}
-	t.Logf("%d writes admitted, %d refused, %d Updates taken by the other, %d lists of everything", admitted, refused, conflict, relists)
-	if admitted < 10*seeds || refused < 10*seeds || conflict < seeds || relists == 0 {
+	t.Logf("%d writes admitted, %d refused, %d Updates taken by the other, %d lists of everything, %d refusals confirmed by the journal",
+		admitted, refused, conflict, relists, looked)
+	if admitted < 10*seeds || refused < 10*seeds || conflict < seeds || relists == 0 || looked < seeds {
 		t.Error("the simulation does not try enough")
 	}
 }
