@@ -114,7 +114,7 @@ func (f *rotateFlags) run(ctx context.Context, d *door, names []string) error {
 	}
 	members, err := selectMembers(ctx, h, names, host.MemberQuery{Federation: f.federation.value(), Selector: f.selector})
 	if err != nil {
-		return err
+		return whileReading(ctx, err)
 	}
 	if len(members) == 0 {
 		if f.federation.name != "" {
@@ -128,7 +128,7 @@ func (f *rotateFlags) run(ctx context.Context, d *door, names []string) error {
 	}
 	ways, err := f.waysIn(ctx, d, members)
 	if err != nil {
-		return err
+		return whileReading(ctx, err)
 	}
 	var done []v1alpha1.MemberCluster
 	var failed []error

@@ -3,6 +3,7 @@ package federate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -191,7 +192,25 @@ func readRotateOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o R
 		needed = append(needed, member.RotateRights(p.from, p.to)...)
 	}
 	f.Missing = append(lacking(SideHost, hostRights, hostMay), lacking(SideMember, memberRights, memberMay, needed...)...)
+	if len(f.Missing) == 0 {
+		// What was forbidden, and by rights is not, would else pass for missing.
+		for _, ref := range []cluster.Ref{{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}, member.MarkerRef(), refs[0], refs[1]} {
+			if err := f.denied(ref); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return f, nil
+}
+
+// denied is the member's no to reading an object; nil when there was none.
+func (f *rotateFacts) denied(ref cluster.Ref) error {
+	for _, err := range f.Member.Denied {
+		if failed, ok := errors.AsType[*cluster.Error](err); ok && failed.Object == ref.String() {
+			return err
+		}
+	}
+	return nil
 }
 
 // passes are the replacements that end with one Secret that is newer than all that were there.
@@ -260,7 +279,8 @@ func (p *RotatePlan) judgeMember() []Finding {
 			return against
 		}
 	}
-	if f.Member.Marker == nil || f.Member.Marker.MemberUID != record.UID || f.Member.Objects[member.ManagerAccountRef()] == nil {
+	account := member.ManagerAccountRef() // who rotates need not have the right to read it
+	if f.Member.Marker == nil || f.Member.Marker.MemberUID != record.UID || f.Member.Objects[account] == nil && f.denied(account) == nil {
 		if len(f.Missing) > 0 {
 			return nil // what the caller may not read is not missing
 		}

@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,17 @@ member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
 member try       (the new credential at https://east.example.com)
 host   store     Secret "kubefederate-credentials/east"`},
+		{"an account that the caller may not read", func(f *rotateFacts) {
+			account := member.ManagerAccountRef()
+			delete(f.Member.Objects, account)
+			f.Member.Denied = []error{&cluster.Error{Side: SideMember, Verb: "get", Object: account.String(), Fault: cluster.FaultForbidden, Err: errors.New("no")}}
+		}, RotateOptions{}, `
+member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
+member wait      (until the old credential is refused)`},
 		{"two that an earlier rotation left: the newer counts first", func(f *rotateFacts) {
 			f.bound(refs[0], f.Now.Add(-time.Hour))
 			f.bound(refs[1], f.Now.Add(-2*time.Hour))

@@ -81,7 +81,7 @@ func (r *rotateRun) pass(ctx context.Context, x pass) error {
 			return r.takenBack(ctx, x, err)
 		}
 		r.release(ctx, x.to)
-		return r.partial(ctx, x, err, "it is not known which credential the host has stored; the old one and the new one both work")
+		return r.partial(ctx, err, "it is not known which credential the host has stored; the old one and the new one both work", x.from)
 	}
 	return r.revoke(ctx, x, to)
 }
@@ -176,12 +176,16 @@ const witnessLifetime = member.MinTokenLifetime
 // one they have forgotten when they refuse the witness.
 func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error {
 	p := r.plan
+	still := func(err error) error {
+		r.release(ctx, to.Ref)
+		return r.partial(ctx, err, "the new credential is stored; the old one still works", x.from)
+	}
 	old, err := p.member.Find(ctx, x.from)
 	if err != nil {
-		return r.partial(ctx, x, err, "the new credential is stored; the old one still works")
+		return still(err)
 	}
 	if old == nil {
-		return r.standing(ctx, x, to)
+		return r.standing(ctx, to)
 	}
 	var witness *member.Cluster
 	token, err := p.member.RequestToken(ctx, witnessLifetime, member.Binding{Ref: x.from, UID: old.GetUID()})
@@ -192,16 +196,16 @@ func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error
 		_, err = witness.ID(ctx)
 	}
 	if err != nil {
-		return r.partial(ctx, x, err, "the new credential is stored; the old one still works")
+		return still(err)
 	}
 	if err := p.member.Remove(ctx, x.from, cluster.Preconditions{UID: old.GetUID()}); err != nil {
-		return r.partial(ctx, x, err, "the new credential is stored; the old one still works")
+		return still(err)
 	}
 	r.progress(Step{Side: SideMember, Verb: VerbDelete, Object: x.from, Note: "revokes the old credential"})
 	if err := r.refusing(ctx, witness); err != nil {
-		return r.partial(ctx, x, err, "the new credential is stored; the old one is revoked, but was still taken when last tried")
+		return r.partial(ctx, err, "the new credential is stored; the old one is revoked, but was still taken when last tried")
 	}
-	return r.standing(ctx, x, to)
+	return r.standing(ctx, to)
 }
 
 // revokePatience is how long a revoked token may be taken: API servers remember for ten seconds that they took
@@ -233,13 +237,13 @@ func (r *rotateRun) refusing(ctx context.Context, witness *member.Cluster) error
 
 // standing makes sure that what the stored credential is bound to is still there: another rotation that took
 // this one for dead would have deleted it.
-func (r *rotateRun) standing(ctx context.Context, x pass, to member.Binding) error {
+func (r *rotateRun) standing(ctx context.Context, to member.Binding) error {
 	o, err := r.plan.member.Find(ctx, to.Ref)
 	if err == nil && (o == nil || o.GetUID() != to.UID) {
 		err = &vanished{side: SideMember, ref: to.Ref, during: "rotation"}
 	}
 	if err != nil {
-		return r.partial(ctx, x, err, "the new credential is stored, but it is not known to work")
+		return r.partial(ctx, err, "the new credential is stored, but it is not known to work")
 	}
 	return nil
 }
@@ -290,8 +294,11 @@ func (r *rotateRun) refused(cause error, undone bool) error {
 	return cause
 }
 
-// partial is a run that ended between two credentials.
-func (r *rotateRun) partial(ctx context.Context, x pass, cause error, state string) error {
-	return &Partial{Operation: r.plan.Options.operation(), Err: stopped(ctx, cause), Done: []string{state},
-		Left: []string{"member: " + x.from.String()}, Next: r.plan.Options.command()}
+// partial is a run that ended between two credentials, with what is still to be deleted.
+func (r *rotateRun) partial(ctx context.Context, cause error, state string, left ...cluster.Ref) error {
+	p := &Partial{Operation: r.plan.Options.operation(), Err: stopped(ctx, cause), Done: []string{state}, Next: r.plan.Options.command()}
+	for _, ref := range left {
+		p.Left = append(p.Left, "member: "+ref.String())
+	}
+	return p
 }

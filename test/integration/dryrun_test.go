@@ -128,7 +128,7 @@ func TestDryRuns(t *testing.T) {
 	}
 	run(direct, "unjoin dry --member-context west")
 	run(direct, "label --member-context east --remove")
-	orphan(t, hostCluster, west, fed)
+	orphan(t, hostCluster, west, "lost", fed)
 	try("join dry --federation dry --member-context west --take-over")
 	run(direct, "join lost --federation dry --member-context west --take-over")
 	run(direct, "unjoin lost --member-context west")

@@ -201,6 +201,3 @@ func changes(r *http.Request) bool {
 	var options metav1.DeleteOptions
 	return json.Unmarshal(body, &options) != nil || !slices.Equal(options.DryRun, []string{"All"})
 }
-
-// asks says whether a request asks for one of the caller's rights.
-func asks(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews") }

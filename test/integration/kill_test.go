@@ -21,8 +21,12 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
 	"github.com/kubefederate/kubectl-federate/test/krew"
@@ -48,7 +52,7 @@ type killing struct {
 	signal syscall.Signal
 	// done lets the request be carried out first; its answer never arrives.
 	done bool
-	// again sends the signal once more at the next request, which is the first of taking back.
+	// again sends the signal again and again at the requests that follow and change something, which are of taking back.
 	again bool
 }
 
@@ -100,7 +104,7 @@ func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Reques
 	defer g.serving.Done()
 	writes := changes(r)
 	g.mu.Lock()
-	mine, more := false, g.again && g.hit != "" && !g.ended && writes
+	mine, more := false, g.again && g.hit != "" && writes
 	if side == g.side && g.hit == "" && (g.only == nil || g.only(r)) {
 		g.count++
 		mine = g.count == g.k
@@ -126,6 +130,14 @@ func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Reques
 	process := <-g.process
 	g.process <- process
 	_ = process.Signal(g.signal)
+	for gone := r.Context().Done(); more; {
+		select {
+		case <-gone:
+			more = false
+		case <-time.After(20 * time.Millisecond):
+			_ = process.Signal(g.signal)
+		}
+	}
 	<-r.Context().Done() // the process has given the request up, or is no more
 	panic(http.ErrAbortHandler)
 }
@@ -150,6 +162,8 @@ func (g *gallows) pass(w http.ResponseWriter, r *http.Request, pass http.Handler
 type scaffold struct {
 	*lane
 	binary, kubeconfig string
+	// east is the way to the member that the process takes.
+	east *rest.Config
 
 	mu sync.Mutex
 	at *gallows
@@ -175,7 +189,9 @@ func newScaffold(l *lane) *scaffold {
 		l.Cleanup(front.Close)
 		return env.Context{Name: name, Config: front.Config}
 	}
-	if err := env.WriteKubeconfig(s.kubeconfig, front(cluster.Host, l.host, "host"), front(cluster.Member, l.member, "east")); err != nil {
+	east := front(cluster.Member, l.member, "east")
+	s.east = east.Config
+	if err := env.WriteKubeconfig(s.kubeconfig, front(cluster.Host, l.host, "host"), east); err != nil {
 		l.Fatal(err)
 	}
 	return s
@@ -218,13 +234,15 @@ func (s *scaffold) completes(what, line string) {
 type hanging struct {
 	line string
 	side cluster.Side
-	// only says at which requests; nil are all.
-	only func(*http.Request) bool
+	// only gives a run's choice of the requests at which it ends; nil are all.
+	only func() func(*http.Request) bool
 	// every is how many requests lie between two at which it ends; 0 is 1.
 	every    int
 	killings []killing
 	prepare  func()
-	// works looks at what the command leaves when it is run again.
+	// ended looks at what a run left that changed something; nil looks at nothing.
+	ended func(what string, code int)
+	// works looks at what the command leaves when it has done its work, or is run again.
 	works func(what string)
 	// clean brings the clusters back to as they were.
 	clean func(what string)
@@ -241,21 +259,20 @@ func (s *scaffold) hang(h hanging) {
 	for i, kind := range h.killings {
 		// The samples of the kinds are not the same requests.
 		for k := 1 + i*5%step; end == 0 || k < end; k += step {
-			if !s.try(h, kind, k) {
+			if s.mine(i, k) && !s.try(h, kind, k) {
 				end = k
 			}
 		}
 	}
+	if s.ready && h.prepare != nil {
+		s.try(h, h.killings[0], end) // it runs to its end, and what was prepared goes
+	}
 }
 
-// both hangs at the requests to both sides: of those for one of the caller's rights, which are sent at once before
-// anything is written, at a sample, and at each of all others.
+// both hangs at the requests to both sides.
 func (s *scaffold) both(h hanging) {
 	s.Helper()
 	for _, h.side = range []cluster.Side{cluster.Host, cluster.Member} {
-		h.only, h.every = asks, 19
-		s.hang(h)
-		h.only, h.every = func(r *http.Request) bool { return !asks(r) }, 1
 		s.hang(h)
 	}
 }
@@ -263,7 +280,7 @@ func (s *scaffold) both(h hanging) {
 var (
 	toGoOn = regexp.MustCompile(`(?m)^to go on: kubectl federate (.*)$`)
 	// timely are lines that come or not, earlier or later, as long as the machine takes.
-	timely   = regexp.MustCompile(`(?m)^(reading the host and member .*|Warning: spec.server: 127.0.0.1 is a loopback address: only this machine reaches it)\n`)
+	timely   = regexp.MustCompile(`(?m)^(reading the host and member .*|replacing the credential of member .*|Warning: spec.server: 127.0.0.1 is a loopback address: only this machine reaches it)\n`)
 	exitName = map[int]string{-1: "a signal", 0: "exit code 0", 1: "exit code 1", 2: "exit code 2", 3: "exit code 3"}
 )
 
@@ -274,7 +291,10 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 		h.prepare()
 	}
 	s.ready = true
-	g := &gallows{killing: kind, side: h.side, k: k, only: h.only}
+	g := &gallows{killing: kind, side: h.side, k: k}
+	if h.only != nil {
+		g.only = h.only()
+	}
 	code, out, errOut := s.run(g, h.line)
 	what := fmt.Sprintf("%s: %s (request %d, %s)", h.side, kind.name, k, g.hit)
 	if g.hit == "" {
@@ -298,10 +318,13 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 		s.Errorf("%s: to go on: %q, want %q", what, next[1], h.line)
 	}
 	if g.hit != "" && code >= 0 {
-		s.told(s.T, exitName[code], timely.ReplaceAllString(out+errOut, ""), g.tokens)
+		s.told(exitName[code], timely.ReplaceAllString(out+errOut, ""), g.tokens)
 	}
 	if g.wrote {
 		s.ready = false
+		if h.ended != nil {
+			h.ended(what, code)
+		}
 		// What says so has taken back what it began, and every other time the command is not run again.
 		halfway := code == -1 || code == 3
 		if halfway && s.cases%2 == 0 {
@@ -323,31 +346,19 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 	return g.hit != ""
 }
 
-// TestKills ends the process of join and unjoin at each of its requests, to either side, before the request is carried out or
-// after. What is left each time, the same command completes and unjoin removes: every object on both sides is then as
-// it was. A process that is asked to end does so, and says how things stand.
+// TestKills ends the process of join, unjoin and rotate at each of its requests, to either side, before the request is
+// carried out or after. What is left each time, the same command completes and unjoin removes: every object on both sides
+// is then as it was. A process that is asked to end does so, and says how things stand.
 func TestKills(t *testing.T) {
-	hostCluster := joinHost(t)
+	joinHost(t)
+	members := []*env.Cluster{joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")}
+	on := func(run func(*scaffold)) func(*lane) { return func(l *lane) { run(newScaffold(l)) } }
 	spec := map[string]any{"access": map[string]any{"clusterRole": "view"}}
-	lanes := []struct {
-		drill
-		member string
-		run    func(*scaffold)
-	}{
-		{drill{name: "drill-kill-join", spec: spec}, "east", (*scaffold).join},
-		{drill{name: "drill-kill-unjoin", spec: spec}, "west", (*scaffold).unjoin},
-	}
-	var wait sync.WaitGroup
-	for _, d := range lanes {
-		wait.Go(func() {
-			t.Run(strings.TrimPrefix(d.name, "drill-kill-"), func(t *testing.T) {
-				l := newLane(t, d.drill, hostCluster, joinFleet(t).Cluster(d.member))
-				l.drill.run = func(l *lane) { d.run(newScaffold(l)) }
-				l.work()
-			})
-		})
-	}
-	wait.Wait()
+	runDrills(t, []drill{
+		{name: "drill-kill-rotate", waits: true, lanes: 3, run: on((*scaffold).rotate)},
+		{name: "drill-kill-join", spec: spec, lanes: 1, run: on((*scaffold).join)},
+		{name: "drill-kill-unjoin", spec: spec, lanes: 1, run: on((*scaffold).unjoin)},
+	}, drillMembers(t, members, 3))
 }
 
 func (s *scaffold) joinLine() string {
@@ -368,7 +379,8 @@ func (s *scaffold) join() {
 	}
 	s.both(h)
 	// Whoever comes later waits until the one who was taking back when it ended is given up.
-	h.side, h.killings, h.only, h.every = cluster.Member, []killing{twice}, changes, 6
+	h.side, h.killings, h.every = cluster.Member, []killing{twice}, 6
+	h.only = func() func(*http.Request) bool { return changes }
 	s.hang(h)
 }
 
@@ -384,4 +396,81 @@ func (s *scaffold) unjoin() {
 		clean: func(what string) { s.completes(what, s.unjoinLine()) },
 	}
 	s.both(h)
+}
+
+// rotate ends a rotation. Whatever becomes of it, the host keeps a credential that works. It waits ten seconds for the
+// member to refuse the old one, and asks again and again: of these requests it is ended at the first.
+func (s *scaffold) rotate() {
+	var earlier []*kubeconfig.Access
+	h := hanging{
+		line: "rotate " + s.name + " --member-context east", killings: killings,
+		only: func() func(*http.Request) bool {
+			revoked, asked := false, false
+			return func(r *http.Request) bool {
+				asks := r.URL.Path == "/api/v1/namespaces/"+v1alpha1.IdentityNamespace
+				counts := !(revoked && asked && asks)
+				asked = revoked && (asked || asks)
+				revoked = revoked || r.Method == http.MethodDelete
+				return counts
+			}
+		},
+		prepare: func() {
+			// Through the front, which then stands at the endpoint where credentials are tried, too.
+			m := connectMember(s.T, rest.CopyConfig(s.east))
+			if err := s.doJoin(s.Context(), s.h, m, s.joinOptions()); err != nil {
+				s.Fatal(err)
+			}
+			earlier = []*kubeconfig.Access{credential(s.T, s.host, s.name)}
+		},
+		ended: func(what string, code int) {
+			now := credential(s.T, s.host, s.name)
+			if err := works(s.T, now); err != nil {
+				s.Fatalf("%s: the stored credential does not work: %v", what, err)
+			}
+			switch code {
+			case -1:
+				s.expire()
+				fallthrough
+			case 3:
+				earlier = append(earlier, now)
+			case 1:
+				if now.Token != earlier[0].Token {
+					s.Errorf("%s: another credential is stored", what)
+				}
+				if got := bindings(s.T, s.member); len(got) != 1 {
+					s.Errorf("%s: Secrets %v are left, want one", what, got)
+				}
+			}
+		},
+		works: func(what string) { rotated(s.T, what, s.host, s.member, s.name, earlier...) },
+		clean: func(what string) { s.lane.again(what, s.doUnjoin) },
+	}
+	if testing.Short() {
+		h.killings = []killing{{name: "SIGTERM when a request is done", signal: syscall.SIGTERM, done: true}}
+		h.only = func() func(*http.Request) bool { return changes }
+		h.side = cluster.Member
+		s.hang(h)
+		return
+	}
+	s.both(h)
+}
+
+// expire makes a rotation that died a minute old: until then another one waits for it.
+func (s *scaffold) expire() {
+	s.Helper()
+	for _, ref := range member.BindingRefs() {
+		o, err := s.m.Find(s.Context(), ref)
+		if err != nil {
+			s.Fatal(err)
+		}
+		if o == nil || o.GetAnnotations()[v1alpha1.AnnotationAttempt] == "" {
+			continue
+		}
+		id, _, _ := strings.Cut(o.GetAnnotations()[v1alpha1.AnnotationAttempt], " ")
+		stamp := id + " " + time.Now().Add(-2*time.Minute).UTC().Format(time.RFC3339)
+		if _, err := s.m.MergePatch(s.Context(), ref, map[string]any{"metadata": map[string]any{
+			"annotations": map[string]any{v1alpha1.AnnotationAttempt: stamp}}}, cluster.Write{}); err != nil {
+			s.Fatal(err)
+		}
+	}
 }

@@ -21,16 +21,16 @@ import (
 // goneHost is the cluster ID of a host that nobody will see again.
 const goneHost = "99999999-0000-4000-8000-00000000dead"
 
-// orphan makes a cluster the member "lost" of a host that is gone, and returns the credential that host had. It
+// orphan makes a cluster a member of a host that is gone, and returns the credential that host had. It
 // joins this host, which then forgets it; the marker gets another host's ID.
-func orphan(t *testing.T, hostCluster, c *env.Cluster, fed v1alpha1.FederationName) *kubeconfig.Access {
+func orphan(t *testing.T, hostCluster, c *env.Cluster, name v1alpha1.MemberName, fed v1alpha1.FederationName) *kubeconfig.Access {
 	t.Helper()
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, c.Config())
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "lost", Federation: fed}); err != nil {
+	if _, err := join(t, h, m, federate.JoinOptions{Name: name, Federation: fed}); err != nil {
 		t.Fatal(err)
 	}
-	access := credential(t, hostCluster, "lost")
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "lost", Force: true}); err != nil {
+	access := credential(t, hostCluster, string(name))
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: name, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := m.MergePatch(t.Context(), member.MarkerRef(), map[string]any{"data": map[string]any{v1alpha1.MarkerHostID: goneHost}}, cluster.Write{})
@@ -47,7 +47,7 @@ func TestTakeOver(t *testing.T) {
 	other := federation(t, hostCluster, "rescue-other", map[string]any{})
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
 	hostBefore, before := snapshot(t, hostCluster), snapshot(t, west)
-	theirs := orphan(t, hostCluster, west, fed)
+	theirs := orphan(t, hostCluster, west, "lost", fed)
 	lost := snapshot(t, west)
 
 	options := federate.JoinOptions{Name: "found", Federation: fed, MemberContext: "west"}
@@ -129,7 +129,7 @@ func TestTwoTakeOvers(t *testing.T) {
 	before[west] = snapshot(t, west)
 	won := map[string]int{}
 	for range rounds(10) {
-		orphan(t, first, west, "rescued")
+		orphan(t, first, west, "lost", "rescued")
 		becomes(t, "the host that forgot it", before[first], first)
 		// Both have read the marker of the host that is gone before either writes.
 		plans := make([]*federate.JoinPlan, len(hosts))
