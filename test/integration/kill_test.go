@@ -54,6 +54,8 @@ type killing struct {
 	done bool
 	// again sends the signal again and again at the requests that follow and change something, which are of taking back.
 	again bool
+	// twin sends the signal once more when the process has heard the first, as timeout(1) does: it is the same one.
+	twin bool
 }
 
 var killings = []killing{
@@ -67,6 +69,13 @@ var killings = []killing{
 
 // twice is a person who has no patience.
 var twice = killing{name: "SIGINT twice", signal: syscall.SIGINT, done: true, again: true}
+
+// twins are what timeout(1) sends: one signal to the process, and another to its group.
+var twins = killing{name: "SIGTERM and its twin", signal: syscall.SIGTERM, done: true, twin: true}
+
+// twinAge is how long after the first signal a second one is its twin: less than the plugin gives them, so that a slow
+// machine sends none instead of one that comes too late.
+const twinAge = 200 * time.Millisecond
 
 // processTimeout bounds every run of the plugin: none may hang, whatever happened to it.
 const processTimeout = time.Minute
@@ -129,6 +138,7 @@ func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Reques
 	}
 	process := <-g.process
 	g.process <- process
+	sent := time.Now()
 	_ = process.Signal(g.signal)
 	for gone := r.Context().Done(); more; {
 		select {
@@ -139,6 +149,9 @@ func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Reques
 		}
 	}
 	<-r.Context().Done() // the process has given the request up, or is no more
+	if g.twin && time.Since(sent) < twinAge {
+		_ = process.Signal(g.signal)
+	}
 	panic(http.ErrAbortHandler)
 }
 
@@ -378,9 +391,11 @@ func (s *scaffold) join() {
 		clean: func(what string) { s.lane.again(what, s.doUnjoin) },
 	}
 	s.both(h)
-	// Whoever comes later waits until the one who was taking back when it ended is given up.
-	h.side, h.killings, h.every = cluster.Member, []killing{twice}, 6
+	h.side, h.killings, h.every = cluster.Member, []killing{twins}, 3
 	h.only = func() func(*http.Request) bool { return changes }
+	s.hang(h)
+	// Whoever comes later waits until the one who was taking back when it ended is given up.
+	h.killings, h.every = []killing{twice}, 6
 	s.hang(h)
 }
 
