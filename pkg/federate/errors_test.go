@@ -6,10 +6,15 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 func TestErrorTexts(t *testing.T) {
@@ -131,5 +136,50 @@ func TestCommandsAreForAShell(t *testing.T) {
 		if got := short(d); got != want {
 			t.Errorf("short(%s) = %s, want %s", d, got, want)
 		}
+	}
+}
+
+// TestOvertaken pins what a join says of answers that rest on what somebody else removed meanwhile, and that it leaves all
+// others alone.
+func TestOvertaken(t *testing.T) {
+	t.Parallel()
+	resource := func(r cluster.Resource) schema.GroupResource { return r.GroupResource() }
+	terminating := apierrors.NewForbidden(resource(cluster.Secrets), "x", errors.New("it is being terminated"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	notServed := apierrors.NewNotFound(resource(cluster.ServiceAccounts), v1alpha1.ManagerAccount)
+	notServed.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeUnexpectedServerResponse}}
+	binding := member.BindingRefs()[0]
+	steps := []Step{{Side: SideMember, Object: binding}, {Side: SideHost, Object: host.MemberRef("east")}}
+	const gone = " by somebody else while this join ran"
+	for _, tt := range []struct {
+		name string
+		side Side
+		err  error
+		want string
+	}{
+		{"the account", SideMember, apierrors.NewNotFound(resource(cluster.ServiceAccounts), v1alpha1.ManagerAccount),
+			`member: ServiceAccount "kubefederate-member/kubefederate-manager": was removed` + gone},
+		{"the Secret of the token", SideMember, apierrors.NewNotFound(resource(cluster.Secrets), binding.Name),
+			`member: Secret "kubefederate-member/kubefederate-manager-binding": was removed` + gone},
+		{"the Secret of the token, made anew", SideMember, apierrors.NewConflict(schema.GroupResource{Resource: "Secret"}, binding.Name, errors.New("the UID does not match")),
+			`member: Secret "kubefederate-member/kubefederate-manager-binding": was changed` + gone},
+		{"the namespace", SideMember, apierrors.NewNotFound(resource(cluster.Namespaces), v1alpha1.MemberNamespace),
+			`member: Namespace "kubefederate-member": was removed` + gone},
+		{"the namespace, which is ending", SideMember, terminating, `member: Namespace "kubefederate-member": was removed` + gone},
+		{"the member", SideHost, apierrors.NewNotFound(resource(cluster.MemberClusters), "east"), `host: MemberCluster "east": was removed` + gone},
+		{"another object", SideHost, apierrors.NewNotFound(resource(cluster.Federations), "prod"), `host: get it: federations.kubefederate.io "prod" not found`},
+		{"a kind that is not served", SideMember, notServed, `member: get it: serviceaccounts "kubefederate-manager" not found`},
+		{"a conflict", SideHost, apierrors.NewConflict(resource(cluster.MemberClusters), "east", errors.New("it was modified")),
+			`host: get it: Operation cannot be fulfilled on memberclusters.kubefederate.io "east": it was modified`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := &cluster.Error{Side: tt.side, Verb: "get it", Err: tt.err}
+			got := overtaken(steps, err)
+			compare(t, "text", got.Error(), tt.want)
+			if !errors.Is(got, tt.err) {
+				t.Errorf("%v does not hold %v", got, tt.err)
+			}
+		})
 	}
 }

@@ -462,6 +462,15 @@ func (r *joinRun) prove(ctx context.Context) error {
 	work = append(work, func() error { return r.readMarker(ctx) })
 	errs := make([]error, len(work))
 	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	if refusal, ok := errors.AsType[*Refusal](errs[0]); ok {
+		// The endpoint is not to blame for a credential whose account somebody removed meanwhile.
+		again := make([]error, len(work)-1)
+		cluster.Parallel(len(again), func(i int) { again[i] = work[i+1]() })
+		if gone, ok := errors.AsType[*vanished](cluster.First(again)); ok {
+			return gone
+		}
+		return refusal
+	}
 	return cluster.First(errs)
 }
 
@@ -522,13 +531,17 @@ func (r *joinRun) readMarker(ctx context.Context) error {
 	return nil
 }
 
-// vanished is an object that was written and is not there, or not as written, when it is read back.
+// vanished is an object that this run found or made, and that is not there any more, or not as it was.
 type vanished struct {
 	side    Side
 	ref     cluster.Ref
 	changed bool
 	// during is what ran; empty is a join.
 	during string
+	// remedy is what to do about it; empty where whoever says it says that, too.
+	remedy string
+	// err is the answer that told of it; nil where it was read back.
+	err error
 }
 
 func (v *vanished) Error() string {
@@ -536,7 +549,42 @@ func (v *vanished) Error() string {
 	if v.changed {
 		what = "was changed"
 	}
-	return string(v.side) + ": " + v.ref.String() + ": " + what + " by somebody else while this " + cmp.Or(v.during, "join") + " ran"
+	f := Finding{Side: v.side, Object: v.ref.String(), Cause: what + " by somebody else while this " + cmp.Or(v.during, "join") + " ran", Remedy: v.remedy}
+	return f.String()
+}
+
+func (v *vanished) Unwrap() error { return v.err }
+
+// overtaken is err, an answer to a join that does steps. Where it rests on an object that was there, somebody else removed
+// that or made it anew meanwhile, which an API server cannot know.
+func overtaken(steps []Step, err error) error {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	var status apierrors.APIStatus
+	if !ok || !errors.As(err, &status) || status.Status().Details == nil || cluster.IsNotServed(err) {
+		return err
+	}
+	v := &vanished{side: failed.Side, err: err}
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		v.ref = member.NamespaceRef()
+		return v
+	}
+	// A token that is bound to another Secret than the one of that name is a conflict with a kind for its resource.
+	details := status.Status().Details
+	v.changed = apierrors.IsConflict(err) && details.Kind == cluster.Secrets.Kind
+	if !v.changed && !apierrors.IsNotFound(err) {
+		return err
+	}
+	refs := []cluster.Ref{member.NamespaceRef(), member.MarkerRef(), member.ManagerAccountRef()}
+	for _, s := range steps {
+		refs = append(refs, s.Object)
+	}
+	for _, ref := range refs {
+		if ref.Name == details.Name && (ref.Resource.Resource == details.Kind || ref.Resource.Kind == details.Kind) {
+			v.ref = ref
+			return v
+		}
+	}
+	return err
 }
 
 func (r *joinRun) finish(ctx context.Context) error {

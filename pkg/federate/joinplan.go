@@ -341,7 +341,7 @@ func (p *JoinPlan) marker() member.Marker {
 	if m := p.facts.Host.Member; m != nil {
 		k.MemberUID = m.UID
 	}
-	if p.stamped {
+	if p.stamped || p.facts.Member.Marker == nil { // what this run makes, it may have to take back
 		k.Attempt = p.facts.Attempt.String()
 	}
 	// Whoever joins it again need not know who wished it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -16,7 +17,7 @@ import (
 // and says how things stand.
 func (r *joinRun) failed(ctx context.Context, cause error) error {
 	o := r.plan.Options
-	cause = stopped(ctx, cause)
+	cause = overtaken(r.plan.Steps, stopped(ctx, cause))
 	if r.took != tookNot {
 		return r.halfway(cause)
 	}
@@ -49,7 +50,14 @@ func (r *joinRun) failed(ctx context.Context, cause error) error {
 func (r *joinRun) refused(cause error, undone bool) error {
 	o := r.plan.Options
 	var refusal *Refusal
+	var gone *vanished
 	switch {
+	case errors.As(cause, &gone):
+		gone.remedy = "run join again"
+		if undone {
+			return &Undone{Operation: o.operation(), Err: gone}
+		}
+		return gone
 	case errors.As(cause, &refusal):
 		return &Refusal{Operation: o.operation(), Findings: refusal.Findings, Undone: undone, Err: refusal.Err}
 	case isRefused(cause):
@@ -86,7 +94,7 @@ func (r *joinRun) undo(ctx context.Context) (left []string, err error) {
 		stamp = record.Annotations[v1alpha1.AnnotationAttempt]
 	}
 	switch {
-	case record == nil && r.begun:
+	case record == nil && (r.begun || r.madeOnMember()):
 		// Somebody deleted the member; what it had on its cluster is inert without the host, and goes now.
 	case record == nil:
 		return nil, errNothing // the request that should have made it never arrived
@@ -135,6 +143,11 @@ func (r *joinRun) undo(ctx context.Context) (left []string, err error) {
 	}
 	r.progress(Step{Side: SideHost, Verb: VerbUndo, Object: recordRef})
 	return nil, nil
+}
+
+// madeOnMember says whether this run made anything on the member.
+func (r *joinRun) madeOnMember() bool {
+	return slices.ContainsFunc(r.plan.Steps, func(s Step) bool { return s.Side == SideMember && r.made[s.Object] })
 }
 
 // undoMember removes what this run made on the member: everything but the marker at once, then the marker,

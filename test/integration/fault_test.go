@@ -35,6 +35,9 @@ const (
 	faultStalled      fault = "no answer until the command's time is over"
 )
 
+// faultMeanwhile is no fault of a server: something else happens before the request is handed on.
+const faultMeanwhile fault = "answered after something else happened"
+
 var faults = []fault{faultReset, faultLost, faultGone, faultUnauthorized, faultForbidden, faultConflict, faultBusy, faultInternal, faultStalled}
 
 // proxy stands between a command and its clusters. It fails the k-th request of those that count, once; with k 0 it
@@ -47,6 +50,8 @@ type proxy struct {
 	only func(*http.Request) bool
 	// over ends the command's time.
 	over context.CancelFunc
+	// meanwhile is what happens before a request with faultMeanwhile.
+	meanwhile func()
 
 	mu    sync.Mutex
 	count int
@@ -82,6 +87,7 @@ func (p *proxied) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if mine {
 		p.hit = r.Method + " " + r.URL.Path
+		p.wrote = p.wrote || p.kind == faultMeanwhile
 	}
 	gone := p.kind == faultGone && p.hit != "" && p.side == p.proxy.side
 	p.mu.Unlock()
@@ -92,6 +98,9 @@ func (p *proxied) RoundTrip(r *http.Request) (*http.Response, error) {
 		return p.pass(r)
 	}
 	switch p.kind {
+	case faultMeanwhile:
+		p.meanwhile()
+		return p.pass(r)
 	case faultLost:
 		answer, err := p.pass(r)
 		if err != nil {

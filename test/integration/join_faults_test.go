@@ -52,6 +52,7 @@ var drills = []drill{
 	{name: "drill-rotate-host", waits: true, lanes: 2, run: func(l *lane) { l.rotate(federate.SideHost) }},
 	{name: "drill-unjoin-bare", bare: true, waits: true, lanes: 2, run: (*lane).unjoinBare},
 	{name: "drill-join-bare", bare: true, waits: true, lanes: 1, run: (*lane).joinBare},
+	{name: "drill-overtaken", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).overtaken},
 	{name: "drill-take-over", lanes: 2, run: (*lane).takeOver},
 	{name: "drill-join", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).join},
 	{name: "drill-unjoin", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).unjoin},
@@ -81,8 +82,8 @@ type lane struct {
 // mine says whether the i-th kind of fault at the k-th request is this lane's.
 func (l *lane) mine(i, k int) bool { return (i+k)%l.parts == l.part }
 
-// TestFaults fails the requests of join, unjoin, rotate and join --take-over in every way, each request in turn. After
-// each either nothing has changed, or all was taken back, or the error names the command that goes on; that command
+// TestFaults fails the requests of join, unjoin, rotate and join --take-over in every way, each request in turn, and lets
+// the cluster leave at each request of a join. After each either nothing has changed, or all was taken back, or the error names the command that goes on; that command
 // completes, and unjoin leaves every object on both sides as it was. In the quick tier a sample of the requests fails.
 func TestFaults(t *testing.T) {
 	joinHost(t)
@@ -248,14 +249,14 @@ func (l *lane) bury() {
 	if err != nil || o.DeletionTimestamp == nil {
 		return
 	}
-	for _, delete := range []func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error{
+	for _, empty := range []func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error{
 		c.CoreV1().ConfigMaps(v1alpha1.MemberNamespace).DeleteCollection,
 		c.CoreV1().ServiceAccounts(v1alpha1.MemberNamespace).DeleteCollection,
 		c.CoreV1().Secrets(v1alpha1.MemberNamespace).DeleteCollection,
 		c.RbacV1().Roles(v1alpha1.MemberNamespace).DeleteCollection,
 		c.RbacV1().RoleBindings(v1alpha1.MemberNamespace).DeleteCollection,
 	} {
-		if err := delete(l.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		if err := empty(l.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 			l.Fatal(err)
 		}
 	}
@@ -276,6 +277,10 @@ func (l *lane) others(line string) bool {
 // sweep is one command whose requests fail.
 type sweep struct {
 	side cluster.Side
+	// kinds are the faults; nil are all that a server or a network has.
+	kinds []fault
+	// meanwhile is what happens before a request with faultMeanwhile.
+	meanwhile func()
 	// only gives a run's choice of the requests that fail; nil are all.
 	only func() func(*http.Request) bool
 	// prepare brings the clusters to where the command begins.
@@ -291,7 +296,10 @@ type sweep struct {
 // sweep fails the requests, each in every way; in the quick tier a sample of them.
 func (l *lane) sweep(s sweep) {
 	l.Helper()
-	kinds, step := faults, 1
+	kinds, step := s.kinds, 1
+	if kinds == nil {
+		kinds = faults
+	}
 	if testing.Short() {
 		step = 13
 		if l.waits {
@@ -321,7 +329,7 @@ func (l *lane) try(s sweep, kind fault, k int) bool {
 	l.ready = true
 	ctx, over := newDeadline(l.Context())
 	defer over()
-	p := &proxy{kind: kind, side: s.side, k: k, over: over}
+	p := &proxy{kind: kind, side: s.side, k: k, over: over, meanwhile: s.meanwhile}
 	if s.only != nil {
 		p.only = s.only()
 	}
@@ -470,6 +478,42 @@ func since(first func(*http.Request) bool) func() func(*http.Request) bool {
 			return begun
 		}
 	}
+}
+
+// overtaken lets the cluster leave while a join is at one of its requests: a join that makes a member, and one that renews
+// its credential. Either the cluster is a member in the end, or all is as it was and the join says what happened.
+func (l *lane) overtaken() {
+	var left error
+	s := l.joins()
+	s.kinds = []fault{faultMeanwhile}
+	s.meanwhile = func() {
+		if left = l.doUnjoin(l.Context(), l.h, l.m); left != nil {
+			l.told("the unjoin", left.Error(), nil)
+		}
+	}
+	s.after = func(what string, err error, partial bool) {
+		record, readErr := l.h.FindMember(l.Context(), v1alpha1.MemberName(l.name))
+		switch {
+		case readErr != nil:
+			l.Fatalf("%s: %v", what, readErr)
+		case left != nil || partial:
+			// Whoever is told to go on, goes on.
+		case err == nil && record != nil:
+			if err := works(l.T, credential(l.T, l.host, l.name)); err != nil {
+				l.Errorf("%s: the stored credential does not work: %v", what, err)
+			}
+		default:
+			l.unchanged(what + ": and the cluster left")
+		}
+		if partial && l.cases%2 == 0 {
+			l.again(what, s.command)
+		}
+		l.again(what, l.doUnjoin)
+		left = nil
+	}
+	l.both(s)
+	s.prepare = func() { l.again("join", s.command) }
+	l.both(s)
 }
 
 func (l *lane) unjoin() { l.both(l.unjoins()) }
