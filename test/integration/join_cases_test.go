@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -989,42 +990,59 @@ func TestTwoHosts(t *testing.T) {
 	t.Run("join against unjoin", func(t *testing.T) { leaveAndJoin(t, second, first, west, before) })
 }
 
-// leaveAndJoin lets a cluster leave one host while another joins it: it leaves in any case, and the other host is told who
-// holds it, or has it, with nothing taken away that the unjoin came across.
+// leaveAndJoin lets a cluster leave one host while another joins it. The join begins at each request of the unjoin in turn,
+// which goes on beside it or waits for its end. The cluster leaves in any case, and the other host is told who holds it, or
+// has it, with nothing taken away that the unjoin came across.
 func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Cluster]env.Objects) {
 	t.Helper()
 	options := federate.JoinOptions{Name: "shared", Federation: "shared", MemberContext: "west"}
 	connect := func(h *env.Cluster) (*host.Cluster, *member.Cluster) {
 		return connectHost(t, h.Config()), connectMember(t, west.Config())
 	}
-	joined := 0
-	for range rounds(5) {
+	ends := map[string]int{}
+	round := func(side federate.Side, k int) bool {
 		h, m := connect(from)
 		if _, err := join(t, h, m, options); err != nil {
 			t.Fatal(err)
 		}
-		errs := atOnce(2, func(i int) (err error) {
-			if i == 0 {
+		end := make(chan error, 1)
+		p := &proxy{kind: faultMeanwhile, side: side, k: k, meanwhile: func() {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
 				h, m := connect(to)
-				_, err = join(t, h, m, options)
-				return err
+				plan, err := federate.PlanJoin(t.Context(), h, m, options)
+				if err == nil {
+					_, err = plan.Apply(t.Context(), nil)
+				}
+				end <- err
+			}()
+			if k%2 == 0 {
+				<-done
 			}
-			h, m := connect(from)
-			_, err = unjoin(t, h, m, federate.UnjoinOptions{Name: "shared"})
-			return err
-		})
-		if errs[1] != nil {
-			t.Fatalf("unjoin: %v", errs[1])
+		}}
+		h, m = connectHost(t, p.through(from.Config(), federate.SideHost)), connectMember(t, p.through(west.Config(), federate.SideMember))
+		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "shared"}); err != nil {
+			t.Fatalf("unjoin: %v", err)
 		}
 		becomes(t, "the host that it left", before[from], from)
+		if p.hit == "" {
+			becomes(t, "the member", before[west], west)
+			return false
+		}
+		err := <-end
 		h, m = connect(to)
-		if errs[0] == nil {
-			joined++
+		if err == nil {
+			ends["joined"]++
 		} else {
-			if want := heldByOther(from, to); !isRefusal(errs[0], want) {
-				t.Errorf("join: %v\nwant:\n%s", errs[0], want)
+			if undone, ok := errors.AsType[*federate.Undone](err); ok && goneMeanwhile.MatchString(undone.Error()) {
+				ends["taken back"]++
+			} else if want := heldByOther(from, to); isRefusal(err, want) {
+				ends["refused"]++
+			} else {
+				t.Errorf("%s %d (%s): join: %v\nwant:\n%s", side, k, p.hit, err, want)
 			}
-			becomes(t, "the host that was refused", before[to], to)
+			becomes(t, "the host that did not get it", before[to], to)
 			if _, err := join(t, h, m, options); err != nil {
 				t.Fatalf("join afterwards: %v", err)
 			}
@@ -1037,9 +1055,25 @@ func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Clu
 		}
 		becomes(t, "the host that it joined", before[to], to)
 		becomes(t, "the member", before[west], west)
+		return true
 	}
-	t.Logf("%d joins were not refused", joined)
+	step := map[federate.Side]int{federate.SideHost: 1, federate.SideMember: 1}
+	if testing.Short() {
+		step = map[federate.Side]int{federate.SideHost: 9, federate.SideMember: 19}
+	}
+	for _, side := range []federate.Side{federate.SideHost, federate.SideMember} {
+		for k := 1; round(side, k); k += step[side] {
+		}
+	}
+	t.Logf("the joins: %v", ends)
+	if !testing.Short() && (ends["joined"] == 0 || ends["refused"] == 0) {
+		t.Errorf("the joins: %v; want some that joined, and some that were refused", ends)
+	}
 }
+
+// goneMeanwhile is what a join says that saw a cluster which was just leaving.
+var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "shared"; what was begun was taken back
+\* member: [A-Z][A-Za-z]+ "[a-z:/-]+": was removed by somebody else while this join ran: run join again$`)
 
 // heldByOther is the finding with which a host is told that another one has the cluster.
 func heldByOther(holder, loser *env.Cluster) string {
