@@ -61,23 +61,13 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 
-	took := make([][]time.Duration, len(commands))
-	for round := 0; b.Loop(); round++ {
-		for i := range commands {
-			which := (i + round) % len(commands)
-			d, _ := run(commands[which]...)
-			took[which] = append(took[which], d)
+	in := func(command []string) func() time.Duration {
+		return func() time.Duration {
+			took, _ := run(command...)
+			return took
 		}
 	}
-	kubectl, ours := median(took[0]), median(took[1])
-	ratio := ours.Seconds() / kubectl.Seconds()
-	b.ReportMetric(0, "ns/op") // the sum of both says nothing
-	b.ReportMetric(kubectl.Seconds()*1000, "kubectl-ms")
-	b.ReportMetric(ours.Seconds()*1000, "plugin-ms")
-	b.ReportMetric(ratio, "plugin/kubectl")
-	if enough(b) && ratio > maxGet {
-		b.Errorf("get takes %.2f of the time of kubectl get, more than %.2f", ratio, maxGet)
-	}
+	besideKubectl(b, "get", maxGet, in(commands[0]), in(commands[1]))
 }
 
 type lineCounter struct{ n int }

@@ -67,7 +67,7 @@ func newStage(b *testing.B) *stage {
 	s := &stage{client: client}
 	objects, err := manifests.Objects(manifests.Options{})
 	must(err)
-	for _, g := range []guarded{bare, policy, noop} {
+	for _, g := range others {
 		for _, o := range objects {
 			if o.GetName() == "memberclusters."+v1alpha1.GroupVersion.Group {
 				must(s.apply(b.Context(), twin(o, g)))
@@ -77,6 +77,7 @@ func newStage(b *testing.B) *stage {
 	for _, o := range objects {
 		if name, _, _ := strings.Cut(o.GetName(), "."); slices.Contains(policies, name) {
 			must(s.apply(b.Context(), twin(o, policy)))
+			must(s.apply(b.Context(), twin(o, both)))
 		}
 	}
 	must(s.apply(b.Context(), admitsAll(b)))
@@ -152,7 +153,7 @@ func admitsAll(b *testing.B) *unstructured.Unstructured {
 			"name": "memberclusters." + noop.group(), "admissionReviewVersions": []any{"v1"},
 			"clientConfig": map[string]any{"url": server.URL + "/", "caBundle": server.CA},
 			"rules": []any{map[string]any{
-				"apiGroups": []any{noop.group()}, "apiVersions": []any{"v1alpha1"},
+				"apiGroups": []any{noop.group(), both.group()}, "apiVersions": []any{"v1alpha1"},
 				"operations": []any{"CREATE", "UPDATE"}, "resources": []any{"memberclusters"}, "scope": "Cluster",
 			}},
 			"failurePolicy": "Fail", "sideEffects": "None", "timeoutSeconds": int64(5),
@@ -162,7 +163,7 @@ func admitsAll(b *testing.B) *unstructured.Unstructured {
 
 // standing waits until each resource is served, and guarded as it is to be.
 func (s *stage) standing(ctx context.Context) error {
-	for _, g := range []guarded{bare, policy, noop, ours} {
+	for _, g := range append(slices.Clone(others), ours) {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			_, err := s.of(g).Create(ctx, object(g, "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			return err == nil, nil

@@ -77,6 +77,17 @@ func (broken) Get(context.Context, client.ObjectKey, client.Object, ...client.Ge
 	return errBroken
 }
 
+// text is what Decide said: nothing of what is admitted.
+func text(v rules.Verdict, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(v.Refusals) > 0:
+		return v.Refusals.ToAggregate().Error()
+	}
+	return ""
+}
+
 // TestRefusalRestsOnWhatStillStands holds that an object which is still as it is known is not read, that one which is not
 // is, and that what the watch brings in the meantime is judged.
 func TestRefusalRestsOnWhatStillStands(t *testing.T) {
@@ -110,14 +121,7 @@ func TestRefusalRestsOnWhatStillStands(t *testing.T) {
 				return test.still(h)
 			}})
 			verdict, err := j.Decide(t.Context(), create(member("a", "1", "")))
-			got := ""
-			switch {
-			case err != nil:
-				got = err.Error()
-			case len(verdict.Refusals) > 0:
-				got = verdict.Refusals.ToAggregate().Error()
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, text(verdict, err)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -171,14 +175,7 @@ func TestRefusalRestsOnTheJournal(t *testing.T) {
 			verdict, err := j.Decide(t.Context(), create(member("a", "1", "")))
 			stop()
 			<-ended
-			got := ""
-			switch {
-			case err != nil:
-				got = err.Error()
-			case len(verdict.Refusals) > 0:
-				got = verdict.Refusals.ToAggregate().Error()
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" || asked != test.asked {
+			if diff := cmp.Diff(test.want, text(verdict, err)); diff != "" || asked != test.asked {
 				t.Errorf("asked %d times; (-want +got):\n%s", asked, diff)
 			}
 		})
