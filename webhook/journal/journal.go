@@ -125,12 +125,10 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 			// Whatever changes a federation that is there is in the journal before it is done. That is small, and what a
 			// federation says may be long.
 			looked = true
-			if a := j.look(ctx, r); a.err == nil {
-				if d = a.decision; j.core.follows(r.federation()) {
-					confirmed, refreshed = grounds, time.Now()
-				}
+			if a := j.look(ctx, r); a.err == nil && len(a.Refusals) > 0 && j.core.follows(r.federation()) {
+				d, confirmed, refreshed = a.decision, grounds, time.Now()
+				continue
 			}
-			continue
 		case grounds.Has(^confirmed):
 			// What was refused is confirmed, by what the API server says now.
 			if err := j.confirm(ctx, r, grounds); err != nil {

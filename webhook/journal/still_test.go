@@ -133,6 +133,54 @@ type unreadable struct{ *memory }
 
 func (unreadable) read(context.Context) (State, string, error) { return State{}, "", errBroken }
 
+// late is a journal that takes so long to be read that the watch brings something meanwhile.
+type late struct {
+	*memory
+	brings func()
+}
+
+func (l late) read(ctx context.Context) (State, string, error) {
+	l.brings()
+	return l.memory.read(ctx)
+}
+
+// TestRelaxedWhileTheJournalIsRead holds that what is admitted in the end is written down all the same.
+func TestRelaxedWhileTheJournalIsRead(t *testing.T) {
+	t.Parallel()
+	h := NewHost()
+	tight := federation("5")
+	tight.Spec.Labels = []v1alpha1.LabelRule{{Key: "tier", Required: true}}
+	h.SetFederation(tight)
+	reads, store := 0, &memory{}
+	j := New(Options{Host: h, Reader: broken{}})
+	j.store = late{store, func() {
+		// The first read is the tick at the start.
+		if reads++; reads == 2 {
+			h.SetFederation(federation("6"))
+		}
+	}}
+	verdict, err := decides(t, j, create(member("a", "1", "")))
+	if got := text(verdict, err); got != "" || len(store.Entries) != 1 {
+		t.Errorf("%d entries; %s", len(store.Entries), got)
+	}
+}
+
+// decides runs a journal for one decision.
+func decides(t *testing.T, j *Journal, r Request) (rules.Verdict, error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		j.Start(ctx)
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	return j.Decide(t.Context(), r)
+}
+
 // TestRefusalRestsOnTheJournal holds that a refusal which rests on a federation alone is confirmed by the journal, and by
 // the federation itself where the journal does not tell.
 func TestRefusalRestsOnTheJournal(t *testing.T) {
@@ -166,15 +214,7 @@ func TestRefusalRestsOnTheJournal(t *testing.T) {
 				return true
 			}})
 			j.store = test.store
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				j.Start(ctx)
-			}()
-			verdict, err := j.Decide(t.Context(), create(member("a", "1", "")))
-			stop()
-			<-ended
+			verdict, err := decides(t, j, create(member("a", "1", "")))
 			if diff := cmp.Diff(test.want, text(verdict, err)); diff != "" || asked != test.asked {
 				t.Errorf("asked %d times; (-want +got):\n%s", asked, diff)
 			}
