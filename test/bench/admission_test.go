@@ -157,8 +157,8 @@ func (s *stage) operations() []operation {
 			do: create(func(m *unstructured.Unstructured) { label(m, "tier", "none") })},
 		{name: "refusal of a second name", on: all, against: both, most: maxCost, after: remove, refused: "is member",
 			do: create(func(m *unstructured.Unstructured) { set(m, "id-member-0", "spec", "clusterID") })},
-		// A limit is confirmed by a list, and API servers answer a consistent one when etcd has next told how far it
-		// is: that takes up to a tenth of a second, however few members there are.
+		// A limit rests on all members, who leave without the webhook being asked: it is confirmed by a write, which the
+		// watch has to bring. No read tells as much for less, so there is no bound.
 		{name: "refusal by a limit", on: all, against: both, after: remove, refused: "takes at most",
 			do: create(func(m *unstructured.Unstructured) { label(m, "full", "yes") })},
 	}
