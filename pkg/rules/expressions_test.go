@@ -38,6 +38,47 @@ func TestSurveyHasAnEnd(t *testing.T) {
 	}
 }
 
+// TestSurveyInParts holds that what members say who are asked at the same time is told as one, in the same words each time.
+func TestSurveyInParts(t *testing.T) {
+	t.Parallel()
+	x := rules.NewIndex()
+	f := &v1alpha1.Federation{}
+	f.Name = "f"
+	x.SetFederation(f)
+	for i := range 2000 {
+		m := inCrowd(i)
+		if i%1000 < 2 {
+			delete(m.Labels, "team-1")
+			m.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: fmt.Sprintf("v1.%d.0", 30+i%1000)}
+		}
+		x.SetMember(m)
+	}
+	after := f.DeepCopy()
+	after.Spec.Rules = []v1alpha1.Rule{
+		{Name: "broken", Expression: "'team-1' in cluster.labels"},
+		{Name: "failed", Expression: "'team-1' in cluster.labels || cluster.labels[cluster.name] != ''"},
+		{Name: "unknown", Expression: "cluster.facts.kubernetesVersion != ''"},
+	}
+	s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+	for range 5 {
+		v := rules.JudgeFederation(s, rules.FederationChange{Old: f, New: after})
+		want := []string{
+			"spec.rules[0].expression: Forbidden: 4 members would break it: m-0, m-1, m-1000, m-1001",
+			"spec.rules[1].expression: Forbidden: 4 members would get no answer (no such key: m-0): m-0, m-1, m-1000, m-1001",
+		}
+		if diff := cmp.Diff(want, texts(v.Refusals)); diff != "" {
+			t.Errorf("refusals (-want +got):\n%s", diff)
+		}
+		want = []string{
+			"spec.rules[2].expression: 1996 members cannot be judged (cluster.facts.kubernetesVersion is not known): m-10, m-100,",
+			"  m-1002, m-1003, m-1004 and 1991 more",
+		}
+		if diff := cmp.Diff(want, v.WarningTexts()); diff != "" {
+			t.Errorf("warnings (-want +got):\n%s", diff)
+		}
+	}
+}
+
 // FuzzExpression holds that no expression makes a rule panic or cost more than it may, and that what compiles where a
 // federation is written is judged where a member is.
 func FuzzExpression(f *testing.F) {

@@ -3,7 +3,10 @@ package rules
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -21,7 +24,7 @@ const maxSurvey = 5_000_000
 type survey struct {
 	before, after expression.Federation
 	questions     []*question
-	cost          uint64
+	cost          *atomic.Uint64
 }
 
 // question is one rule of the new Federation.
@@ -50,8 +53,16 @@ func (g *group) add(name string, why error) {
 	g.names = append(g.names, name)
 }
 
+// join adds what another part of the members said.
+func (g *group) join(other group) {
+	if other.first != "" && (g.first == "" || other.first < g.first) {
+		g.first, g.why = other.first, other.why
+	}
+	g.names = append(g.names, other.names...)
+}
+
 func newSurvey(c FederationChange) *survey {
-	s := &survey{before: expression.NewFederation(c.Old), after: expression.NewFederation(c.New)}
+	s := &survey{before: expression.NewFederation(c.Old), after: expression.NewFederation(c.New), cost: &atomic.Uint64{}}
 	sameFederation := maps.Equal(c.Old.Labels, c.New.Labels) && apiequality.Semantic.DeepEqual(c.Old.Spec, c.New.Spec)
 	for i, rule := range c.New.Spec.Rules {
 		now, err := expression.Compile(rule.Expression)
@@ -77,20 +88,54 @@ func newSurvey(c FederationChange) *survey {
 	return s
 }
 
-func (s *survey) ask(m *v1alpha1.MemberCluster) {
-	if len(s.questions) == 0 || s.cost > maxSurvey {
+// part is how many members are worth a goroutine of their own.
+const part = 256
+
+// ask asks all members, as many at a time as there are processors.
+func (s *survey) ask(members []*v1alpha1.MemberCluster) {
+	if len(s.questions) == 0 {
+		return
+	}
+	size := max(part, (len(members)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var parts []*survey
+	var wait sync.WaitGroup
+	for some := range slices.Chunk(members, size) {
+		p := &survey{before: s.before, after: s.after, cost: s.cost}
+		for _, q := range s.questions {
+			asked := *q
+			p.questions = append(p.questions, &asked)
+		}
+		parts = append(parts, p)
+		wait.Go(func() {
+			for _, m := range some {
+				p.askOne(m)
+			}
+		})
+	}
+	wait.Wait()
+	for _, p := range parts {
+		for i, q := range s.questions {
+			q.broken.join(p.questions[i].broken)
+			q.failed.join(p.questions[i].failed)
+			q.unknown.join(p.questions[i].unknown)
+		}
+	}
+}
+
+func (s *survey) askOne(m *v1alpha1.MemberCluster) {
+	if s.cost.Load() > maxSurvey {
 		return
 	}
 	member := expression.NewCluster(m, m.KnownFacts())
 	for _, q := range s.questions {
 		o := q.now.Judge(s.after, nil, member)
-		s.cost += o.Cost
+		s.cost.Add(o.Cost)
 		if o.Kept {
 			continue
 		}
 		if q.was != nil && !q.was.ReadsOld {
 			was := q.was.Judge(s.before, nil, member)
-			s.cost += was.Cost
+			s.cost.Add(was.Cost)
 			if !was.Kept && was.Broken() == o.Broken() {
 				continue
 			}
@@ -109,7 +154,7 @@ func (s *survey) ask(m *v1alpha1.MemberCluster) {
 // findings are what the members said, in the order of the rules. What only warns does so whatever the federation's
 // enforcement is.
 func (s *survey) findings() (found Findings) {
-	if s.cost > maxSurvey {
+	if s.cost.Load() > maxSurvey {
 		found.refuse(field.Forbidden(specPath.Child("rules"), fmt.Sprintf(
 			"asking all members costs more than %d, so they cannot be judged: write cheaper expressions, or change fewer at a time", maxSurvey)))
 		return found

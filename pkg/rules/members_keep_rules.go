@@ -35,6 +35,7 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 
 	broken := map[breach][]string{}
 	var insecure []string
+	var members []*v1alpha1.MemberCluster
 	counts := map[Bucket][]string{}
 	for m := range s.Memberships.Members(v1alpha1.FederationName(c.New.Name)) {
 		if now := after.breaches(m); len(now) > 0 {
@@ -50,7 +51,7 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 				counts[bucket] = append(counts[bucket], m.Name)
 			}
 		}
-		survey.ask(m)
+		members = append(members, m)
 		if m.Spec.InsecureSkipTLSVerify {
 			insecure = append(insecure, m.Name)
 		}
@@ -68,6 +69,7 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 		}
 		soft = append(soft, over(specPath.Child("limits").Index(i).Child("max"), limit, counts)...)
 	}
+	survey.ask(members)
 	asked := survey.findings()
 	soft = append(soft, asked.Refusals...)
 	if c.New.Spec.Enforcement == v1alpha1.EnforceWarn {
