@@ -78,6 +78,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Cause is the text of err without what only names the request again: the method and URL that net/http
 // puts in front, and what timed out.
 func Cause(err error) string {
+	if isReset(err) {
+		return "the connection was reset" // in HTTP/2's words it has numbers that mean nothing to anybody
+	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		if u.Timeout() {
 			return "timed out"

@@ -73,6 +73,19 @@ func TestErrors(t *testing.T) {
 				`check the endpoint of the context and that this machine can reach it`,
 		},
 		{
+			name: "a server that gives the request up over HTTP/2",
+			config: func(t *testing.T) *rest.Config {
+				server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+				server.EnableHTTP2 = true
+				server.StartTLS()
+				t.Cleanup(server.Close)
+				ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+				return &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+			},
+			fault: cluster.FaultUnreachable,
+			want:  `member: no answer from SERVER: the connection was reset: check the endpoint of the context and that this machine can reach it`,
+		},
+		{
 			name: "a certificate of somebody else",
 			config: func(t *testing.T) *rest.Config {
 				config := answering(t, 200, "", "")

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +134,27 @@ func (p *proxied) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return nil, syscall.EPIPE
 }
+
+// serve is RoundTrip where a server stands in the way.
+func (p *proxy) serve(w http.ResponseWriter, r *http.Request, side cluster.Side, pass http.Handler) {
+	next := roundTripper(func(r *http.Request) (*http.Response, error) {
+		answer := httptest.NewRecorder()
+		pass.ServeHTTP(answer, r)
+		return answer.Result(), nil
+	})
+	answer, err := (&proxied{p, side, next}).RoundTrip(r)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer answer.Body.Close()
+	maps.Copy(w.Header(), answer.Header)
+	w.WriteHeader(answer.StatusCode)
+	_, _ = io.Copy(w, answer.Body)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // pass lets a request through, and remembers a token that comes back.
 func (p *proxied) pass(r *http.Request) (*http.Response, error) {

@@ -49,10 +49,12 @@ type drill struct {
 // drills are all of them, those first that wait most.
 var drills = []drill{
 	{name: "drill-rotate-member", waits: true, lanes: 4, run: func(l *lane) { l.rotate(federate.SideMember) }},
+	{name: "drill-rotate-trial", waits: true, lanes: 2, run: (*lane).rotateTrial},
 	{name: "drill-rotate-host", waits: true, lanes: 2, run: func(l *lane) { l.rotate(federate.SideHost) }},
 	{name: "drill-unjoin-bare", bare: true, waits: true, lanes: 2, run: (*lane).unjoinBare},
 	{name: "drill-join-bare", bare: true, waits: true, lanes: 1, run: (*lane).joinBare},
 	{name: "drill-overtaken", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).overtaken},
+	{name: "drill-join-trial", lanes: 1, run: (*lane).joinTrial},
 	{name: "drill-take-over", lanes: 2, run: (*lane).takeOver},
 	{name: "drill-join", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).join},
 	{name: "drill-unjoin", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).unjoin},
@@ -69,7 +71,9 @@ type lane struct {
 	host, member *env.Cluster
 	h            *host.Cluster
 	m            *member.Cluster
-	before       map[*env.Cluster]env.Objects
+	// trial stands before the member where the trial of a credential is to fail; else it is nil.
+	trial  *trial
+	before map[*env.Cluster]env.Objects
 	// ready says that the clusters are where the command begins.
 	ready bool
 	cases int
@@ -334,8 +338,10 @@ func (l *lane) try(s sweep, kind fault, k int) bool {
 		p.only = s.only()
 	}
 	h := connectHost(l.T, p.through(l.host.Config(), cluster.Host))
-	m := connectMember(l.T, p.through(l.member.Config(), cluster.Member))
+	m := connectMember(l.T, p.through(l.way(), cluster.Member))
+	l.trial.fail(p)
 	err := s.command(ctx, h, m)
+	l.trial.fail(nil)
 	what := fmt.Sprintf("%s: request %d (%s) %s", s.side, k, p.hit, kind)
 	if p.hit == "" {
 		if err != nil {
@@ -377,6 +383,60 @@ func (l *lane) try(s sweep, kind fault, k int) bool {
 		l.Fatalf("%s: %v", what, err)
 	}
 	return p.hit != ""
+}
+
+// way is how the lane reaches its member.
+func (l *lane) way() *rest.Config {
+	if l.trial == nil {
+		return l.member.Config()
+	}
+	return rest.CopyConfig(l.trial.front.Config)
+}
+
+// sideTrial are the requests with a new credential, which a command sends over a connection of its own.
+const sideTrial federate.Side = "trial"
+
+// trial is a front that fails them.
+type trial struct {
+	front *env.Front
+
+	mu sync.Mutex
+	p  *proxy
+}
+
+// tried lets the lane reach its member through a front from now on, so that a credential is tried through it as well.
+func (l *lane) tried() {
+	l.Helper()
+	l.trial = &trial{}
+	front, err := l.member.Front(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+		p := l.trial.failing()
+		if p == nil || r.Header.Get("Authorization") == "Bearer "+l.trial.front.Config.BearerToken || strings.HasPrefix(r.UserAgent(), "kubefederate-manager/") {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		p.serve(w, r, sideTrial, pass)
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(front.Close)
+	l.trial.front = front
+	l.m = connectMember(l.T, l.way())
+}
+
+func (t *trial) fail(p *proxy) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.p = p
+}
+
+func (t *trial) failing() *proxy {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.p
 }
 
 // both sweeps over both sides.
@@ -450,6 +510,18 @@ func (l *lane) unjoins() sweep {
 }
 
 func (l *lane) join() { l.both(l.joins()) }
+
+func (l *lane) joinTrial() {
+	l.tried()
+	s := l.joins()
+	s.side = sideTrial
+	l.sweep(s)
+}
+
+func (l *lane) rotateTrial() {
+	l.tried()
+	l.rotate(sideTrial)
+}
 
 // joinBare fails what follows on the member when the namespace is being made: until then all is as in join.
 func (l *lane) joinBare() {
@@ -612,7 +684,14 @@ func (l *lane) rotate(side federate.Side) {
 			l.again(what, l.doUnjoin)
 		},
 	}
-	if testing.Short() {
+	switch {
+	case side == sideTrial:
+		// The new credential is tried, and then one bound to the same as the old one, again and again until it is refused.
+		s.only = func() func(*http.Request) bool {
+			n := 0
+			return func(*http.Request) bool { n++; return n <= 2 }
+		}
+	case testing.Short():
 		s.only = func() func(*http.Request) bool { return changes }
 	}
 	l.sweep(s)
