@@ -137,7 +137,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	// The certificate and the journal are kept with a client of their own: the server must be able to start before the
 	// manager, and nothing of theirs may come from a cache.
 	prompt := rest.CopyConfig(config)
-	prompt.NextProtos = prompter
+	prompt.NextProtos = http1
 	direct, err := client.NewWithWatch(prompt, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
@@ -162,7 +162,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){certificate.TLS}, FilterProvider: scrape.Filter,
 		},
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){certificate.TLS, promptly}}),
+		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){certificate.TLS, overHTTP1}}),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              manifests.ManagerLease,
 		LeaderElectionNamespace:       v1alpha1.HostNamespace,
@@ -206,11 +206,11 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	return err
 }
 
-// prompter is for requests that somebody waits for, one after another: HTTP/2 hands each through more goroutines on both
+// http1 is for requests that somebody waits for, one after another: HTTP/2 hands each through more goroutines on both
 // sides.
-var prompter = []string{"http/1.1"}
+var http1 = []string{"http/1.1"}
 
-func promptly(c *tls.Config) { c.NextProtos = prompter }
+func overHTTP1(c *tls.Config) { c.NextProtos = http1 }
 
 // certificate is what the manager serves with, over TLS.
 type certificate interface {

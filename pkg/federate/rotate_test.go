@@ -35,6 +35,13 @@ func (f *rotateFacts) bound(ref cluster.Ref, at time.Time) {
 func TestPlanRotate(t *testing.T) {
 	t.Parallel()
 	refs := member.BindingRefs()
+	const anew = `
+member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
+member try       (the new credential at https://east.example.com)
+host   store     Secret "kubefederate-credentials/east"
+member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
+member wait      (until the old credential is refused)`
 	const cannot = "cannot rotate the credential of \"east\"; nothing was changed\n* "
 	for _, tt := range []struct {
 		name    string
@@ -42,13 +49,7 @@ func TestPlanRotate(t *testing.T) {
 		options RotateOptions
 		want    string
 	}{
-		{"a credential", nil, RotateOptions{}, `
-member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
-member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
-member try       (the new credential at https://east.example.com)
-host   store     Secret "kubefederate-credentials/east"
-member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
-member wait      (until the old credential is refused)`},
+		{"a credential", nil, RotateOptions{}, anew},
 		{"the second one, for a week", func(f *rotateFacts) {
 			delete(f.Member.Objects, refs[0])
 			f.bound(refs[1], f.Now.Add(-time.Hour))
@@ -68,13 +69,7 @@ host   store     Secret "kubefederate-credentials/east"`},
 			account := member.ManagerAccountRef()
 			delete(f.Member.Objects, account)
 			f.Member.Denied = []error{&cluster.Error{Side: SideMember, Verb: "get", Object: account.String(), Fault: cluster.FaultForbidden, Err: errors.New("no")}}
-		}, RotateOptions{}, `
-member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
-member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
-member try       (the new credential at https://east.example.com)
-host   store     Secret "kubefederate-credentials/east"
-member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
-member wait      (until the old credential is refused)`},
+		}, RotateOptions{}, anew},
 		{"two that an earlier rotation left: the newer counts first", func(f *rotateFacts) {
 			f.bound(refs[0], f.Now.Add(-time.Hour))
 			f.bound(refs[1], f.Now.Add(-2*time.Hour))

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // simulated is as much of an API server as a join asks of a member, for benchmarks of more members than a machine has
@@ -154,7 +156,7 @@ type recorder struct {
 
 func (c *recorder) wrap(config *rest.Config) *rest.Config {
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
+		return env.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			a, err := next.RoundTrip(r)
 			if err == nil {
 				c.mu.Lock()
@@ -175,7 +177,3 @@ func (c *recorder) lines() []string {
 	}
 	return lines
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -48,7 +48,7 @@ func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass
 	}
 	pass := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}
 	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
-	pass.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+	pass.Transport = RoundTripper(func(r *http.Request) (*http.Response, error) {
 		if r.Header.Get("Authorization") != "Bearer "+anybody {
 			return anonymous.RoundTrip(r)
 		}
@@ -92,6 +92,8 @@ func Accepted(r *http.Request) time.Time {
 // Close waits until the last request is answered.
 func (f *Front) Close() { f.server.Close() }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+// RoundTripper is a function that answers requests.
+type RoundTripper func(*http.Request) (*http.Response, error)
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+// RoundTrip implements http.RoundTripper.
+func (f RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // fault is what happens to one request.
@@ -137,7 +138,7 @@ func (p *proxied) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // serve is RoundTrip where a server stands in the way.
 func (p *proxy) serve(w http.ResponseWriter, r *http.Request, side cluster.Side, pass http.Handler) {
-	next := roundTripper(func(r *http.Request) (*http.Response, error) {
+	next := env.RoundTripper(func(r *http.Request) (*http.Response, error) {
 		answer := httptest.NewRecorder()
 		pass.ServeHTTP(answer, r)
 		return answer.Result(), nil
@@ -146,15 +147,16 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request, side cluster.Side,
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	replay(w, answer)
+}
+
+// replay answers as somebody else has answered.
+func replay(w http.ResponseWriter, answer *http.Response) {
 	defer answer.Body.Close()
 	maps.Copy(w.Header(), answer.Header)
 	w.WriteHeader(answer.StatusCode)
 	_, _ = io.Copy(w, answer.Body)
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // pass lets a request through, and remembers a token that comes back.
 func (p *proxied) pass(r *http.Request) (*http.Response, error) {

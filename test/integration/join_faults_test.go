@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,8 +88,9 @@ type lane struct {
 func (l *lane) mine(i, k int) bool { return (i+k)%l.parts == l.part }
 
 // TestFaults fails the requests of join, unjoin, rotate and join --take-over in every way, each request in turn, and lets
-// the cluster leave at each request of a join. After each either nothing has changed, or all was taken back, or the error names the command that goes on; that command
-// completes, and unjoin leaves every object on both sides as it was. In the quick tier a sample of the requests fails.
+// the cluster leave at each request of a join. After each either nothing has changed, or all was taken back, or the error
+// names the command that goes on; that command completes, and unjoin leaves every object on both sides as it was. In the
+// quick tier a sample of the requests fails.
 func TestFaults(t *testing.T) {
 	joinHost(t)
 	members := []*env.Cluster{joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")}
@@ -399,9 +401,7 @@ const sideTrial federate.Side = "trial"
 // trial is a front that fails them.
 type trial struct {
 	front *env.Front
-
-	mu sync.Mutex
-	p  *proxy
+	p     atomic.Pointer[proxy]
 }
 
 // tried lets the lane reach its member through a front from now on, so that a credential is tried through it as well.
@@ -409,7 +409,7 @@ func (l *lane) tried() {
 	l.Helper()
 	l.trial = &trial{}
 	front, err := l.member.Front(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
-		p := l.trial.failing()
+		p := l.trial.p.Load()
 		if p == nil || r.Header.Get("Authorization") == "Bearer "+l.trial.front.Config.BearerToken || strings.HasPrefix(r.UserAgent(), "kubefederate-manager/") {
 			pass.ServeHTTP(w, r)
 			return
@@ -424,19 +424,11 @@ func (l *lane) tried() {
 	l.m = connectMember(l.T, l.way())
 }
 
+// fail lets p fail them from now on; nil lets them through.
 func (t *trial) fail(p *proxy) {
-	if t == nil {
-		return
+	if t != nil {
+		t.p.Store(p)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.p = p
-}
-
-func (t *trial) failing() *proxy {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.p
 }
 
 // both sweeps over both sides.

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -166,9 +164,7 @@ func (g *gallows) pass(w http.ResponseWriter, r *http.Request, pass http.Handler
 	g.mu.Lock()
 	g.tokens = append(g.tokens, issued(answer.Body.Bytes())...)
 	g.mu.Unlock()
-	maps.Copy(w.Header(), answer.Header())
-	w.WriteHeader(answer.Code)
-	_, _ = io.Copy(w, answer.Body)
+	replay(w, answer.Result())
 }
 
 // scaffold is a lane whose command is a process.

@@ -27,8 +27,10 @@
 //     the entry, so clocks need not agree. Entry.At is for people.
 //  5. Live reads only add to the sight of the host: an older state never takes the place of a newer one, and a
 //     uid that is gone never comes back. So a refusal is confirmed by asking live whether what it rests on is still as
-//     it is known here (Still), and judged again when it is not. What rests on all members is confirmed by a write to
-//     one of them instead: once the watch brings it, the watch has brought whatever came before (witness).
+//     it is known here (Still), and judged again when it is not. Two things are told for less. A federation that is
+//     known is as it is known when the journal, read now, has nothing about it that is not seen (core.follows). What
+//     rests on all members is confirmed by a write to one of them: once the watch brings it, the watch has brought
+//     whatever came before (witness).
 //
 // An entry never blocks its own name: two requests for one name are both admitted, etcd takes one, and until
 // then both entries count. What is to be changed by an entry counts as before and as after.
@@ -37,5 +39,7 @@
 //
 // A label change that moves a member in no limit is not written down, so that it costs no write: it may cross
 // with a rule that would refuse it. The controllers report such a member.
+// A federation that is edited while the webhook is taken out is in no journal: until the watch brings it, a refusal may
+// rest on what it was.
 // A write that is admitted here and refused by somebody after us holds its place until Patience has passed.
 package journal

@@ -102,7 +102,6 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 	began, fresh := time.Now(), r.DryRun
 	var confirmed rules.Grounds
 	var refreshed time.Time
-	looked := false
 	var d decision
 	if j.asksAll(r) {
 		a := j.submit(ctx, r, fresh, false)
@@ -121,14 +120,6 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 		switch grounds := d.grounds(); {
 		case len(d.Refusals) > 0 && grounds == 0:
 			return d.Verdict, nil
-		case grounds == rules.OnFederation && confirmed == 0 && !looked && j.store != nil:
-			// Whatever changes a federation that is there is in the journal before it is done. That is small, and what a
-			// federation says may be long.
-			looked = true
-			if a := j.look(ctx, r); a.err == nil && len(a.Refusals) > 0 && j.core.follows(r.federation()) {
-				d, confirmed, refreshed = a.decision, grounds, time.Now()
-				continue
-			}
 		case grounds.Has(^confirmed):
 			// What was refused is confirmed, by what the API server says now.
 			if err := j.confirm(ctx, r, grounds); err != nil {
@@ -168,8 +159,12 @@ func (j *Journal) asksAll(r Request) bool {
 		!r.Federation.WrongAlone(rules.Snapshot{Now: now, Namespaces: r.Namespaces})
 }
 
-// confirm reads what a refusal rests on.
+// confirm reads what a refusal rests on. Whatever changes a federation that is there is in the journal before it is done,
+// and the journal is small, where what a federation says may be long.
 func (j *Journal) confirm(ctx context.Context, r Request, grounds rules.Grounds) error {
+	if grounds == rules.OnFederation && j.follows(ctx, r) {
+		return nil
+	}
 	if err := j.live.refresh(ctx, r, grounds, j.core.entries()); err != nil {
 		return err
 	}
@@ -190,10 +185,13 @@ func jitter(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // nothing secret
 }
 
-// look decides by the journal as it is now, and writes nothing down.
-func (j *Journal) look(ctx context.Context, r Request) answer {
-	r.DryRun = true
-	return j.submit(ctx, r, true, true)
+// follows says whether the journal, as it is now, tells that the federation of a request is as it is known here.
+func (j *Journal) follows(ctx context.Context, r Request) bool {
+	if j.store == nil {
+		return false
+	}
+	r.DryRun = true // only to be read
+	return j.submit(ctx, r, true, true).err == nil && j.core.follows(r.federation())
 }
 
 func (j *Journal) submit(ctx context.Context, r Request, fresh, waited bool) answer {

@@ -28,15 +28,13 @@ type live struct {
 
 // refresh reads what a refusal rests on, all at once.
 func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, entries []Entry) error {
-	var reads []func(context.Context) error
-	get := func(kind Kind, name string) {
-		reads = append(reads, func(ctx context.Context) error { return l.get(ctx, kind, name) })
-	}
+	group, ctx := errgroup.WithContext(ctx)
+	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, kind, name) }) }
 	if name := string(r.federation()); grounds.Has(rules.OnFederation) && name != "" {
 		get(Federation, name)
 	}
 	if grounds.Has(rules.OnFederations) {
-		reads = append(reads, l.federations)
+		group.Go(func() error { return l.federations(ctx) })
 	}
 	if grounds.Has(rules.OnHolders) {
 		for _, holder := range l.holders(r, entries) {
@@ -44,17 +42,10 @@ func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, ent
 		}
 	}
 	if grounds.Has(rules.OnMembers) {
-		reads = append(reads, func(ctx context.Context) error { return l.members(ctx, r.federation()) })
+		group.Go(func() error { return l.members(ctx, r.federation()) })
 	}
 	if grounds.Has(onName) {
 		get(Member, r.Member.New.Name)
-	}
-	if len(reads) == 1 {
-		return reads[0](ctx)
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, read := range reads {
-		group.Go(func() error { return read(ctx) })
 	}
 	return group.Wait()
 }

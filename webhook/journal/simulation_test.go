@@ -320,7 +320,7 @@ func (w *world) refresh(r *replica, q Request, grounds rules.Grounds) {
 	}
 }
 
-// look is Journal.look: the journal tells that the sight of a federation is up to date.
+// look is Journal.follows: the journal tells that the sight of a federation is up to date.
 func (w *world) look(r *replica, name v1alpha1.FederationName) bool {
 	if w.disabled {
 		return false
