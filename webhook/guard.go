@@ -24,6 +24,7 @@ import (
 const (
 	PathMemberClusters = "/validate/memberclusters"
 	PathFederations    = "/validate/federations"
+	PathLeaving        = "/leaving/memberclusters"
 )
 
 // deadline bounds the reads of one request. It is shorter than the configuration's timeoutSeconds, so that the
@@ -70,11 +71,12 @@ func New(ctx context.Context, o Options) (*Guard, error) {
 // under way: so it is not for manager.Manager's Add.
 func (g *Guard) Start(ctx context.Context) { g.journal.Start(ctx) }
 
-// Register serves both webhooks.
+// Register serves the webhooks.
 func (g *Guard) Register(server crwebhook.Server, client client.Client) {
 	scheme := client.Scheme()
 	server.Register(PathMemberClusters, admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{g}))
 	server.Register(PathFederations, admission.WithValidator[*v1alpha1.Federation](scheme, federations{g}))
+	server.Register(PathLeaving, &admission.Webhook{Handler: leaving{g}})
 }
 
 // Ready is a readiness check: the guard has seen everything there is.

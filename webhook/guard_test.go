@@ -174,7 +174,19 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 		},
 		"the last member has left": {
 			seen: server{members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}}, federation: "f",
-			asked: "list kubefederate.io/federation=f",
+			asked: "get old",
+		},
+		"more members have left than are named": {
+			seen: server{members: []v1alpha1.MemberCluster{
+				cluster("a", "f", "a"), cluster("b", "f", "b"), cluster("c", "f", "c"), cluster("d", "f", "d"), cluster("e", "f", "e"), cluster("z", "f", "z"),
+			}}, federation: "f",
+			asked: "get a, get b, get c, get d, get e, get z",
+		},
+		"one member has left, another has not": {
+			seen: server{members: []v1alpha1.MemberCluster{cluster("old", "f", "x"), cluster("older", "f", "y")}}, federation: "f",
+			now:   server{members: []v1alpha1.MemberCluster{cluster("older", "f", "y")}},
+			asked: "get old, get older",
+			want:  `federation "f" has 1 member: older; they leave first, with kubectl federate unjoin older`,
 		},
 		"could not ask": {
 			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},

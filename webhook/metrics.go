@@ -75,7 +75,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4},
 		}, []string{"resource", "operation"}),
 		operations: map[resource][]string{
-			resourceMembers:     {string(admissionv1.Create), string(admissionv1.Update)},
+			resourceMembers:     {string(admissionv1.Create), string(admissionv1.Update), string(admissionv1.Delete)},
 			resourceFederations: {string(admissionv1.Create), string(admissionv1.Update), string(admissionv1.Delete)},
 		},
 		rules: map[resource][]string{resourceMembers: ids(rules.MemberRules), resourceFederations: ids(rules.FederationRules)},

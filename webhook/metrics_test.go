@@ -91,8 +91,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	g, registry := instrumented(t, guardOf(&server{}, &server{}))
 	before, _ := series(t, registry)
 	members, federations := len(rules.MemberRules), len(rules.FederationRules)
-	// Two operations on members and three on federations: each with three outcomes, as a dry run or not, and a duration.
-	if want := 2*(members+federations) + 5*(3*2+1); len(before) != want {
+	// Three operations on each: with three outcomes, as a dry run or not, and a duration.
+	if want := 2*(members+federations) + 6*(3*2+1); len(before) != want {
 		t.Errorf("%d series, want %d:\n%s", len(before), want, strings.Join(before, "\n"))
 	}
 	for i := range 50 {

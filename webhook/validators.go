@@ -24,7 +24,7 @@ func (v members) ValidateUpdate(ctx context.Context, before, after *v1alpha1.Mem
 	return v.validate(ctx, rules.MemberChange{Old: before, New: after})
 }
 
-// ValidateDelete is never asked: a cluster may always leave.
+// ValidateDelete is never asked: a cluster may always leave. See leaving.
 func (members) ValidateDelete(context.Context, *v1alpha1.MemberCluster) (admission.Warnings, error) {
 	return nil, nil
 }

@@ -23,7 +23,7 @@ func newView(ctx context.Context, informers cache.Informers, host *journal.Host)
 	if err := follow(ctx, v, informers, &v1alpha1.Federation{}, host.SetFederation, host.DropFederation); err != nil {
 		return nil, err
 	}
-	if err := follow(ctx, v, informers, &v1alpha1.MemberCluster{}, host.WatchMember, host.UnwatchMember); err != nil {
+	if err := follow(ctx, v, informers, &v1alpha1.MemberCluster{}, host.SetMember, host.DropMember); err != nil {
 		return nil, err
 	}
 	return v, nil

@@ -37,5 +37,6 @@ func federationEmpty(s Snapshot, c FederationChange) (found Findings) {
 	found.refuse(field.Forbidden(field.NewPath("metadata", "name"), fmt.Sprintf(
 		"federation %q has %s: %s; they leave first, with kubectl federate unjoin %s",
 		name, count(len(members), "member"), some(members), unjoin)))
+	found.name(first(members))
 	return found
 }

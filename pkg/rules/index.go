@@ -51,14 +51,6 @@ func (x *Index) DropFederation(name v1alpha1.FederationName) { delete(x.federati
 // Member is nil when there is none of the name. It is not to be changed.
 func (x *Index) Member(name v1alpha1.MemberName) *v1alpha1.MemberCluster { return x.members[name] }
 
-// AnyMember is a member, not always the same; nil when there is none.
-func (x *Index) AnyMember() *v1alpha1.MemberCluster {
-	for _, m := range x.members {
-		return m
-	}
-	return nil
-}
-
 // SetNamespace puts a namespace in the place of the one of its name.
 func (x *Index) SetNamespace(m *metav1.ObjectMeta) { x.namespaces[m.Name] = m }
 

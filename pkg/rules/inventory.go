@@ -61,6 +61,7 @@ func inventory(s Snapshot, c FederationChange) (found Findings) {
 		found.refuse(field.Invalid(inventoryPath, namespace, fmt.Sprintf(
 			"with it a member's name may have %d characters, since Argo CD keeps both in one label; %s: %s",
 			longestName(namespace), count(len(long), "longer name"), some(long))))
+		found.name(first(long))
 	}
 	return found
 }

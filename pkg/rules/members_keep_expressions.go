@@ -161,24 +161,25 @@ func (s *survey) findings() (found Findings) {
 	}
 	for _, q := range s.questions {
 		path := q.path.Child("expression")
-		var said field.ErrorList
+		var said Findings
 		if names := q.broken.names; len(names) > 0 {
-			said = append(said, breakers(path, names))
+			said.breakers(path, names)
 		}
 		if names := q.failed.names; len(names) > 0 {
 			slices.Sort(names)
-			said = append(said, field.Forbidden(path, fmt.Sprintf("%s would get no answer (%s): %s", count(len(names), "member"), q.failed.why, some(names))))
+			said.refuse(field.Forbidden(path, fmt.Sprintf("%s would get no answer (%s): %s", count(len(names), "member"), q.failed.why, some(names))))
+			said.name(first(names))
 		}
 		if names := q.unknown.names; len(names) > 0 {
 			slices.Sort(names)
 			found.warn(advice(path, "%s cannot be judged (%s): %s", count(len(names), "member"), q.unknown.why, some(names)))
 		}
 		if q.rule.Enforcement == v1alpha1.EnforceWarn {
-			found.Warnings = append(found.Warnings, said...)
+			found.Warnings = append(found.Warnings, said.Refusals...)
 			continue
 		}
-		found.Refusals = append(found.Refusals, said...)
-		if q.hardened && len(said) > 0 {
+		found.add(said)
+		if q.hardened && len(said.Refusals) > 0 {
 			found.refuse(field.Forbidden(q.path.Child("enforcement"), keepWarn))
 		}
 	}

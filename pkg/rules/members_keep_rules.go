@@ -57,31 +57,32 @@ func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 		}
 	}
 
-	var soft field.ErrorList
+	var soft Findings
 	after.all(func(b breach, path *field.Path) {
 		if names := broken[b]; len(names) > 0 {
-			soft = append(soft, breakers(path, names))
+			soft.breakers(path, names)
 		}
 	})
 	for i, limit := range c.New.Spec.Limits {
 		if kept := limitOf(c.Old, limit.PerLabel); kept != nil && kept.Max <= limit.Max && !hardened {
 			continue
 		}
-		soft = append(soft, over(specPath.Child("limits").Index(i).Child("max"), limit, counts)...)
+		if faults := over(specPath.Child("limits").Index(i).Child("max"), limit, counts); len(faults) > 0 {
+			soft.add(Findings{Refusals: faults, Grounds: OnMembers})
+		}
 	}
 	survey.ask(members)
-	asked := survey.findings()
-	soft = append(soft, asked.Refusals...)
+	soft.add(survey.findings())
 	if c.New.Spec.Enforcement == v1alpha1.EnforceWarn {
-		found.Warnings = slices.Concat(soft, asked.Warnings)
+		found.Warnings = slices.Concat(soft.Refusals, soft.Warnings)
 	} else {
-		found = Findings{Refusals: soft, Warnings: asked.Warnings}
-		if hardened && len(soft) > 0 {
+		found = soft
+		if hardened && len(soft.Refusals) > 0 {
 			found.refuse(field.Forbidden(specPath.Child("enforcement"), keepWarn))
 		}
 	}
 	if c.Old.Spec.AllowInsecureTLS && !c.New.Spec.AllowInsecureTLS && len(insecure) > 0 {
-		found.refuse(breakers(specPath.Child("allowInsecureTLS"), insecure))
+		found.breakers(specPath.Child("allowInsecureTLS"), insecure)
 	}
 	return found
 }
@@ -102,9 +103,11 @@ func sameRules(a, b *v1alpha1.FederationSpec) bool {
 	})
 }
 
-func breakers(path *field.Path, names []string) *field.Error {
+// breakers refuses for members that would break a rule.
+func (f *Findings) breakers(path *field.Path, names []string) {
 	slices.Sort(names)
-	return field.Forbidden(path, fmt.Sprintf("%s would break it: %s", count(len(names), "member"), some(names)))
+	f.refuse(field.Forbidden(path, fmt.Sprintf("%s would break it: %s", count(len(names), "member"), some(names))))
+	f.name(first(names))
 }
 
 // over lists the buckets of a limit that hold more than its max, by value.

@@ -88,16 +88,33 @@ func (c MemberChange) stored() MemberChange {
 type FederationChange struct{ Old, New *v1alpha1.Federation }
 
 // Findings are what a rule has to say, in its own order.
-type Findings struct{ Refusals, Warnings field.ErrorList }
+type Findings struct {
+	Refusals, Warnings field.ErrorList
+	// Grounds are what the refusals rest on.
+	Grounds Grounds
+	// Named are the members behind OnNamed, each once, sorted.
+	Named []v1alpha1.MemberName
+}
 
 func (f *Findings) refuse(e *field.Error) { f.Refusals = append(f.Refusals, e) }
 func (f *Findings) warn(e *field.Error)   { f.Warnings = append(f.Warnings, e) }
 func (f *Findings) add(more Findings) {
 	f.Refusals = append(f.Refusals, more.Refusals...)
 	f.Warnings = append(f.Warnings, more.Warnings...)
+	f.Grounds |= more.Grounds
+	f.name(more.Named)
 }
+
+// name takes notice of members that a refusal names.
+func (f *Findings) name(members []v1alpha1.MemberName) {
+	if len(members) > 0 {
+		f.Named = slices.Compact(slices.Sorted(slices.Values(append(f.Named, members...))))
+	}
+}
+
 func (f Findings) stamped(id ID) Findings {
-	return Findings{stamp(f.Refusals, id), stamp(f.Warnings, id)}
+	f.Refusals, f.Warnings = stamp(f.Refusals, id), stamp(f.Warnings, id)
+	return f
 }
 func stamp(l field.ErrorList, id ID) field.ErrorList {
 	for _, e := range l {
@@ -113,7 +130,7 @@ type Rule[C any] struct {
 	Judge func(Snapshot, C) Findings
 	// Soft rules are those that a Federation with enforcement Warn only warns about.
 	Soft bool
-	// Grounds are what it looks at beside the object that is written.
+	// Grounds are what each of its refusals rests on; one may rest on more.
 	Grounds Grounds
 }
 
@@ -129,8 +146,10 @@ const (
 	OnFederations
 	// OnHolders are the members that have the cluster ID.
 	OnHolders
-	// OnMembers are all members of the federation.
+	// OnMembers are all members of the federation: who they are and in which buckets.
 	OnMembers
+	// OnNamed are the members that the refusal names first, each as it is.
+	OnNamed
 )
 
 // Has says whether any of some is among the grounds.
@@ -156,24 +175,20 @@ var MemberRules = []Rule[MemberChange]{
 
 // FederationRules are the rules on federations, in the order in which their findings are printed.
 var FederationRules = []Rule[FederationChange]{
-	{ID: FederationEmpty, Judge: federationEmpty, Grounds: OnMembers},
+	{ID: FederationEmpty, Judge: federationEmpty, Grounds: OnNamed},
 	{ID: ReservedKeys, Judge: worseFederation(reservedFederationKeys)},
 	{ID: LabelRules, Judge: worseFederation(labelRules)},
 	{ID: LimitRules, Judge: worseFederation(limitRules)},
 	{ID: VersionRange, Judge: worseFederation(versionRange)},
 	{ID: ExpressionRules, Judge: worseFederation(expressionRules)},
 	{ID: AccessRole, Judge: worseFederation(accessRole)},
-	{ID: Inventory, Judge: inventory, Grounds: OnFederations | OnMembers},
+	{ID: Inventory, Judge: inventory, Grounds: OnFederations | OnNamed},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
-	{ID: MembersKeepRules, Judge: membersKeepRules, Grounds: OnFederation | OnMembers},
+	{ID: MembersKeepRules, Judge: membersKeepRules, Grounds: OnFederation | OnNamed},
 }
 
 // Verdict is what all rules say about one change, in the order of their table.
-type Verdict struct {
-	Findings
-	// Grounds are those of the rules that refused.
-	Grounds Grounds
-}
+type Verdict struct{ Findings }
 
 // JudgeMember asks every rule on members.
 func JudgeMember(s Snapshot, c MemberChange) Verdict {
@@ -205,7 +220,7 @@ func judge[C any](table []Rule[C], s Snapshot, c C, warn bool) Verdict {
 			found = Findings{Warnings: slices.Concat(found.Refusals, found.Warnings)}
 		}
 		if len(found.Refusals) > 0 {
-			v.Grounds |= rule.Grounds
+			found.Grounds |= rule.Grounds
 		}
 		v.add(found)
 	}
@@ -239,7 +254,8 @@ func worseFederation(state func(Snapshot, *v1alpha1.Federation) Findings) func(S
 
 // without leaves out what was found before as well. Two findings are one when they read the same.
 func (f Findings) without(before Findings) Findings {
-	return Findings{subtract(f.Refusals, before.Refusals), subtract(f.Warnings, before.Warnings)}
+	f.Refusals, f.Warnings = subtract(f.Refusals, before.Refusals), subtract(f.Warnings, before.Warnings)
+	return f
 }
 
 func subtract(now, before field.ErrorList) field.ErrorList {

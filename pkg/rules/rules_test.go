@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,19 +122,41 @@ func TestGrounds(t *testing.T) {
 		rules.InsecureTLS:      rules.OnFederation,
 		rules.ClusterIDUnique:  rules.OnHolders,
 		rules.Limits:           rules.OnFederation | rules.OnMembers,
-		rules.FederationEmpty:  rules.OnMembers,
-		rules.MembersKeepRules: rules.OnFederation | rules.OnMembers,
-		rules.Inventory:        rules.OnFederations | rules.OnMembers,
+		rules.FederationEmpty:  rules.OnNamed,
+		rules.MembersKeepRules: rules.OnFederation | rules.OnNamed,
+		rules.Inventory:        rules.OnFederations | rules.OnNamed,
 	}
+	// A change of a limit is refused for how many there are.
+	over := regexp.MustCompile(`^spec\.limits\[\d\]\.max: .*: there are `)
+	name := regexp.MustCompile(`[a-z0-9-]+`)
+	named := 0
 	for _, c := range cases.All() {
 		v := c.Judge()
 		var want rules.Grounds
+		var listed []v1alpha1.MemberName
 		for _, e := range v.Refusals {
-			want |= of[rules.ID(e.Origin)]
+			grounds := of[rules.ID(e.Origin)]
+			switch {
+			case over.MatchString(e.Error()):
+				want |= rules.OnMembers
+			case grounds.Has(rules.OnNamed):
+				words := name.FindAllString(e.Detail, -1)
+				for _, m := range c.Members {
+					if slices.Contains(words, m.Name) {
+						listed = append(listed, v1alpha1.MemberName(m.Name))
+					}
+				}
+			}
+			want |= grounds
 		}
-		if v.Grounds != want {
-			t.Errorf("%s: grounds %b, want %b", c.Name, v.Grounds, want)
+		listed = slices.Compact(slices.Sorted(slices.Values(listed)))
+		named += len(listed)
+		if v.Grounds != want || !slices.Equal(v.Named, listed) {
+			t.Errorf("%s: grounds %b and %v, want %b and %v", c.Name, v.Grounds, v.Named, want, listed)
 		}
+	}
+	if named < 20 {
+		t.Errorf("the cases name %d members: too few", named)
 	}
 }
 

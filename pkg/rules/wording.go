@@ -100,12 +100,23 @@ func fold(text string) []string {
 	return append(lines, text)
 }
 
-// some lists the first five of sorted names and says how many more there are.
+// named is how many names a text lists.
+const named = 5
+
+// first are the members that some lists.
+func first(names []string) []v1alpha1.MemberName {
+	var found []v1alpha1.MemberName
+	for _, name := range names[:min(len(names), named)] {
+		found = append(found, v1alpha1.MemberName(name))
+	}
+	return found
+}
+
+// some lists the first of sorted names and says how many more there are.
 func some[N ~string](names []N) string {
-	const most = 5
 	shown, rest := names, ""
-	if len(names) > most {
-		shown, rest = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
+	if len(names) > named {
+		shown, rest = names[:named], fmt.Sprintf(" and %d more", len(names)-named)
 	}
 	parts := make([]string, len(shown))
 	for i, n := range shown {

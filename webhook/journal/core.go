@@ -86,7 +86,8 @@ func (c *core) forget() {
 func (c *core) withdraw(request types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.known[request]; k != nil {
+	// Members leave whatever is answered.
+	if k := c.known[request]; k != nil && !k.leaves() {
 		k.dead = true
 	}
 }
@@ -104,7 +105,7 @@ func (c *core) isBehind() bool {
 	return c.behind
 }
 
-// entries are the entries that may still count, in their order.
+// entries are the entries that may still count, in their order. A member that leaves counts as it is.
 func (c *core) entries() []Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +114,7 @@ func (c *core) entries() []Entry {
 	}
 	found := make([]Entry, 0, len(c.known))
 	for _, k := range c.known {
-		if !k.dead {
+		if !k.dead && !k.leaves() {
 			found = append(found, k.Entry)
 		}
 	}
@@ -138,6 +139,21 @@ type decision struct {
 
 // onName is the ground of what is refused since another object has the name.
 const onName rules.Grounds = 1 << 7
+
+// crowd is how many members that leave the journal holds at a time. What more there are is not written down: they
+// leave whatever is answered, and the journal is written with every create.
+const crowd = 100
+
+// crowded says whether members may leave without being written down.
+func crowded(entries []Entry) bool {
+	leaving := 0
+	for i := range entries {
+		if entries[i].leaves() {
+			leaving++
+		}
+	}
+	return leaving >= crowd
+}
 
 // grounds are what the refusal rests on; none where nothing is refused.
 func (d *decision) grounds() rules.Grounds {
@@ -257,6 +273,32 @@ func (c *core) follows(name v1alpha1.FederationName) bool {
 	return follows
 }
 
+// beyond are the grounds of a refusal that the journal, as it was just read, does not tell of.
+func (c *core) beyond(r Request, grounds rules.Grounds) rules.Grounds {
+	if c.follows(r.federation()) {
+		grounds &^= rules.OnFederation
+	}
+	// A change of a federation may count what no limit counted before.
+	if r.Member != nil && c.tells() {
+		grounds &^= rules.OnMembers
+	}
+	return grounds
+}
+
+// tells says whether the journal, as it was read last, has all members that may have left or changed a limit's bucket and
+// that the replica has not seen doing so.
+func (c *core) tells() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var listed []Entry
+	for _, k := range c.known {
+		if k.listed {
+			listed = append(listed, k.Entry)
+		}
+	}
+	return !c.disabled && !crowded(listed)
+}
+
 // unclear are the entries that only a live read can settle: waited for in vain, or gone from sight. Those that
 // somebody has seen are given a moment, in which the watch tells them for nothing.
 func (c *core) unclear(now time.Time) []sighting {
@@ -265,10 +307,11 @@ func (c *core) unclear(now time.Time) []sighting {
 	})
 }
 
-// contested are the entries that a refusal of a request may rest on and that a live read would settle at once.
+// contested are the entries that a refusal of a request may rest on, or be made wrong by, and that a live read would
+// settle at once.
 func (c *core) contested(r Request) []sighting {
 	return c.sightings(func(k *sighting) bool {
-		return (k.Seen || !k.listed) && r.concerns(&k.Entry)
+		return (k.Seen || !k.listed || k.Kind == Member && k.After != 0) && r.concerns(&k.Entry)
 	})
 }
 

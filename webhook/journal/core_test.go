@@ -113,12 +113,27 @@ func TestHostGoesForward(t *testing.T) {
 	h.DropMember(member("a", "0", "8"))
 	h.DropFederation(federation("5"))
 	h.SetFederation(federation("4"))
+	// Another object had the name in between, and is gone as well.
+	h.SetMember(member("b", "2", "5"))
+	h.SetMember(member("b", "3", "8"))
+	h.DropMember(member("b", "3", "8"))
+	h.SetMember(member("b", "2", "5"))
+	// It was not there when all were listed.
+	h.SetMember(member("c", "4", "20"))
+	h.list(Member, 20)
+	h.SetMember(member("d", "5", "20"))
+	h.SetMember(member("e", "6", "21"))
 	h.Read(func(x *rules.Index) {
 		if m := x.Member("a"); m == nil || m.Labels["zone"] != "b" {
 			t.Errorf("got %+v", m)
 		}
 		if f := x.Federation("prod"); f != nil {
 			t.Errorf("a federation that is gone came back: %+v", f)
+		}
+		for name, want := range map[v1alpha1.MemberName]bool{"b": false, "c": true, "d": false, "e": true} {
+			if m := x.Member(name); (m != nil) != want {
+				t.Errorf("%s: %+v", name, m)
+			}
 		}
 	})
 }
@@ -251,12 +266,13 @@ func TestWrittenDown(t *testing.T) {
 		"endpoint":            {change(member("a", "1", "5"), moved("https://b.example.com")), false},
 		"label without limit": {change(member("a", "1", "5"), labelled(member("a", "1", "5"), "team", "t")), false},
 		"label with limit":    {change(member("a", "1", "5"), labelled(member("a", "1", "5"), "zone", "z")), true},
-		"label taken away":    {change(labelled(member("a", "1", "5"), "zone", "z"), member("a", "1", "5")), false},
+		"label taken away":    {change(labelled(member("a", "1", "5"), "zone", "z"), member("a", "1", "5")), true},
 		"insecure":            {change(member("a", "1", "5"), insecure), true},
 		"secure again":        {change(insecure, member("a", "1", "5")), false},
 		"a new federation":    {Request{Federation: &rules.FederationChange{New: zones}}, false},
 		"a description":       {Request{Federation: &rules.FederationChange{Old: federation("5"), New: described}}, true},
 		"its label":           {Request{Federation: &rules.FederationChange{Old: federation("5"), New: tagged}}, true},
+		"a member leaves":     {leave(member("a", "1", "5")), true},
 		"its annotation":      {Request{Federation: &rules.FederationChange{Old: federation("5"), New: noted}}, false},
 		"rules":               {Request{Federation: &rules.FederationChange{Old: federation("5"), New: zones}}, true},
 		"a deletion":          {Request{Federation: &rules.FederationChange{Old: zones}}, true},

@@ -25,12 +25,12 @@
 //     API servers give a write at most 34 s from the request on (requestTimeoutUpperBound in k8s.io/apiserver),
 //     and etcd a few more; so it can never come. The time is counted by each replica from its own first sight of
 //     the entry, so clocks need not agree. Entry.At is for people.
-//  5. Live reads only add to the sight of the host: an older state never takes the place of a newer one, and a
-//     uid that is gone never comes back. So a refusal is confirmed by asking live whether what it rests on is still as
-//     it is known here (Still), and judged again when it is not. Two things are told for less. A federation that is
-//     known is as it is known when the journal, read now, has nothing about it that is not seen (core.follows). What
-//     rests on all members is confirmed by a write to one of them: once the watch brings it, the watch has brought
-//     whatever came before (witness).
+//  5. Live reads only add to the sight of the host: an older state never takes the place of a newer one, and what is
+//     gone never comes back. So a refusal is confirmed by asking live whether what it rests on is still as
+//     it is known here (Still), and judged again when it is not. Two things the journal itself tells, read now
+//     (core.beyond). A federation is as it is known when nothing about it is written down that is not seen. So are the
+//     number of its members and their buckets, but for members that are written down as leaving or changing bucket:
+//     those few are asked about.
 //
 // An entry never blocks its own name: two requests for one name are both admitted, etcd takes one, and until
 // then both entries count. What is to be changed by an entry counts as before and as after.
@@ -40,6 +40,8 @@
 // A label change that moves a member in no limit is not written down, so that it costs no write: it may cross
 // with a rule that would refuse it. The controllers report such a member.
 // A federation that is edited while the webhook is taken out is in no journal: until the watch brings it, a refusal may
-// rest on what it was.
+// rest on what it was. Nor is a member that leaves while no manager answers, or when the last finalizer is taken off it,
+// or while a hundred others do: until the watch brings that, it may be counted, and whoever is refused for it tries
+// again.
 // A write that is admitted here and refused by somebody after us holds its place until Patience has passed.
 package journal

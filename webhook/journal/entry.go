@@ -38,13 +38,16 @@ type Entry struct {
 	At metav1.Time `json:"at"`
 	// Seen says that a replica has seen the object.
 	Seen bool `json:"seen,omitempty"`
-	// Deletion says that the object is to be deleted.
+	// Deletion says that the object is to be deleted. A member's is noted whoever deletes it, and judged by nobody.
 	Deletion bool `json:"deletion,omitempty"`
 
 	Labels     map[string]string           `json:"labels,omitempty"`
 	Member     *v1alpha1.MemberClusterSpec `json:"member,omitempty"`
 	Federation *v1alpha1.FederationSpec    `json:"federation,omitempty"`
 }
+
+// leaves says that it is of a member that is to be deleted. It counts until it is gone.
+func (e *Entry) leaves() bool { return e.Kind == Member && e.Deletion }
 
 // member is the member as it will be.
 func (e *Entry) member() *v1alpha1.MemberCluster {
@@ -82,10 +85,12 @@ func (s State) with(e Entry) State {
 	return s
 }
 
-// Request is a write to decide on: exactly one of Member and Federation is set.
+// Request is a write to decide on: exactly one of Member, Federation and Leaving is set.
 type Request struct {
 	Member     *rules.MemberChange
 	Federation *rules.FederationChange
+	// Leaving is a member that is to be deleted. No rule is asked.
+	Leaving *v1alpha1.MemberCluster
 	// Namespaces are those that a Federation names, as they are now.
 	Namespaces rules.Namespaces
 	// UID tells this asking from any other. API servers ask again under the UID of their own when a connection
@@ -98,7 +103,10 @@ type Request struct {
 // judge asks the rules.
 func (r Request) judge(s rules.Snapshot) rules.Verdict {
 	s.Namespaces = r.Namespaces
-	if r.Member != nil {
+	switch {
+	case r.Leaving != nil:
+		return rules.Verdict{}
+	case r.Member != nil:
 		return rules.JudgeMember(s, *r.Member)
 	}
 	return rules.JudgeFederation(s, *r.Federation)
@@ -107,6 +115,8 @@ func (r Request) judge(s rules.Snapshot) rules.Verdict {
 // federation is the one that the request is about.
 func (r Request) federation() v1alpha1.FederationName {
 	switch {
+	case r.Leaving != nil:
+		return r.Leaving.Federation()
 	case r.Member != nil:
 		return r.Member.New.Federation()
 	case r.Federation.New != nil:
@@ -137,6 +147,12 @@ func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {
 		return nil
 	}
 	e := &Entry{Request: r.UID, At: metav1.NewTime(now.UTC().Truncate(time.Second))}
+	if m := r.Leaving; m != nil {
+		e.Kind, e.Name, e.UID, e.After, e.Deletion = Member, m.Name, m.UID, version(m), true
+		e.Labels = map[string]string{v1alpha1.LabelFederation: string(m.Federation())}
+		e.Member = &v1alpha1.MemberClusterSpec{ClusterID: m.Spec.ClusterID}
+		return e
+	}
 	if r.Member != nil {
 		if !matters(*r.Member, versions) {
 			return nil
@@ -184,7 +200,7 @@ func matters(c rules.MemberChange, versions []*v1alpha1.Federation) bool {
 		for _, l := range f.Spec.Limits {
 			was, had := c.Old.Labels[l.PerLabel]
 			is, has := c.New.Labels[l.PerLabel]
-			if has && (!had || was != is) {
+			if had != has || was != is {
 				return true
 			}
 		}

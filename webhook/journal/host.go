@@ -1,7 +1,7 @@
 package journal
 
 import (
-	"context"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -22,19 +22,28 @@ type Host struct {
 	mu    sync.RWMutex
 	index *rules.Index
 	gone  map[types.UID]time.Time
+	// last is what each name was dropped with: a late watch may bring what came before.
+	last  map[named]dropped
 	swept time.Time
 	// changes counts what the index took notice of.
 	changes uint64
+	// listed is the version at which all objects of a kind were listed.
+	listed map[Kind]uint64
+}
 
-	// watched is the newest version of a member that the watch has brought; came is closed when it brings more, or nil
-	// where nobody waits.
-	watched uint64
-	came    chan struct{}
+type named struct {
+	kind Kind
+	name string
+}
+
+type dropped struct {
+	version uint64
+	at      time.Time
 }
 
 // NewHost knows nothing yet.
 func NewHost() *Host {
-	return &Host{index: rules.NewIndex(), gone: map[types.UID]time.Time{}}
+	return &Host{index: rules.NewIndex(), gone: map[types.UID]time.Time{}, last: map[named]dropped{}, listed: map[Kind]uint64{}}
 }
 
 // Read holds the host still while f looks at it.
@@ -55,52 +64,9 @@ func (h *Host) since(changes uint64) bool {
 func (h *Host) SetMember(m *v1alpha1.MemberCluster) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.newer(m, h.object(Member, m.Name)) {
+	if h.newer(Member, m, h.object(Member, m.Name)) {
 		h.index.SetMember(m)
 		h.changes++
-	}
-}
-
-// WatchMember takes notice of a member that the watch brings, and with it of everything that came before.
-func (h *Host) WatchMember(m *v1alpha1.MemberCluster) {
-	h.SetMember(m)
-	h.bring(m)
-}
-
-// UnwatchMember takes notice that a member is gone, as the watch tells.
-func (h *Host) UnwatchMember(m *v1alpha1.MemberCluster) {
-	h.DropMember(m)
-	h.bring(m)
-}
-
-func (h *Host) bring(m *v1alpha1.MemberCluster) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.watched = max(h.watched, version(m))
-	if h.came != nil {
-		close(h.came)
-		h.came = nil
-	}
-}
-
-// await returns when the watch has brought a version of a member, and so everything that happened to members before.
-func (h *Host) await(ctx context.Context, version uint64) error {
-	for {
-		h.mu.Lock()
-		there := h.watched >= version
-		if h.came == nil {
-			h.came = make(chan struct{})
-		}
-		came := h.came
-		h.mu.Unlock()
-		if there {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-came:
-		}
 	}
 }
 
@@ -108,7 +74,7 @@ func (h *Host) await(ctx context.Context, version uint64) error {
 func (h *Host) SetFederation(f *v1alpha1.Federation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.newer(f, h.object(Federation, f.Name)) {
+	if h.newer(Federation, f, h.object(Federation, f.Name)) {
 		h.index.SetFederation(f)
 		h.changes++
 	}
@@ -129,15 +95,14 @@ func (h *Host) drop(kind Kind, name string, uid types.UID) {
 	}
 	if now.Sub(h.swept) > remembered/10 {
 		h.swept = now
-		for uid, at := range h.gone {
-			if now.Sub(at) > remembered {
-				delete(h.gone, uid)
-			}
-		}
+		maps.DeleteFunc(h.gone, func(_ types.UID, at time.Time) bool { return now.Sub(at) > remembered })
+		maps.DeleteFunc(h.last, func(_ named, d dropped) bool { return now.Sub(d.at) > remembered })
 	}
-	if o := h.object(kind, name); o == nil || o.GetUID() != uid {
+	o := h.object(kind, name)
+	if o == nil || o.GetUID() != uid {
 		return
 	}
+	h.last[named{kind, name}] = dropped{version(o), now}
 	h.changes++
 	switch kind {
 	case Member:
@@ -162,8 +127,20 @@ func (h *Host) object(kind Kind, name string) client.Object {
 	return nil
 }
 
-func (h *Host) newer(o, known client.Object) bool {
+// list takes notice that all objects of a kind were listed at a version. What was not among them and is older, as the
+// watch of a replica that has just started may bring it, is gone.
+func (h *Host) list(kind Kind, version uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listed[kind] = max(h.listed[kind], version)
+}
+
+func (h *Host) newer(kind Kind, o, known client.Object) bool {
 	if _, gone := h.gone[o.GetUID()]; gone {
+		return false
+	}
+	since := max(h.listed[kind], h.last[named{kind, o.GetName()}].version)
+	if since > 0 && version(o) <= since && (known == nil || known.GetUID() != o.GetUID()) {
 		return false
 	}
 	return known == nil || version(o) >= version(known)
@@ -186,7 +163,7 @@ func (h *Host) past(e *Entry) bool {
 }
 
 // version is an object's resourceVersion, which API servers let clients compare within one resource.
-func version(o client.Object) uint64 {
+func version(o interface{ GetResourceVersion() string }) uint64 {
 	v, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
 	if err != nil {
 		return 0

@@ -66,12 +66,10 @@ func New(o Options) *Journal {
 		o.Clock = clock.RealClock{}
 	}
 	j := &Journal{core: newCore(o.Host), clock: o.Clock, calls: make(chan *call)}
-	var status client.StatusWriter
 	if o.Client != nil {
 		j.store = &configMap{client: o.Client}
-		status = o.Client.Status()
 	}
-	j.live = live{o.Host, o.Reader, newWitness(o.Host, status), o.Still}
+	j.live = live{o.Host, o.Reader, o.Still}
 	return j
 }
 
@@ -100,8 +98,7 @@ type answer struct {
 // from now on. An error says that it could not be decided.
 func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) {
 	began, fresh := time.Now(), r.DryRun
-	var confirmed rules.Grounds
-	var refreshed time.Time
+	var sure proof
 	var d decision
 	if j.asksAll(r) {
 		a := j.submit(ctx, r, fresh, false)
@@ -114,18 +111,15 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 	}
 	for {
 		waited := r.DryRun || time.Since(began) > wait
-		if time.Since(refreshed) > 10*again {
-			confirmed = 0
-		}
-		switch grounds := d.grounds(); {
-		case len(d.Refusals) > 0 && grounds == 0:
+		switch {
+		case len(d.Refusals) > 0 && d.grounds() == 0:
 			return d.Verdict, nil
-		case grounds.Has(^confirmed):
+		case !sure.of(&d):
 			// What was refused is confirmed, by what the API server says now.
-			if err := j.confirm(ctx, r, grounds); err != nil {
+			if err := j.confirm(ctx, r, &d); err != nil {
 				return rules.Verdict{}, err
 			}
-			confirmed, refreshed = confirmed|grounds, time.Now()
+			sure.add(&d)
 			if !d.waits && !j.core.host.since(d.changes) {
 				continue // it rests on the host alone, and nothing there is new
 			}
@@ -151,6 +145,38 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 	}
 }
 
+// Leave takes notice of a member that is to be deleted, which nobody may refuse. An error says that it is not written
+// down: then refusals know of it by the watch alone.
+func (j *Journal) Leave(ctx context.Context, m *v1alpha1.MemberCluster) error {
+	if j.store == nil || len(m.Finalizers) > 0 {
+		return nil // what a finalizer holds does not go now, and nobody is asked when it goes
+	}
+	// It leaves also when its API server waits no longer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trip)
+	defer cancel()
+	return j.submit(ctx, Request{Leaving: m}, false, true).err
+}
+
+// proof is what was confirmed of a refusal, for a moment.
+type proof struct {
+	grounds rules.Grounds
+	named   []v1alpha1.MemberName
+	at      time.Time
+}
+
+// of says whether all that a decision rests on is confirmed.
+func (p *proof) of(d *decision) bool {
+	if time.Since(p.at) > 10*again {
+		*p = proof{}
+	}
+	return !d.grounds().Has(^p.grounds) &&
+		!slices.ContainsFunc(d.Named, func(name v1alpha1.MemberName) bool { return !slices.Contains(p.named, name) })
+}
+
+func (p *proof) add(d *decision) {
+	p.grounds, p.named, p.at = p.grounds|d.grounds(), append(p.named, d.Named...), time.Now()
+}
+
 // asksAll says whether all members are asked about a request, which is to be done once, where it is written down. What
 // is wrong in itself is refused without the journal.
 func (j *Journal) asksAll(r Request) bool {
@@ -159,14 +185,18 @@ func (j *Journal) asksAll(r Request) bool {
 		!r.Federation.WrongAlone(rules.Snapshot{Now: now, Namespaces: r.Namespaces})
 }
 
-// confirm reads what a refusal rests on. Whatever changes a federation that is there is in the journal before it is done,
-// and the journal is small, where what a federation says may be long.
-func (j *Journal) confirm(ctx context.Context, r Request, grounds rules.Grounds) error {
-	if grounds == rules.OnFederation && j.follows(ctx, r) {
-		return nil
+// confirm reads what a refusal rests on. Whatever changes a federation that is there, or how many members it has, is in
+// the journal before it is done: one read of it tells what many would.
+func (j *Journal) confirm(ctx context.Context, r Request, d *decision) error {
+	grounds := d.grounds()
+	if (grounds == rules.OnFederation || grounds.Has(rules.OnMembers)) && j.reread(ctx, r) {
+		grounds = j.core.beyond(r, grounds)
 	}
-	if err := j.live.refresh(ctx, r, grounds, j.core.entries()); err != nil {
+	if err := j.live.refresh(ctx, r, grounds, d.Named, j.core.entries()); err != nil {
 		return err
+	}
+	if d.grounds() == rules.OnFederation && grounds == 0 {
+		return nil
 	}
 	// A replica that has just started knows entries whose objects it never saw.
 	return j.settle(ctx, j.core.contested(r))
@@ -185,13 +215,13 @@ func jitter(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // nothing secret
 }
 
-// follows says whether the journal, as it is now, tells that the federation of a request is as it is known here.
-func (j *Journal) follows(ctx context.Context, r Request) bool {
+// reread reads the journal as it is now, and says whether it could be.
+func (j *Journal) reread(ctx context.Context, r Request) bool {
 	if j.store == nil {
 		return false
 	}
 	r.DryRun = true // only to be read
-	return j.submit(ctx, r, true, true).err == nil && j.core.follows(r.federation())
+	return j.submit(ctx, r, true, true).err == nil
 }
 
 func (j *Journal) submit(ctx context.Context, r Request, fresh, waited bool) answer {
@@ -367,12 +397,19 @@ func (j *Journal) round(batch *[]*call) (next State, admitted []*call, decisions
 			c.answer <- answer{decision: d, admitted: !open}
 			continue
 		}
+		if d.entry.leaves() && crowded(next.Entries) {
+			c.answer <- answer{decision: d, admitted: true}
+			continue
+		}
 		with := next.with(*d.entry)
 		if full(with) {
 			c.answer <- answer{err: errFull}
 			continue
 		}
-		next, more = with, append(more, *d.entry)
+		next = with
+		if !d.entry.leaves() {
+			more = append(more, *d.entry)
+		}
 		admitted, decisions = append(admitted, c), append(decisions, d)
 	}
 	return next, admitted, decisions

@@ -14,21 +14,24 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
+// atOnce is how many objects are read at a time.
+const atOnce = 16
+
 // pageSize is how many objects a live list asks for at once.
 const pageSize = 1000
 
 // live brings the sight of the host up to date with what the API server says now.
 type live struct {
-	host    *Host
-	reader  client.Reader
-	witness *witness
+	host   *Host
+	reader client.Reader
 	// still may be nil.
 	still Still
 }
 
 // refresh reads what a refusal rests on, all at once.
-func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, entries []Entry) error {
+func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, named []v1alpha1.MemberName, entries []Entry) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
 	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, kind, name) }) }
 	if name := string(r.federation()); grounds.Has(rules.OnFederation) && name != "" {
 		get(Federation, name)
@@ -43,6 +46,10 @@ func (l live) refresh(ctx context.Context, r Request, grounds rules.Grounds, ent
 	}
 	if grounds.Has(rules.OnMembers) {
 		group.Go(func() error { return l.members(ctx, r.federation()) })
+	} else if grounds.Has(rules.OnNamed) {
+		for _, name := range named {
+			get(Member, string(name))
+		}
 	}
 	if grounds.Has(onName) {
 		get(Member, r.Member.New.Name)
@@ -101,16 +108,8 @@ func (l live) set(o client.Object) {
 	}
 }
 
-// members brings the sight of the members of a federation up to date, or with "" of all.
+// members reads the members of a federation, or with "" those of all.
 func (l live) members(ctx context.Context, name v1alpha1.FederationName) error {
-	if l.witness.prove(ctx) {
-		return nil
-	}
-	return l.list(ctx, name)
-}
-
-// list reads the members of a federation, or with "" those of all.
-func (l live) list(ctx context.Context, name v1alpha1.FederationName) error {
 	before := map[types.UID]*v1alpha1.MemberCluster{}
 	l.host.Read(func(x *rules.Index) {
 		names := []v1alpha1.FederationName{name}
@@ -124,6 +123,7 @@ func (l live) list(ctx context.Context, name v1alpha1.FederationName) error {
 		}
 	})
 	options := []client.ListOption{client.Limit(pageSize)}
+	var at uint64
 	if name != "" {
 		options = append(options, client.MatchingLabels{v1alpha1.LabelFederation: string(name)})
 	}
@@ -139,6 +139,7 @@ func (l live) list(ctx context.Context, name v1alpha1.FederationName) error {
 			delete(before, page.Items[i].UID)
 			l.host.SetMember(&page.Items[i])
 		}
+		at = version(&page)
 		if next = page.Continue; next == "" {
 			break
 		}
@@ -146,6 +147,9 @@ func (l live) list(ctx context.Context, name v1alpha1.FederationName) error {
 	// The label is immutable, so what is not listed is gone.
 	for _, m := range before {
 		l.host.DropMember(m)
+	}
+	if name == "" {
+		l.host.list(Member, at)
 	}
 	return nil
 }
@@ -178,5 +182,6 @@ func (l live) federations(ctx context.Context) error {
 	for _, f := range before {
 		l.host.DropFederation(f)
 	}
+	l.host.list(Federation, version(&all))
 	return nil
 }

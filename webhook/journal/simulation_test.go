@@ -34,10 +34,12 @@ type world struct {
 	replicas [2]*replica
 	flights  []*flight
 	disabled bool
+	// told says that the webhook is asked about every member that leaves.
+	told bool
 
 	steps, uids                 int
 	admitted, refused, conflict int
-	relists, looked             int
+	relists, looked, relied     int
 }
 
 // event is what a watch tells.
@@ -179,6 +181,8 @@ func (w *world) list(r *replica) {
 			r.core.host.DropFederation(o)
 		}
 	}
+	r.core.host.list(Member, w.revision)
+	r.core.host.list(Federation, w.revision)
 }
 
 // get reads one object live.
@@ -243,11 +247,18 @@ func (w *world) request() Request {
 			after.Spec.Labels = []v1alpha1.LabelRule{{Key: "team", Required: true}}
 		}
 		return Request{Federation: &rules.FederationChange{Old: f, New: after}}
-	case n <= 5:
+	case n <= 7:
+		if m := w.anyMember(); m != nil {
+			return Request{Leaving: m}
+		}
+	case n <= 10:
 		for _, name := range []string{"m0", "m1", "m2", "m3", "m4", "m5"} {
 			if m := w.members[name]; m != nil && w.r.IntN(2) == 0 {
 				after := m.DeepCopy()
 				after.Labels["zone"] = w.zone()
+				if w.r.IntN(4) == 0 {
+					delete(after.Labels, "zone")
+				}
 				return Request{Member: &rules.MemberChange{Old: m, New: after}}
 			}
 		}
@@ -262,6 +273,10 @@ func (w *world) request() Request {
 		m.Labels["team"] = "a"
 	}
 	return Request{Member: &rules.MemberChange{New: m}}
+}
+
+func (w *world) anyMember() *v1alpha1.MemberCluster {
+	return w.members[fmt.Sprintf("m%d", w.r.IntN(12))]
 }
 
 func (w *world) zone() string { return string(rune('a' + w.r.IntN(2))) }
@@ -281,11 +296,7 @@ func (w *world) judge(f *flight) (over bool) {
 	d := r.core.decide(f.Request, w.now, nil)
 	for confirmed := rules.Grounds(0); d.grounds().Has(^confirmed); {
 		confirmed |= d.grounds()
-		w.refresh(r, f.Request, d.grounds())
-		for _, k := range r.core.contested(f.Request) {
-			w.get(r, k.Kind, k.Name)
-			r.core.settle(k, w.now)
-		}
+		w.confirm(r, f.Request, &d)
 		d = r.core.decide(f.Request, w.now, nil)
 	}
 	switch {
@@ -297,14 +308,37 @@ func (w *world) judge(f *flight) (over bool) {
 		return false
 	}
 	s, _ := r.core.tend(r.state, w.now)
-	s = s.with(*d.entry)
+	if !d.entry.leaves() || !crowded(s.Entries) {
+		s = s.with(*d.entry)
+	}
 	f.judged, f.version = &s, r.version
 	return false
 }
 
+// confirm is Journal.confirm.
+func (w *world) confirm(r *replica, q Request, d *decision) {
+	grounds := d.grounds()
+	if !w.disabled && (grounds == rules.OnFederation || grounds.Has(rules.OnMembers)) {
+		w.load(r)
+		grounds = r.core.beyond(q, grounds)
+	}
+	w.refresh(r, q, grounds, d.Named)
+	for _, k := range r.core.contested(q) {
+		w.get(r, k.Kind, k.Name)
+		r.core.settle(k, w.now)
+	}
+	relied := d.grounds() &^ grounds
+	if relied.Has(rules.OnFederation) {
+		w.follows(r, q.federation())
+	}
+	if relied.Has(rules.OnMembers) {
+		w.tells(r, q.federation())
+	}
+}
+
 // refresh is live.refresh.
-func (w *world) refresh(r *replica, q Request, grounds rules.Grounds) {
-	if grounds.Has(rules.OnFederation) && !(grounds == rules.OnFederation && w.look(r, q.federation())) {
+func (w *world) refresh(r *replica, q Request, grounds rules.Grounds, named []v1alpha1.MemberName) {
+	if grounds.Has(rules.OnFederation) {
 		w.get(r, Federation, string(q.federation()))
 	}
 	if grounds.Has(rules.OnHolders) {
@@ -314,21 +348,18 @@ func (w *world) refresh(r *replica, q Request, grounds rules.Grounds) {
 	}
 	if grounds.Has(rules.OnMembers) {
 		w.list(r)
+	} else if grounds.Has(rules.OnNamed) {
+		for _, name := range named {
+			w.get(r, Member, string(name))
+		}
 	}
 	if grounds.Has(onName) {
 		w.get(r, Member, q.Member.New.Name)
 	}
 }
 
-// look is Journal.follows: the journal tells that the sight of a federation is up to date.
-func (w *world) look(r *replica, name v1alpha1.FederationName) bool {
-	if w.disabled {
-		return false
-	}
-	w.load(r)
-	if !r.core.follows(name) {
-		return false
-	}
+// follows checks that a federation of which the journal tells nothing is as it is known.
+func (w *world) follows(r *replica, name v1alpha1.FederationName) {
 	w.looked++
 	r.core.host.Read(func(x *rules.Index) {
 		known, now := x.Federation(name), w.federations[string(name)]
@@ -336,7 +367,21 @@ func (w *world) look(r *replica, name v1alpha1.FederationName) bool {
 			w.t.Errorf("step %d: the journal tells that %+v is as it is known, and it is %+v", w.steps, known, now)
 		}
 	})
-	return true
+}
+
+// tells checks that the members of a federation of which the journal tells nothing more are there, in their buckets.
+func (w *world) tells(r *replica, name v1alpha1.FederationName) {
+	if !w.told {
+		return // members may leave unasked
+	}
+	w.relied++
+	r.core.host.Read(func(x *rules.Index) {
+		for m := range x.Members(name) {
+			if now := w.members[m.Name]; now == nil || now.UID != m.UID || now.Labels["zone"] != m.Labels["zone"] {
+				w.t.Errorf("step %d: the journal tells that %+v is as it is known, and it is %+v", w.steps, m, now)
+			}
+		}
+	})
 }
 
 // land is the API server's write of what was admitted: upon the version that was judged, or not at all.
@@ -345,6 +390,12 @@ func (w *world) land(f *flight) {
 		return // too late, or somebody after us refused it
 	}
 	w.admitted++
+	if m := f.Leaving; m != nil {
+		if w.members[m.Name] == m {
+			w.remove(m)
+		}
+		return
+	}
 	if c := f.Member; c != nil {
 		switch known := w.members[c.New.Name]; {
 		case c.Old == nil && known == nil:
@@ -381,7 +432,9 @@ func (w *world) holds() error {
 			return fmt.Errorf("%s breaks the rule of %s", name, f.Name)
 		}
 		counts[f.Name]++
-		counts[f.Name+"/"+m.Labels["zone"]]++
+		if zone, has := m.Labels["zone"]; has {
+			counts[f.Name+"/"+zone]++
+		}
 	}
 	for bucket, n := range counts {
 		if most := limit - len(bucket)/4; n > most {
@@ -436,8 +489,8 @@ func (w *world) step() {
 			w.tick(r)
 		}
 	case n < 96:
-		if m := w.members[fmt.Sprintf("m%d", w.r.IntN(12))]; m != nil {
-			w.remove(m) // a cluster leaves; nobody is asked
+		if m := w.anyMember(); m != nil && !w.told {
+			w.remove(m) // the webhook was out of reach
 		}
 	case n < 99:
 		w.now = w.now.Add(time.Duration(w.r.IntN(4000)) * time.Millisecond)
@@ -454,9 +507,10 @@ func TestSimulation(t *testing.T) {
 	if testing.Short() {
 		seeds = 60
 	}
-	var admitted, refused, conflict, relists, looked int
+	var admitted, refused, conflict, relists, looked, relied int
 	for seed := range seeds {
 		w := newWorld(t, uint64(seed), false)
+		w.told = seed%2 == 0
 		for i := range steps {
 			w.step()
 			if err := w.holds(); err != nil {
@@ -465,11 +519,11 @@ func TestSimulation(t *testing.T) {
 		}
 		w.settles(seed)
 		admitted, refused = admitted+w.admitted, refused+w.refused
-		conflict, relists, looked = conflict+w.conflict, relists+w.relists, looked+w.looked
+		conflict, relists, looked, relied = conflict+w.conflict, relists+w.relists, looked+w.looked, relied+w.relied
 	}
-	t.Logf("%d writes admitted, %d refused, %d Updates taken by the other, %d lists of everything, %d refusals confirmed by the journal",
-		admitted, refused, conflict, relists, looked)
-	if admitted < 10*seeds || refused < 10*seeds || conflict < seeds || relists == 0 || looked < seeds {
+	t.Logf("%d writes admitted, %d refused, %d Updates taken by the other, %d lists of everything, %d refusals confirmed by what the journal says of a federation, %d of members",
+		admitted, refused, conflict, relists, looked, relied)
+	if admitted < 10*seeds || refused < 10*seeds || conflict < seeds || relists == 0 || looked < seeds || relied < seeds {
 		t.Error("the simulation does not try enough")
 	}
 }
@@ -486,7 +540,20 @@ func (w *world) settles(seed int) {
 		w.t.Fatalf("seed %d: a minute after the last write the journal holds %+v", seed, w.journal.Entries)
 	}
 	for _, m := range w.members {
+		if !w.told {
+			w.remove(m)
+			continue
+		}
+		f := w.fly(w.replicas[w.r.IntN(2)], Request{Leaving: m})
+		for f.judged == nil || !w.write(f.replica, *f.judged, f.version) {
+			w.judge(f)
+		}
 		w.remove(m)
+	}
+	for _, r := range w.replicas {
+		for r.deaf = 0; !w.told && r.at < len(w.events); {
+			w.watch(r)
+		}
 	}
 	for _, r := range w.replicas {
 		f := w.fly(r, Request{Member: &rules.MemberChange{New: &v1alpha1.MemberCluster{

@@ -165,8 +165,8 @@ func TestRelaxedWhileTheJournalIsRead(t *testing.T) {
 	}
 }
 
-// decides runs a journal for one decision.
-func decides(t *testing.T, j *Journal, r Request) (rules.Verdict, error) {
+// during runs a journal while f does something.
+func during(t *testing.T, j *Journal, f func() error) error {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -178,7 +178,17 @@ func decides(t *testing.T, j *Journal, r Request) (rules.Verdict, error) {
 		stop()
 		<-ended
 	}()
-	return j.Decide(t.Context(), r)
+	return f()
+}
+
+// decides runs a journal for one decision.
+func decides(t *testing.T, j *Journal, r Request) (verdict rules.Verdict, err error) {
+	t.Helper()
+	err = during(t, j, func() (err error) {
+		verdict, err = j.Decide(t.Context(), r)
+		return err
+	})
+	return verdict, err
 }
 
 // TestRefusalRestsOnTheJournal holds that a refusal which rests on a federation alone is confirmed by the journal, and by

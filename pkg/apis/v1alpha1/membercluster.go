@@ -143,10 +143,6 @@ type MemberClusterStatus struct {
 	// LastProbeTime is when the member last answered, to the hour, or when the manager first found that it did not.
 	// +optional
 	LastProbeTime *metav1.Time `json:"lastProbeTime,omitempty"`
-	// LastWitnessTime is when the manager last wrote this status to learn what else had happened before: the watch
-	// brings changes in their order. It does so before it refuses a write for what all members are.
-	// +optional
-	LastWitnessTime *metav1.MicroTime `json:"lastWitnessTime,omitempty"`
 	// CredentialExpiry is when the credential that the host keeps ends.
 	// +optional
 	CredentialExpiry *metav1.Time `json:"credentialExpiry,omitempty"`

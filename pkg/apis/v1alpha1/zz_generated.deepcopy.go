@@ -342,10 +342,6 @@ func (in *MemberClusterStatus) DeepCopyInto(out *MemberClusterStatus) {
 		in, out := &in.LastProbeTime, &out.LastProbeTime
 		*out = (*in).DeepCopy()
 	}
-	if in.LastWitnessTime != nil {
-		in, out := &in.LastWitnessTime, &out.LastWitnessTime
-		*out = (*in).DeepCopy()
-	}
 	if in.CredentialExpiry != nil {
 		in, out := &in.CredentialExpiry, &out.CredentialExpiry
 		*out = (*in).DeepCopy()

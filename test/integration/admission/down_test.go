@@ -4,12 +4,18 @@ package admission
 
 import (
 	"fmt"
+	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -83,17 +89,76 @@ func TestWebhookDown(t *testing.T) {
 	}
 }
 
+// TestLeavingIsNotHeldUp holds that a member leaves although the webhook that is told of it takes the connection and never
+// answers.
+func TestLeavingIsNotHeldUp(t *testing.T) {
+	h := onGuard(t)
+	admin := h.admin(t)
+	must(t, admin.Create(t.Context(), fed("held-up")))
+	must(t, admin.Create(t.Context(), member("held-up-1", "held-up")))
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var calls atomic.Int32
+	var held sync.WaitGroup
+	held.Go(func() {
+		for {
+			connection, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			calls.Add(1)
+			defer connection.Close()
+		}
+	})
+	defer func() {
+		silent.Close()
+		held.Wait()
+	}()
+	at := func(url string) {
+		t.Helper()
+		must(t, retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			var c admissionregistrationv1.ValidatingWebhookConfiguration
+			if err := admin.Get(t.Context(), client.ObjectKey{Name: "kubefederate.io"}, &c); err != nil {
+				return err
+			}
+			for i := range c.Webhooks {
+				if c.Webhooks[i].Name == "leaving.memberclusters.kubefederate.io" {
+					c.Webhooks[i].ClientConfig.URL = &url
+				}
+			}
+			return admin.Update(t.Context(), &c)
+		}))
+	}
+	at("https://" + silent.Addr().String() + "/")
+	defer at(h.manager.URL + "/leaving/memberclusters")
+	// API servers hear of it a moment later.
+	for i := 0; calls.Load() == 0; i++ {
+		m := member(fmt.Sprintf("held-up-2-%d", i), "held-up")
+		must(t, admin.Create(t.Context(), m))
+		must(t, admin.Delete(t.Context(), m))
+	}
+	began := time.Now()
+	must(t, admin.Delete(t.Context(), member("held-up-1", "held-up")))
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it left after %s", took)
+	}
+	must(t, admin.Delete(t.Context(), fed("held-up")))
+}
+
 // TestJournalIsMissing holds that nobody is admitted without it, and that the message says what brings it back.
 func TestJournalIsMissing(t *testing.T) {
 	h := onGuard(t)
 	admin := h.admin(t)
 	must(t, admin.Create(t.Context(), fed("unwritten")))
+	leaver := member("unwritten-0", "unwritten")
+	must(t, admin.Create(t.Context(), leaver))
 	must(t, admin.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kubefederate-system", Name: "kubefederate-journal"}}))
 	defer func() {
 		must(t, h.manager.Install(t.Context()))
 		answers(t, "", func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
 		must(t, admin.Create(t.Context(), member("unwritten-1", "unwritten")))
 	}()
+	must(t, admin.Delete(t.Context(), leaver))
 	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "unwritten-1": read the journal: configmaps "kubefederate-journal" not found; kubectl federate init brings it back`,
 		func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
 }

@@ -278,6 +278,30 @@ func TestRaces(t *testing.T) {
 		}
 	})
 
+	t.Run("leave what is full and join at once", func(t *testing.T) {
+		f := fed("full")
+		f.Spec.Limits = []v1alpha1.Limit{{Max: 3}, {PerLabel: "zone", Max: 1}}
+		must(t, r.admin.Create(t.Context(), f))
+		zoned := func(i int) *v1alpha1.MemberCluster {
+			m := member(fmt.Sprintf("full-%d", i), "full")
+			m.Labels["zone"] = "a"
+			return m
+		}
+		unzone := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"zone":null}}}`))
+		must(t, r.admin.Create(t.Context(), zoned(0)))
+		for i := range 10 * rounds() {
+			if i >= 2 {
+				must(t, r.admin.Delete(t.Context(), zoned(i-2)))
+			}
+			must(t, r.admin.Patch(t.Context(), zoned(i), unzone))
+			must(t, r.admin.Create(t.Context(), zoned(i+1)))
+			// Negative control: it is full.
+			if err := r.admin.Create(t.Context(), zoned(-1)); !apierrors.IsInvalid(err) {
+				t.Fatalf("round %d: %v", i, err)
+			}
+		}
+	})
+
 	t.Run("one name, and at once another", func(t *testing.T) {
 		must(t, r.admin.Create(t.Context(), fed("name")))
 		for round := range rounds() {
@@ -309,6 +333,7 @@ func TestRaces(t *testing.T) {
 		}) {
 			must(t, err)
 		}
+		must(t, r.admin.Delete(t.Context(), &r.members(t, "identity")[0], client.DryRunAll))
 		if after := r.journal(t); after != before {
 			t.Errorf("the journal was %s and is %s", before, after)
 		}
