@@ -121,8 +121,8 @@ type operation struct {
 	do func(ctx context.Context, g guarded, n int64) error
 	// refused says what our refusal contains; empty when ours is admitted as well.
 	refused string
-	// after puts back what was done, and is not measured.
-	after func(ctx context.Context, g guarded, n int64) error
+	// before makes what the request needs, and after puts back what was done. Neither is measured.
+	before, after func(ctx context.Context, g guarded, n int64) error
 }
 
 func (s *stage) operations() []operation {
@@ -157,10 +157,26 @@ func (s *stage) operations() []operation {
 			do: create(func(m *unstructured.Unstructured) { label(m, "tier", "none") })},
 		{name: "refusal of a second name", on: all, against: both, most: maxCost, after: remove, refused: "is member",
 			do: create(func(m *unstructured.Unstructured) { set(m, "id-member-0", "spec", "clusterID") })},
-		// A limit rests on all members, who leave without the webhook being asked: it is confirmed by a write, which the
-		// watch has to bring. No read tells as much for less, so there is no bound.
-		{name: "refusal by a limit", on: all, against: both, after: remove, refused: "takes at most",
+		{name: "refusal by a limit", on: all, against: both, most: maxCost, after: remove, refused: "takes at most",
 			do: create(func(m *unstructured.Unstructured) { label(m, "full", "yes") })},
+		// Nobody bounds it, and it is what the refusal by a limit is bought with: who leaves is written down.
+		{name: "delete", on: all, against: both, before: s.grown(create(func(*unstructured.Unstructured) {})),
+			do: func(ctx context.Context, g guarded, n int64) error {
+				return s.of(g).Delete(ctx, name(n), metav1.DeleteOptions{})
+			}},
+	}
+}
+
+// grown makes a member and waits until the manager has told of it: a delete is tried again when it meets that write.
+func (s *stage) grown(create func(context.Context, guarded, int64) error) func(context.Context, guarded, int64) error {
+	return func(ctx context.Context, g guarded, n int64) error {
+		if err := create(ctx, g, n); err != nil || g != ours {
+			return err
+		}
+		return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			m, err := s.of(g).Get(ctx, fmt.Sprintf("new-%d", n), metav1.GetOptions{})
+			return err == nil && m.Object["status"] != nil, err
+		})
 	}
 }
 
@@ -171,6 +187,11 @@ func (s *stage) measure(b *testing.B, o operation) float64 {
 		for i := range o.on {
 			g := o.on[(i+round)%len(o.on)]
 			n := s.number.Add(1)
+			if o.before != nil {
+				if err := o.before(b.Context(), g, n); err != nil {
+					b.Fatalf("%s: make ready: %v", g, err)
+				}
+			}
 			start := time.Now()
 			err := o.do(b.Context(), g, n)
 			took[g] = append(took[g], time.Since(start))
@@ -297,7 +318,22 @@ func (s *stage) fill(b *testing.B, size int) {
 		}
 	}
 	s.filled = size
-	fmt.Fprintf(os.Stderr, "%d members everywhere after %s\n", size, time.Since(start).Round(time.Second))
+	fmt.Fprintf(os.Stderr, "%d members everywhere after %s", size, time.Since(start).Round(time.Second))
+	if err := s.settle(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	fmt.Fprintf(os.Stderr, ", and the manager at rest after %s\n", time.Since(start).Round(time.Second))
+}
+
+// settle waits until the manager has written the status of all members: what is measured is a fleet, not its founding.
+func (s *stage) settle(ctx context.Context) error {
+	return wait.PollUntilContextTimeout(ctx, time.Second, 10*time.Minute, true, func(ctx context.Context) (bool, error) {
+		all, err := s.of(ours).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, err
+		}
+		return !slices.ContainsFunc(all.Items, func(m unstructured.Unstructured) bool { return m.Object["status"] == nil }), nil
+	})
 }
 
 // evenOut gives the member that is updated the same status everywhere: the manager writes one to ours only, and what is
