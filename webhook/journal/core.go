@@ -278,8 +278,7 @@ func (c *core) beyond(r Request, grounds rules.Grounds) rules.Grounds {
 	if c.follows(r.federation()) {
 		grounds &^= rules.OnFederation
 	}
-	// A change of a federation may count what no limit counted before.
-	if r.Member != nil && c.tells() {
+	if c.tells() {
 		grounds &^= rules.OnMembers
 	}
 	return grounds

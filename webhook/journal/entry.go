@@ -140,6 +140,13 @@ func (r Request) concerns(e *Entry) bool {
 		r.Member != nil && e.Member.ClusterID == r.Member.New.Spec.ClusterID
 }
 
+// asksJournal says whether the journal is to be read before a refusal is spoken: it takes the place of one read of the
+// federation, or of one of all members. A change of a federation may count what no limit counted before, and takes long
+// to judge, which reading the journal does.
+func (r Request) asksJournal(grounds rules.Grounds) bool {
+	return r.Member != nil && (grounds == rules.OnFederation || grounds.Has(rules.OnMembers))
+}
+
 // entry is what to write down, or nil when no other decision rests on the write. Versions are the federation's
 // as they are and may become.
 func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {

@@ -189,7 +189,7 @@ func (j *Journal) asksAll(r Request) bool {
 // the journal before it is done: one read of it tells what many would.
 func (j *Journal) confirm(ctx context.Context, r Request, d *decision) error {
 	grounds := d.grounds()
-	if (grounds == rules.OnFederation || grounds.Has(rules.OnMembers)) && j.reread(ctx, r) {
+	if r.asksJournal(grounds) && j.reread(ctx, r) {
 		grounds = j.core.beyond(r, grounds)
 	}
 	if err := j.live.refresh(ctx, r, grounds, d.Named, j.core.entries()); err != nil {

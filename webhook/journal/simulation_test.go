@@ -318,7 +318,7 @@ func (w *world) judge(f *flight) (over bool) {
 // confirm is Journal.confirm.
 func (w *world) confirm(r *replica, q Request, d *decision) {
 	grounds := d.grounds()
-	if !w.disabled && (grounds == rules.OnFederation || grounds.Has(rules.OnMembers)) {
+	if !w.disabled && q.asksJournal(grounds) {
 		w.load(r)
 		grounds = r.core.beyond(q, grounds)
 	}
