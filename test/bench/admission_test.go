@@ -67,7 +67,9 @@ func BenchmarkAdmission(b *testing.B) {
 				})
 			}
 			if size == sizes[len(sizes)-1] {
-				b.Run(fmt.Sprintf("rule change/rules=%d", ruleCount), s.ruleChange)
+				for _, refused := range []bool{false, true} {
+					b.Run(fmt.Sprintf("rule change/rules=%d/refused=%v", ruleCount, refused), func(b *testing.B) { s.ruleChange(b, refused) })
+				}
 			}
 		})
 	}
@@ -225,8 +227,8 @@ func (s *stage) measure(b *testing.B, o operation) float64 {
 	return ratio
 }
 
-// ruleChange changes all rules of the federation with the most members, none of which breaks one.
-func (s *stage) ruleChange(b *testing.B) {
+// ruleChange changes all rules of the federation with the most members. None of them breaks one, or all break the last.
+func (s *stage) ruleChange(b *testing.B, refused bool) {
 	var took []time.Duration
 	for round := 0; b.Loop(); round++ {
 		rules := make([]any, ruleCount)
@@ -237,12 +239,17 @@ func (s *stage) ruleChange(b *testing.B) {
 					"cluster.labels['tier'] in ['one', 'two'] && cluster.name != 'none-%d-%d' && cluster.spec.server.startsWith('https://')", i, round),
 			}
 		}
+		if refused {
+			rules[ruleCount-1].(map[string]any)["expression"] = fmt.Sprintf("cluster.labels['tier'] == 'none-%d'", round)
+		}
 		spec, err := json.Marshal(map[string]any{"spec": map[string]any{"rules": rules}})
 		if err != nil {
 			b.Fatal(err)
 		}
 		start := time.Now()
-		if _, err := s.federations().Patch(b.Context(), "prod", types.MergePatchType, spec, metav1.PatchOptions{}); err != nil {
+		_, err = s.federations().Patch(b.Context(), "prod", types.MergePatchType, spec, metav1.PatchOptions{})
+		switch want := fmt.Sprintf("%d members would break it", s.filled); {
+		case refused && (err == nil || !strings.Contains(err.Error(), want)), !refused && err != nil:
 			b.Fatal(err)
 		}
 		took = append(took, time.Since(start))

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -124,6 +123,9 @@ func TestLeavingIsNotHeldUp(t *testing.T) {
 			for i := range c.Webhooks {
 				if c.Webhooks[i].Name == "leaving.memberclusters.kubefederate.io" {
 					c.Webhooks[i].ClientConfig.URL = &url
+					if seconds := *c.Webhooks[i].TimeoutSeconds; seconds != 1 {
+						t.Errorf("API servers wait for %d s", seconds)
+					}
 				}
 			}
 			return admin.Update(t.Context(), &c)
@@ -137,11 +139,7 @@ func TestLeavingIsNotHeldUp(t *testing.T) {
 		must(t, admin.Create(t.Context(), m))
 		must(t, admin.Delete(t.Context(), m))
 	}
-	began := time.Now()
 	must(t, admin.Delete(t.Context(), member("held-up-1", "held-up")))
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it left after %s", took)
-	}
 	must(t, admin.Delete(t.Context(), fed("held-up")))
 }
 
