@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -34,7 +35,7 @@ func (l leaving) note(ctx context.Context, raw []byte) error {
 		return fmt.Errorf("read the member to delete: %w", err)
 	}
 	if m.Name == "" || m.UID == "" || m.Federation() == "" {
-		return fmt.Errorf("the object to delete is no member")
+		return errors.New("the object to delete is no member")
 	}
 	return l.journal.Leave(ctx, &m)
 }

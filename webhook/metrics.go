@@ -70,7 +70,7 @@ func newMetrics() *metrics {
 		}, []string{"resource", "rule", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "kubefederate_admission_duration_seconds",
-			Help: "Time to judge a review, live reads included. API servers wait for five seconds.",
+			Help: "Time to judge a review, live reads included. API servers wait for five seconds, and for one where a member is deleted.",
 			// From a judgement in memory to the deadline of live reads.
 			Buckets: []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4},
 		}, []string{"resource", "operation"}),

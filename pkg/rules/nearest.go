@@ -7,9 +7,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// fewNames is how many names are listed when none is near to what was typed.
-const fewNames = 5
-
 // Hint helps with a name that is not among the sorted names: the nearest one, or all when they are few.
 func Hint[N ~string](typed N, names []N, none string) string {
 	if len(names) == 0 {

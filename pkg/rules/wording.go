@@ -100,13 +100,13 @@ func fold(text string) []string {
 	return append(lines, text)
 }
 
-// named is how many names a text lists.
-const named = 5
+// fewNames is how many names a text lists.
+const fewNames = 5
 
 // first are the members that some lists.
 func first(names []string) []v1alpha1.MemberName {
 	var found []v1alpha1.MemberName
-	for _, name := range names[:min(len(names), named)] {
+	for _, name := range names[:min(len(names), fewNames)] {
 		found = append(found, v1alpha1.MemberName(name))
 	}
 	return found
@@ -115,8 +115,8 @@ func first(names []string) []v1alpha1.MemberName {
 // some lists the first of sorted names and says how many more there are.
 func some[N ~string](names []N) string {
 	shown, rest := names, ""
-	if len(names) > named {
-		shown, rest = names[:named], fmt.Sprintf(" and %d more", len(names)-named)
+	if len(names) > fewNames {
+		shown, rest = names[:fewNames], fmt.Sprintf(" and %d more", len(names)-fewNames)
 	}
 	parts := make([]string, len(shown))
 	for i, n := range shown {

@@ -127,18 +127,20 @@ type operation struct {
 	before, after func(ctx context.Context, g guarded, n int64) error
 }
 
+// created is the name of the member that a request creates, the n-th time.
+func created(n int64) string { return fmt.Sprintf("new-%d", n) }
+
 func (s *stage) operations() []operation {
-	name := func(n int64) string { return fmt.Sprintf("new-%d", n) }
 	create := func(change func(m *unstructured.Unstructured)) func(context.Context, guarded, int64) error {
 		return func(ctx context.Context, g guarded, n int64) error {
-			m := object(g, name(n))
+			m := object(g, created(n))
 			change(m)
 			_, err := s.of(g).Create(ctx, m, metav1.CreateOptions{})
 			return err
 		}
 	}
 	remove := func(ctx context.Context, g guarded, n int64) error {
-		err := s.of(g).Delete(ctx, name(n), metav1.DeleteOptions{})
+		err := s.of(g).Delete(ctx, created(n), metav1.DeleteOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -164,7 +166,7 @@ func (s *stage) operations() []operation {
 		// Nobody bounds it, and it is what the refusal by a limit is bought with: who leaves is written down.
 		{name: "delete", on: all, against: both, before: s.grown(create(func(*unstructured.Unstructured) {})),
 			do: func(ctx context.Context, g guarded, n int64) error {
-				return s.of(g).Delete(ctx, name(n), metav1.DeleteOptions{})
+				return s.of(g).Delete(ctx, created(n), metav1.DeleteOptions{})
 			}},
 	}
 }
@@ -176,7 +178,7 @@ func (s *stage) grown(create func(context.Context, guarded, int64) error) func(c
 			return err
 		}
 		return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-			m, err := s.of(g).Get(ctx, fmt.Sprintf("new-%d", n), metav1.GetOptions{})
+			m, err := s.of(g).Get(ctx, created(n), metav1.GetOptions{})
 			return err == nil && m.Object["status"] != nil, err
 		})
 	}

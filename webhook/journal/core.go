@@ -289,13 +289,13 @@ func (c *core) beyond(r Request, grounds rules.Grounds) rules.Grounds {
 func (c *core) tells() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var listed []Entry
+	leaving := 0
 	for _, k := range c.known {
-		if k.listed {
-			listed = append(listed, k.Entry)
+		if k.listed && k.leaves() {
+			leaving++
 		}
 	}
-	return !c.disabled && !crowded(listed)
+	return leaving < crowd
 }
 
 // unclear are the entries that only a live read can settle: waited for in vain, or gone from sight. Those that

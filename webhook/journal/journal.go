@@ -192,11 +192,11 @@ func (j *Journal) confirm(ctx context.Context, r Request, d *decision) error {
 	if r.asksJournal(grounds) && j.reread(ctx, r) {
 		grounds = j.core.beyond(r, grounds)
 	}
+	if grounds == 0 && d.grounds() == rules.OnFederation {
+		return nil // no entry of a member can make it wrong
+	}
 	if err := j.live.refresh(ctx, r, grounds, d.Named, j.core.entries()); err != nil {
 		return err
-	}
-	if d.grounds() == rules.OnFederation && grounds == 0 {
-		return nil
 	}
 	// A replica that has just started knows entries whose objects it never saw.
 	return j.settle(ctx, j.core.contested(r))

@@ -322,10 +322,12 @@ func (w *world) confirm(r *replica, q Request, d *decision) {
 		w.load(r)
 		grounds = r.core.beyond(q, grounds)
 	}
-	w.refresh(r, q, grounds, d.Named)
-	for _, k := range r.core.contested(q) {
-		w.get(r, k.Kind, k.Name)
-		r.core.settle(k, w.now)
+	if grounds != 0 || d.grounds() != rules.OnFederation {
+		w.refresh(r, q, grounds, d.Named)
+		for _, k := range r.core.contested(q) {
+			w.get(r, k.Kind, k.Name)
+			r.core.settle(k, w.now)
+		}
 	}
 	relied := d.grounds() &^ grounds
 	if relied.Has(rules.OnFederation) {
