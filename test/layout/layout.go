@@ -1,4 +1,4 @@
-// Package layout holds the floors of the source tree: who may import whom. Imports only go down, so that
+// Package layout holds the layers of the source tree: who may import whom. Imports only go down, so that
 // a rule can be read without a client in mind and either side of a join without the other.
 package layout
 
@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,28 +17,32 @@ import (
 // Module is the path that every package of the product starts with.
 const Module = "github.com/kubefederate/kubectl-federate"
 
-// Floors are the rooms of the tree, top floor first. A room is a folder and everything below it. A room may
-// import rooms of lower floors, never one of its own floor. A new room is written here and in
-// CONTRIBUTING.md.
-var Floors = [][]string{
+// Layers are the folders of the tree, top layer first; a folder stands for everything below it that has no place
+// of its own. A package may import packages of lower layers, never one of its own layer in another folder. A new
+// folder is written here and in CONTRIBUTING.md, which must name every package.
+var Layers = [][]string{
 	{"cmd/kubectl-federate", "cmd/manager"},
 	{"webhook", "pkg/cli", "pkg/controller"},
+	{"pkg/cli/targets"},
+	{"pkg/cli/output"},
 	{"pkg/federate", "pkg/discover", "pkg/lint", "pkg/check"},
 	{"pkg/host", "pkg/member"},
 	{"pkg/rules", "pkg/kubeconfig", "pkg/cluster", "manifests"},
+	{"pkg/endpoint"},
+	{"pkg/command"},
 	{"pkg/apis/v1alpha1", "pkg/version"},
 }
 
-// A Ban keeps a room from a package, by its import path or the start of one.
+// A Ban keeps a folder from a package, by its import path or the start of one.
 type Ban struct {
-	Room    string
+	Folder  string
 	Package string
-	// Reach bans what the room reaches through other packages as well; otherwise only its own imports count.
+	// Reach bans what the folder reaches through other packages as well; otherwise only its own imports count.
 	Reach bool
 	Why   string
 }
 
-// Bans are what floors cannot say.
+// Bans are what layers cannot express.
 var Bans = []Ban{
 	{"cmd/kubectl-federate", "sigs.k8s.io/controller-runtime/pkg/manager", true, "the plugin starts fast and small without it"},
 	{"cmd/kubectl-federate", "k8s.io/kubectl/pkg/cmd/util", true, "it ends the process on an error and brings 140 packages"},
@@ -55,13 +60,13 @@ var Bans = []Ban{
 	{"pkg/rules", "k8s.io/client-go/rest", true, "a rule reads its snapshot"},
 }
 
-// clockless are the rooms that are told the time.
+// clockless are the folders that get the time from their caller.
 var clockless = []string{"pkg/rules"}
 
-// clockFunctions are what the time package says about now.
+// clockFunctions are the functions of package time that depend on the clock.
 var clockFunctions = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
 
-// Package is what `go list -json` says about one package, as far as the floors go.
+// Package is what Check reads of the answer of `go list -json` about one package.
 type Package struct {
 	ImportPath   string
 	Dir          string
@@ -71,7 +76,7 @@ type Package struct {
 	XTestImports []string
 }
 
-// Check returns what breaks the floors, one sentence each, sorted. It wants every package of the module and
+// Check returns what breaks the layers, one sentence each, sorted. It wants every package of the module and
 // everything they import; it reads no file.
 func Check(packages []Package) []string {
 	byPath := make(map[string]Package, len(packages))
@@ -87,7 +92,7 @@ func Check(packages []Package) []string {
 		from, ok := placeOf(folder)
 		if !ok {
 			found = append(found, fmt.Sprintf(
-				"%s is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md", folder))
+				"%s has no layer: add it to Layers in test/layout/layout.go and to the table in CONTRIBUTING.md", folder))
 			continue
 		}
 		found = append(found, from.imports(folder, "imports", p.Imports)...)
@@ -98,19 +103,37 @@ func Check(packages []Package) []string {
 			return strings.HasPrefix(to, "test/") || slices.Contains(p.Imports, path)
 		})
 		found = append(found, from.imports(folder, "imports in its tests", inTests)...)
-		found = append(found, banned(from.room, p, byPath)...)
+		found = append(found, banned(from.folder, p, byPath)...)
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
 }
 
-// CheckClock returns where rooms that are told the time ask for it, one sentence each. It reads the sources.
+// CheckTable returns the packages that the section Layout of CONTRIBUTING.md does not name. A package of test/ is named
+// by its own folder or the one above it.
+func CheckTable(packages []Package, contributing string) []string {
+	_, section, _ := strings.Cut(contributing, "\n## Layout\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	named := func(folder string) bool { return strings.Contains(section, "`"+folder+"`") }
+	var found []string
+	for _, p := range packages {
+		folder, ours := folderOf(p.ImportPath)
+		if !ours || named(folder) || strings.HasPrefix(folder, "test/") && named(path.Dir(folder)) {
+			continue
+		}
+		found = append(found, folder+" is not in the tables of CONTRIBUTING.md, Layout")
+	}
+	slices.Sort(found)
+	return found
+}
+
+// CheckClock returns where packages that get the time from their caller read the clock, one sentence each. It reads the sources.
 func CheckClock(packages []Package) ([]string, error) {
 	var found []string
 	for _, p := range packages {
 		folder, _ := folderOf(p.ImportPath)
 		from, ok := placeOf(folder)
-		if !ok || !slices.Contains(clockless, from.room) {
+		if !ok || !slices.Contains(clockless, from.folder) {
 			continue
 		}
 		for _, name := range p.GoFiles {
@@ -119,7 +142,7 @@ func CheckClock(packages []Package) ([]string, error) {
 				return nil, err
 			}
 			for _, call := range calls {
-				found = append(found, fmt.Sprintf("%s/%s asks for the time (%s): take it from the snapshot", folder, name, call))
+				found = append(found, fmt.Sprintf("%s/%s reads the clock (%s): take the time from the snapshot", folder, name, call))
 			}
 		}
 	}
@@ -135,7 +158,7 @@ func clockCalls(file string) ([]string, error) {
 	}
 	name := ""
 	for _, spec := range parsed.Imports {
-		if path, err := strconv.Unquote(spec.Path.Value); err != nil || path != "time" {
+		if imported, err := strconv.Unquote(spec.Path.Value); err != nil || imported != "time" {
 			continue
 		}
 		name = "time"
@@ -160,22 +183,22 @@ func clockCalls(file string) ([]string, error) {
 	return calls, nil
 }
 
-// place is where a package stands.
+// place is the layer of a package and the folder of Layers that it is in.
 type place struct {
-	floor int
-	room  string
+	layer  int
+	folder string
 }
 
-// placeOf finds the room of a folder.
-func placeOf(folder string) (place, bool) {
-	for i, rooms := range Floors {
-		for _, room := range rooms {
-			if within(folder, room) {
-				return place{i, room}, true
+// placeOf finds the innermost folder of Layers that holds a package.
+func placeOf(folder string) (found place, ok bool) {
+	for i, folders := range Layers {
+		for _, f := range folders {
+			if within(folder, f) && len(f) > len(found.folder) {
+				found, ok = place{i, f}, true
 			}
 		}
 	}
-	return place{}, false
+	return found, ok
 }
 
 // imports judges what a package in this place imports.
@@ -194,22 +217,22 @@ func (from place) imports(folder, verb string, paths []string) []string {
 		switch {
 		case !ok:
 			// The package itself is reported.
-		case to.room == from.room:
-		case to.floor == from.floor:
-			found = append(found, fmt.Sprintf("%s %s %s: both are on one floor", folder, verb, folderTo))
-		case to.floor < from.floor:
+		case to.folder == from.folder:
+		case to.layer == from.layer:
+			found = append(found, fmt.Sprintf("%s %s %s: both are in one layer", folder, verb, folderTo))
+		case to.layer < from.layer:
 			found = append(found, fmt.Sprintf("%s %s %s: imports only go down", folder, verb, folderTo))
 		}
 	}
 	return found
 }
 
-// banned judges one package of a room against Bans.
-func banned(room string, p Package, byPath map[string]Package) []string {
+// banned judges one package of a folder against Bans.
+func banned(place string, p Package, byPath map[string]Package) []string {
 	folder, _ := folderOf(p.ImportPath)
 	var found []string
 	for _, ban := range Bans {
-		if ban.Room != room {
+		if ban.Folder != place {
 			continue
 		}
 		if !ban.Reach {

@@ -35,7 +35,7 @@ func load(t *testing.T, root string) []Package {
 	}
 }
 
-func TestTreeKeepsItsFloors(t *testing.T) {
+func TestLayers(t *testing.T) {
 	t.Parallel()
 	packages := load(t, filepath.Join("..", ".."))
 	if len(packages) < 10 || !slices.ContainsFunc(packages, func(p Package) bool { return p.ImportPath == Module+"/pkg/apis/v1alpha1" }) {
@@ -48,13 +48,33 @@ func TestTreeKeepsItsFloors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fault := range faults {
+	contributing, err := os.ReadFile(filepath.Join("..", "..", "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range append(faults, CheckTable(packages, string(contributing))...) {
 		t.Error(fault)
 	}
 }
 
-// TestCheckReportsEachFault is the negative control: made-up trees with one fault each.
-func TestCheckReportsEachFault(t *testing.T) {
+func TestTableFaults(t *testing.T) {
+	t.Parallel()
+	var packages []Package
+	for _, folder := range []string{"pkg/rules", "pkg/rules/expression", "webhook", "test/env", "test/env/assets", "test/krew"} {
+		packages = append(packages, Package{ImportPath: Module + "/" + folder})
+	}
+	got := CheckTable(packages, "# Contributing\n\n`test/krew`\n\n## Layout\n\n| 1 | `pkg/rules`, `webhook` | |\n| `test/env` | |\n\n## Tests\n\n`pkg/rules/expression`\n")
+	want := []string{
+		"pkg/rules/expression is not in the tables of CONTRIBUTING.md, Layout",
+		"test/krew is not in the tables of CONTRIBUTING.md, Layout",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%q\nwant\n\t%q", got, want)
+	}
+}
+
+// TestLayerFaults is the negative control: made-up trees with one fault each.
+func TestLayerFaults(t *testing.T) {
 	t.Parallel()
 	ours := func(folder string) string { return Module + "/" + folder }
 	pkg := func(folder string, imports ...string) Package {
@@ -66,10 +86,11 @@ func TestCheckReportsEachFault(t *testing.T) {
 		want     []string
 	}{
 		{
-			name: "down, over floors and inside one room",
+			name: "down, over layers and inside one folder",
 			packages: []Package{
 				pkg("cmd/kubectl-federate", ours("pkg/cli"), ours("pkg/version"), "context"),
-				pkg("pkg/cli", ours("pkg/federate"), ours("pkg/rules"), ours("pkg/cli/printer")),
+				pkg("pkg/cli", ours("pkg/federate"), ours("pkg/rules"), ours("pkg/cli/targets"), ours("pkg/cli/output")),
+				pkg("pkg/cli/targets", ours("pkg/cli/output"), ours("pkg/federate")),
 				pkg("pkg/host/install", ours("pkg/host"), ours("manifests")),
 				pkg("pkg/host", ours("pkg/host/install")),
 				{ImportPath: ours("pkg/host"), TestImports: []string{ours("test/env")}},
@@ -89,12 +110,17 @@ func TestCheckReportsEachFault(t *testing.T) {
 		{
 			name:     "the two sides",
 			packages: []Package{pkg("pkg/host/install", ours("pkg/member"))},
-			want:     []string{"pkg/host/install imports pkg/member: both are on one floor"},
+			want:     []string{"pkg/host/install imports pkg/member: both are in one layer"},
 		},
 		{
-			name:     "two doors",
+			name:     "up inside pkg/cli",
+			packages: []Package{pkg("pkg/cli/output", ours("pkg/cli/targets")), pkg("pkg/cli/targets", ours("pkg/cli"))},
+			want:     []string{"pkg/cli/output imports pkg/cli/targets: imports only go down", "pkg/cli/targets imports pkg/cli: imports only go down"},
+		},
+		{
+			name:     "two of one layer",
 			packages: []Package{pkg("webhook", ours("pkg/controller"))},
-			want:     []string{"webhook imports pkg/controller: both are on one floor"},
+			want:     []string{"webhook imports pkg/controller: both are in one layer"},
 		},
 		{
 			name:     "product needs a test package",
@@ -102,12 +128,12 @@ func TestCheckReportsEachFault(t *testing.T) {
 			want:     []string{"pkg/cli imports test/env: nothing outside test/ does"},
 		},
 		{
-			name:     "no room",
+			name:     "no layer",
 			packages: []Package{pkg("pkg/util"), pkg("pkg/hosts"), {ImportPath: Module}},
 			want: []string{
-				". is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md",
-				"pkg/hosts is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md",
-				"pkg/util is in no room: give it a floor in Floors of test/layout/layout.go, and a line in CONTRIBUTING.md",
+				". has no layer: add it to Layers in test/layout/layout.go and to the table in CONTRIBUTING.md",
+				"pkg/hosts has no layer: add it to Layers in test/layout/layout.go and to the table in CONTRIBUTING.md",
+				"pkg/util has no layer: add it to Layers in test/layout/layout.go and to the table in CONTRIBUTING.md",
 			},
 		},
 		{
@@ -146,7 +172,7 @@ func TestCheckReportsEachFault(t *testing.T) {
 				pkg("pkg/kubeconfig", "k8s.io/client-go/rest"),
 			},
 			want: []string{
-				"pkg/rules imports pkg/kubeconfig: both are on one floor",
+				"pkg/rules imports pkg/kubeconfig: both are in one layer",
 				"pkg/rules reaches k8s.io/client-go/rest (pkg/rules -> pkg/kubeconfig -> k8s.io/client-go/rest): a rule reads its snapshot",
 			},
 		},
@@ -161,8 +187,8 @@ func TestCheckReportsEachFault(t *testing.T) {
 	}
 }
 
-// TestCheckClockReportsEachFault also proves that what go list says reaches the checks: a real module with faults.
-func TestCheckClockReportsEachFault(t *testing.T) {
+// TestClockFaults also proves that what go list says reaches the checks: a real module with faults.
+func TestClockFaults(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	for name, content := range map[string]string{
@@ -201,8 +227,8 @@ func Age(now clock.Time) clock.Duration {
 		t.Fatal(err)
 	}
 	want := []string{
-		"pkg/rules/rules.go asks for the time (line 9: time.Now): take it from the snapshot",
-		"pkg/rules/rules.go asks for the time (line 16: time.Since): take it from the snapshot",
+		"pkg/rules/rules.go reads the clock (line 9: time.Now): take the time from the snapshot",
+		"pkg/rules/rules.go reads the clock (line 16: time.Since): take the time from the snapshot",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n\t%q\nwant\n\t%q", got, want)
