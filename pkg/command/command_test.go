@@ -1,0 +1,151 @@
+package command_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+)
+
+var host = command.Host{Flags: []command.Flag{{"context", "prod"}, {"insecure-skip-tls-verify", ""}, {"kubeconfig", "/etc/my hosts"}}}
+
+func TestLine(t *testing.T) {
+	t.Parallel()
+	east := command.Cluster{Context: "us-east"}
+	proxy := ""
+	for want, c := range map[string]command.Command{
+		"kubectl federate unjoin us-east --member-context us-east":                                                              command.Unjoin{Member: "us-east", Cluster: east},
+		"kubectl federate unjoin us-east --force":                                                                               command.Unjoin{Member: "us-east", Cluster: east, Force: true},
+		"kubectl federate rotate NAME --member-context CONTEXT --token-lifetime 10m":                                            command.Rotate{TokenLifetime: 10 * time.Minute},
+		"kubectl federate join a --federation prod --member-context us-east --labels a=b,c=d --member-proxy-url '' --take-over": command.Join{Member: "a", Federation: "prod", Cluster: east, Labels: map[string]string{"c": "d", "a": "b"}, ProxyURL: &proxy, TakeOver: true},
+		"kubectl federate join NAME --federation FEDERATION --member-context CONTEXT --token-lifetime 2160h":                    command.Join{TokenLifetime: 90 * 24 * time.Hour},
+		"kubectl federate label --member-context us-east --member-kubeconfig '/my files/k' --remove":                            command.Label{Cluster: command.Cluster{Context: "us-east", Kubeconfig: "/my files/k"}, Remove: true},
+		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation=prod --overwrite":        command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation, Value: "prod", Overwrite: true},
+		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation-":                        command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation},
+		"kubectl get federations":                                             command.Federations,
+		"kubectl get pods --namespace kubefederate-system":                    command.ManagerPods,
+		"kubectl delete clusterproperties.about.k8s.io a.b --context us-east": command.KubectlDelete{Object: command.Object{GroupResource: schema.GroupResource{Group: "about.k8s.io", Resource: "clusterproperties"}, Name: "a.b"}, Cluster: &east},
+	} {
+		if got := (command.Host{}).Line(c); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+var cluster = command.Object{GroupResource: schema.GroupResource{Group: "cluster.x-k8s.io", Resource: "clusters"}, Namespace: "team-x", Name: "us-east"}
+
+// The flags that chose the host go with every command that reads it; of a member's cluster only the file may be the same.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]command.Command{
+		"kubectl federate approve a --context prod --insecure-skip-tls-verify --kubeconfig '/etc/my hosts'": command.Approve{Member: "a"},
+		"kubectl get federations --context prod --insecure-skip-tls-verify --kubeconfig '/etc/my hosts'":    command.Federations,
+		"kubectl delete secrets a --context us-east --kubeconfig '/etc/my hosts'":                           command.KubectlDelete{Object: secret("a"), Cluster: &command.Cluster{Context: "us-east"}},
+		"kubectl delete secrets a --context us-east --kubeconfig mine":                                      command.KubectlDelete{Object: secret("a"), Cluster: &command.Cluster{Context: "us-east", Kubeconfig: "mine"}},
+		"kubectl krew upgrade federate": command.UpgradePlugin{},
+	} {
+		if got := host.Line(c); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	renamed := command.Host{Plugin: "kubectl federate-clusters"}
+	if got, want := renamed.To("list them", command.Get{}), "list them: kubectl federate-clusters get"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func secret(name string) command.Object {
+	return command.Object{GroupResource: schema.GroupResource{Resource: "secrets"}, Name: name}
+}
+
+// hostile is what whoever owns a member, or an object on the host, may have as a name there.
+var hostile = []string{"x; touch PWNED #", "$(touch PWNED)", "`touch PWNED`", "a'; touch PWNED '", "a\ntouch PWNED", "--force", "a\u202eb", "a\x1b[2J", "\xff", "A_B", "prod.eu_1"}
+
+// A name that is not valid gives no command; a context, which may have any name, is one word of the shell or gives none.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range hostile {
+		member, federation := v1alpha1.MemberName(name), v1alpha1.FederationName(name)
+		for _, c := range []command.Command{
+			command.Unjoin{Member: member}, command.Rotate{Member: member}, command.Join{Member: member, Federation: "f"},
+			command.Join{Member: "m", Federation: federation}, command.Join{Member: "m", Federation: "f", Labels: map[string]string{name: "x y"}},
+			command.Approve{Member: member}, command.Resume{Member: member}, command.Describe{Member: member},
+			command.CreateFederation{Name: federation}, command.Discover{Federation: federation}, command.Label{Federation: federation},
+			command.KubectlGet{Object: secret(name)}, command.KubectlDelete{Object: secret(name)}, command.KubectlCreateNamespace{Name: name},
+			command.KubectlLabel{Object: secret(name), Key: "a", Value: "b"}, command.KubectlLabel{Object: secret("a"), Key: name + " "},
+			command.KubectlGet{Object: command.Object{GroupResource: schema.GroupResource{Resource: name}, Name: "a"}},
+			command.KubectlGet{Object: command.Object{GroupResource: schema.GroupResource{Resource: "pods"}, Namespace: name}},
+		} {
+			if got := host.To("repair it", c); got != "repair it" {
+				t.Errorf("%q gives %s", name, got)
+			}
+		}
+	}
+	for _, name := range hostile {
+		lines := map[string][]string{
+			host.Line(command.Unjoin{Member: "a", Cluster: command.Cluster{Context: name}}):        {"unjoin", "a", "--member-context", name},
+			host.Line(command.Join{Cluster: command.Cluster{Context: "c", Kubeconfig: name}}):      {"--member-kubeconfig", name},
+			host.Line(command.Join{Server: name, CertificateAuthority: name}):                      {"--member-server", name, "--member-certificate-authority", name},
+			host.Line(command.CreateFederation{Joiners: []string{"user:" + name}}):                 {"--joiner", "user:" + name},
+			(command.Host{Flags: []command.Flag{{"as", name}}}).Line(command.Approve{Member: "a"}): {"approve", "a", "--as", name},
+		}
+		for line, want := range lines {
+			if line == "" && strings.ContainsAny(name, "\n\x1b\xff\u202e") {
+				continue
+			}
+			if got := argv(t, line); !contains(got, want) {
+				t.Errorf("%s\ngives %q\nwant  %q", line, got, want)
+			}
+		}
+	}
+}
+
+func contains(all, part []string) bool {
+	for i := range all {
+		if i+len(part) <= len(all) && slices.Equal(all[i:i+len(part)], part) {
+			return true
+		}
+	}
+	return false
+}
+
+// argv is what bash makes of a line.
+func argv(t *testing.T, line string) []string {
+	t.Helper()
+	syntax := exec.CommandContext(t.Context(), "bash", "-n")
+	syntax.Stdin = strings.NewReader(line)
+	if out, err := syntax.CombinedOutput(); err != nil {
+		t.Fatalf("bash -n: %s: %v: %s", line, err, out)
+	}
+	shell := exec.CommandContext(t.Context(), "bash", "-c", `kubectl() { printf '%s\0' "$@"; }; `+line)
+	shell.Dir = t.TempDir()
+	out, err := shell.Output()
+	if err != nil {
+		t.Fatalf("bash: %s: %v", line, err)
+	}
+	if made, _ := filepath.Glob(filepath.Join(shell.Dir, "*")); len(made) > 0 {
+		t.Errorf("%s made %q", line, made)
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+}
+
+func TestParseObject(t *testing.T) {
+	t.Parallel()
+	for _, want := range []command.Object{cluster, secret("a"), {GroupResource: schema.GroupResource{Group: "a.b", Resource: "c"}, Name: "d.e"}} {
+		if got, ok := command.ParseObject(want.String()); !ok || got != want {
+			t.Errorf("%s is read as %+v", want, got)
+		}
+	}
+	for _, text := range append(hostile, "", "/", "a/", "/a", "a/b/", "a//b", "a/b/c/d", "a.b", "clusters.cluster.x-k8s.io/us-east --namespace team-x") {
+		if got, ok := command.ParseObject(text); ok {
+			t.Errorf("%q is read as %+v", text, got)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package command
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// Init is kubectl federate init.
+type Init struct{ WebhookURL string }
+
+func (c Init) render(l *line) {
+	l.federate("init")
+	l.flag("webhook-url", c.WebhookURL)
+	l.onHost()
+}
+
+// CreateFederation is kubectl federate create federation.
+type CreateFederation struct {
+	Name v1alpha1.FederationName
+	// Joiners and Approvers are as --joiner and --approver take them.
+	Joiners, Approvers []string
+	// Print asks for manifests instead of a federation.
+	Print bool
+}
+
+func (c CreateFederation) render(l *line) {
+	l.federate("create", "federation", l.name(string(c.Name), "NAME"))
+	for _, who := range c.Joiners {
+		l.flag("joiner", who)
+	}
+	for _, who := range c.Approvers {
+		l.flag("approver", who)
+	}
+	if c.Print {
+		l.flag("dry-run", "client")
+		l.flag("output", "yaml")
+	}
+	l.onHost()
+}
+
+// Label is kubectl federate label of a cluster, which asks to join the federation, or asks no more.
+type Label struct {
+	Cluster    Cluster
+	Federation v1alpha1.FederationName
+	Remove     bool
+}
+
+func (c Label) render(l *line) {
+	l.federate("label")
+	l.member(c.Cluster)
+	if l.flagIf(c.Remove, "remove"); !c.Remove {
+		l.flag("federation", l.name(string(c.Federation), "FEDERATION"))
+	}
+	l.onHost()
+}
+
+// Discover is kubectl federate discover.
+type Discover struct {
+	Federation v1alpha1.FederationName
+	Join       bool
+}
+
+func (c Discover) render(l *line) {
+	l.federate("discover")
+	if c.Federation != "" {
+		l.flag("federation", l.name(string(c.Federation), ""))
+	}
+	l.flagIf(c.Join, "join")
+	l.onHost()
+}
+
+// Join is kubectl federate join of one cluster.
+type Join struct {
+	Member     v1alpha1.MemberName
+	Federation v1alpha1.FederationName
+	Cluster    Cluster
+	Labels     map[string]string
+	// Server, ProxyURL and CertificateAuthority are the flags --member-…. CertificateAuthority is a file. An empty ProxyURL
+	// clears the proxy; nil does not name one.
+	Server, CertificateAuthority string
+	ProxyURL                     *string
+	// TokenLifetime of zero is the default.
+	TokenLifetime time.Duration
+	TakeOver      bool
+}
+
+func (c Join) render(l *line) {
+	l.federate("join", l.name(string(c.Member), "NAME"))
+	l.flag("federation", l.name(string(c.Federation), "FEDERATION"))
+	l.member(c.Cluster)
+	l.labels(c.Labels)
+	l.flag("member-server", c.Server)
+	l.flag("member-certificate-authority", c.CertificateAuthority)
+	if c.ProxyURL != nil {
+		l.words = append(l.words, "--member-proxy-url")
+		l.add(*c.ProxyURL)
+	}
+	l.lifetime(c.TokenLifetime)
+	l.flagIf(c.TakeOver, "take-over")
+	l.onHost()
+}
+
+// Unjoin is kubectl federate unjoin of one member.
+type Unjoin struct {
+	Member v1alpha1.MemberName
+	// Cluster is not named when the host's record is removed by Force.
+	Cluster   Cluster
+	DropLabel bool
+	Force     bool
+}
+
+func (c Unjoin) render(l *line) {
+	l.federate("unjoin", l.name(string(c.Member), "NAME"))
+	if l.flagIf(c.Force, "force"); !c.Force {
+		l.member(c.Cluster)
+	}
+	l.flagIf(c.DropLabel, "drop-label")
+	l.onHost()
+}
+
+// Rotate is kubectl federate rotate of one member.
+type Rotate struct {
+	Member        v1alpha1.MemberName
+	Cluster       Cluster
+	TokenLifetime time.Duration
+}
+
+func (c Rotate) render(l *line) {
+	l.federate("rotate", l.name(string(c.Member), "NAME"))
+	l.member(c.Cluster)
+	l.lifetime(c.TokenLifetime)
+	l.onHost()
+}
+
+// Approve is kubectl federate approve.
+type Approve struct{ Member v1alpha1.MemberName }
+
+func (c Approve) render(l *line) {
+	l.federate("approve", l.name(string(c.Member), "NAME"))
+	l.onHost()
+}
+
+// Resume is kubectl federate resume.
+type Resume struct{ Member v1alpha1.MemberName }
+
+func (c Resume) render(l *line) {
+	l.federate("resume", l.name(string(c.Member), "NAME"))
+	l.onHost()
+}
+
+// Get is kubectl federate get, which lists members.
+type Get struct{}
+
+func (Get) render(l *line) {
+	l.federate("get")
+	l.onHost()
+}
+
+// Describe is kubectl federate describe of one member.
+type Describe struct{ Member v1alpha1.MemberName }
+
+func (c Describe) render(l *line) {
+	l.federate("describe", l.name(string(c.Member), "NAME"))
+	l.onHost()
+}
+
+// Check is kubectl federate check.
+type Check struct {
+	// Cluster is looked at as well, if it is not nil.
+	Cluster *Cluster
+}
+
+func (c Check) render(l *line) {
+	l.federate("check")
+	if c.Cluster != nil {
+		l.flag("member-contexts", cmp.Or(c.Cluster.Context, "CONTEXT"))
+		l.flag("member-kubeconfig", c.Cluster.Kubeconfig)
+	}
+	l.onHost()
+}

@@ -1,0 +1,134 @@
+package command
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// Object names one object of any kind, as kubectl takes it.
+type Object struct {
+	schema.GroupResource
+	// Namespace is empty for an object without one.
+	Namespace, Name string
+}
+
+// String is the reference as it is stored: "clusters.cluster.x-k8s.io/team-x/us-east", or "namespaces/team-x".
+func (o Object) String() string {
+	parts := []string{o.GroupResource.String(), o.Namespace, o.Name}
+	if o.Namespace == "" {
+		parts = []string{parts[0], o.Name}
+	}
+	return strings.Join(parts, "/")
+}
+
+// ParseObject reads what String wrote. It is false for what does not name an object: the text may come from a cluster.
+func ParseObject(text string) (Object, bool) {
+	parts := strings.Split(text, "/")
+	o := Object{GroupResource: schema.ParseGroupResource(parts[0])}
+	switch len(parts) {
+	case 2:
+		o.Name = parts[1]
+	case 3:
+		o.Namespace, o.Name = parts[1], parts[2]
+		if o.Namespace == "" {
+			return Object{}, false
+		}
+	}
+	if o.Name == "" || !o.Valid() {
+		return Object{}, false
+	}
+	return o, true
+}
+
+// Valid says whether every part is what Kubernetes takes for a name. An object without a name is one kind's list.
+func (o Object) Valid() bool {
+	return len(validation.IsDNS1035Label(o.Resource)) == 0 &&
+		(o.Group == "" || len(validation.IsDNS1123Subdomain(o.Group)) == 0) &&
+		(o.Namespace == "" || len(validation.IsDNS1123Label(o.Namespace)) == 0) &&
+		(o.Name == "" || len(validation.IsDNS1123Subdomain(o.Name)) == 0)
+}
+
+// object appends an object, or all of its kind where it has no name.
+func (l *line) object(o Object) {
+	l.invalid = l.invalid || !o.Valid()
+	l.words = append(l.words, o.GroupResource.String())
+	if o.Name != "" {
+		l.words = append(l.words, o.Name)
+	}
+	l.flag("namespace", o.Namespace)
+}
+
+// KubectlGet is kubectl get on the host.
+type KubectlGet struct {
+	Object Object
+	// Output is a value of --output; empty is a table.
+	Output string
+}
+
+func (c KubectlGet) render(l *line) {
+	l.kubectl("get")
+	l.object(c.Object)
+	l.flag("output", c.Output)
+	l.onHost()
+}
+
+// Federations lists the federations of the host.
+var Federations = KubectlGet{Object: Object{GroupResource: schema.GroupResource{Resource: "federations"}}}
+
+// ManagerPods lists the pods of the manager.
+var ManagerPods = KubectlGet{Object: Object{GroupResource: schema.GroupResource{Resource: "pods"}, Namespace: v1alpha1.HostNamespace}}
+
+// KubectlDelete is kubectl delete of one object.
+type KubectlDelete struct {
+	Object Object
+	// Cluster is the member cluster that holds the object; nil is the host.
+	Cluster *Cluster
+}
+
+func (c KubectlDelete) render(l *line) {
+	l.kubectl("delete")
+	l.object(c.Object)
+	if c.Cluster != nil {
+		l.onMember(*c.Cluster)
+	} else {
+		l.onHost()
+	}
+}
+
+// KubectlCreateNamespace is kubectl create namespace on the host.
+type KubectlCreateNamespace struct{ Name string }
+
+func (c KubectlCreateNamespace) render(l *line) {
+	l.kubectl("create", "namespace", l.name(c.Name, "NAMESPACE"))
+	l.onHost()
+}
+
+// KubectlLabel is kubectl label of one object on the host.
+type KubectlLabel struct {
+	Object Object
+	// Key is the label, and Value what it gets; an empty Value removes it.
+	Key, Value string
+	Overwrite  bool
+}
+
+func (c KubectlLabel) render(l *line) {
+	l.kubectl("label")
+	l.object(c.Object)
+	l.invalid = l.invalid || len(validation.IsQualifiedName(c.Key)) > 0 || len(validation.IsValidLabelValue(c.Value)) > 0
+	if c.Value == "" {
+		l.add(c.Key + "-")
+	} else {
+		l.add(c.Key + "=" + c.Value)
+	}
+	l.flagIf(c.Overwrite, "overwrite")
+	l.onHost()
+}
+
+// UpgradePlugin is how krew brings the plugin up to date.
+type UpgradePlugin struct{}
+
+func (UpgradePlugin) render(l *line) { l.kubectl("krew", "upgrade", "federate") }
