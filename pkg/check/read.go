@@ -1,7 +1,6 @@
 package check
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -213,8 +213,7 @@ func accessOf(secret *unstructured.Unstructured, m *v1alpha1.MemberCluster) *kub
 		options = append(options, kubeconfig.AllowInsecure)
 	}
 	access, err := kubeconfig.Parse(data, options...)
-	if err != nil || access.Server != m.Spec.Server || !bytes.Equal(access.CAData, m.Spec.CABundle) || access.ProxyURL != m.Spec.ProxyURL ||
-		access.Insecure != m.Spec.InsecureSkipTLSVerify {
+	if err != nil || !access.Equal(endpoint.Of(m)) {
 		return nil
 	}
 	for _, owner := range secret.GetOwnerReferences() {

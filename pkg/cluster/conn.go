@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
@@ -86,6 +87,20 @@ func (c *Conn) Side() Side { return c.side }
 
 // Server is the URL of the API server, without a slash at its end.
 func (c *Conn) Server() string { return c.server.String() }
+
+// Endpoint is how the connection reaches its server. A proxy that only the environment of this process names is not part
+// of it: that is the caller's own affair.
+func (c *Conn) Endpoint() endpoint.Endpoint {
+	e := endpoint.Endpoint{
+		Server: c.Server(), CABundle: c.config.CAData, TLSServerName: c.config.ServerName, InsecureSkipTLSVerify: c.config.Insecure,
+	}
+	if c.config.Proxy != nil {
+		if proxy, err := c.config.Proxy(&http.Request{URL: c.server}); err == nil && proxy != nil {
+			e.ProxyURL = proxy.String()
+		}
+	}
+	return e.Canonical()
+}
 
 // Config is the configuration that the connection uses. It is not to be changed.
 func (c *Conn) Config() *rest.Config { return c.config }

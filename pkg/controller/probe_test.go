@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -93,7 +94,7 @@ func (s *stub) set(change func(*stub)) {
 
 func (s *stub) access() *kubeconfig.Access {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	return &kubeconfig.Access{Server: s.URL, CAData: ca, Token: "secret"}
+	return &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: s.URL, CABundle: ca}, Token: "secret"}
 }
 
 func follow(t *testing.T, access *kubeconfig.Access) *followed {
@@ -148,7 +149,7 @@ func TestOutcomes(t *testing.T) {
 		{"another cluster", status(200, `{"metadata":{"uid":"id-2"}}`), nil, outcome{v1alpha1.ReasonIdentityMismatch, "id-2", 0}},
 		{"a broken answer", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, nil, outcome{v1alpha1.ReasonUnreachable, "EOF", 0}},
 		{"late", func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, nil, outcome{v1alpha1.ReasonTimedOut, "timed out", 0}},
-		{"unknown CA", nil, func(a *kubeconfig.Access) { a.CAData = nil },
+		{"unknown CA", nil, func(a *kubeconfig.Access) { a.CABundle = nil },
 			outcome{v1alpha1.ReasonCertificateInvalid, "tls: failed to verify certificate: x509: certificate signed by unknown authority", 0}},
 		{"refused", nil, func(a *kubeconfig.Access) { a.Server = "https://" + closed.Addr().String() },
 			outcome{v1alpha1.ReasonConnectionRefused, "connection refused", 0}},
@@ -422,7 +423,7 @@ func TestSlowMembersHoldUpNobody(t *testing.T) {
 			p := probing(t, time.Second, 3*time.Second)
 			p.quick, p.slow, p.patience = make(chan struct{}, 4), make(chan struct{}, tt.slow), 5*time.Millisecond
 			for i := range 40 {
-				access := &kubeconfig.Access{Server: "https://" + tarpit.Addr().String(), Token: "secret"}
+				access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://" + tarpit.Addr().String()}, Token: "secret"}
 				if _, err := p.follow(fmt.Sprint("slow-", i), target{id: "x"}, access, nil); err != nil {
 					t.Fatal(err)
 				}

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -193,7 +193,8 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time, *kubeconfig
 	if err != nil {
 		return fail(v1alpha1.ReasonCredentialMalformed, "the stored %v", err), nil, nil
 	}
-	if field := mismatch(access, &m.Spec); field != "" {
+	// A credential that leads elsewhere would hand its token to whoever answers there.
+	if field := access.Difference(endpoint.Of(m)); field != "" {
 		return fail(v1alpha1.ReasonCredentialMismatch, "the stored credential has another %s than the MemberCluster", field), nil, nil
 	}
 	end, ends := access.Expiry()
@@ -250,20 +251,4 @@ func owned(secret *corev1.Secret, m *v1alpha1.MemberCluster) bool {
 		}
 	}
 	return false
-}
-
-// mismatch names the first field in which a credential leads elsewhere than its member; empty when none
-// does. A credential that leads elsewhere would hand its token to whoever answers there.
-func mismatch(access *kubeconfig.Access, spec *v1alpha1.MemberClusterSpec) string {
-	switch {
-	case access.Server != spec.Server:
-		return "server"
-	case !bytes.Equal(access.CAData, spec.CABundle):
-		return "CA"
-	case access.ProxyURL != spec.ProxyURL:
-		return "proxy"
-	case access.Insecure != spec.InsecureSkipTLSVerify:
-		return "TLS verification"
-	}
-	return ""
 }

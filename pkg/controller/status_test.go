@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -45,7 +46,7 @@ func token(claims string) string {
 // store puts a credential into the Secret, changed by change.
 func (o *observed) store(t *testing.T, change func(*kubeconfig.Access)) {
 	t.Helper()
-	access := &kubeconfig.Access{Server: o.member.Spec.Server, Token: token(fmt.Sprintf(`{"exp":%d}`, now.Add(time.Hour).Unix()))}
+	access := &kubeconfig.Access{Endpoint: endpoint.Of(o.member), Token: token(fmt.Sprintf(`{"exp":%d}`, now.Add(time.Hour).Unix()))}
 	change(access)
 	data, err := access.Marshal()
 	if err != nil {

@@ -122,7 +122,7 @@ func (o rancherOutside) apply(access *kubeconfig.Access) {
 		return
 	}
 	access.Server = strings.TrimSuffix(o.server, "/") + "/k8s/clusters/" + id
-	access.CAData = pemOf(o.ca)
+	access.CABundle = pemOf(o.ca)
 }
 
 // pemOf is text that holds PEM, or PEM in base64; nil when it holds neither.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -232,13 +233,13 @@ func TestRancherOutside(t *testing.T) {
 		server string
 		want   kubeconfig.Access
 	}{
-		{"from outside", rancherOutside{"https://rancher.example.com/", caPEM}, inside, kubeconfig.Access{Server: "https://rancher.example.com/k8s/clusters/c-1", CAData: []byte(caPEM)}},
-		{"with a public CA", rancherOutside{"https://rancher.example.com", ""}, inside, kubeconfig.Access{Server: "https://rancher.example.com/k8s/clusters/c-1"}},
-		{"not set", rancherOutside{"", caPEM}, inside, kubeconfig.Access{Server: inside, CAData: []byte("inside")}},
-		{"not https", rancherOutside{"http://rancher.example.com", ""}, inside, kubeconfig.Access{Server: inside, CAData: []byte("inside")}},
-		{"not the proxy", rancherOutside{"https://rancher.example.com", ""}, direct, kubeconfig.Access{Server: direct, CAData: []byte("inside")}},
+		{"from outside", rancherOutside{"https://rancher.example.com/", caPEM}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://rancher.example.com/k8s/clusters/c-1", CABundle: []byte(caPEM)}}},
+		{"with a public CA", rancherOutside{"https://rancher.example.com", ""}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://rancher.example.com/k8s/clusters/c-1"}}},
+		{"not set", rancherOutside{"", caPEM}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: inside, CABundle: []byte("inside")}}},
+		{"not https", rancherOutside{"http://rancher.example.com", ""}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: inside, CABundle: []byte("inside")}}},
+		{"not the proxy", rancherOutside{"https://rancher.example.com", ""}, direct, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: direct, CABundle: []byte("inside")}}},
 	} {
-		access := kubeconfig.Access{Server: tt.server, CAData: []byte("inside")}
+		access := kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: tt.server, CABundle: []byte("inside")}}
 		tt.o.apply(&access)
 		if diff := cmp.Diff(tt.want, access); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)

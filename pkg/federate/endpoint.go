@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	shared "github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -79,7 +80,9 @@ func proxyOf(c *rest.Config, server string) string {
 
 // access is the endpoint with a token, as it is stored.
 func (e endpoint) access(token string) *kubeconfig.Access {
-	return &kubeconfig.Access{Server: e.Server, CAData: e.CABundle, ProxyURL: e.ProxyURL, Insecure: e.Insecure, Token: token}
+	return &kubeconfig.Access{Token: token, Endpoint: shared.Endpoint{
+		Server: e.Server, CABundle: e.CABundle, ProxyURL: e.ProxyURL, InsecureSkipTLSVerify: e.Insecure,
+	}}
 }
 
 // try connects over the endpoint, without a credential and with nothing of the caller's, and returns why

@@ -6,107 +6,66 @@ import (
 	"unicode"
 )
 
-// Reason is why a field of a kubeconfig was refused.
-type Reason int
-
-// Reasons.
+// Why a field of a kubeconfig is refused, and what to do instead. None carries a value.
 const (
-	TooLarge Reason = iota + 1
-	NotYAML
-	NotKubeconfig
-	UnknownField
-	Missing
-	NoSuchEntry
-	Ambiguous
-	SeveralEntries
-	Command
-	AuthProvider
-	FilePath
-	Password
-	Impersonation
-	Insecure
-	InsecureWithCA
-	ServerName
-	BadServer
-	BadProxy
-	BadCertificate
-	BadKeyPair
-	BadToken
-	NoCredential
-	TwoCredentials
+	tooLarge       = "is larger than 1 MiB"
+	notYAML        = "is not YAML, or names a key twice"
+	notKubeconfig  = "is not a kubeconfig of version v1"
+	unknownField   = "is no field of a kubeconfig"
+	missing        = "is not set"
+	noSuchEntry    = "has no entry of the name that the current context asks for"
+	ambiguous      = "has two entries of one name"
+	severalEntries = "must have exactly one entry"
+	command        = "would run a command: use an inline token or certificate"
+	authProvider   = "would run code of a provider: use an inline token or certificate"
+	filePath       = "would read a file: use inline data"
+	password       = "is basic authentication: use an inline token or certificate"
+	impersonation  = "impersonates another user: use a credential of that user"
+	insecure       = "leaves the server unverified: use certificate-authority-data"
+	insecureWithCA = "may not be set together with certificate-authority-data"
+	badServerName  = "must be a DNS name or an IP address"
+	badServer      = "must be an https URL with the name or address of a server, without user, query or fragment"
+	badProxy       = "must be an http, https or socks5 URL with a host, without user"
+	badCertificate = "must be PEM certificates, of at most 192 KiB"
+	badKeyPair     = "and client-key-data must be a PEM certificate and its key"
+	badToken       = "has characters that no token has"
+	noCredential   = "has neither an inline token nor an inline certificate"
+	twoCredentials = "has both a token and a certificate"
 )
 
-// texts say what is wrong and what to do instead. They never carry a value.
-var texts = map[Reason]string{
-	TooLarge:       "is larger than 1 MiB",
-	NotYAML:        "is not YAML, or names a key twice",
-	NotKubeconfig:  "is not a kubeconfig of version v1",
-	UnknownField:   "is no field of a kubeconfig",
-	Missing:        "is not set",
-	NoSuchEntry:    "has no entry of the name that the current context asks for",
-	Ambiguous:      "has two entries of one name",
-	SeveralEntries: "must have exactly one entry",
-	Command:        "would run a command: use an inline token or certificate",
-	AuthProvider:   "would run code of a provider: use an inline token or certificate",
-	FilePath:       "would read a file: use inline data",
-	Password:       "is basic authentication: use an inline token or certificate",
-	Impersonation:  "would act as somebody else: use a credential of its own",
-	Insecure:       "leaves the server unverified: use certificate-authority-data",
-	InsecureWithCA: "cannot stand beside certificate-authority-data",
-	ServerName:     "is not kept by readers of the credential: use a server URL whose name is in the certificate",
-	BadServer:      "must be an https URL with a host, without user, query or fragment",
-	BadProxy:       "must be an http, https or socks5 URL with a host, without user",
-	BadCertificate: "must be PEM certificates",
-	BadKeyPair:     "and client-key-data must be a PEM certificate and its key",
-	BadToken:       "has characters that no token has",
-	NoCredential:   "has neither an inline token nor an inline certificate",
-	TwoCredentials: "has both a token and a certificate",
-}
+// Error lists what was refused in a kubeconfig, in the order of its fields. It holds no value of the kubeconfig.
+type Error struct{ Problems []string }
 
-// String is the reason as it stands behind the name of a field.
-func (r Reason) String() string { return texts[r] }
+// Error is all problems on one line.
+func (e *Error) Error() string { return "kubeconfig refused: " + strings.Join(e.Problems, "; ") }
 
-// Problem is one refused field. Field is a path inside the current context's cluster or user, as
-// "user.exec", or empty for the whole.
-type Problem struct {
-	Field  string
-	Reason Reason
-}
+// refuse refuses the whole.
+func refuse(why string) error { return &Error{Problems: []string{"it " + why}} }
 
-// String is the problem as a person reads it.
-func (p Problem) String() string {
-	if p.Field == "" {
-		return "it " + p.Reason.String()
-	}
-	field := p.Field
+// reader collects what is refused while a kubeconfig is read.
+type reader struct{ problems []string }
+
+// refuse refuses a field: a path inside the current context's cluster or user, as "user.exec".
+func (r *reader) refuse(field, why string) {
 	// An unknown field is spelt by whoever wrote the kubeconfig.
 	if strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		field = strconv.Quote(field)
 	}
-	return field + " " + p.Reason.String()
+	r.problems = append(r.problems, field+" "+why)
 }
 
-// Error lists what was refused in a kubeconfig, in the order of its fields.
-type Error struct{ Problems []Problem }
-
-// Error is all problems on one line. It holds no value of the kubeconfig.
-func (e *Error) Error() string {
-	parts := make([]string, len(e.Problems))
-	for i, p := range e.Problems {
-		parts[i] = p.String()
+// unless refuses a field that is set.
+func (r *reader) unless(empty bool, field, why string) {
+	if !empty {
+		r.refuse(field, why)
 	}
-	return "kubeconfig refused: " + strings.Join(parts, "; ")
 }
 
-// Has says whether something was refused for the reason.
-func (e *Error) Has(why Reason) bool {
-	for _, p := range e.Problems {
-		if p.Reason == why {
-			return true
-		}
+func (r *reader) one(field string, n int) { r.unless(n == 1, field, severalEntries) }
+
+func (r *reader) err() error {
+	if len(r.problems) == 0 {
+		return nil
 	}
-	return false
+	return &Error{Problems: r.problems}
 }
-
-// refuse refuses the whole.
-func refuse(why Reason) error { return &Error{Problems: []Problem{{Reason: why}}} }

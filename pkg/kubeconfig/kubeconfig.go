@@ -8,8 +8,6 @@ package kubeconfig
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -20,6 +18,8 @@ import (
 	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // MaxSize is the largest kubeconfig that is read, in bytes. A Secret holds no more.
@@ -43,14 +43,7 @@ const (
 // Access is how to reach one API server, and as whom. Exactly one of Token and the pair of CertData and
 // KeyData is set.
 type Access struct {
-	// Server is an https URL.
-	Server string
-	// CAData is PEM. Empty means the roots of whoever connects.
-	CAData []byte
-	// ProxyURL is an http, https or socks5 URL, or empty.
-	ProxyURL string
-	// Insecure leaves the server's certificate unverified.
-	Insecure bool
+	endpoint.Endpoint
 
 	// Token is a bearer token.
 	Token string
@@ -62,7 +55,7 @@ type Access struct {
 // refused, not the first thing only.
 func Parse(data []byte, options ...Option) (*Access, error) {
 	if len(data) > MaxSize {
-		return nil, refuse(TooLarge)
+		return nil, refuse(tooLarge)
 	}
 	config, err := decode(data)
 	if err != nil {
@@ -101,51 +94,28 @@ func Parse(data []byte, options ...Option) (*Access, error) {
 func decode(data []byte) (*clientcmdv1.Config, error) {
 	raw, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
-		return nil, refuse(NotYAML)
+		return nil, refuse(notYAML)
 	}
 	var config clientcmdv1.Config
 	strict, err := json.UnmarshalStrict(raw, &config)
 	if err != nil {
-		return nil, refuse(NotKubeconfig)
+		return nil, refuse(notKubeconfig)
 	}
 	if len(strict) > 0 {
 		var r reader
 		for _, problem := range strict {
-			field := ""
+			field := "it"
 			if e, ok := problem.(json.FieldError); ok { //nolint:errorlint // the list holds the errors themselves
 				field = e.FieldPath()
 			}
-			r.refuse(field, UnknownField)
+			r.refuse(field, unknownField)
 		}
 		return nil, r.err()
 	}
 	if config.APIVersion != "" && config.APIVersion != "v1" || config.Kind != "" && config.Kind != "Config" {
-		return nil, refuse(NotKubeconfig)
+		return nil, refuse(notKubeconfig)
 	}
 	return &config, nil
-}
-
-// reader collects what is refused while a kubeconfig is read.
-type reader struct{ problems []Problem }
-
-func (r *reader) refuse(field string, why Reason) {
-	r.problems = append(r.problems, Problem{field, why})
-}
-
-// unless refuses a field that is set.
-func (r *reader) unless(empty bool, field string, why Reason) {
-	if !empty {
-		r.refuse(field, why)
-	}
-}
-
-func (r *reader) one(field string, n int) { r.unless(n == 1, field, SeveralEntries) }
-
-func (r *reader) err() error {
-	if len(r.problems) == 0 {
-		return nil
-	}
-	return &Error{Problems: r.problems}
 }
 
 // find returns the one entry of a list that has the name.
@@ -155,7 +125,7 @@ func find[E, V any](r *reader, field, name string, entries []E, open func(E) (st
 		switch entryName, value := open(e); {
 		case entryName != name:
 		case found != nil:
-			r.refuse(field, Ambiguous)
+			r.refuse(field, ambiguous)
 			return nil
 		default:
 			found = &value
@@ -164,59 +134,51 @@ func find[E, V any](r *reader, field, name string, entries []E, open func(E) (st
 	switch {
 	case found != nil:
 	case field == "contexts" && name == "":
-		r.refuse("current-context", Missing)
+		r.refuse("current-context", missing)
 	default:
-		r.refuse(field, NoSuchEntry)
+		r.refuse(field, noSuchEntry)
 	}
 	return found
 }
 
-func (r *reader) cluster(c *clientcmdv1.Cluster, access *Access, insecure bool) {
+func (r *reader) cluster(c *clientcmdv1.Cluster, access *Access, allowInsecure bool) {
 	const at = "cluster."
-	if u, err := url.Parse(c.Server); err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		r.refuse(at+"server", BadServer)
+	r.unless(c.CertificateAuthority == "", at+"certificate-authority", filePath)
+	r.unless(!c.InsecureSkipTLSVerify || allowInsecure, at+"insecure-skip-tls-verify", insecure)
+	access.Endpoint = endpoint.Endpoint{
+		Server: c.Server, CABundle: c.CertificateAuthorityData, ProxyURL: c.ProxyURL,
+		TLSServerName: c.TLSServerName, InsecureSkipTLSVerify: c.InsecureSkipTLSVerify,
 	}
-	r.unless(c.CertificateAuthority == "", at+"certificate-authority", FilePath)
-	r.unless(c.TLSServerName == "", at+"tls-server-name", ServerName)
-	r.unless(!c.InsecureSkipTLSVerify || insecure, at+"insecure-skip-tls-verify", Insecure)
-	if c.ProxyURL != "" {
-		u, err := url.Parse(c.ProxyURL)
-		if err != nil || u.Hostname() == "" || u.User != nil || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
-			r.refuse(at+"proxy-url", BadProxy)
-		}
-	}
-	if len(c.CertificateAuthorityData) > 0 {
-		r.unless(validCertificates(c.CertificateAuthorityData), at+"certificate-authority-data", BadCertificate)
-		// client-go refuses the two together, at the first request.
-		r.unless(!c.InsecureSkipTLSVerify, at+"insecure-skip-tls-verify", InsecureWithCA)
-	}
-	access.Server, access.ProxyURL = c.Server, c.ProxyURL
-	access.CAData, access.Insecure = c.CertificateAuthorityData, c.InsecureSkipTLSVerify
+	r.unless(len(endpoint.ValidateServer(nil, c.Server)) == 0, at+"server", badServer)
+	r.unless(len(endpoint.ValidateServerName(nil, c.TLSServerName)) == 0, at+"tls-server-name", badServerName)
+	r.unless(len(endpoint.ValidateProxy(nil, c.ProxyURL)) == 0, at+"proxy-url", badProxy)
+	r.unless(len(endpoint.ValidateCABundle(nil, c.CertificateAuthorityData)) == 0, at+"certificate-authority-data", badCertificate)
+	// client-go refuses the two together, at the first request.
+	r.unless(!c.InsecureSkipTLSVerify || len(c.CertificateAuthorityData) == 0, at+"insecure-skip-tls-verify", insecureWithCA)
 }
 
 func (r *reader) user(u *clientcmdv1.AuthInfo, access *Access) {
 	const at = "user."
-	r.unless(u.Exec == nil, at+"exec", Command)
-	r.unless(u.AuthProvider == nil, at+"auth-provider", AuthProvider)
-	r.unless(u.ClientCertificate == "", at+"client-certificate", FilePath)
-	r.unless(u.ClientKey == "", at+"client-key", FilePath)
-	r.unless(u.TokenFile == "", at+"tokenFile", FilePath)
-	r.unless(u.Username == "" && u.Password == "", at+"username", Password)
+	r.unless(u.Exec == nil, at+"exec", command)
+	r.unless(u.AuthProvider == nil, at+"auth-provider", authProvider)
+	r.unless(u.ClientCertificate == "", at+"client-certificate", filePath)
+	r.unless(u.ClientKey == "", at+"client-key", filePath)
+	r.unless(u.TokenFile == "", at+"tokenFile", filePath)
+	r.unless(u.Username == "" && u.Password == "", at+"username", password)
 	r.unless(u.Impersonate == "" && u.ImpersonateUID == "" && len(u.ImpersonateGroups) == 0 && len(u.ImpersonateUserExtra) == 0,
-		at+"as", Impersonation)
+		at+"as", impersonation)
 
 	certificate := len(u.ClientCertificateData) > 0 || len(u.ClientKeyData) > 0
 	switch {
 	case u.Token != "" && certificate:
-		r.refuse("user", TwoCredentials)
+		r.refuse("user", twoCredentials)
 	case u.Token != "":
-		r.unless(validToken(u.Token), at+"token", BadToken)
+		r.unless(validToken(u.Token), at+"token", badToken)
 	case certificate:
 		_, err := tls.X509KeyPair(u.ClientCertificateData, u.ClientKeyData)
-		r.unless(err == nil, at+"client-certificate-data", BadKeyPair)
+		r.unless(err == nil, at+"client-certificate-data", badKeyPair)
 	default:
-		r.refuse("user", NoCredential)
+		r.refuse("user", noCredential)
 	}
 	access.Token = u.Token
 	access.CertData, access.KeyData = u.ClientCertificateData, u.ClientKeyData
@@ -227,22 +189,6 @@ func validToken(token string) bool {
 	return !strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
-// validCertificates says whether PEM data holds certificates and nothing else.
-func validCertificates(data []byte) bool {
-	found := false
-	for len(strings.TrimSpace(string(data))) > 0 {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil || block.Type != "CERTIFICATE" {
-			return false
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return false
-		}
-		found = true
-	}
-	return found
-}
-
 // Marshal writes a kubeconfig with one cluster, one user and one context, the same bytes for the same
 // access.
 func (a *Access) Marshal() ([]byte, error) {
@@ -251,9 +197,10 @@ func (a *Access) Marshal() ([]byte, error) {
 		Kind:       "Config",
 		Clusters: []clientcmdv1.NamedCluster{{Name: entry, Cluster: clientcmdv1.Cluster{
 			Server:                   a.Server,
-			CertificateAuthorityData: a.CAData,
+			TLSServerName:            a.TLSServerName,
+			CertificateAuthorityData: a.CABundle,
 			ProxyURL:                 a.ProxyURL,
-			InsecureSkipTLSVerify:    a.Insecure,
+			InsecureSkipTLSVerify:    a.InsecureSkipTLSVerify,
 		}}},
 		AuthInfos: []clientcmdv1.NamedAuthInfo{{Name: entry, AuthInfo: clientcmdv1.AuthInfo{
 			Token:                 a.Token,
@@ -278,7 +225,8 @@ func (a *Access) RESTConfig() *rest.Config {
 		Host:        a.Server,
 		BearerToken: a.Token,
 		TLSClientConfig: rest.TLSClientConfig{
-			CAData: a.CAData, CertData: a.CertData, KeyData: a.KeyData, Insecure: a.Insecure,
+			CAData: a.CABundle, CertData: a.CertData, KeyData: a.KeyData,
+			ServerName: a.TLSServerName, Insecure: a.InsecureSkipTLSVerify,
 		},
 	}
 	if proxy, err := url.Parse(a.ProxyURL); err == nil && a.ProxyURL != "" {

@@ -1,7 +1,6 @@
 package kubeconfig_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,10 +12,12 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -113,11 +114,11 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"impersonation": {
 			in:   config("", "token: "+secret+"\nas: system:admin", ""),
-			want: `user.as would act as somebody else: use a credential of its own`,
+			want: `user.as impersonates another user: use a credential of that user`,
 		},
 		"impersonated groups only": {
 			in:   config("", "token: "+secret+"\nas-groups: [system:masters]", ""),
-			want: `user.as would act as somebody else: use a credential of its own`,
+			want: `user.as impersonates another user: use a credential of that user`,
 		},
 		"insecure": {
 			in:   config("insecure-skip-tls-verify: true", "", ""),
@@ -126,11 +127,11 @@ func TestParseRefuses(t *testing.T) {
 		"insecure, allowed, with a CA": {
 			in:      config("insecure-skip-tls-verify: true\n    certificate-authority-data: "+b64(certificate), "", ""),
 			options: []kubeconfig.Option{kubeconfig.AllowInsecure},
-			want:    `cluster.insecure-skip-tls-verify cannot stand beside certificate-authority-data`,
+			want:    `cluster.insecure-skip-tls-verify may not be set together with certificate-authority-data`,
 		},
 		"server name": {
-			in:   config("tls-server-name: other", "", ""),
-			want: `cluster.tls-server-name is not kept by readers of the credential: use a server URL whose name is in the certificate`,
+			in:   config("tls-server-name: o t h e r", "", ""),
+			want: `cluster.tls-server-name must be a DNS name or an IP address`,
 		},
 		"proxy with a user": {
 			in:   config("proxy-url: http://me:"+secret+"@proxy:3128", "", ""),
@@ -142,11 +143,11 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"CA that is no certificate": {
 			in:   config("certificate-authority-data: "+b64([]byte(secret)), "", ""),
-			want: `cluster.certificate-authority-data must be PEM certificates`,
+			want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`,
 		},
 		"CA with a key in it": {
 			in:   config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""),
-			want: `cluster.certificate-authority-data must be PEM certificates`,
+			want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`,
 		},
 		"key of another certificate": {
 			in:   config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(otherKey), ""),
@@ -166,15 +167,15 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"http server": {
 			in:   strings.Replace(config("", "", ""), "https://member", "http://member", 1),
-			want: `cluster.server must be an https URL with a host, without user, query or fragment`,
+			want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`,
 		},
 		"server with a user": {
 			in:   strings.Replace(config("", "", ""), "https://member", "https://u:"+secret+"@member", 1),
-			want: `cluster.server must be an https URL with a host, without user, query or fragment`,
+			want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`,
 		},
 		"server without a host": {
 			in:   strings.Replace(config("", "", ""), "https://member.example:6443", "https://:6443", 1),
-			want: `cluster.server must be an https URL with a host, without user, query or fragment`,
+			want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`,
 		},
 		"everything at once": {
 			in: config("certificate-authority: /a\n    insecure-skip-tls-verify: true", "tokenFile: /b", ""),
@@ -228,20 +229,24 @@ func TestParseTakes(t *testing.T) {
 	}{
 		"token": {
 			in:   config("certificate-authority-data: "+b64(certificate), "", ""),
-			want: kubeconfig.Access{Server: "https://member.example:6443", CAData: certificate, Token: secret},
+			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443", CABundle: certificate}, Token: secret},
 		},
 		"certificate and proxy": {
 			in:   config("proxy-url: socks5://proxy:1080", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""),
-			want: kubeconfig.Access{Server: "https://member.example:6443", ProxyURL: "socks5://proxy:1080", CertData: certificate, KeyData: key},
+			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443", ProxyURL: "socks5://proxy:1080"}, CertData: certificate, KeyData: key},
+		},
+		"TLS server name, and text around the CA": {
+			in:   config("tls-server-name: other.example\n    certificate-authority-data: "+b64(append([]byte("# the CA\n"), certificate...)), "", ""),
+			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443", TLSServerName: "other.example", CABundle: append([]byte("# the CA\n"), certificate...)}, Token: secret},
 		},
 		"insecure where allowed": {
 			in: config("insecure-skip-tls-verify: true", "", ""), options: []kubeconfig.Option{kubeconfig.AllowInsecure},
-			want: kubeconfig.Access{Server: "https://member.example:6443", Insecure: true, Token: secret},
+			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443", InsecureSkipTLSVerify: true}, Token: secret},
 		},
 		// A person's kubeconfig has contexts that are nobody's business here.
 		"exec in another context": {
 			in:   config("", "", "- {name: v, user: {exec: {command: touch}}}"),
-			want: kubeconfig.Access{Server: "https://member.example:6443", Token: secret},
+			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443"}, Token: secret},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -267,15 +272,14 @@ func TestParseTakes(t *testing.T) {
 
 func equal(t testing.TB, got, want *kubeconfig.Access) {
 	t.Helper()
-	if got.Server != want.Server || got.ProxyURL != want.ProxyURL || got.Insecure != want.Insecure || got.Token != want.Token ||
-		!bytes.Equal(got.CAData, want.CAData) || !bytes.Equal(got.CertData, want.CertData) || !bytes.Equal(got.KeyData, want.KeyData) {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got:  %+v\nwant: %+v", *got, *want)
 	}
 }
 
 func TestMarshalWritesOneContext(t *testing.T) {
 	t.Parallel()
-	data, err := (&kubeconfig.Access{Server: "https://a.example", CAData: []byte("x"), Token: "t"}).Marshal()
+	data, err := (&kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://a.example", CABundle: []byte("x")}, Token: "t"}).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,10 +308,10 @@ users:
 
 func TestRESTConfigTakesNothingFromFilesOrCommands(t *testing.T) {
 	t.Parallel()
-	access := &kubeconfig.Access{Server: "https://a.example", ProxyURL: "http://proxy:3128", Token: secret}
+	access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://a.example", ProxyURL: "http://proxy:3128", TLSServerName: "b.example"}, Token: secret}
 	config := access.RESTConfig()
 	if config.Host != "https://a.example" || config.BearerToken != secret || config.BearerTokenFile != "" ||
-		config.ExecProvider != nil || config.AuthProvider != nil || config.CAFile != "" {
+		config.ExecProvider != nil || config.AuthProvider != nil || config.CAFile != "" || config.ServerName != "b.example" {
 		t.Errorf("got %s", config)
 	}
 	request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.example", nil)
@@ -319,7 +323,7 @@ func TestRESTConfigTakesNothingFromFilesOrCommands(t *testing.T) {
 
 func TestAccessPrintsNoSecret(t *testing.T) {
 	t.Parallel()
-	access := &kubeconfig.Access{Server: "https://a.example", Token: secret, KeyData: []byte(secret)}
+	access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://a.example"}, Token: secret, KeyData: []byte(secret)}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(format, access); got != "access to https://a.example" {
 			t.Errorf("%s printed %s", format, got)
@@ -393,7 +397,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if access.Insecure || !strings.HasPrefix(strings.ToLower(access.Server), "https://") {
+		if access.InsecureSkipTLSVerify || !strings.HasPrefix(strings.ToLower(access.Server), "https://") {
 			t.Fatalf("took %+v", *access)
 		}
 		access.Expiry()

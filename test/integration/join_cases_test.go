@@ -106,7 +106,7 @@ func TestMemberRights(t *testing.T) {
 	}
 
 	access := credential(t, hostCluster, "rights")
-	if access.Server != result.Member.Spec.Server || !bytes.Equal(access.CAData, result.Member.Spec.CABundle) {
+	if access.Server != result.Member.Spec.Server || !bytes.Equal(access.CABundle, result.Member.Spec.CABundle) {
 		t.Error("the credential has another endpoint or CA than the MemberCluster")
 	}
 	if end, ok := access.Expiry(); !ok || time.Until(end) > time.Hour+time.Minute || !end.Equal(result.Expires) {

@@ -167,7 +167,7 @@ func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {
 		m := r.Member.New
 		e.Kind, e.Name, e.UID, e.Labels = Member, m.Name, m.UID, m.Labels
 		e.Member = &v1alpha1.MemberClusterSpec{
-			ClusterID: m.Spec.ClusterID, Server: m.Spec.Server, ProxyURL: m.Spec.ProxyURL,
+			ClusterID: m.Spec.ClusterID, Server: m.Spec.Server, ProxyURL: m.Spec.ProxyURL, TLSServerName: m.Spec.TLSServerName,
 			InsecureSkipTLSVerify: m.Spec.InsecureSkipTLSVerify, JoinedWith: m.Spec.JoinedWith,
 		}
 		if m.Status.Facts != nil {

@@ -82,6 +82,11 @@ type MemberClusterSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	ProxyURL string `json:"proxyURL,omitempty"`
+	// TLSServerName is the name that the server's certificate is verified for. Empty means the host of the server's URL.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	TLSServerName string `json:"tlsServerName,omitempty"`
+
 	// InsecureSkipTLSVerify leaves the server's certificate unverified. The Federation must allow it.
 	// +optional
 	InsecureSkipTLSVerify bool `json:"insecureSkipTLSVerify,omitempty"`

@@ -44,13 +44,14 @@ var hidden = []string{"cluster.spec.accepted", "cluster.spec.suspended", "cluste
 // bound them. Kubernetes bounds the labels of an object by its size alone; estimates take 64, and what has more is held
 // by the measured cost. An enum is as long as its longest word.
 var lengths = map[string]int64{
-	"cluster.name":           63,
-	"cluster.labels":         64,
-	"cluster.labels[]":       63,
-	"cluster.labels{}":       317,
-	"cluster.spec.clusterID": 63,
-	"cluster.spec.server":    2048,
-	"cluster.spec.proxyURL":  2048,
+	"cluster.name":               63,
+	"cluster.labels":             64,
+	"cluster.labels[]":           63,
+	"cluster.labels{}":           317,
+	"cluster.spec.clusterID":     63,
+	"cluster.spec.server":        2048,
+	"cluster.spec.proxyURL":      2048,
+	"cluster.spec.tlsServerName": 253,
 
 	"cluster.facts.kubernetesVersion": 128,
 	"cluster.facts.regions":           256,

@@ -1,0 +1,72 @@
+package endpoint
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// MaxCABundle is how many bytes of certificates a member may have. The CustomResourceDefinition counts their base64.
+const MaxCABundle = 262144 / 4 * 3
+
+const certificateBlock = "CERTIFICATE"
+
+// ReadCertificates reads the certificates of a CA bundle; text around them, as openssl prints it, does not count. Empty
+// data holds none; anything else must hold at least one, and nothing else in PEM: client-go's util/cert would pass a
+// private key over, which then everyone who may get members could read, and drops a certificate that is cut short.
+func ReadCertificates(data []byte) ([]*x509.Certificate, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	var certificates []*x509.Certificate
+	for rest := bytes.TrimPrefix(data, []byte("\ufeff")); ; {
+		n := len(certificates) + 1
+		block, after := pem.Decode(rest)
+		begun := begins(rest[:len(rest)-len(after)])
+		switch {
+		case block == nil && begins(rest) > 0, block != nil && begun > 1:
+			return nil, fmt.Errorf("certificate %d is not PEM, or is cut short", n)
+		case block == nil && n == 1:
+			return nil, noCertificate(data)
+		case block == nil:
+			return certificates, nil
+		case block.Type != certificateBlock:
+			return nil, fmt.Errorf("block %d is %q, and only certificates belong here", n, block.Type)
+		case len(block.Headers) > 0:
+			return nil, fmt.Errorf("certificate %d has PEM headers, and clients pass it over", n)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d cannot be read: %w", n, err)
+		}
+		certificates, rest = append(certificates, certificate), after
+	}
+}
+
+// begins counts the PEM blocks that begin in text.
+func begins(text []byte) int {
+	const begin = "-----BEGIN "
+	n := bytes.Count(text, []byte("\n"+begin))
+	if bytes.HasPrefix(text, []byte(begin)) {
+		n++
+	}
+	return n
+}
+
+func noCertificate(data []byte) error {
+	if _, err := x509.ParseCertificates(data); err == nil {
+		return errors.New("it is a certificate in DER form, and must be PEM: convert it with openssl x509 -inform der -outform pem")
+	}
+	return errors.New("it holds no PEM certificate")
+}
+
+// EncodeCertificates is the PEM of certificates and nothing else; no certificates are no bytes.
+func EncodeCertificates(certificates []*x509.Certificate) []byte {
+	var data bytes.Buffer
+	for _, c := range certificates {
+		_ = pem.Encode(&data, &pem.Block{Type: certificateBlock, Bytes: c.Raw}) // a buffer takes everything
+	}
+	return data.Bytes()
+}

@@ -1,0 +1,198 @@
+package endpoint_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+)
+
+var spec = field.NewPath("spec")
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	ca, der := certificate(t), block(t, certificate(t)).Bytes
+	cases := map[string]struct {
+		endpoint endpoint.Endpoint
+		want     string
+	}{
+		"good":             {endpoint.Endpoint{Server: "https://a.example.com:6443/k8s/clusters/c-abc", CABundle: ca, ProxyURL: "socks5://p:1080/", TLSServerName: "b"}, ""},
+		"underscore":       {endpoint.Endpoint{Server: "https://a_b.example.com", TLSServerName: "c_d"}, ""},
+		"address":          {endpoint.Endpoint{Server: "https://[2001:db8::1]:6443", TLSServerName: "10.0.0.1"}, ""},
+		"last dot":         {endpoint.Endpoint{Server: "https://a.example.com.:6443"}, ""},
+		"no URL":           {endpoint.Endpoint{Server: "https://a b:hunter2@x"}, "spec.server: Invalid value: it is not a URL"},
+		"no host":          {endpoint.Endpoint{Server: "https://"}, "spec.server: Invalid value: it must have a host"},
+		"http":             {endpoint.Endpoint{Server: "http://a"}, `spec.server: Invalid value: the scheme must be https, and is "http"`},
+		"query":            {endpoint.Endpoint{Server: "https://a?"}, "spec.server: Invalid value: it must not have a query"},
+		"fragment":         {endpoint.Endpoint{Server: "https://a#b"}, "spec.server: Invalid value: it must not have a fragment"},
+		"user":             {endpoint.Endpoint{Server: "https://u:hunter2@a"}, "spec.server: Invalid value: it must not hold a user or a password: everyone who may get members can read it"},
+		"port":             {endpoint.Endpoint{Server: "https://a:70000"}, "spec.server: Invalid value: port 70000 is not between 1 and 65535"},
+		"IDN":              {endpoint.Endpoint{Server: "https://münchen.example.com:6443"}, `spec.server: Invalid value: "münchen.example.com" must be written in ASCII: xn--mnchen-3ya.example.com`},
+		"no name":          {endpoint.Endpoint{Server: "https://a..b"}, `spec.server: Invalid value: "a..b" is neither a DNS name nor an IP address`},
+		"short address":    {endpoint.Endpoint{Server: "https://127.1:6443"}, `spec.server: Invalid value: "127.1" is neither a DNS name nor an IP address`},
+		"number":           {endpoint.Endpoint{Server: "https://2130706433"}, `spec.server: Invalid value: "2130706433" is neither a DNS name nor an IP address`},
+		"hexadecimal":      {endpoint.Endpoint{Server: "https://0x7f.0x1"}, `spec.server: Invalid value: "0x7f.0x1" is neither a DNS name nor an IP address`},
+		"unspecified":      {endpoint.Endpoint{Server: "https://0.0.0.0:6443"}, "spec.server: Invalid value: 0.0.0.0 is not the address of a server (unspecified): use one at which the host reaches it"},
+		"mapped":           {endpoint.Endpoint{Server: "https://[::ffff:0.0.0.0]"}, "spec.server: Invalid value: ::ffff:0.0.0.0 is not the address of a server (unspecified): use one at which the host reaches it"},
+		"multicast":        {endpoint.Endpoint{Server: "https://224.0.0.1"}, "spec.server: Invalid value: 224.0.0.1 is not the address of a server (multicast): use one at which the host reaches it"},
+		"server name":      {endpoint.Endpoint{Server: "https://a", TLSServerName: "b c"}, `spec.tlsServerName: Invalid value: "b c" is neither a DNS name nor an IP address`},
+		"proxy":            {endpoint.Endpoint{Server: "https://a", ProxyURL: "ftp://p"}, `spec.proxyURL: Invalid value: the scheme must be http, https or socks5, and is "ftp"`},
+		"proxy with path":  {endpoint.Endpoint{Server: "https://a", ProxyURL: "http://p/x"}, "spec.proxyURL: Invalid value: it must end after host and port"},
+		"DER":              {endpoint.Endpoint{Server: "https://a", CABundle: der}, "spec.caBundle: Invalid value: it is a certificate in DER form, and must be PEM: convert it with openssl x509 -inform der -outform pem"},
+		"text alone":       {endpoint.Endpoint{Server: "https://a", CABundle: []byte("text")}, "spec.caBundle: Invalid value: it holds no PEM certificate"},
+		"too long":         {endpoint.Endpoint{Server: "https://a", CABundle: bytes.Repeat(ca, 1000)}, "bytes, and may have 196608: keep only the CA that signed the server's certificate"},
+		"insecure with CA": {endpoint.Endpoint{Server: "https://a", CABundle: ca, InsecureSkipTLSVerify: true}, "spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle"},
+	}
+	for name, c := range cases {
+		faults := c.endpoint.Validate(spec)
+		got := ""
+		if len(faults) > 0 {
+			got = faults.ToAggregate().Error()
+		}
+		if got != c.want && (name != "too long" || !strings.HasSuffix(got, c.want)) {
+			t.Errorf("%s: got  %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
+func TestScope(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]endpoint.Scope{
+		"https://localhost:6443": endpoint.Loopback, "https://LocalHost.": endpoint.Loopback, "https://a.localhost": endpoint.Loopback,
+		"https://127.0.0.1": endpoint.Loopback, "https://127.9.9.9:1": endpoint.Loopback, "https://127.0.0.1.": endpoint.Loopback,
+		"https://[::1]:6443": endpoint.Loopback, "https://[::ffff:127.0.0.1]": endpoint.Loopback, "socks5://127.0.0.1:1080": endpoint.Loopback,
+		"https://169.254.169.254": endpoint.LinkLocal, "https://[fe80::1%25eth0]": endpoint.LinkLocal, "https://[::ffff:169.254.0.1]": endpoint.LinkLocal,
+		"https://0.0.0.0": endpoint.Unspecified, "https://[::]:6443": endpoint.Unspecified, "https://[ff02::1]": endpoint.Multicast,
+		"https://10.0.0.1": "", "https://notlocalhost": "", "https://localhost.example.com": "", "": "", "https://a b": "",
+	} {
+		if got := endpoint.ScopeOf(url); got != want {
+			t.Errorf("%s is %q, want %q", url, got, want)
+		}
+	}
+}
+
+// A bundle is taken with whatever people and openssl leave around the certificates, and stored without it.
+func TestReadCertificates(t *testing.T) {
+	t.Parallel()
+	first, second := certificate(t), certificate(t)
+	both := string(first) + string(second)
+	for name, c := range map[string]struct{ bundle, kept, fault string }{
+		"empty":           {"", "", ""},
+		"plain":           {both, both, ""},
+		"comment before":  {"# the CA of team-x\n" + both, both, ""},
+		"comment between": {string(first) + "\n# the next\n" + string(second), both, ""},
+		"text after":      {both + "Verify return code: 19 (self signed)", both, ""},
+		"openssl -text":   {"Certificate:\n    Data:\n        Version: 3 (0x2)\n" + both, both, ""},
+		"line ends":       {strings.ReplaceAll(both, "\n", "\r\n"), both, ""},
+		"byte order mark": {"\ufeff" + both, both, ""},
+		"no line end":     {strings.TrimSuffix(both, "\n"), both, ""},
+		"blank":           {" \n", "", "it holds no PEM certificate"},
+		"key":             {string(first) + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "", `block 2 is "PRIVATE KEY", and only certificates belong here`},
+		"not DER":         {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", "certificate 1 cannot be read: x509: malformed certificate"},
+		"cut short":       {string(first[:len(first)/2]), "", "certificate 1 is not PEM, or is cut short"},
+		"first cut short": {string(first[:len(first)/2]) + "\n" + string(second), "", "certificate 1 is not PEM, or is cut short"},
+		"last cut short":  {string(first) + string(second[:len(second)/2]), "", "certificate 2 is not PEM, or is cut short"},
+		"headers":         {strings.Replace(string(first), "-\n", "-\nA: b\n\n", 1), "", "certificate 1 has PEM headers, and clients pass it over"},
+	} {
+		certificates, err := endpoint.ReadCertificates([]byte(c.bundle))
+		fault := ""
+		if err != nil {
+			fault = err.Error()
+		}
+		if kept := string(endpoint.EncodeCertificates(certificates)); fault != c.fault || kept != c.kept {
+			t.Errorf("%s: kept %d bytes of %d, fault %q, want %q", name, len(kept), len(c.kept), fault, c.fault)
+		}
+	}
+}
+
+func TestEqual(t *testing.T) {
+	t.Parallel()
+	ca, other := certificate(t), certificate(t)
+	base := endpoint.Endpoint{Server: "https://a.example.com", CABundle: ca}
+	same := []endpoint.Endpoint{
+		base, {Server: "https://A.example.com:443/", CABundle: ca}, {Server: "https://a.example.com.", CABundle: append([]byte("# text\n"), ca...)},
+		{Server: "https://a.example.com", CABundle: ca, TLSServerName: "a.example.com"},
+	}
+	for _, e := range same {
+		if e.Difference(base) != "" || !e.SameServer(base) || !base.Equal(e.Canonical()) {
+			t.Errorf("%+v differs in its %s", e, e.Difference(base))
+		}
+	}
+	for want, e := range map[string]endpoint.Endpoint{
+		"server":           {Server: "https://a.example.com:6443", CABundle: ca},
+		"CA":               {Server: "https://a.example.com", CABundle: other},
+		"proxy":            {Server: "https://a.example.com", CABundle: ca, ProxyURL: "http://p"},
+		"TLS server name":  {Server: "https://a.example.com", CABundle: ca, TLSServerName: "b"},
+		"TLS verification": {Server: "https://a.example.com", CABundle: ca, InsecureSkipTLSVerify: true},
+	} {
+		if got := e.Difference(base); got != want || e.SameServer(base) != (want == "proxy") {
+			t.Errorf("differs in its %q, want %q; same server: %v", got, want, e.SameServer(base))
+		}
+	}
+	insecure := endpoint.Endpoint{Server: "https://a", InsecureSkipTLSVerify: true}
+	if !insecure.Equal(insecure) || insecure.SameServer(insecure) {
+		t.Error("an endpoint that verifies nothing must be equal to itself and prove nothing")
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	t.Parallel()
+	ca := certificate(t)
+	got := endpoint.Endpoint{Server: "https://A:443/k8s/", CABundle: append([]byte("text\n"), ca...), ProxyURL: "http://p/", TLSServerName: "b"}.Canonical()
+	want := endpoint.Endpoint{Server: "https://A:443/k8s", CABundle: ca, ProxyURL: "http://p", TLSServerName: "b"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if e := (endpoint.Endpoint{CABundle: ca, InsecureSkipTLSVerify: true}).Canonical(); e.CABundle != nil {
+		t.Error("a CA that is not used is kept")
+	}
+}
+
+// Every field of an endpoint comes from a member and goes back to it.
+func TestStore(t *testing.T) {
+	t.Parallel()
+	full := endpoint.Endpoint{Server: "https://a", CABundle: []byte("b"), ProxyURL: "http://c", TLSServerName: "d", InsecureSkipTLSVerify: true}
+	for i := range reflect.ValueOf(full).NumField() {
+		if reflect.ValueOf(full).Field(i).IsZero() {
+			t.Fatalf("the test leaves field %d empty", i)
+		}
+	}
+	var m v1alpha1.MemberCluster
+	full.Store(&m.Spec)
+	if got := endpoint.Of(&m); !reflect.DeepEqual(got, full) {
+		t.Errorf("got %+v, want %+v", got, full)
+	}
+}
+
+func certificate(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func block(t *testing.T, data []byte) *pem.Block {
+	t.Helper()
+	b, _ := pem.Decode(data)
+	return b
+}
