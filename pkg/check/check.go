@@ -31,25 +31,25 @@ type Code string
 
 // Codes of what is wrong on a host.
 const (
-	NotInstalled      Code = "NotInstalled"
-	VersionSkew       Code = "VersionSkew"
-	NotOnGuard        Code = "NotOnGuard"
-	InstallMissing    Code = "InstallMissing"
-	InstallChanged    Code = "InstallChanged"
-	NotChecked        Code = "NotChecked"
-	NoRight           Code = "NoRight"
-	FederationMissing Code = "FederationMissing"
-	StatusStale       Code = "StatusStale"
-	EndpointLoopback  Code = "EndpointLoopback"
-	CredentialOrphan  Code = "CredentialOrphan"
+	NotInstalled        Code = "NotInstalled"
+	VersionSkew         Code = "VersionSkew"
+	WebhookNotEnforcing Code = "WebhookNotEnforcing"
+	InstallMissing      Code = "InstallMissing"
+	InstallChanged      Code = "InstallChanged"
+	NotChecked          Code = "NotChecked"
+	NoRight             Code = "NoRight"
+	FederationMissing   Code = "FederationMissing"
+	StatusStale         Code = "StatusStale"
+	EndpointLoopback    Code = "EndpointLoopback"
+	CredentialOrphan    Code = "CredentialOrphan"
 )
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
 const (
 	CredentialRefused    Code = "CredentialRefused"
 	RotationUnfinished   Code = "RotationUnfinished"
-	MemberUnreachable    Code = "MemberUnreachable"
-	CertificateUnknown   Code = "CertificateUnknown"
+	Unreachable          Code = "Unreachable"
+	CertificateInvalid   Code = "CertificateInvalid"
 	IdentityMismatch     Code = "IdentityMismatch"
 	ContextUnreachable   Code = "ContextUnreachable"
 	ContextWithoutAccess Code = "ContextWithoutAccess"
@@ -57,19 +57,19 @@ const (
 
 // Codes of what differs between host and member.
 const (
-	MarkerMissing     Code = "MarkerMissing"
-	MarkerOfAnother   Code = "MarkerOfAnother"
-	MarkerDiffers     Code = "MarkerDiffers"
-	GrantMissing      Code = "GrantMissing"
-	GrantChanged      Code = "GrantChanged"
-	PropertyMissing   Code = "PropertyMissing"
-	PropertyDiffers   Code = "PropertyDiffers"
-	WishDiffers       Code = "WishDiffers"
-	WishMissing       Code = "WishMissing"
-	WishDangling      Code = "WishDangling"
-	WishUnfulfilled   Code = "WishUnfulfilled"
-	Leftover          Code = "Leftover"
-	MemberOfOtherHost Code = "MemberOfOtherHost"
+	MembershipMissing   Code = "MembershipMissing"
+	MembershipOfAnother Code = "MembershipOfAnother"
+	MembershipDiffers   Code = "MembershipDiffers"
+	GrantMissing        Code = "GrantMissing"
+	GrantChanged        Code = "GrantChanged"
+	PropertyMissing     Code = "PropertyMissing"
+	PropertyDiffers     Code = "PropertyDiffers"
+	LabelDiffers        Code = "LabelDiffers"
+	LabelMissing        Code = "LabelMissing"
+	LabelDangling       Code = "LabelDangling"
+	JoinPending         Code = "JoinPending"
+	Leftover            Code = "Leftover"
+	MemberOfOtherHost   Code = "MemberOfOtherHost"
 )
 
 // Finding is one thing that is wrong.
@@ -91,8 +91,8 @@ type Facts struct {
 	// Plugin is the version of the plugin.
 	Plugin string
 	Host   HostFacts
-	// Sights are what was seen of clusters.
-	Sights []Sight
+	// Observations are what was seen of clusters.
+	Observations []Observation
 }
 
 // HostFacts are what a host says.
@@ -127,8 +127,8 @@ type Denial struct {
 	Err error
 }
 
-// Sight is one way to a cluster, and what was seen there.
-type Sight struct {
+// Observation is one way to a cluster, and what was seen there.
+type Observation struct {
 	// Context that leads there; empty for a credential that the host keeps.
 	Context string
 	// Credential is the member whose stored credential was used; empty for a context.

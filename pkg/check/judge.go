@@ -19,7 +19,7 @@ import (
 // pure.
 func Judge(f Facts) []Finding {
 	j := &judge{Facts: f, contexts: map[string]string{}}
-	for _, s := range f.Sights {
+	for _, s := range f.Observations {
 		if s.State != nil && s.Context != "" && j.contexts[string(s.State.ID)] == "" {
 			j.contexts[string(s.State.ID)] = s.Context
 		}
@@ -39,7 +39,7 @@ func Judge(f Facts) []Finding {
 				Remedy: "kubectl delete secret " + string(name) + " --namespace " + v1alpha1.CredentialsNamespace})
 		}
 	}
-	for _, s := range f.Sights {
+	for _, s := range f.Observations {
 		j.stranger(s)
 	}
 	return j.found
@@ -96,7 +96,7 @@ func (j *judge) host() bool {
 			Cause: fmt.Sprintf("the host has %s and the plugin is %s", h.Installed, j.Plugin), Remedy: remedy})
 	}
 	if h.Guard != nil {
-		j.add(Finding{Code: NotOnGuard, Severity: Error, Side: cluster.Host, Cause: guardCause(h.Guard), Remedy: guardRemedy(h.Guard, initAgain)})
+		j.add(Finding{Code: WebhookNotEnforcing, Severity: Error, Side: cluster.Host, Cause: webhookCause(h.Guard), Remedy: webhookRemedy(h.Guard, initAgain)})
 	}
 	for _, ref := range h.Missing {
 		j.add(Finding{Code: InstallMissing, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "is not there, and belongs to what init installs", Remedy: initAgain})
@@ -141,7 +141,7 @@ func (j *judge) member(m *v1alpha1.MemberCluster) {
 			Remedy: j.joinCommand(m, context) + " --member-server URL"})
 	}
 	j.credential(m, context, say)
-	for _, s := range j.Sights {
+	for _, s := range j.Observations {
 		switch {
 		case s.Credential == v1alpha1.MemberName(m.Name):
 			j.throughCredential(m, s, context, say)
@@ -191,9 +191,9 @@ func (j *judge) credential(m *v1alpha1.MemberCluster, context string, say func(F
 
 // credentialCauses are the manager's reasons in words that go with a remedy of their own.
 var credentialCauses = map[string]string{
-	v1alpha1.ReasonCredentialMissing:   "is not there: the join is not finished",
-	v1alpha1.ReasonCredentialForeign:   "was made for another member or federation",
-	v1alpha1.ReasonCredentialMalformed: "is no kubeconfig that the host takes",
-	v1alpha1.ReasonCredentialMismatch:  "leads elsewhere than its MemberCluster says",
-	v1alpha1.ReasonCredentialEndless:   "has no end",
+	v1alpha1.ReasonCredentialMissing:       "is not there: the join is not finished",
+	v1alpha1.ReasonCredentialNotOwned:      "was made for another member or federation",
+	v1alpha1.ReasonCredentialMalformed:     "is no kubeconfig that the host takes",
+	v1alpha1.ReasonCredentialMismatch:      "leads elsewhere than its MemberCluster says",
+	v1alpha1.ReasonCredentialWithoutExpiry: "has no end",
 }

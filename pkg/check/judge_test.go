@@ -50,7 +50,7 @@ func well() *Facts {
 			Federations: []v1alpha1.Federation{fed}, Members: []v1alpha1.MemberCluster{m},
 			Credentials: map[v1alpha1.MemberName]bool{"east": true},
 		},
-		Sights: []Sight{
+		Observations: []Observation{
 			{Credential: "east", State: state(false)},
 			{Context: "east", State: state(true)},
 		},
@@ -61,15 +61,15 @@ func well() *Facts {
 func state(whole bool) *member.State {
 	s := &member.State{
 		ID: memberID, Properties: true, Objects: map[cluster.Ref]*unstructured.Unstructured{},
-		Marker: &member.Marker{Federation: "prod", HostID: hostID, Member: "east", MemberUID: "uid-1"},
-		Wish:   member.Wish{Federation: "prod", Namespace: "kube-system"},
+		Membership:  &member.Membership{Federation: "prod", HostID: hostID, Member: "east", MemberUID: "uid-1"},
+		JoinRequest: member.JoinRequest{Federation: "prod", Namespace: "kube-system"},
 	}
 	objects := []member.Object{
 		member.Property(v1alpha1.PropertyClusterID, memberID, "prod"), member.Property(v1alpha1.PropertyClusterSet, "prod", "prod"),
 	}
 	g := member.Grants{Properties: true}
 	if whole {
-		objects = append(objects, append(g.Foundations(), g.Bindings()...)...)
+		objects = append(objects, append(g.BaseObjects(), g.Bindings()...)...)
 	} else {
 		s.Denied = []error{denied(`Secret "kubefederate-member/kubefederate-manager-binding"`)}
 	}
@@ -94,11 +94,11 @@ func (f *Facts) valid(status metav1.ConditionStatus, reason string) {
 	f.member().Status.Conditions[0].Status, f.member().Status.Conditions[0].Reason = status, reason
 }
 
-func (f *Facts) context() *member.State { return f.Sights[1].State }
+func (f *Facts) context() *member.State { return f.Observations[1].State }
 
 // lost takes the host's record away.
 func (f *Facts) lost() {
-	f.Host.Members, f.Host.Credentials, f.Sights = nil, nil, f.Sights[1:]
+	f.Host.Members, f.Host.Credentials, f.Observations = nil, nil, f.Observations[1:]
 }
 
 func TestJudge(t *testing.T) {
@@ -107,7 +107,7 @@ func TestJudge(t *testing.T) {
 	const join = "kubectl federate join east --federation prod --member-context east"
 	const rotate = "kubectl federate rotate east --member-context east"
 	const at = `Secret "kubefederate-credentials/east": `
-	const marker = `ConfigMap "kubefederate-member/membership": `
+	const membership = `ConfigMap "kubefederate-member/membership": `
 	for _, tt := range []struct {
 		name  string
 		fault func(*Facts)
@@ -122,12 +122,12 @@ func TestJudge(t *testing.T) {
 			`warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --webhook-url 'https://m.example.com/x?'`},
 		{"a newer host", func(f *Facts) { f.Host.Installed = "v1.3.0" },
 			`warning host - VersionSkew the host has v1.3.0 and the plugin is v1.2.0 => kubectl krew upgrade federate`},
-		{"not guarded", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrNotGuarded) },
-			`error host - NotOnGuard the webhook does not look at members, so the rules of federations do not hold => kubectl federate init`},
+		{"not guarded", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
+			`error host - WebhookNotEnforcing the webhook does not look at members, so the rules of federations do not hold => kubectl federate init`},
 		{"webhook down", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrWebhookDown) },
-			`error host - NotOnGuard the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
+			`error host - WebhookNotEnforcing the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
 		{"guard unknown", func(f *Facts) { f.Host.Guard = errors.New("broken") },
-			`error host - NotOnGuard whether the webhook is on guard is not known: broken => kubectl federate init`},
+			`error host - WebhookNotEnforcing whether the webhook is enforcing is not known: broken => kubectl federate init`},
 		{"missing and changed", func(f *Facts) {
 			f.Host.Missing = []cluster.Ref{{Resource: cluster.Roles, Namespace: "n", Name: "a"}}
 			f.Host.Changed = []cluster.Ref{{Resource: cluster.ClusterRoles, Name: "b"}}
@@ -159,14 +159,14 @@ info host - NoRight Federation "prod": you have no right to join federations.kub
 			`error host east CredentialExpired ` + at + `ended at 2026-11-23T13:00:00Z => ` + rotate},
 		{"ends soon", func(f *Facts) { f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialExpiring) },
 			`warning host east CredentialExpiring ` + at + `ends at 2026-11-23T13:00:00Z => ` + rotate},
-		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialForeign) },
-			`error host east CredentialForeign ` + at + `was made for another member or federation => ` + join},
+		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialNotOwned) },
+			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + join},
 		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
 			`error host east CredentialMalformed ` + at + `is no kubeconfig that the host takes => ` + join},
 		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },
 			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster says => ` + join},
-		{"endless", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialEndless) },
-			`error host east CredentialEndless ` + at + `has no end => ` + join},
+		{"endless", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialWithoutExpiry) },
+			`error host east CredentialWithoutExpiry ` + at + `has no end => ` + join},
 		{"a reason of a newer manager", func(f *Facts) {
 			f.valid(metav1.ConditionFalse, "Moonstruck")
 			f.member().Status.Conditions[0].Message = "full moon"
@@ -176,33 +176,33 @@ info host - NoRight Federation "prod": you have no right to join federations.kub
 error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credential without a member => kubectl delete secret z --namespace kubefederate-credentials`},
 
 		{"refused", func(f *Facts) {
-			f.Sights[0] = Sight{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
+			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
 		},
 			`error member east CredentialRefused endpoint "https://east.example.com": does not take the stored credential (401) => ` + rotate},
 		{"certificate", func(f *Facts) {
-			f.Sights[0] = Sight{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
-		}, `error member east CertificateUnknown endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join},
+			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
+		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join},
 		{"unreachable", func(f *Facts) {
-			f.Sights[0] = Sight{Credential: "east", Err: failing(cluster.FaultUnreachable, &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("refused")}})}
-		}, `warning member east MemberUnreachable endpoint "https://east.example.com": could not be looked at from here: dial: refused`},
-		{"another cluster", func(f *Facts) { f.Sights[0].State.ID = "other" },
+			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnreachable, &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("refused")}})}
+		}, `warning member east Unreachable endpoint "https://east.example.com": could not be looked at from here: dial: refused`},
+		{"another cluster", func(f *Facts) { f.Observations[0].State.ID = "other" },
 			`error member east IdentityMismatch endpoint "https://east.example.com": leads to another cluster (ID other, the member has ` + memberID + `) => ` + join},
 
-		{"no marker", func(f *Facts) { f.context().Marker = nil },
-			`error member east MarkerMissing ` + marker + `is not there: the cluster does not say whose it is, and another host may take it => ` + join},
-		{"no marker, seen with the credential alone", func(f *Facts) {
-			f.Sights = f.Sights[:1]
-			f.Sights[0].State.Marker = nil
-		}, `error member east MarkerMissing ` + marker + `is not there: the cluster does not say whose it is, and another host may take it => kubectl federate join east --federation prod --member-context CONTEXT`},
-		{"a marker that may not be read", func(f *Facts) {
-			f.context().Marker, f.context().Denied = nil, []error{denied(strings.TrimSuffix(marker, ": "))}
-		}, `warning member east NotChecked ` + marker + `could not be checked: you have no right to read it`},
-		{"another host's", func(f *Facts) { f.context().Marker.HostID = "elsewhere" },
-			`error member east MarkerOfAnother ` + marker + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere) => kubectl federate unjoin east --force`},
-		{"another name", func(f *Facts) { f.context().Marker.Member = "west" },
-			`error member east MarkerDiffers ` + marker + `says that the cluster is member "west" of federation "prod" => kubectl federate unjoin west --member-context east`},
-		{"an earlier member's", func(f *Facts) { f.context().Marker.MemberUID = "uid-0" },
-			`error member east MarkerDiffers ` + marker + `was made by an earlier member of this name => ` + join},
+		{"no membership record", func(f *Facts) { f.context().Membership = nil },
+			`error member east MembershipMissing ` + membership + `is not there: the cluster does not say whose it is, and another host may take it => ` + join},
+		{"no membership record, seen with the credential alone", func(f *Facts) {
+			f.Observations = f.Observations[:1]
+			f.Observations[0].State.Membership = nil
+		}, `error member east MembershipMissing ` + membership + `is not there: the cluster does not say whose it is, and another host may take it => kubectl federate join east --federation prod --member-context CONTEXT`},
+		{"a membership record that may not be read", func(f *Facts) {
+			f.context().Membership, f.context().Denied = nil, []error{denied(strings.TrimSuffix(membership, ": "))}
+		}, `warning member east NotChecked ` + membership + `could not be checked: you have no right to read it`},
+		{"another host's", func(f *Facts) { f.context().Membership.HostID = "elsewhere" },
+			`error member east MembershipOfAnother ` + membership + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere) => kubectl federate unjoin east --force`},
+		{"another name", func(f *Facts) { f.context().Membership.Member = "west" },
+			`error member east MembershipDiffers ` + membership + `says that the cluster is member "west" of federation "prod" => kubectl federate unjoin west --member-context east`},
+		{"an earlier member's", func(f *Facts) { f.context().Membership.MemberUID = "uid-0" },
+			`error member east MembershipDiffers ` + membership + `was made by an earlier member of this name => ` + join},
 		{"grants", func(f *Facts) {
 			delete(f.context().Objects, member.ManagerAccountRef())
 			f.context().Objects[member.Grants{}.Bindings()[0].Ref].Object["subjects"] = nil
@@ -223,12 +223,12 @@ error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer"
 		}, `warning member east PropertyMissing ClusterProperty "cluster.clusterset.k8s.io": is not there; it should say "` + memberID + `" => ` + join + `
 warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not there; it should say "prod" => ` + join},
 		{"no About API", func(f *Facts) {
-			for _, s := range f.Sights {
+			for _, s := range f.Observations {
 				s.State.Properties = false
 				delete(s.State.Objects, member.PropertyRef(v1alpha1.PropertyClusterSet))
 			}
 			g := member.Grants{}
-			for _, o := range g.Foundations() {
+			for _, o := range g.BaseObjects() {
 				f.context().Objects[o.Ref] = o.Manifest
 			}
 		}, ""},
@@ -244,42 +244,42 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not 
 			o.Object["spec"] = map[string]any{"value": "test"}
 			o.SetLabels(nil)
 		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was set by somebody else => kubectl delete clusterproperty clusterset.k8s.io --context east`},
-		{"no wish", func(f *Facts) { f.context().Wish = member.Wish{} },
-			`info member east WishMissing Namespace "kube-system": does not carry the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
-		{"another wish", func(f *Facts) { f.context().Wish.Federation = "test" },
-			`warning member east WishDiffers Namespace "kube-system": wishes federation "test", but the cluster is a member of "prod" => kubectl federate label --member-context east --federation prod`},
+		{"no federation label", func(f *Facts) { f.context().JoinRequest = member.JoinRequest{} },
+			`info member east LabelMissing Namespace "kube-system": does not carry the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
+		{"another federation label", func(f *Facts) { f.context().JoinRequest.Federation = "test" },
+			`warning member east LabelDiffers Namespace "kube-system": names federation "test", but the cluster is a member of "prod" => kubectl federate label --member-context east --federation prod`},
 
 		{"a context that leads nowhere", func(f *Facts) {
-			f.Sights = append(f.Sights, Sight{Context: "far", Err: failing(cluster.FaultUnreachable, errors.New("refused"))})
+			f.Observations = append(f.Observations, Observation{Context: "far", Err: failing(cluster.FaultUnreachable, errors.New("refused"))})
 		}, `warning member far ContextUnreachable context "far": could not be looked at: refused`},
 		{"a context without access", func(f *Facts) {
-			f.Sights = append(f.Sights, Sight{Context: "far", Err: failing(cluster.FaultUnauthorized, errors.New("x"))})
+			f.Observations = append(f.Observations, Observation{Context: "far", Err: failing(cluster.FaultUnauthorized, errors.New("x"))})
 		}, `warning member far ContextWithoutAccess context "far": its cluster does not take your credential (401)`},
 		{"a second context of one cluster", func(f *Facts) {
-			f.Sights = append(f.Sights, Sight{Context: "other", State: &member.State{ID: memberID}})
+			f.Observations = append(f.Observations, Observation{Context: "other", State: &member.State{ID: memberID}})
 		}, ""},
 		{"left behind", func(f *Facts) { f.lost() },
-			`error member east Leftover ` + marker + `says that the cluster is member "east" of federation "prod", which this host does not have => kubectl federate unjoin east --member-context east`},
-		{"left behind without a marker", func(f *Facts) {
+			`error member east Leftover ` + membership + `says that the cluster is member "east" of federation "prod", which this host does not have => kubectl federate unjoin east --member-context east`},
+		{"left behind without a membership record", func(f *Facts) {
 			f.lost()
-			f.Sights[0].State.Marker, f.Sights[0].State.Wish = nil, member.Wish{}
+			f.Observations[0].State.Membership, f.Observations[0].State.JoinRequest = nil, member.JoinRequest{}
 		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left by a membership that is no more => kubectl federate unjoin leftover --member-context east`},
 		{"a member of another host", func(f *Facts) {
 			f.lost()
-			f.Sights[0].State.Marker.HostID = "elsewhere"
-		}, `info member east MemberOfOtherHost ` + marker + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere)`},
-		{"a wish", func(f *Facts) {
+			f.Observations[0].State.Membership.HostID = "elsewhere"
+		}, `info member east MemberOfOtherHost ` + membership + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere)`},
+		{"a federation label", func(f *Facts) {
 			f.lost()
-			f.Sights[0].State = &member.State{ID: memberID, Wish: member.Wish{Federation: "prod", Namespace: "kube-system"}}
-		}, `info member east WishUnfulfilled Namespace "kube-system": wishes federation "prod", and is not in it => kubectl federate discover --federation prod --join`},
-		{"a wish that is over", func(f *Facts) {
+			f.Observations[0].State = &member.State{ID: memberID, JoinRequest: member.JoinRequest{Federation: "prod", Namespace: "kube-system"}}
+		}, `info member east JoinPending Namespace "kube-system": names federation "prod", and is not in it => kubectl federate discover --federation prod --join`},
+		{"a federation label that is over", func(f *Facts) {
 			f.lost()
-			f.Sights[0].State = &member.State{ID: memberID, Wish: member.Wish{Federation: "prod", Namespace: "kube-system", Left: "prod"}}
+			f.Observations[0].State = &member.State{ID: memberID, JoinRequest: member.JoinRequest{Federation: "prod", Namespace: "kube-system", Left: "prod"}}
 		}, ""},
-		{"a wish for nothing", func(f *Facts) {
+		{"a federation label for nothing", func(f *Facts) {
 			f.lost()
-			f.Sights[0].State = &member.State{ID: memberID, Wish: member.Wish{Federation: "test", Namespace: "kube-system"}}
-		}, `warning member east WishDangling Namespace "kube-system": wishes federation "test", which does not exist => kubectl federate label --member-context east --remove`},
+			f.Observations[0].State = &member.State{ID: memberID, JoinRequest: member.JoinRequest{Federation: "test", Namespace: "kube-system"}}
+		}, `warning member east LabelDangling Namespace "kube-system": names federation "test", which does not exist => kubectl federate label --member-context east --remove`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

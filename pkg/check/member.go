@@ -15,7 +15,7 @@ import (
 )
 
 // throughCredential judges what the stored credential is worth, and what it shows where no context shows more.
-func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Sight, context string, say func(Finding)) {
+func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Observation, context string, say func(Finding)) {
 	endpoint := "endpoint " + cluster.Quoted(m.Spec.Server)
 	if s.Err != nil {
 		failed, ok := errors.AsType[*cluster.Error](s.Err)
@@ -24,10 +24,10 @@ func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Sight, context st
 			say(Finding{Code: CredentialRefused, Severity: Error, Side: cluster.Member, Object: endpoint,
 				Cause: "does not take the stored credential (401)", Remedy: rotateCommand(m, context)})
 		case ok && failed.Fault == cluster.FaultCertificate:
-			say(Finding{Code: CertificateUnknown, Severity: Error, Side: cluster.Member, Object: endpoint,
+			say(Finding{Code: CertificateInvalid, Severity: Error, Side: cluster.Member, Object: endpoint,
 				Cause: "its certificate does not verify: " + cluster.Cause(failed.Err), Remedy: j.joinCommand(m, context)})
 		default:
-			say(Finding{Code: MemberUnreachable, Severity: Warning, Side: cluster.Member, Object: endpoint,
+			say(Finding{Code: Unreachable, Severity: Warning, Side: cluster.Member, Object: endpoint,
 				Cause: "could not be looked at from here: " + causeOf(s.Err)})
 		}
 		return
@@ -43,58 +43,58 @@ func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Sight, context st
 }
 
 // drift judges what the member's own cluster says against the host's record.
-func (j *judge) drift(m *v1alpha1.MemberCluster, s Sight, say func(Finding)) {
+func (j *judge) drift(m *v1alpha1.MemberCluster, s Observation, say func(Finding)) {
 	state, context := s.State, s.Context
 	side := func(f Finding) {
 		f.Side = cluster.Member
 		say(f)
 	}
-	// Through a stored credential only the marker and the properties are to be seen.
+	// Through a stored credential only the membership record and the properties are to be seen.
 	whole := s.Context != "" && len(state.Denied) == 0
-	if !j.marker(m, s, side) {
+	if !j.membership(m, s, side) {
 		return
 	}
 	if whole {
 		j.grants(m, s, side)
 	}
 	j.properties(m, s, side)
-	wish := state.Wish
-	at := cluster.Ref{Resource: cluster.Namespaces, Name: wish.Namespace}.String()
+	request := state.JoinRequest
+	at := cluster.Ref{Resource: cluster.Namespaces, Name: request.Namespace}.String()
 	switch {
-	case wish.Federation == "" && whole:
-		side(Finding{Code: WishMissing, Severity: Info, Object: cluster.Ref{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}.String(),
+	case request.Federation == "" && whole:
+		side(Finding{Code: LabelMissing, Severity: Info, Object: cluster.Ref{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}.String(),
 			Cause:  fmt.Sprintf("does not carry the label %s=%s, by which discovery would find the member again", v1alpha1.LabelFederation, m.Federation()),
 			Remedy: "kubectl federate label" + to(context) + " --federation " + string(m.Federation())})
-	case wish.Federation != "" && wish.Federation != m.Federation():
-		side(Finding{Code: WishDiffers, Severity: Warning, Object: at,
-			Cause:  fmt.Sprintf("wishes federation %q, but the cluster is a member of %q", wish.Federation, m.Federation()),
+	case request.Federation != "" && request.Federation != m.Federation():
+		side(Finding{Code: LabelDiffers, Severity: Warning, Object: at,
+			Cause:  fmt.Sprintf("names federation %q, but the cluster is a member of %q", request.Federation, m.Federation()),
 			Remedy: "kubectl federate label" + to(context) + " --federation " + string(m.Federation())})
 	}
 }
 
-// marker judges whose the cluster says it is, and whether there is more to judge.
-func (j *judge) marker(m *v1alpha1.MemberCluster, s Sight, side func(Finding)) bool {
-	k, at := s.State.Marker, member.MarkerRef().String()
+// membership judges whose the cluster says it is, and whether there is more to judge.
+func (j *judge) membership(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) bool {
+	k, at := s.State.Membership, member.MembershipRef().String()
 	switch {
 	case k == nil && slices.ContainsFunc(s.State.Denied, func(err error) bool { return objectOf(err) == at }):
 		side(Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you have no right to read it"})
 		return false
 	case k == nil:
-		side(Finding{Code: MarkerMissing, Severity: Error, Object: at,
+		side(Finding{Code: MembershipMissing, Severity: Error, Object: at,
 			Cause: "is not there: the cluster does not say whose it is, and another host may take it", Remedy: j.joinCommand(m, s.Context)})
 		return false
 	case k.HostID != j.Host.ID:
-		side(Finding{Code: MarkerOfAnother, Severity: Error, Object: at,
+		side(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,
 			Cause:  fmt.Sprintf("says that the cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID),
 			Remedy: "kubectl federate unjoin " + m.Name + " --force"})
 		return false
 	case k.Member != v1alpha1.MemberName(m.Name) || k.Federation != m.Federation():
-		side(Finding{Code: MarkerDiffers, Severity: Error, Object: at,
+		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at,
 			Cause:  fmt.Sprintf("says that the cluster is member %q of federation %q", k.Member, k.Federation),
 			Remedy: "kubectl federate unjoin " + string(k.Member) + to(s.Context)})
 		return false
 	case k.MemberUID != m.UID:
-		side(Finding{Code: MarkerDiffers, Severity: Error, Object: at, Cause: "was made by an earlier member of this name", Remedy: j.joinCommand(m, s.Context)})
+		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "was made by an earlier member of this name", Remedy: j.joinCommand(m, s.Context)})
 	}
 	return true
 }
@@ -116,12 +116,12 @@ func causeOf(err error) string {
 }
 
 // grants judges the accounts, roles and bindings that a join makes.
-func (j *judge) grants(m *v1alpha1.MemberCluster, s Sight, side func(Finding)) {
+func (j *judge) grants(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) {
 	g := member.Grants{Properties: s.State.Properties, Binding: s.State.Binding().Name}
 	if f := j.federation(m.Federation()); f != nil && f.Spec.Access != nil {
 		g.AccessRole = f.Spec.Access.ClusterRole
 	}
-	for _, o := range append(g.Foundations(), g.Bindings()...) {
+	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
 		live := s.State.Objects[o.Ref]
 		switch {
 		case live == nil:
@@ -138,7 +138,7 @@ func (j *judge) grants(m *v1alpha1.MemberCluster, s Sight, side func(Finding)) {
 }
 
 // properties judges what the cluster tells of its identity and its set, where it serves the About API (KEP-2149).
-func (j *judge) properties(m *v1alpha1.MemberCluster, s Sight, side func(Finding)) {
+func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) {
 	if !s.State.Properties {
 		return
 	}
@@ -177,7 +177,7 @@ func contextOf(context string) string {
 }
 
 // stranger judges a cluster that the host has no record of.
-func (j *judge) stranger(s Sight) {
+func (j *judge) stranger(s Observation) {
 	if s.Context == "" {
 		return // a stored credential: told with its member
 	}
@@ -200,21 +200,21 @@ func (j *judge) stranger(s Sight) {
 		return
 	}
 	j.leftover(s, say)
-	j.wish(s, say)
+	j.request(s, say)
 }
 
 // leftover judges what an earlier membership left.
-func (j *judge) leftover(s Sight, say func(Finding)) {
+func (j *judge) leftover(s Observation, say func(Finding)) {
 	leave := func(name v1alpha1.MemberName) string {
 		return "kubectl federate unjoin " + string(name) + to(s.Context)
 	}
-	k := s.State.Marker
+	k := s.State.Membership
 	switch {
 	case k != nil && k.HostID == j.Host.ID:
-		say(Finding{Code: Leftover, Severity: Error, Object: member.MarkerRef().String(),
+		say(Finding{Code: Leftover, Severity: Error, Object: member.MembershipRef().String(),
 			Cause: fmt.Sprintf("says that the cluster is member %q of federation %q, which this host does not have", k.Member, k.Federation), Remedy: leave(k.Member)})
 	case k != nil:
-		say(Finding{Code: MemberOfOtherHost, Severity: Info, Object: member.MarkerRef().String(),
+		say(Finding{Code: MemberOfOtherHost, Severity: Info, Object: member.MembershipRef().String(),
 			Cause: fmt.Sprintf("says that the cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID)})
 	default:
 		for _, ref := range s.State.Found() {
@@ -227,17 +227,17 @@ func (j *judge) leftover(s Sight, say func(Finding)) {
 	}
 }
 
-// wish judges a wish of a cluster that is in no federation of this host.
-func (j *judge) wish(s Sight, say func(Finding)) {
-	w := s.State.Wish
+// request judges a federation label of a cluster that is in no federation of this host.
+func (j *judge) request(s Observation, say func(Finding)) {
+	w := s.State.JoinRequest
 	at := cluster.Ref{Resource: cluster.Namespaces, Name: w.Namespace}.String()
 	switch {
-	case w.Federation == "" || s.State.Marker != nil:
+	case w.Federation == "" || s.State.Membership != nil:
 	case j.federation(w.Federation) == nil:
-		say(Finding{Code: WishDangling, Severity: Warning, Object: at, Cause: fmt.Sprintf("wishes federation %q, which does not exist", w.Federation),
+		say(Finding{Code: LabelDangling, Severity: Warning, Object: at, Cause: fmt.Sprintf("names federation %q, which does not exist", w.Federation),
 			Remedy: "kubectl federate label" + to(s.Context) + " --remove"})
 	case w.Left != w.Federation:
-		say(Finding{Code: WishUnfulfilled, Severity: Info, Object: at, Cause: fmt.Sprintf("wishes federation %q, and is not in it", w.Federation),
+		say(Finding{Code: JoinPending, Severity: Info, Object: at, Cause: fmt.Sprintf("names federation %q, and is not in it", w.Federation),
 			Remedy: "kubectl federate discover --federation " + string(w.Federation) + " --join"})
 	}
 }

@@ -65,9 +65,9 @@ func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	defer cancel()
 	ways := r.stored(secrets, o.Tuned)
 	for _, w := range o.Ways {
-		ways = append(ways, way{sight: Sight{Context: w.Context}, connect: w.Connect})
+		ways = append(ways, way{observation: Observation{Context: w.Context}, connect: w.Connect})
 	}
-	f.Sights = look(limited, ways)
+	f.Observations = answer(limited, ways)
 	return f, nil
 }
 
@@ -84,7 +84,7 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		func() (err error) { f.ID, err = r.h.ID(ctx); return err },
 		func() (err error) { f.Federations, err = r.h.Federations(ctx); return err },
 		func() (err error) { f.Members, err = r.h.Members(ctx, host.MemberQuery{}); return err },
-		func() error { guard = r.h.Guarded(ctx); return nil },
+		func() error { guard = r.h.Enforcing(ctx); return nil },
 		func() error { drift = r.drift(ctx); return nil },
 		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
 	}
@@ -101,7 +101,7 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		return nil
 	}
 	if guard != nil && !errors.Is(guard, host.ErrNotInitialised) {
-		f.Guard = deny("whether the webhook is on guard", guard)
+		f.Guard = deny("whether the webhook is enforcing", guard)
 	}
 	if drift != nil {
 		f.Denied = append(f.Denied, Denial{"whether everything is as init installs it", drift})
@@ -173,8 +173,8 @@ func (r *reader) drift(ctx context.Context) error {
 
 // way is one look to take.
 type way struct {
-	sight   Sight
-	connect func() (*member.Cluster, error)
+	observation Observation
+	connect     func() (*member.Cluster, error)
 }
 
 // stored are the ways through the credentials that the host keeps. One that does not lead where its member is
@@ -195,8 +195,8 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 			continue // the manager says what is wrong with it
 		}
 		ways = append(ways, way{
-			sight:   Sight{Credential: v1alpha1.MemberName(m.Name)},
-			connect: func() (*member.Cluster, error) { return member.Connect(tuned(access.RESTConfig())) },
+			observation: Observation{Credential: v1alpha1.MemberName(m.Name)},
+			connect:     func() (*member.Cluster, error) { return member.Connect(tuned(access.RESTConfig())) },
 		})
 	}
 	return ways
@@ -224,11 +224,11 @@ func accessOf(secret *unstructured.Unstructured, m *v1alpha1.MemberCluster) *kub
 	return nil
 }
 
-// look takes all looks at once and returns when all have answered or the time is up.
-func look(ctx context.Context, ways []way) []Sight {
-	sights := make([]Sight, len(ways))
+// answer takes all looks at once and returns when all have answered or the time is up.
+func answer(ctx context.Context, ways []way) []Observation {
+	sights := make([]Observation, len(ways))
 	cluster.Parallel(len(ways), func(i int) {
-		s := ways[i].sight
+		s := ways[i].observation
 		m, err := ways[i].connect()
 		if err == nil {
 			s.State, err = m.Read(ctx)

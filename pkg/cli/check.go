@@ -24,7 +24,7 @@ type checkFlags struct {
 	output      string
 }
 
-func newCheck(d *door) *cobra.Command {
+func newCheck(d *factory) *cobra.Command {
 	f := &checkFlags{}
 	cmd := &cobra.Command{
 		Use:     "check",
@@ -35,7 +35,7 @@ func newCheck(d *door) *cobra.Command {
 On the host it looks at what is installed and of which version, whether the webhook refuses what it must,
 members, credentials and your rights. Members are looked at through the credentials that the host keeps, if
 you may read them, and through the contexts that you give, which show more: whose the cluster says it is, the
-accounts and roles there, its About API properties, its wish, and what earlier memberships left. A context
+accounts and roles there, its About API properties, its federation label, and what earlier memberships left. A context
 that leads to no member is looked at, too. Nothing is changed; what is asked of the servers to judge a write
 is a dry run.
 
@@ -97,7 +97,7 @@ func (f *checkFlags) named() []string {
 	return named
 }
 
-func (f *checkFlags) run(ctx context.Context, d *door) error {
+func (f *checkFlags) run(ctx context.Context, d *factory) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (f *checkFlags) run(ctx context.Context, d *door) error {
 }
 
 // ways are the contexts to look at.
-func (f *checkFlags) ways(ctx context.Context, d *door) ([]check.Way, error) {
+func (f *checkFlags) ways(ctx context.Context, d *factory) ([]check.Way, error) {
 	names := f.named()
 	raw, err := f.member.loader(d, "").RawConfig()
 	if err != nil {
@@ -152,7 +152,7 @@ func (f *checkFlags) ways(ctx context.Context, d *door) ([]check.Way, error) {
 	return ways, nil
 }
 
-func (f *checkFlags) print(d *door, findings []check.Finding) error {
+func (f *checkFlags) print(d *factory, findings []check.Finding) error {
 	least := slices.Index(check.Severities, check.Severity(f.severity))
 	shown := slices.DeleteFunc(slices.Clone(findings), func(x check.Finding) bool {
 		return slices.Index(check.Severities, x.Severity) > least
@@ -171,13 +171,13 @@ func (f *checkFlags) print(d *door, findings []check.Finding) error {
 }
 
 // outcome sums up for a person and says how the command ends.
-func (f *checkFlags) outcome(d *door, facts *check.Facts, findings []check.Finding) error {
+func (f *checkFlags) outcome(d *factory, facts *check.Facts, findings []check.Finding) error {
 	count := map[check.Severity]int{}
 	for _, x := range findings {
 		count[x.Severity]++
 	}
 	seen, unseen := map[string]bool{}, []string(nil)
-	for _, s := range facts.Sights {
+	for _, s := range facts.Observations {
 		switch {
 		case s.State != nil:
 			seen[string(s.State.ID)] = true

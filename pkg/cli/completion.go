@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newCompletion(d *door) *cobra.Command {
+func newCompletion(d *factory) *cobra.Command {
 	return &cobra.Command{
 		Use:     "completion",
 		GroupID: groupOther,

@@ -20,7 +20,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 )
 
-func newCreate(d *door) *cobra.Command {
+func newCreate(d *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "create",
 		GroupID: groupHost,
@@ -53,7 +53,7 @@ type federationFlags struct {
 	maxWasGiven bool
 }
 
-func newCreateFederation(d *door) *cobra.Command {
+func newCreateFederation(d *factory) *cobra.Command {
 	f := &federationFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
 		Use:     "federation NAME",
@@ -251,7 +251,7 @@ func (f *federationFlags) bindings(name v1alpha1.FederationName) ([]*unstructure
 	return objects, nil
 }
 
-func (f *federationFlags) run(ctx context.Context, d *door, name v1alpha1.FederationName) error {
+func (f *federationFlags) run(ctx context.Context, d *factory, name v1alpha1.FederationName) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err

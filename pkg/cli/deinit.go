@@ -23,7 +23,7 @@ type deinitFlags struct {
 	dryRun  dryRunFlag
 }
 
-func newDeinit(d *door) *cobra.Command {
+func newDeinit(d *factory) *cobra.Command {
 	f := &deinitFlags{}
 	cmd := &cobra.Command{
 		Use:     "deinit",
@@ -49,7 +49,7 @@ namespace and grants, until kubectl federate unjoin --member-context removes the
 	return cmd
 }
 
-func (f *deinitFlags) run(ctx context.Context, d *door) error {
+func (f *deinitFlags) run(ctx context.Context, d *factory) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err

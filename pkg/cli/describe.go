@@ -19,7 +19,7 @@ type describeFlags struct {
 	selector   string
 }
 
-func newDescribe(d *door) *cobra.Command {
+func newDescribe(d *factory) *cobra.Command {
 	f := &describeFlags{}
 	cmd := &cobra.Command{
 		Use:     "describe (NAME... | -l SELECTOR | --federation FEDERATION)",
@@ -64,7 +64,7 @@ func (f *describeFlags) check(names []string) error {
 	return usagef("name members, or choose them with --selector, or name a federation with --federation: one of these")
 }
 
-func (f *describeFlags) run(ctx context.Context, d *door, names []string) error {
+func (f *describeFlags) run(ctx context.Context, d *factory, names []string) error {
 	if err := f.check(names); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func readRules(ctx context.Context, h *host.Cluster, name v1alpha1.FederationNam
 	return rulebook{federation: federation}, nil
 }
 
-func describeFederation(ctx context.Context, d *door, h *host.Cluster, name v1alpha1.FederationName) error {
+func describeFederation(ctx context.Context, d *factory, h *host.Cluster, name v1alpha1.FederationName) error {
 	// Members first: they are refused with the nearest name when there is no federation of this one.
 	members, _, err := listMembers(ctx, h, host.MemberQuery{Federation: name})
 	if err != nil {

@@ -167,7 +167,7 @@ Conditions:
   TYPE              STATUS   REASON             AGE   MESSAGE
   Accepted          False    AwaitingApproval   60m   federation "prod" accepts members by hand
   CredentialValid   True     CredentialStored   4d    a credential for the member's endpoint is stored
-  Ready             True     Answers            3d    the member answers
+  Ready             True     Reachable          3d    the member answers
 Violations:    <none>
 `},
 	} {
@@ -216,7 +216,7 @@ Inventory:     namespace federation-prod
 Not well:
   NAME      STATUS    CAUSE
   eu-west   Offline   Unreachable (5m ago)
-  new       Unknown   NotLookedAt (4d ago)
+  new       Unknown   NotProbed (4d ago)
 `},
 		{"none", federationText(empty, nil, noon), `
 Name:          empty
@@ -257,15 +257,15 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhaseReady, v1alpha1.ReasonCredentialExpiring, rotate},
 		{v1alpha1.PhaseLeaving, "Finalizers", ""},
 		{v1alpha1.PhaseSuspended, "", "kubectl federate resume us-east"},
-		{"", "NotLookedAt", "kubectl federate check"},
+		{"", "NotProbed", "kubectl federate check"},
 		{v1alpha1.PhaseJoining, v1alpha1.ReasonCredentialMissing, join},
-		{v1alpha1.PhaseJoining, v1alpha1.ReasonNotAsked, ""},
+		{v1alpha1.PhaseJoining, v1alpha1.ReasonNotProbed, ""},
 		{v1alpha1.PhasePending, v1alpha1.ReasonAwaitingApproval, "kubectl federate approve us-east"},
 		{v1alpha1.PhasePending, v1alpha1.ReasonFederationMissing, "kubectl federate create federation prod"},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialForeign, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialNotOwned, join},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMalformed, join},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMismatch, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialEndless, join},
+		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialWithoutExpiry, join},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialExpired, rotate},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonUnauthorized, rotate},
 		{v1alpha1.PhaseNotReady, v1alpha1.ReasonForbidden, join},

@@ -94,8 +94,8 @@ func nextStep(plugin string, m *v1alpha1.MemberCluster, reason string) string {
 		return plugin + " approve " + m.Name
 	case v1alpha1.ReasonFederationMissing:
 		return plugin + " create federation " + federation
-	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialForeign, v1alpha1.ReasonCredentialMalformed,
-		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialEndless, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden:
+	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
+		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden:
 		return plugin + " join " + m.Name + " --federation " + federation + " --member-context CONTEXT"
 	case v1alpha1.ReasonCredentialExpired, v1alpha1.ReasonUnauthorized:
 		return plugin + " rotate " + m.Name + " --member-context CONTEXT"

@@ -33,13 +33,13 @@ type discoverFlags struct {
 	output     string
 }
 
-func newDiscover(d *door) *cobra.Command {
+func newDiscover(d *factory) *cobra.Command {
 	f := &discoverFlags{}
 	cmd := &cobra.Command{
 		Use:     "discover",
 		GroupID: groupMembers,
-		Short:   "Find clusters that wish to join a federation, and join them",
-		Long: `Find clusters that wish to join a federation. A cluster says so by the label
+		Short:   "Find clusters that ask to join a federation, and join them",
+		Long: `Find clusters that ask to join a federation. A cluster says so by the label
 kubefederate.io/federation=NAME: on its kube-system namespace ('kubectl federate label' sets it), or on the
 object that stands for it on the host. These sources know clusters:
 
@@ -56,12 +56,12 @@ most direct way: a context, then Cluster API, then Rancher; Rancher's proxy afte
 chooses by the labels of the objects on the host and of the cluster's kube-system namespace. They are not
 copied to the member: its region and zone are read from its nodes.
 
-The wish gives nothing by itself: with --join each wish is fulfilled by a normal join, with your own
+The federation label gives nothing by itself: with --join each federation label is fulfilled by a normal join, with your own
 rights and by the federation's rules. Running it again changes nothing that is already so.`,
 		Example: `  # List the clusters that carry the label, and how they stand
   kubectl federate discover
 
-  # Join those that wish to be in prod
+  # Join those that ask to be in prod
   kubectl federate discover --federation prod --join
 
   # Only the clusters that Rancher and Cluster API know, with all their names
@@ -76,7 +76,7 @@ rights and by the federation's rules. Running it again changes nothing that is a
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), d) },
 	}
 	flags := cmd.Flags()
-	f.federation.add(cmd, d, "Only wishes for this federation")
+	f.federation.add(cmd, d, "Only clusters that ask for this federation")
 	flags.StringVar(&f.kubeconfig.kubeconfig, "member-kubeconfig", "", "The kubeconfig file whose contexts are looked at (default: as for the host)")
 	var names []string
 	for _, s := range discover.Sources {
@@ -143,7 +143,7 @@ func (f *discoverFlags) check() (federate.DryRun, labels.Selector, error) {
 	return dryRun, selector, f.many.check()
 }
 
-func (f *discoverFlags) run(ctx context.Context, d *door) error {
+func (f *discoverFlags) run(ctx context.Context, d *factory) error {
 	dryRun, selector, err := f.check()
 	if err != nil {
 		return err
@@ -156,11 +156,11 @@ func (f *discoverFlags) run(ctx context.Context, d *door) error {
 	if err != nil {
 		return err
 	}
-	look := func(ctx context.Context) (*findings, error) { return f.look(ctx, d, h, sources, selector) }
+	find := func(ctx context.Context) (*findings, error) { return f.find(ctx, d, h, sources, selector) }
 	if f.watch.on {
-		return f.watch.run(ctx, d, look, f.printRows)
+		return f.watch.run(ctx, d, find, f.printRows)
 	}
-	found, err := look(ctx)
+	found, err := find(ctx)
 	if err != nil {
 		return whileReading(ctx, err)
 	}
@@ -176,7 +176,7 @@ func (f *discoverFlags) run(ctx context.Context, d *door) error {
 }
 
 // open makes the sources that were chosen, or all.
-func (f *discoverFlags) open(d *door, h *host.Cluster) (map[discover.SourceName]discover.Source, error) {
+func (f *discoverFlags) open(d *factory, h *host.Cluster) (map[discover.SourceName]discover.Source, error) {
 	contexts, err := f.kubeconfig.source(d)
 	if err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ type findings struct {
 }
 
 // look looks at all clusters once.
-func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, sources map[discover.SourceName]discover.Source, selector labels.Selector) (*findings, error) {
+func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, sources map[discover.SourceName]discover.Source, selector labels.Selector) (*findings, error) {
 	var list []discover.Source
 	var names []discover.SourceName
 	for _, name := range discover.Sources {
@@ -216,7 +216,7 @@ func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, sour
 			list, names = append(list, source), append(names, name)
 		}
 	}
-	view, sightings, errs, err := f.many.look(ctx, d, h, list...)
+	view, observations, errs, err := f.many.read(ctx, d, h, list...)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, sour
 			found.notes = append(found.notes, fmt.Sprintf("%s: %s", names[i], reason(err)))
 		}
 	}
-	clusters := discover.Judge(view, sightings)
+	clusters := discover.Judge(view, observations)
 	discover.Sort(clusters)
 	found.all = clusters
 	for i := range clusters {
@@ -239,10 +239,10 @@ func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, sour
 		switch {
 		case !selector.Matches(labels.Set(c.Labels)):
 		case f.federation.name != "" && !c.Concerns(f.federation.value()):
-			if c.State == discover.NoWish {
+			if c.State == discover.Unlabeled {
 				found.hidden++
 			}
-		case f.federation.name == "" && c.State == discover.NoWish && !f.all:
+		case f.federation.name == "" && c.State == discover.Unlabeled && !f.all:
 			found.hidden++
 		default:
 			found.clusters = append(found.clusters, *c)
@@ -252,28 +252,28 @@ func (f *discoverFlags) look(ctx context.Context, d *door, h *host.Cluster, sour
 }
 
 // tell prints what could not be read.
-func (r *findings) tell(d *door) {
+func (r *findings) tell(d *factory) {
 	for _, note := range r.notes {
 		fmt.Fprintln(d.ErrOut, "note: "+printable(note))
 	}
 }
 
 // hint tells what a bare table leaves out.
-func (r *findings) hint(d *door) {
+func (r *findings) hint(d *factory) {
 	if len(r.clusters) == 0 {
-		fmt.Fprintln(d.ErrOut, "No clusters found that wish to join a federation")
+		fmt.Fprintln(d.ErrOut, "No clusters found that ask to join a federation")
 	}
 	if r.hidden > 0 {
 		fmt.Fprintf(d.ErrOut, "%s no label; --all lists them\n", countOf(r.hidden, "cluster carries", "clusters carry"))
 	}
 }
 
-func (f *discoverFlags) print(d *door, found *findings) error {
+func (f *discoverFlags) print(d *factory, found *findings) error {
 	return f.printRows(d, found, true)
 }
 
 // printRows prints what was found, as a table with or without its header.
-func (f *discoverFlags) printRows(d *door, found *findings, headed bool) error {
+func (f *discoverFlags) printRows(d *factory, found *findings, headed bool) error {
 	switch f.output {
 	case "json", "yaml":
 		out := discovery{APIVersion: outputAPIVersion, Kind: "Discovery", Clusters: []discovered{}, Notes: found.notes}
@@ -323,7 +323,7 @@ func objectWords(c *discover.Cluster) []string {
 }
 
 // joinAll joins what wants to join, prints one table, and fails when one of them failed.
-func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, found *findings, dryRun federate.DryRun) error {
+func (f *discoverFlags) joinAll(ctx context.Context, d *factory, h *host.Cluster, found *findings, dryRun federate.DryRun) error {
 	b := &batch{doing: "joining", done: "joined", timeout: joinTimeout, dryRun: dryRun}
 	for _, c := range found.clusters {
 		if c.State == discover.Wants {
@@ -355,7 +355,7 @@ func (f *discoverFlags) joinAll(ctx context.Context, d *door, h *host.Cluster, f
 		return err
 	}
 	if len(found.clusters) == 0 {
-		fmt.Fprintln(d.ErrOut, "No clusters found that wish to join a federation")
+		fmt.Fprintln(d.ErrOut, "No clusters found that ask to join a federation")
 	}
 	return b.err()
 }

@@ -24,7 +24,7 @@ type getFlags struct {
 	output     outputFlags
 }
 
-func newGet(d *door) *cobra.Command {
+func newGet(d *factory) *cobra.Command {
 	f := &getFlags{output: newOutputFlags("wide")}
 	cmd := &cobra.Command{
 		Use:     "get [NAME...]",
@@ -71,7 +71,7 @@ interrupted. One that left, or that the selector does not match any more, is sho
 	return cmd
 }
 
-func (f *getFlags) run(ctx context.Context, d *door, names []string) error {
+func (f *getFlags) run(ctx context.Context, d *factory, names []string) error {
 	if err := f.output.check(); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func values(members []*v1alpha1.MemberCluster) []v1alpha1.MemberCluster {
 }
 
 // printMembers prints members in a standard format: one as itself, several as a list.
-func printMembers(d *door, output outputFlags, members []v1alpha1.MemberCluster) error {
+func printMembers(d *factory, output outputFlags, members []v1alpha1.MemberCluster) error {
 	kind := v1alpha1.GroupVersion.WithKind("MemberCluster")
 	for i := range members {
 		members[i].SetGroupVersionKind(kind)
@@ -191,7 +191,7 @@ func printMembers(d *door, output outputFlags, members []v1alpha1.MemberCluster)
 }
 
 // printPlan prints what a dry run would do: its steps, or with -o the objects that it would write.
-func printPlan(d *door, output outputFlags, plan interface {
+func printPlan(d *factory, output outputFlags, plan interface {
 	Text() string
 	Objects() []*unstructured.Unstructured
 }) error {
@@ -203,7 +203,7 @@ func printPlan(d *door, output outputFlags, plan interface {
 }
 
 // printObjects prints objects one after another: YAML documents, or for JSON one List.
-func printObjects(d *door, output outputFlags, objects []*unstructured.Unstructured) error {
+func printObjects(d *factory, output outputFlags, objects []*unstructured.Unstructured) error {
 	if *output.OutputFormat == "json" {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion("v1")

@@ -30,7 +30,7 @@ type initFlags struct {
 	output       outputFlags
 }
 
-func newInit(d *door) *cobra.Command {
+func newInit(d *factory) *cobra.Command {
 	f := &initFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
 		Use:     "init",
@@ -45,7 +45,7 @@ cert-manager does, which must be on the host with its CA injector; the manager t
 certificate's Secret nor on the webhook configuration. A change from one to the other refuses changes of
 members until the new pods run.
 
-It returns when the webhook is on guard: when a member that breaks a rule, sent as a dry run, is refused.`,
+It returns when the webhook is enforcing: when a member that breaks a rule, sent as a dry run, is refused.`,
 		Example: `  # Install on the cluster of the current context
   kubectl federate init
 
@@ -68,7 +68,7 @@ It returns when the webhook is on guard: when a member that breaks a rule, sent 
 	flags.StringVar(&f.certificates, "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
 	_ = cmd.RegisterFlagCompletionFunc("certificates", cobra.FixedCompletions(
 		[]string{string(manifests.CertificatesManager), string(manifests.CertificatesCertManager)}, cobra.ShellCompDirectiveNoFileComp))
-	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook is on guard")
+	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook is enforcing")
 	flags.DurationVar(&f.timeout, "timeout", 3*time.Minute, "How long to wait")
 	f.dryRun.add(cmd)
 	f.output.add(cmd)
@@ -122,7 +122,7 @@ func (f *initFlags) validate() error {
 	return nil
 }
 
-func (f *initFlags) run(ctx context.Context, d *door) error {
+func (f *initFlags) run(ctx context.Context, d *factory) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err
@@ -186,15 +186,15 @@ func (f *initFlags) run(ctx context.Context, d *door) error {
 		fmt.Fprintln(d.ErrOut, "installed; not waited for the webhook, which refuses all changes of members until its manager runs")
 		return nil
 	}
-	if err := waitOnGuard(ctx, d, h, f.webhookURL); err != nil {
+	if err := waitUntilEnforcing(ctx, d, h, f.webhookURL); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.ErrOut, "kubectl federate %s is on guard; create a federation next: %s create federation NAME\n", version.Version, d.name)
+	fmt.Fprintf(d.ErrOut, "kubectl federate %s is enforcing; create a federation next: %s create federation NAME\n", version.Version, d.name)
 	return nil
 }
 
 // certManagerServed refuses to begin what would end half-way: objects of cert-manager on a host without it.
-func certManagerServed(ctx context.Context, d *door, h *host.Cluster, objects []*unstructured.Unstructured) error {
+func certManagerServed(ctx context.Context, d *factory, h *host.Cluster, objects []*unstructured.Unstructured) error {
 	for _, o := range objects {
 		if o.GroupVersionKind().Group != manifests.CertManagerGroup {
 			continue
@@ -211,18 +211,18 @@ func certManagerServed(ctx context.Context, d *door, h *host.Cluster, objects []
 	return nil
 }
 
-// waitOnGuard waits until the webhook refuses what it must refuse.
-func waitOnGuard(ctx context.Context, d *door, h *host.Cluster, webhookURL string) error {
+// waitUntilEnforcing waits until the webhook refuses what it must refuse.
+func waitUntilEnforcing(ctx context.Context, d *factory, h *host.Cluster, webhookURL string) error {
 	where := "the manager in namespace kubefederate-system"
-	look := "kubectl get pods --namespace kubefederate-system"
+	answer := "kubectl get pods --namespace kubefederate-system"
 	if webhookURL != "" {
 		where = "the manager at " + webhookURL
-		look = "the manager's log"
+		answer = "the manager's log"
 	}
-	fmt.Fprintf(d.ErrOut, "waiting for %s to be on guard\n", where)
+	fmt.Fprintf(d.ErrOut, "waiting for %s to be enforcing\n", where)
 	var cause error
 	err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		probe := h.Guarded(ctx)
+		probe := h.Enforcing(ctx)
 		if probe != nil && ctx.Err() == nil {
 			cause = probe
 		}
@@ -232,7 +232,7 @@ func waitOnGuard(ctx context.Context, d *door, h *host.Cluster, webhookURL strin
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("interrupted; everything is installed, the webhook was not yet on guard: run init again to go on")
+		return fmt.Errorf("interrupted; everything is installed, the webhook was not yet enforcing: run init again to go on")
 	}
-	return fmt.Errorf("everything is installed, but %s is not on guard: %w; look at %s, then run init again", where, cause, look)
+	return fmt.Errorf("everything is installed, but %s is not enforcing: %w; look at %s, then run init again", where, cause, answer)
 }

@@ -32,7 +32,7 @@ type joinFlags struct {
 // joinTimeout is how long the join of one cluster may take when nothing else is said.
 const joinTimeout = 2 * time.Minute
 
-func newJoin(d *door) *cobra.Command {
+func newJoin(d *factory) *cobra.Command {
 	f := &joinFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
 		Use:     "join (NAME --member-context CONTEXT | --member-contexts CONTEXT,... | --all-contexts) --federation FEDERATION",
@@ -49,7 +49,7 @@ Your own credentials are used to join and stored nowhere. Run it again to renew 
 bring a changed endpoint or CA to the host.
 
 A cluster that belongs to another host stays there. Should that host be gone for good, or be back with a new
-cluster ID, --take-over takes the cluster from it: the marker on the cluster is changed first, then what that
+cluster ID, --take-over takes the cluster from it: the membership record on the cluster is changed first, then what that
 host put on it is removed, its token included, and the join goes on. One that ended halfway is run again.
 
 With --member-contexts or --all-contexts many clusters join at once, each as it would alone; one that does
@@ -138,7 +138,7 @@ func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, err
 	return o, err
 }
 
-func (f *joinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) error {
+func (f *joinFlags) run(ctx context.Context, d *factory, name v1alpha1.MemberName) error {
 	if err := checkName("member", string(name)); err != nil {
 		return err
 	}

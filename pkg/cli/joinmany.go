@@ -32,7 +32,7 @@ func (f *joinFlags) checkMany(args []string) error {
 }
 
 // runMany joins the clusters of many contexts.
-func (f *joinFlags) runMany(ctx context.Context, d *door, args []string) error {
+func (f *joinFlags) runMany(ctx context.Context, d *factory, args []string) error {
 	if err := f.checkMany(args); err != nil {
 		return err
 	}
@@ -52,11 +52,11 @@ func (f *joinFlags) runMany(ctx context.Context, d *door, args []string) error {
 	if err != nil {
 		return err
 	}
-	view, sightings, errs, err := f.many.look(ctx, d, h, source)
+	view, observations, errs, err := f.many.read(ctx, d, h, source)
 	if err = cmp.Or(err, errors.Join(errs...)); err != nil {
 		return whileReading(ctx, err)
 	}
-	clusters := discover.Choose(view, options.Federation, sightings)
+	clusters := discover.Choose(view, options.Federation, observations)
 	discover.Sort(clusters)
 	if f.all {
 		clusters = slices.DeleteFunc(clusters, func(c discover.Cluster) bool {
@@ -94,7 +94,7 @@ func joinRow(h *host.Cluster, c discover.Cluster, options federate.JoinOptions) 
 		return r
 	}
 	options.Name, options.Federation, options.MemberContext = c.Member, c.Federation, c.Context()
-	options.WishedBy = c.WishedBy()
+	options.RequestedBy = c.RequestedBy()
 	if c.Keep != nil {
 		options.Server, options.CABundle = c.Keep.Server, c.Keep.CABundle
 	}

@@ -27,22 +27,22 @@ type labelFlags struct {
 	output    outputFlags
 }
 
-func newLabel(d *door) *cobra.Command {
+func newLabel(d *factory) *cobra.Command {
 	f := &labelFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
 		Use:     "label (--member-context CONTEXT --federation NAME | MEMBER... KEY=VALUE... KEY-...)",
 		GroupID: groupMembers,
-		Short:   "Label a cluster with the federation it wishes to join, or label members",
-		Long: `Label a cluster with the federation it wishes to join, or label members.
+		Short:   "Label a cluster with the federation it asks to join, or label members",
+		Long: `Label a cluster with the federation it asks to join, or label members.
 
 With --member-context the label kubefederate.io/federation=NAME is written on the cluster itself, on its
 kube-system namespace (where the platform forbids that, on the namespace kubefederate-member).
 'kubectl federate discover' finds it there. Otherwise labels of members on the host are changed, as
 kubectl label does; the rules of their federation are checked by the host.`,
-		Example: `  # Let the cluster of context us-west wish to join prod
+		Example: `  # Let the cluster of context us-west ask to join prod
   kubectl federate label --member-context us-west --federation prod
 
-  # Take the wish back
+  # Remove the label
   kubectl federate label --member-context us-west --remove
 
   # Label a member; change a label; remove one
@@ -57,9 +57,9 @@ kubectl label does; the rules of their federation are checked by the host.`,
 	}
 	f.member.add(cmd.Flags())
 	f.member.complete(cmd)
-	f.members.add(cmd, d, "The federation that the cluster wishes to join; with members, only those of this federation")
+	f.members.add(cmd, d, "The federation that the cluster asks to join; with members, only those of this federation")
 	flags := cmd.Flags()
-	flags.BoolVar(&f.remove, "remove", false, "Take the cluster's wish back")
+	flags.BoolVar(&f.remove, "remove", false, "Remove the cluster's federation label")
 	flags.BoolVar(&f.overwrite, "overwrite", false, "Change labels that have another value")
 	flags.BoolVar(&f.list, "list", false, "Print the members' labels")
 	f.dryRun.add(cmd)
@@ -67,7 +67,7 @@ kubectl label does; the rules of their federation are checked by the host.`,
 	return cmd
 }
 
-func (f *labelFlags) run(ctx context.Context, d *door, args []string) error {
+func (f *labelFlags) run(ctx context.Context, d *factory, args []string) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (f *labelFlags) run(ctx context.Context, d *door, args []string) error {
 		return err
 	}
 	if f.member.given() {
-		return f.runWish(ctx, d, args, dryRun)
+		return f.runJoinRequest(ctx, d, args, dryRun)
 	}
 	if f.remove {
 		return usagef("--remove goes with --member-context; to remove a label of a member, write KEY-")
@@ -84,8 +84,8 @@ func (f *labelFlags) run(ctx context.Context, d *door, args []string) error {
 	return f.runMembers(ctx, d, args, dryRun)
 }
 
-// runWish writes the wish on the cluster itself.
-func (f *labelFlags) runWish(ctx context.Context, d *door, args []string, dryRun federate.DryRun) error {
+// runJoinRequest writes the federation label on the cluster itself.
+func (f *labelFlags) runJoinRequest(ctx context.Context, d *factory, args []string, dryRun federate.DryRun) error {
 	switch {
 	case len(args) > 0:
 		return usagef("with --member-context the cluster itself is labelled: no member and no other label can be named (%s)", strings.Join(args, " "))
@@ -106,13 +106,13 @@ func (f *labelFlags) runWish(ctx context.Context, d *door, args []string, dryRun
 	if err != nil {
 		return err
 	}
-	wish, err := f.writeWish(ctx, m, dryRun)
+	request, err := f.writeJoinRequest(ctx, m, dryRun)
 	if err != nil {
 		return err
 	}
 	switch *f.output.OutputFormat {
 	case "json", "yaml":
-		return printData(d.Out, *f.output.OutputFormat, wish)
+		return printData(d.Out, *f.output.OutputFormat, request)
 	case "name":
 		_, err := fmt.Fprintf(d.Out, "cluster/%s\n", f.member.context)
 		return err
@@ -121,21 +121,21 @@ func (f *labelFlags) runWish(ctx context.Context, d *door, args []string, dryRun
 	if f.remove {
 		verb = "unlabeled"
 	}
-	if !wish.Changed {
+	if !request.Changed {
 		verb = "not " + verb
 	}
 	fmt.Fprintf(d.Out, "cluster/%s %s%s\n", f.member.context, verb, dryRunSuffix(dryRun))
-	if wish.Namespace != v1alpha1.IdentityNamespace && wish.Namespace != "" {
-		fmt.Fprintf(d.ErrOut, "the label is on namespace %s, since this cluster does not let you label %s\n", wish.Namespace, v1alpha1.IdentityNamespace)
+	if request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
+		fmt.Fprintf(d.ErrOut, "the label is on namespace %s, since this cluster does not let you label %s\n", request.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !f.remove {
-		fmt.Fprintf(d.ErrOut, "the cluster wishes to join %q; to join it: %s discover --join\n", f.members.federation.name, d.name)
+		fmt.Fprintf(d.ErrOut, "the cluster asks to join %q; to join it: %s discover --join\n", f.members.federation.name, d.name)
 	}
 	return nil
 }
 
-// wishResult is what `label --member-context -o json` prints.
-type wishResult struct {
+// joinRequestResult is what `label --member-context -o json` prints.
+type joinRequestResult struct {
 	APIVersion string                  `json:"apiVersion"`
 	Kind       string                  `json:"kind"`
 	Context    string                  `json:"context"`
@@ -144,26 +144,26 @@ type wishResult struct {
 	Changed    bool                    `json:"changed"`
 }
 
-func (f *labelFlags) writeWish(ctx context.Context, m *member.Cluster, dryRun federate.DryRun) (wishResult, error) {
-	before, err := m.Wish(ctx)
+func (f *labelFlags) writeJoinRequest(ctx context.Context, m *member.Cluster, dryRun federate.DryRun) (joinRequestResult, error) {
+	before, err := m.JoinRequest(ctx)
 	if err != nil {
-		return wishResult{}, err
+		return joinRequestResult{}, err
 	}
 	after := before
 	changed := before.Federation != f.members.federation.value() || before.Left != ""
 	if changed && dryRun != federate.DryRunClient {
 		server := dryRun == federate.DryRunServer
 		if f.remove {
-			_, err = m.RemoveWish(ctx, server)
+			_, err = m.RemoveJoinRequest(ctx, server)
 		} else {
-			after, err = m.SetWish(ctx, f.members.federation.value(), server)
+			after, err = m.SetJoinRequest(ctx, f.members.federation.value(), server)
 		}
 		if err != nil {
-			return wishResult{}, err
+			return joinRequestResult{}, err
 		}
 	}
-	return wishResult{
-		APIVersion: outputAPIVersion, Kind: "Wish", Context: f.member.context,
+	return joinRequestResult{
+		APIVersion: outputAPIVersion, Kind: "JoinRequest", Context: f.member.context,
 		Federation: f.members.federation.value(), Namespace: after.Namespace, Changed: changed,
 	}, nil
 }
@@ -208,7 +208,7 @@ func parseLabelArgs(args []string) (names []string, change labelChange, err erro
 	return names, change, nil
 }
 
-func (f *labelFlags) runMembers(ctx context.Context, d *door, args []string, dryRun federate.DryRun) error {
+func (f *labelFlags) runMembers(ctx context.Context, d *factory, args []string, dryRun federate.DryRun) error {
 	names, change, err := parseLabelArgs(args)
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (f *labelFlags) runMembers(ctx context.Context, d *door, args []string, dry
 }
 
 // change labels every member and goes on when one is refused, as kubectl label does.
-func (f *labelFlags) change(ctx context.Context, d *door, h *host.Cluster, members []v1alpha1.MemberCluster, change labelChange, dryRun federate.DryRun) ([]v1alpha1.MemberCluster, error) {
+func (f *labelFlags) change(ctx context.Context, d *factory, h *host.Cluster, members []v1alpha1.MemberCluster, change labelChange, dryRun federate.DryRun) ([]v1alpha1.MemberCluster, error) {
 	var failed []error
 	var done []v1alpha1.MemberCluster
 	for i := range members {
@@ -306,7 +306,7 @@ func (f *labelFlags) changeOne(ctx context.Context, h *host.Cluster, m *v1alpha1
 	return true, nil
 }
 
-func listLabels(d *door, members []v1alpha1.MemberCluster) error {
+func listLabels(d *factory, members []v1alpha1.MemberCluster) error {
 	for i := range members {
 		m := &members[i]
 		if len(members) > 1 {

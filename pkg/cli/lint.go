@@ -26,7 +26,7 @@ type lintFlags struct {
 	output    string
 }
 
-func newLint(d *door) *cobra.Command {
+func newLint(d *factory) *cobra.Command {
 	f := &lintFlags{}
 	cmd := &cobra.Command{
 		Use:     "lint -f FILE...",
@@ -98,7 +98,7 @@ type lintNotJudged struct {
 	Message string `json:"message"`
 }
 
-func (f *lintFlags) run(d *door, args []string) error {
+func (f *lintFlags) run(d *factory, args []string) error {
 	if f.output != "" && f.output != "json" && f.output != "yaml" {
 		return usagef("-o %s is unknown: it is json or yaml", f.output)
 	}
@@ -279,7 +279,7 @@ func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) l
 }
 
 // summary tells on stderr what was judged, and is the error that the exit code comes from.
-func (f *lintFlags) summary(d *door, m *lint.Manifests, findings []lint.Finding, unread []error) error {
+func (f *lintFlags) summary(d *factory, m *lint.Manifests, findings []lint.Finding, unread []error) error {
 	refused, warned, open := 0, 0, 0
 	for i := range findings {
 		if len(findings[i].Refusals) > 0 {

@@ -30,7 +30,7 @@ const (
 	long = 2 * time.Second
 )
 
-func newProgress(d *door, first string) *progress {
+func newProgress(d *factory, first string) *progress {
 	p := &progress{w: d.ErrOut, terminal: printers.IsTerminal(d.ErrOut)}
 	p.over = func() { d.warnings.beside(nil) }
 	d.warnings.beside(p)

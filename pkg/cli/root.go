@@ -47,8 +47,8 @@ func displayName(name string) string {
 	return "kubectl " + strings.ReplaceAll(strings.ReplaceAll(words, "-", " "), "_", "-")
 }
 
-// door is what every command starts from: the streams and the flags that choose the host.
-type door struct {
+// factory is what every command starts from: the streams and the flags that choose the host.
+type factory struct {
 	genericiooptions.IOStreams
 	hostFlags hostFlags
 	// name is how a person calls the plugin, for the commands that messages propose.
@@ -57,7 +57,7 @@ type door struct {
 }
 
 func newRoot(display string, streams genericiooptions.IOStreams) *cobra.Command {
-	d := &door{IOStreams: streams, name: display}
+	d := &factory{IOStreams: streams, name: display}
 	d.warnings.d = d
 
 	root := &cobra.Command{

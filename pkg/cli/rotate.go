@@ -27,7 +27,7 @@ type rotateFlags struct {
 	output      outputFlags
 }
 
-func newRotate(d *door) *cobra.Command {
+func newRotate(d *factory) *cobra.Command {
 	f := &rotateFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
 		Use:     "rotate NAME --member-context CONTEXT",
@@ -100,7 +100,7 @@ type wayIn struct {
 	cluster *member.Cluster
 }
 
-func (f *rotateFlags) run(ctx context.Context, d *door, names []string) error {
+func (f *rotateFlags) run(ctx context.Context, d *factory, names []string) error {
 	if err := f.validate(names); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (f *rotateFlags) run(ctx context.Context, d *door, names []string) error {
 }
 
 // waysIn are the ways to the members' clusters, by cluster ID.
-func (f *rotateFlags) waysIn(ctx context.Context, d *door, members []v1alpha1.MemberCluster) (map[string]wayIn, error) {
+func (f *rotateFlags) waysIn(ctx context.Context, d *factory, members []v1alpha1.MemberCluster) (map[string]wayIn, error) {
 	if !f.allContexts {
 		m, err := f.member.connect(d)
 		if err != nil {
@@ -161,23 +161,23 @@ func (f *rotateFlags) waysIn(ctx context.Context, d *door, members []v1alpha1.Me
 		}
 		return map[string]wayIn{members[0].Spec.ClusterID: {f.member.context, m}}, nil
 	}
-	sightings, err := f.member.sightings(ctx, d)
+	observations, err := f.member.observations(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	ways := map[string]wayIn{}
-	for _, s := range sightings {
+	for _, s := range observations {
 		if s.Err != nil {
 			continue
 		}
-		if _, found := ways[string(s.Look.ID)]; found {
+		if _, found := ways[string(s.Answer.ID)]; found {
 			continue // the first context by name is as good as any other
 		}
 		m, err := s.Connect()
 		if err != nil {
 			return nil, err
 		}
-		ways[string(s.Look.ID)] = wayIn{s.Name, m}
+		ways[string(s.Answer.ID)] = wayIn{s.Name, m}
 	}
 	return ways, nil
 }
@@ -185,8 +185,8 @@ func (f *rotateFlags) waysIn(ctx context.Context, d *door, members []v1alpha1.Me
 // contextsTimeout is how long the contexts of a kubeconfig have to answer, all together.
 const contextsTimeout = 10 * time.Second
 
-// sightings asks every context of the kubeconfig at once which cluster it leads to.
-func (f *memberFlags) sightings(ctx context.Context, d *door) ([]discover.Sighting, error) {
+// observations asks every context of the kubeconfig at once which cluster it leads to.
+func (f *memberFlags) observations(ctx context.Context, d *factory) ([]discover.Observation, error) {
 	raw, err := f.loader(d, "").RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for members: %w", err)
@@ -205,7 +205,7 @@ func (f *memberFlags) sightings(ctx context.Context, d *door) ([]discover.Sighti
 }
 
 // rotate replaces the credential of one member.
-func (f *rotateFlags) rotate(ctx context.Context, d *door, h *host.Cluster, m *v1alpha1.MemberCluster, way wayIn, dryRun federate.DryRun) error {
+func (f *rotateFlags) rotate(ctx context.Context, d *factory, h *host.Cluster, m *v1alpha1.MemberCluster, way wayIn, dryRun federate.DryRun) error {
 	if way.cluster == nil {
 		return fmt.Errorf("member: no context of the kubeconfig leads to member %q (cluster ID %s): name one with --member-context", m.Name, m.Spec.ClusterID)
 	}

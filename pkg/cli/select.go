@@ -24,7 +24,7 @@ type selectFlags struct {
 }
 
 // add adds the flags; usage is that of --federation.
-func (f *selectFlags) add(cmd *cobra.Command, d *door, usage string) {
+func (f *selectFlags) add(cmd *cobra.Command, d *factory, usage string) {
 	f.federation.add(cmd, d, usage)
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "Members whose labels match this selector")
 	cmd.Flags().BoolVar(&f.all, "all", false, "All members")
@@ -46,7 +46,7 @@ func (f *selectFlags) check(names []string) error {
 }
 
 // members reads the members that were chosen and tells when there are none.
-func (f *selectFlags) members(ctx context.Context, d *door, h *host.Cluster, names []string) ([]v1alpha1.MemberCluster, error) {
+func (f *selectFlags) members(ctx context.Context, d *factory, h *host.Cluster, names []string) ([]v1alpha1.MemberCluster, error) {
 	members, err := selectMembers(ctx, h, names, host.MemberQuery{Federation: f.federation.value(), Selector: f.selector})
 	if err == nil && len(members) == 0 {
 		fmt.Fprintln(d.ErrOut, "No members found")

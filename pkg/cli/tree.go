@@ -27,7 +27,7 @@ type treeFlags struct {
 // asMermaid is the format of tree for documents.
 const asMermaid = "mermaid"
 
-func newTree(d *door) *cobra.Command {
+func newTree(d *factory) *cobra.Command {
 	f := &treeFlags{}
 	cmd := &cobra.Command{
 		Use:     "tree",
@@ -59,7 +59,7 @@ block of that name (https://mermaid.js.org).`,
 	return cmd
 }
 
-func (f *treeFlags) run(ctx context.Context, d *door) error {
+func (f *treeFlags) run(ctx context.Context, d *factory) error {
 	if f.output != "" && f.output != asMermaid {
 		return usagef("-o %s is unknown: it is %s, or left out", f.output, asMermaid)
 	}
@@ -182,7 +182,7 @@ func moodOf(p v1alpha1.Phase) mood {
 }
 
 // colours says whether stdout shows them: a terminal does, unless its user wants none (https://no-color.org).
-func colours(d *door) bool {
+func colours(d *factory) bool {
 	return printers.IsTerminal(d.Out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 

@@ -33,13 +33,13 @@ func TestTree(t *testing.T) {
 edge (3 members: 2 Unknown, 1 Ready)
 ├── ap-south-1
 │   └── unknown zone
-│       └── labelled     Unknown     NotLookedAt (4d ago)
+│       └── labelled     Unknown     NotProbed (4d ago)
 ├── us-east-1, us-west-2
 │   └── unknown zone
 │       └── both         Ready
 └── unknown region
     └── unknown zone
-        └── new          Unknown     NotLookedAt (4d ago)
+        └── new          Unknown     NotProbed (4d ago)
 empty (no members)
 prod (5 members: 1 Offline, 1 Suspended, 3 Ready)
 ├── eu-west-1
@@ -60,13 +60,13 @@ flowchart LR
   f1["edge<br>2 Unknown<br>1 Ready"]
   f1 --> f1_1["ap-south-1"]
   f1_1 --> f1_1_1["unknown zone"]
-  f1_1_1 --> f1_1_1_1(["labelled<br>Unknown<br>NotLookedAt"]):::waits
+  f1_1_1 --> f1_1_1_1(["labelled<br>Unknown<br>NotProbed"]):::waits
   f1 --> f1_2["us-east-1<br>us-west-2"]
   f1_2 --> f1_2_1["unknown zone"]
   f1_2_1 --> f1_2_1_1(["both<br>Ready"]):::good
   f1 --> f1_3["unknown region"]
   f1_3 --> f1_3_1["unknown zone"]
-  f1_3_1 --> f1_3_1_1(["new<br>Unknown<br>NotLookedAt"]):::waits
+  f1_3_1 --> f1_3_1_1(["new<br>Unknown<br>NotProbed"]):::waits
   f2["empty<br>no members"]
   f3["prod<br>1 Offline<br>1 Suspended<br>3 Ready"]
   f3 --> f3_1["eu-west-1"]
@@ -102,7 +102,7 @@ func TestTreeColours(t *testing.T) {
 	if diff := cmp.Diff(drawn(trees(), noon, false), plain); diff != "" {
 		t.Error(diff)
 	}
-	d, _ := testDoor()
+	d, _ := testFactory()
 	if colours(d) {
 		t.Error("a buffer is no terminal")
 	}

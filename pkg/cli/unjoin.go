@@ -26,7 +26,7 @@ type unjoinFlags struct {
 // unjoinTimeout is how long the unjoin of one cluster may take when nothing else is said.
 const unjoinTimeout = time.Minute
 
-func newUnjoin(d *door) *cobra.Command {
+func newUnjoin(d *factory) *cobra.Command {
 	f := &unjoinFlags{output: newOutputFlags()}
 	cmd := &cobra.Command{
 		Use:     "unjoin (NAME --member-context CONTEXT | NAME NAME... | -l SELECTOR | --all)",
@@ -48,7 +48,7 @@ when all left, 3 when some did, 2 when all were refused.`,
 		Example: `  # Let us-east leave
   kubectl federate unjoin us-east --member-context us-east
 
-  # Take its wish back as well
+  # Remove its federation label as well
   kubectl federate unjoin us-west --member-context us-west --drop-label
 
   # The cluster is gone for good
@@ -72,7 +72,7 @@ when all left, 3 when some did, 2 when all were refused.`,
 	f.members.add(cmd, d, "With --all or --selector, only members of this federation")
 	f.many.add(cmd, "connect-timeout")
 	flags := cmd.Flags()
-	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster wishes to be in the federation")
+	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster asks for to be in the federation")
 	flags.BoolVar(&f.force, "force", false, "Remove the host's record without reaching the member")
 	flags.DurationVar(&f.timeout, "timeout", unjoinTimeout, "How long the unjoin of a cluster may take")
 	f.dryRun.add(cmd)
@@ -92,7 +92,7 @@ func (f *unjoinFlags) checkForce() error {
 	return nil
 }
 
-func (f *unjoinFlags) run(ctx context.Context, d *door, name v1alpha1.MemberName) error {
+func (f *unjoinFlags) run(ctx context.Context, d *factory, name v1alpha1.MemberName) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func (f *unjoinFlags) checkMany(names []string) error {
 
 // runMany lets many members leave. Their clusters are found by ID among the contexts: the credential that the host
 // keeps would reach them too, but it has no right to remove what a join made, and a caller has none to read it.
-func (f *unjoinFlags) runMany(ctx context.Context, d *door, names []string) error {
+func (f *unjoinFlags) runMany(ctx context.Context, d *factory, names []string) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err
@@ -50,17 +50,17 @@ func (f *unjoinFlags) runMany(ctx context.Context, d *door, names []string) erro
 	if err != nil || len(members) == 0 {
 		return err
 	}
-	reached := make([]*discover.Sighting, len(members))
+	reached := make([]*discover.Observation, len(members))
 	if !f.force {
 		source, err := f.member.source(d)
 		if err != nil {
 			return err
 		}
-		sightings, errs := f.many.probe(ctx, d, source)
+		observations, errs := f.many.probe(ctx, d, source)
 		if err := errors.Join(errs...); err != nil {
 			return whileReading(ctx, err)
 		}
-		reached = discover.Reach(members, sightings)
+		reached = discover.Reach(members, observations)
 	}
 	b := &batch{Operation: "unjoin", Federation: f.members.federation.value(), doing: "unjoining", done: "unjoined", timeout: f.timeout, dryRun: dryRun}
 	for i := range members {
@@ -77,7 +77,7 @@ func (f *unjoinFlags) runMany(ctx context.Context, d *door, names []string) erro
 }
 
 // row is a member that leaves.
-func (f *unjoinFlags) row(h *host.Cluster, m *v1alpha1.MemberCluster, s *discover.Sighting, dryRun federate.DryRun) *row {
+func (f *unjoinFlags) row(h *host.Cluster, m *v1alpha1.MemberCluster, s *discover.Observation, dryRun federate.DryRun) *row {
 	r := &row{Name: v1alpha1.MemberName(m.Name), ClusterID: v1alpha1.ClusterID(m.Spec.ClusterID)}
 	if s == nil && !f.force {
 		r.Result = resultUnreachable

@@ -33,7 +33,7 @@ type hostVersion struct {
 // outputKind stamps every -o json|yaml object that is not one of the host's own.
 const outputAPIVersion = "output.kubefederate.io/v1alpha1"
 
-func newVersion(d *door) *cobra.Command {
+func newVersion(d *factory) *cobra.Command {
 	var clientOnly bool
 	var output string
 	cmd := &cobra.Command{
@@ -56,7 +56,7 @@ func newVersion(d *door) *cobra.Command {
 	return cmd
 }
 
-func runVersion(ctx context.Context, d *door, clientOnly bool, output string) error {
+func runVersion(ctx context.Context, d *factory, clientOnly bool, output string) error {
 	v := versions{
 		APIVersion: outputAPIVersion,
 		Kind:       "Versions",
@@ -79,7 +79,7 @@ func runVersion(ctx context.Context, d *door, clientOnly bool, output string) er
 	return failed
 }
 
-func readHostVersion(ctx context.Context, d *door) (*hostVersion, error) {
+func readHostVersion(ctx context.Context, d *factory) (*hostVersion, error) {
 	h, err := d.host()
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func readHostVersion(ctx context.Context, d *door) (*hostVersion, error) {
 	return &hostVersion{Version: installed}, nil
 }
 
-func (v *versions) print(d *door, output string) error {
+func (v *versions) print(d *factory, output string) error {
 	if output != "" {
 		return printData(d.Out, output, v)
 	}

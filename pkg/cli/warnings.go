@@ -10,7 +10,7 @@ import (
 
 // warnings prints what API servers warn of, each text once.
 type warnings struct {
-	d *door
+	d *factory
 
 	mu   sync.Mutex
 	told map[string]bool

@@ -27,7 +27,7 @@ func TestWarnings(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	var out bytes.Buffer
-	d := &door{IOStreams: genericiooptions.IOStreams{ErrOut: &out}}
+	d := &factory{IOStreams: genericiooptions.IOStreams{ErrOut: &out}}
 	d.warnings.d = d
 	h, err := host.Connect(d.tuned(&rest.Config{Host: server.URL}))
 	if err != nil {

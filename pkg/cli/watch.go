@@ -64,12 +64,12 @@ func (f *lookFlags) check(join bool) error {
 
 // run prints what the first look finds, and after it what has changed since the look before. A look that fails later is told
 // and tried again. It ends without an error when it is interrupted or its time is over.
-func (f *lookFlags) run(ctx context.Context, d *door, look func(context.Context) (*findings, error), show func(*door, *findings, bool) error) error {
+func (f *lookFlags) run(ctx context.Context, d *factory, answer func(context.Context) (*findings, error), show func(*factory, *findings, bool) error) error {
 	ctx, cancel := f.bound(ctx)
 	defer cancel()
 	last, told := &findings{}, ""
 	for first := true; ; first = false {
-		found, err := look(ctx)
+		found, err := answer(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil

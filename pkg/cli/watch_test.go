@@ -31,7 +31,7 @@ func TestChanges(t *testing.T) {
 		{"another reason", shown(row("a", "1", discover.Wants)), shown(reason), []string{"a WantsToJoin"}},
 		{"another name beside", shown(row("a", "1", discover.Wants)), shown(also), []string{"a WantsToJoin"}},
 		{"gone", shown(row("a", "1", discover.Wants), row("b", "2", discover.Wants)), shown(row("b", "2", discover.Wants)), []string{"a Gone"}},
-		{"its label is gone", shown(row("a", "1", discover.Wants)), &findings{all: []discover.Cluster{row("a", "1", discover.NoWish)}}, []string{"a NoWish"}},
+		{"its label is gone", shown(row("a", "1", discover.Wants)), &findings{all: []discover.Cluster{row("a", "1", discover.Unlabeled)}}, []string{"a Unlabeled"}},
 		{"no answer any more", shown(row("a", "1", discover.Wants)), shown(row("a", "", discover.Unreachable)), []string{"a Unreachable"}},
 		{"made anew under its name", shown(row("a", "1", discover.Wants)), shown(row("a", "2", discover.Wants)), []string{"a WantsToJoin"}},
 	} {

@@ -61,7 +61,7 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 	if err := rest.LoadTLSFiles(config); err != nil {
 		return nil, fmt.Errorf("%s: read the certificates that the kubeconfig names: %w", side, err)
 	}
-	config.Wrap(newVanguard)
+	config.Wrap(newFirstRequestFirst)
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: use the credential of the kubeconfig: %w", side, err)

@@ -43,7 +43,7 @@ const (
 )
 
 // connection sends requests to one member, one at a time and over one connection that it keeps. It is not
-// client-go's: that follows redirects with the token, waits as long as a server wishes before it tries again, and
+// client-go's: that follows redirects with the token, waits as long as a server asks before it tries again, and
 // keeps every transport that it ever made.
 type connection struct {
 	server, token string

@@ -39,7 +39,7 @@ type outcome struct {
 	code int
 }
 
-var well = outcome{reason: v1alpha1.ReasonAnswers}
+var well = outcome{reason: v1alpha1.ReasonReachable}
 
 // same says that two outcomes are one to whoever reads them: servers put times and numbers of requests into their
 // errors.
@@ -56,7 +56,7 @@ var offlineReasons = []string{v1alpha1.ReasonNameNotFound, v1alpha1.ReasonConnec
 
 // probeReasons are all that a probe can come to.
 var probeReasons = append([]string{
-	v1alpha1.ReasonAnswers, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden,
+	v1alpha1.ReasonReachable, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden,
 	v1alpha1.ReasonServerError, v1alpha1.ReasonUnexpectedAnswer, v1alpha1.ReasonIdentityMismatch,
 }, offlineReasons...)
 
@@ -153,11 +153,11 @@ type followed struct {
 
 	// failing is when the first of a row of failures was seen, while that is not told; else zero.
 	failing time.Time
-	last    *sighting
+	last    *observation
 }
 
-// sighting is what a probe found, when it is worth telling.
-type sighting struct {
+// observation is what a probe found, when it is worth reporting.
+type observation struct {
 	outcome
 	at time.Time
 	// facts are nil before they were read. They are not to be changed.

@@ -266,7 +266,7 @@ func TestStranger(t *testing.T) {
 	probe(3*time.Minute, v1alpha1.ReasonIdentityMismatch, silent, askID)
 	s.set(func(s *stub) { s.id = "id-1" })
 	probe(4*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
-	probe(14*time.Minute, v1alpha1.ReasonAnswers, silent, askID, askVersion, askNodes)
+	probe(14*time.Minute, v1alpha1.ReasonReachable, silent, askID, askVersion, askNodes)
 	if f.known == nil {
 		t.Error("no facts")
 	}
@@ -384,7 +384,7 @@ func start(t *testing.T, p *prober) {
 	})
 }
 
-func (p *prober) found(name string) *sighting {
+func (p *prober) found(name string) *observation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.members[name].last
@@ -534,7 +534,7 @@ func TestFollow(t *testing.T) {
 			t.Errorf("target %d (-want +got):\n%s", i, diff)
 		}
 	}
-	if got := testutil.ToFloat64(p.metrics.probes.WithLabelValues(v1alpha1.ReasonAnswers)); got != 2 {
+	if got := testutil.ToFloat64(p.metrics.probes.WithLabelValues(v1alpha1.ReasonReachable)); got != 2 {
 		t.Errorf("%v probes are counted, want 2", got)
 	}
 	p.drop("m")

@@ -61,7 +61,7 @@ func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *pr
 
 // follow has a member probed and returns what was found last; nil when nothing is known yet. A target that is new or
 // changed is probed at once. The facts are what is known of the member from before.
-func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts *v1alpha1.Facts) (*sighting, error) {
+func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts *v1alpha1.Facts) (*observation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f := p.members[name]; f != nil {
@@ -198,7 +198,7 @@ func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Durat
 		(got != well || at.Sub(f.last.at) < retold) {
 		return next, false
 	}
-	f.last = &sighting{outcome: got, at: at, facts: f.known}
+	f.last = &observation{outcome: got, at: at, facts: f.known}
 	return next, true
 }
 

@@ -25,7 +25,7 @@ type observed struct {
 	// credential is nil when there is no Secret.
 	credential *corev1.Secret
 	// probe is what the cluster answered last; nil when this manager has not asked it yet.
-	probe *sighting
+	probe *observation
 	now   time.Time
 }
 
@@ -101,13 +101,13 @@ func (o observed) ready(credential metav1.Condition) metav1.Condition {
 		if before != nil && slices.Contains(probeReasons, before.Reason) {
 			return *before
 		}
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNotAsked, "the manager has not asked the cluster yet"
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "the manager has not asked the cluster yet"
 		return c
 	}
 	server, cause := o.member.Spec.Server, o.probe.cause
 	c.Reason = o.probe.reason
 	switch c.Reason {
-	case v1alpha1.ReasonAnswers:
+	case v1alpha1.ReasonReachable:
 		c.Status, c.Message = metav1.ConditionTrue, "the cluster answers, and is the one that joined"
 	case v1alpha1.ReasonCertificateInvalid:
 		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; bring the CA that signed it to the host: %s", server, cause, o.joinCommand())
@@ -180,10 +180,10 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time, *kubeconfig
 		return c, nil, nil
 	}
 	if o.foreign() {
-		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil, nil
+		return fail(v1alpha1.ReasonCredentialNotOwned, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil, nil
 	}
 	if !owned(o.credential, m) {
-		return fail(v1alpha1.ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster"), nil, nil
+		return fail(v1alpha1.ReasonCredentialNotOwned, "the stored credential does not belong to this MemberCluster"), nil, nil
 	}
 	options := []kubeconfig.Option{kubeconfig.OneContext}
 	if m.Spec.InsecureSkipTLSVerify && o.federation != nil && o.federation.Spec.AllowInsecureTLS {
@@ -199,7 +199,7 @@ func (o observed) credentialValid() (metav1.Condition, *metav1.Time, *kubeconfig
 	}
 	end, ends := access.Expiry()
 	if !ends {
-		return fail(v1alpha1.ReasonCredentialEndless, "the stored credential has no end"), nil, nil
+		return fail(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end"), nil, nil
 	}
 	expiry := metav1.NewTime(end.Truncate(time.Second))
 	if !o.now.Before(end) {

@@ -33,7 +33,7 @@ func good(t *testing.T) observed {
 	s.Name, s.Namespace = m.Name, v1alpha1.CredentialsNamespace
 	s.Labels = map[string]string{v1alpha1.LabelFederation: "prod", v1alpha1.LabelMember: "us-east"}
 	s.OwnerReferences = []metav1.OwnerReference{{Kind: "MemberCluster", Name: m.Name, UID: m.UID}}
-	o := observed{member: m, federation: f, credential: s, now: now, probe: &sighting{outcome: well, at: now}}
+	o := observed{member: m, federation: f, credential: s, now: now, probe: &observation{outcome: well, at: now}}
 	o.store(t, func(*kubeconfig.Access) {})
 	return o
 }
@@ -93,15 +93,15 @@ func TestStatus(t *testing.T) {
 		{"suspended", func(o *observed) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
 			"the cluster is a member of the federation"},
 		{"another federation's", func(o *observed) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialForeign, `the stored credential was made for federation "test"` + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, `the stored credential was made for federation "test"` + renew},
 		{"another object's", func(o *observed) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialForeign, "the stored credential does not belong to this MemberCluster" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, "the stored credential does not belong to this MemberCluster" + renew},
 		{"another server", func(o *observed) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential has another server than the MemberCluster" + renew},
 		{"another proxy", func(o *observed) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential has another proxy than the MemberCluster" + renew},
 		{"no end", func(o *observed) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialEndless, "the stored credential has no end" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end" + renew},
 		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential ended at 2026-11-23T13:00:00Z" + rotate},
 		{"a fifth of its life is left", lives(4*time.Hour, time.Hour), v1alpha1.PhaseReady,
@@ -175,12 +175,12 @@ func TestReady(t *testing.T) {
 		phase   v1alpha1.Phase
 		want    string
 	}{
-		{"well", func(*observed) {}, v1alpha1.PhaseReady, "True Answers: the cluster answers, and is the one that joined"},
-		{"not asked", func(o *observed) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotAsked: the manager has not asked the cluster yet"},
-		{"not asked by this manager", before("True", "Answers", "well"), v1alpha1.PhaseReady, "True Answers: well"},
+		{"well", func(*observed) {}, v1alpha1.PhaseReady, "True Reachable: the cluster answers, and is the one that joined"},
+		{"not asked", func(o *observed) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not asked the cluster yet"},
+		{"not asked by this manager", before("True", "Reachable", "well"), v1alpha1.PhaseReady, "True Reachable: well"},
 		{"offline, and not asked by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
 		{"not asked since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
-			"Unknown NotAsked: the manager has not asked the cluster yet"},
+			"Unknown NotProbed: the manager has not asked the cluster yet"},
 		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining,
 			"False CredentialMissing: the join is not finished; finish it: " + join},
 		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
@@ -208,7 +208,7 @@ func TestReady(t *testing.T) {
 			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; it gets no more requests with the credential; ` +
 				"if it took the place of the member, let that leave before it joins: kubectl federate unjoin us-east --force"},
 		{"waits for acceptance, and is asked", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
-			"True Answers: the cluster answers, and is the one that joined"},
+			"True Reachable: the cluster answers, and is the one that joined"},
 		{"suspended and gone", func(o *observed) {
 			o.member.Spec.Suspended = true
 			probed(v1alpha1.ReasonTimedOut, "timed out", 0)(o)
@@ -296,7 +296,7 @@ func TestProbeTime(t *testing.T) {
 			if before == nil || !before.Time.Equal(now) {
 				t.Fatalf("the first time is %v", before)
 			}
-			o.probe = &sighting{outcome: well, at: now.Add(tt.after), facts: facts.DeepCopy()}
+			o.probe = &observation{outcome: well, at: now.Add(tt.after), facts: facts.DeepCopy()}
 			tt.later(&o)
 			status := o.status()
 			if got := !status.LastProbeTime.Equal(before); got != tt.want {

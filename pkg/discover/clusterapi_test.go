@@ -34,7 +34,7 @@ func TestClusterAPICandidates(t *testing.T) {
 		"cluster-api:team-x/bare; clusters.cluster.x-k8s.io/bare --namespace team-x; Secret team-x/bare-kubeconfig; hint: Cluster API says that its control plane is not there yet",
 		"cluster-api:team-x/broken; clusters.cluster.x-k8s.io/broken --namespace team-x; Secret team-x/broken-kubeconfig; hint: Cluster API says that it is Failed",
 		"cluster-api:team-x/early; clusters.cluster.x-k8s.io/early --namespace team-x; Secret team-x/early-kubeconfig; hint: Cluster API says that it is Provisioning",
-		"cluster-api:team-x/up; clusters.cluster.x-k8s.io/up --namespace team-x wishes emea; Secret team-x/up-kubeconfig",
+		"cluster-api:team-x/up; clusters.cluster.x-k8s.io/up --namespace team-x asks for emea; Secret team-x/up-kubeconfig",
 		"cluster-api:team-z/wrong; clusters.cluster.x-k8s.io/wrong --namespace team-z; Secret team-z/wrong-kubeconfig; hint: Cluster API says that its control plane is not there yet",
 	}
 	var got []string
@@ -90,19 +90,19 @@ func TestWords(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		s    Sighting
+		s    Observation
 		want string
 	}{
-		{"ended", Sighting{Candidate: Candidate{Source: FromClusterAPI, Secret: secret}, Err: fault(cluster.FaultUnauthorized)},
+		{"ended", Observation{Candidate: Candidate{Source: FromClusterAPI, Secret: secret}, Err: fault(cluster.FaultUnauthorized)},
 			`member: https://10.0.0.1:6443 does not take the credential in Secret "team-x/a-kubeconfig" (401): it has ended or was revoked; look again when Cluster API has written a new one`},
-		{"no answer", Sighting{Candidate: Candidate{Source: FromRancher, Secret: secret, Hint: "Rancher says that it is not connected"}, Err: fault(cluster.FaultUnreachable)},
+		{"no answer", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret, Hint: "Rancher says that it is not connected"}, Err: fault(cluster.FaultUnreachable)},
 			`member: no answer from https://10.0.0.1:6443: cause: see that this machine can reach it (Rancher says that it is not connected)`},
-		{"another CA", Sighting{Candidate: Candidate{Source: FromRancher, Secret: secret}, Err: fault(cluster.FaultCertificate)},
+		{"another CA", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret}, Err: fault(cluster.FaultCertificate)},
 			`member: the certificate of https://10.0.0.1:6443 does not verify: cause: the CA in Secret "team-x/a-kubeconfig" is not the one that signed it`},
-		{"forbidden", Sighting{Candidate: Candidate{Source: FromRancher, Secret: secret}, Err: fault(cluster.FaultForbidden)}, `member: get Namespace "kube-system": cause`},
-		{"a context", Sighting{Candidate: Candidate{Source: FromKubeconfig}, Err: fault(cluster.FaultUnauthorized)},
+		{"forbidden", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret}, Err: fault(cluster.FaultForbidden)}, `member: get Namespace "kube-system": cause`},
+		{"a context", Observation{Candidate: Candidate{Source: FromKubeconfig}, Err: fault(cluster.FaultUnauthorized)},
 			`member: https://10.0.0.1:6443 does not accept the credential of the context (401): log in again or choose another context`},
-		{"a Secret that is not there", Sighting{Candidate: Candidate{Source: FromClusterAPI, Secret: secret, Hint: "Cluster API says that it is Provisioning"}, Err: errors.New("host: not found")},
+		{"a Secret that is not there", Observation{Candidate: Candidate{Source: FromClusterAPI, Secret: secret, Hint: "Cluster API says that it is Provisioning"}, Err: errors.New("host: not found")},
 			`host: not found (Cluster API says that it is Provisioning)`},
 	} {
 		if got := tt.s.words().Error(); got != tt.want {

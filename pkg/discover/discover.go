@@ -1,5 +1,5 @@
-// Package discover finds clusters that wish to be in a federation: a cluster says so by the label
-// kubefederate.io/federation, on itself or on the object that stands for it on the host. A wish gives nothing by
+// Package discover finds clusters that ask to be in a federation: a cluster says so by the label
+// kubefederate.io/federation, on itself or on the object that stands for it on the host. A federation label gives nothing by
 // itself; joining it takes the rights and passes the rules of a normal join.
 package discover
 
@@ -52,8 +52,8 @@ func (e *NotServed) Error() string {
 // Object stands for a cluster on the host.
 type Object struct {
 	cluster.Ref
-	// Wish is the federation that the object's label names; empty when it carries none.
-	Wish v1alpha1.FederationName
+	// JoinRequest is the federation that the object's label names; empty when it carries none.
+	JoinRequest v1alpha1.FederationName
 }
 
 // Keep is an endpoint that the host is to keep instead of the one that the candidate connects to.
@@ -76,8 +76,8 @@ type Candidate struct {
 	Labels map[string]string
 	// Secret holds its credential; zero for a context.
 	Secret cluster.Ref
-	// Twin is another source's name for the same cluster, where an object says so: "cluster-api:team-x/prod-a".
-	Twin string
+	// OtherName is another source's name for the same cluster, where an object says so: "cluster-api:team-x/prod-a".
+	OtherName string
 	// Keep is nil where the host keeps the endpoint that Connect reaches.
 	Keep *Keep
 	// Unkept says why no credential of the cluster's own works at the endpoint, and what to do; empty when one may.
@@ -106,10 +106,10 @@ func (c Candidate) Context() string {
 	return ""
 }
 
-// twin is the name by which other sources may know the cluster.
-func (c Candidate) twin() string {
-	if c.Twin != "" {
-		return c.Twin
+// otherName is the name by which other sources may know the cluster.
+func (c Candidate) otherName() string {
+	if c.OtherName != "" {
+		return c.OtherName
 	}
 	return c.String()
 }

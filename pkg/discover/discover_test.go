@@ -21,22 +21,22 @@ const (
 )
 
 // seen is a cluster that answered and carries no label; a case states what else it says.
-func seen(name string, id v1alpha1.ClusterID, say func(*Look)) Sighting {
-	look := &Look{ID: id}
+func seen(name string, id v1alpha1.ClusterID, say func(*Answer)) Observation {
+	answer := &Answer{ID: id}
 	if say != nil {
-		say(look)
+		say(answer)
 	}
-	return Sighting{Candidate: Candidate{Source: "kubeconfig", Name: name}, Look: look}
+	return Observation{Candidate: Candidate{Source: "kubeconfig", Name: name}, Answer: answer}
 }
 
-func wishes(federation v1alpha1.FederationName) func(*Look) {
-	return func(l *Look) { l.Wish.Federation = federation }
+func requests(federation v1alpha1.FederationName) func(*Answer) {
+	return func(l *Answer) { l.JoinRequest.Federation = federation }
 }
 
-func marked(host v1alpha1.ClusterID) func(*Look) {
-	return func(l *Look) {
-		l.Wish.Federation = "prod"
-		l.Marker = &member.Marker{HostID: host, Federation: "test", Member: "was"}
+func marked(host v1alpha1.ClusterID) func(*Answer) {
+	return func(l *Answer) {
+		l.JoinRequest.Federation = "prod"
+		l.Membership = &member.Membership{HostID: host, Federation: "test", Member: "was"}
 	}
 }
 
@@ -62,46 +62,46 @@ type row struct {
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name      string
-		sightings []Sighting
-		want      []row
+		name         string
+		observations []Observation
+		want         []row
 	}{
-		{"no answer", []Sighting{{Candidate: Candidate{Name: "a"}, Err: errors.New("member: no answer")}},
+		{"no answer", []Observation{{Candidate: Candidate{Name: "a"}, Err: errors.New("member: no answer")}},
 			[]row{{"a", "", "", Unreachable, "member: no answer"}}},
-		{"no wish", []Sighting{seen("a", "2", nil)}, []row{{"a", "", "", NoWish, ""}}},
-		{"wants", []Sighting{seen("a", "2", wishes("prod"))}, []row{{"a", "a", "prod", Wants, ""}}},
-		{"the host itself", []Sighting{seen("a", hostID, wishes("prod"))}, []row{{"a", "a", "prod", Wants, "it is the host itself"}}},
-		{"joined without a wish", []Sighting{seen("a", "11111111-web", nil)}, []row{{"a", "web", "prod", Joined, ""}}},
-		{"joined as it wishes", []Sighting{seen("a", "11111111-web", wishes("prod"))}, []row{{"a", "web", "prod", Joined, ""}}},
-		{"joined elsewhere", []Sighting{seen("a", "11111111-web", wishes("test"))}, []row{{"a", "web", "prod", Conflict,
-			`its label wishes federation "test", but it is a member of "prod"; let it leave first: kubectl federate unjoin web --member-context a`}}},
-		{"mistyped", []Sighting{seen("a", "2", wishes("prdo"))}, []row{{"a", "", "prdo", Conflict,
+		{"no federation label", []Observation{seen("a", "2", nil)}, []row{{"a", "", "", Unlabeled, ""}}},
+		{"wants", []Observation{seen("a", "2", requests("prod"))}, []row{{"a", "a", "prod", Wants, ""}}},
+		{"the host itself", []Observation{seen("a", hostID, requests("prod"))}, []row{{"a", "a", "prod", Wants, "it is the host itself"}}},
+		{"joined without a federation label", []Observation{seen("a", "11111111-web", nil)}, []row{{"a", "web", "prod", Joined, ""}}},
+		{"joined as it asks for", []Observation{seen("a", "11111111-web", requests("prod"))}, []row{{"a", "web", "prod", Joined, ""}}},
+		{"joined elsewhere", []Observation{seen("a", "11111111-web", requests("test"))}, []row{{"a", "web", "prod", Conflict,
+			`its label names federation "test", but it is a member of "prod"; let it leave first: kubectl federate unjoin web --member-context a`}}},
+		{"mistyped", []Observation{seen("a", "2", requests("prdo"))}, []row{{"a", "", "prdo", Conflict,
 			`federation "prdo" does not exist; did you mean "prod"? Then: kubectl federate label --member-context a --federation prod`}}},
-		{"no such federation", []Sighting{seen("a", "2", wishes("warehouse"))}, []row{{"a", "", "warehouse", Conflict,
+		{"no such federation", []Observation{seen("a", "2", requests("warehouse"))}, []row{{"a", "", "warehouse", Conflict,
 			`federation "warehouse" does not exist; create it: kubectl federate create federation warehouse`}}},
-		{"ending federation", []Sighting{seen("a", "2", wishes("old"))}, []row{{"a", "", "old", Conflict, `federation "old" is being deleted`}}},
-		{"left", []Sighting{seen("a", "2", func(l *Look) { l.Wish.Federation, l.Wish.Left = "prod", "prod" })}, []row{{"a", "", "prod", Left,
+		{"ending federation", []Observation{seen("a", "2", requests("old"))}, []row{{"a", "", "old", Conflict, `federation "old" is being deleted`}}},
+		{"left", []Observation{seen("a", "2", func(l *Answer) { l.JoinRequest.Federation, l.JoinRequest.Left = "prod", "prod" })}, []row{{"a", "", "prod", Left,
 			`it left "prod" and its label stayed; to let it in again: kubectl federate label --member-context a --federation prod`}}},
-		{"left another", []Sighting{seen("a", "2", func(l *Look) { l.Wish.Federation, l.Wish.Left = "prod", "test" })},
+		{"left another", []Observation{seen("a", "2", func(l *Answer) { l.JoinRequest.Federation, l.JoinRequest.Left = "prod", "test" })},
 			[]row{{"a", "a", "prod", Wants, ""}}},
-		{"another host's", []Sighting{seen("a", "2", marked(otherID))}, []row{{"a", "", "prod", Conflict,
+		{"another host's", []Observation{seen("a", "2", marked(otherID))}, []row{{"a", "", "prod", Conflict,
 			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
 				`kubectl federate join a --federation prod --member-context a --take-over`}}},
-		{"left over", []Sighting{seen("a", "2", marked(hostID))}, []row{{"a", "", "prod", Conflict,
-			`it carries the marker of member "was", which this host no longer has; remove it: kubectl federate unjoin was --member-context a`}}},
-		{"one cluster, two contexts", []Sighting{seen("a", "2", wishes("prod")), seen("b", "2", wishes("prod"))},
+		{"left over", []Observation{seen("a", "2", marked(hostID))}, []row{{"a", "", "prod", Conflict,
+			`it carries the membership record of member "was", which this host no longer has; remove it: kubectl federate unjoin was --member-context a`}}},
+		{"one cluster, two contexts", []Observation{seen("a", "2", requests("prod")), seen("b", "2", requests("prod"))},
 			[]row{{"a", "a", "prod", Wants, ""}}},
-		{"two clusters, one name", []Sighting{seen("x@default", "22222222-x", wishes("prod")), seen("y@default", "33333333-y", wishes("prod"))},
+		{"two clusters, one name", []Observation{seen("x@default", "22222222-x", requests("prod")), seen("y@default", "33333333-y", requests("prod"))},
 			[]row{{"x@default", "default-22222222", "prod", Wants, `"default" would be y@default, too; to choose its name: kubectl federate join NAME --federation prod --member-context x@default`},
 				{"y@default", "default-33333333", "prod", Wants, `"default" would be x@default, too; to choose its name: kubectl federate join NAME --federation prod --member-context y@default`}}},
-		{"a name that is taken", []Sighting{seen("web", "22222222-x", wishes("prod"))}, []row{{"web", "web-22222222", "prod", Wants,
+		{"a name that is taken", []Observation{seen("web", "22222222-x", requests("prod"))}, []row{{"web", "web-22222222", "prod", Wants,
 			`member "web" is another cluster; to choose its name: kubectl federate join NAME --federation prod --member-context web`}}},
-		{"no usable name", []Sighting{seen("日本", "22222222-x", wishes("prod"))}, []row{{"日本", "22222222", "prod", Wants, ""}}},
+		{"no usable name", []Observation{seen("日本", "22222222-x", requests("prod"))}, []row{{"日本", "22222222", "prod", Wants, ""}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var got []row
-			for _, c := range Judge(view(), tt.sightings) {
+			for _, c := range Judge(view(), tt.observations) {
 				got = append(got, row{c.Name, string(c.Member), string(c.Federation), c.State, c.Reason})
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -113,7 +113,7 @@ func TestJudge(t *testing.T) {
 
 func TestJudgeNamesOtherContexts(t *testing.T) {
 	t.Parallel()
-	clusters := Judge(view(), []Sighting{seen("a", "2", nil), seen("b", "2", nil), seen("c", "3", nil)})
+	clusters := Judge(view(), []Observation{seen("a", "2", nil), seen("b", "2", nil), seen("c", "3", nil)})
 	if len(clusters) != 2 || len(clusters[0].Also) != 1 || clusters[0].Also[0] != "b" {
 		t.Errorf("got %+v, want two clusters, the first also under b", clusters)
 	}
@@ -131,7 +131,7 @@ func TestProbeDeadline(t *testing.T) {
 		broken := Candidate{Name: "broken", Connect: func() (*member.Cluster, error) { return nil, errors.New("no such context") }}
 		started := time.Now()
 		answers := 0
-		sightings := Probe(t.Context(), []Candidate{hang, broken, hang, hang}, 3*time.Second, func(n int) { answers = n })
+		observations := Probe(t.Context(), []Candidate{hang, broken, hang, hang}, 3*time.Second, func(n int) { answers = n })
 		if took := time.Since(started); took != 3*time.Second {
 			t.Errorf("took %s, want the deadline of 3s", took)
 		}
@@ -139,7 +139,7 @@ func TestProbeDeadline(t *testing.T) {
 			t.Errorf("%d answers were told, want 1", answers)
 		}
 		var got []string
-		for _, s := range sightings {
+		for _, s := range observations {
 			got = append(got, s.Name+": "+s.Err.Error())
 		}
 		want := []string{"hang: no answer within 3s", "broken: no such context", "hang: no answer within 3s", "hang: no answer within 3s"}
@@ -150,7 +150,7 @@ func TestProbeDeadline(t *testing.T) {
 	})
 }
 
-// TestLookFails shows that what cannot be read is an error, not a cluster without a wish.
+// TestLookFails shows that what cannot be read is an error, not a cluster without a federation label.
 func TestLookFails(t *testing.T) {
 	t.Parallel()
 	m, err := member.Connect(&rest.Config{Host: "https://127.0.0.1:1"})
@@ -159,7 +159,7 @@ func TestLookFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if look, err := lookAt(ctx, m); err == nil {
-		t.Errorf("got %+v from a port that nobody listens on", look)
+	if answer, err := readAnswer(ctx, m); err == nil {
+		t.Errorf("got %+v from a port that nobody listens on", answer)
 	}
 }

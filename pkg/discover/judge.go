@@ -20,18 +20,18 @@ type State string
 const (
 	// Joined clusters are members.
 	Joined State = "Joined"
-	// Wants is a wish that a join can fulfil.
+	// Wants is a federation label that a join can fulfil.
 	Wants State = "WantsToJoin"
-	// Left clusters were members; their old wish does not bring them back.
+	// Left clusters were members; their old federation label does not bring them back.
 	Left State = "Left"
-	// Conflict is a wish that contradicts what is, or another wish, which only a person resolves.
+	// Conflict is a federation label that contradicts what is, or another federation label, which only a person resolves.
 	Conflict State = "Conflict"
-	// Refused is a wish that a join would refuse, whatever the federation's rules.
+	// Refused is a federation label that a join would refuse, whatever the federation's rules.
 	Refused State = "Refused"
 	// Unreachable candidates did not answer, or their source has no way to them.
 	Unreachable State = "Unreachable"
-	// NoWish clusters answered and carry no label.
-	NoWish State = "NoWish"
+	// Unlabeled clusters answered and carry no label.
+	Unlabeled State = "Unlabeled"
 	// Gone is what a watch says of a cluster that it no longer finds.
 	Gone State = "Gone"
 )
@@ -47,32 +47,32 @@ type Cluster struct {
 	ID v1alpha1.ClusterID
 	// Member is the name that it has or would get.
 	Member v1alpha1.MemberName
-	// Federation that it is in, or wishes to be in.
+	// Federation that it is in, or asks to be in.
 	Federation v1alpha1.FederationName
 	State      State
 	// Reason says why, where the state needs it, and what to do.
 	Reason string
 
-	wishes []wish
+	requests []request
 	// context is a kubeconfig context that leads to it; empty when none does.
 	context string
 }
 
-// Concerns says whether the cluster is in the federation, or is wished to be by any of its labels.
+// Concerns says whether the cluster is in the federation, or is asked to be by any of its labels.
 func (c *Cluster) Concerns(federation v1alpha1.FederationName) bool {
-	return c.Federation == federation || slices.ContainsFunc(c.wishes, func(w wish) bool { return w.federation == federation })
+	return c.Federation == federation || slices.ContainsFunc(c.requests, func(w request) bool { return w.federation == federation })
 }
 
 // Context is a kubeconfig context that leads to the cluster; empty when none does.
 func (c *Cluster) Context() string { return c.context }
 
-// WishedBy is the object on the host whose label wishes the membership, as kubectl is told it; empty where the cluster wishes it
+// RequestedBy is the object on the host whose label asks for the membership, as arguments of kubectl; empty where the cluster asks for it
 // itself, or nobody does.
-func (c *Cluster) WishedBy() string {
-	if len(c.wishes) == 0 || c.wishes[0].on == nil {
+func (c *Cluster) RequestedBy() string {
+	if len(c.requests) == 0 || c.requests[0].on == nil {
 		return ""
 	}
-	return c.wishes[0].on.Word()
+	return c.requests[0].on.Word()
 }
 
 // contextWord is the context as a command line takes it.
@@ -83,14 +83,14 @@ func (c *Cluster) contextWord() string {
 	return cluster.ShellWord(c.context)
 }
 
-// wish is one label that says where a cluster wishes to be.
-type wish struct {
+// request is one label that says where a cluster asks for to be.
+type request struct {
 	federation v1alpha1.FederationName
 	// on is nil where the label is on the cluster itself.
 	on *Object
 }
 
-func (w wish) String() string {
+func (w request) String() string {
 	if w.on == nil {
 		return fmt.Sprintf("%q by its own label", w.federation)
 	}
@@ -98,7 +98,7 @@ func (w wish) String() string {
 }
 
 // mend is the command that makes the label say the federation.
-func (w wish) mend(c *Cluster, federation v1alpha1.FederationName) string {
+func (w request) mend(c *Cluster, federation v1alpha1.FederationName) string {
 	if w.on == nil {
 		return fmt.Sprintf("kubectl federate label --member-context %s --federation %s", c.contextWord(), federation)
 	}
@@ -113,9 +113,9 @@ type View struct {
 	Members     []v1alpha1.MemberCluster
 }
 
-// Judge says what each sighted cluster is to the host. Its order is that of the sightings.
-func Judge(view View, sightings []Sighting) []Cluster {
-	clusters := view.each(sightings, view.judge)
+// Judge says what each observed cluster is to the host. Its order is that of the observations.
+func Judge(view View, observations []Observation) []Cluster {
+	clusters := view.each(observations, view.judge)
 	for i := range clusters {
 		if c := &clusters[i]; c.State == Wants && c.Member != c.base() && c.base() != "" {
 			c.Reason = strings.TrimPrefix(c.Reason+"; "+view.shared(clusters, i), "; ")
@@ -127,7 +127,7 @@ func Judge(view View, sightings []Sighting) []Cluster {
 // rank orders the candidates of one cluster, the most direct first. A context is the caller's own way, with a credential
 // of their own; Cluster API's is an administrator's that it keeps for itself. Rancher's proxy comes last, whoever leads to
 // it, but that of a cluster whose own endpoint Rancher knows before others.
-func (s *Sighting) rank() int {
+func (s *Observation) rank() int {
 	rank := slices.Index([]SourceName{FromKubeconfig, FromClusterAPI, FromRancher}, s.Source)
 	if cluster.RancherProxyID(s.Server) == "" {
 		return rank
@@ -138,41 +138,41 @@ func (s *Sighting) rank() int {
 	return 11 + rank
 }
 
-// each makes one Cluster of all sightings of a cluster. What did not answer is a cluster of its own, but where an object
+// each makes one Cluster of all observations of a cluster. What did not answer is a cluster of its own, but where an object
 // says that it is one that did.
-func (v View) each(sightings []Sighting, judge func(*Cluster, *Look)) []Cluster {
-	ways := map[v1alpha1.ClusterID][]*Sighting{}
+func (v View) each(observations []Observation, judge func(*Cluster, *Answer)) []Cluster {
+	ways := map[v1alpha1.ClusterID][]*Observation{}
 	known := map[string]v1alpha1.ClusterID{}
-	for i := range sightings {
-		if s := &sightings[i]; s.Err == nil {
-			ways[s.Look.ID] = append(ways[s.Look.ID], s)
+	for i := range observations {
+		if s := &observations[i]; s.Err == nil {
+			ways[s.Answer.ID] = append(ways[s.Answer.ID], s)
 			if s.Source != FromKubeconfig {
-				known[s.twin()] = s.Look.ID
+				known[s.otherName()] = s.Answer.ID
 			}
 		}
 	}
-	for i := range sightings {
-		s := &sightings[i]
-		if id, ok := known[s.twin()]; ok && s.Err != nil && s.Source != FromKubeconfig {
+	for i := range observations {
+		s := &observations[i]
+		if id, ok := known[s.otherName()]; ok && s.Err != nil && s.Source != FromKubeconfig {
 			ways[id] = append(ways[id], s)
 		}
 	}
 	var clusters []Cluster
 	done := map[v1alpha1.ClusterID]bool{}
-	for i := range sightings {
-		s := &sightings[i]
+	for i := range observations {
+		s := &observations[i]
 		if s.Err != nil {
-			if _, ok := known[s.twin()]; !ok || s.Source == FromKubeconfig {
+			if _, ok := known[s.otherName()]; !ok || s.Source == FromKubeconfig {
 				clusters = append(clusters, unreachable(s))
 			}
 			continue
 		}
-		if done[s.Look.ID] {
+		if done[s.Answer.ID] {
 			continue
 		}
-		done[s.Look.ID] = true
-		c := merge(ways[s.Look.ID])
-		judge(&c, s.Look)
+		done[s.Answer.ID] = true
+		c := merge(ways[s.Answer.ID])
+		judge(&c, s.Answer)
 		clusters = append(clusters, c)
 	}
 	v.name(clusters)
@@ -180,8 +180,8 @@ func (v View) each(sightings []Sighting, judge func(*Cluster, *Look)) []Cluster 
 }
 
 // merge is one cluster of all its candidates.
-func merge(ways []*Sighting) Cluster {
-	slices.SortStableFunc(ways, func(a, b *Sighting) int {
+func merge(ways []*Observation) Cluster {
+	slices.SortStableFunc(ways, func(a, b *Observation) int {
 		if (a.Err == nil) != (b.Err == nil) {
 			if a.Err == nil {
 				return -1
@@ -191,12 +191,12 @@ func merge(ways []*Sighting) Cluster {
 		return cmp.Compare(a.rank(), b.rank())
 	})
 	best := ways[0]
-	c := Cluster{Candidate: best.Candidate, ID: best.Look.ID}
+	c := Cluster{Candidate: best.Candidate, ID: best.Answer.ID}
 	c.Objects, c.Labels = nil, map[string]string{}
-	if best.Look.Wish.Federation != "" {
-		c.wishes = append(c.wishes, wish{federation: best.Look.Wish.Federation})
+	if best.Answer.JoinRequest.Federation != "" {
+		c.requests = append(c.requests, request{federation: best.Answer.JoinRequest.Federation})
 	}
-	maps.Copy(c.Labels, best.Look.Labels)
+	maps.Copy(c.Labels, best.Answer.Labels)
 	for i, s := range ways {
 		if i > 0 {
 			c.Also = append(c.Also, s.Candidate.String())
@@ -207,26 +207,26 @@ func merge(ways []*Sighting) Cluster {
 	for _, s := range slices.Backward(ways) {
 		maps.Copy(c.Labels, s.Candidate.Labels)
 	}
-	c.wish()
+	c.request()
 	return c
 }
 
-// wish gathers the wishes of the objects, and which federation they all name.
-func (c *Cluster) wish() {
+// federation label gathers the federation labels of the objects, and which federation they all name.
+func (c *Cluster) request() {
 	for i := range c.Objects {
-		if o := &c.Objects[i]; o.Wish != "" {
-			c.wishes = append(c.wishes, wish{o.Wish, o})
+		if o := &c.Objects[i]; o.JoinRequest != "" {
+			c.requests = append(c.requests, request{o.JoinRequest, o})
 		}
 	}
-	if len(c.wishes) > 0 {
-		c.Federation = c.wishes[0].federation
+	if len(c.requests) > 0 {
+		c.Federation = c.requests[0].federation
 	}
 }
 
 // unreachable is a cluster that did not answer.
-func unreachable(s *Sighting) Cluster {
+func unreachable(s *Observation) Cluster {
 	c := Cluster{Candidate: s.Candidate, State: Unreachable, Reason: s.Err.Error(), context: s.Candidate.Context()}
-	c.wish()
+	c.request()
 	return c
 }
 
@@ -239,37 +239,37 @@ func (v View) member(id v1alpha1.ClusterID) *v1alpha1.MemberCluster {
 	return &v.Members[i]
 }
 
-func (v View) judge(c *Cluster, look *Look) {
-	if m := v.member(look.ID); m != nil {
+func (v View) judge(c *Cluster, answer *Answer) {
+	if m := v.member(answer.ID); m != nil {
 		c.Member, c.Federation, c.State = v1alpha1.MemberName(m.Name), m.Federation(), Joined
-		if i := slices.IndexFunc(c.wishes, func(w wish) bool { return w.federation != m.Federation() }); i >= 0 {
-			c.State, c.Reason = Conflict, c.wishes[i].against(c, m)
+		if i := slices.IndexFunc(c.requests, func(w request) bool { return w.federation != m.Federation() }); i >= 0 {
+			c.State, c.Reason = Conflict, c.requests[i].against(c, m)
 		}
 		return
 	}
-	if len(c.wishes) == 0 {
-		c.State = NoWish
+	if len(c.requests) == 0 {
+		c.State = Unlabeled
 		return
 	}
 	federation := c.Federation
-	other := slices.IndexFunc(c.wishes, func(w wish) bool { return w.federation != federation })
+	other := slices.IndexFunc(c.requests, func(w request) bool { return w.federation != federation })
 	switch {
 	case other >= 0:
 		c.State = Conflict
-		c.Reason = fmt.Sprintf("its labels wish two federations, %s and %s; make them one: %s, or: %s",
-			c.wishes[0], c.wishes[other], c.wishes[other].mend(c, federation), c.wishes[0].mend(c, c.wishes[other].federation))
-	case look.Wish.Left == federation || look.LeftObject == federation:
+		c.Reason = fmt.Sprintf("its labels name two federations, %s and %s; make them one: %s, or: %s",
+			c.requests[0], c.requests[other], c.requests[other].mend(c, federation), c.requests[0].mend(c, c.requests[other].federation))
+	case answer.JoinRequest.Left == federation || answer.LeftObject == federation:
 		c.State = Left
 		c.Reason = fmt.Sprintf("it left %q and its label stayed; to let it in again: kubectl federate label --member-context %s --federation %s",
 			federation, c.contextWord(), federation)
-	case look.Marker != nil && look.Marker.HostID != v.HostID:
+	case answer.Membership != nil && answer.Membership.HostID != v.HostID:
 		c.State = Conflict
-		c.Reason = elsewhere(look.Marker) + fmt.Sprintf("; it leaves that one first, or, if that host is gone for good: kubectl federate join %s --federation %s --member-context %s --take-over",
+		c.Reason = elsewhere(answer.Membership) + fmt.Sprintf("; it leaves that one first, or, if that host is gone for good: kubectl federate join %s --federation %s --member-context %s --take-over",
 			cmp.Or(string(c.base()), "NAME"), federation, c.contextWord())
-	case look.Marker != nil:
+	case answer.Membership != nil:
 		c.State = Conflict
-		c.Reason = fmt.Sprintf("it carries the marker of member %q, which this host no longer has; remove it: kubectl federate unjoin %s --member-context %s",
-			look.Marker.Member, look.Marker.Member, c.contextWord())
+		c.Reason = fmt.Sprintf("it carries the membership record of member %q, which this host no longer has; remove it: kubectl federate unjoin %s --member-context %s",
+			answer.Membership.Member, answer.Membership.Member, c.contextWord())
 	default:
 		c.State, c.Reason = v.wanted(c)
 	}
@@ -279,45 +279,45 @@ func (v View) judge(c *Cluster, look *Look) {
 		c.State = Refused
 		c.Reason = c.Unkept + fmt.Sprintf("; or join it by its own API server: kubectl federate join %s --federation %s --member-context %s --member-server URL --member-certificate-authority FILE",
 			cmp.Or(string(c.base()), "NAME"), federation, c.contextWord())
-	case look.ID == v.HostID:
+	case answer.ID == v.HostID:
 		c.Reason = "it is the host itself"
 	}
 }
 
-// against says that a wish is not what the cluster's membership is.
-func (w wish) against(c *Cluster, m *v1alpha1.MemberCluster) string {
+// against says that a federation label is not what the cluster's membership is.
+func (w request) against(c *Cluster, m *v1alpha1.MemberCluster) string {
 	if w.on == nil {
-		return fmt.Sprintf("its label wishes federation %q, but it is a member of %q; let it leave first: kubectl federate unjoin %s --member-context %s",
+		return fmt.Sprintf("its label names federation %q, but it is a member of %q; let it leave first: kubectl federate unjoin %s --member-context %s",
 			w.federation, m.Federation(), m.Name, c.contextWord())
 	}
-	return fmt.Sprintf("the label of %s wishes federation %q, but it is a member of %q; let it leave first: kubectl federate unjoin %s --member-context %s; or mend the label: %s",
+	return fmt.Sprintf("the label of %s names federation %q, but it is a member of %q; let it leave first: kubectl federate unjoin %s --member-context %s; or mend the label: %s",
 		w.on.Word(), w.federation, m.Federation(), m.Name, c.contextWord(), w.mend(c, m.Federation()))
 }
 
 // elsewhere says that a cluster belongs to another host.
-func elsewhere(k *member.Marker) string {
+func elsewhere(k *member.Membership) string {
 	return fmt.Sprintf("it is member %q of federation %q of another host, cluster %s", k.Member, k.Federation, k.HostID)
 }
 
-// wanted judges a wish of a cluster that is in no federation.
+// wanted judges a federation label of a cluster that is in no federation.
 func (v View) wanted(c *Cluster) (State, string) {
-	wish := c.Federation
+	request := c.Federation
 	var names []v1alpha1.FederationName
 	for i := range v.Federations {
 		f := &v.Federations[i]
-		if f.Name != string(wish) {
+		if f.Name != string(request) {
 			names = append(names, v1alpha1.FederationName(f.Name))
 			continue
 		}
 		if f.DeletionTimestamp != nil {
-			return Conflict, fmt.Sprintf("federation %q is being deleted", wish)
+			return Conflict, fmt.Sprintf("federation %q is being deleted", request)
 		}
 		return Wants, ""
 	}
-	if near, ok := rules.Nearest(wish, names); ok {
-		return Conflict, fmt.Sprintf("federation %q does not exist; did you mean %q? Then: %s", wish, near, c.wishes[0].mend(c, near))
+	if near, ok := rules.Nearest(request, names); ok {
+		return Conflict, fmt.Sprintf("federation %q does not exist; did you mean %q? Then: %s", request, near, c.requests[0].mend(c, near))
 	}
-	return Conflict, fmt.Sprintf("federation %q does not exist; create it: kubectl federate create federation %s", wish, wish)
+	return Conflict, fmt.Sprintf("federation %q does not exist; create it: kubectl federate create federation %s", request, request)
 }
 
 // base is what the name of the cluster's member is made of.
@@ -340,7 +340,7 @@ func (v View) name(clusters []Cluster) {
 	}
 	for i := range clusters {
 		if c := &clusters[i]; c.State == Wants && c.Member != "" && !namer.take(c.Member) {
-			c.Member = "" // two markers with one name, or with that of another member
+			c.Member = "" // two membership records with one name, or with that of another member
 		}
 	}
 	for i := range clusters {

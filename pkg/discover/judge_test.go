@@ -15,8 +15,8 @@ import (
 
 const proxy = "https://rancher.example.com/k8s/clusters/c-1"
 
-// through is a cluster that a source of the host leads to, with the wish of its object.
-func through(source SourceName, name string, id v1alpha1.ClusterID, wish v1alpha1.FederationName, more ...func(*Sighting)) Sighting {
+// through is a cluster that a source of the host leads to, with the federation label of its object.
+func through(source SourceName, name string, id v1alpha1.ClusterID, request v1alpha1.FederationName, more ...func(*Observation)) Observation {
 	s := seen(name, id, nil)
 	s.Source, s.Server = source, "https://10.0.0.1:6443"
 	kind := cluster.ClusterAPIClusters[0]
@@ -28,7 +28,7 @@ func through(source SourceName, name string, id v1alpha1.ClusterID, wish v1alpha
 		namespace, object = "", name
 	}
 	s.Base = object
-	s.Objects = []Object{{Ref: cluster.Ref{Resource: kind, Namespace: namespace, Name: object}, Wish: wish}}
+	s.Objects = []Object{{Ref: cluster.Ref{Resource: kind, Namespace: namespace, Name: object}, JoinRequest: request}}
 	s.Candidate.Labels = map[string]string{"from": string(source)}
 	for _, f := range more {
 		f(&s)
@@ -36,19 +36,19 @@ func through(source SourceName, name string, id v1alpha1.ClusterID, wish v1alpha
 	return s
 }
 
-func says(say func(*Look)) func(*Sighting) { return func(s *Sighting) { say(s.Look) } }
+func says(say func(*Answer)) func(*Observation) { return func(s *Observation) { say(s.Answer) } }
 
-func at(server string) func(*Sighting) { return func(s *Sighting) { s.Server = server } }
+func at(server string) func(*Observation) { return func(s *Observation) { s.Server = server } }
 
-func keeps(s *Sighting) { s.Keep = &Keep{Server: "https://ace.example.com", CABundle: []byte("CA")} }
+func keeps(s *Observation) { s.Keep = &Keep{Server: "https://ace.example.com", CABundle: []byte("CA")} }
 
-func unkept(s *Sighting) { s.Unkept = "the proxy takes no token" }
+func unkept(s *Observation) { s.Unkept = "the proxy takes no token" }
 
-func silent(s *Sighting) { s.Look, s.Err = nil, errors.New("member: no answer") }
+func silent(s *Observation) { s.Answer, s.Err = nil, errors.New("member: no answer") }
 
-func twin(name string) func(*Sighting) { return func(s *Sighting) { s.Twin = name } }
+func otherName(name string) func(*Observation) { return func(s *Observation) { s.OtherName = name } }
 
-func way(name string, id v1alpha1.ClusterID, more ...func(*Sighting)) Sighting {
+func way(name string, id v1alpha1.ClusterID, more ...func(*Observation)) Observation {
 	s := seen(name, id, nil)
 	for _, f := range more {
 		f(&s)
@@ -68,75 +68,75 @@ func TestJudgeSources(t *testing.T) {
 	t.Parallel()
 	const capi, rancher = FromClusterAPI, FromRancher
 	for _, tt := range []struct {
-		name      string
-		sightings []Sighting
-		want      []whole
+		name         string
+		observations []Observation
+		want         []whole
 	}{
-		{"wished by its object", []Sighting{through(capi, "x/a", "2", "prod")}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
-		{"wished by itself", []Sighting{through(capi, "x/a", "2", "", says(wishes("prod")))}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
-		{"not wished", []Sighting{through(capi, "x/a", "2", "")}, []whole{{"cluster-api:x/a", "", "", "", NoWish, ""}}},
-		{"no answer, wished by its object", []Sighting{through(capi, "x/a", "2", "prod", silent)},
+		{"asked for by its object", []Observation{through(capi, "x/a", "2", "prod")}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
+		{"asked for by itself", []Observation{through(capi, "x/a", "2", "", says(requests("prod")))}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
+		{"not asked for", []Observation{through(capi, "x/a", "2", "")}, []whole{{"cluster-api:x/a", "", "", "", Unlabeled, ""}}},
+		{"no answer, asked for by its object", []Observation{through(capi, "x/a", "2", "prod", silent)},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}}},
-		{"known to all: the context is the most direct", []Sighting{through(rancher, "a", "2", "prod"), through(capi, "x/a", "2", "prod"), way("b", "2")},
+		{"known to all: the context is the most direct", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/a", "2", "prod"), way("b", "2")},
 			[]whole{{"b", "cluster-api:x/a,rancher:a", "b", "prod", Wants, ""}}},
-		{"Cluster API before Rancher", []Sighting{through(rancher, "a", "2", "prod"), through(capi, "x/b", "2", "")},
+		{"Cluster API before Rancher", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/b", "2", "")},
 			[]whole{{"cluster-api:x/b", "rancher:a", "b", "prod", Wants, ""}}},
-		{"a context through Rancher's proxy comes after Cluster API", []Sighting{way("b", "2", at(proxy)), through(capi, "x/a", "2", "prod")},
+		{"a context through Rancher's proxy comes after Cluster API", []Observation{way("b", "2", at(proxy)), through(capi, "x/a", "2", "prod")},
 			[]whole{{"cluster-api:x/a", "b", "a", "prod", Wants, ""}}},
-		{"Rancher with an authorized endpoint comes before a context through its proxy", []Sighting{way("b", "2", at(proxy)), through(rancher, "a", "2", "prod", keeps)},
+		{"Rancher with an authorized endpoint comes before a context through its proxy", []Observation{way("b", "2", at(proxy)), through(rancher, "a", "2", "prod", keeps)},
 			[]whole{{"rancher:a", "b", "a", "prod", Wants, ""}}},
-		{"Rancher's proxy alone", []Sighting{through(rancher, "a", "2", "prod", unkept)},
+		{"Rancher's proxy alone", []Observation{through(rancher, "a", "2", "prod", unkept)},
 			[]whole{{"rancher:a", "", "", "prod", Refused, "the proxy takes no token; or join it by its own API server: " +
 				"kubectl federate join a --federation prod --member-context CONTEXT --member-server URL --member-certificate-authority FILE"}}},
-		{"Rancher's proxy beside a direct way", []Sighting{through(rancher, "a", "2", "prod", unkept), through(capi, "x/a", "2", "")},
+		{"Rancher's proxy beside a direct way", []Observation{through(rancher, "a", "2", "prod", unkept), through(capi, "x/a", "2", "")},
 			[]whole{{"cluster-api:x/a", "rancher:a", "a", "prod", Wants, ""}}},
-		{"Rancher's proxy of a member", []Sighting{through(rancher, "a", "11111111-web", "prod", unkept)}, []whole{{"rancher:a", "", "web", "prod", Joined, ""}}},
-		{"Rancher's proxy without a wish", []Sighting{through(rancher, "a", "2", "", unkept)}, []whole{{"rancher:a", "", "", "", NoWish, ""}}},
-		{"the host itself", []Sighting{through(rancher, "local", hostID, "prod")}, []whole{{"rancher:local", "", "local", "prod", Wants, "it is the host itself"}}},
-		{"one way is dead, and an object says whose", []Sighting{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "", twin("cluster-api:x/a"))},
+		{"Rancher's proxy of a member", []Observation{through(rancher, "a", "11111111-web", "prod", unkept)}, []whole{{"rancher:a", "", "web", "prod", Joined, ""}}},
+		{"Rancher's proxy without a federation label", []Observation{through(rancher, "a", "2", "", unkept)}, []whole{{"rancher:a", "", "", "", Unlabeled, ""}}},
+		{"the host itself", []Observation{through(rancher, "local", hostID, "prod")}, []whole{{"rancher:local", "", "local", "prod", Wants, "it is the host itself"}}},
+		{"one way is dead, and an object says whose", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "", otherName("cluster-api:x/a"))},
 			[]whole{{"rancher:b", "cluster-api:x/a", "b", "prod", Wants, ""}}},
-		{"one way is dead, and nothing says whose", []Sighting{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "")},
-			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", NoWish, ""}}},
-		{"object and cluster wish two federations", []Sighting{through(capi, "x/a", "2", "test", says(wishes("prod")))},
+		{"one way is dead, and nothing says whose", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "")},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", Unlabeled, ""}}},
+		{"object and cluster name two federations", []Observation{through(capi, "x/a", "2", "test", says(requests("prod")))},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Conflict,
-				`its labels wish two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them one: ` +
+				`its labels name two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them one: ` +
 					`kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=prod --overwrite, or: ` +
 					`kubectl federate label --member-context CONTEXT --federation test`}}},
-		{"two objects wish two federations", []Sighting{through(capi, "x/a", "2", "prod"), through(rancher, "a", "2", "test"), way("ctx a", "2")},
+		{"two objects name two federations", []Observation{through(capi, "x/a", "2", "prod"), through(rancher, "a", "2", "test"), way("ctx a", "2")},
 			[]whole{{"ctx a", "cluster-api:x/a,rancher:a", "", "prod", Conflict,
-				`its labels wish two federations, "prod" by the label of clusters.cluster.x-k8s.io/a --namespace x and "test" by the label of clusters.management.cattle.io/a; ` +
+				`its labels name two federations, "prod" by the label of clusters.cluster.x-k8s.io/a --namespace x and "test" by the label of clusters.management.cattle.io/a; ` +
 					`make them one: kubectl label clusters.management.cattle.io/a kubefederate.io/federation=prod --overwrite, or: ` +
 					`kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=test --overwrite`}}},
-		{"the object wishes another federation than the member's", []Sighting{through(capi, "x/a", "11111111-web", "test"), way("ctx", "11111111-web")},
+		{"the object names another federation than the member's", []Observation{through(capi, "x/a", "11111111-web", "test"), way("ctx", "11111111-web")},
 			[]whole{{"ctx", "cluster-api:x/a", "web", "prod", Conflict,
-				`the label of clusters.cluster.x-k8s.io/a --namespace x wishes federation "test", but it is a member of "prod"; let it leave first: ` +
+				`the label of clusters.cluster.x-k8s.io/a --namespace x names federation "test", but it is a member of "prod"; let it leave first: ` +
 					`kubectl federate unjoin web --member-context ctx; or mend the label: kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=prod --overwrite`}}},
-		{"it left, and its object's wish stayed", []Sighting{through(capi, "x/a", "2", "prod", says(func(l *Look) { l.LeftObject = "prod" }))},
+		{"it left, and its object's federation label stayed", []Observation{through(capi, "x/a", "2", "prod", says(func(l *Answer) { l.LeftObject = "prod" }))},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Left, `it left "prod" and its label stayed; to let it in again: kubectl federate label --member-context CONTEXT --federation prod`}}},
-		{"it left another, and its object's wish is new", []Sighting{through(capi, "x/a", "2", "prod", says(func(l *Look) { l.LeftObject = "test" }))},
+		{"it left another, and its object's federation label is new", []Observation{through(capi, "x/a", "2", "prod", says(func(l *Answer) { l.LeftObject = "test" }))},
 			[]whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
-		{"another host's", []Sighting{through(capi, "x/a", "2", "prod", says(func(l *Look) {
-			l.Marker = &member.Marker{HostID: otherID, Federation: "test", Member: "was"}
+		{"another host's", []Observation{through(capi, "x/a", "2", "prod", says(func(l *Answer) {
+			l.Membership = &member.Membership{HostID: otherID, Federation: "test", Member: "was"}
 		}))}, []whole{{"cluster-api:x/a", "", "", "prod", Conflict,
 			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
 				`kubectl federate join a --federation prod --member-context CONTEXT --take-over`}}},
-		{"mistyped on the object", []Sighting{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"? Then: ` +
+		{"mistyped on the object", []Observation{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"? Then: ` +
 			`kubectl label clusters.management.cattle.io/a kubefederate.io/federation=prod --overwrite`}}},
-		{"one name in two namespaces", []Sighting{through(capi, "x/a", "22222222-x", "prod"), through(capi, "y/a", "33333333-y", "prod")},
+		{"one name in two namespaces", []Observation{through(capi, "x/a", "22222222-x", "prod"), through(capi, "y/a", "33333333-y", "prod")},
 			[]whole{
 				{"cluster-api:x/a", "", "a-22222222", "prod", Wants, `"a" would be cluster-api:y/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
 				{"cluster-api:y/a", "", "a-33333333", "prod", Wants, `"a" would be cluster-api:x/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
 			}},
-		{"the name of a member", []Sighting{through(capi, "x/web", "22222222-x", "prod")}, []whole{{"cluster-api:x/web", "", "web-22222222", "prod", Wants,
+		{"the name of a member", []Observation{through(capi, "x/web", "22222222-x", "prod")}, []whole{{"cluster-api:x/web", "", "web-22222222", "prod", Wants,
 			`member "web" is another cluster; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			backwards := slices.Clone(tt.sightings)
+			backwards := slices.Clone(tt.observations)
 			slices.Reverse(backwards)
-			for _, sightings := range [][]Sighting{tt.sightings, backwards} {
+			for _, observations := range [][]Observation{tt.observations, backwards} {
 				var got []whole
-				clusters := Judge(view(), sightings)
+				clusters := Judge(view(), observations)
 				Sort(clusters)
 				for _, c := range clusters {
 					got = append(got, whole{c.Candidate.String(), strings.Join(c.Also, ","), string(c.Member), string(c.Federation), c.State, c.Reason})
@@ -149,22 +149,22 @@ func TestJudgeSources(t *testing.T) {
 	}
 }
 
-// TestMerge shows what a merged cluster carries: labels of all, the most direct source's first; and whose wish it is.
+// TestMerge shows what a merged cluster carries: labels of all, the most direct source's first; and whose federation label it is.
 func TestMerge(t *testing.T) {
 	t.Parallel()
-	own := way("ctx", "2", says(func(l *Look) { l.Labels = map[string]string{"from": "kube-system", "own": "x"} }))
-	c := Judge(view(), []Sighting{through(FromRancher, "a", "2", "prod"), own, through(FromClusterAPI, "x/a", "2", "prod")})[0]
+	own := way("ctx", "2", says(func(l *Answer) { l.Labels = map[string]string{"from": "kube-system", "own": "x"} }))
+	c := Judge(view(), []Observation{through(FromRancher, "a", "2", "prod"), own, through(FromClusterAPI, "x/a", "2", "prod")})[0]
 	if diff := cmp.Diff(map[string]string{"from": "cluster-api", "own": "x"}, c.Candidate.Labels); diff != "" {
 		t.Error(diff)
 	}
-	if got, want := c.WishedBy(), "clusters.cluster.x-k8s.io/a --namespace x"; got != want {
-		t.Errorf("wished by %q, want %q", got, want)
+	if got, want := c.RequestedBy(), "clusters.cluster.x-k8s.io/a --namespace x"; got != want {
+		t.Errorf("asked for by %q, want %q", got, want)
 	}
 	if !c.Concerns("prod") || c.Concerns("test") || c.Context() != "ctx" {
 		t.Errorf("concerns prod %v, test %v; context %q", c.Concerns("prod"), c.Concerns("test"), c.Context())
 	}
-	says(wishes("prod"))(&own)
-	if got := Judge(view(), []Sighting{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].WishedBy(); got != "" {
-		t.Errorf("wished by %q, want nobody but itself", got)
+	says(requests("prod"))(&own)
+	if got := Judge(view(), []Observation{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].RequestedBy(); got != "" {
+		t.Errorf("asked for by %q, want nobody but itself", got)
 	}
 }

@@ -13,40 +13,40 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// Sighting is what a candidate answered.
-type Sighting struct {
+// Observation is what a candidate answered.
+type Observation struct {
 	Candidate
 	// Server is the URL that it was asked at; empty when there is none.
 	Server string
-	// Look is what was seen; nil when Err says why nothing was.
-	Look *Look
-	Err  error
+	// Answer is what was seen; nil when Err says why nothing was.
+	Answer *Answer
+	Err    error
 }
 
-// Look is what a cluster says of itself.
-type Look struct {
+// Answer is what a cluster says of itself.
+type Answer struct {
 	ID v1alpha1.ClusterID
-	member.Wish
+	member.JoinRequest
 	// Labels are those of its kube-system namespace.
 	Labels map[string]string
-	// LeftObject is the federation that the cluster left while the wish on its object stayed.
+	// LeftObject is the federation that the cluster left while the federation label on its object stayed.
 	LeftObject v1alpha1.FederationName
-	// Marker is nil where the cluster belongs to no federation.
-	Marker *member.Marker
+	// Membership is nil where the cluster belongs to no federation.
+	Membership *member.Membership
 }
 
-func lookAt(ctx context.Context, m *member.Cluster) (*Look, error) {
-	look := &Look{}
+func readAnswer(ctx context.Context, m *member.Cluster) (*Answer, error) {
+	answer := &Answer{}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		self, err := m.Self(ctx)
 		if err == nil {
-			look.ID, look.Labels, look.Wish, look.LeftObject = self.ID, self.Labels, self.Wish, self.Left
+			answer.ID, answer.Labels, answer.JoinRequest, answer.LeftObject = self.ID, self.Labels, self.JoinRequest, self.Left
 		}
 		return err
 	})
-	group.Go(func() (err error) { look.Marker, err = m.Marker(ctx); return err })
-	return look, group.Wait()
+	group.Go(func() (err error) { answer.Membership, err = m.Membership(ctx); return err })
+	return answer, group.Wait()
 }
 
 const (
@@ -66,34 +66,34 @@ func patience(deadline time.Duration, n int) time.Duration {
 
 // Probe looks at every candidate and returns when all have answered or the deadline has passed, so that dead
 // clusters never hold up the rest: few are asked at once, and one that does not answer soon makes room for the next while
-// it is waited for. Sightings come in the order of the candidates. Seen is called with the number of answers so far.
-func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, seen func(int)) []Sighting {
+// it is waited for. Observations come in the order of the candidates. Seen is called with the number of answers so far.
+func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, seen func(int)) []Observation {
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer within %s", deadline))
 	defer cancel()
-	type answer struct {
+	type reply struct {
 		index  int
 		opened *member.Cluster
-		look   *Look
+		answer *Answer
 		err    error
 	}
 	// What answers late is dropped: the channel holds every answer, so that no goroutine hangs on it.
-	answers := make(chan answer, len(candidates))
+	answers := make(chan reply, len(candidates))
 	ask := func(i int, done func()) {
 		defer done()
 		m, err := candidates[i].Connect()
 		if err != nil {
-			answers <- answer{index: i, err: err}
+			answers <- reply{index: i, err: err}
 			return
 		}
-		look, err := lookAt(ctx, m)
-		answers <- answer{i, m, look, err}
+		answer, err := readAnswer(ctx, m)
+		answers <- reply{i, m, answer, err}
 	}
-	sightings := make([]Sighting, len(candidates))
+	observations := make([]Observation, len(candidates))
 	var todo []int
 	for i, c := range candidates {
-		sightings[i] = Sighting{Candidate: c, Err: context.DeadlineExceeded}
+		observations[i] = Observation{Candidate: c, Err: context.DeadlineExceeded}
 		if c.Err != nil {
-			answers <- answer{index: i, err: c.Err}
+			answers <- reply{index: i, err: c.Err}
 		} else {
 			todo = append(todo, i)
 		}
@@ -122,8 +122,8 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 	for n := range candidates {
 		select {
 		case a := <-answers:
-			s := &sightings[a.index]
-			s.Look, s.Err = a.look, a.err
+			s := &observations[a.index]
+			s.Answer, s.Err = a.answer, a.err
 			if a.opened != nil {
 				s.Server = a.opened.Server()
 				if a.err == nil && open < mostOpen {
@@ -139,23 +139,23 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 		}
 		break
 	}
-	for i := range sightings {
-		s := &sightings[i]
+	for i := range observations {
+		s := &observations[i]
 		if s.Err == nil {
 			continue
 		}
-		s.Look = nil
+		s.Answer = nil
 		if ctx.Err() != nil && errors.Is(s.Err, ctx.Err()) {
 			s.Err = context.Cause(ctx)
 		}
 		s.Err = s.words()
 	}
-	return sightings
+	return observations
 }
 
-// words is the error of a sighting in the words of its source: what a context's user does next is not what the user of
+// words is the error of an observation in the words of its source: what a context's user does next is not what the user of
 // another system does.
-func (s *Sighting) words() error {
+func (s *Observation) words() error {
 	err := s.Err
 	if failed, ok := errors.AsType[*cluster.Error](err); ok && failed.Side == cluster.Member && s.Secret.Name != "" {
 		switch failed.Fault {

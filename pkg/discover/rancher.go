@@ -27,7 +27,7 @@ import (
 // clusters.management.cattle.io, named by Rancher's ID, and one of clusters.provisioning.cattle.io, in a workspace's namespace
 // beside the Secret with a kubeconfig. Rancher copies labels from the second to the first where it made the cluster itself,
 // from the first to the second where the cluster was imported by its ID, and for other imports at creation only: so the
-// wish is read on both, and two that differ are told, not guessed at.
+// request is read on both, and two that differ are told, not guessed at.
 //
 // The kubeconfig leads to Rancher's proxy with a token of a cluster owner. It is used to join and kept nowhere.
 type Rancher struct {
@@ -210,7 +210,7 @@ func rancherClusterOf(id string, v3, v1 *unstructured.Unstructured) rancherClust
 		maps.Copy(r.Labels, v3.GetLabels())
 		r.endpoint(v3)
 		if owner := r.Labels["cluster-api.cattle.io/capi-cluster-owner"]; owner != "" {
-			r.Twin = string(FromClusterAPI) + ":" + r.Labels["cluster-api.cattle.io/capi-cluster-owner-ns"] + "/" + owner
+			r.OtherName = string(FromClusterAPI) + ":" + r.Labels["cluster-api.cattle.io/capi-cluster-owner-ns"] + "/" + owner
 		}
 		if status, message := condition(v3, "Connected"); status == "False" {
 			r.Hint = strings.TrimSuffix("Rancher says that it is not connected: "+message, ": ")

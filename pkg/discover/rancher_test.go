@@ -39,15 +39,15 @@ func describe(c Candidate) string {
 	}
 	for _, o := range c.Objects {
 		fmt.Fprintf(&b, "; %s", o.Word())
-		if o.Wish != "" {
-			fmt.Fprintf(&b, " wishes %s", o.Wish)
+		if o.JoinRequest != "" {
+			fmt.Fprintf(&b, " asks for %s", o.JoinRequest)
 		}
 	}
 	if c.Secret.Name != "" {
 		fmt.Fprintf(&b, "; Secret %s/%s", c.Secret.Namespace, c.Secret.Name)
 	}
-	if c.Twin != "" {
-		fmt.Fprintf(&b, "; twin %s", c.Twin)
+	if c.OtherName != "" {
+		fmt.Fprintf(&b, "; duplicate %s", c.OtherName)
 	}
 	if c.Keep != nil {
 		fmt.Fprintf(&b, "; keeps %s with a CA of %d bytes", c.Keep.Server, len(c.Keep.CABundle))
@@ -76,16 +76,16 @@ spec: {displayName: prod-a, fleetWorkspaceName: fleet-default}
 `}, v1: []string{`
 metadata: {name: prod-a, namespace: fleet-default, labels: {kubefederate.io/federation: emea}}
 status: {clusterName: c-m-k2x9wq7d, clientSecretName: prod-a-kubeconfig}
-`}, want: []string{"rancher:prod-a; clusters.management.cattle.io/c-m-k2x9wq7d wishes emea; clusters.provisioning.cattle.io/prod-a --namespace fleet-default wishes emea; " +
+`}, want: []string{"rancher:prod-a; clusters.management.cattle.io/c-m-k2x9wq7d asks for emea; clusters.provisioning.cattle.io/prod-a --namespace fleet-default asks for emea; " +
 			"Secret fleet-default/prod-a-kubeconfig"}},
-		{name: "imported by its ID, wished on v3 only", v3: []string{`
+		{name: "imported by its ID, asked for on v3 only", v3: []string{`
 metadata: {name: c-ab1cd, labels: {kubefederate.io/federation: emea, cluster-api.cattle.io/capi-cluster-owner: shop, cluster-api.cattle.io/capi-cluster-owner-ns: team-x}}
 spec: {displayName: The Shop}
 `}, v1: []string{`
 metadata: {name: c-ab1cd, namespace: fleet-default}
 status: {clusterName: c-ab1cd, clientSecretName: c-ab1cd-kubeconfig}
-`}, want: []string{"rancher:The Shop; clusters.management.cattle.io/c-ab1cd wishes emea; clusters.provisioning.cattle.io/c-ab1cd --namespace fleet-default; " +
-			"Secret fleet-default/c-ab1cd-kubeconfig; twin cluster-api:team-x/shop"}},
+`}, want: []string{"rancher:The Shop; clusters.management.cattle.io/c-ab1cd asks for emea; clusters.provisioning.cattle.io/c-ab1cd --namespace fleet-default; " +
+			"Secret fleet-default/c-ab1cd-kubeconfig; duplicate cluster-api:team-x/shop"}},
 		{name: "no Secret named yet", v1: []string{`
 metadata: {name: prod-a, namespace: fleet-default}
 status: {clusterName: c-m-k2x9wq7d}

@@ -20,7 +20,7 @@ type Opener func(*rest.Config) (*member.Cluster, error)
 
 // objectOf is what an object says that stands for a cluster.
 func objectOf(kind cluster.Resource, o *unstructured.Unstructured) Object {
-	return Object{Ref: kind.Of(o), Wish: v1alpha1.FederationName(o.GetLabels()[v1alpha1.LabelFederation])}
+	return Object{Ref: kind.Of(o), JoinRequest: v1alpha1.FederationName(o.GetLabels()[v1alpha1.LabelFederation])}
 }
 
 // kindOf is kind in the version that the object was read in.

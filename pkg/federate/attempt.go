@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// attempt is one run of join. It is stamped on the MemberCluster and on the marker, and a run undoes its own
+// attempt is one run of join. It is stamped on the MemberCluster and on the membership record, and a run undoes its own
 // work only while its stamp stands.
 type attempt struct {
 	id string
 	at time.Time
-	// undoing says that the run failed and takes its work back; others wait for that.
+	// undoing says that the run failed and is rolling back; others wait for that.
 	undoing bool
 }
 
@@ -40,12 +40,12 @@ func parseAttempt(s string) attempt {
 	return a
 }
 
-// undoPatience is how long a run waits for another that takes its work back. It is longer than undoing may
+// undoPatience is how long a run waits for another that is rolling back. It is longer than undoing may
 // take (undoTimeout), so that a run that died meanwhile does not hold the cluster for ever.
 const (
 	undoTimeout  = 10 * time.Second
 	undoPatience = 15 * time.Second
 )
 
-// undoneBy says whether another run takes its work back at the time now.
+// undoneBy says whether another run is rolling back at the time now.
 func (a attempt) underway(now time.Time) bool { return a.undoing && now.Sub(a.at) < undoPatience }

@@ -41,12 +41,12 @@ func (f Finding) String() string {
 	return cluster.Printable(b.String())
 }
 
-// Refusal is an operation that something stands against. Nothing was changed, or everything was taken back.
+// Refusal is an operation that something stands against. Nothing was changed, or everything was rolled back.
 type Refusal struct {
 	// Operation is what was refused, as `join "us-east-1" to federation "prod"`. It may be empty.
 	Operation string
 	Findings  []Finding
-	// Undone says that the operation had begun and that what it had made was taken back.
+	// Undone says that the operation had begun and that what it had made was rolled back.
 	Undone bool
 	// Err is the error behind the findings, where there is one.
 	Err error
@@ -59,7 +59,7 @@ func (r *Refusal) Error() string {
 	var b strings.Builder
 	b.WriteString("cannot " + r.Operation)
 	if r.Undone {
-		b.WriteString("; what was begun was taken back")
+		b.WriteString("; what was begun was rolled back")
 	} else {
 		b.WriteString("; nothing was changed")
 	}
@@ -71,25 +71,25 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// Undone is an operation that failed and took back all it had made.
+// Undone is an operation that failed and rolled back all it had made.
 type Undone struct {
 	Operation string
 	Err       error
 }
 
 func (u *Undone) Error() string {
-	return "cannot " + u.Operation + "; what was begun was taken back\n* " + u.Err.Error()
+	return "cannot " + u.Operation + "; what was begun was rolled back\n* " + u.Err.Error()
 }
 
 func (u *Undone) Unwrap() error { return u.Err }
 
-// Partial is an operation that ended halfway and could not be taken back.
+// Partial is an operation that ended halfway and could not be rolled back.
 type Partial struct {
 	// Operation is what was begun; it may be empty.
 	Operation string
 	// Done is what holds now.
 	Done []string
-	// Left is what the operation made and could not take back, or still has to do.
+	// Left is what the operation made and could not roll back, or still has to do.
 	Left []string
 	// Next is the one command that goes on.
 	Next string
@@ -109,7 +109,7 @@ func (p *Partial) Error() string {
 		b.WriteString("\n* left: " + l)
 	}
 	if p.Next != "" {
-		b.WriteString("\nto go on: " + p.Next)
+		b.WriteString("\nto continue, run: " + p.Next)
 	}
 	return b.String()
 }

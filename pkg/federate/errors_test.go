@@ -31,18 +31,18 @@ cannot join "east" to federation "prod"; nothing was changed
 * host: MemberCluster "east": no: ask
 * member: no either`},
 		{"refusal halfway", &Refusal{Operation: `join "east" to federation "prod"`, Undone: true, Findings: []Finding{finding}}, `
-cannot join "east" to federation "prod"; what was begun was taken back
+cannot join "east" to federation "prod"; what was begun was rolled back
 * host: MemberCluster "east": no: ask`},
 		{"refusal without an operation", &Refusal{Findings: []Finding{finding}}, `host: MemberCluster "east": no: ask`},
 		{"undone", &Undone{Operation: `join "east" to federation "prod"`, Err: lost}, `
-cannot join "east" to federation "prod"; what was begun was taken back
+cannot join "east" to federation "prod"; what was begun was rolled back
 * member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it`},
 		{"partial", &Partial{Operation: `join "east" to federation "prod"`, Left: []string{`member: Role "a/b"`}, Done: []string{"something"}, Next: "kubectl federate join east", Err: lost}, `
 could not finish: join "east" to federation "prod"
 * member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it
 * done: something
 * left: member: Role "a/b"
-to go on: kubectl federate join east`},
+to continue, run: kubectl federate join east`},
 		{"both sides", bothSides([]error{lost, lost, &cluster.Error{Side: SideHost, Server: "https://host", Fault: cluster.FaultUnauthorized, Err: errors.New("no")}}), `
 host: https://host does not accept the credential of the context (401): log in again or choose another context
 member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it`},

@@ -31,9 +31,9 @@ type JoinOptions struct {
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
-	// WishedBy is the object on the host whose label wishes the membership, as kubectl is told it: when the cluster leaves, its
-	// wish is remembered as fulfilled. It may be empty.
-	WishedBy string
+	// RequestedBy is the object on the host whose label asks for the membership, as arguments of kubectl: when the cluster leaves, its
+	// request is remembered as fulfilled. It may be empty.
+	RequestedBy string
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	DryRun   DryRun
@@ -122,15 +122,15 @@ type joinFacts struct {
 	Endpoint   endpoint
 	// Tried is why the endpoint does not answer; nil when it does or was not tried.
 	Tried error
-	// Untaken says that the endpoint takes no token of the member's own.
-	Untaken bool
+	// EndpointRefused says that the endpoint takes no token of the member's own.
+	EndpointRefused bool
 	// HostMissing and MemberMissing are rights that the caller has not; UndoMissing are those that only
-	// taking back needs.
+	// rolling back needs.
 	HostMissing, MemberMissing, UndoMissing []missing
-	// MayTell says whether the caller may write Events on the host.
-	MayTell bool
-	Now     time.Time
-	Attempt attempt
+	// CanCreateEvents says whether the caller may write Events on the host.
+	CanCreateEvents bool
+	Now             time.Time
+	Attempt         attempt
 }
 
 // missing is a right that the caller has not on a side.
@@ -140,7 +140,7 @@ type missing struct {
 }
 
 // readJoin reads both sides until nothing is in the way that ends by itself: a namespace that Kubernetes
-// still empties, a member being deleted, another join that takes its work back.
+// still empties, a member being deleted, another join that is rolling back.
 func readJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*joinFacts, error) {
 	deadline := time.Now().Add(waitTimeout)
 	told := ""
@@ -180,7 +180,7 @@ func (f *joinFacts) waitsFor() *Step {
 			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: note}
 		}
 		if parseAttempt(existing.Annotations[v1alpha1.AnnotationAttempt]).underway(f.Now) {
-			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "another join of it failed and takes its work back"}
+			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "another join of it failed and is rolling back"}
 		}
 	}
 	if f.Member.Terminating() {
@@ -231,7 +231,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		func() (err error) { memberMayUndo, err = m.Allowed(ctx, memberUndo); return err },
 		func() error {
 			if o.DryRun != DryRunClient {
-				guard = h.GuardedFor(ctx, o.Federation)
+				guard = h.EnforcingFor(ctx, o.Federation)
 			}
 			return nil
 		},
@@ -244,7 +244,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	f.Host, f.Member = *hostState, *memberState
 
 	last := len(hostRights) - 1
-	f.MayTell = hostMay[last]
+	f.CanCreateEvents = hostMay[last]
 	f.HostMissing = lacking(SideHost, hostRights[:last], hostMay[:last])
 	f.UndoMissing = lacking(SideHost, hostUndo, hostMayUndo)
 	needed := f.grants()
@@ -264,7 +264,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		f.Tried = f.Endpoint.try(ctx)
 	}
 	if o.DryRun != DryRunClient && len(f.MemberMissing) == 0 {
-		f.Untaken = !f.Endpoint.takesTokens(ctx, m)
+		f.EndpointRefused = !f.Endpoint.takesTokens(ctx, m)
 	}
 	return f, nil
 }

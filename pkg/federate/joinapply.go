@@ -37,14 +37,14 @@ type joinRun struct {
 	plan     *JoinPlan
 	progress func(Step)
 
-	mu      sync.Mutex
-	notes   []Finding
-	made    map[cluster.Ref]bool // created by this run, or perhaps: the answer was lost
-	record  *v1alpha1.MemberCluster
-	marker  *member.Marker
-	token   member.Token
-	binding member.Binding // what the token is bound to
-	// took says whether the marker of another host was taken over, and evicted what of that host's was removed.
+	mu         sync.Mutex
+	notes      []Finding
+	made       map[cluster.Ref]bool // created by this run, or perhaps: the answer was lost
+	record     *v1alpha1.MemberCluster
+	membership *member.Membership
+	token      member.Token
+	binding    member.Binding // what the token is bound to
+	// took says whether the membership record of another host was taken over, and evicted what of that host's was removed.
 	took    took
 	evicted map[cluster.Ref]bool
 	// begun says that this run began the membership: nothing that it makes can be somebody's it relies on.
@@ -52,15 +52,15 @@ type joinRun struct {
 }
 
 // Apply carries the plan out and tells progress of each step that is done; progress may be nil and is never
-// called by two goroutines at once. When it fails, what this run made is taken back and the error is a
-// *Refusal (a server's considered no) or an *Undone; where taking back fails too, or is not this run's to do,
+// called by two goroutines at once. When it fails, what this run made is rolled back and the error is a
+// *Refusal (a server's considered no) or an *Undone; where rolling back fails too, or is not this run's to do,
 // it is a *Partial with the command that goes on. Ending ctx makes it fail. A plan of a dry run writes
 // nothing.
 func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
 	if p.Options.DryRun != DryRunNone {
 		return &JoinResult{Already: p.Already(), Notes: p.Notes}, nil
 	}
-	run := &joinRun{plan: p, made: map[cluster.Ref]bool{}, evicted: map[cluster.Ref]bool{}, notes: p.Notes, record: p.facts.Host.Member, marker: p.facts.Member.Marker}
+	run := &joinRun{plan: p, made: map[cluster.Ref]bool{}, evicted: map[cluster.Ref]bool{}, notes: p.Notes, record: p.facts.Host.Member, membership: p.facts.Member.Membership}
 	run.progress = serial(progress)
 	run.binding.Ref = p.facts.Member.Binding()
 	if live := p.facts.Member.Objects[run.binding.Ref]; live != nil {
@@ -116,11 +116,11 @@ func (r *joinRun) step(ctx context.Context, s Step) error {
 		return r.writeRecord(ctx)
 	case s.stage == stageNamespace:
 		return r.makeNamespace(ctx)
-	case s.stage == stageMarker:
-		return r.takeMarker(ctx)
+	case s.stage == stageMembership:
+		return r.takeMembership(ctx)
 	case s.stage == stageEvict:
 		return r.evict(ctx, s)
-	case s.Object == member.MarkerRef():
+	case s.Object == member.MembershipRef():
 		return r.settle(ctx)
 	case s.Verb == VerbRequest:
 		return r.requestToken(ctx)
@@ -213,10 +213,10 @@ func (r *joinRun) writeRecord(ctx context.Context) error {
 		r.unmark(ref)
 		return r.adopt(ctx)
 	}
-	// One that was made by hand and never joined is begun here, if the marker is taken here too.
+	// One that was made by hand and never joined is begun here, if the membership record is taken here too.
 	existing := p.facts.Host.Member
 	r.begun = existing.Annotations[v1alpha1.AnnotationAttempt] == "" && existing.Annotations[v1alpha1.AnnotationJoinedBy] == "" &&
-		p.facts.Member.Marker == nil
+		p.facts.Member.Membership == nil
 	return r.restamp(ctx, existing)
 }
 
@@ -333,40 +333,40 @@ func (r *joinRun) makeNamespace(ctx context.Context) error {
 	return err
 }
 
-// takeMarker takes the marker with a create, so that etcd decides between two joins.
-func (r *joinRun) takeMarker(ctx context.Context) error {
+// takeMembership takes the membership record with a create, so that etcd decides between two joins.
+func (r *joinRun) takeMembership(ctx context.Context) error {
 	p := r.plan
-	want := p.marker()
+	want := p.membership()
 	want.MemberUID = r.record.UID
 	deadline := time.Now().Add(waitTimeout)
 	for {
 		var err error
-		if r.marker != nil {
+		if r.membership != nil {
 			var again bool
-			if again, err = r.replaceMarker(ctx, want); err == nil && !again {
+			if again, err = r.replaceMembership(ctx, want); err == nil && !again {
 				return nil
 			} else if again {
 				continue
 			}
 		} else {
-			r.mark(member.MarkerRef())
-			var k *member.Marker
-			k, err = p.member.TakeMarker(ctx, want)
+			r.mark(member.MembershipRef())
+			var k *member.Membership
+			k, err = p.member.CreateMembership(ctx, want)
 			if err == nil {
-				r.marker = k
+				r.membership = k
 				return nil
 			}
 			if apierrors.IsAlreadyExists(err) {
-				r.unmark(member.MarkerRef())
+				r.unmark(member.MembershipRef())
 				return r.share(ctx, k, want)
 			}
 		}
-		// Somebody is removing the namespace at this moment: an unjoin, or a join that takes its work back.
+		// Somebody is removing the namespace at this moment: an unjoin, or a join that is rolling back.
 		leaving := apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 		if !leaving && !cluster.IsAbsent(err) || time.Now().After(deadline) {
 			return err
 		}
-		r.marker = nil
+		r.membership = nil
 		r.progress(Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"})
 		if err := pause(ctx); err != nil {
 			return err
@@ -377,22 +377,22 @@ func (r *joinRun) takeMarker(ctx context.Context) error {
 	}
 }
 
-// share judges a marker that somebody else created since the plan was made.
-func (r *joinRun) share(ctx context.Context, k *member.Marker, want member.Marker) error {
+// share judges a membership record that somebody else created since the plan was made.
+func (r *joinRun) share(ctx context.Context, k *member.Membership, want member.Membership) error {
 	if k == nil { // it went again
-		return r.takeMarker(ctx)
+		return r.takeMembership(ctx)
 	}
 	if sameMembership(k, want) {
-		r.marker = k
+		r.membership = k
 		if k.MemberUID == want.MemberUID {
 			r.begun = false // another run of join is at work here as well
 			return nil
 		}
-		return r.takeMarker(ctx)
+		return r.takeMembership(ctx)
 	}
 	o := r.plan.Options
-	o.TakeOver = false // whoever holds the marker since a moment is not gone
-	return &Refusal{Findings: judgeMarker(k, r.plan.facts, o)}
+	o.TakeOver = false // whoever holds the membership record since a moment is not gone
+	return &Refusal{Findings: judgeMembership(k, r.plan.facts, o)}
 }
 
 func (r *joinRun) requestToken(ctx context.Context) error {
@@ -455,11 +455,11 @@ func (r *joinRun) prove(ctx context.Context) error {
 		func() error { return r.readRecord(ctx) },
 	}
 	for _, s := range r.plan.Steps {
-		if s.Side == SideMember && s.Manifest != nil && s.stage < stageProof && s.Object != member.MarkerRef() {
+		if s.Side == SideMember && s.Manifest != nil && s.stage < stageProof && s.Object != member.MembershipRef() {
 			work = append(work, func() error { return r.readBack(ctx, s) })
 		}
 	}
-	work = append(work, func() error { return r.readMarker(ctx) })
+	work = append(work, func() error { return r.readMembership(ctx) })
 	errs := make([]error, len(work))
 	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
 	if refusal, ok := errors.AsType[*Refusal](errs[0]); ok {
@@ -520,13 +520,13 @@ func (r *joinRun) readBack(ctx context.Context, s Step) error {
 	return nil
 }
 
-func (r *joinRun) readMarker(ctx context.Context) error {
-	k, err := r.plan.member.Marker(ctx)
+func (r *joinRun) readMembership(ctx context.Context) error {
+	k, err := r.plan.member.Membership(ctx)
 	if err != nil {
 		return err
 	}
 	if k == nil || k.MemberUID != r.record.UID {
-		return &vanished{side: SideMember, ref: member.MarkerRef(), changed: k != nil}
+		return &vanished{side: SideMember, ref: member.MembershipRef(), changed: k != nil}
 	}
 	return nil
 }
@@ -574,7 +574,7 @@ func overtaken(steps []Step, err error) error {
 	if !v.changed && !apierrors.IsNotFound(err) {
 		return err
 	}
-	refs := []cluster.Ref{member.NamespaceRef(), member.MarkerRef(), member.ManagerAccountRef()}
+	refs := []cluster.Ref{member.NamespaceRef(), member.MembershipRef(), member.ManagerAccountRef()}
 	for _, s := range steps {
 		refs = append(refs, s.Object)
 	}

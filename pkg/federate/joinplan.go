@@ -68,7 +68,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 
 	endpointAgainst, notes := f.Endpoint.judge(f.Host.Federation, f.Tried)
 	add(endpointAgainst...)
-	if f.Untaken {
+	if f.EndpointRefused {
 		add(f.Endpoint.judgeProxy())
 	}
 	p.Notes = append(p.Notes, notes...)
@@ -131,7 +131,7 @@ func judgeRights(f joinFacts) (against, notes []Finding) {
 		lacking = append(lacking, string(m.side)+": "+m.right.String())
 	}
 	if len(lacking) > 0 {
-		notes = append(notes, Finding{Cause: "should the join fail halfway, not all of it can be taken back, since you have no right to: " + strings.Join(lacking, "; ")})
+		notes = append(notes, Finding{Cause: "should the join fail halfway, not all of it can be rolled back, since you have no right to: " + strings.Join(lacking, "; ")})
 	}
 	return nil, notes
 }
@@ -145,15 +145,15 @@ func judgeMember(f joinFacts, o JoinOptions) []Finding {
 	if v, err := version.ParseGeneric(f.Member.Version); err == nil && v.LessThan(version.MustParseGeneric(oldestMember)) {
 		against = append(against, Finding{Side: SideMember, Cause: fmt.Sprintf("runs Kubernetes %s; members need at least 1.24", f.Member.Version), Remedy: "upgrade it first"})
 	}
-	if k := f.Member.Marker; k != nil {
-		against = append(against, judgeMarker(k, f, o)...)
+	if k := f.Member.Membership; k != nil {
+		against = append(against, judgeMembership(k, f, o)...)
 	}
 	return against
 }
 
-// judgeMarker says what stands against taking the cluster that carries the marker k.
-func judgeMarker(k *member.Marker, f joinFacts, o JoinOptions) []Finding {
-	object := member.MarkerRef().String()
+// judgeMembership says what stands against taking the cluster that carries the membership record k.
+func judgeMembership(k *member.Membership, f joinFacts, o JoinOptions) []Finding {
+	object := member.MembershipRef().String()
 	switch {
 	case k.HostID != f.Host.ID && f.Host.ID != "":
 		if o.TakeOver {
@@ -335,18 +335,18 @@ func setDefault(labels map[string]string, key, value string) {
 
 func (p *JoinPlan) step(s Step) { p.Steps = append(p.Steps, s) }
 
-// marker is the marker as this join writes it. The member's UID is known once the record is made.
-func (p *JoinPlan) marker() member.Marker {
-	k := member.Marker{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name, TakenFrom: p.takenFrom, WishedBy: p.Options.WishedBy}
+// membership is the membership record as this join writes it. The member's UID is known once the record is made.
+func (p *JoinPlan) membership() member.Membership {
+	k := member.Membership{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name, TakenFrom: p.takenFrom, RequestedBy: p.Options.RequestedBy}
 	if m := p.facts.Host.Member; m != nil {
 		k.MemberUID = m.UID
 	}
-	if p.stamped || p.facts.Member.Marker == nil { // what this run makes, it may have to take back
+	if p.stamped || p.facts.Member.Membership == nil { // what this run makes, it may have to roll back
 		k.Attempt = p.facts.Attempt.String()
 	}
-	// Whoever joins it again need not know who wished it.
-	if standing := p.facts.Member.Marker; standing != nil && k.WishedBy == "" && sameMembership(standing, k) {
-		k.WishedBy = standing.WishedBy
+	// Whoever joins it again need not know who asked for it.
+	if standing := p.facts.Member.Membership; standing != nil && k.RequestedBy == "" && sameMembership(standing, k) {
+		k.RequestedBy = standing.RequestedBy
 	}
 	return k
 }
@@ -362,32 +362,32 @@ func (p *JoinPlan) planMember() []Finding {
 		p.step(Step{Side: SideMember, Verb: VerbUnchanged, Object: member.NamespaceRef(), stage: stageNamespace, live: f.Member.Namespace})
 	}
 
-	k := p.marker()
-	marker := Step{Side: SideMember, Verb: VerbCreate, Object: member.MarkerRef(), Planned: planned, Manifest: k.Manifest(), stage: stageMarker}
-	if standing := f.Member.Marker; standing != nil {
-		marker.Verb, marker.live = VerbUpdate, standing.Manifest()
+	k := p.membership()
+	membership := Step{Side: SideMember, Verb: VerbCreate, Object: member.MembershipRef(), Planned: planned, Manifest: k.Manifest(), stage: stageMembership}
+	if standing := f.Member.Membership; standing != nil {
+		membership.Verb, membership.live = VerbUpdate, standing.Manifest()
 		if k.MemberUID != "" && standing.MemberUID == k.MemberUID && standing.HostID == k.HostID {
-			marker.Verb = VerbUnchanged
-			marker.Manifest = nil
+			membership.Verb = VerbUnchanged
+			membership.Manifest = nil
 		} else {
-			marker.Note = "left by an earlier membership of this name"
+			membership.Note = "left by an earlier membership of this name"
 		}
 		if standing.HostID != k.HostID {
-			marker.Note = fmt.Sprintf("was member %q of federation %q of the host with cluster ID %s", standing.Member, standing.Federation, standing.HostID)
+			membership.Note = fmt.Sprintf("was member %q of federation %q of the host with cluster ID %s", standing.Member, standing.Federation, standing.HostID)
 		}
 	}
-	p.step(marker)
+	p.step(membership)
 	p.planEviction()
 
-	for _, o := range p.grants.Foundations() {
-		against = append(against, p.planObject(o, stageFoundation, planned)...)
+	for _, o := range p.grants.BaseObjects() {
+		against = append(against, p.planObject(o, stageBase, planned)...)
 	}
 	if p.grants.Properties {
 		id := member.Property(v1alpha1.PropertyClusterID, string(f.Member.ID), p.Options.Federation)
-		against = append(against, p.planProperty(id, stageFoundation)...)
+		against = append(against, p.planProperty(id, stageBase)...)
 	}
 	if p.takenFrom != "" {
-		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MarkerRef(), Note: "nothing of the other host is left", stage: stageBinding})
+		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", stage: stageBinding})
 	}
 	for _, o := range p.grants.Bindings() {
 		against = append(against, p.planObject(o, stageBinding, planned)...)
@@ -476,7 +476,7 @@ func (p *JoinPlan) planRest() []Finding {
 	p.step(Step{Side: SideMember, Verb: VerbTry, Note: "the stored credential at " + f.Endpoint.Server, stage: stageProof})
 	if f.Host.Member == nil || f.Host.Member.Annotations[v1alpha1.AnnotationJoinedBy] == "" || p.stamped {
 		p.step(Step{Side: SideHost, Verb: VerbUpdate, Object: name, Note: "who joined it, and when", stage: stageDone})
-		if f.MayTell {
+		if f.CanCreateEvents {
 			p.step(Step{Side: SideHost, Verb: VerbCreate, Object: cluster.Ref{Resource: cluster.Events, Namespace: "default", Name: string(o.Name)}, stage: stageDone})
 		}
 	}

@@ -25,13 +25,13 @@ var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 // facts are a host and a member that a join succeeds on; change states a test's one difference.
 func facts(change func(*joinFacts)) joinFacts {
 	f := joinFacts{
-		Host:       host.State{ID: hostID, User: "ann", Federation: &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}},
-		Member:     member.State{ID: memberID, Version: "v1.36.3", Objects: map[cluster.Ref]*unstructured.Unstructured{}},
-		HostServer: "https://host.example.com",
-		Endpoint:   endpoint{Server: "https://east.example.com", CABundle: []byte("CA"), Proven: true},
-		MayTell:    true,
-		Now:        now,
-		Attempt:    attempt{id: "run", at: now},
+		Host:            host.State{ID: hostID, User: "ann", Federation: &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}},
+		Member:          member.State{ID: memberID, Version: "v1.36.3", Objects: map[cluster.Ref]*unstructured.Unstructured{}},
+		HostServer:      "https://host.example.com",
+		Endpoint:        endpoint{Server: "https://east.example.com", CABundle: []byte("CA"), Proven: true},
+		CanCreateEvents: true,
+		Now:             now,
+		Attempt:         attempt{id: "run", at: now},
 	}
 	if change != nil {
 		change(&f)
@@ -58,12 +58,12 @@ func joined(f *joinFacts) {
 	f.Host.Member.UID = "uid-east"
 	f.Host.Member.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "ann 2026-11-23T09:00:00Z"}
 	f.Member.Namespace = member.NamespaceManifest()
-	k := plan.marker()
+	k := plan.membership()
 	k.MemberUID = "uid-east"
-	k.UID, k.ResourceVersion = "uid-marker", "7"
-	f.Member.Marker = &k
+	k.UID, k.ResourceVersion = "uid-membership", "7"
+	f.Member.Membership = &k
 	for _, s := range plan.Steps {
-		if s.Side == SideMember && s.Manifest != nil && s.Object != member.NamespaceRef() && s.Object != member.MarkerRef() {
+		if s.Side == SideMember && s.Manifest != nil && s.Object != member.NamespaceRef() && s.Object != member.MembershipRef() {
 			live := s.Manifest.DeepCopy()
 			live.SetUID("uid-live")
 			f.Member.Objects[s.Object] = live
@@ -128,7 +128,7 @@ host   create    Event "default/east"`,
 				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
 				f.Member.Properties = true
 				f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
-				f.MayTell = false
+				f.CanCreateEvents = false
 			},
 			options: func(o *JoinOptions) { o.TokenLifetime = 36 * time.Hour },
 			want: `
@@ -203,7 +203,7 @@ member try       (the stored credential at https://east.example.com)`,
 				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "edit"}
 				f.Endpoint.Server = "https://new.example.com"
 				f.Endpoint.CABundle = nil
-				f.Member.Marker.MemberUID = "uid-before"
+				f.Member.Membership.MemberUID = "uid-before"
 				delete(f.Member.Objects, member.BindingRefs()[0])
 				f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}].Object["rules"] = []any{}
 			},
@@ -322,10 +322,10 @@ func toAnyMap(m map[string]string) map[string]any {
 
 func TestPlanJoinRefuses(t *testing.T) {
 	t.Parallel()
-	marker := func(change func(*member.Marker)) func(*joinFacts) {
+	membership := func(change func(*member.Membership)) func(*joinFacts) {
 		return func(f *joinFacts) {
 			joined(f)
-			change(f.Member.Marker)
+			change(f.Member.Membership)
 		}
 	}
 	for _, tt := range []struct {
@@ -359,7 +359,7 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 		},
 		{
 			name:  "another host's member",
-			facts: marker(func(k *member.Marker) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }),
+			facts: membership(func(k *member.Membership) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }),
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
 				`(cluster ID cccccccc-0000-4000-8000-000000000003, this one has aaaaaaaa-0000-4000-8000-000000000001): let it leave there first: ` +
 				`kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST; or, if that host is gone for good: ` +
@@ -367,7 +367,7 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 		},
 		{
 			name:  "member of another federation of this host",
-			facts: marker(func(k *member.Marker) { k.Federation, k.Member = "lab", "lab-east" }),
+			facts: membership(func(k *member.Membership) { k.Federation, k.Member = "lab", "lab-east" }),
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "lab-east" of federation "lab" of this host: ` +
 				`let it leave first: kubectl federate unjoin lab-east --member-context ctx-east`,
 		},
@@ -375,7 +375,7 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 			name: "the name is another cluster's",
 			facts: func(f *joinFacts) {
 				joined(f)
-				f.Member.Marker = nil
+				f.Member.Membership = nil
 				f.Host.Member.Spec.ClusterID = otherID
 			},
 			want: `host: MemberCluster "east": the name is taken by another cluster (ID cccccccc-0000-4000-8000-000000000003, this one has bbbbbbbb-0000-4000-8000-000000000002): ` +
@@ -385,7 +385,7 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 			name: "the member is in another federation",
 			facts: func(f *joinFacts) {
 				joined(f)
-				f.Member.Marker = nil
+				f.Member.Membership = nil
 				f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
 			},
 			options: func(o *JoinOptions) { o.MemberContext = "it's mine" },
@@ -434,7 +434,7 @@ member: token: a lifetime of 1m is shorter than API servers give: ask for at lea
 		{
 			name: "Rancher's proxy, which takes no token of the cluster's own",
 			facts: func(f *joinFacts) {
-				f.Endpoint.Server, f.Untaken = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
+				f.Endpoint.Server, f.EndpointRefused = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
 			},
 			want: `member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which takes no token of the cluster's own (401), and nobody else's is kept: ` +
 				`turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; ` +
@@ -488,7 +488,7 @@ func TestPlanJoinNotes(t *testing.T) {
 			"no way back", func(f *joinFacts) {
 				f.UndoMissing = lacking(SideHost, host.Target{Member: "east", Federation: "prod"}.LeaveRights(), []bool{true, false, false})
 			},
-			`should the join fail halfway, not all of it can be taken back, since you have no right to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
+			`should the join fail halfway, not all of it can be rolled back, since you have no right to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -500,29 +500,29 @@ func TestPlanJoinNotes(t *testing.T) {
 	}
 }
 
-// TestPlanJoinKeepsWhoWished shows that a join of a member does not forget which object wished it.
-func TestPlanJoinKeepsWhoWished(t *testing.T) {
+// TestPlanJoinKeepsRequester shows that a join of a member does not forget which object asked for it.
+func TestPlanJoinKeepsRequester(t *testing.T) {
 	t.Parallel()
 	const by = "clusters.cluster.x-k8s.io/east --namespace team-x"
 	for _, tt := range []struct {
-		name   string
-		marker func(*member.Marker)
-		option string
-		want   string
+		name       string
+		membership func(*member.Membership)
+		option     string
+		want       string
 	}{
-		{"nobody wished it", nil, "", ""},
-		{"an object wishes it", nil, by, by},
-		{"an object wished it", func(k *member.Marker) { k.WishedBy = by }, "", by},
-		{"another object wishes it", func(k *member.Marker) { k.WishedBy = "another" }, by, by},
-		{"an object wished another membership", func(k *member.Marker) { k.WishedBy, k.Federation = by, "lab" }, "", ""},
+		{"nobody asked for it", nil, "", ""},
+		{"an object asks for it", nil, by, by},
+		{"an object asked for it", func(k *member.Membership) { k.RequestedBy = by }, "", by},
+		{"another object asks for it", func(k *member.Membership) { k.RequestedBy = "another" }, by, by},
+		{"an object asked for another membership", func(k *member.Membership) { k.RequestedBy, k.Federation = by, "lab" }, "", ""},
 	} {
 		plan, _ := planJoin(facts(func(f *joinFacts) {
 			joined(f)
-			if tt.marker != nil {
-				tt.marker(f.Member.Marker)
+			if tt.membership != nil {
+				tt.membership(f.Member.Membership)
 			}
-		}), joinOptions(func(o *JoinOptions) { o.WishedBy = tt.option }))
-		if got := plan.marker().WishedBy; got != tt.want {
+		}), joinOptions(func(o *JoinOptions) { o.RequestedBy = tt.option }))
+		if got := plan.membership().RequestedBy; got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}

@@ -118,10 +118,10 @@ type stage int
 const (
 	stageRecord     stage = iota // the MemberCluster: admission decides before the member is touched
 	stageNamespace               // our namespace on the member
-	stageMarker                  // whose the member is
+	stageMembership              // whose the member is
 	stageEvict                   // what another host put on the member, from which it is taken over
-	stageFoundation              // accounts, roles, the Secret that the token is bound to, the cluster's property
-	stageBinding                 // bindings and the token, which refer to foundations; the word that a take-over is over
+	stageBase                    // accounts, roles, the Secret that the token is bound to, the cluster's property
+	stageBinding                 // bindings and the token, which refer to base objects; the word that a take-over is over
 	stageCredential              // the credential on the host, and the set's property
 	stageProof                   // the credential is tried, everything is read back
 	stageDone                    // who joined, and the Event

@@ -44,7 +44,7 @@ func (p proof) of(ctx context.Context, config *rest.Config) error {
 			return nil
 		case err == nil:
 			return refuse(fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, p.id), p.ifOther)
-		case ctx.Err() != nil || !notTaken(err):
+		case ctx.Err() != nil || !rejected(err):
 			return err
 		}
 		if time.Now().After(deadline) {
@@ -56,9 +56,9 @@ func (p proof) of(ctx context.Context, config *rest.Config) error {
 	}
 }
 
-// notTaken says whether err is an API server's answer to a credential that it does not know or that gives nothing.
+// rejected says whether err is an API server's answer to a credential that it does not know or that gives nothing.
 // At another cluster's endpoint the token of this member means nothing, too.
-func notTaken(err error) bool {
+func rejected(err error) bool {
 	failed, ok := errors.AsType[*cluster.Error](err)
 	return ok && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden)
 }

@@ -194,7 +194,7 @@ func readRotateOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o R
 	f.Missing = append(lacking(SideHost, hostRights, hostMay), lacking(SideMember, memberRights, memberMay, needed...)...)
 	if len(f.Missing) == 0 {
 		// What was forbidden, and by rights is not, would else pass for missing.
-		for _, ref := range []cluster.Ref{{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}, member.MarkerRef(), refs[0], refs[1]} {
+		for _, ref := range []cluster.Ref{{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}, member.MembershipRef(), refs[0], refs[1]} {
 			if err := f.denied(ref); err != nil {
 				return nil, err
 			}
@@ -274,13 +274,13 @@ func (p *RotatePlan) judgeMember() []Finding {
 			Cause:  fmt.Sprintf("is another cluster (ID %s) than the one you named (ID %s)", record.Spec.ClusterID, f.Member.ID),
 			Remedy: "name the member's own context with --member-context"}}
 	}
-	if k := f.Member.Marker; k != nil {
-		if against := judgeMarker(k, joinFacts{Host: f.Host}, join); len(against) > 0 {
+	if k := f.Member.Membership; k != nil {
+		if against := judgeMembership(k, joinFacts{Host: f.Host}, join); len(against) > 0 {
 			return against
 		}
 	}
 	account := member.ManagerAccountRef() // who rotates need not have the right to read it
-	if f.Member.Marker == nil || f.Member.Marker.MemberUID != record.UID || f.Member.Objects[account] == nil && f.denied(account) == nil {
+	if f.Member.Membership == nil || f.Member.Membership.MemberUID != record.UID || f.Member.Objects[account] == nil && f.denied(account) == nil {
 		if len(f.Missing) > 0 {
 			return nil // what the caller may not read is not missing
 		}

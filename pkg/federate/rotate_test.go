@@ -90,9 +90,9 @@ note: member: Secret "kubefederate-member/kubefederate-manager-binding": is left
 			cannot + `host: MemberCluster "east": not found: choose one of kubectl federate get`},
 		{"another cluster", func(f *rotateFacts) { f.Member.ID = "other" }, RotateOptions{},
 			cannot + `member: MemberCluster "east": is another cluster (ID ` + string(memberID) + `) than the one you named (ID other): name the member's own context with --member-context`},
-		{"another host's", func(f *rotateFacts) { f.Member.Marker.HostID = "elsewhere" }, RotateOptions{},
+		{"another host's", func(f *rotateFacts) { f.Member.Membership.HostID = "elsewhere" }, RotateOptions{},
 			cannot + `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID elsewhere, this one has aaaaaaaa-0000-4000-8000-000000000001): let it leave there first: kubectl federate unjoin east --member-context c --context OTHER-HOST; or, if that host is gone for good: kubectl federate join east --federation prod --member-context c --take-over`},
-		{"never joined", func(f *rotateFacts) { f.Member.Marker = nil }, RotateOptions{},
+		{"never joined", func(f *rotateFacts) { f.Member.Membership = nil }, RotateOptions{},
 			cannot + `member: MemberCluster "east": its join is not finished, or was taken off the cluster: kubectl federate join east --federation prod --member-context c`},
 		{"somebody else's Secret", func(f *rotateFacts) {
 			f.Member.Objects[refs[1]] = &unstructured.Unstructured{Object: map[string]any{}}

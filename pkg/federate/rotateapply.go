@@ -37,7 +37,7 @@ type rotateRun struct {
 }
 
 // Apply carries the plan out and tells progress of each step that is done; progress may be nil. Until the new
-// credential is stored a failure takes back what was made, and the old one stays valid and stored: the error is
+// credential is stored a failure rolls back what was made, and the old one stays valid and stored: the error is
 // then a *Refusal or an *Undone. Later it is a *Partial with the command that goes on. A plan of a dry run writes
 // nothing.
 func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*RotateResult, error) {
@@ -167,13 +167,13 @@ func (r *rotateRun) store(ctx context.Context) error {
 	return err
 }
 
-// witnessLifetime is the shortest that API servers give.
-const witnessLifetime = member.MinTokenLifetime
+// canaryLifetime is the shortest that API servers give.
+const canaryLifetime = member.MinTokenLifetime
 
 // revoke deletes the Secret that the old tokens are bound to, and returns when the member refuses them. The old
-// credential itself is not for the caller to read: a witness, a token of our own that is bound to the same
+// credential itself is not for the caller to read: a canary token, a token of our own that is bound to the same
 // Secret, shows what becomes of it. It is used a moment before, so that whatever API servers remember of the old
-// one they have forgotten when they refuse the witness.
+// one they have forgotten when they refuse the canary token.
 func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error {
 	p := r.plan
 	still := func(err error) error {
@@ -187,13 +187,13 @@ func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error
 	if old == nil {
 		return r.standing(ctx, to)
 	}
-	var witness *member.Cluster
-	token, err := p.member.RequestToken(ctx, witnessLifetime, member.Binding{Ref: x.from, UID: old.GetUID()})
+	var canary *member.Cluster
+	token, err := p.member.RequestToken(ctx, canaryLifetime, member.Binding{Ref: x.from, UID: old.GetUID()})
 	if err == nil {
-		witness, err = member.Connect(r.at(token.Value))
+		canary, err = member.Connect(r.at(token.Value))
 	}
 	if err == nil {
-		_, err = witness.ID(ctx)
+		_, err = canary.ID(ctx)
 	}
 	if err != nil {
 		return still(err)
@@ -202,7 +202,7 @@ func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error
 		return still(err)
 	}
 	r.progress(Step{Side: SideMember, Verb: VerbDelete, Object: x.from, Note: "revokes the old credential"})
-	if err := r.refusing(ctx, witness); err != nil {
+	if err := r.refusing(ctx, canary); err != nil {
 		return r.partial(ctx, err, "the new credential is stored; the old one is revoked, but was still taken when last tried")
 	}
 	return r.standing(ctx, to)
@@ -212,14 +212,14 @@ func (r *rotateRun) revoke(ctx context.Context, x pass, to member.Binding) error
 // one, and a busy one needs a moment more.
 const revokePatience = 30 * time.Second
 
-// refusing waits until the member refuses the witness.
-func (r *rotateRun) refusing(ctx context.Context, witness *member.Cluster) error {
+// refusing waits until the member refuses the canary token.
+func (r *rotateRun) refusing(ctx context.Context, canary *member.Cluster) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, revokePatience,
 		fmt.Errorf("member: %s still takes a token whose Secret is gone after %s", r.plan.member.Server(), revokePatience))
 	defer cancel()
 	r.progress(Step{Side: SideMember, Verb: VerbWait, Note: "until the old credential is refused; API servers remember for ten seconds that they took it"})
 	for {
-		_, err := witness.ID(ctx)
+		_, err := canary.ID(ctx)
 		if unauthorized(err) {
 			return nil
 		}
@@ -263,7 +263,7 @@ func (r *rotateRun) takenBack(ctx context.Context, x pass, cause error) error {
 		return r.plan.member.Remove(fresh, x.to, cluster.Preconditions{UID: o.GetUID()})
 	})
 	if err != nil {
-		return &Partial{Operation: r.plan.Options.operation(), Err: fmt.Errorf("%w\n* taking it back failed as well: %w", cause, err),
+		return &Partial{Operation: r.plan.Options.operation(), Err: fmt.Errorf("%w\n* rolling it back failed as well: %w", cause, err),
 			Done: []string{"the old credential is stored and works"}, Left: []string{"member: " + x.to.String()}, Next: r.plan.Options.command()}
 	}
 	return r.refused(cause, undone)

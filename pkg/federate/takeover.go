@@ -14,9 +14,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// A take-over is a join of a cluster whose marker names another host, one that is gone. The marker is changed first, on
+// A take-over is a join of a cluster whose membership record names another host, one that is gone. The membership record is changed first, on
 // the condition that it is as it was read: of two take-overs one wins, and the other has changed nothing on the cluster.
-// From then on the other host's joins and unjoins are refused. The marker also says from whom the cluster was taken,
+// From then on the other host's joins and unjoins are refused. The membership record also says from whom the cluster was taken,
 // until everything is removed that the other host had there: so a take-over that ended halfway goes on with that when
 // it is run again, and never takes what it finds for its own.
 
@@ -28,7 +28,7 @@ func (o JoinOptions) takingOver() JoinOptions {
 
 // takenFrom is the host from which a join takes the cluster over; empty when it does not.
 func takenFrom(f joinFacts, o JoinOptions) v1alpha1.ClusterID {
-	k := f.Member.Marker
+	k := f.Member.Membership
 	switch {
 	case k == nil:
 		return ""
@@ -50,7 +50,7 @@ func ours(ref cluster.Ref, live *unstructured.Unstructured) bool {
 }
 
 // judgeEviction says what the caller may not remove of the other host's. For other joins these rights are only a
-// matter of taking back.
+// matter of rolling back.
 func (p *JoinPlan) judgeEviction() []Finding {
 	if p.takenFrom == "" {
 		return nil
@@ -91,7 +91,7 @@ func (p *JoinPlan) evicts(ref cluster.Ref) bool {
 func (r *joinRun) evict(ctx context.Context, s Step) error {
 	err := r.plan.member.Remove(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()})
 	if apierrors.IsConflict(err) {
-		err = nil // what was planned to go is gone; what has come since is of a join that shares this marker
+		err = nil // what was planned to go is gone; what has come since is of a join that shares this membership record
 	}
 	if err == nil {
 		r.mu.Lock()
@@ -101,40 +101,40 @@ func (r *joinRun) evict(ctx context.Context, s Step) error {
 	return err
 }
 
-// settle takes the word off the marker that another host's things are being removed.
+// settle takes the word off the membership record that another host's things are being removed.
 func (r *joinRun) settle(ctx context.Context) error {
-	want := r.plan.marker()
+	want := r.plan.membership()
 	want.MemberUID, want.TakenFrom = r.record.UID, ""
 	for {
-		k, err := r.plan.member.ReplaceMarker(ctx, r.marker, want)
+		k, err := r.plan.member.ReplaceMembership(ctx, r.membership, want)
 		if err == nil {
-			r.marker = k
+			r.membership = k
 			return nil
 		}
 		if !apierrors.IsConflict(err) {
 			return err
 		}
-		if k, readErr := r.plan.member.Marker(ctx); readErr != nil || k == nil || !sameMembership(k, want) {
+		if k, readErr := r.plan.member.Membership(ctx); readErr != nil || k == nil || !sameMembership(k, want) {
 			return err
-		} else if r.marker = k; k.TakenFrom == "" {
+		} else if r.membership = k; k.TakenFrom == "" {
 			return nil
 		}
 	}
 }
 
-func sameMembership(k *member.Marker, want member.Marker) bool {
+func sameMembership(k *member.Membership, want member.Membership) bool {
 	return k.HostID == want.HostID && k.Member == want.Member && k.Federation == want.Federation
 }
 
-// halfway is how a take-over stands that failed after it had taken the marker, or perhaps had. There is no way back: the
+// halfway is how a take-over stands that failed after it had taken the membership record, or perhaps had. There is no way back: the
 // other host's grants are gone or going. What was made stays for the run that goes on.
 func (r *joinRun) halfway(cause error) error {
 	p := &Partial{Operation: r.plan.Options.operation(), Next: r.plan.Options.takingOver().command(), Err: cause}
 	if r.took == tookPerhaps {
-		p.Left = []string{"member: " + member.MarkerRef().String() + " may name this host by now"}
+		p.Left = []string{"member: " + member.MembershipRef().String() + " may name this host by now"}
 		return p
 	}
-	p.Done = []string{fmt.Sprintf("member: %s was taken over from the host with cluster ID %s", member.MarkerRef(), r.plan.takenFrom)}
+	p.Done = []string{fmt.Sprintf("member: %s was taken over from the host with cluster ID %s", member.MembershipRef(), r.plan.takenFrom)}
 	for _, s := range r.plan.Steps {
 		if s.stage == stageEvict && !r.evicted[s.Object] {
 			p.Left = append(p.Left, "member: "+s.Object.String()+" of that host")
@@ -143,7 +143,7 @@ func (r *joinRun) halfway(cause error) error {
 	return p
 }
 
-// took says whether a run has taken a marker over.
+// took says whether a run has taken a membership record over.
 type took int
 
 const (
@@ -153,14 +153,14 @@ const (
 	tookIt
 )
 
-// replaceMarker writes want over the marker that stands. When that has changed meanwhile, it is judged again: again says
-// that there is another marker now to be taken, or none.
-func (r *joinRun) replaceMarker(ctx context.Context, want member.Marker) (again bool, err error) {
+// replaceMembership writes want over the membership record that stands. When that has changed meanwhile, it is judged again: again says
+// that there is another membership record now to be taken, or none.
+func (r *joinRun) replaceMembership(ctx context.Context, want member.Membership) (again bool, err error) {
 	p := r.plan
-	over := r.marker.HostID != want.HostID
-	k, err := p.member.ReplaceMarker(ctx, r.marker, want)
+	over := r.membership.HostID != want.HostID
+	k, err := p.member.ReplaceMembership(ctx, r.membership, want)
 	if err != nil && !isRefused(err) {
-		now, readErr := p.member.Marker(ctx)
+		now, readErr := p.member.Membership(ctx)
 		switch {
 		case readErr != nil:
 			if over && !apierrors.IsConflict(err) {
@@ -169,8 +169,8 @@ func (r *joinRun) replaceMarker(ctx context.Context, want member.Marker) (again 
 			return false, err
 		case now != nil && sameMembership(now, want) && now.MemberUID == want.MemberUID && now.Attempt == want.Attempt:
 			k, err = now, nil // only the answer was lost
-		case apierrors.IsConflict(err) && now != nil && now.HostID == r.marker.HostID && now.Member == r.marker.Member && now.Federation == r.marker.Federation:
-			r.marker = now
+		case apierrors.IsConflict(err) && now != nil && now.HostID == r.membership.HostID && now.Member == r.membership.Member && now.Federation == r.membership.Federation:
+			r.membership = now
 			return true, nil
 		case apierrors.IsConflict(err):
 			return false, r.share(ctx, now, want)
@@ -182,6 +182,6 @@ func (r *joinRun) replaceMarker(ctx context.Context, want member.Marker) (again 
 	if over {
 		r.took = tookIt
 	}
-	r.marker = k
+	r.membership = k
 	return false, nil
 }

@@ -19,7 +19,7 @@ func orphaned(change func(*joinFacts)) func(*joinFacts) {
 		joined(f)
 		f.Host.Federation.Spec.Access = nil
 		f.Host.Member = nil
-		k := f.Member.Marker
+		k := f.Member.Membership
 		k.HostID, k.Federation, k.Member, k.MemberUID = otherID, "lab", "their-east", "uid-there"
 		if change != nil {
 			change(f)
@@ -81,7 +81,7 @@ member update    ConfigMap "kubefederate-member/membership" (was member "their-e
 			name: "one that ended halfway goes on without being told to",
 			facts: func(f *joinFacts) {
 				joinedRecord(f)
-				k := f.Member.Marker
+				k := f.Member.Membership
 				k.HostID, k.Federation, k.Member, k.MemberUID, k.TakenFrom = hostID, "prod", "east", "uid-east", otherID
 			},
 			want: `
@@ -106,7 +106,7 @@ member unchanged ConfigMap "kubefederate-member/membership"` + evicted,
 // joinedRecord is the member as this host keeps it, and nothing on the cluster.
 func joinedRecord(f *joinFacts) {
 	before := f.Member
-	f.Member.Marker, f.Member.Objects = nil, map[cluster.Ref]*unstructured.Unstructured{}
+	f.Member.Membership, f.Member.Objects = nil, map[cluster.Ref]*unstructured.Unstructured{}
 	joined(f)
 	f.Member = before
 }
@@ -120,7 +120,7 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 	}{
 		{
 			name:  "this host is not gone",
-			facts: func(f *joinFacts) { f.Member.Marker.HostID = hostID },
+			facts: func(f *joinFacts) { f.Member.Membership.HostID = hostID },
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of this host, which is not gone: ` +
 				`there is nothing to take over: let it leave first: kubectl federate unjoin their-east --member-context ctx-east`,
 		},

@@ -13,7 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// failed ends a run that failed with cause: it takes back what the run made, where that is the run's to do,
+// failed ends a run that failed with cause: it rolls back what the run made, where that is the run's to do,
 // and says how things stand.
 func (r *joinRun) failed(ctx context.Context, cause error) error {
 	o := r.plan.Options
@@ -37,11 +37,11 @@ func (r *joinRun) failed(ctx context.Context, cause error) error {
 	p := &Partial{Operation: o.operation(), Left: left, Next: o.command(), Err: cause}
 	switch {
 	case errors.Is(err, errNotBegun):
-		p.Done = []string{fmt.Sprintf("host: %s was there before this run, so nothing was taken back", host.MemberRef(o.Name))}
+		p.Done = []string{fmt.Sprintf("host: %s was there before this run, so nothing was rolled back", host.MemberRef(o.Name))}
 	case errors.Is(err, host.ErrNotOurs):
-		p.Done = []string{fmt.Sprintf("host: %s is not this run's to take back any more: another join has it, or this one had just ended", host.MemberRef(o.Name))}
+		p.Done = []string{fmt.Sprintf("host: %s is not this run's to roll back any more: another join has it, or this one had just ended", host.MemberRef(o.Name))}
 	default:
-		p.Err = fmt.Errorf("%w\n* taking it back failed as well: %w", cause, err)
+		p.Err = fmt.Errorf("%w\n* rolling it back failed as well: %w", cause, err)
 	}
 	return p
 }
@@ -69,16 +69,16 @@ func (r *joinRun) refused(cause error, undone bool) error {
 }
 
 var (
-	// errNothing means that there was nothing to take back.
+	// errNothing means that there was nothing to roll back.
 	errNothing = errors.New("nothing was made")
 	// errNotBegun means that the membership is older than this run: what it repaired is good for the others
 	// who use it.
 	errNotBegun = errors.New("the membership was not begun by this run")
 )
 
-// undo takes back what this run made, last things first. It begins by writing onto the MemberCluster that it
+// undo rolls back what this run made, last things first. It begins by writing onto the MemberCluster that it
 // does, which fails when another run has taken the member over; from then on others wait. It returns what
-// could not be taken back.
+// could not be rolled back.
 func (r *joinRun) undo(ctx context.Context) (left []string, err error) {
 	p := r.plan
 	mine := p.facts.Attempt
@@ -150,20 +150,20 @@ func (r *joinRun) madeOnMember() bool {
 	return slices.ContainsFunc(r.plan.Steps, func(s Step) bool { return s.Side == SideMember && r.made[s.Object] })
 }
 
-// undoMember removes what this run made on the member: everything but the marker at once, then the marker,
+// undoMember removes what this run made on the member: everything but the membership record at once, then the membership record,
 // then the namespace.
 func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 	p := r.plan
-	var k *member.Marker
-	if err := persist(ctx, func() (err error) { k, err = p.member.Marker(ctx); return err }); err != nil {
+	var k *member.Membership
+	if err := persist(ctx, func() (err error) { k, err = p.member.Membership(ctx); return err }); err != nil {
 		return r.leftOnMember(nil), err
 	}
 	var refs []cluster.Ref
 	for _, s := range p.Steps {
 		if k != nil && k.Attempt != p.facts.Attempt.String() {
-			break // the marker is another's, and so is what stands with it
+			break // the membership record is another's, and so is what stands with it
 		}
-		if s.Side == SideMember && r.made[s.Object] && s.Object != member.MarkerRef() && s.Object != member.NamespaceRef() {
+		if s.Side == SideMember && r.made[s.Object] && s.Object != member.MembershipRef() && s.Object != member.NamespaceRef() {
 			refs = append(refs, s.Object)
 		}
 	}
@@ -181,18 +181,18 @@ func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 	if err := cluster.First(errs); err != nil {
 		return r.leftOnMember(left), err
 	}
-	if r.made[member.MarkerRef()] {
+	if r.made[member.MembershipRef()] {
 		err := persist(ctx, func() error {
-			k, err := p.member.Marker(ctx)
+			k, err := p.member.Membership(ctx)
 			if err != nil || k == nil || k.Attempt != p.facts.Attempt.String() {
 				return err // not there, or somebody else's
 			}
-			return p.member.Delete(ctx, member.MarkerRef(), cluster.Preconditions{UID: k.UID}, cluster.Write{})
+			return p.member.Delete(ctx, member.MembershipRef(), cluster.Preconditions{UID: k.UID}, cluster.Write{})
 		})
 		if err != nil {
 			return r.leftOnMember(nil), err
 		}
-		r.progress(Step{Side: SideMember, Verb: VerbUndo, Object: member.MarkerRef()})
+		r.progress(Step{Side: SideMember, Verb: VerbUndo, Object: member.MembershipRef()})
 	}
 	if r.made[member.NamespaceRef()] {
 		var outcome member.NamespaceOutcome
@@ -207,9 +207,9 @@ func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 	return nil, nil
 }
 
-// leftOnMember adds the marker and the namespace to what could not be taken back.
+// leftOnMember adds the membership record and the namespace to what could not be rolled back.
 func (r *joinRun) leftOnMember(left []string) []string {
-	for _, ref := range []cluster.Ref{member.MarkerRef(), member.NamespaceRef()} {
+	for _, ref := range []cluster.Ref{member.MembershipRef(), member.NamespaceRef()} {
 		if r.made[ref] {
 			left = append(left, "member: "+ref.String())
 		}

@@ -22,7 +22,7 @@ import (
 // UnjoinOptions say what leaves and how.
 type UnjoinOptions struct {
 	Name v1alpha1.MemberName
-	// DropLabel removes the wish as well.
+	// DropLabel removes the federation label as well.
 	DropLabel bool
 	// Force lets the member go without being reached: only the host is changed.
 	Force  bool
@@ -47,8 +47,8 @@ func (o UnjoinOptions) command() string {
 // Stages of an unjoin, in order.
 const (
 	stageRevoke  stage = iota // the token's Secret, bindings, roles, accounts, properties
-	stageUnmark               // the marker: until here nobody else can take the cluster
-	stageLeave                // the namespace, the wish
+	stageUnmark               // the membership record: until here nobody else can take the cluster
+	stageLeave                // the namespace, the federation label
 	stageDismiss              // the host's side
 	stageLast
 )
@@ -182,7 +182,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 		for _, missed := range lacking(SideMember, memberRights, memberMay, needed...) {
 			// Only what there is to delete takes a right to delete it.
 			if missed.right.Verb == "get" || f.Member.Objects[cluster.Ref{Resource: missed.right.Resource, Namespace: missed.right.Namespace, Name: missed.right.Name}] != nil ||
-				missed.right.Resource == cluster.ConfigMaps && f.Member.Marker != nil {
+				missed.right.Resource == cluster.ConfigMaps && f.Member.Membership != nil {
 				f.Missing = append(f.Missing, missed)
 			}
 		}
@@ -245,7 +245,7 @@ func planUnjoin(f unjoinFacts, o UnjoinOptions) (*UnjoinPlan, []Finding) {
 // judgeLeaving says whether this cluster is the member that is to leave, and this host the one it leaves.
 func judgeLeaving(f unjoinFacts, o UnjoinOptions) []Finding {
 	var against []Finding
-	record, k := f.Host.Member, f.Member.Marker
+	record, k := f.Host.Member, f.Member.Membership
 	ref := host.MemberRef(o.Name).String()
 	if record != nil && f.Member.ID != "" && record.Spec.ClusterID != string(f.Member.ID) {
 		against = append(against, Finding{Side: SideMember, Object: ref,
@@ -260,10 +260,10 @@ func judgeLeaving(f unjoinFacts, o UnjoinOptions) []Finding {
 		if record != nil {
 			remedy += "; or remove this host's record alone: kubectl federate unjoin " + string(o.Name) + " --force"
 		}
-		against = append(against, Finding{Side: SideMember, Object: member.MarkerRef().String(),
+		against = append(against, Finding{Side: SideMember, Object: member.MembershipRef().String(),
 			Cause: fmt.Sprintf("this cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID), Remedy: remedy})
 	case k.Member != o.Name:
-		against = append(against, Finding{Side: SideMember, Object: member.MarkerRef().String(),
+		against = append(against, Finding{Side: SideMember, Object: member.MembershipRef().String(),
 			Cause:  fmt.Sprintf("this cluster is member %q of federation %q", k.Member, k.Federation),
 			Remedy: unjoinCommand(k.Member, o.MemberContext)})
 	}
@@ -306,14 +306,14 @@ func (p *UnjoinPlan) planHost() {
 // objectWord is what cluster.Ref.Word gives for an object whose name needs no quotes.
 var objectWord = regexp.MustCompile(`^[a-z0-9.-]+/[a-z0-9.-]+( --namespace [a-z0-9-]+)?$`)
 
-// wishElsewhere is the wish that an object on the host carried when the cluster joined, and that object; it is empty where
-// the cluster carries a wish itself.
-func (p *UnjoinPlan) wishElsewhere() (w member.Wish, by string) {
+// requestElsewhere is the federation label that an object on the host carried when the cluster joined, and that object; it is empty where
+// the cluster carries a federation label itself.
+func (p *UnjoinPlan) requestElsewhere() (w member.JoinRequest, by string) {
 	f := p.facts.Member
-	if f.Wish.Federation != "" || f.Marker == nil || f.Marker.WishedBy == "" {
+	if f.JoinRequest.Federation != "" || f.Membership == nil || f.Membership.RequestedBy == "" {
 		return w, ""
 	}
-	return member.Wish{Federation: f.Marker.Federation, Namespace: v1alpha1.IdentityNamespace}, f.Marker.WishedBy
+	return member.JoinRequest{Federation: f.Membership.Federation, Namespace: v1alpha1.IdentityNamespace}, f.Membership.RequestedBy
 }
 
 func (p *UnjoinPlan) planMember() {
@@ -325,44 +325,44 @@ func (p *UnjoinPlan) planMember() {
 		}
 		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, stage: stageRevoke, live: live})
 	}
-	if k := f.Marker; k != nil {
+	if k := f.Membership; k != nil {
 		manifest := k.Manifest()
 		manifest.SetUID(k.UID)
-		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.MarkerRef(), stage: stageUnmark, live: manifest})
+		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.MembershipRef(), stage: stageUnmark, live: manifest})
 	}
-	wish := f.Wish
-	if wish.Federation != "" {
-		ref := cluster.Ref{Resource: cluster.Namespaces, Name: wish.Namespace}
+	request := f.JoinRequest
+	if request.Federation != "" {
+		ref := cluster.Ref{Resource: cluster.Namespaces, Name: request.Namespace}
 		federation := v1alpha1.FederationName("")
-		if f.Marker != nil {
-			federation = f.Marker.Federation
+		if f.Membership != nil {
+			federation = f.Membership.Federation
 		} else if m := p.facts.Host.Member; m != nil {
 			federation = m.Federation()
 		}
 		switch {
 		case o.DropLabel:
-			p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "remove the label " + v1alpha1.LabelFederation + "=" + string(wish.Federation), stage: stageLeave})
-		case federation == wish.Federation:
-			if wish.Left != wish.Federation {
-				p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "annotate that it left, beside its wish", stage: stageLeave})
+			p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "remove the label " + v1alpha1.LabelFederation + "=" + string(request.Federation), stage: stageLeave})
+		case federation == request.Federation:
+			if request.Left != request.Federation {
+				p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "annotate that it left, beside its federation label", stage: stageLeave})
 			}
 			p.Notes = append(p.Notes, Finding{Side: SideMember, Object: ref.String(),
-				Cause:  fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, wish.Federation),
+				Cause:  fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
 				Remedy: "remove it with kubectl federate label --member-context " + contextWord(o.MemberContext) + " --remove"})
 		}
 	}
-	if w, by := p.wishElsewhere(); by != "" {
+	if w, by := p.requestElsewhere(); by != "" {
 		ref := cluster.Ref{Resource: cluster.Namespaces, Name: w.Namespace}
-		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "annotate that it left, since its wish is on the host", stage: stageLeave})
+		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "annotate that it left, since its federation label is on the host", stage: stageLeave})
 		note := Finding{Side: SideHost, Object: "the object that stands for the cluster",
-			Cause: fmt.Sprintf("wished this by its label %s=%s; should that still be there, discovery does not join it again", v1alpha1.LabelFederation, w.Federation)}
+			Cause: fmt.Sprintf("asked for this by its label %s=%s; should that still be there, discovery does not join it again", v1alpha1.LabelFederation, w.Federation)}
 		if objectWord.MatchString(by) { // the member wrote it, and a person may paste it into a shell
 			note.Object, note.Remedy = by, fmt.Sprintf("remove it with kubectl label %s %s-", by, v1alpha1.LabelFederation)
 		}
 		p.Notes = append(p.Notes, note)
 	}
-	dropsOwn := o.DropLabel && wish.Namespace == v1alpha1.MemberNamespace
-	if f.OurNamespace() && !f.Terminating() && (wish.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
+	dropsOwn := o.DropLabel && request.Namespace == v1alpha1.MemberNamespace
+	if f.OurNamespace() && !f.Terminating() && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
 		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "when nothing of others is in it", stage: stageLeave, live: f.Namespace})
 	}
 }
@@ -413,7 +413,7 @@ func (r *unjoinRun) stage(ctx context.Context, at stage) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	// The wish goes before the namespace that may carry it.
+	// The federation label goes before the namespace that may carry it.
 	if at == stageLeave {
 		for _, i := range index {
 			if err := r.one(ctx, i); err != nil {
@@ -454,15 +454,15 @@ func (r *unjoinRun) step(ctx context.Context, s Step) error {
 			r.note(Finding{Side: SideMember, Object: s.Object.String(), Cause: "stays, since " + outcome.Kept})
 		}
 		return nil
-	case s.Verb == VerbUpdate && p.Options.DropLabel && p.facts.Member.Wish.Federation != "":
-		_, err := p.member.DropWish(ctx)
+	case s.Verb == VerbUpdate && p.Options.DropLabel && p.facts.Member.JoinRequest.Federation != "":
+		_, err := p.member.DropJoinRequest(ctx)
 		return err
 	case s.Verb == VerbUpdate:
-		wish := p.facts.Member.Wish
-		if elsewhere, by := p.wishElsewhere(); by != "" {
-			wish = elsewhere
+		request := p.facts.Member.JoinRequest
+		if elsewhere, by := p.requestElsewhere(); by != "" {
+			request = elsewhere
 		}
-		return p.member.MarkLeft(ctx, wish)
+		return p.member.MarkLeft(ctx, request)
 	}
 	err := p.member.Remove(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()})
 	if apierrors.IsConflict(err) {

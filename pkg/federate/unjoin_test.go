@@ -106,64 +106,64 @@ member delete    ConfigMap "kubefederate-member/membership"
 member delete    Namespace "kubefederate-member" (when nothing of others is in it)`,
 		},
 		{
-			name: "a wish that stays",
+			name: "a federation label that stays",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Wish = member.Wish{Federation: "prod", Namespace: "kube-system"}
+				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
-member update    Namespace "kube-system" (annotate that it left, beside its wish)
+member update    Namespace "kube-system" (annotate that it left, beside its federation label)
 member delete    Namespace "kubefederate-member" (when nothing of others is in it)
 host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
 			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
 		},
 		{
-			name: "a wish that stays on the host's object",
+			name: "a federation label that stays on the host's object",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Marker.WishedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
+				f.Member.Membership.RequestedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
-member update    Namespace "kube-system" (annotate that it left, since its wish is on the host)
+member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
 member delete    Namespace "kubefederate-member" (when nothing of others is in it)
 host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `host: clusters.cluster.x-k8s.io/east --namespace team-x: wished this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again: ` +
+			notes: `host: clusters.cluster.x-k8s.io/east --namespace team-x: asked for this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again: ` +
 				`remove it with kubectl label clusters.cluster.x-k8s.io/east --namespace team-x kubefederate.io/federation-`,
 		},
 		{
 			name: "a member that would have a command pasted",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Marker.WishedBy = "clusters.cluster.x-k8s.io/east; rm -r ~"
+				f.Member.Membership.RequestedBy = "clusters.cluster.x-k8s.io/east; rm -r ~"
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
-member update    Namespace "kube-system" (annotate that it left, since its wish is on the host)
+member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
 member delete    Namespace "kubefederate-member" (when nothing of others is in it)
 host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `host: the object that stands for the cluster: wished this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again`,
+			notes: `host: the object that stands for the cluster: asked for this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again`,
 		},
 		{
-			name: "the host's object wished it, and so does the cluster",
+			name: "the host's object asked for it, and so does the cluster",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Wish = member.Wish{Federation: "prod", Namespace: "kube-system"}
-				f.Member.Marker.WishedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
+				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
+				f.Member.Membership.RequestedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
-member update    Namespace "kube-system" (annotate that it left, beside its wish)
+member update    Namespace "kube-system" (annotate that it left, beside its federation label)
 member delete    Namespace "kubefederate-member" (when nothing of others is in it)
 host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
 			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
 		},
 		{
-			name: "a wish that goes along, and its namespace with it",
+			name: "a federation label that goes along, and its namespace with it",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Wish = member.Wish{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
+				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
 			},
 			options: UnjoinOptions{DropLabel: true},
 			want: `
@@ -173,10 +173,10 @@ member delete    Namespace "kubefederate-member" (when nothing of others is in i
 host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
 		},
 		{
-			name: "a wish for another federation is none of this one's business",
+			name: "a federation label for another federation is none of this one's business",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Wish = member.Wish{Federation: "lab", Namespace: v1alpha1.MemberNamespace}
+				f.Member.JoinRequest = member.JoinRequest{Federation: "lab", Namespace: v1alpha1.MemberNamespace}
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
@@ -235,7 +235,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 		},
 		{
 			name:  "taken over by another host",
-			facts: func(f *unjoinFacts) { f.Member.Marker.HostID = otherID },
+			facts: func(f *unjoinFacts) { f.Member.Membership.HostID = otherID },
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID cccccccc-0000-4000-8000-000000000003): ` +
 				`let it leave there: kubectl federate unjoin east --member-context ctx-east --context OTHER-HOST; or remove this host's record alone: kubectl federate unjoin east --force`,
 		},
@@ -243,7 +243,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 			name: "another member of this host",
 			facts: func(f *unjoinFacts) {
 				f.Host.Member = nil
-				f.Member.Marker.Member = "east-1"
+				f.Member.Membership.Member = "east-1"
 			},
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": kubectl federate unjoin east-1 --member-context ctx-east`,
 		},

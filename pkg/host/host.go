@@ -33,8 +33,8 @@ var (
 	// ErrNotInitialised means that the host does not serve our API.
 	ErrNotInitialised = errors.New("this cluster is not a host yet: it does not serve " + v1alpha1.GroupVersion.Group +
 		": run kubectl federate init, or choose another --context")
-	// ErrNotGuarded means that the API server admits members that the webhook must refuse.
-	ErrNotGuarded = errors.New("the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init")
+	// ErrNotEnforcing means that the API server admits members that the webhook must refuse.
+	ErrNotEnforcing = errors.New("the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init")
 	// ErrWebhookDown means that the API server asked the webhook and got no answer.
 	ErrWebhookDown = errors.New("the webhook that judges members does not answer")
 )
@@ -260,29 +260,29 @@ func (c *Cluster) DeleteMember(ctx context.Context, name v1alpha1.MemberName, p 
 	return inOurWords(c.Delete(ctx, MemberRef(name), p, w))
 }
 
-// guardProbe is a name that no federation has; a member of it must be refused.
-const guardProbe = "kubefederate-guard-probe"
+// webhookProbe is a name that no federation has; a member of it must be refused.
+const webhookProbe = "kubefederate-guard-probe"
 
-// Guarded says whether the webhook refuses what it must: nil when it does, ErrNotGuarded or ErrWebhookDown
+// Enforcing says whether the webhook refuses what it must: nil when it does, ErrNotEnforcing or ErrWebhookDown
 // when not. The caller must hold the verb join on every federation.
-func (c *Cluster) Guarded(ctx context.Context) error { return c.GuardedFor(ctx, guardProbe) }
+func (c *Cluster) Enforcing(ctx context.Context) error { return c.EnforcingFor(ctx, webhookProbe) }
 
-// GuardedFor is Guarded for a caller who holds the verb join on one federation only. It is a server dry run
+// EnforcingFor is Guarded for a caller who holds the verb join on one federation only. It is a server dry run
 // of a member with a label under our reserved prefix, which no federation allows.
-func (c *Cluster) GuardedFor(ctx context.Context, federation v1alpha1.FederationName) error {
+func (c *Cluster) EnforcingFor(ctx context.Context, federation v1alpha1.FederationName) error {
 	bad := &v1alpha1.MemberCluster{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: guardProbe,
+			Name: webhookProbe,
 			Labels: map[string]string{
 				v1alpha1.LabelFederation:        string(federation),
 				v1alpha1.Prefix + "guard-probe": "",
 			},
 		},
-		Spec: v1alpha1.MemberClusterSpec{ClusterID: guardProbe, Server: "https://guard-probe.invalid"},
+		Spec: v1alpha1.MemberClusterSpec{ClusterID: webhookProbe, Server: "https://guard-probe.invalid"},
 	}
 	_, err := c.CreateMember(ctx, bad, cluster.Write{DryRun: true})
 	if err == nil {
-		return fmt.Errorf("host: %w", ErrNotGuarded)
+		return fmt.Errorf("host: %w", ErrNotEnforcing)
 	}
 	if refusedLabel(err) {
 		return nil

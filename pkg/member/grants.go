@@ -85,7 +85,7 @@ func (g Grants) clusterRules() []any {
 func namespaceRules() []any {
 	return []any{
 		rule("", "serviceaccounts/token", []string{"create"}, []string{v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount}),
-		rule("", "configmaps", []string{"get"}, []string{v1alpha1.MarkerName}),
+		rule("", "configmaps", []string{"get"}, []string{v1alpha1.MembershipName}),
 	}
 }
 
@@ -120,8 +120,8 @@ func roleRef(kind, name string) map[string]any {
 	return map[string]any{"apiGroup": rbacGroup, "kind": kind, "name": name}
 }
 
-// Foundations are the accounts, the roles and the Secret that bindings and the token refer to.
-func (g Grants) Foundations() []Object {
+// BaseObjects are the accounts, the roles and the Secret that bindings and the token refer to.
+func (g Grants) BaseObjects() []Object {
 	objects := []Object{account(v1alpha1.ManagerAccount)}
 	if g.AccessRole != "" {
 		objects = append(objects, account(v1alpha1.ConsumerAccount))
@@ -177,14 +177,14 @@ func (g Grants) AccessProbe() *Object {
 	return &o
 }
 
-// refs are all objects that a membership can have put on a member, but for the namespace and the marker.
+// refs are all objects that a membership can have put on a member, but for the namespace and the membership record.
 func refs() []cluster.Ref {
 	var all []cluster.Ref
 	g := Grants{Properties: true, AccessRole: "any"}
 	for _, o := range g.Bindings() {
 		all = append(all, o.Ref)
 	}
-	for _, o := range g.Foundations() {
+	for _, o := range g.BaseObjects() {
 		all = append(all, o.Ref)
 	}
 	all = append(all, BindingRefs()[1])
@@ -229,8 +229,8 @@ func verbs(r cluster.Ref, verbs ...string) []cluster.Right {
 func (g Grants) JoinRights() []cluster.Right {
 	rights := append(verbs(namespaceRef(v1alpha1.IdentityNamespace), "get"), verbs(cluster.Ref{Resource: cluster.Nodes}, "list")...)
 	rights = append(rights, verbs(NamespaceRef(), "get", "create")...)
-	rights = append(rights, verbs(MarkerRef(), "get", "create", "patch")...)
-	for _, o := range append(g.Foundations(), g.Bindings()...) {
+	rights = append(rights, verbs(MembershipRef(), "get", "create", "patch")...)
+	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
 		rights = append(rights, verbs(o.Ref, "get", "create", "patch")...)
 	}
 	for _, ref := range BindingRefs() {
@@ -247,8 +247,8 @@ func (g Grants) JoinRights() []cluster.Right {
 
 // LeaveRights are the rights that an unjoin uses on a member, and the undoing of a join.
 func (g Grants) LeaveRights() []cluster.Right {
-	rights := append(verbs(NamespaceRef(), "get", "delete"), verbs(MarkerRef(), "get", "delete")...)
-	for _, o := range append(g.Foundations(), g.Bindings()...) {
+	rights := append(verbs(NamespaceRef(), "get", "delete"), verbs(MembershipRef(), "get", "delete")...)
+	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
 		rights = append(rights, verbs(o.Ref, "get", "delete")...)
 	}
 	for _, ref := range BindingRefs() {

@@ -63,7 +63,7 @@ func TestManagerRights(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var granted []any
-			for _, o := range tt.grants.Foundations() {
+			for _, o := range tt.grants.BaseObjects() {
 				if rules, ok := o.Manifest.Object["rules"].([]any); ok {
 					granted = append(granted, rules...)
 				}
@@ -83,7 +83,7 @@ func TestManagerRights(t *testing.T) {
 func TestConsumerExistsOnlyForAccess(t *testing.T) {
 	t.Parallel()
 	count := func(g Grants) (n int) {
-		for _, o := range append(g.Foundations(), g.Bindings()...) {
+		for _, o := range append(g.BaseObjects(), g.Bindings()...) {
 			if slices.Contains(ConsumerRefs(), o.Ref) {
 				n++
 			}

@@ -1,4 +1,4 @@
-// Package member reads and writes a member cluster: what it is, whether it wishes to join, which host
+// Package member reads and writes a member cluster: what it is, whether it asks to join, which host
 // holds it, and what a membership put on it.
 package member
 

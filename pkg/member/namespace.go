@@ -24,7 +24,7 @@ type NamespaceOutcome struct {
 	Kept string
 }
 
-// RemoveNamespace deletes our namespace if join or label made it, no wish stands on it, and every
+// RemoveNamespace deletes our namespace if join or label made it, no federation label stands on it, and every
 // namespaced type in it is empty but for what Kubernetes puts into each namespace.
 func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error) {
 	var o *unstructured.Unstructured
@@ -48,7 +48,7 @@ func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error)
 	case o.GetLabels()[v1alpha1.LabelManagedBy] != v1alpha1.ManagedByJoin:
 		return NamespaceOutcome{Kept: "it was there before"}, nil
 	case o.GetLabels()[v1alpha1.LabelFederation] != "":
-		return NamespaceOutcome{Kept: "it carries the wish to join " + cluster.Quoted(o.GetLabels()[v1alpha1.LabelFederation])}, nil
+		return NamespaceOutcome{Kept: "it carries the label that asks to join " + cluster.Quoted(o.GetLabels()[v1alpha1.LabelFederation])}, nil
 	case typesErr != nil:
 		return NamespaceOutcome{Kept: "what is in it could not be read: " + cluster.Printable(cluster.Cause(typesErr))}, nil
 	}

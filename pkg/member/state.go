@@ -20,9 +20,9 @@ type State struct {
 	Version string
 	Topology
 	// Namespace is our namespace; nil when it is not there.
-	Namespace *unstructured.Unstructured
-	Marker    *Marker
-	Wish      Wish
+	Namespace   *unstructured.Unstructured
+	Membership  *Membership
+	JoinRequest JoinRequest
 	// Properties says whether the member serves the About API.
 	Properties bool
 	// Objects are what a membership may have left or made, by reference; what is not there is absent.
@@ -45,7 +45,7 @@ func (s *State) OurNamespace() bool {
 // returned.
 func (c *Cluster) Read(ctx context.Context) (*State, error) {
 	s := &State{Objects: map[cluster.Ref]*unstructured.Unstructured{}, Properties: true}
-	objects := append(refs(), namespaceRef(v1alpha1.IdentityNamespace), NamespaceRef(), MarkerRef())
+	objects := append(refs(), namespaceRef(v1alpha1.IdentityNamespace), NamespaceRef(), MembershipRef())
 	found := make([]*unstructured.Unstructured, len(objects))
 	errs := make([]error, len(objects)+2)
 	cluster.Parallel(len(errs), func(i int) {
@@ -86,17 +86,17 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 		switch objects[i] {
 		case namespaceRef(v1alpha1.IdentityNamespace):
 			s.ID = v1alpha1.ClusterID(o.GetUID())
-			s.Wish = wishOn(o)
+			s.JoinRequest = requestOn(o)
 		case NamespaceRef():
 			s.Namespace = o
-		case MarkerRef():
-			s.Marker = MarkerOf(o)
+		case MembershipRef():
+			s.Membership = MembershipOf(o)
 		default:
 			s.Objects[objects[i]] = o
 		}
 	}
-	if s.Wish.Federation == "" {
-		s.Wish = wishOn(s.Namespace)
+	if s.JoinRequest.Federation == "" {
+		s.JoinRequest = requestOn(s.Namespace)
 	}
 	return s, nil
 }

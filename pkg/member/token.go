@@ -64,7 +64,7 @@ var tokenRight = cluster.Right{Verb: "create", Resource: cluster.ServiceAccounts
 
 // RotateRights are the rights on a member that bind a new token to the Secret to and revoke those bound to from.
 func RotateRights(from, to cluster.Ref) []cluster.Right {
-	rights := append(verbs(namespaceRef(v1alpha1.IdentityNamespace), "get"), verbs(MarkerRef(), "get")...)
+	rights := append(verbs(namespaceRef(v1alpha1.IdentityNamespace), "get"), verbs(MembershipRef(), "get")...)
 	rights = append(rights, verbs(to, "get", "create", "delete")...)
 	return unique(append(rights, append(verbs(from, "get", "delete"), tokenRight)...))
 }

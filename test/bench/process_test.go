@@ -67,7 +67,7 @@ func BenchmarkJoin(b *testing.B) {
 		joined = process(kubeconfig, "join one --federation bench --member-context member")
 		between()
 		left = process(kubeconfig, "unjoin one --member-context member")
-		for _, ref := range []cluster.Ref{member.ManagerAccountRef(), member.MarkerRef()} {
+		for _, ref := range []cluster.Ref{member.ManagerAccountRef(), member.MembershipRef()} {
 			if o, err := m.Find(b.Context(), ref); err != nil || o != nil {
 				b.Fatalf("%s is there after unjoin: %v, %v", ref, o, err)
 			}

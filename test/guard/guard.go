@@ -136,7 +136,7 @@ func (m *Manager) Wait(ctx context.Context) error {
 			return false, fmt.Errorf("the manager ended")
 		default:
 		}
-		if probe := h.Guarded(ctx); ctx.Err() == nil {
+		if probe := h.Enforcing(ctx); ctx.Err() == nil {
 			cause = probe
 		}
 		return cause == nil, nil

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// messages are what the commands of a drill said.
+// messages are what the commands of a scenario said.
 type messages struct {
 	mu   sync.Mutex
 	said map[string]bool

@@ -333,7 +333,7 @@ func TestHostJoinsItself(t *testing.T) {
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "self"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Guarded(t.Context()); err != nil {
+	if err := h.Enforcing(t.Context()); err != nil {
 		t.Error(err)
 	}
 	becomes(t, "the host", before, hostCluster)
@@ -402,8 +402,8 @@ func TestUnjoinWaitsForFinalizers(t *testing.T) {
 	if partial.Err.Error() != want || partial.Next != "kubectl federate unjoin final --member-context west" {
 		t.Errorf("%v\nwant:\n%s", partial, want)
 	}
-	if k, err := m.Marker(t.Context()); err != nil || k == nil {
-		t.Errorf("marker %v, %v: the cluster could be taken by another", k, err)
+	if k, err := m.Membership(t.Context()); err != nil || k == nil {
+		t.Errorf("membership record %v, %v: the cluster could be taken by another", k, err)
 	}
 	finalizers(m.Conn, binding)
 	finalizers(h.Conn, host.MemberRef("final"), "example.com/theirs")
@@ -419,50 +419,50 @@ func TestUnjoinWaitsForFinalizers(t *testing.T) {
 	becomes(t, "the host", hostBefore, hostCluster)
 }
 
-// TestWishStaysBehind shows what unjoin does with a wish: it stays, with a word that the cluster left, until
+// TestJoinRequestStaysBehind shows what unjoin does with a federation label: it stays, with a word that the cluster left, until
 // it is dropped or made anew.
-func TestWishStaysBehind(t *testing.T) {
+func TestJoinRequestStaysBehind(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
 	before := snapshot(t, west)
-	fed := federation(t, hostCluster, "wishes", map[string]any{})
+	fed := federation(t, hostCluster, "requests", map[string]any{})
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
-	if _, err := m.SetWish(t.Context(), fed, false); err != nil {
+	if _, err := m.SetJoinRequest(t.Context(), fed, false); err != nil {
 		t.Fatal(err)
 	}
 	leave := func(drop bool) {
 		t.Helper()
-		if _, err := join(t, h, m, federate.JoinOptions{Name: "wishes", Federation: fed}); err != nil {
+		if _, err := join(t, h, m, federate.JoinOptions{Name: "requests", Federation: fed}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "wishes", DropLabel: drop}); err != nil {
+		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "requests", DropLabel: drop}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wish := func() member.Wish {
+	request := func() member.JoinRequest {
 		t.Helper()
-		w, err := m.Wish(t.Context())
+		w, err := m.JoinRequest(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}
 	leave(false)
-	if got, want := wish(), (member.Wish{Federation: fed, Namespace: "kube-system", Left: fed}); got != want {
-		t.Errorf("wish %+v, want %+v", got, want)
+	if got, want := request(), (member.JoinRequest{Federation: fed, Namespace: "kube-system", Left: fed}); got != want {
+		t.Errorf("federation label %+v, want %+v", got, want)
 	}
-	if got, err := m.SetWish(t.Context(), fed, false); err != nil || got.Left != "" {
-		t.Errorf("a new wish is %+v, %v", got, err)
+	if got, err := m.SetJoinRequest(t.Context(), fed, false); err != nil || got.Left != "" {
+		t.Errorf("a new federation label is %+v, %v", got, err)
 	}
 	leave(true)
-	if got := wish(); got != (member.Wish{}) {
-		t.Errorf("wish %+v after it was dropped", got)
+	if got := request(); got != (member.JoinRequest{}) {
+		t.Errorf("federation label %+v after it was dropped", got)
 	}
 	becomes(t, "the member", before, west)
 }
 
-// TestWishWhereKubeSystemIsForbidden writes the wish where the caller may: on a namespace that is made for it and
+// TestJoinRequestWhereKubeSystemIsForbidden writes the federation label where the caller may: on a namespace that is made for it and
 // goes with it.
-func TestWishWhereKubeSystemIsForbidden(t *testing.T) {
+func TestJoinRequestWhereKubeSystemIsForbidden(t *testing.T) {
 	west := joinFleet(t).Cluster("west")
 	before := snapshot(t, west)
 	rbac := clientset(t, west.Config()).RbacV1()
@@ -481,15 +481,15 @@ func TestWishWhereKubeSystemIsForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := connectMember(t, west.User(name))
-	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.Wish(ctx); return err })
-	want := member.Wish{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
-	if got, err := m.SetWish(t.Context(), "prod", false); err != nil || got != want {
+	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.JoinRequest(ctx); return err })
+	want := member.JoinRequest{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
+	if got, err := m.SetJoinRequest(t.Context(), "prod", false); err != nil || got != want {
 		t.Errorf("set %+v, %v, want %+v", got, err, want)
 	}
-	if got, err := m.Wish(t.Context()); err != nil || got != want {
+	if got, err := m.JoinRequest(t.Context()); err != nil || got != want {
 		t.Errorf("read %+v, %v, want %+v", got, err, want)
 	}
-	if got, err := m.RemoveWish(t.Context(), false); err != nil || got != want {
+	if got, err := m.RemoveJoinRequest(t.Context(), false); err != nil || got != want {
 		t.Errorf("removed %+v, %v, want %+v", got, err, want)
 	}
 	if err := rbac.ClusterRoleBindings().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
@@ -500,7 +500,7 @@ func TestWishWhereKubeSystemIsForbidden(t *testing.T) {
 	}
 	becomes(t, "the cluster", before, west)
 	stranger := connectMember(t, west.User("stranger"))
-	_, err := stranger.SetWish(t.Context(), "prod", false)
+	_, err := stranger.SetJoinRequest(t.Context(), "prod", false)
 	if want := `member: patch Namespace "kube-system": namespaces "kube-system" is forbidden: User "stranger" cannot patch resource "namespaces" in API group "" in the namespace "kube-system"`; err == nil || err.Error() != want {
 		t.Errorf("a stranger: %v, want %s", err, want)
 	}
@@ -746,13 +746,13 @@ func TestWebhookDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the API server asks no webhook", func(ctx context.Context) error {
-		if err := h.Guarded(ctx); !errors.Is(err, host.ErrNotGuarded) {
+		if err := h.Enforcing(ctx); !errors.Is(err, host.ErrNotEnforcing) {
 			return fmt.Errorf("guarded: %w", err)
 		}
 		return nil
 	})
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "down", Federation: fed})
-	if want := "host: the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotGuarded) {
+	if want := "host: the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotEnforcing) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
@@ -822,10 +822,10 @@ func TestOneClusterUnderTwoNames(t *testing.T) {
 }
 
 // isHeld are the whole texts with which a join under a name is told that its cluster is a member under another. The
-// webhook says it; where it saw both at the same moment, the marker does.
+// webhook says it; where it saw both at the same moment, the membership record does.
 func isHeld(fed v1alpha1.FederationName, c *env.Cluster, loser, holder v1alpha1.MemberName) []string {
 	return []string{
-		fmt.Sprintf(`cannot join %q to federation %q; what was begun was taken back
+		fmt.Sprintf(`cannot join %q to federation %q; what was begun was rolled back
 * member: ConfigMap "kubefederate-member/membership": this cluster is member %q of federation %q of this host: let it leave first: kubectl federate unjoin %s --member-context CONTEXT`,
 			loser, fed, holder, fed, holder),
 		fmt.Sprintf(`cannot join %q to federation %q; nothing was changed
@@ -1036,7 +1036,7 @@ func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Clu
 			ends["joined"]++
 		} else {
 			if undone, ok := errors.AsType[*federate.Undone](err); ok && goneMeanwhile.MatchString(undone.Error()) {
-				ends["taken back"]++
+				ends["rolled back"]++
 			} else if want := heldByOther(from, to); isRefusal(err, want) {
 				ends["refused"]++
 			} else {
@@ -1072,7 +1072,7 @@ func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Clu
 }
 
 // goneMeanwhile is what a join says that saw a cluster which was just leaving.
-var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "shared"; what was begun was taken back
+var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "shared"; what was begun was rolled back
 \* member: [A-Z][A-Za-z]+ "[a-z:/-]+": was removed by somebody else while this join ran: run join again$`)
 
 // heldByOther is the finding with which a host is told that another one has the cluster.
@@ -1123,7 +1123,7 @@ func TestJoinAgainstUnjoin(t *testing.T) {
 	}
 }
 
-// TestInterrupted ends the context in the middle of a join: what was begun is taken back all the same.
+// TestInterrupted ends the context in the middle of a join: what was begun is rolled back all the same.
 func TestInterrupted(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
 	userNamespace(t, west)
@@ -1195,7 +1195,7 @@ func TestInsecureMember(t *testing.T) {
 	}
 }
 
-// TestWrongEndpoint gives an endpoint that leads to another cluster: the join is taken back.
+// TestWrongEndpoint gives an endpoint that leads to another cluster: the join is rolled back.
 func TestWrongEndpoint(t *testing.T) {
 	hostCluster, west, east := joinHost(t), joinFleet(t).Cluster("west"), joinFleet(t).Cluster("east")
 	userNamespace(t, west)
@@ -1204,7 +1204,7 @@ func TestWrongEndpoint(t *testing.T) {
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
 	elsewhere := connectMember(t, east.Config()).Server()
 	_, err := join(t, h, m, federate.JoinOptions{Name: "wrong", Federation: fed, Server: elsewhere, CABundle: east.Config().CAData})
-	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; what was begun was taken back
+	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; what was begun was rolled back
 * member: endpoint "`+elsewhere+`": does not take the new credential: Unauthorized: see that the endpoint is this member's own and hands tokens on to its API server`)
 	becomes(t, "the member", before, west)
 	becomes(t, "the host", hostBefore, hostCluster)

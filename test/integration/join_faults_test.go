@@ -30,9 +30,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// drill is a command that runs with a fault at one request, again and again. Drills run beside each other, each with
+// scenario is a command that runs with a fault at one request, again and again. Drills run beside each other, each with
 // members and federations of its own on one host.
-type drill struct {
+type scenario struct {
 	name string
 	// spec is the federation's.
 	spec map[string]any
@@ -42,32 +42,32 @@ type drill struct {
 	bare bool
 	// waits says that a run may wait for seconds: in the quick tier one kind of fault is tried.
 	waits bool
-	// lanes is how many run beside each other in the full tier, each with a part of the faults.
-	lanes int
-	run   func(*lane)
+	// shards is how many run beside each other in the full tier, each with a part of the faults.
+	shards int
+	run    func(*shard)
 }
 
-// drills are all of them, those first that wait most.
-var drills = []drill{
-	{name: "drill-rotate-member", waits: true, lanes: 4, run: func(l *lane) { l.rotate(federate.SideMember) }},
-	{name: "drill-rotate-trial", waits: true, lanes: 2, run: (*lane).rotateTrial},
-	{name: "drill-rotate-host", waits: true, lanes: 2, run: func(l *lane) { l.rotate(federate.SideHost) }},
-	{name: "drill-unjoin-bare", bare: true, waits: true, lanes: 2, run: (*lane).unjoinBare},
-	{name: "drill-join-bare", bare: true, waits: true, lanes: 1, run: (*lane).joinBare},
-	{name: "drill-overtaken", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).overtaken},
-	{name: "drill-join-trial", lanes: 1, run: (*lane).joinTrial},
-	{name: "drill-take-over", lanes: 2, run: (*lane).takeOver},
-	{name: "drill-join", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).join},
-	{name: "drill-unjoin", lanes: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*lane).unjoin},
+// scenarios are all of them, those first that wait most.
+var scenarios = []scenario{
+	{name: "scenario-rotate-member", waits: true, shards: 4, run: func(l *shard) { l.rotate(federate.SideMember) }},
+	{name: "scenario-rotate-trial", waits: true, shards: 2, run: (*shard).rotateTrial},
+	{name: "scenario-rotate-host", waits: true, shards: 2, run: func(l *shard) { l.rotate(federate.SideHost) }},
+	{name: "scenario-unjoin-bare", bare: true, waits: true, shards: 2, run: (*shard).unjoinBare},
+	{name: "scenario-join-bare", bare: true, waits: true, shards: 1, run: (*shard).joinBare},
+	{name: "scenario-overtaken", shards: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*shard).overtaken},
+	{name: "scenario-join-trial", shards: 1, run: (*shard).joinTrial},
+	{name: "scenario-take-over", shards: 2, run: (*shard).takeOver},
+	{name: "scenario-join", shards: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*shard).join},
+	{name: "scenario-unjoin", shards: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*shard).unjoin},
 }
 
-// lane is a drill at work, or a part of it.
-type lane struct {
+// shard is a scenario at work, or a part of it.
+type shard struct {
 	*testing.T
-	drill
-	// name is its member's and its federation's: the drill's, with a letter where it has several lanes.
+	scenario
+	// name is its member's and its federation's: the scenario's, with a letter where it has several shards.
 	name string
-	// part of parts says which faults are this lane's.
+	// part of parts says which faults are this shard's.
 	part, parts  int
 	host, member *env.Cluster
 	h            *host.Cluster
@@ -79,26 +79,26 @@ type lane struct {
 	ready bool
 	cases int
 	ends  map[string]int
-	// said is what all lanes of the drill say.
+	// said is what all shards of the scenario say.
 	said    *messages
 	secrets []string
 }
 
-// mine says whether the i-th kind of fault at the k-th request is this lane's.
-func (l *lane) mine(i, k int) bool { return (i+k)%l.parts == l.part }
+// mine says whether the i-th kind of fault at the k-th request is this shard's.
+func (l *shard) mine(i, k int) bool { return (i+k)%l.parts == l.part }
 
 // TestFaults fails the requests of join, unjoin, rotate and join --take-over in every way, each request in turn, and lets
-// the cluster leave at each request of a join. After each either nothing has changed, or all was taken back, or the error
+// the cluster leave at each request of a join. After each either nothing has changed, or all was rolled back, or the error
 // names the command that goes on; that command completes, and unjoin leaves every object on both sides as it was. In the
 // quick tier a sample of the requests fails.
 func TestFaults(t *testing.T) {
 	joinHost(t)
 	members := []*env.Cluster{joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")}
-	runDrills(t, drills, drillMembers(t, members, 6))
+	runScenarios(t, scenarios, scenarioMembers(t, members, 6))
 }
 
-// drillMembers are members that wait for a lane; in the full tier there are more of them.
-func drillMembers(t *testing.T, members []*env.Cluster, more int) chan *env.Cluster {
+// scenarioMembers are members that wait for a shard; in the full tier there are more of them.
+func scenarioMembers(t *testing.T, members []*env.Cluster, more int) chan *env.Cluster {
 	t.Helper()
 	free := make(chan *env.Cluster, len(members)+more)
 	for _, c := range members {
@@ -134,23 +134,23 @@ func addMember(t *testing.T, spec env.Spec) *env.Cluster {
 	return c
 }
 
-// runDrills runs all lanes of drills, as many at once as there are members, and then looks at what they said.
-func runDrills(t *testing.T, drills []drill, free chan *env.Cluster) {
+// runScenarios runs all shards of scenarios, as many at once as there are members, and then looks at what they said.
+func runScenarios(t *testing.T, scenarios []scenario, free chan *env.Cluster) {
 	t.Helper()
 	hostCluster := joinFleet(t).Cluster("host")
-	said := make([]messages, len(drills))
+	said := make([]messages, len(scenarios))
 	var wait sync.WaitGroup
-	for i, d := range drills {
-		parts := d.lanes
+	for i, d := range scenarios {
+		parts := d.shards
 		if testing.Short() {
 			parts = 1
 		}
 		for part := range parts {
-			l := &lane{drill: d, name: d.name, part: part, parts: parts, host: hostCluster, said: &said[i]}
+			l := &shard{scenario: d, name: d.name, part: part, parts: parts, host: hostCluster, said: &said[i]}
 			if shared := testing.Short() || !d.bare; shared {
 				l.member = <-free
 			}
-			name := strings.TrimPrefix(strings.TrimPrefix(d.name, "drill-"), "kill-")
+			name := strings.TrimPrefix(strings.TrimPrefix(d.name, "scenario-"), "kill-")
 			if parts > 1 {
 				suffix := "-" + string(rune('a'+part))
 				l.name, name = l.name+suffix, name+suffix
@@ -173,13 +173,13 @@ func runDrills(t *testing.T, drills []drill, free chan *env.Cluster) {
 		}
 	}
 	wait.Wait()
-	for i, d := range drills {
+	for i, d := range scenarios {
 		said[i].check(t, d.name)
 	}
 }
 
-// work lays the lane out and runs it.
-func (l *lane) work() {
+// work lays the shard out and runs it.
+func (l *shard) work() {
 	began := time.Now()
 	l.ends = map[string]int{}
 	spec := l.spec
@@ -207,20 +207,20 @@ func (l *lane) work() {
 }
 
 // told keeps what a command said, and how it came to that.
-func (l *lane) told(how, text string, tokens []string) {
+func (l *shard) told(how, text string, tokens []string) {
 	l.Helper()
 	for _, secret := range slices.Concat(l.secrets, tokens) {
 		if strings.Contains(text, secret) {
 			l.Errorf("a token or a key is told:\n%s", text)
 		}
 	}
-	// All lanes of a drill say the same.
-	l.said.keep(how, strings.ReplaceAll(text, l.name, l.drill.name))
+	// All shards of a scenario say the same.
+	l.said.keep(how, strings.ReplaceAll(text, l.name, l.scenario.name))
 }
 
-// unchanged waits until both clusters are as they were, but for what other drills do on the host meanwhile: garbage
+// unchanged waits until both clusters are as they were, but for what other scenarios do on the host meanwhile: garbage
 // collection, the end of a namespace and the manager's counting take their time.
-func (l *lane) unchanged(what string) {
+func (l *shard) unchanged(what string) {
 	l.Helper()
 	for c, before := range l.before {
 		deadline := time.Now().Add(60 * time.Second)
@@ -234,7 +234,7 @@ func (l *lane) unchanged(what string) {
 				break
 			}
 			if c == l.member && !c.ControllerManager {
-				l.bury()
+				l.finalize()
 			}
 			if time.Now().After(deadline) {
 				l.Fatalf("%s: what changed on %s:\n%s", what, c.Name, strings.Join(lines, "\n"))
@@ -247,8 +247,8 @@ func (l *lane) unchanged(what string) {
 	}
 }
 
-// bury ends our namespace on the member when it is being deleted, as a controller manager would five seconds later.
-func (l *lane) bury() {
+// finalize ends our namespace on the member when it is being deleted, as a controller manager would five seconds later.
+func (l *shard) finalize() {
 	l.Helper()
 	c := clientset(l.T, l.member.Config())
 	o, err := c.CoreV1().Namespaces().Get(l.Context(), v1alpha1.MemberNamespace, metav1.GetOptions{})
@@ -272,16 +272,16 @@ func (l *lane) bury() {
 	}
 }
 
-var drillName = regexp.MustCompile(`drill-[a-z-]+`)
+var scenarioName = regexp.MustCompile(`scenario-[a-z-]+`)
 
-// others says whether a line of a comparison is another drill's.
-func (l *lane) others(line string) bool {
-	name := drillName.FindString(line)
+// others says whether a line of a comparison is another scenario's.
+func (l *shard) others(line string) bool {
+	name := scenarioName.FindString(line)
 	return name != "" && name != l.name
 }
 
-// sweep is one command whose requests fail.
-type sweep struct {
+// faultRun is one command whose requests fail.
+type faultRun struct {
 	side cluster.Side
 	// kinds are the faults; nil are all that a server or a network has.
 	kinds []fault
@@ -299,8 +299,8 @@ type sweep struct {
 	after func(what string, err error, partial bool)
 }
 
-// sweep fails the requests, each in every way; in the quick tier a sample of them.
-func (l *lane) sweep(s sweep) {
+// faultRun fails the requests, each in every way; in the quick tier a sample of them.
+func (l *shard) faultRun(s faultRun) {
 	l.Helper()
 	kinds, step := s.kinds, 1
 	if kinds == nil {
@@ -327,7 +327,7 @@ func (l *lane) sweep(s sweep) {
 }
 
 // try runs a command whose k-th request fails, and says whether there was one.
-func (l *lane) try(s sweep, kind fault, k int) bool {
+func (l *shard) try(s faultRun, kind fault, k int) bool {
 	l.Helper()
 	if !l.ready && s.prepare != nil {
 		s.prepare()
@@ -366,10 +366,10 @@ func (l *lane) try(s sweep, kind fault, k int) bool {
 	case errors.As(err, &partial):
 		l.ends["partial"]++
 		if partial.Next != s.next {
-			l.Errorf("%s: to go on: %q, want %q\n%v", what, partial.Next, s.next, err)
+			l.Errorf("%s: to continue, run: %q, want %q\n%v", what, partial.Next, s.next, err)
 		}
 	case p.wrote:
-		l.ends["taken back"]++
+		l.ends["rolled back"]++
 	default:
 		l.ends["nothing changed"]++
 	}
@@ -387,8 +387,8 @@ func (l *lane) try(s sweep, kind fault, k int) bool {
 	return p.hit != ""
 }
 
-// way is how the lane reaches its member.
-func (l *lane) way() *rest.Config {
+// way is how the shard reaches its member.
+func (l *shard) way() *rest.Config {
 	if l.trial == nil {
 		return l.member.Config()
 	}
@@ -404,8 +404,8 @@ type trial struct {
 	p     atomic.Pointer[proxy]
 }
 
-// tried lets the lane reach its member through a front from now on, so that a credential is tried through it as well.
-func (l *lane) tried() {
+// tried lets the shard reach its member through a front from now on, so that a credential is tried through it as well.
+func (l *shard) tried() {
 	l.Helper()
 	l.trial = &trial{}
 	front, err := l.member.Front(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
@@ -431,20 +431,20 @@ func (t *trial) fail(p *proxy) {
 	}
 }
 
-// both sweeps over both sides.
-func (l *lane) both(s sweep) {
+// both fault runs over both sides.
+func (l *shard) both(s faultRun) {
 	l.Helper()
 	for _, s.side = range []federate.Side{federate.SideHost, federate.SideMember} {
-		l.sweep(s)
+		l.faultRun(s)
 	}
 	l.unchanged("at the end")
 }
 
-func (l *lane) joinOptions() federate.JoinOptions {
+func (l *shard) joinOptions() federate.JoinOptions {
 	return federate.JoinOptions{Name: v1alpha1.MemberName(l.name), Federation: v1alpha1.FederationName(l.name), MemberContext: "east"}
 }
 
-func (l *lane) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) error {
+func (l *shard) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) error {
 	plan, err := federate.PlanJoin(ctx, h, m, o)
 	if err == nil {
 		_, err = plan.Apply(ctx, nil)
@@ -452,7 +452,7 @@ func (l *lane) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o
 	return err
 }
 
-func (l *lane) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
+func (l *shard) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"})
 	if err == nil {
 		_, err = plan.Apply(ctx, nil)
@@ -461,20 +461,20 @@ func (l *lane) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster)
 }
 
 // again runs a command without a fault.
-func (l *lane) again(what string, command func(context.Context, *host.Cluster, *member.Cluster) error) {
+func (l *shard) again(what string, command func(context.Context, *host.Cluster, *member.Cluster) error) {
 	l.Helper()
 	if err := command(l.Context(), l.h, l.m); err != nil {
 		l.Fatalf("%s: then without a fault: %v", what, err)
 	}
 }
 
-// joins is a sweep over a join. What went on or could not be taken back leaves; every other time the join that was cut
+// joins is a fault run over a join. What went on or could not be rolled back leaves; every other time the join that was cut
 // off is completed first.
-func (l *lane) joins() sweep {
+func (l *shard) joins() faultRun {
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 		return l.doJoin(ctx, h, m, l.joinOptions())
 	}
-	return sweep{
+	return faultRun{
 		command: command,
 		next:    "kubectl federate join " + l.name + " --federation " + l.name + " --member-context east",
 		after: func(what string, err error, partial bool) {
@@ -488,8 +488,8 @@ func (l *lane) joins() sweep {
 	}
 }
 
-func (l *lane) unjoins() sweep {
-	return sweep{
+func (l *shard) unjoins() faultRun {
+	return faultRun{
 		prepare: func() {
 			l.again("join", func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 				return l.doJoin(ctx, h, m, l.joinOptions())
@@ -501,36 +501,36 @@ func (l *lane) unjoins() sweep {
 	}
 }
 
-func (l *lane) join() { l.both(l.joins()) }
+func (l *shard) join() { l.both(l.joins()) }
 
-func (l *lane) joinTrial() {
+func (l *shard) joinTrial() {
 	l.tried()
 	s := l.joins()
 	s.side = sideTrial
-	l.sweep(s)
+	l.faultRun(s)
 }
 
-func (l *lane) rotateTrial() {
+func (l *shard) rotateTrial() {
 	l.tried()
 	l.rotate(sideTrial)
 }
 
 // joinBare fails what follows on the member when the namespace is being made: until then all is as in join.
-func (l *lane) joinBare() {
+func (l *shard) joinBare() {
 	s := l.joins()
 	s.side, s.only = federate.SideMember, since(func(r *http.Request) bool {
 		return r.Method == http.MethodPost && r.URL.Path == "/api/v1/namespaces" && changes(r)
 	})
-	l.sweep(s)
+	l.faultRun(s)
 }
 
-// unjoinBare fails what follows the end of the marker on the member: all of it is about the namespace.
-func (l *lane) unjoinBare() {
+// unjoinBare fails what follows the end of the membership record on the member: all of it is about the namespace.
+func (l *shard) unjoinBare() {
 	s := l.unjoins()
 	s.side, s.only = federate.SideMember, since(func(r *http.Request) bool {
 		return r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/configmaps/membership")
 	})
-	l.sweep(s)
+	l.faultRun(s)
 }
 
 // since chooses a request of a run and all that follow.
@@ -546,7 +546,7 @@ func since(first func(*http.Request) bool) func() func(*http.Request) bool {
 
 // overtaken lets the cluster leave while a join is at one of its requests: a join that makes a member, and one that renews
 // its credential. Either the cluster is a member in the end, or all is as it was and the join says what happened.
-func (l *lane) overtaken() {
+func (l *shard) overtaken() {
 	var left error
 	s := l.joins()
 	s.kinds = []fault{faultMeanwhile}
@@ -580,10 +580,10 @@ func (l *lane) overtaken() {
 	l.both(s)
 }
 
-func (l *lane) unjoin() { l.both(l.unjoins()) }
+func (l *shard) unjoin() { l.both(l.unjoins()) }
 
 // orphaned is the credential of a host that is gone: a token that nobody has used, so that no API server remembers it.
-func (l *lane) orphaned() *kubeconfig.Access {
+func (l *shard) orphaned() *kubeconfig.Access {
 	l.Helper()
 	access := orphan(l.T, l.host, l.member, v1alpha1.MemberName("lost-"+l.name), v1alpha1.FederationName(l.name))
 	binding, err := l.m.Get(l.Context(), member.BindingRefs()[0])
@@ -598,24 +598,24 @@ func (l *lane) orphaned() *kubeconfig.Access {
 	return access
 }
 
-// takeOver: until the marker is taken nothing has changed; from then on the take-over goes
+// takeOver: until the membership record is taken nothing has changed; from then on the take-over goes
 // on, and when it is done the other host's credential is worth nothing.
-func (l *lane) takeOver() {
+func (l *shard) takeOver() {
 	options := l.joinOptions()
 	options.TakeOver = true
 	var theirs *kubeconfig.Access
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 		return l.doJoin(ctx, h, m, options)
 	}
-	s := sweep{
+	s := faultRun{
 		prepare: func() { theirs = l.orphaned() },
 		command: command,
 		next:    "kubectl federate join " + l.name + " --federation " + l.name + " --member-context east --take-over",
 		after: func(what string, err error, partial bool) {
 			if err != nil && !partial {
-				k, readErr := l.m.Marker(l.Context())
+				k, readErr := l.m.Membership(l.Context())
 				if readErr != nil || k == nil || k.HostID != goneHost {
-					l.Errorf("%s: nothing was to be changed, and the marker is %+v, %v: %v", what, k, readErr, err)
+					l.Errorf("%s: nothing was to be changed, and the membership record is %+v, %v: %v", what, k, readErr, err)
 				}
 			}
 			if err != nil {
@@ -635,7 +635,7 @@ func (l *lane) takeOver() {
 
 // rotate: after each fault the host keeps a credential that works. Every other time a rotation that was cut off is
 // completed, which leaves one Secret and no earlier credential.
-func (l *lane) rotate(side federate.Side) {
+func (l *shard) rotate(side federate.Side) {
 	options := federate.RotateOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"}
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 		plan, err := federate.PlanRotate(ctx, h, m, options)
@@ -645,7 +645,7 @@ func (l *lane) rotate(side federate.Side) {
 		return err
 	}
 	var old *kubeconfig.Access
-	s := sweep{
+	s := faultRun{
 		side: side, command: command,
 		prepare: func() {
 			l.again("join", func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
@@ -686,7 +686,7 @@ func (l *lane) rotate(side federate.Side) {
 	case testing.Short():
 		s.only = func() func(*http.Request) bool { return changes }
 	}
-	l.sweep(s)
+	l.faultRun(s)
 }
 
 // settle waits until no namespace of ours is ending on a cluster.

@@ -50,10 +50,10 @@ type killing struct {
 	signal syscall.Signal
 	// done lets the request be carried out first; its answer never arrives.
 	done bool
-	// again sends the signal again and again at the requests that follow and change something, which are of taking back.
+	// again sends the signal again and again at the requests that follow and change something, which are of rolling back.
 	again bool
-	// twin sends the signal once more when the process has heard the first, as timeout(1) does: it is the same one.
-	twin bool
+	// duplicate sends the signal once more when the process has heard the first, as timeout(1) does: it is the same one.
+	duplicate bool
 }
 
 var killings = []killing{
@@ -68,18 +68,18 @@ var killings = []killing{
 // twice is a person who has no patience.
 var twice = killing{name: "SIGINT twice", signal: syscall.SIGINT, done: true, again: true}
 
-// twins are what timeout(1) sends: one signal to the process, and another to its group.
-var twins = killing{name: "SIGTERM and its twin", signal: syscall.SIGTERM, done: true, twin: true}
+// duplicates are what timeout(1) sends: one signal to the process, and another to its group.
+var duplicates = killing{name: "SIGTERM and its duplicate", signal: syscall.SIGTERM, done: true, duplicate: true}
 
-// twinAge is how long after the first signal a second one is its twin: less than the plugin gives them, so that a slow
+// duplicateAge is how long after the first signal a second one is its duplicate: less than the plugin gives them, so that a slow
 // machine sends none instead of one that comes too late.
-const twinAge = 200 * time.Millisecond
+const duplicateAge = 200 * time.Millisecond
 
 // processTimeout bounds every run of the plugin: none may hang, whatever happened to it.
 const processTimeout = time.Minute
 
-// gallows stand between a process and both its clusters, and end it at the k-th request to one of them.
-type gallows struct {
+// kill proxy stand between a process and both its clusters, and end it at the k-th request to one of them.
+type killProxy struct {
 	killing
 	side cluster.Side
 	k    int
@@ -99,7 +99,7 @@ type gallows struct {
 }
 
 // serve lets a request through, or ends the process.
-func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Request, pass http.Handler) {
+func (g *killProxy) serve(side cluster.Side, w http.ResponseWriter, r *http.Request, pass http.Handler) {
 	if r.UserAgent() != "kubectl-federate/"+pluginVersion {
 		pass.ServeHTTP(w, r) // the manager tries the credential, and so does the test
 		return
@@ -147,14 +147,14 @@ func (g *gallows) serve(side cluster.Side, w http.ResponseWriter, r *http.Reques
 		}
 	}
 	<-r.Context().Done() // the process has given the request up, or is no more
-	if g.twin && time.Since(sent) < twinAge {
+	if g.duplicate && time.Since(sent) < duplicateAge {
 		_ = process.Signal(g.signal)
 	}
 	panic(http.ErrAbortHandler)
 }
 
 // pass hands a request on, and remembers a token that comes back.
-func (g *gallows) pass(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+func (g *killProxy) pass(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 	if !strings.HasSuffix(r.URL.Path, "/token") {
 		pass.ServeHTTP(w, r)
 		return
@@ -167,20 +167,20 @@ func (g *gallows) pass(w http.ResponseWriter, r *http.Request, pass http.Handler
 	replay(w, answer.Result())
 }
 
-// scaffold is a lane whose command is a process.
+// scaffold is a shard whose command is a process.
 type scaffold struct {
-	*lane
+	*shard
 	binary, kubeconfig string
 	// east is the way to the member that the process takes.
 	east *rest.Config
 
 	mu sync.Mutex
-	at *gallows
+	at *killProxy
 }
 
-func newScaffold(l *lane) *scaffold {
+func newScaffold(l *shard) *scaffold {
 	l.Helper()
-	s := &scaffold{lane: l, kubeconfig: filepath.Join(l.TempDir(), "kubeconfig")}
+	s := &scaffold{shard: l, kubeconfig: filepath.Join(l.TempDir(), "kubeconfig")}
 	var err error
 	if s.binary, err = plugin(); err != nil {
 		l.Fatal(err)
@@ -207,7 +207,7 @@ func newScaffold(l *lane) *scaffold {
 }
 
 // run is a run of the plugin, which g ends: its exit code, -1 when a signal ended it, and what it printed.
-func (s *scaffold) run(g *gallows, line string) (code int, stdout, stderr string) {
+func (s *scaffold) run(g *killProxy, line string) (code int, stdout, stderr string) {
 	s.Helper()
 	g.process, g.began = make(chan *os.Process, 1), time.Now()
 	s.mu.Lock()
@@ -234,7 +234,7 @@ func (s *scaffold) run(g *gallows, line string) (code int, stdout, stderr string
 // completes runs a command line that must succeed.
 func (s *scaffold) completes(what, line string) {
 	s.Helper()
-	if code, out, errOut := s.run(&gallows{}, line); code != 0 {
+	if code, out, errOut := s.run(&killProxy{}, line); code != 0 {
 		s.Fatalf("%s: then %q: exit code %d\n%s%s", what, line, code, out, errOut)
 	}
 }
@@ -287,7 +287,7 @@ func (s *scaffold) both(h hanging) {
 }
 
 var (
-	toGoOn = regexp.MustCompile(`(?m)^to go on: kubectl federate (.*)$`)
+	toGoOn = regexp.MustCompile(`(?m)^to continue, run: kubectl federate (.*)$`)
 	// timely are lines that come or not, earlier or later, as long as the machine takes.
 	timely   = regexp.MustCompile(`(?m)^(reading the host and member .*|replacing the credential of member .*|Warning: spec.server: 127.0.0.1 is a loopback address: only this machine reaches it)\n`)
 	exitName = map[int]string{-1: "a signal", 0: "exit code 0", 1: "exit code 1", 2: "exit code 2", 3: "exit code 3"}
@@ -300,7 +300,7 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 		h.prepare()
 	}
 	s.ready = true
-	g := &gallows{killing: kind, side: h.side, k: k}
+	g := &killProxy{killing: kind, side: h.side, k: k}
 	if h.only != nil {
 		g.only = h.only()
 	}
@@ -324,7 +324,7 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 	case (code == 3) != (next != nil), code < 0, code == 2:
 		s.Errorf("%s: %s\n%s", what, exitName[code], errOut)
 	case next != nil && next[1] != h.line:
-		s.Errorf("%s: to go on: %q, want %q", what, next[1], h.line)
+		s.Errorf("%s: to continue, run: %q, want %q", what, next[1], h.line)
 	}
 	if g.hit != "" && code >= 0 {
 		s.told(exitName[code], timely.ReplaceAllString(out+errOut, ""), g.tokens)
@@ -334,7 +334,7 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 		if h.ended != nil {
 			h.ended(what, code)
 		}
-		// What says so has taken back what it began, and every other time the command is not run again.
+		// What says so has rolled back what it began, and every other time the command is not run again.
 		halfway := code == -1 || code == 3
 		if halfway && s.cases%2 == 0 {
 			s.completes(what, h.line)
@@ -361,13 +361,13 @@ func (s *scaffold) try(h hanging, kind killing, k int) bool {
 func TestKills(t *testing.T) {
 	joinHost(t)
 	members := []*env.Cluster{joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")}
-	on := func(run func(*scaffold)) func(*lane) { return func(l *lane) { run(newScaffold(l)) } }
+	on := func(run func(*scaffold)) func(*shard) { return func(l *shard) { run(newScaffold(l)) } }
 	spec := map[string]any{"access": map[string]any{"clusterRole": "view"}}
-	runDrills(t, []drill{
-		{name: "drill-kill-rotate", waits: true, lanes: 3, run: on((*scaffold).rotate)},
-		{name: "drill-kill-join", spec: spec, lanes: 1, run: on((*scaffold).join)},
-		{name: "drill-kill-unjoin", spec: spec, lanes: 1, run: on((*scaffold).unjoin)},
-	}, drillMembers(t, members, 3))
+	runScenarios(t, []scenario{
+		{name: "scenario-kill-rotate", waits: true, shards: 3, run: on((*scaffold).rotate)},
+		{name: "scenario-kill-join", spec: spec, shards: 1, run: on((*scaffold).join)},
+		{name: "scenario-kill-unjoin", spec: spec, shards: 1, run: on((*scaffold).unjoin)},
+	}, scenarioMembers(t, members, 3))
 }
 
 func (s *scaffold) joinLine() string {
@@ -384,13 +384,13 @@ func (s *scaffold) join() {
 				s.Errorf("%s: the stored credential does not work: %v", what, err)
 			}
 		},
-		clean: func(what string) { s.lane.again(what, s.doUnjoin) },
+		clean: func(what string) { s.shard.again(what, s.doUnjoin) },
 	}
 	s.both(h)
-	h.side, h.killings, h.every = cluster.Member, []killing{twins}, 3
+	h.side, h.killings, h.every = cluster.Member, []killing{duplicates}, 3
 	h.only = func() func(*http.Request) bool { return changes }
 	s.hang(h)
-	// Whoever comes later waits until the one who was taking back when it ended is given up.
+	// Whoever comes later waits until the one who was rolling back when it ended is given up.
 	h.killings, h.every = []killing{twice}, 6
 	s.hang(h)
 }
@@ -399,7 +399,7 @@ func (s *scaffold) unjoin() {
 	h := hanging{
 		line: s.unjoinLine(), killings: killings,
 		prepare: func() {
-			s.lane.again("join", func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
+			s.shard.again("join", func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 				return s.doJoin(ctx, h, m, s.joinOptions())
 			})
 		},
@@ -454,7 +454,7 @@ func (s *scaffold) rotate() {
 			}
 		},
 		works: func(what string) { rotated(s.T, what, s.host, s.member, s.name, earlier...) },
-		clean: func(what string) { s.lane.again(what, s.doUnjoin) },
+		clean: func(what string) { s.shard.again(what, s.doUnjoin) },
 	}
 	if testing.Short() {
 		h.killings = []killing{{name: "SIGTERM when a request is done", signal: syscall.SIGTERM, done: true}}

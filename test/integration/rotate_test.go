@@ -103,7 +103,7 @@ func TestRotateWithoutAnswer(t *testing.T) {
 * host: no request could be sent to ` + h.Server() + `: connection lost: repair the user of the context in the kubeconfig
 * done: it is not known which credential the host has stored; the old one and the new one both work
 * left: member: Secret "kubefederate-member/kubefederate-manager-binding"
-to go on: kubectl federate rotate deaf --member-context west`
+to continue, run: kubectl federate rotate deaf --member-context west`
 	if err == nil || err.Error() != want {
 		t.Fatalf("error:\n%v\nwant:\n%s", err, want)
 	}

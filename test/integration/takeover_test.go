@@ -22,7 +22,7 @@ import (
 const goneHost = "99999999-0000-4000-8000-00000000dead"
 
 // orphan makes a cluster a member of a host that is gone, and returns the credential that host had. It
-// joins this host, which then forgets it; the marker gets another host's ID.
+// joins this host, which then forgets it; the membership record gets another host's ID.
 func orphan(t *testing.T, hostCluster, c *env.Cluster, name v1alpha1.MemberName, fed v1alpha1.FederationName) *kubeconfig.Access {
 	t.Helper()
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, c.Config())
@@ -33,7 +33,7 @@ func orphan(t *testing.T, hostCluster, c *env.Cluster, name v1alpha1.MemberName,
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: name, Force: true}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := m.MergePatch(t.Context(), member.MarkerRef(), map[string]any{"data": map[string]any{v1alpha1.MarkerHostID: goneHost}}, cluster.Write{})
+	_, err := m.MergePatch(t.Context(), member.MembershipRef(), map[string]any{"data": map[string]any{v1alpha1.MembershipHostID: goneHost}}, cluster.Write{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,9 +85,9 @@ func TestTakeOver(t *testing.T) {
 	if err := works(t, credential(t, hostCluster, "found")); err != nil {
 		t.Error("the new credential does not work")
 	}
-	k, err := m.Marker(t.Context())
+	k, err := m.Membership(t.Context())
 	if err != nil || k.HostID != v1alpha1.ClusterID(hostCluster.ID) || k.Member != "found" || k.Federation != fed || k.TakenFrom != "" {
-		t.Errorf("marker %+v, %v", k, err)
+		t.Errorf("membership record %+v, %v", k, err)
 	}
 
 	// It is this host's now: nothing to take over.
@@ -131,7 +131,7 @@ func TestTwoTakeOvers(t *testing.T) {
 	for range rounds(10) {
 		orphan(t, first, west, "lost", "rescued")
 		becomes(t, "the host that forgot it", before[first], first)
-		// Both have read the marker of the host that is gone before either writes.
+		// Both have read the membership record of the host that is gone before either writes.
 		plans := make([]*federate.JoinPlan, len(hosts))
 		for i, h := range hosts {
 			plans[i], err = federate.PlanJoin(t.Context(), connectHost(t, h.Config()), connectMember(t, west.Config()),
@@ -150,7 +150,7 @@ func TestTwoTakeOvers(t *testing.T) {
 		}
 		loser := 1 - winner
 		won[hosts[winner].Name]++
-		want := `cannot join "rescued" to federation "rescued"; what was begun was taken back
+		want := `cannot join "rescued" to federation "rescued"; what was begun was rolled back
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "rescued" of federation "rescued" of another host (cluster ID ` + hosts[winner].ID +
 			`, this one has ` + hosts[loser].ID + `): let it leave there first: kubectl federate unjoin rescued --member-context west --context OTHER-HOST; ` +
 			`or, if that host is gone for good: kubectl federate join rescued --federation rescued --member-context west --take-over`

@@ -43,7 +43,7 @@ func TestReadme(t *testing.T) {
 	if err := theStage.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := theStage.guardHost(t.Context()); err != nil {
+	if err := theStage.installHost(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	members := []string{"us-east", "us-west", "eu-west"}

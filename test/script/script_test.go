@@ -114,8 +114,8 @@ func (s *stage) open(ctx context.Context) error {
 	return nil
 }
 
-// guardHost makes the cluster "host" a host whose webhook is on guard, once.
-func (s *stage) guardHost(ctx context.Context) error {
+// installHost makes the cluster "host" a host whose webhook is enforcing, once.
+func (s *stage) installHost(ctx context.Context) error {
 	if s.guard != nil {
 		return nil
 	}
@@ -134,7 +134,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"guarded":   guarded,
+			"guarded":   enforced,
 			"user":      user,
 			"code":      code,
 			"down":      down,
@@ -195,14 +195,14 @@ func setup(e *testscript.Env) error {
 	return nil
 }
 
-// guarded makes sure that the cluster "host" is a host whose webhook is on guard.
-func guarded(ts *testscript.TestScript, neg bool, args []string) {
+// enforced makes sure that the cluster "host" is a host whose webhook is enforcing.
+func enforced(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: guarded")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	ts.Check(theStage.guardHost(ctx))
+	ts.Check(theStage.installHost(ctx))
 }
 
 // user NAME CLUSTER [GROUP...] adds the context NAME: a user of CLUSTER with a client certificate and no

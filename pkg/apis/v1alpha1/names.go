@@ -7,7 +7,7 @@ const (
 	Prefix = "kubefederate.io/"
 
 	// LabelFederation carries the name of a federation. On a MemberCluster it is the membership; on the
-	// kube-system namespace of a cluster it is the wish to join; on the marker it says what the cluster
+	// kube-system namespace of a cluster it asks to join; on the membership record it says what the cluster
 	// belongs to; on a credential it says for which federation the credential was made.
 	LabelFederation = Prefix + "federation"
 	// LabelMember carries the name of the MemberCluster that a credential belongs to.
@@ -19,10 +19,10 @@ const (
 
 	// AnnotationJoinedBy says who joined a member and when: "<user> <RFC 3339 time>".
 	AnnotationJoinedBy = Prefix + "joined-by"
-	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the marker:
+	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the membership record:
 	// "<random ID> <RFC 3339 time>". A run undoes its own work only while its attempt stands.
 	AnnotationAttempt = Prefix + "attempt"
-	// AnnotationLeft stands beside a wish on a cluster that left the federation of that name, so that
+	// AnnotationLeft stands beside a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
 	// AnnotationAllowDeletion on one of our CustomResourceDefinitions lets it be deleted. Deleting a
@@ -36,12 +36,12 @@ const (
 	HostNamespace = "kubefederate-system"
 	// CredentialsNamespace holds one Secret per member and nothing else. It exists on hosts only.
 	CredentialsNamespace = "kubefederate-credentials"
-	// MemberNamespace holds the marker and the accounts of the host. It exists on members only.
+	// MemberNamespace holds the membership record and the accounts of the host. It exists on members only.
 	MemberNamespace = "kubefederate-member"
 
-	// MarkerName is the ConfigMap in MemberNamespace that says which federation of which host a cluster
+	// MembershipName is the ConfigMap in MemberNamespace that says which federation of which host a cluster
 	// belongs to. It is taken with a plain create, so the member's etcd decides between two joins.
-	MarkerName = "membership"
+	MembershipName = "membership"
 	// ManagerAccount is the ServiceAccount in MemberNamespace whose token the host keeps.
 	ManagerAccount = "kubefederate-manager"
 	// ConsumerAccount is the ServiceAccount in MemberNamespace that readers of the inventory use. It
@@ -65,18 +65,18 @@ const (
 	ManagerFieldOwner = "kubefederate-manager"
 )
 
-// Keys of the marker's data.
+// Keys of the membership record's data.
 const (
-	MarkerFederation = "federation"
-	MarkerHostID     = "hostID"
-	MarkerMember     = "member"
-	MarkerMemberUID  = "memberUID"
-	// MarkerTakenFrom is the cluster ID of a host from which the cluster was taken over and whose grants are not all
+	MembershipFederation = "federation"
+	MembershipHostID     = "hostID"
+	MembershipMember     = "member"
+	MembershipMemberUID  = "memberUID"
+	// MembershipTakenFrom is the cluster ID of a host from which the cluster was taken over and whose grants are not all
 	// removed yet; it is absent otherwise.
-	MarkerTakenFrom = "takenFrom"
-	// MarkerWishedBy is the object on the host whose label wished the membership, as kubectl is told it; it is absent where
-	// the cluster itself wished it, or nobody.
-	MarkerWishedBy = "wishedBy"
+	MembershipTakenFrom = "takenFrom"
+	// MembershipRequestedBy is the object on the host whose label asked for the membership, as arguments of kubectl; it is absent where
+	// the cluster itself asked for it, or nobody.
+	MembershipRequestedBy = "requestedBy"
 )
 
 // Verbs on federations/<name> that decide who may. They are RBAC verbs, checked by the

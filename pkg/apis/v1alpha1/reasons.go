@@ -7,21 +7,21 @@ const (
 	ReasonFederationMissing = "FederationMissing"
 	ReasonCredentialStored  = "CredentialStored"
 	// ReasonCredentialExpiring is a credential that is good, and of whose life a fifth or less is left.
-	ReasonCredentialExpiring  = "CredentialExpiring"
-	ReasonCredentialMissing   = "CredentialMissing"
-	ReasonCredentialForeign   = "CredentialForeign"
-	ReasonCredentialMalformed = "CredentialMalformed"
-	ReasonCredentialMismatch  = "CredentialMismatch"
-	ReasonCredentialEndless   = "CredentialEndless"
-	ReasonCredentialExpired   = "CredentialExpired"
+	ReasonCredentialExpiring      = "CredentialExpiring"
+	ReasonCredentialMissing       = "CredentialMissing"
+	ReasonCredentialNotOwned      = "CredentialNotOwned"
+	ReasonCredentialMalformed     = "CredentialMalformed"
+	ReasonCredentialMismatch      = "CredentialMismatch"
+	ReasonCredentialWithoutExpiry = "CredentialWithoutExpiry"
+	ReasonCredentialExpired       = "CredentialExpired"
 )
 
 // Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.
 const (
-	// ReasonAnswers is the one reason of True: the cluster answers, takes the credential and is the cluster that joined.
-	ReasonAnswers = "Answers"
-	// ReasonNotAsked is the one reason of Unknown.
-	ReasonNotAsked = "NotAsked"
+	// ReasonReachable is the one reason of True: the cluster answers, takes the credential and is the cluster that joined.
+	ReasonReachable = "Reachable"
+	// ReasonNotProbed is the one reason of Unknown.
+	ReasonNotProbed = "NotProbed"
 
 	// The cluster does not answer: phase Offline.
 	ReasonNameNotFound      = "NameNotFound"

@@ -139,7 +139,7 @@ func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstr
 		}
 	}
 	slices.Reverse(present)
-	slices.SortStableFunc(present, func(a, b *unstructured.Unstructured) int { return guardFirst(a) - guardFirst(b) })
+	slices.SortStableFunc(present, func(a, b *unstructured.Unstructured) int { return webhookFirst(a) - webhookFirst(b) })
 	return present, nil
 }
 
@@ -179,7 +179,7 @@ func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstru
 	return nil
 }
 
-func guardFirst(o *unstructured.Unstructured) int {
+func webhookFirst(o *unstructured.Unstructured) int {
 	switch o.GetKind() {
 	case "ValidatingWebhookConfiguration":
 		return 0

@@ -45,8 +45,8 @@ const federation = "prod"
 
 var once sync.Once
 
-// onGuard gives the host, with a manager that probes four times a second and a federation.
-func onGuard(t *testing.T) *env.Cluster {
+// enforcing gives the host, with a manager that probes four times a second and a federation.
+func enforcing(t *testing.T) *env.Cluster {
 	t.Helper()
 	c := fleet(t).Cluster("host")
 	once.Do(func() {
@@ -82,7 +82,7 @@ func onGuard(t *testing.T) *env.Cluster {
 // connect reaches both sides of a membership.
 func connect(t *testing.T, m *env.Cluster) (*host.Cluster, *member.Cluster) {
 	t.Helper()
-	h, err := host.Connect(onGuard(t).Config())
+	h, err := host.Connect(enforcing(t).Config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func becomes(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want healt
 	}
 }
 
-var answers = health{v1alpha1.PhaseReady, "Answers", "the cluster answers, and is the one that joined"}
+var answers = health{v1alpha1.PhaseReady, "Reachable", "the cluster answers, and is the one that joined"}
 
 // TestHealth follows a member of two zones through good and bad days.
 func TestHealth(t *testing.T) {

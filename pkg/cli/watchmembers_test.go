@@ -85,7 +85,7 @@ membercluster.kubefederate.io/d
 	} {
 		f := getFlags{output: newOutputFlags("wide")}
 		*f.output.OutputFormat = tt.format
-		d, out := testDoor()
+		d, out := testFactory()
 		x, err := f.follower(d, tt.names)
 		if err != nil {
 			t.Fatal(err)

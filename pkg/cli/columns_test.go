@@ -52,7 +52,7 @@ func ready(name string, change ...func(m *v1alpha1.MemberCluster)) *v1alpha1.Mem
 					Message: "the cluster is a member of the federation"},
 				{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCredentialStored, LastTransitionTime: ago(4 * day),
 					Message: "a credential for the member's endpoint is stored"},
-				{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Answers", LastTransitionTime: ago(3 * day), Message: "the member answers"},
+				{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Reachable", LastTransitionTime: ago(3 * day), Message: "the member answers"},
 			},
 		},
 	}
@@ -140,7 +140,7 @@ NAME      FEDERATION   STATUS     VERSION   REGION                 ZONES        
 us-east   prod         Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    
 eu-west   edge         Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    Unreachable (5m ago)
 far       edge         Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    
-new       prod         Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    NotLookedAt (2s ago)
+new       prod         Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    NotProbed (2s ago)
 by-hand   prod         Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    CredentialMissing (3h ago)
 late      prod         NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    CredentialExpired (3h ago)
 soon      prod         Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    CredentialExpiring (8h ago)
@@ -151,7 +151,7 @@ unsure    prod         NotReady   v1.37.0   us-east-1              us-east-1a,us
 us-east   prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://us-east.example.com:6443   id-us-east   
 eu-west   edge   Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
 far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    https://far.example.com:6443       id-far       
-new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    https://new.example.com:6443       id-new       NotLookedAt (2s ago): the manager has not looked at it yet
+new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not looked at it yet
 by-hand   prod   Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): the join is not finished; finish it: kubectl federate join by-hand --federation prod --member-context CONTEXT
 late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential ^[[31mended�
 soon      prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
@@ -288,7 +288,7 @@ func TestCompareNatural(t *testing.T) {
 	}
 }
 
-func testDoor() (*door, *bytes.Buffer) {
+func testFactory() (*factory, *bytes.Buffer) {
 	streams, _, out, _ := genericiooptions.NewTestIOStreams()
-	return &door{IOStreams: streams, name: "kubectl federate"}, out
+	return &factory{IOStreams: streams, name: "kubectl federate"}, out
 }

@@ -42,18 +42,18 @@ func (f *manyFlags) check() error {
 	return nil
 }
 
-// look reads the host and every candidate at once. Errs are what could not be read of each source.
-func (f *manyFlags) look(ctx context.Context, d *door, h *host.Cluster, sources ...discover.Source) (view discover.View, sightings []discover.Sighting, errs []error, err error) {
+// read reads the host and every candidate at once. Errs are what could not be read of each source.
+func (f *manyFlags) read(ctx context.Context, d *factory, h *host.Cluster, sources ...discover.Source) (view discover.View, observations []discover.Observation, errs []error, err error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
 	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
-	group.Go(func() error { sightings, errs = f.probe(gctx, d, sources...); return nil })
-	return view, sightings, errs, group.Wait()
+	group.Go(func() error { observations, errs = f.probe(gctx, d, sources...); return nil })
+	return view, observations, errs, group.Wait()
 }
 
 // probe looks at every candidate, so that dead clusters cost the deadline once. The errors are those of each source.
-func (f *manyFlags) probe(ctx context.Context, d *door, sources ...discover.Source) ([]discover.Sighting, []error) {
+func (f *manyFlags) probe(ctx context.Context, d *factory, sources ...discover.Source) ([]discover.Observation, []error) {
 	candidates, errs := discover.List(ctx, sources...)
 	one, many := "context", "contexts"
 	if slices.ContainsFunc(candidates, func(c discover.Candidate) bool { return c.Source != discover.FromKubeconfig }) {
@@ -127,7 +127,7 @@ type batch struct {
 
 // work works on all clusters, at most parallel of them at once. It tells of each that is done: on a terminal in one
 // line that counts, elsewhere in one line each.
-func (b *batch) work(ctx context.Context, d *door, parallel int) {
+func (b *batch) work(ctx context.Context, d *factory, parallel int) {
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	todo := slices.DeleteFunc(slices.Clone(b.Clusters), func(r *row) bool { return r.do == nil })
@@ -165,7 +165,7 @@ func (b *batch) one(ctx context.Context, r *row) ([]federate.Finding, error) {
 }
 
 // announce tells which clusters will be worked on, by which names, before any is.
-func (b *batch) announce(d *door) error {
+func (b *batch) announce(d *factory) error {
 	rows := [][]string{{"NAME", "CONTEXT", "NOTE"}}
 	for _, r := range b.Clusters {
 		if r.do == nil {
@@ -198,7 +198,7 @@ func checkFormat(output outputFlags) error {
 }
 
 // print prints the summary.
-func (b *batch) print(d *door, format string) error {
+func (b *batch) print(d *factory, format string) error {
 	switch format {
 	case "json", "yaml":
 		return printData(d.Out, format, struct {

@@ -8,19 +8,19 @@ import (
 // vanguard lets the first request of a connection go alone; others wait until it is answered, or has failed. Requests that
 // are sent at once to a server that nobody has talked to yet open a TLS connection each, some 50 in a join, since nobody
 // knows that it speaks HTTP/2: that took more time than everything else.
-type vanguard struct {
+type firstRequestFirst struct {
 	http.RoundTripper
 	sent atomic.Bool
 	// back is closed when the first request has ended.
 	back chan struct{}
 }
 
-func newVanguard(next http.RoundTripper) http.RoundTripper {
-	return &vanguard{RoundTripper: next, back: make(chan struct{})}
+func newFirstRequestFirst(next http.RoundTripper) http.RoundTripper {
+	return &firstRequestFirst{RoundTripper: next, back: make(chan struct{})}
 }
 
 // RoundTrip implements http.RoundTripper.
-func (v *vanguard) RoundTrip(r *http.Request) (*http.Response, error) {
+func (v *firstRequestFirst) RoundTrip(r *http.Request) (*http.Response, error) {
 	if v.sent.CompareAndSwap(false, true) {
 		defer close(v.back)
 		return v.RoundTripper.RoundTrip(r)
@@ -34,4 +34,4 @@ func (v *vanguard) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // WrappedRoundTripper lets idle connections be closed.
-func (v *vanguard) WrappedRoundTripper() http.RoundTripper { return v.RoundTripper }
+func (v *firstRequestFirst) WrappedRoundTripper() http.RoundTripper { return v.RoundTripper }

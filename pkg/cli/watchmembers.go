@@ -26,8 +26,8 @@ const shortestWait, longestWait = time.Second, 30 * time.Second
 // follower prints members, and prints one again when what is shown of it changes.
 type follower struct {
 	show func(members []*v1alpha1.MemberCluster) error
-	// looks is what is shown of a member, but for what changes with time alone.
-	looks func(m *v1alpha1.MemberCluster) string
+	// answers is what is shown of a member, but for what changes with time alone.
+	answers func(m *v1alpha1.MemberCluster) string
 	// gone makes the last state of a member that is not there any more tell that; nil leaves it as it was.
 	gone func(m *v1alpha1.MemberCluster)
 	// wanted are the only names to follow; none follows all.
@@ -37,8 +37,8 @@ type follower struct {
 }
 
 type seen struct {
-	member v1alpha1.MemberCluster
-	looks  string
+	member  v1alpha1.MemberCluster
+	answers string
 }
 
 // listed takes a whole list, in the order it is to be shown in: what changed since the last one is shown.
@@ -77,10 +77,10 @@ func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
 
 // note remembers m and says whether it looks otherwise than before.
 func (f *follower) note(m *v1alpha1.MemberCluster) bool {
-	now := seen{*m, f.looks(m)}
+	now := seen{*m, f.answers(m)}
 	before, had := f.known[m.Name]
 	f.known[m.Name] = now
-	return !had || before.looks != now.looks
+	return !had || before.answers != now.answers
 }
 
 func (f *follower) forget(name string, m v1alpha1.MemberCluster) *v1alpha1.MemberCluster {
@@ -101,7 +101,7 @@ func (f *follower) wants(name string) bool {
 }
 
 // follow prints the members that were asked for, and what changes, until ctx ends.
-func (f *getFlags) follow(ctx context.Context, d *door, h *host.Cluster, names []string, q host.MemberQuery, by order) error {
+func (f *getFlags) follow(ctx context.Context, d *factory, h *host.Cluster, names []string, q host.MemberQuery, by order) error {
 	ctx, cancel := f.watch.bound(ctx)
 	defer cancel()
 	follower, err := f.follower(d, names)
@@ -176,7 +176,7 @@ func passing(err error) bool {
 		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)
 }
 
-func (f *getFlags) follower(d *door, names []string) (*follower, error) {
+func (f *getFlags) follower(d *factory, names []string) (*follower, error) {
 	x := &follower{wanted: names, known: map[string]seen{}}
 	if _, ok := f.output.format(); ok {
 		shown, began := f.columns(), time.Now()
@@ -185,7 +185,7 @@ func (f *getFlags) follower(d *door, names []string) (*follower, error) {
 			g.widths = append(g.widths, max(minWidth, c.least+gap))
 		}
 		header := f.header(shown)
-		x.looks = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, shown, began)) }
+		x.answers = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, shown, began)) }
 		x.gone = func(m *v1alpha1.MemberCluster) {
 			m.DeletionTimestamp, m.Status.Phase, m.Status.Conditions = nil, phaseGone, nil
 		}
@@ -205,12 +205,12 @@ func (f *getFlags) follower(d *door, names []string) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.looks = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
+	x.answers = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
 	x.show = func(members []*v1alpha1.MemberCluster) error { return printEach(d, printer, members) }
 	return x, nil
 }
 
-func printEach(d *door, printer printers.ResourcePrinter, members []*v1alpha1.MemberCluster) error {
+func printEach(d *factory, printer printers.ResourcePrinter, members []*v1alpha1.MemberCluster) error {
 	for _, m := range members {
 		if err := printer.PrintObj(withKind(m, v1alpha1.GroupVersion.WithKind("MemberCluster")), d.Out); err != nil {
 			return err

@@ -10,18 +10,18 @@ import (
 
 const timeFormat = time.RFC3339
 
-// guardCause is why nobody guards, without the command that goes with it.
-func guardCause(err error) string {
+// webhookCause is why nobody guards, without the command that goes with it.
+func webhookCause(err error) string {
 	switch {
 	case errors.Is(err, host.ErrWebhookDown):
 		return host.ErrWebhookDown.Error() + ", so the API server refuses every change of a federation or a member"
-	case errors.Is(err, host.ErrNotGuarded):
+	case errors.Is(err, host.ErrNotEnforcing):
 		return "the webhook does not look at members, so the rules of federations do not hold"
 	}
-	return "whether the webhook is on guard is not known: " + err.Error()
+	return "whether the webhook is enforcing is not known: " + err.Error()
 }
 
-func guardRemedy(err error, initAgain string) string {
+func webhookRemedy(err error, initAgain string) string {
 	if errors.Is(err, host.ErrWebhookDown) {
 		return "kubectl get pods --namespace " + v1alpha1.HostNamespace
 	}

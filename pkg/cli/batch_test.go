@@ -23,10 +23,10 @@ func TestReason(t *testing.T) {
 		want string
 	}{
 		{&federate.Refusal{Operation: "join", Findings: findings}, "host: one; member: two: do"},
-		{&federate.Refusal{Operation: "join", Findings: findings[:1], Undone: true}, "host: one; what was begun was taken back"},
-		{&federate.Undone{Operation: "join", Err: errors.New("no answer")}, "no answer; what was begun was taken back"},
+		{&federate.Refusal{Operation: "join", Findings: findings[:1], Undone: true}, "host: one; what was begun was rolled back"},
+		{&federate.Undone{Operation: "join", Err: errors.New("no answer")}, "no answer; what was begun was rolled back"},
 		{&federate.Partial{Operation: "unjoin", Err: errors.New("no answer"), Done: []string{"1 of 2 steps"}, Next: "again"},
-			"could not finish: unjoin; no answer; done: 1 of 2 steps; to go on: again"},
+			"could not finish: unjoin; no answer; done: 1 of 2 steps; to continue, run: again"},
 		{errors.New("a\nb"), "a; b"},
 	} {
 		if got := reason(tt.err); got != tt.want {
@@ -64,7 +64,7 @@ func TestBatchIsBounded(t *testing.T) {
 		}
 		streams, _, _, _ := genericiooptions.NewTestIOStreams()
 		began := time.Now()
-		b.work(t.Context(), &door{IOStreams: streams}, 4)
+		b.work(t.Context(), &factory{IOStreams: streams}, 4)
 		if took := time.Since(began); took != 10*time.Second {
 			t.Errorf("took %s, want the timeout of the dead one", took)
 		}
@@ -91,7 +91,7 @@ func TestBatchInterrupted(t *testing.T) {
 		{Name: "b", do: func(context.Context, *row) ([]federate.Finding, error) { t.Error("b was begun"); return nil, nil }},
 	}}
 	streams, _, _, _ := genericiooptions.NewTestIOStreams()
-	b.work(ctx, &door{IOStreams: streams}, 1)
+	b.work(ctx, &factory{IOStreams: streams}, 1)
 	if got, want := b.Clusters[1].Reason, "interrupted; nothing was changed"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -26,7 +26,7 @@ import (
 // tuned prepares a client configuration for a command line: no client-side rate limit (a command sends a
 // bounded number of requests, and API servers have fairness of their own), and each warning of a server
 // printed once.
-func (d *door) tuned(c *rest.Config) *rest.Config {
+func (d *factory) tuned(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.QPS = -1
 	c.WarningHandlerWithContext = &d.warnings
@@ -61,7 +61,7 @@ func (f *hostFlags) loader() clientcmd.ClientConfig {
 }
 
 // host connects to the cluster that the standard kubectl flags choose.
-func (d *door) host() (*host.Cluster, error) {
+func (d *factory) host() (*host.Cluster, error) {
 	loader := d.hostFlags.loader()
 	raw, err := loader.RawConfig()
 	if err != nil {
@@ -111,7 +111,7 @@ func (f *memberFlags) complete(cmd *cobra.Command) {
 func (f *memberFlags) given() bool { return f.context != "" || f.kubeconfig != "" }
 
 // loader reads the kubeconfig files that hold members' contexts.
-func (f *memberFlags) loader(d *door, context string) clientcmd.ClientConfig {
+func (f *memberFlags) loader(d *factory, context string) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if path := cmp.Or(f.kubeconfig, d.hostFlags.kubeconfig); path != "" {
 		rules.ExplicitPath = path
@@ -120,7 +120,7 @@ func (f *memberFlags) loader(d *door, context string) clientcmd.ClientConfig {
 }
 
 // source is every context of the kubeconfig, or those that are named.
-func (f *memberFlags) source(d *door, names ...string) (discover.Source, error) {
+func (f *memberFlags) source(d *factory, names ...string) (discover.Source, error) {
 	raw, err := f.loader(d, "").RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for the members: %w", err)
@@ -143,14 +143,14 @@ func (f *memberFlags) source(d *door, names ...string) (discover.Source, error) 
 }
 
 // connect opens the member that the flags name.
-func (f *memberFlags) connect(d *door) (*member.Cluster, error) {
+func (f *memberFlags) connect(d *factory) (*member.Cluster, error) {
 	if f.context == "" {
 		return nil, usagef("the member cluster is never guessed: name it with --member-context")
 	}
 	return connectMember(d, f.loader(d, f.context), f.context)
 }
 
-func connectMember(d *door, loader clientcmd.ClientConfig, name string) (*member.Cluster, error) {
+func connectMember(d *factory, loader clientcmd.ClientConfig, name string) (*member.Cluster, error) {
 	raw, err := loader.RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for the member: %w", err)
@@ -196,7 +196,7 @@ func completeContexts(path *string) cobra.CompletionFunc {
 }
 
 // completeFederations offers the host's federations.
-func completeFederations(d *door) cobra.CompletionFunc {
+func completeFederations(d *factory) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		h, err := d.host()
 		if err != nil {
@@ -215,7 +215,7 @@ func completeFederations(d *door) cobra.CompletionFunc {
 }
 
 // completeMembers offers the host's members.
-func completeMembers(d *door) cobra.CompletionFunc {
+func completeMembers(d *factory) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, typed []string, _ string) ([]string, cobra.ShellCompDirective) {
 		names, err := memberNames(cmd.Context(), d)
 		if err != nil {
@@ -226,7 +226,7 @@ func completeMembers(d *door) cobra.CompletionFunc {
 	}
 }
 
-func memberNames(ctx context.Context, d *door) ([]string, error) {
+func memberNames(ctx context.Context, d *factory) ([]string, error) {
 	h, err := d.host()
 	if err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func memberNames(ctx context.Context, d *door) ([]string, error) {
 // federationFlag is --federation, by its typed name.
 type federationFlag struct{ name string }
 
-func (f *federationFlag) add(cmd *cobra.Command, d *door, usage string) {
+func (f *federationFlag) add(cmd *cobra.Command, d *factory, usage string) {
 	cmd.Flags().StringVarP(&f.name, "federation", "F", "", usage)
 	_ = cmd.RegisterFlagCompletionFunc("federation", completeFederations(d))
 }

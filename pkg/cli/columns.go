@@ -73,7 +73,7 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 		return of(*c)
 	}
 	if m.Status.Phase == "" {
-		return cause{"NotLookedAt", "the manager has not looked at it yet", m.CreationTimestamp.Time}
+		return cause{v1alpha1.ReasonNotProbed, "the manager has not looked at it yet", m.CreationTimestamp.Time}
 	}
 	return cause{}
 }

@@ -45,14 +45,14 @@ type decideFlags struct {
 	output  outputFlags
 }
 
-func (f *decideFlags) add(cmd *cobra.Command, d *door) {
+func (f *decideFlags) add(cmd *cobra.Command, d *factory) {
 	f.output = newOutputFlags()
 	f.members.add(cmd, d, "All members of this federation")
 	f.dryRun.add(cmd)
 	f.output.add(cmd)
 }
 
-func newApprove(d *door) *cobra.Command {
+func newApprove(d *factory) *cobra.Command {
 	f := &decideFlags{}
 	revoke := false
 	cmd := &cobra.Command{
@@ -85,7 +85,7 @@ acceptance Automatic asks for nothing. A cluster that leaves and joins again is 
 	return cmd
 }
 
-func newSuspend(d *door) *cobra.Command {
+func newSuspend(d *factory) *cobra.Command {
 	f := &decideFlags{}
 	cmd := &cobra.Command{
 		Use:     "suspend NAME...",
@@ -106,7 +106,7 @@ find it. What runs on it goes on. 'kubectl federate resume' ends it.`,
 	return cmd
 }
 
-func newResume(d *door) *cobra.Command {
+func newResume(d *factory) *cobra.Command {
 	f := &decideFlags{}
 	cmd := &cobra.Command{
 		Use:     "resume NAME...",
@@ -123,7 +123,7 @@ func newResume(d *door) *cobra.Command {
 	return cmd
 }
 
-func (f *decideFlags) run(ctx context.Context, d *door, names []string, x decision) error {
+func (f *decideFlags) run(ctx context.Context, d *factory, names []string, x decision) error {
 	dryRun, err := f.dryRun.parse()
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (f *decideFlags) run(ctx context.Context, d *door, names []string, x decisi
 // decider makes one decision about many members.
 type decider struct {
 	decision
-	d      *door
+	d      *factory
 	h      *host.Cluster
 	dryRun federate.DryRun
 	// quiet leaves stdout to -o.
