@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 )
 
@@ -53,61 +51,5 @@ func TestExamples(t *testing.T) {
 	}
 	if examples < 20 {
 		t.Errorf("%d examples found in all the help; are they read right?", examples)
-	}
-}
-
-// TestRecipes finds every command of the section of README.md for users of other systems in recipes.txtar, which runs
-// them in that order.
-func TestRecipes(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile("recipes.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(readme), "\n## I have Rancher")
-	section, _, _ = strings.Cut(section, "\n## ")
-	recipes, rest := 0, string(script)
-	for line := range strings.Lines(section) {
-		command := strings.TrimSpace(line)
-		if !strings.HasPrefix(line, "    kubectl ") && !strings.HasPrefix(line, "      kubectl ") {
-			continue
-		}
-		recipes++
-		_, after, found := strings.Cut(rest, "\nexec "+command+"\n")
-		if !found {
-			t.Errorf("recipes.txtar does not run, in this place:\n%s", command)
-			continue
-		}
-		rest = "\n" + after
-	}
-	if recipes < 10 {
-		t.Errorf("%d recipes found in README.md; are they read right?", recipes)
-	}
-}
-
-// TestPicture compares the picture of a federation in README.md with what fleet.txtar has the command print.
-func TestPicture(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile("fleet.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, printed, found := strings.Cut(string(script), "\n-- prod.mmd --\n")
-	if !found {
-		t.Fatal("fleet.txtar has no prod.mmd")
-	}
-	printed, _, _ = strings.Cut(printed, "\n-- ")
-	_, shown, _ := strings.Cut(string(readme), "```mermaid\n")
-	shown, _, _ = strings.Cut(shown, "```")
-	if diff := cmp.Diff(printed, shown); diff != "" {
-		t.Errorf("README.md shows another picture than `kubectl federate tree --federation prod -o mermaid` in fleet.txtar (-script +README):\n%s", diff)
 	}
 }

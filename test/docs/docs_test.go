@@ -1,0 +1,276 @@
+package docs
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli"
+)
+
+const (
+	// maxReadme is how many lines README.md may have: it is read whole before anything is installed.
+	maxReadme = 250
+	// maxNotRun is how many code blocks of all pages together may be shown without being run. Raise it only for what
+	// needs a system that no test has.
+	maxNotRun = 3
+)
+
+var root = filepath.Join("..", "..")
+
+func pages(t *testing.T) []Page {
+	t.Helper()
+	pages, err := Pages(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pages) < 10 {
+		t.Fatalf("%d pages found: are they read right?", len(pages))
+	}
+	return pages
+}
+
+func page(t *testing.T, name string) Page {
+	t.Helper()
+	all := pages(t)
+	i := slices.IndexFunc(all, func(p Page) bool { return p.Path == name })
+	if i < 0 {
+		t.Fatalf("there is no %s", name)
+	}
+	return all[i]
+}
+
+func TestReadmeIsShort(t *testing.T) {
+	t.Parallel()
+	if n := strings.Count(page(t, "README.md").Text, "\n"); n > maxReadme {
+		t.Errorf("README.md has %d lines, more than %d: move what is not needed in the first five minutes to docs/", n, maxReadme)
+	}
+}
+
+// TestReadmeNamesEachCommand finds every command in the table of README.md, and no command there that does not exist.
+func TestReadmeNamesEachCommand(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(page(t, "README.md").Text, "\n## Commands\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	shown := map[string]bool{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			continue
+		}
+		for _, name := range regexp.MustCompile("`([a-z]+)").FindAllStringSubmatch(cells[1], -1) {
+			shown[name[1]] = true
+		}
+	}
+	commands := map[string]bool{}
+	for command := range cli.Examples() {
+		name, _, _ := strings.Cut(strings.TrimPrefix(command, "kubectl federate "), " ")
+		commands[name] = true
+	}
+	if diff := cmp.Diff(commands, shown); diff != "" {
+		t.Errorf("the commands, and those in the table of README.md (-commands +README):\n%s", diff)
+	}
+}
+
+// TestLinks follows every relative link, to a file and to a heading of a page.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	for _, fault := range brokenLinks(pages(t)) {
+		t.Error(fault)
+	}
+}
+
+func brokenLinks(pages []Page) []string {
+	anchors := map[string]map[string]bool{}
+	for _, p := range pages {
+		anchors[p.Path] = p.Anchors()
+	}
+	var faults []string
+	for _, p := range pages {
+		for _, link := range p.Links() {
+			file, anchor, _ := strings.Cut(link, "#")
+			to := p.Path
+			if file != "" {
+				to = path.Join(path.Dir(p.Path), file)
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(to))); err != nil && anchors[to] == nil {
+				faults = append(faults, p.Path+" links to "+link+", which is not there")
+			} else if anchor != "" && !anchors[to][anchor] {
+				faults = append(faults, p.Path+" links to "+link+", and there is no such heading")
+			}
+		}
+	}
+	return faults
+}
+
+// TestPagesAreFound goes from docs/README.md to every page of docs/.
+func TestPagesAreFound(t *testing.T) {
+	t.Parallel()
+	index := page(t, "docs/README.md")
+	for _, p := range pages(t) {
+		to := strings.TrimPrefix(p.Path, "docs/")
+		if to != p.Path && p.Path != index.Path && !slices.Contains(index.Links(), to) {
+			t.Errorf("docs/README.md has no link to %s", to)
+		}
+	}
+}
+
+// TestBlocksAreRun finds for each code block what runs it.
+func TestBlocksAreRun(t *testing.T) {
+	t.Parallel()
+	scripts, err := filepath.Glob(filepath.Join(root, "test", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	notRun, run := 0, 0
+	for _, p := range pages(t) {
+		blocks, err := p.Blocks()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, fault := range unrun(blocks, func(name string) bool {
+			return slices.Contains(scripts, filepath.Join(root, "test", "script", name))
+		}) {
+			t.Errorf("%s:%s", p.Path, fault)
+		}
+		for _, b := range blocks {
+			if b.NotRun != "" {
+				notRun++
+				t.Logf("%s:%d is not run: %s", p.Path, b.Line, b.NotRun)
+			} else {
+				run++
+			}
+		}
+	}
+	if notRun > maxNotRun || run < 20 {
+		t.Errorf("%d code blocks are run and %d are not; at most %d may not be", run, notRun, maxNotRun)
+	}
+}
+
+// unrun names blocks of a page that nothing runs, each with its line.
+func unrun(blocks []Block, isScript func(string) bool) []string {
+	var commands strings.Builder
+	for _, b := range blocks {
+		if b.Language == "console" {
+			commands.WriteString(b.Text)
+		}
+	}
+	var faults []string
+	for _, b := range blocks {
+		fault := ""
+		switch {
+		case b.NotRun != "":
+		case b.Script != "" && !isScript(b.Script):
+			fault = "there is no script " + b.Script
+		case b.Script != "":
+		case b.Language == "console" && len(b.Commands()) == 0:
+			fault = "a console block without a command: a line that starts with \"$ \""
+		case b.Language == "console":
+		case b.Language == "text" && len(b.Commands()) == 0:
+			// A picture.
+		case b.Name() != "" && strings.Contains(commands.String(), b.Name()):
+		case b.Name() != "":
+			fault = "no command of the page uses " + b.Name()
+		default:
+			fault = "nothing runs this block, and no comment above it says why"
+		}
+		if fault != "" {
+			faults = append(faults, fmt.Sprintf("%d: %s", b.Line, fault))
+		}
+	}
+	return faults
+}
+
+// TestFaultsAreFound is the negative control.
+func TestFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"in order", "```console\n$ true\n```\n\n<!-- not run: no cluster -->\n```sh\nmake\n```\n\n```yaml\n# a.yaml\n```\n```console\n$ cat a.yaml\n```\n", nil},
+		{"a shell block", "text\n```sh\nmake\n```\n", []string{"2: nothing runs this block, and no comment above it says why"}},
+		{"a file that nothing uses", "```yaml\n# b.yaml\n```\n", []string{"1: no command of the page uses b.yaml"}},
+		{"no command", "```console\nkubectl get\n```\n", []string{"1: a console block without a command: a line that starts with \"$ \""}},
+		{"no script", "<!-- runs in: none.txtar -->\n```console\n$ true\n```\n", []string{"2: there is no script none.txtar"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			blocks, err := Page{Path: "a.md", Text: tt.text}.Blocks()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, unrun(blocks, func(string) bool { return false })); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+	links := []Page{{Path: "docs/a.md", Text: "# A b\n[1](none.md) [2](#none) [3](#a-b) [4](https://example.com/none.md) [5](../README.md)\n"}}
+	want := []string{"docs/a.md links to none.md, which is not there", "docs/a.md links to #none, and there is no such heading"}
+	if diff := cmp.Diff(want, brokenLinks(links)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, text := range []string{"```console\n$ true\n", "- a\n  ```console\n", "    kubectl get\n"} {
+		if _, err := (Page{Path: "a.md", Text: text}).Blocks(); err == nil {
+			t.Errorf("no fault in %q", text)
+		}
+	}
+}
+
+// TestReasonsAreDocumented finds every reason of a condition in docs/operations.md.
+func TestReasonsAreDocumented(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile(filepath.Join(root, "pkg", "apis", "v1alpha1", "reasons.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	if len(reasons) < 15 {
+		t.Fatalf("%d reasons found: are they read right?", len(reasons))
+	}
+	text := page(t, "docs/operations.md").Text
+	for _, reason := range reasons {
+		if !strings.Contains(text, "`"+reason[1]+"`") {
+			t.Errorf("docs/operations.md does not say what to do about `%s`", reason[1])
+		}
+	}
+}
+
+// TestRulesPageHasEachField finds every field of a Federation's spec in docs/rules.md.
+func TestRulesPageHasEachField(t *testing.T) {
+	t.Parallel()
+	text := page(t, "docs/rules.md").Text
+	for name := range fields(reflect.TypeFor[v1alpha1.FederationSpec]()) {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
+			t.Errorf("docs/rules.md does not name the field %s", name)
+		}
+	}
+}
+
+// fields are the names of the JSON fields of a type and of all types in it.
+func fields(of reflect.Type) map[string]bool {
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+		of = of.Elem()
+	}
+	names := map[string]bool{}
+	if of.Kind() != reflect.Struct {
+		return names
+	}
+	for i := range of.NumField() {
+		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		names[name] = true
+		maps.Copy(names, fields(of.Field(i).Type))
+	}
+	return names
+}
