@@ -150,7 +150,7 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 		},
 		"there is no federation": {
 			member: cluster("m", "f", "x"), asked: "get f",
-			want: `MemberCluster.kubefederate.io "m" is invalid: metadata.labels[kubefederate.io/federation]: Not found: "f": no federation has this name; there is none yet: make one with kubectl federate create federation`,
+			want: `MemberCluster.kubefederate.io "m" is invalid: metadata.labels[kubefederate.io/federation]: Not found: "f": no federation has this name; there is none yet, create it: kubectl federate create federation f`,
 		},
 		"the holder is gone": {
 			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
@@ -186,7 +186,7 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 			seen: server{members: []v1alpha1.MemberCluster{cluster("old", "f", "x"), cluster("older", "f", "y")}}, federation: "f",
 			now:   server{members: []v1alpha1.MemberCluster{cluster("older", "f", "y")}},
 			asked: "get old, get older",
-			want:  `federation "f" has 1 member: older; they leave first, with kubectl federate unjoin older`,
+			want:  `federation "f" has 1 member: older; unjoin them first: kubectl federate unjoin older`,
 		},
 		"could not ask": {
 			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
@@ -252,7 +252,7 @@ func TestNamespaceIsRead(t *testing.T) {
 		"deleted":      {before: with("ns")},
 		"no such namespace": {
 			after: with("ns"), asked: "get ns",
-			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespace: Not found: "ns": no namespace has this name; make it with kubectl create namespace ns, then kubectl label namespace ns kubefederate.io/inventory=f`,
+			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespace: Not found: "ns": no namespace has this name; create it: kubectl create namespace ns; and label it: kubectl label namespaces ns kubefederate.io/inventory=f`,
 		},
 		"our right is missing": {
 			after: with("ns"), asked: "get ns",

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
@@ -33,6 +34,7 @@ func samples() []command.Command {
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},
 			Server: "https://us-east.example.com", CertificateAuthority: "ca.pem", ProxyURL: &proxy, TokenLifetime: time.Hour, TakeOver: true},
 		command.Unjoin{Member: "us-east", Cluster: east, DropLabel: true}, command.Unjoin{Member: "us-east", Force: true},
+		command.UnjoinMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}},
 		command.Rotate{Member: "us-east", Cluster: east, TokenLifetime: time.Hour},
 		command.Approve{Member: "us-east"}, command.Resume{Member: "us-east"}, command.Get{}, command.Describe{Member: "us-east"},
 		command.Check{Cluster: &east},
@@ -106,7 +108,7 @@ func parse(t *testing.T, line string) {
 	}
 	// A word that is no argument of the command would be taken for the name of a member.
 	for _, word := range cmd.Flags().Args() {
-		if word != "us-east" && word != "prod" && word != "NAME" {
+		if word != "us-east" && word != "prod" && word != "NAME" && word != "NAME..." {
 			t.Errorf("%s: %q is read as a name", line, word)
 		}
 	}

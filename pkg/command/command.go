@@ -132,6 +132,12 @@ func (l *line) member(c Cluster) {
 	l.flag("member-kubeconfig", c.Kubeconfig)
 }
 
+// memberIfKnown is member for a command that finds the context of a member without it.
+func (l *line) memberIfKnown(c Cluster) {
+	l.flag("member-context", c.Context)
+	l.flag("member-kubeconfig", c.Kubeconfig)
+}
+
 // lifetime appends --token-lifetime without the zeros that a duration ends in: 2160h.
 func (l *line) lifetime(d time.Duration) {
 	text := d.String()

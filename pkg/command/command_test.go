@@ -23,7 +23,7 @@ func TestLine(t *testing.T) {
 	for want, c := range map[string]command.Command{
 		"kubectl federate unjoin us-east --member-context us-east":                                                              command.Unjoin{Member: "us-east", Cluster: east},
 		"kubectl federate unjoin us-east --force":                                                                               command.Unjoin{Member: "us-east", Cluster: east, Force: true},
-		"kubectl federate rotate NAME --member-context CONTEXT --token-lifetime 10m":                                            command.Rotate{TokenLifetime: 10 * time.Minute},
+		"kubectl federate rotate NAME --token-lifetime 10m":                                                                     command.Rotate{TokenLifetime: 10 * time.Minute},
 		"kubectl federate join a --federation prod --member-context us-east --labels a=b,c=d --member-proxy-url '' --take-over": command.Join{Member: "a", Federation: "prod", Cluster: east, Labels: map[string]string{"c": "d", "a": "b"}, ProxyURL: &proxy, TakeOver: true},
 		"kubectl federate join NAME --federation FEDERATION --member-context CONTEXT --token-lifetime 2160h":                    command.Join{TokenLifetime: 90 * 24 * time.Hour},
 		"kubectl federate label --member-context us-east --member-kubeconfig '/my files/k' --remove":                            command.Label{Cluster: command.Cluster{Context: "us-east", Kubeconfig: "/my files/k"}, Remove: true},
@@ -74,7 +74,7 @@ func TestHostileNames(t *testing.T) {
 	for _, name := range hostile {
 		member, federation := v1alpha1.MemberName(name), v1alpha1.FederationName(name)
 		for _, c := range []command.Command{
-			command.Unjoin{Member: member}, command.Rotate{Member: member}, command.Join{Member: member, Federation: "f"},
+			command.Unjoin{Member: member}, command.UnjoinMany{Members: []v1alpha1.MemberName{member}}, command.Rotate{Member: member}, command.Join{Member: member, Federation: "f"},
 			command.Join{Member: "m", Federation: federation}, command.Join{Member: "m", Federation: "f", Labels: map[string]string{name: "x y"}},
 			command.Approve{Member: member}, command.Resume{Member: member}, command.Describe{Member: member},
 			command.CreateFederation{Name: federation}, command.Discover{Federation: federation}, command.Label{Federation: federation},

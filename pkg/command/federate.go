@@ -105,7 +105,7 @@ func (c Join) render(l *line) {
 // Unjoin is kubectl federate unjoin of one member.
 type Unjoin struct {
 	Member v1alpha1.MemberName
-	// Cluster is not named when the host's record is removed by Force.
+	// Cluster may be the zero one: the plugin then looks among the contexts for the member. Force needs none.
 	Cluster   Cluster
 	DropLabel bool
 	Force     bool
@@ -114,22 +114,37 @@ type Unjoin struct {
 func (c Unjoin) render(l *line) {
 	l.federate("unjoin", l.name(string(c.Member), "NAME"))
 	if l.flagIf(c.Force, "force"); !c.Force {
-		l.member(c.Cluster)
+		l.memberIfKnown(c.Cluster)
 	}
 	l.flagIf(c.DropLabel, "drop-label")
 	l.onHost()
 }
 
+// UnjoinMany is kubectl federate unjoin of many members, which the plugin looks for among the contexts.
+type UnjoinMany struct{ Members []v1alpha1.MemberName }
+
+func (c UnjoinMany) render(l *line) {
+	l.federate("unjoin")
+	for _, name := range c.Members {
+		l.words = append(l.words, l.name(string(name), "NAME"))
+	}
+	if len(c.Members) == 0 {
+		l.words = append(l.words, "NAME...")
+	}
+	l.onHost()
+}
+
 // Rotate is kubectl federate rotate of one member.
 type Rotate struct {
-	Member        v1alpha1.MemberName
+	Member v1alpha1.MemberName
+	// Cluster may be the zero one: the plugin then looks among the contexts for the member.
 	Cluster       Cluster
 	TokenLifetime time.Duration
 }
 
 func (c Rotate) render(l *line) {
 	l.federate("rotate", l.name(string(c.Member), "NAME"))
-	l.member(c.Cluster)
+	l.memberIfKnown(c.Cluster)
 	l.lifetime(c.TokenLifetime)
 	l.onHost()
 }

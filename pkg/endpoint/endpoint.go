@@ -83,7 +83,7 @@ func (e Endpoint) SameServer(other Endpoint) bool {
 	return e.Equal(other) && !e.InsecureSkipTLSVerify
 }
 
-func (e Endpoint) serverName() string { return normalHost(cmp.Or(e.TLSServerName, hostOf(e.Server))) }
+func (e Endpoint) serverName() string { return normalHost(cmp.Or(e.TLSServerName, HostOf(e.Server))) }
 
 // Validate is everything that speaks against the endpoint, whatever it leads to. The path is that of the spec that holds
 // it: webhook and plugin report a fault in the same words. What a Federation must allow is not judged.

@@ -38,7 +38,7 @@ func TestValidate(t *testing.T) {
 		"http":             {endpoint.Endpoint{Server: "http://a"}, `spec.server: Invalid value: the scheme must be https, and is "http"`},
 		"query":            {endpoint.Endpoint{Server: "https://a?"}, "spec.server: Invalid value: it must not have a query"},
 		"fragment":         {endpoint.Endpoint{Server: "https://a#b"}, "spec.server: Invalid value: it must not have a fragment"},
-		"user":             {endpoint.Endpoint{Server: "https://u:hunter2@a"}, "spec.server: Invalid value: it must not hold a user or a password: everyone who may get members can read it"},
+		"user":             {endpoint.Endpoint{Server: "https://u:hunter2@a"}, "spec.server: Invalid value: it must not hold a user: everyone who may get members reads it"},
 		"port":             {endpoint.Endpoint{Server: "https://a:70000"}, "spec.server: Invalid value: port 70000 is not between 1 and 65535"},
 		"IDN":              {endpoint.Endpoint{Server: "https://münchen.example.com:6443"}, `spec.server: Invalid value: "münchen.example.com" must be written in ASCII: xn--mnchen-3ya.example.com`},
 		"no name":          {endpoint.Endpoint{Server: "https://a..b"}, `spec.server: Invalid value: "a..b" is neither a DNS name nor an IP address`},

@@ -38,8 +38,8 @@ func KeyOf(text string) Key {
 	return Key(key)
 }
 
-// hostOf is the host of a URL; empty when it has none.
-func hostOf(text string) string {
+// HostOf is the host of a URL; empty when it has none.
+func HostOf(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
 		return ""
@@ -62,7 +62,7 @@ const (
 )
 
 // ScopeOf is the scope of a URL's host, in any notation. It is empty when the host is not restricted to one.
-func ScopeOf(text string) Scope { return scopeOf(hostOf(text)) }
+func ScopeOf(text string) Scope { return scopeOf(HostOf(text)) }
 
 func scopeOf(host string) Scope {
 	host = normalHost(host)
@@ -147,7 +147,7 @@ func validateURL(path *field.Path, text string, schemes ...string) (*url.URL, fi
 		}
 	}
 	if u.User != nil {
-		faults = append(faults, invalid(path, "it must not hold a user or a password: everyone who may get members can read it"))
+		faults = append(faults, invalid(path, "it must not hold a user: everyone who may get members reads it"))
 	}
 	return u, faults
 }

@@ -233,7 +233,7 @@ func TestManifests(t *testing.T) {
 		"inventory with a plain namespace": {
 			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
 			[]string{
-				`in.yaml, document 2: Federation "prod": spec.inventory.namespace: Forbidden: namespace "ns" is no inventory yet: kubectl label namespace ns kubefederate.io/inventory=prod (inventoryNamespace)`,
+				`in.yaml, document 2: Federation "prod": spec.inventory.namespace: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
 				`passed over: 1 "Namespace"`,
 			},
 		},

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // ClusterIDUnique: a cluster is a member once on a host, of one federation, under one name.
@@ -24,8 +25,8 @@ func clusterIDUnique(s Snapshot, c MemberChange) (found Findings) {
 			continue
 		}
 		e := field.Duplicate(specPath.Child("clusterID"), c.New.Spec.ClusterID)
-		e.Detail = fmt.Sprintf("this cluster is member %q of federation %q already; it leaves with kubectl federate unjoin %s",
-			holder.Name, holder.Federation(), holder.Name)
+		e.Detail = fmt.Sprintf("this cluster is already member %q of federation %q; ", holder.Name, holder.Federation()) +
+			command.Host{}.To("let it leave first", command.Unjoin{Member: v1alpha1.MemberName(holder.Name)})
 		if holder.DeletionTimestamp != nil {
 			e.Detail = fmt.Sprintf("this cluster is still member %q of federation %q, which is being deleted", holder.Name, holder.Federation())
 		}

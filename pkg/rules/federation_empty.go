@@ -3,11 +3,11 @@ package rules
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // FederationEmpty: a federation is not deleted from under its members.
@@ -30,13 +30,12 @@ func federationEmpty(s Snapshot, c FederationChange) (found Findings) {
 		members = append(members, m.Name)
 	}
 	slices.Sort(members)
-	unjoin := "NAME..."
+	var unjoin command.UnjoinMany
 	if len(members) <= fewNames {
-		unjoin = strings.Join(members, " ")
+		unjoin.Members = first(members)
 	}
 	found.refuse(field.Forbidden(field.NewPath("metadata", "name"), fmt.Sprintf(
-		"federation %q has %s: %s; they leave first, with kubectl federate unjoin %s",
-		name, count(len(members), "member"), some(members), unjoin)))
+		"federation %q has %s: %s; ", name, count(len(members), "member"), some(members))+command.Host{}.To("unjoin them first", unjoin)))
 	found.name(first(members))
 	return found
 }

@@ -1,9 +1,11 @@
 package rules
 
 import (
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // FederationExists: a member's federation is there and stays.
@@ -24,13 +26,24 @@ func federationExists(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	switch federation := s.Federations.Federation(name); {
 	case federation == nil:
 		e := field.NotFound(federationPath, string(name))
-		e.Detail = "no federation has this name; " + Hint(name, s.Federations.FederationNames(),
-			"there is none yet: make one with kubectl federate create federation")
+		e.Detail = "no federation has this name; " + FederationHint(name, s.Federations.FederationNames(), command.Host{})
 		found.refuse(e)
 	case federation.DeletionTimestamp != nil:
 		found.refuse(field.Invalid(federationPath, string(name), "this federation is being deleted"))
 	}
 	return found
+}
+
+// FederationHint helps with the name of a federation that does not exist: the one that it may mean, or how to create it.
+func FederationHint(name v1alpha1.FederationName, names []v1alpha1.FederationName, h command.Host) string {
+	none := h.To("there is none yet, create it", command.CreateFederation{Name: name})
+	if len(validation.IsDNS1123Label(string(name))) > 0 {
+		none = "none can have it: a name has at most 63 lower-case letters, digits and '-'"
+		if _, near := Nearest(name, names); !near {
+			return none
+		}
+	}
+	return Hint(name, names, none)
 }
 
 // federationOf is the federation that judges a member; nil when FederationExists refuses it.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/cases"
 )
@@ -120,7 +121,7 @@ func FuzzEndpoint(f *testing.F) {
 		m.Spec.Server, m.Spec.ProxyURL = server, proxy
 		v := rules.JudgeMember(rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}, rules.MemberChange{New: m})
 		bad := slices.ContainsFunc(v.Refusals, func(e *field.Error) bool { return e.Origin == string(rules.Endpoint) })
-		if !bad && rules.EndpointKeyOf(server) == "" {
+		if !bad && endpoint.KeyOf(server) == "" {
 			t.Errorf("%q passes and has no key", server)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // Index is the federations, members and namespaces of a host in memory, with everything counted that rules ask for, so that
@@ -21,7 +22,7 @@ type Index struct {
 
 	of       map[v1alpha1.FederationName]set
 	byID     map[v1alpha1.ClusterID]set
-	byServer map[EndpointKey]set
+	byServer map[endpoint.Key]set
 	counts   map[Bucket]int
 }
 
@@ -35,7 +36,7 @@ func NewIndex() *Index {
 		namespaces:  map[string]*metav1.ObjectMeta{},
 		of:          map[v1alpha1.FederationName]set{},
 		byID:        map[v1alpha1.ClusterID]set{},
-		byServer:    map[EndpointKey]set{},
+		byServer:    map[endpoint.Key]set{},
 		counts:      map[Bucket]int{},
 	}
 }
@@ -64,7 +65,7 @@ func (x *Index) SetMember(m *v1alpha1.MemberCluster) {
 	x.members[name] = m
 	insert(x.of, m.Federation(), name)
 	insert(x.byID, v1alpha1.ClusterID(m.Spec.ClusterID), name)
-	insert(x.byServer, EndpointKeyOf(m.Spec.Server), name)
+	insert(x.byServer, endpoint.KeyOf(m.Spec.Server), name)
 	x.count(m, 1)
 }
 
@@ -77,7 +78,7 @@ func (x *Index) DropMember(name v1alpha1.MemberName) {
 	delete(x.members, name)
 	remove(x.of, m.Federation(), name)
 	remove(x.byID, v1alpha1.ClusterID(m.Spec.ClusterID), name)
-	remove(x.byServer, EndpointKeyOf(m.Spec.Server), name)
+	remove(x.byServer, endpoint.KeyOf(m.Spec.Server), name)
 	x.count(m, -1)
 }
 
@@ -125,7 +126,7 @@ func (x *Index) MembersWithID(id v1alpha1.ClusterID) []*v1alpha1.MemberCluster {
 }
 
 // MembersAt implements Identities.
-func (x *Index) MembersAt(key EndpointKey) []*v1alpha1.MemberCluster {
+func (x *Index) MembersAt(key endpoint.Key) []*v1alpha1.MemberCluster {
 	return x.sorted(x.byServer[key])
 }
 

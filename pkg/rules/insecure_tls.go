@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // InsecureTLS: nobody talks to an unverified server unless the federation allows it.
@@ -24,8 +25,6 @@ func insecureTLS(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	if federation := federationOf(s, m); federation != nil && !federation.Spec.AllowInsecureTLS {
 		found.refuse(field.Forbidden(path, fmt.Sprintf("federation %q does not allow it; give spec.caBundle instead", federation.Name)))
 	}
-	if len(m.Spec.CABundle) > 0 {
-		found.refuse(field.Forbidden(path, "it cannot stand beside spec.caBundle"))
-	}
+	found.refuse(endpoint.ValidateInsecure(specPath, endpoint.Of(m))...)
 	return found
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // ID names a rule. It is the Origin of the rule's field errors, and a value of a metric's label.
@@ -40,8 +41,8 @@ type Federations interface {
 // Identities find members by what they claim to be. The results are sorted by name and not to be changed.
 type Identities interface {
 	MembersWithID(v1alpha1.ClusterID) []*v1alpha1.MemberCluster
-	// MembersAt finds members by their endpoint, as EndpointKey gives it.
-	MembersAt(EndpointKey) []*v1alpha1.MemberCluster
+	// MembersAt finds members by their server, as endpoint.KeyOf gives it.
+	MembersAt(endpoint.Key) []*v1alpha1.MemberCluster
 }
 
 // Memberships are the members of federations.
@@ -96,8 +97,8 @@ type Findings struct {
 	Named []v1alpha1.MemberName
 }
 
-func (f *Findings) refuse(e *field.Error) { f.Refusals = append(f.Refusals, e) }
-func (f *Findings) warn(e *field.Error)   { f.Warnings = append(f.Warnings, e) }
+func (f *Findings) refuse(e ...*field.Error) { f.Refusals = append(f.Refusals, e...) }
+func (f *Findings) warn(e *field.Error)      { f.Warnings = append(f.Warnings, e) }
 func (f *Findings) add(more Findings) {
 	f.Refusals = append(f.Refusals, more.Refusals...)
 	f.Warnings = append(f.Warnings, more.Warnings...)
@@ -167,7 +168,7 @@ var MemberRules = []Rule[MemberChange]{
 	{ID: Expressions, Judge: expressions, Soft: true, Grounds: OnFederation},
 	{ID: InventoryName, Judge: inventoryName, Grounds: OnFederation},
 	{ID: Topology, Judge: worse(topology)},
-	{ID: Endpoint, Judge: worse(endpoint)},
+	{ID: Endpoint, Judge: worse(memberEndpoint)},
 	{ID: Proxy, Judge: worse(proxy)},
 	{ID: CABundle, Judge: worse(caBundle)},
 	{ID: InsecureTLS, Judge: worse(insecureTLS), Grounds: OnFederation},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/cases"
 )
@@ -100,9 +101,9 @@ func TestRefusalsAreWordedOnce(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"exists":        "<nil>",
-		"insecure":      `MemberCluster.kubefederate.io "insecure-m" is invalid: [spec.insecureSkipTLSVerify: Forbidden: federation "insecure" does not allow it; give spec.caBundle instead, spec.insecureSkipTLSVerify: Forbidden: it cannot stand beside spec.caBundle]`,
+		"insecure":      `MemberCluster.kubefederate.io "insecure-m" is invalid: [spec.insecureSkipTLSVerify: Forbidden: federation "insecure" does not allow it; give spec.caBundle instead, spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle]`,
 		"bad-role":      `Federation.kubefederate.io "bad-role" is invalid: spec.access.clusterRole: Invalid value: "a/b": may not contain '/'; it names no ClusterRole`,
-		"peopled":       `federation "peopled" has 2 members: peopled-a, peopled-b; they leave first, with kubectl federate unjoin peopled-a peopled-b`,
+		"peopled":       `federation "peopled" has 2 members: peopled-a, peopled-b; unjoin them first: kubectl federate unjoin peopled-a peopled-b`,
 		"useless-limit": "<nil>",
 	} {
 		i := slices.IndexFunc(cases.All(), func(c cases.Case) bool { return c.Name == name })
@@ -249,7 +250,7 @@ func TestIndexFollows(t *testing.T) {
 		return fmt.Sprintf("f %d, red %d, red but a %d, blue %d, id-red %s, at blue %d",
 			x.Count(rules.Bucket{Federation: "f"}, ""), x.Count(rules.Bucket{Federation: "f", Key: "team", Value: "red"}, ""),
 			x.Count(rules.Bucket{Federation: "f", Key: "team", Value: "red"}, "a"), x.Count(rules.Bucket{Federation: "f", Key: "team", Value: "blue"}, ""),
-			strings.Join(names, "+"), len(x.MembersAt(rules.EndpointKeyOf("https://BLUE:443/"))))
+			strings.Join(names, "+"), len(x.MembersAt(endpoint.KeyOf("https://BLUE:443/"))))
 	}
 	for _, step := range []struct {
 		do   func()

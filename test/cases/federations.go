@@ -14,11 +14,11 @@ func federations() []Case {
 		remove(rules.FederationEmpty, "deserted", func(set, *v1alpha1.Federation) {}),
 		remove(rules.FederationEmpty, "peopled", func(s set, _ *v1alpha1.Federation) {
 			s.others(2, nil)
-			s.Refusals = []string{`metadata.name: Forbidden: federation "peopled" has 2 members: peopled-a, peopled-b; they leave first, with kubectl federate unjoin peopled-a peopled-b`}
+			s.Refusals = []string{`metadata.name: Forbidden: federation "peopled" has 2 members: peopled-a, peopled-b; unjoin them first: kubectl federate unjoin peopled-a peopled-b`}
 		}),
 		remove(rules.FederationEmpty, "crowded", func(s set, _ *v1alpha1.Federation) {
 			s.others(7, nil)
-			s.Refusals = []string{`metadata.name: Forbidden: federation "crowded" has 7 members: crowded-a, crowded-b, crowded-c, crowded-d, crowded-e and 2 more; they leave first, with kubectl federate unjoin NAME...`}
+			s.Refusals = []string{`metadata.name: Forbidden: federation "crowded" has 7 members: crowded-a, crowded-b, crowded-c, crowded-d, crowded-e and 2 more; unjoin them first: kubectl federate unjoin NAME...`}
 		}),
 
 		define(rules.ReservedKeys, "foreign-keys", func(_ *Case, f *v1alpha1.Federation) {

@@ -43,12 +43,12 @@ func inventories() []Case {
 		}),
 		define(rules.InventoryNamespace, "no-namespace", func(c *Case, f *v1alpha1.Federation) {
 			in(f, "no-namespace-ns")
-			c.Refusals = []string{`spec.inventory.namespace: Not found: "no-namespace-ns": no namespace has this name; make it with kubectl create namespace no-namespace-ns, then kubectl label namespace no-namespace-ns kubefederate.io/inventory=no-namespace`}
+			c.Refusals = []string{`spec.inventory.namespace: Not found: "no-namespace-ns": no namespace has this name; create it: kubectl create namespace no-namespace-ns; and label it: kubectl label namespaces no-namespace-ns kubefederate.io/inventory=no-namespace`}
 		}),
 		define(rules.InventoryNamespace, "plain-namespace", func(c *Case, f *v1alpha1.Federation) {
 			c.Namespaces = []*metav1.ObjectMeta{{Name: "plain-namespace-ns"}}
 			in(f, "plain-namespace-ns")
-			c.Refusals = []string{`spec.inventory.namespace: Forbidden: namespace "plain-namespace-ns" is no inventory yet: kubectl label namespace plain-namespace-ns kubefederate.io/inventory=plain-namespace`}
+			c.Refusals = []string{`spec.inventory.namespace: Forbidden: namespace "plain-namespace-ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces plain-namespace-ns kubefederate.io/inventory=plain-namespace`}
 		}),
 		define(rules.InventoryNamespace, "others-namespace", func(c *Case, f *v1alpha1.Federation) {
 			c.Namespaces = []*metav1.ObjectMeta{namespace("others-namespace-ns", "somebody")}

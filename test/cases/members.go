@@ -33,6 +33,10 @@ func membership() []Case {
 			s.Unreachable = names
 			s.Refusals = []string{`metadata.labels[kubefederate.io/federation]: Not found: "somewhere-else": no federation has this name; there is "few-names", "test"`}
 		}),
+		create(rules.FederationExists, "impossible-name", func(s set, m *v1alpha1.MemberCluster) {
+			m.Labels[v1alpha1.LabelFederation] = "Prod.eu_1"
+			s.Refusals = []string{`metadata.labels[kubefederate.io/federation]: Not found: "Prod.eu_1": no federation has this name; none can have it: a name has at most 63 lower-case letters, digits and '-'`}
+		}),
 		create(rules.FederationExists, "many-names", func(s set, m *v1alpha1.MemberCluster) {
 			for _, name := range []string{"a1", "b2", "c3", "d4", "e5"} {
 				s.Federations = append(s.Federations, fed(name))
@@ -44,7 +48,7 @@ func membership() []Case {
 		create(rules.FederationExists, "no-names", func(s set, _ *v1alpha1.MemberCluster) {
 			s.Federations = nil
 			s.Unreachable = names
-			s.Refusals = []string{`metadata.labels[kubefederate.io/federation]: Not found: "no-names": no federation has this name; there is none yet: make one with kubectl federate create federation`}
+			s.Refusals = []string{`metadata.labels[kubefederate.io/federation]: Not found: "no-names": no federation has this name; there is none yet, create it: kubectl federate create federation no-names`}
 		}),
 		create(rules.FederationExists, "going", func(s set, _ *v1alpha1.MemberCluster) {
 			leaving(s.f)
@@ -59,7 +63,7 @@ func membership() []Case {
 		create(rules.ClusterIDUnique, "two-names", func(s set, m *v1alpha1.MemberCluster) {
 			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.ClusterID = "id-two-names" })
 			m.Spec.ClusterID = "id-two-names"
-			s.Refusals = []string{`spec.clusterID: Duplicate value: "id-two-names": this cluster is member "two-names-a" of federation "two-names" already; it leaves with kubectl federate unjoin two-names-a`}
+			s.Refusals = []string{`spec.clusterID: Duplicate value: "id-two-names": this cluster is already member "two-names-a" of federation "two-names"; let it leave first: kubectl federate unjoin two-names-a`}
 		}),
 		create(rules.ClusterIDUnique, "still-there", func(s set, m *v1alpha1.MemberCluster) {
 			s.others(1, func(m *v1alpha1.MemberCluster) {
@@ -314,16 +318,16 @@ func connection() []Case {
 			s.Refusals = []string{"spec.server: Invalid value: it is not a URL"}
 		}),
 		create(rules.Endpoint, "no-host-name", func(s set, m *v1alpha1.MemberCluster) {
-			m.Spec.Server = "https://a_b.example.com:70000"
-			s.Refusals = []string{`spec.server: Invalid value: "a_b.example.com" is neither a DNS name nor an IP address`}
+			m.Spec.Server = "https://a..b.example.com:70000"
+			s.Refusals = []string{`spec.server: Invalid value: "a..b.example.com" is neither a DNS name nor an IP address`}
 		}),
 		create(rules.Endpoint, "no-port", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.Server = "https://no-port.example.com:70000"
-			s.Refusals = []string{"spec.server: Invalid value: 70000 is no port"}
+			s.Refusals = []string{"spec.server: Invalid value: port 70000 is not between 1 and 65535"}
 		}),
 		create(rules.Endpoint, "nowhere", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.Server = "https://0.0.0.0:6443"
-			s.Refusals = []string{"spec.server: Invalid value: 0.0.0.0 is the address of no server"}
+			s.Refusals = []string{"spec.server: Invalid value: 0.0.0.0 is not the address of a server (unspecified): use one at which the host reaches it"}
 		}),
 		create(rules.Endpoint, "loopback", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.Server = "https://127.0.0.1:16443"
@@ -332,6 +336,12 @@ func connection() []Case {
 		create(rules.Endpoint, "link-local", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.Server = "https://169.254.0.7:6443"
 			s.Warnings = []string{"spec.server: 169.254.0.7 is a link-local address: only this machine reaches it"}
+		}),
+		create(rules.Endpoint, "underscore", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.Server = "https://a_b.example.com" }),
+		create(rules.Endpoint, "server-name", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.TLSServerName = "other.example.com" }),
+		create(rules.Endpoint, "bad-server-name", func(s set, m *v1alpha1.MemberCluster) {
+			m.Spec.TLSServerName = "https://other.example.com"
+			s.Refusals = []string{`spec.tlsServerName: Invalid value: "https://other.example.com" is neither a DNS name nor an IP address`}
 		}),
 		create(rules.Endpoint, "same-door", func(s set, m *v1alpha1.MemberCluster) {
 			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.Server = "https://same-door.example.com/" })
@@ -344,6 +354,10 @@ func connection() []Case {
 		}),
 
 		create(rules.Proxy, "proxied", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.ProxyURL = "socks5://proxy.example.com:1080/" }),
+		create(rules.Proxy, "own-proxy", func(s set, m *v1alpha1.MemberCluster) {
+			m.Spec.ProxyURL = "http://127.0.0.1:3128"
+			s.Warnings = []string{"spec.proxyURL: 127.0.0.1 is a loopback address: only this machine reaches it"}
+		}),
 		create(rules.Proxy, "bad-proxy", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.ProxyURL = "ftp://user:hunter2@/path"
 			s.Refusals = []string{
@@ -363,19 +377,22 @@ func connection() []Case {
 		}),
 		create(rules.CABundle, "garbage", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.CABundle = []byte("garbage")
-			s.Refusals = []string{bundle + "certificate 1 is not PEM"}
+			s.Refusals = []string{bundle + "it holds no PEM certificate"}
 		}),
 		create(rules.CABundle, "blank", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.CABundle = []byte(" \n")
 			s.Refusals = []string{bundle + "it holds no PEM certificate"}
 		}),
-		create(rules.CABundle, "garbage-behind", func(s set, m *v1alpha1.MemberCluster) {
-			m.Spec.CABundle = slices.Concat(long, []byte("garbage"))
-			s.Refusals = []string{bundle + "certificate 2 is not PEM"}
+		create(rules.CABundle, "text-around", func(_ set, m *v1alpha1.MemberCluster) {
+			m.Spec.CABundle = slices.Concat([]byte("# the CA of team-x\n"), long, []byte("Verify return code: 0 (ok)"))
+		}),
+		create(rules.CABundle, "cut-short", func(s set, m *v1alpha1.MemberCluster) {
+			m.Spec.CABundle = slices.Concat(long, long[:len(long)/2])
+			s.Refusals = []string{bundle + "certificate 2 is not PEM, or is cut short"}
 		}),
 		create(rules.CABundle, "a-key", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.CABundle = []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
-			s.Refusals = []string{bundle + `block 1 is a "PRIVATE KEY", and only certificates belong here`}
+			s.Refusals = []string{bundle + `block 1 is "PRIVATE KEY", and only certificates belong here`}
 		}),
 		create(rules.CABundle, "not-der", func(s set, m *v1alpha1.MemberCluster) {
 			m.Spec.CABundle = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
@@ -411,7 +428,7 @@ func connection() []Case {
 			m.Spec.CABundle = long
 			s.Refusals = []string{
 				`spec.insecureSkipTLSVerify: Forbidden: federation "insecure" does not allow it; give spec.caBundle instead`,
-				`spec.insecureSkipTLSVerify: Forbidden: it cannot stand beside spec.caBundle`,
+				`spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle`,
 			}
 		}),
 	}

@@ -829,7 +829,7 @@ func isHeld(fed v1alpha1.FederationName, c *env.Cluster, loser, holder v1alpha1.
 * member: ConfigMap "kubefederate-member/membership": this cluster is member %q of federation %q of this host: let it leave first: kubectl federate unjoin %s --member-context CONTEXT`,
 			loser, fed, holder, fed, holder),
 		fmt.Sprintf(`cannot join %q to federation %q; nothing was changed
-* host: MemberCluster %q: spec.clusterID: Duplicate value: %q: this cluster is member %q of federation %q already; it leaves with kubectl federate unjoin %s`,
+* host: MemberCluster %q: spec.clusterID: Duplicate value: %q: this cluster is already member %q of federation %q; let it leave first: kubectl federate unjoin %s`,
 			loser, fed, loser, c.ID, holder, fed, holder),
 	}
 }

@@ -161,7 +161,7 @@ func TestDecide(t *testing.T) {
 		"alone": {request: create(member("a", "1", ""))},
 		"one identity": {
 			underWay: []Request{create(member("a", "1", ""))}, request: create(twin),
-			want: []string{`spec.clusterID: Duplicate value: "id-a": this cluster is member "a" of federation "prod" already; it leaves with kubectl federate unjoin a`},
+			want: []string{`spec.clusterID: Duplicate value: "id-a": this cluster is already member "a" of federation "prod"; let it leave first: kubectl federate unjoin a`},
 		},
 		"its own name": {underWay: []Request{create(member("a", "1", ""))}, request: create(member("a", "2", ""))},
 		"its own name, in a full federation": {
@@ -192,7 +192,7 @@ func TestDecide(t *testing.T) {
 		},
 		"delete a federation that is joined": {
 			underWay: []Request{create(member("a", "1", ""))}, request: deletion,
-			want: []string{`metadata.name: Forbidden: federation "prod" has 1 member: a; they leave first, with kubectl federate unjoin a`},
+			want: []string{`metadata.name: Forbidden: federation "prod" has 1 member: a; unjoin them first: kubectl federate unjoin a`},
 		},
 		"join a federation that tightens": {
 			underWay: []Request{tighten}, request: create(member("a", "1", "")),

@@ -63,7 +63,7 @@ func TestFaultsOfOCM(t *testing.T) {
 		},
 		{
 			name: "a set with members deletes", args: []string{"delete", "--dry-run=server", "federation", "peopled"},
-			want: `Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "peopled" has 2 members: peopled-a, peopled-b; they leave first, with kubectl federate unjoin peopled-a peopled-b
+			want: `Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "peopled" has 2 members: peopled-a, peopled-b; unjoin them first: kubectl federate unjoin peopled-a peopled-b
 `,
 		},
 		{
@@ -120,7 +120,7 @@ membercluster.kubefederate.io/same-door-m created (server dry run)
 		{
 			name: "no DELETE rules", args: []string{"delete", "--dry-run=server", "federation", "deserted", "crowded"},
 			want: `federation.kubefederate.io "deserted" deleted (server dry run)
-Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "crowded" has 7 members: crowded-a, crowded-b, crowded-c, crowded-d, crowded-e and 2 more; they leave first, with kubectl federate unjoin NAME...
+Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "crowded" has 7 members: crowded-a, crowded-b, crowded-c, crowded-d, crowded-e and 2 more; unjoin them first: kubectl federate unjoin NAME...
 `,
 		},
 	} {

@@ -147,7 +147,7 @@ func TestRaces(t *testing.T) {
 				if i == winner {
 					continue
 				}
-				want := fmt.Sprintf(`422 admission webhook "memberclusters.kubefederate.io" denied the request: MemberCluster.kubefederate.io "identity-%d-%d" is invalid: spec.clusterID: Duplicate value: "%s": this cluster is member "identity-%d-%d" of federation "identity" already; it leaves with kubectl federate unjoin identity-%d-%d`,
+				want := fmt.Sprintf(`422 admission webhook "memberclusters.kubefederate.io" denied the request: MemberCluster.kubefederate.io "identity-%d-%d" is invalid: spec.clusterID: Duplicate value: "%s": this cluster is already member "identity-%d-%d" of federation "identity"; let it leave first: kubectl federate unjoin identity-%d-%d`,
 					round, i, id, round, winner, round, winner)
 				if got := text(err); got != want {
 					t.Errorf("round %d:\ngot  %s\nwant %s", round, got, want)

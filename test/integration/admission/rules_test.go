@@ -28,14 +28,14 @@ func TestKubectlPrints(t *testing.T) {
 				`"spec":{"clusterID":"id-full-a","server":"https://u:p@127.0.0.1:6443","insecureSkipTLSVerify":true}}`,
 			want: `The MemberCluster "typo" is invalid: 
 * metadata.labels[kubefederate.io/federation]: Not found: "prodcution-east": no federation has this name; did you mean "production-east"?
-* spec.clusterID: Duplicate value: "id-full-a": this cluster is member "full-a" of federation "full" already; it leaves with kubectl federate unjoin full-a
+* spec.clusterID: Duplicate value: "id-full-a": this cluster is already member "full-a" of federation "full"; let it leave first: kubectl federate unjoin full-a
 * metadata.labels: Invalid value: "kubefederate.io/fed": keys under kubefederate.io/ are reserved; there is "kubefederate.io/federation"
 * spec.server: Invalid value: it must not hold a user: everyone who may get members reads it
 `,
 		},
 		"members": {
 			args: []string{"delete", "federation", "peopled"},
-			want: `Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "peopled" has 2 members: peopled-a, peopled-b; they leave first, with kubectl federate unjoin peopled-a peopled-b
+			want: `Error from server (Forbidden): admission webhook "federations.kubefederate.io" denied the request: federation "peopled" has 2 members: peopled-a, peopled-b; unjoin them first: kubectl federate unjoin peopled-a peopled-b
 `,
 		},
 		"warning": {
