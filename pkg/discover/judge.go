@@ -9,6 +9,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
@@ -66,13 +67,13 @@ func (c *Cluster) Concerns(federation v1alpha1.FederationName) bool {
 // Context is a kubeconfig context that leads to the cluster; empty when none does.
 func (c *Cluster) Context() string { return c.context }
 
-// RequestedBy is the object on the host whose label asks for the membership, as arguments of kubectl; empty where the cluster asks for it
-// itself, or nobody does.
-func (c *Cluster) RequestedBy() string {
+// RequestedBy is the object on the host whose label asks for the membership; the zero one where the cluster asks for it
+// itself, or nothing does.
+func (c *Cluster) RequestedBy() command.Object {
 	if len(c.requests) == 0 || c.requests[0].on == nil {
-		return ""
+		return command.Object{}
 	}
-	return c.requests[0].on.Word()
+	return c.requests[0].on.Object()
 }
 
 // contextWord is the context as a command line takes it.

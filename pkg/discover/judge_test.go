@@ -157,14 +157,14 @@ func TestMerge(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"from": "cluster-api", "own": "x"}, c.Candidate.Labels); diff != "" {
 		t.Error(diff)
 	}
-	if got, want := c.RequestedBy(), "clusters.cluster.x-k8s.io/a --namespace x"; got != want {
+	if got, want := c.RequestedBy().String(), "clusters.cluster.x-k8s.io/x/a"; got != want {
 		t.Errorf("asked for by %q, want %q", got, want)
 	}
 	if !c.Concerns("prod") || c.Concerns("test") || c.Context() != "ctx" {
 		t.Errorf("concerns prod %v, test %v; context %q", c.Concerns("prod"), c.Concerns("test"), c.Context())
 	}
 	says(requests("prod"))(&own)
-	if got := Judge(view(), []Observation{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].RequestedBy(); got != "" {
+	if got := Judge(view(), []Observation{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].RequestedBy(); got.Name != "" {
 		t.Errorf("asked for by %q, want nobody but itself", got)
 	}
 }

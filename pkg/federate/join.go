@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -31,9 +32,9 @@ type JoinOptions struct {
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
-	// RequestedBy is the object on the host whose label asks for the membership, as arguments of kubectl: when the cluster leaves, its
+	// RequestedBy is the object on the host whose label asks for the membership: when the cluster leaves, its
 	// request is remembered as fulfilled. It may be empty.
-	RequestedBy string
+	RequestedBy command.Object
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	DryRun   DryRun

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -345,7 +346,7 @@ func (p *JoinPlan) membership() member.Membership {
 		k.Attempt = p.facts.Attempt.String()
 	}
 	// Whoever joins it again need not know who asked for it.
-	if standing := p.facts.Member.Membership; standing != nil && k.RequestedBy == "" && sameMembership(standing, k) {
+	if standing := p.facts.Member.Membership; standing != nil && k.RequestedBy == (command.Object{}) && sameMembership(standing, k) {
 		k.RequestedBy = standing.RequestedBy
 	}
 	return k

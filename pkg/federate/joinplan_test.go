@@ -7,9 +7,11 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -500,21 +502,23 @@ func TestPlanJoinNotes(t *testing.T) {
 	}
 }
 
+var requester = command.Object{GroupResource: schema.GroupResource{Group: "cluster.x-k8s.io", Resource: "clusters"}, Namespace: "team-x", Name: "east"}
+
 // TestPlanJoinKeepsRequester shows that a join of a member does not forget which object asked for it.
 func TestPlanJoinKeepsRequester(t *testing.T) {
 	t.Parallel()
-	const by = "clusters.cluster.x-k8s.io/east --namespace team-x"
+	by, none := requester, command.Object{}
 	for _, tt := range []struct {
 		name       string
 		membership func(*member.Membership)
-		option     string
-		want       string
+		option     command.Object
+		want       command.Object
 	}{
-		{"nobody asked for it", nil, "", ""},
+		{"no object asked for it", nil, none, none},
 		{"an object asks for it", nil, by, by},
-		{"an object asked for it", func(k *member.Membership) { k.RequestedBy = by }, "", by},
-		{"another object asks for it", func(k *member.Membership) { k.RequestedBy = "another" }, by, by},
-		{"an object asked for another membership", func(k *member.Membership) { k.RequestedBy, k.Federation = by, "lab" }, "", ""},
+		{"an object asked for it", func(k *member.Membership) { k.RequestedBy = by }, none, by},
+		{"another object asks for it", func(k *member.Membership) { k.RequestedBy.Name = "another" }, by, by},
+		{"an object asked for another membership", func(k *member.Membership) { k.RequestedBy, k.Federation = by, "lab" }, none, none},
 	} {
 		plan, _ := planJoin(facts(func(f *joinFacts) {
 			joined(f)
@@ -523,7 +527,7 @@ func TestPlanJoinKeepsRequester(t *testing.T) {
 			}
 		}), joinOptions(func(o *JoinOptions) { o.RequestedBy = tt.option }))
 		if got := plan.membership().RequestedBy; got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

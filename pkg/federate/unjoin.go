@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -303,15 +303,12 @@ func (p *UnjoinPlan) planHost() {
 	p.step(s)
 }
 
-// objectWord is what cluster.Ref.Word gives for an object whose name needs no quotes.
-var objectWord = regexp.MustCompile(`^[a-z0-9.-]+/[a-z0-9.-]+( --namespace [a-z0-9-]+)?$`)
-
 // requestElsewhere is the federation label that an object on the host carried when the cluster joined, and that object; it is empty where
 // the cluster carries a federation label itself.
-func (p *UnjoinPlan) requestElsewhere() (w member.JoinRequest, by string) {
+func (p *UnjoinPlan) requestElsewhere() (w member.JoinRequest, by command.Object) {
 	f := p.facts.Member
-	if f.JoinRequest.Federation != "" || f.Membership == nil || f.Membership.RequestedBy == "" {
-		return w, ""
+	if f.JoinRequest.Federation != "" || f.Membership == nil || f.Membership.RequestedBy == by {
+		return w, by
 	}
 	return member.JoinRequest{Federation: f.Membership.Federation, Namespace: v1alpha1.IdentityNamespace}, f.Membership.RequestedBy
 }
@@ -351,15 +348,12 @@ func (p *UnjoinPlan) planMember() {
 				Remedy: "remove it with kubectl federate label --member-context " + contextWord(o.MemberContext) + " --remove"})
 		}
 	}
-	if w, by := p.requestElsewhere(); by != "" {
+	if w, by := p.requestElsewhere(); w.Federation != "" {
 		ref := cluster.Ref{Resource: cluster.Namespaces, Name: w.Namespace}
 		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: ref, Note: "annotate that it left, since its federation label is on the host", stage: stageLeave})
-		note := Finding{Side: SideHost, Object: "the object that stands for the cluster",
-			Cause: fmt.Sprintf("asked for this by its label %s=%s; should that still be there, discovery does not join it again", v1alpha1.LabelFederation, w.Federation)}
-		if objectWord.MatchString(by) { // the member wrote it, and a person may paste it into a shell
-			note.Object, note.Remedy = by, fmt.Sprintf("remove it with kubectl label %s %s-", by, v1alpha1.LabelFederation)
-		}
-		p.Notes = append(p.Notes, note)
+		p.Notes = append(p.Notes, Finding{Side: SideHost, Object: by.String(),
+			Cause:  fmt.Sprintf("asked for this by its label %s=%s; should that still be there, discovery does not join it again", v1alpha1.LabelFederation, w.Federation),
+			Remedy: command.Host{}.To("remove it", command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation})})
 	}
 	dropsOwn := o.DropLabel && request.Namespace == v1alpha1.MemberNamespace
 	if f.OurNamespace() && !f.Terminating() && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
@@ -459,7 +453,7 @@ func (r *unjoinRun) step(ctx context.Context, s Step) error {
 		return err
 	case s.Verb == VerbUpdate:
 		request := p.facts.Member.JoinRequest
-		if elsewhere, by := p.requestElsewhere(); by != "" {
+		if elsewhere, _ := p.requestElsewhere(); elsewhere.Federation != "" {
 			request = elsewhere
 		}
 		return p.member.MarkLeft(ctx, request)

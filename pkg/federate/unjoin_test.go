@@ -122,35 +122,22 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			name: "a federation label that stays on the host's object",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
-				f.Member.Membership.RequestedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
+				f.Member.Membership.RequestedBy = requester
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
 member delete    Namespace "kubefederate-member" (when nothing of others is in it)
 host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `host: clusters.cluster.x-k8s.io/east --namespace team-x: asked for this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again: ` +
-				`remove it with kubectl label clusters.cluster.x-k8s.io/east --namespace team-x kubefederate.io/federation-`,
-		},
-		{
-			name: "a member that would have a command pasted",
-			facts: func(f *unjoinFacts) {
-				f.Member.Objects = nil
-				f.Member.Membership.RequestedBy = "clusters.cluster.x-k8s.io/east; rm -r ~"
-			},
-			want: `
-member delete    ConfigMap "kubefederate-member/membership"
-member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `host: the object that stands for the cluster: asked for this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again`,
+			notes: `host: clusters.cluster.x-k8s.io/team-x/east: asked for this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again: ` +
+				`remove it: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`,
 		},
 		{
 			name: "the host's object asked for it, and so does the cluster",
 			facts: func(f *unjoinFacts) {
 				f.Member.Objects = nil
 				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
-				f.Member.Membership.RequestedBy = "clusters.cluster.x-k8s.io/east --namespace team-x"
+				f.Member.Membership.RequestedBy = requester
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"

@@ -1,13 +1,17 @@
 package member
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // Membership says which federation of which host a cluster belongs to.
@@ -20,8 +24,8 @@ type Membership struct {
 	// TakenFrom is the host from which the cluster was taken over, while what that host put on it is being removed;
 	// empty otherwise. Until then a join does not rely on anything that it finds.
 	TakenFrom v1alpha1.ClusterID
-	// RequestedBy is the object on the host whose label asked for the membership, as arguments of kubectl; it may be empty.
-	RequestedBy string
+	// RequestedBy is the object on the host whose label asked for the membership; it may be the zero one.
+	RequestedBy command.Object
 	// Attempt is the run of join that wrote the membership record: "<random ID> <RFC 3339 time>".
 	Attempt string
 
@@ -54,27 +58,42 @@ func (k Membership) Manifest() *unstructured.Unstructured {
 	if k.TakenFrom != "" {
 		data[v1alpha1.MembershipTakenFrom] = string(k.TakenFrom)
 	}
-	if k.RequestedBy != "" {
-		data[v1alpha1.MembershipRequestedBy] = k.RequestedBy
+	if k.RequestedBy != (command.Object{}) {
+		data[v1alpha1.MembershipRequestedBy] = k.RequestedBy.String()
 	}
 	o.Object["data"] = data
 	return o
 }
 
-// MembershipOf reads a membership record out of its ConfigMap.
+// UnknownHost is the host of a membership record that is not valid. No cluster has this ID.
+const UnknownHost v1alpha1.ClusterID = "unknown"
+
+// MembershipOf reads a membership record out of its ConfigMap. Who administers the member can write anything there: a
+// record in which a name or an ID cannot be one belongs to UnknownHost, and says nothing else.
 func MembershipOf(o *unstructured.Unstructured) *Membership {
 	data, _, _ := unstructured.NestedStringMap(o.Object, "data")
-	return &Membership{
-		Federation:      v1alpha1.FederationName(data[v1alpha1.MembershipFederation]),
-		HostID:          v1alpha1.ClusterID(data[v1alpha1.MembershipHostID]),
-		Member:          v1alpha1.MemberName(data[v1alpha1.MembershipMember]),
-		MemberUID:       types.UID(data[v1alpha1.MembershipMemberUID]),
-		TakenFrom:       v1alpha1.ClusterID(data[v1alpha1.MembershipTakenFrom]),
-		RequestedBy:     data[v1alpha1.MembershipRequestedBy],
-		Attempt:         o.GetAnnotations()[v1alpha1.AnnotationAttempt],
-		UID:             o.GetUID(),
-		ResourceVersion: o.GetResourceVersion(),
+	k := &Membership{UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(), HostID: UnknownHost}
+	for _, name := range []string{
+		data[v1alpha1.MembershipFederation], data[v1alpha1.MembershipMember], data[v1alpha1.MembershipHostID],
+		cmp.Or(data[v1alpha1.MembershipTakenFrom], string(UnknownHost)),
+	} {
+		if len(validation.IsDNS1123Label(name)) > 0 {
+			return k
+		}
 	}
+	k.Federation, k.Member = v1alpha1.FederationName(data[v1alpha1.MembershipFederation]), v1alpha1.MemberName(data[v1alpha1.MembershipMember])
+	k.HostID, k.TakenFrom = v1alpha1.ClusterID(data[v1alpha1.MembershipHostID]), v1alpha1.ClusterID(data[v1alpha1.MembershipTakenFrom])
+	k.MemberUID, k.Attempt = types.UID(data[v1alpha1.MembershipMemberUID]), o.GetAnnotations()[v1alpha1.AnnotationAttempt]
+	k.RequestedBy, _ = command.ParseObject(data[v1alpha1.MembershipRequestedBy])
+	return k
+}
+
+// String is what the record says, for a message about a cluster of another host.
+func (k *Membership) String() string {
+	if k.HostID == UnknownHost {
+		return "a member by a record that is not valid"
+	}
+	return fmt.Sprintf("member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID)
 }
 
 // Membership reads the membership record; nil without an error means that the cluster belongs to no federation.
@@ -115,7 +134,7 @@ func (c *Cluster) ReplaceMembership(ctx context.Context, old *Membership, k Memb
 	if k.TakenFrom == "" {
 		data[v1alpha1.MembershipTakenFrom] = nil
 	}
-	if k.RequestedBy == "" {
+	if k.RequestedBy == (command.Object{}) {
 		data[v1alpha1.MembershipRequestedBy] = nil
 	}
 	o, err := c.MergePatch(ctx, MembershipRef(), map[string]any{"metadata": metadata, "data": data}, cluster.Write{})

@@ -74,8 +74,8 @@ const (
 	// MembershipTakenFrom is the cluster ID of a host from which the cluster was taken over and whose grants are not all
 	// removed yet; it is absent otherwise.
 	MembershipTakenFrom = "takenFrom"
-	// MembershipRequestedBy is the object on the host whose label asked for the membership, as arguments of kubectl; it is absent where
-	// the cluster itself asked for it, or nobody.
+	// MembershipRequestedBy is the object on the host whose label asked for the membership, as RESOURCE.GROUP/NAMESPACE/NAME.
+	// It is absent where the cluster itself asked for it, or a person joined it.
 	MembershipRequestedBy = "requestedBy"
 )
 
