@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
@@ -225,6 +227,44 @@ func TestFaultsAreFound(t *testing.T) {
 		if _, err := (Page{Path: "a.md", Text: text}).Blocks(); err == nil {
 			t.Errorf("no fault in %q", text)
 		}
+	}
+}
+
+// TestCommandsInText finds each command, and each flag of one, that stands in the text between code blocks.
+func TestCommandsInText(t *testing.T) {
+	t.Parallel()
+	help := func(args ...string) string {
+		var out bytes.Buffer
+		cli.Run(t.Context(), append(append([]string{"kubectl-federate"}, args...), "--help"),
+			genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out})
+		return out.String()
+	}
+	hostFlags := help()
+	commands := cli.Examples()
+	found := 0
+	for _, p := range pages(t) {
+		for _, line := range regexp.MustCompile("`kubectl federate ([^`]+)`").FindAllStringSubmatch(p.prose(), -1) {
+			found++
+			words := strings.Fields(line[1])
+			args := words[:1]
+			if _, known := commands["kubectl federate "+words[0]]; !known && len(words) > 1 {
+				args = words[:2]
+			}
+			if _, known := commands["kubectl federate "+strings.Join(args, " ")]; !known {
+				t.Errorf("%s: there is no command %s", p.Path, line[0])
+				continue
+			}
+			flags := help(args...) + hostFlags
+			for _, word := range words {
+				name, _, _ := strings.Cut(word, "=")
+				if strings.HasPrefix(name, "-") && !regexp.MustCompile(`(?m)[ ,]`+name+`[ ,]`).MatchString(flags) {
+					t.Errorf("%s: %s has no flag %s", p.Path, line[0], name)
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d commands found: are they read right?", found)
 	}
 }
 
