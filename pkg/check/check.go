@@ -7,6 +7,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -88,6 +89,9 @@ type Finding struct {
 // Facts are everything that findings are made from.
 type Facts struct {
 	Now time.Time
+	// Commands renders remedies. MemberKubeconfig is the file that holds the contexts, where it is not the host's.
+	Commands         command.Host
+	MemberKubeconfig string
 	// Plugin is the version of the plugin.
 	Plugin string
 	Host   HostFacts

@@ -11,6 +11,8 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 )
@@ -36,7 +38,7 @@ func Judge(f Facts) []Finding {
 		if j.record(name) == nil {
 			j.add(Finding{Code: CredentialOrphan, Severity: Error, Side: cluster.Host, Member: string(name), Object: host.CredentialRef(name).String(),
 				Cause:  "is a credential without a member",
-				Remedy: "kubectl delete secret " + string(name) + " --namespace " + v1alpha1.CredentialsNamespace})
+				Remedy: j.line(command.KubectlDelete{Object: host.CredentialRef(name).Object()})})
 		}
 	}
 	for _, s := range f.Observations {
@@ -71,32 +73,36 @@ func (j *judge) federation(name v1alpha1.FederationName) *v1alpha1.Federation {
 	return &j.Host.Federations[i]
 }
 
-// to is the flag that leads to a cluster.
-func to(context string) string {
-	return " --member-context " + cluster.ShellWord(cmp.Or(context, "CONTEXT"))
+// line is a remedy as it is printed; empty when it cannot be rendered.
+func (j *judge) line(c command.Command) string { return j.Commands.Line(c) }
+
+// cluster is the cluster of a context; its zero value where none leads there.
+func (j *judge) cluster(context string) command.Cluster {
+	if context == "" {
+		return command.Cluster{}
+	}
+	return command.Cluster{Context: context, Kubeconfig: j.MemberKubeconfig}
 }
 
 // host judges the host alone and says whether there is more to judge.
 func (j *judge) host() bool {
 	h := j.Host
-	initAgain := "kubectl federate init"
-	if h.WebhookURL != "" {
-		initAgain += " --webhook-url " + cluster.ShellWord(h.WebhookURL)
-	}
+	again := command.Init{WebhookURL: h.WebhookURL}
+	initAgain := j.line(again)
 	if h.Installed == "" {
-		j.add(Finding{Code: NotInstalled, Severity: Error, Side: cluster.Host, Cause: "kubectl federate is not installed on " + h.Server, Remedy: initAgain})
+		j.add(Finding{Code: NotInstalled, Severity: Error, Side: cluster.Host, Cause: command.Plugin + " is not installed on " + h.Server, Remedy: initAgain})
 		return false
 	}
 	if h.Installed != j.Plugin {
 		remedy := initAgain
 		if install.Newer(h.Installed, j.Plugin) {
-			remedy = "kubectl krew upgrade federate"
+			remedy = j.line(command.UpgradePlugin{})
 		}
 		j.add(Finding{Code: VersionSkew, Severity: Warning, Side: cluster.Host,
 			Cause: fmt.Sprintf("the host has %s and the plugin is %s", h.Installed, j.Plugin), Remedy: remedy})
 	}
 	if h.Guard != nil {
-		j.add(Finding{Code: WebhookNotEnforcing, Severity: Error, Side: cluster.Host, Cause: webhookCause(h.Guard), Remedy: webhookRemedy(h.Guard, initAgain)})
+		j.add(Finding{Code: WebhookNotEnforcing, Severity: Error, Side: cluster.Host, Cause: webhookCause(h.Guard), Remedy: j.line(webhookRemedy(h.Guard, again))})
 	}
 	for _, ref := range h.Missing {
 		j.add(Finding{Code: InstallMissing, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "is not there, and belongs to what init installs", Remedy: initAgain})
@@ -130,15 +136,15 @@ func (j *judge) member(m *v1alpha1.MemberCluster) {
 	context := j.contexts[m.Spec.ClusterID]
 	if j.federation(m.Federation()) == nil {
 		say(Finding{Code: FederationMissing, Severity: Error, Cause: fmt.Sprintf("names federation %q, which does not exist", m.Federation()),
-			Remedy: "kubectl federate create federation " + string(m.Federation())})
+			Remedy: j.line(command.CreateFederation{Name: m.Federation()})})
 	}
 	if m.Status.Phase == "" || m.Status.ObservedGeneration < m.Generation {
 		say(Finding{Code: StatusStale, Severity: Warning, Cause: "the manager has not looked at it yet",
-			Remedy: "kubectl get pods --namespace " + v1alpha1.HostNamespace})
+			Remedy: j.line(command.ManagerPods)})
 	}
-	if cluster.IsLoopback(m.Spec.Server) && !cluster.IsLoopback(j.Host.Server) {
+	if endpoint.ScopeOf(m.Spec.Server) == endpoint.Loopback && endpoint.ScopeOf(j.Host.Server) != endpoint.Loopback {
 		say(Finding{Code: EndpointLoopback, Severity: Warning, Cause: "its endpoint " + m.Spec.Server + " is a loopback address, where the host reaches itself",
-			Remedy: j.joinCommand(m, context) + " --member-server URL"})
+			Remedy: j.join(m, context, command.Join{Server: "URL"})})
 	}
 	j.credential(m, context, say)
 	for _, s := range j.Observations {
@@ -151,12 +157,14 @@ func (j *judge) member(m *v1alpha1.MemberCluster) {
 	}
 }
 
-func (j *judge) joinCommand(m *v1alpha1.MemberCluster, context string) string {
-	return "kubectl federate join " + m.Name + " --federation " + string(m.Federation()) + to(context)
+// join is the command that joins a member again, which keeps what it is not given.
+func (j *judge) join(m *v1alpha1.MemberCluster, context string, c command.Join) string {
+	c.Member, c.Federation, c.Cluster = v1alpha1.MemberName(m.Name), m.Federation(), j.cluster(context)
+	return j.line(c)
 }
 
-func rotateCommand(m *v1alpha1.MemberCluster, context string) string {
-	return "kubectl federate rotate " + m.Name + to(context)
+func (j *judge) rotate(m *v1alpha1.MemberCluster, context string) string {
+	return j.line(command.Rotate{Member: v1alpha1.MemberName(m.Name), Cluster: j.cluster(context)})
 }
 
 // credential judges what the host keeps, by the manager's word, the clock, and what is there.
@@ -166,7 +174,7 @@ func (j *judge) credential(m *v1alpha1.MemberCluster, context string, say func(F
 		say(Finding{Code: Code(reason), Severity: Error, Object: at, Cause: cause, Remedy: remedy})
 	}
 	if j.Host.Credentials != nil && !j.Host.Credentials[v1alpha1.MemberName(m.Name)] {
-		broken(v1alpha1.ReasonCredentialMissing, "is not there: the join is not finished", j.joinCommand(m, context))
+		broken(v1alpha1.ReasonCredentialMissing, "is not there: the join is not finished", j.join(m, context, command.Join{}))
 		return
 	}
 	valid := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
@@ -174,24 +182,25 @@ func (j *judge) credential(m *v1alpha1.MemberCluster, context string, say func(F
 		return // the manager has not looked, which is told
 	}
 	if e := m.Status.CredentialExpiry; e != nil && !j.Now.Before(e.Time) {
-		broken(v1alpha1.ReasonCredentialExpired, "ended at "+e.UTC().Format(timeFormat), rotateCommand(m, context))
+		broken(v1alpha1.ReasonCredentialExpired, "ended at "+e.UTC().Format(timeFormat), j.rotate(m, context))
 		return
 	}
 	switch {
 	case valid.Reason == v1alpha1.ReasonCredentialExpiring && m.Status.CredentialExpiry != nil:
 		say(Finding{Code: Code(valid.Reason), Severity: Warning, Object: at,
-			Cause: "ends at " + m.Status.CredentialExpiry.UTC().Format(timeFormat), Remedy: rotateCommand(m, context)})
+			Cause: "ends at " + m.Status.CredentialExpiry.UTC().Format(timeFormat), Remedy: j.rotate(m, context)})
 	case valid.Status == metav1.ConditionTrue:
 	case valid.Reason == v1alpha1.ReasonCredentialMissing && j.Host.Credentials != nil:
 		// It came since the manager looked.
+	case valid.Reason == v1alpha1.ReasonCredentialMissing:
+		broken(valid.Reason, "is not there: the join is not finished", j.join(m, context, command.Join{}))
 	default:
-		broken(valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), j.joinCommand(m, context))
+		broken(valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), j.rotate(m, context))
 	}
 }
 
 // credentialCauses are the manager's reasons in words that go with a remedy of their own.
 var credentialCauses = map[string]string{
-	v1alpha1.ReasonCredentialMissing:       "is not there: the join is not finished",
 	v1alpha1.ReasonCredentialNotOwned:      "was made for another member or federation",
 	v1alpha1.ReasonCredentialMalformed:     "is no kubeconfig that the host takes",
 	v1alpha1.ReasonCredentialMismatch:      "leads elsewhere than its MemberCluster says",

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -120,10 +121,13 @@ func TestJudge(t *testing.T) {
 			`warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init`},
 		{"an older host with a manager outside", func(f *Facts) { f.Host.Installed, f.Host.WebhookURL = "v1.1.0", "https://m.example.com/x?" },
 			`warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --webhook-url 'https://m.example.com/x?'`},
+		{"a host that flags chose", func(f *Facts) {
+			f.Host.Installed, f.Commands.Flags = "v1.1.0", []command.Flag{{Name: "context", Value: "two words"}}
+		}, `warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --context 'two words'`},
 		{"a newer host", func(f *Facts) { f.Host.Installed = "v1.3.0" },
 			`warning host - VersionSkew the host has v1.3.0 and the plugin is v1.2.0 => kubectl krew upgrade federate`},
 		{"not guarded", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
-			`error host - WebhookNotEnforcing the webhook does not look at members, so the rules of federations do not hold => kubectl federate init`},
+			`error host - WebhookNotEnforcing the webhook is not asked about members, so the rules of federations would not hold => kubectl federate init`},
 		{"webhook down", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrWebhookDown) },
 			`error host - WebhookNotEnforcing the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
 		{"guard unknown", func(f *Facts) { f.Host.Guard = errors.New("broken") },
@@ -140,6 +144,9 @@ error host - InstallChanged ClusterRole "b": is not as init installs it => kubec
 info host - NoRight Federation "prod": you have no right to join federations.kubefederate.io "prod"`},
 		{"no federation", func(f *Facts) { f.Host.Federations = nil },
 			`error host east FederationMissing MemberCluster "east": names federation "prod", which does not exist => kubectl federate create federation prod`},
+		{"a federation that no name can have", func(f *Facts) { f.member().Labels[v1alpha1.LabelFederation] = "prod.eu_1" },
+			`error host east FederationMissing MemberCluster "east": names federation "prod.eu_1", which does not exist
+error member east MembershipDiffers ` + membership + `says that the cluster is member "east" of federation "prod" => kubectl federate unjoin east --member-context east`},
 		{"no manager has looked", func(f *Facts) { f.member().Generation = 3 },
 			`warning host east StatusStale MemberCluster "east": the manager has not looked at it yet => kubectl get pods --namespace kubefederate-system`},
 		{"loopback", func(f *Facts) { f.member().Spec.Server = "https://127.0.0.1:6443" },
@@ -160,20 +167,20 @@ info host - NoRight Federation "prod": you have no right to join federations.kub
 		{"ends soon", func(f *Facts) { f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialExpiring) },
 			`warning host east CredentialExpiring ` + at + `ends at 2026-11-23T13:00:00Z => ` + rotate},
 		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialNotOwned) },
-			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + join},
+			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + rotate},
 		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
-			`error host east CredentialMalformed ` + at + `is no kubeconfig that the host takes => ` + join},
+			`error host east CredentialMalformed ` + at + `is no kubeconfig that the host takes => ` + rotate},
 		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },
-			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster says => ` + join},
+			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster says => ` + rotate},
 		{"endless", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialWithoutExpiry) },
-			`error host east CredentialWithoutExpiry ` + at + `has no end => ` + join},
+			`error host east CredentialWithoutExpiry ` + at + `has no end => ` + rotate},
 		{"a reason of a newer manager", func(f *Facts) {
 			f.valid(metav1.ConditionFalse, "Moonstruck")
 			f.member().Status.Conditions[0].Message = "full moon"
-		}, `error host east Moonstruck ` + at + `full moon => ` + join},
+		}, `error host east Moonstruck ` + at + `full moon => ` + rotate},
 		{"orphans, sorted", func(f *Facts) { f.Host.Credentials["z"], f.Host.Credentials["b"] = true, true },
-			`error host b CredentialOrphan Secret "kubefederate-credentials/b": is a credential without a member => kubectl delete secret b --namespace kubefederate-credentials
-error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credential without a member => kubectl delete secret z --namespace kubefederate-credentials`},
+			`error host b CredentialOrphan Secret "kubefederate-credentials/b": is a credential without a member => kubectl delete secrets b --namespace kubefederate-credentials
+error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credential without a member => kubectl delete secrets z --namespace kubefederate-credentials`},
 
 		{"refused", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
@@ -181,12 +188,12 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 			`error member east CredentialRefused endpoint "https://east.example.com": does not take the stored credential (401) => ` + rotate},
 		{"certificate", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
-		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join},
+		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --member-certificate-authority FILE`},
 		{"unreachable", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnreachable, &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("refused")}})}
 		}, `warning member east Unreachable endpoint "https://east.example.com": could not be looked at from here: dial: refused`},
 		{"another cluster", func(f *Facts) { f.Observations[0].State.ID = "other" },
-			`error member east IdentityMismatch endpoint "https://east.example.com": leads to another cluster (ID other, the member has ` + memberID + `) => ` + join},
+			`error member east IdentityMismatch endpoint "https://east.example.com": leads to another cluster (ID other, the member has ` + memberID + `) => ` + join + ` --member-server URL`},
 
 		{"no membership record", func(f *Facts) { f.context().Membership = nil },
 			`error member east MembershipMissing ` + membership + `is not there: the cluster does not say whose it is, and another host may take it => ` + join},
@@ -243,7 +250,7 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not 
 			o := f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)]
 			o.Object["spec"] = map[string]any{"value": "test"}
 			o.SetLabels(nil)
-		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was set by somebody else => kubectl delete clusterproperty clusterset.k8s.io --context east`},
+		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was set by somebody else => kubectl delete clusterproperties.about.k8s.io clusterset.k8s.io --context east`},
 		{"no federation label", func(f *Facts) { f.context().JoinRequest = member.JoinRequest{} },
 			`info member east LabelMissing Namespace "kube-system": does not carry the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
 		{"another federation label", func(f *Facts) { f.context().JoinRequest.Federation = "test" },
@@ -263,7 +270,7 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not 
 		{"left behind without a membership record", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State.Membership, f.Observations[0].State.JoinRequest = nil, member.JoinRequest{}
-		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left by a membership that is no more => kubectl federate unjoin leftover --member-context east`},
+		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left by a membership that is no more => kubectl federate unjoin NAME --member-context east`},
 		{"a member of another host", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State.Membership.HostID = "elsewhere"

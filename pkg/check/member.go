@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -22,10 +23,10 @@ func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Observation, cont
 		switch {
 		case ok && failed.Fault == cluster.FaultUnauthorized:
 			say(Finding{Code: CredentialRefused, Severity: Error, Side: cluster.Member, Object: endpoint,
-				Cause: "does not take the stored credential (401)", Remedy: rotateCommand(m, context)})
+				Cause: "does not take the stored credential (401)", Remedy: j.rotate(m, context)})
 		case ok && failed.Fault == cluster.FaultCertificate:
 			say(Finding{Code: CertificateInvalid, Severity: Error, Side: cluster.Member, Object: endpoint,
-				Cause: "its certificate does not verify: " + cluster.Cause(failed.Err), Remedy: j.joinCommand(m, context)})
+				Cause: "its certificate does not verify: " + cluster.Cause(failed.Err), Remedy: j.join(m, context, command.Join{CertificateAuthority: "FILE"})})
 		default:
 			say(Finding{Code: Unreachable, Severity: Warning, Side: cluster.Member, Object: endpoint,
 				Cause: "could not be looked at from here: " + causeOf(s.Err)})
@@ -34,7 +35,7 @@ func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Observation, cont
 	}
 	if string(s.State.ID) != m.Spec.ClusterID {
 		say(Finding{Code: IdentityMismatch, Severity: Error, Side: cluster.Member, Object: endpoint,
-			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", s.State.ID, m.Spec.ClusterID), Remedy: j.joinCommand(m, context)})
+			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", s.State.ID, m.Spec.ClusterID), Remedy: j.join(m, context, command.Join{Server: "URL"})})
 		return
 	}
 	if context == "" {
@@ -64,11 +65,11 @@ func (j *judge) drift(m *v1alpha1.MemberCluster, s Observation, say func(Finding
 	case request.Federation == "" && whole:
 		side(Finding{Code: LabelMissing, Severity: Info, Object: cluster.Ref{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}.String(),
 			Cause:  fmt.Sprintf("does not carry the label %s=%s, by which discovery would find the member again", v1alpha1.LabelFederation, m.Federation()),
-			Remedy: "kubectl federate label" + to(context) + " --federation " + string(m.Federation())})
+			Remedy: j.line(command.Label{Cluster: j.cluster(context), Federation: m.Federation()})})
 	case request.Federation != "" && request.Federation != m.Federation():
 		side(Finding{Code: LabelDiffers, Severity: Warning, Object: at,
 			Cause:  fmt.Sprintf("names federation %q, but the cluster is a member of %q", request.Federation, m.Federation()),
-			Remedy: "kubectl federate label" + to(context) + " --federation " + string(m.Federation())})
+			Remedy: j.line(command.Label{Cluster: j.cluster(context), Federation: m.Federation()})})
 	}
 }
 
@@ -81,20 +82,19 @@ func (j *judge) membership(m *v1alpha1.MemberCluster, s Observation, side func(F
 		return false
 	case k == nil:
 		side(Finding{Code: MembershipMissing, Severity: Error, Object: at,
-			Cause: "is not there: the cluster does not say whose it is, and another host may take it", Remedy: j.joinCommand(m, s.Context)})
+			Cause: "is not there: the cluster does not say whose it is, and another host may take it", Remedy: j.join(m, s.Context, command.Join{})})
 		return false
 	case k.HostID != j.Host.ID:
 		side(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,
-			Cause:  fmt.Sprintf("says that the cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID),
-			Remedy: "kubectl federate unjoin " + m.Name + " --force"})
+			Cause: "says that the cluster is " + k.String(), Remedy: j.line(command.Unjoin{Member: v1alpha1.MemberName(m.Name), Force: true})})
 		return false
 	case k.Member != v1alpha1.MemberName(m.Name) || k.Federation != m.Federation():
 		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at,
 			Cause:  fmt.Sprintf("says that the cluster is member %q of federation %q", k.Member, k.Federation),
-			Remedy: "kubectl federate unjoin " + string(k.Member) + to(s.Context)})
+			Remedy: j.line(command.Unjoin{Member: k.Member, Cluster: j.cluster(s.Context)})})
 		return false
 	case k.MemberUID != m.UID:
-		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "was made by an earlier member of this name", Remedy: j.joinCommand(m, s.Context)})
+		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "was made by an earlier member of this name", Remedy: j.join(m, s.Context, command.Join{})})
 	}
 	return true
 }
@@ -125,15 +125,15 @@ func (j *judge) grants(m *v1alpha1.MemberCluster, s Observation, side func(Findi
 		live := s.State.Objects[o.Ref]
 		switch {
 		case live == nil:
-			side(Finding{Code: GrantMissing, Severity: Error, Object: o.Ref.String(), Cause: "is not there, and the host's credential rests on it", Remedy: j.joinCommand(m, s.Context)})
+			side(Finding{Code: GrantMissing, Severity: Error, Object: o.Ref.String(), Cause: "is not there, and the host's credential rests on it", Remedy: j.join(m, s.Context, command.Join{})})
 		case !cluster.Covers(live.Object, o.Manifest.Object):
-			side(Finding{Code: GrantChanged, Severity: Error, Object: o.Ref.String(), Cause: "is not as join makes it", Remedy: j.joinCommand(m, s.Context)})
+			side(Finding{Code: GrantChanged, Severity: Error, Object: o.Ref.String(), Cause: "is not as join makes it", Remedy: j.join(m, s.Context, command.Join{})})
 		}
 	}
 	refs := member.BindingRefs()
 	if s.State.Objects[refs[0]] != nil && s.State.Objects[refs[1]] != nil {
 		side(Finding{Code: RotationUnfinished, Severity: Warning, Object: refs[1].String(),
-			Cause: "stands beside " + refs[0].String() + ": a rotation did not end, and an old credential may still work", Remedy: rotateCommand(m, s.Context)})
+			Cause: "stands beside " + refs[0].String() + ": a rotation did not end, and an old credential may still work", Remedy: j.rotate(m, s.Context)})
 	}
 }
 
@@ -151,7 +151,7 @@ func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(F
 		live := s.State.Objects[ref]
 		if live == nil {
 			if !slices.ContainsFunc(s.State.Denied, func(err error) bool { return objectOf(err) == ref.String() }) {
-				side(Finding{Code: PropertyMissing, Severity: Warning, Object: ref.String(), Cause: fmt.Sprintf("is not there; it should say %q", w[1]), Remedy: j.joinCommand(m, s.Context)})
+				side(Finding{Code: PropertyMissing, Severity: Warning, Object: ref.String(), Cause: fmt.Sprintf("is not there; it should say %q", w[1]), Remedy: j.join(m, s.Context, command.Join{})})
 			}
 			continue
 		}
@@ -159,21 +159,14 @@ func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(F
 		if value == w[1] {
 			continue
 		}
-		f := Finding{Code: PropertyDiffers, Severity: Error, Object: ref.String(), Cause: fmt.Sprintf("says %q and not %q", value, w[1]), Remedy: j.joinCommand(m, s.Context)}
+		f := Finding{Code: PropertyDiffers, Severity: Error, Object: ref.String(), Cause: fmt.Sprintf("says %q and not %q", value, w[1]), Remedy: j.join(m, s.Context, command.Join{})}
 		if _, ours := live.GetLabels()[v1alpha1.LabelFederation]; !ours {
 			f.Cause += ", and was set by somebody else"
-			f.Remedy = "kubectl delete clusterproperty " + w[0] + contextOf(s.Context)
+			at := j.cluster(s.Context)
+			f.Remedy = j.line(command.KubectlDelete{Object: ref.Object(), Cluster: &at})
 		}
 		side(f)
 	}
-}
-
-// contextOf is kubectl's own flag that leads to a cluster.
-func contextOf(context string) string {
-	if context == "" {
-		return " --context CONTEXT"
-	}
-	return " --context " + cluster.ShellWord(context)
 }
 
 // stranger judges a cluster that the host has no record of.
@@ -206,7 +199,7 @@ func (j *judge) stranger(s Observation) {
 // leftover judges what an earlier membership left.
 func (j *judge) leftover(s Observation, say func(Finding)) {
 	leave := func(name v1alpha1.MemberName) string {
-		return "kubectl federate unjoin " + string(name) + to(s.Context)
+		return j.line(command.Unjoin{Member: name, Cluster: j.cluster(s.Context)})
 	}
 	k := s.State.Membership
 	switch {
@@ -215,12 +208,12 @@ func (j *judge) leftover(s Observation, say func(Finding)) {
 			Cause: fmt.Sprintf("says that the cluster is member %q of federation %q, which this host does not have", k.Member, k.Federation), Remedy: leave(k.Member)})
 	case k != nil:
 		say(Finding{Code: MemberOfOtherHost, Severity: Info, Object: member.MembershipRef().String(),
-			Cause: fmt.Sprintf("says that the cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID)})
+			Cause: "says that the cluster is " + k.String()})
 	default:
 		for _, ref := range s.State.Found() {
 			if s.State.Objects[ref].GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin {
 				say(Finding{Code: Leftover, Severity: Error, Object: ref.String(),
-					Cause: "is left by a membership that is no more", Remedy: leave("leftover")})
+					Cause: "is left by a membership that is no more", Remedy: leave("")})
 				return // one command takes all of it
 			}
 		}
@@ -235,9 +228,9 @@ func (j *judge) request(s Observation, say func(Finding)) {
 	case w.Federation == "" || s.State.Membership != nil:
 	case j.federation(w.Federation) == nil:
 		say(Finding{Code: LabelDangling, Severity: Warning, Object: at, Cause: fmt.Sprintf("names federation %q, which does not exist", w.Federation),
-			Remedy: "kubectl federate label" + to(s.Context) + " --remove"})
+			Remedy: j.line(command.Label{Cluster: j.cluster(s.Context), Remove: true})})
 	case w.Left != w.Federation:
 		say(Finding{Code: JoinPending, Severity: Info, Object: at, Cause: fmt.Sprintf("names federation %q, and is not in it", w.Federation),
-			Remedy: "kubectl federate discover --federation " + string(w.Federation) + " --join"})
+			Remedy: j.line(command.Discover{Federation: w.Federation, Join: true})})
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -33,6 +32,8 @@ type Way struct {
 type Options struct {
 	// Ways are contexts that are looked at.
 	Ways []Way
+	// MemberKubeconfig is the file that holds those contexts, where it is not the host's.
+	MemberKubeconfig string
 	// Timeout bounds the look at all members together: one that does not answer holds nobody up.
 	Timeout time.Duration
 	// Tuned prepares a stored credential's configuration for use.
@@ -43,7 +44,7 @@ type Options struct {
 // credentials that the host keeps. It writes nothing. A look that the caller has no right to is among the facts; the
 // error is a host that cannot be asked at all.
 func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
-	f := &Facts{Now: time.Now(), Plugin: version.Version, Host: HostFacts{Server: h.Server()}}
+	f := &Facts{Now: time.Now(), Commands: h.Commands, MemberKubeconfig: o.MemberKubeconfig, Plugin: version.Version, Host: HostFacts{Server: h.Server()}}
 	installed, err := install.Version(ctx, h)
 	if apierrors.IsForbidden(err) {
 		f.Host.Denied = append(f.Host.Denied, Denial{"which version is installed", err})
@@ -190,8 +191,12 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 		if m == nil {
 			continue
 		}
-		access := accessOf(&secrets[i], m)
-		if access == nil {
+		data, err := host.CredentialData(&secrets[i])
+		if err != nil {
+			continue
+		}
+		access, err := kubeconfig.OfMember(&secrets[i], data, m, true)
+		if err != nil {
 			continue // the manager says what is wrong with it
 		}
 		ways = append(ways, way{
@@ -200,28 +205,6 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 		})
 	}
 	return ways
-}
-
-// accessOf is the credential of m in a Secret; nil when it is none, or leads elsewhere.
-func accessOf(secret *unstructured.Unstructured, m *v1alpha1.MemberCluster) *kubeconfig.Access {
-	data, err := host.CredentialData(secret)
-	if err != nil {
-		return nil
-	}
-	options := []kubeconfig.Option{kubeconfig.OneContext}
-	if m.Spec.InsecureSkipTLSVerify {
-		options = append(options, kubeconfig.AllowInsecure)
-	}
-	access, err := kubeconfig.Parse(data, options...)
-	if err != nil || !access.Equal(endpoint.Of(m)) {
-		return nil
-	}
-	for _, owner := range secret.GetOwnerReferences() {
-		if owner.UID == m.UID {
-			return access
-		}
-	}
-	return nil
 }
 
 // answer takes all looks at once and returns when all have answered or the time is up.

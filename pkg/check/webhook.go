@@ -4,26 +4,26 @@ import (
 	"errors"
 	"time"
 
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
 const timeFormat = time.RFC3339
 
-// webhookCause is why nobody guards, without the command that goes with it.
+// webhookCause is why the webhook does not enforce, without the command that goes with it.
 func webhookCause(err error) string {
 	switch {
 	case errors.Is(err, host.ErrWebhookDown):
 		return host.ErrWebhookDown.Error() + ", so the API server refuses every change of a federation or a member"
 	case errors.Is(err, host.ErrNotEnforcing):
-		return "the webhook does not look at members, so the rules of federations do not hold"
+		return host.ErrNotEnforcing.Error()
 	}
 	return "whether the webhook is enforcing is not known: " + err.Error()
 }
 
-func webhookRemedy(err error, initAgain string) string {
+func webhookRemedy(err error, initAgain command.Command) command.Command {
 	if errors.Is(err, host.ErrWebhookDown) {
-		return "kubectl get pods --namespace " + v1alpha1.HostNamespace
+		return command.ManagerPods
 	}
 	return initAgain
 }

@@ -122,7 +122,8 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 // that other federation can make one under any name, and nobody else could replace it. The cache may be
 // behind, so exactly what was judged is deleted and nothing newer.
 func (r *memberReconciler) removeForeign(ctx context.Context, o observed) error {
-	if o.credential == nil || o.credential.DeletionTimestamp != nil || !o.foreign() {
+	if o.credential == nil || o.credential.DeletionTimestamp != nil ||
+		o.credential.Labels[v1alpha1.LabelFederation] == string(o.member.Federation()) {
 		return nil
 	}
 	err := r.client.Delete(ctx, o.credential, client.Preconditions{UID: &o.credential.UID, ResourceVersion: &o.credential.ResourceVersion})

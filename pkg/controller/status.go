@@ -2,6 +2,7 @@ package controller
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -110,22 +111,22 @@ func (o observed) ready(credential metav1.Condition) metav1.Condition {
 	case v1alpha1.ReasonReachable:
 		c.Status, c.Message = metav1.ConditionTrue, "the cluster answers, and is the one that joined"
 	case v1alpha1.ReasonCertificateInvalid:
-		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; bring the CA that signed it to the host: %s", server, cause, o.joinCommand())
+		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; ", server, cause) + o.join("give the host the CA that signed it", command.Join{CertificateAuthority: "FILE"})
 	case v1alpha1.ReasonUnauthorized:
-		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); renew it: %s", server, o.joinCommand())
+		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + o.rotate()
 	case v1alpha1.ReasonForbidden:
-		c.Message = fmt.Sprintf("%s lets the stored credential not %s (403); give its account the rights again: %s", server, cause, o.joinCommand())
+		c.Message = fmt.Sprintf("the stored credential may not %s at %s (403); ", cause, server) + o.join("restore its permissions", command.Join{})
 	case v1alpha1.ReasonServerError:
 		c.Message = fmt.Sprintf("%s answers with the error %d %s", server, o.probe.code, http.StatusText(o.probe.code))
 		if cause != "" {
 			c.Message += ": " + cause
 		}
 	case v1alpha1.ReasonUnexpectedAnswer:
-		c.Message = fmt.Sprintf("%s does not answer as a Kubernetes API server: %s; correct the endpoint: %s", server, cause, o.joinCommand())
+		c.Message = fmt.Sprintf("%s does not answer as a Kubernetes API server: %s; ", server, cause) + o.join("correct the endpoint", command.Join{Server: "URL"})
 	case v1alpha1.ReasonIdentityMismatch:
-		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; "+
-			"if it took the place of the member, let that leave before it joins: kubectl federate unjoin %s --force",
-			server, cause, o.member.Spec.ClusterID, o.member.Name)
+		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; ",
+			server, cause, o.member.Spec.ClusterID) +
+			command.Host{}.To("if it replaced the member, unjoin that first", command.Unjoin{Member: v1alpha1.MemberName(o.member.Name), Force: true})
 	default:
 		c.Message = fmt.Sprintf("no answer from %s: %s; see that the cluster runs and that the host reaches it there", server, cause)
 	}
@@ -167,47 +168,30 @@ func (o observed) accepted() metav1.Condition {
 func (o observed) credentialValid() (metav1.Condition, *metav1.Time, *kubeconfig.Access) {
 	c := metav1.Condition{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionFalse}
 	m := o.member
-	say := func(reason, renew, message string, args ...any) metav1.Condition {
-		c.Reason, c.Message = reason, fmt.Sprintf(message, args...)+"; renew it: "+renew
+	say := func(reason, message string, args ...any) metav1.Condition {
+		c.Reason, c.Message = reason, fmt.Sprintf(message, args...)+"; "+o.rotate()
 		return c
-	}
-	fail := func(reason, message string, args ...any) metav1.Condition {
-		return say(reason, o.joinCommand(), message, args...)
 	}
 	if o.credential == nil {
 		c.Reason = v1alpha1.ReasonCredentialMissing
-		c.Message = "the join is not finished; finish it: " + o.joinCommand()
+		c.Message = "the join is not finished; " + o.join("finish it", command.Join{})
 		return c, nil, nil
 	}
-	if o.foreign() {
-		return fail(v1alpha1.ReasonCredentialNotOwned, "the stored credential was made for federation %q", o.credential.Labels[v1alpha1.LabelFederation]), nil, nil
-	}
-	if !owned(o.credential, m) {
-		return fail(v1alpha1.ReasonCredentialNotOwned, "the stored credential does not belong to this MemberCluster"), nil, nil
-	}
-	options := []kubeconfig.Option{kubeconfig.OneContext}
-	if m.Spec.InsecureSkipTLSVerify && o.federation != nil && o.federation.Spec.AllowInsecureTLS {
-		options = append(options, kubeconfig.AllowInsecure)
-	}
-	access, err := kubeconfig.Parse(o.credential.Data[v1alpha1.CredentialKey], options...)
-	if err != nil {
-		return fail(v1alpha1.ReasonCredentialMalformed, "the stored %v", err), nil, nil
-	}
-	// A credential that leads elsewhere would hand its token to whoever answers there.
-	if field := access.Difference(endpoint.Of(m)); field != "" {
-		return fail(v1alpha1.ReasonCredentialMismatch, "the stored credential has another %s than the MemberCluster", field), nil, nil
+	access, err := kubeconfig.OfMember(o.credential, o.credential.Data[v1alpha1.CredentialKey], m, o.federation != nil && o.federation.Spec.AllowInsecureTLS)
+	if unusable, ok := errors.AsType[*kubeconfig.CredentialError](err); ok {
+		return say(unusable.Reason, "%v", err), nil, nil
 	}
 	end, ends := access.Expiry()
 	if !ends {
-		return fail(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end"), nil, nil
+		return say(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end"), nil, nil
 	}
 	expiry := metav1.NewTime(end.Truncate(time.Second))
 	if !o.now.Before(end) {
-		return say(v1alpha1.ReasonCredentialExpired, o.rotateCommand(), "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry, access
+		return say(v1alpha1.ReasonCredentialExpired, "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry, access
 	}
 	c.Status = metav1.ConditionTrue
 	if due, known := access.RenewalDue(); known && !o.now.Before(due) {
-		return say(v1alpha1.ReasonCredentialExpiring, o.rotateCommand(), "the stored credential ends at %s", end.UTC().Format(time.RFC3339)), &expiry, access
+		return say(v1alpha1.ReasonCredentialExpiring, "the stored credential ends at %s", end.UTC().Format(time.RFC3339)), &expiry, access
 	}
 	c.Reason = v1alpha1.ReasonCredentialStored
 	c.Message = "a credential for the member's endpoint is stored"
@@ -231,24 +215,12 @@ func (o observed) nextLook() time.Time {
 	return time.Time{}
 }
 
-// foreign says that the credential was made for another federation than the member is in.
-func (o observed) foreign() bool {
-	return o.credential.Labels[v1alpha1.LabelFederation] != string(o.member.Federation())
+// join says what to do with a join that runs again, which keeps what it is not given.
+func (o observed) join(what string, c command.Join) string {
+	c.Member, c.Federation = v1alpha1.MemberName(o.member.Name), o.member.Federation()
+	return command.Host{}.To(what, c)
 }
 
-func (o observed) joinCommand() string {
-	return fmt.Sprintf("kubectl federate join %s --federation %s --member-context CONTEXT", o.member.Name, o.member.Federation())
-}
-
-func (o observed) rotateCommand() string {
-	return fmt.Sprintf("kubectl federate rotate %s --member-context CONTEXT", o.member.Name)
-}
-
-func owned(secret *corev1.Secret, m *v1alpha1.MemberCluster) bool {
-	for _, owner := range secret.OwnerReferences {
-		if owner.UID == m.UID {
-			return true
-		}
-	}
-	return false
+func (o observed) rotate() string {
+	return command.Host{}.To("renew it", command.Rotate{Member: v1alpha1.MemberName(o.member.Name)})
 }

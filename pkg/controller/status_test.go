@@ -57,10 +57,7 @@ func (o *observed) store(t *testing.T, change func(*kubeconfig.Access)) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	const (
-		renew  = "; renew it: kubectl federate join us-east --federation prod --member-context CONTEXT"
-		rotate = "; renew it: kubectl federate rotate us-east --member-context CONTEXT"
-	)
+	const renew = "; renew it: kubectl federate rotate us-east"
 	lives := func(before, after time.Duration) func(*observed) {
 		return func(o *observed) {
 			o.store(t, func(a *kubeconfig.Access) {
@@ -103,9 +100,9 @@ func TestStatus(t *testing.T) {
 		{"no end", func(o *observed) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end" + renew},
 		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential ended at 2026-11-23T13:00:00Z" + rotate},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential ended at 2026-11-23T13:00:00Z" + renew},
 		{"a fifth of its life is left", lives(4*time.Hour, time.Hour), v1alpha1.PhaseReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential ends at 2026-11-23T13:00:00Z" + rotate},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential ends at 2026-11-23T13:00:00Z" + renew},
 		{"more than a fifth is left", lives(4*time.Hour-time.Second, time.Hour), v1alpha1.PhaseReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
 		{"not ours", func(o *observed) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
@@ -184,7 +181,7 @@ func TestReady(t *testing.T) {
 		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining,
 			"False CredentialMissing: the join is not finished; finish it: " + join},
 		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
-			"False CredentialExpired: the stored credential ended at 2026-11-23T13:00:00Z; renew it: kubectl federate rotate us-east --member-context CONTEXT"},
+			"False CredentialExpired: the stored credential ended at 2026-11-23T13:00:00Z; renew it: kubectl federate rotate us-east"},
 		{"no such name", probed(v1alpha1.ReasonNameNotFound, `no address is known for "us-east.example.com"`, 0), v1alpha1.PhaseOffline,
 			"False NameNotFound: no answer from " + server + `: no address is known for "us-east.example.com"` + see},
 		{"refused", probed(v1alpha1.ReasonConnectionRefused, "connection refused", 0), v1alpha1.PhaseOffline,
@@ -193,20 +190,20 @@ func TestReady(t *testing.T) {
 		{"lost", probed(v1alpha1.ReasonUnreachable, "no route to host", 0), v1alpha1.PhaseOffline,
 			"False Unreachable: no answer from " + server + ": no route to host" + see},
 		{"certificate", probed(v1alpha1.ReasonCertificateInvalid, "x509: certificate signed by unknown authority", 0), v1alpha1.PhaseNotReady,
-			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; bring the CA that signed it to the host: " + join},
+			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; give the host the CA that signed it: " + join + " --member-certificate-authority FILE"},
 		{"401", probed(v1alpha1.ReasonUnauthorized, "", 401), v1alpha1.PhaseNotReady,
-			"False Unauthorized: " + server + " does not accept the stored credential (401); renew it: " + join},
+			"False Unauthorized: " + server + " does not accept the stored credential (401); renew it: kubectl federate rotate us-east"},
 		{"403", probed(v1alpha1.ReasonForbidden, "list nodes", 403), v1alpha1.PhaseNotReady,
-			"False Forbidden: " + server + " lets the stored credential not list nodes (403); give its account the rights again: " + join},
+			"False Forbidden: the stored credential may not list nodes at " + server + " (403); restore its permissions: " + join},
 		{"500", probed(v1alpha1.ReasonServerError, "etcd is gone", 500), v1alpha1.PhaseNotReady,
 			"False ServerError: " + server + " answers with the error 500 Internal Server Error: etcd is gone"},
 		{"503 without a word", probed(v1alpha1.ReasonServerError, "", 503), v1alpha1.PhaseNotReady,
 			"False ServerError: " + server + " answers with the error 503 Service Unavailable"},
 		{"302", probed(v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 302 Found", 302), v1alpha1.PhaseNotReady,
-			"False UnexpectedAnswer: " + server + " does not answer as a Kubernetes API server: get namespace kube-system gives 302 Found; correct the endpoint: " + join},
+			"False UnexpectedAnswer: " + server + " does not answer as a Kubernetes API server: get namespace kube-system gives 302 Found; correct the endpoint: " + join + " --member-server URL"},
 		{"another cluster", probed(v1alpha1.ReasonIdentityMismatch, "id-2", 0), v1alpha1.PhaseNotReady,
 			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; it gets no more requests with the credential; ` +
-				"if it took the place of the member, let that leave before it joins: kubectl federate unjoin us-east --force"},
+				"if it replaced the member, unjoin that first: kubectl federate unjoin us-east --force"},
 		{"waits for acceptance, and is asked", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
 			"True Reachable: the cluster answers, and is the one that joined"},
 		{"suspended and gone", func(o *observed) {

@@ -14,10 +14,15 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // Cluster is a connection to a host. It is a type of its own, so that a member is never passed for it.
-type Cluster struct{ *cluster.Conn }
+type Cluster struct {
+	*cluster.Conn
+	// Commands renders the commands that messages propose, with the flags that chose this host.
+	Commands command.Host
+}
 
 // Connect prepares a connection to the host that config reaches. It sends no request.
 func Connect(config *rest.Config) (*Cluster, error) {
@@ -31,10 +36,9 @@ func Connect(config *rest.Config) (*Cluster, error) {
 // Errors of a host that is not ready for members.
 var (
 	// ErrNotInitialised means that the host does not serve our API.
-	ErrNotInitialised = errors.New("this cluster is not a host yet: it does not serve " + v1alpha1.GroupVersion.Group +
-		": run kubectl federate init, or choose another --context")
+	ErrNotInitialised = errors.New("this cluster is not a host yet: it does not serve " + v1alpha1.GroupVersion.Group)
 	// ErrNotEnforcing means that the API server admits members that the webhook must refuse.
-	ErrNotEnforcing = errors.New("the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init")
+	ErrNotEnforcing = errors.New("the webhook is not asked about members, so the rules of federations would not hold")
 	// ErrWebhookDown means that the API server asked the webhook and got no answer.
 	ErrWebhookDown = errors.New("the webhook that judges members does not answer")
 )
@@ -43,12 +47,14 @@ var (
 type down struct {
 	// call is what the API server said about the call.
 	call string
-	err  error
+	// remedy is what to do.
+	remedy string
+	err    error
 }
 
 func (e *down) Error() string {
 	return "host: " + ErrWebhookDown.Error() + ", so the API server refuses every change of a federation or a member (" +
-		cluster.Printable(e.call) + "): see that its pods run: kubectl get pods --namespace " + v1alpha1.HostNamespace
+		cluster.Printable(e.call) + "): " + e.remedy
 }
 
 func (e *down) Is(target error) bool { return target == ErrWebhookDown }
@@ -57,17 +63,17 @@ func (e *down) Unwrap() error { return e.err }
 
 // inOurWords turns the host's own ways of failing into ours. An API server tells that a webhook call failed
 // in the text of an internal error only; this is the one place that reads it.
-func inOurWords(err error) error {
+func (c *Cluster) inOurWords(err error) error {
 	if err == nil {
 		return nil
 	}
 	if cluster.IsNotServed(err) {
-		return fmt.Errorf("host: %w", ErrNotInitialised)
+		return fmt.Errorf("host: %w: %s, or choose another --context", ErrNotInitialised, c.Commands.To("install it", command.Init{}))
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Reason == metav1.StatusReasonInternalError {
 		if _, call, found := strings.Cut(status.Status().Message, "failed calling webhook "); found {
-			return &down{call: call, err: err}
+			return &down{call: call, remedy: c.Commands.To("see that its pods run", command.ManagerPods), err: err}
 		}
 	}
 	return err
@@ -91,7 +97,7 @@ func CredentialRef(name v1alpha1.MemberName) cluster.Ref {
 func (c *Cluster) Federation(ctx context.Context, name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
 	o, err := c.Get(ctx, federationRef(name))
 	if err != nil {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	f := &v1alpha1.Federation{}
 	return f, cluster.FromUnstructured(o, f)
@@ -101,7 +107,7 @@ func (c *Cluster) Federation(ctx context.Context, name v1alpha1.FederationName) 
 func (c *Cluster) Federations(ctx context.Context) ([]v1alpha1.Federation, error) {
 	objects, err := c.List(ctx, cluster.Federations, "")
 	if err != nil {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	federations := make([]v1alpha1.Federation, len(objects))
 	for i := range objects {
@@ -119,7 +125,7 @@ func (c *Cluster) CreateFederation(ctx context.Context, f *v1alpha1.Federation, 
 		return nil, err
 	}
 	if o, err = c.Create(ctx, cluster.Federations, o, cluster.Write{DryRun: dryRun}); err != nil {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	made := &v1alpha1.Federation{}
 	return made, cluster.FromUnstructured(o, made)
@@ -157,7 +163,7 @@ func (q MemberQuery) selector() string {
 func (c *Cluster) Member(ctx context.Context, name v1alpha1.MemberName) (*v1alpha1.MemberCluster, error) {
 	o, err := c.Get(ctx, MemberRef(name))
 	if err != nil {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	return toMember(o)
 }
@@ -180,13 +186,13 @@ func (c *Cluster) Members(ctx context.Context, q MemberQuery) ([]v1alpha1.Member
 // MembersAt reads the members that q selects, and the version of that list, from which WatchMembers goes on.
 func (c *Cluster) MembersAt(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, string, error) {
 	members, version, err := cluster.ListInto[v1alpha1.MemberCluster](ctx, c.Conn, cluster.MemberClusters, q.options())
-	return members, version, inOurWords(err)
+	return members, version, c.inOurWords(err)
 }
 
 // WatchMembers tells of every change, after the version of a list, of the members that q selects. It returns as
 // cluster.WatchInto does.
 func (c *Cluster) WatchMembers(ctx context.Context, q MemberQuery, version string, each func(cluster.Event[v1alpha1.MemberCluster]) error) error {
-	return inOurWords(cluster.WatchInto(ctx, c.Conn, cluster.MemberClusters, q.options(), version, each))
+	return c.inOurWords(cluster.WatchInto(ctx, c.Conn, cluster.MemberClusters, q.options(), version, each))
 }
 
 func toMember(o *unstructured.Unstructured) (*v1alpha1.MemberCluster, error) {
@@ -202,7 +208,7 @@ func (c *Cluster) CreateMember(ctx context.Context, m *v1alpha1.MemberCluster, w
 		return nil, err
 	}
 	if o, err = c.Create(ctx, cluster.MemberClusters, o, w); err != nil {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	return toMember(o)
 }
@@ -212,7 +218,7 @@ func (c *Cluster) CreateMember(ctx context.Context, m *v1alpha1.MemberCluster, w
 func (c *Cluster) PatchMember(ctx context.Context, name v1alpha1.MemberName, patch map[string]any, w cluster.Write) (*v1alpha1.MemberCluster, error) {
 	o, err := c.MergePatch(ctx, MemberRef(name), patch, w)
 	if err != nil {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	return toMember(o)
 }
@@ -257,7 +263,7 @@ func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decis
 // DeleteMember deletes a member if the preconditions hold. Its credential goes with it: garbage collection
 // follows the ownerReference.
 func (c *Cluster) DeleteMember(ctx context.Context, name v1alpha1.MemberName, p cluster.Preconditions, w cluster.Write) error {
-	return inOurWords(c.Delete(ctx, MemberRef(name), p, w))
+	return c.inOurWords(c.Delete(ctx, MemberRef(name), p, w))
 }
 
 // webhookProbe is a name that no federation has; a member of it must be refused.
@@ -282,7 +288,7 @@ func (c *Cluster) EnforcingFor(ctx context.Context, federation v1alpha1.Federati
 	}
 	_, err := c.CreateMember(ctx, bad, cluster.Write{DryRun: true})
 	if err == nil {
-		return fmt.Errorf("host: %w", ErrNotEnforcing)
+		return fmt.Errorf("host: %w: %s", ErrNotEnforcing, c.Commands.To("install it again", command.Init{}))
 	}
 	if refusedLabel(err) {
 		return nil

@@ -160,7 +160,7 @@ func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster
 	}
 	put := func() error { return c.Update(ctx, cluster.Secrets, o) }
 	if !replace {
-		return inOurWords(post())
+		return c.inOurWords(post())
 	}
 	err := put()
 	if cluster.IsAbsent(err) {
@@ -168,7 +168,7 @@ func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster
 			err = put()
 		}
 	}
-	return inOurWords(err)
+	return c.inOurWords(err)
 }
 
 // Credentials reads the credentials of all members, as they are stored. Few may.
@@ -215,14 +215,14 @@ func (c *Cluster) exchange(ctx context.Context, name v1alpha1.MemberName, expect
 		return toMember(o)
 	}
 	if !apierrors.IsInvalid(err) {
-		return nil, inOurWords(err)
+		return nil, c.inOurWords(err)
 	}
 	// A test that fails is a 422, as a refusal by a rule is: the object tells which.
 	m, readErr := c.Member(ctx, name)
 	if readErr == nil && m.Annotations[v1alpha1.AnnotationAttempt] != expected {
 		return nil, fmt.Errorf("host: %s: %w", MemberRef(name), ErrNotOurs)
 	}
-	return nil, inOurWords(err)
+	return nil, c.inOurWords(err)
 }
 
 // ExchangeAttempt replaces the attempt on a member if it is the expected one; ErrNotOurs otherwise.

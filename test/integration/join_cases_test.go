@@ -678,7 +678,7 @@ func TestNotInitialised(t *testing.T) {
 	joinHost(t)
 	h, m := connectHost(t, west.Config()), connectMember(t, west.Config())
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "x", Federation: "prod"})
-	const want = "host: this cluster is not a host yet: it does not serve kubefederate.io: run kubectl federate init, or choose another --context"
+	const want = "host: this cluster is not a host yet: it does not serve kubefederate.io: install it: kubectl federate init, or choose another --context"
 	if !errors.Is(err, host.ErrNotInitialised) || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
@@ -752,7 +752,7 @@ func TestWebhookDown(t *testing.T) {
 		return nil
 	})
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "down", Federation: fed})
-	if want := "host: the webhook does not look at members, so the rules of federations would not hold: run kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotEnforcing) {
+	if want := "host: the webhook is not asked about members, so the rules of federations would not hold: install it again: kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotEnforcing) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
@@ -292,7 +293,7 @@ func (j *Journal) load(ctx context.Context) error {
 	if err != nil {
 		j.have = false
 		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("read the journal: %w; kubectl federate init brings it back", err)
+			return fmt.Errorf("read the journal: %w; %s", err, command.Host{}.To("restore it", command.Init{}))
 		}
 		return fmt.Errorf("read the journal: %w", err)
 	}

@@ -150,7 +150,7 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 func (k *Keeper) sync(ctx context.Context) error {
 	var configuration admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := k.client.Get(ctx, client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration); err != nil {
-		return fmt.Errorf("read ValidatingWebhookConfiguration %q, which kubectl federate init installs: %w", manifests.WebhookConfiguration, err)
+		return fmt.Errorf("read ValidatingWebhookConfiguration %q, which init installs: %w", manifests.WebhookConfiguration, err)
 	}
 	names, err := Names(&configuration)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -197,8 +198,7 @@ func gone(ctx context.Context, h *host.Cluster, ref cluster.Ref) error {
 		return left == nil && err == nil, err
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("host: %s is still being deleted; see what holds it: kubectl get %s %s --output yaml",
-			ref, ref.Resource.Resource, ref.Name)
+		return fmt.Errorf("host: %s is still being deleted; %s", ref, h.Commands.To("see what keeps it", command.KubectlGet{Object: ref.Object(), Output: "yaml"}))
 	}
 	return err
 }

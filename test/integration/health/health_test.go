@@ -203,8 +203,7 @@ func TestHealth(t *testing.T) {
 	if err := members.CoreV1().Secrets(v1alpha1.MemberNamespace).Delete(t.Context(), "kubefederate-manager-binding", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	renew := "kubectl federate join east --federation prod --member-context CONTEXT"
-	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); renew it: " + renew})
+	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); renew it: kubectl federate rotate east"})
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	becomes(t, h, "east", answers)
 
@@ -213,7 +212,7 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Forbidden",
-		server + " lets the stored credential not get namespace kube-system (403); give its account the rights again: " + renew})
+		"the stored credential may not get namespace kube-system at " + server + " (403); restore its permissions: kubectl federate join east --federation prod --member-context CONTEXT"})
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	becomes(t, h, "east", answers)
 	unjoin(t, h, m, "east")
@@ -313,7 +312,7 @@ func TestAnotherCluster(t *testing.T) {
 	g.lead(t, west)
 	becomes(t, h, "moved", health{v1alpha1.PhaseNotReady, "IdentityMismatch", fmt.Sprintf(
 		"another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; "+
-			"if it took the place of the member, let that leave before it joins: kubectl federate unjoin moved --force", g.URL, id, joined.Spec.ClusterID)})
+			"if it replaced the member, unjoin that first: kubectl federate unjoin moved --force", g.URL, id, joined.Spec.ClusterID)})
 	for _, asked := range g.more(t, 10) {
 		if asked != "without token /version" {
 			t.Errorf("another cluster is asked: %s", asked)
