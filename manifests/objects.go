@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // Files are read in the order of their paths, which is the order to install them in.
@@ -160,8 +161,7 @@ func webhookBase(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+	if len(endpoint.ValidateServer(nil, s)) > 0 {
 		return "", fmt.Errorf("webhook URL %q: it must be an https URL with a host, without user, query or fragment", s)
 	}
 	return strings.TrimRight(s, "/"), nil
