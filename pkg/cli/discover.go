@@ -41,18 +41,15 @@ func newDiscover(d *factory) *cobra.Command {
 		Short:   "Find clusters that ask to join a federation, and join them",
 		Long: `Find clusters that ask to join a federation. A cluster says so by the label
 kubefederate.io/federation=NAME: on its kube-system namespace ('kubectl federate label' sets it), or on the
-object that stands for it on the host. These sources know clusters:
+object that stands for it on the host. Clusters are found in these sources:
 
-  kubeconfig    every context of the kubeconfig
-  rancher       clusters.management.cattle.io and clusters.provisioning.cattle.io on the host
-  cluster-api   clusters.cluster.x-k8s.io on the host
-
-All that the host has are looked at, in parallel, unless --source names some. A kubeconfig that Rancher or
-Cluster API keeps in a Secret is read as data and used to join; what the host keeps of a member is a token of
-the cluster's own, with an end, which must work at the endpoint that the host keeps.
+` + sourcesHelp() + `
+All that the host has are read, in parallel, unless --source names some. A kubeconfig that one of them holds
+in a Secret is read as data and used to join; what the host stores of a member is a token of the cluster's
+own, which expires and must work at the endpoint that the host stores.
 
 However many sources and names lead to a cluster, it is one row, by its cluster ID, and joined once, by the
-most direct way: a context, then Cluster API, then Rancher; Rancher's proxy after all others. --selector
+most direct way: ` + directnessHelp() + `; Rancher's proxy after all others. --selector
 chooses by the labels of the objects on the host and of the cluster's kube-system namespace. They are not
 copied to the member: its region and zone are read from its nodes.
 
@@ -78,10 +75,7 @@ rights and by the federation's rules. Running it again changes nothing that is a
 	flags := cmd.Flags()
 	f.federation.add(cmd, d, "Only clusters that ask for this federation")
 	flags.StringVar(&f.kubeconfig.kubeconfig, "member-kubeconfig", "", "The kubeconfig file whose contexts are looked at (default: as for the host)")
-	var names []string
-	for _, s := range discover.Sources {
-		names = append(names, string(s))
-	}
+	names := discover.SourceNames()
 	flags.StringSliceVar(&f.sources, "source", nil, "Only these sources: "+strings.Join(names, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	flags.StringVarP(&f.selector, "selector", "l", "", "Only clusters whose labels match this selector")
@@ -129,8 +123,8 @@ func (f *discoverFlags) check() (federate.DryRun, labels.Selector, error) {
 		return dryRun, nil, usagef("--dry-run goes with --join: listing changes nothing")
 	}
 	for _, name := range f.sources {
-		if !slices.Contains(discover.Sources, discover.SourceName(name)) {
-			return dryRun, nil, usagef("--source=%s is unknown: it is kubeconfig, rancher or cluster-api", name)
+		if !slices.Contains(discover.SourceNames(), name) {
+			return dryRun, nil, usagef("invalid --source %q: must be one of %s", name, strings.Join(discover.SourceNames(), ", "))
 		}
 	}
 	selector, err := labels.Parse(f.selector)
@@ -175,27 +169,50 @@ func (f *discoverFlags) run(ctx context.Context, d *factory) error {
 	return found.err
 }
 
-// open makes the sources that were chosen, or all.
-func (f *discoverFlags) open(d *factory, h *host.Cluster) (map[discover.SourceName]discover.Source, error) {
+// sourcesHelp lists the sources, a line each.
+func sourcesHelp() string {
+	var b strings.Builder
+	for _, s := range discover.Sources {
+		fmt.Fprintf(&b, "  %-13s %s\n", s.Name, s.Help)
+	}
+	return b.String()
+}
+
+// directnessHelp lists the sources in the order in which they are preferred.
+func directnessHelp() string {
+	var titles []string
+	for _, s := range discover.Sources {
+		titles = append(titles, s.Title)
+	}
+	return strings.Join(titles, ", then ")
+}
+
+// openSource is a source that was opened.
+type openSource struct {
+	discover.Source
+	name discover.SourceName
+}
+
+// open opens the sources that were chosen, or all, in the order of preference.
+func (f *discoverFlags) open(d *factory, h *host.Cluster) ([]openSource, error) {
 	contexts, err := f.kubeconfig.source(d)
 	if err != nil {
 		return nil, err
 	}
-	connect := func(config *rest.Config) (*member.Cluster, error) { return member.Connect(d.tuned(config)) }
-	sources := map[discover.SourceName]discover.Source{
-		discover.FromKubeconfig: contexts,
-		discover.FromRancher:    discover.Rancher{Host: h, Connect: connect},
-		discover.FromClusterAPI: discover.ClusterAPI{Host: h, Connect: connect},
+	environment := discover.Environment{
+		Host: h, Contexts: contexts,
+		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(d.tuned(config)) },
 	}
-	for name := range sources {
-		if len(f.sources) > 0 && !slices.Contains(f.sources, string(name)) {
-			delete(sources, name)
+	var opened []openSource
+	for _, s := range discover.Sources {
+		if len(f.sources) == 0 || slices.Contains(f.sources, string(s.Name)) {
+			opened = append(opened, openSource{s.Open(environment), s.Name})
 		}
 	}
-	return sources, nil
+	return opened, nil
 }
 
-// findings are what one look found.
+// findings are what was found at one time.
 type findings struct {
 	// all are all clusters; clusters are those that are shown.
 	all, clusters []discover.Cluster
@@ -207,28 +224,26 @@ type findings struct {
 	err   error
 }
 
-// look looks at all clusters once.
-func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, sources map[discover.SourceName]discover.Source, selector labels.Selector) (*findings, error) {
-	var list []discover.Source
-	var names []discover.SourceName
-	for _, name := range discover.Sources {
-		if source := sources[name]; source != nil {
-			list, names = append(list, source), append(names, name)
-		}
+// find reads all clusters once.
+func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, sources []openSource, selector labels.Selector) (*findings, error) {
+	list := make([]discover.Source, len(sources))
+	for i := range sources {
+		list[i] = sources[i]
 	}
 	view, observations, errs, err := f.many.read(ctx, d, h, list...)
 	if err != nil {
 		return nil, err
 	}
+	view.MemberKubeconfig = f.kubeconfig.kubeconfig
 	found := &findings{}
 	for i, err := range errs {
 		_, absent := errors.AsType[*discover.NotServed](err)
 		switch {
 		case err == nil:
-		case slices.Contains(f.sources, string(names[i])):
+		case slices.Contains(f.sources, string(sources[i].name)):
 			found.err = errors.Join(found.err, err)
 		case !absent:
-			found.notes = append(found.notes, fmt.Sprintf("%s: %s", names[i], reason(err)))
+			found.notes = append(found.notes, fmt.Sprintf("%s: %s", sources[i].name, reason(err)))
 		}
 	}
 	clusters := discover.Judge(view, observations)

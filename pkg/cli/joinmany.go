@@ -56,6 +56,7 @@ func (f *joinFlags) runMany(ctx context.Context, d *factory, args []string) erro
 	if err = cmp.Or(err, errors.Join(errs...)); err != nil {
 		return whileReading(ctx, err)
 	}
+	view.MemberKubeconfig = f.member.kubeconfig
 	clusters := discover.Choose(view, options.Federation, observations)
 	discover.Sort(clusters)
 	if f.all {
@@ -95,8 +96,8 @@ func joinRow(h *host.Cluster, c discover.Cluster, options federate.JoinOptions) 
 	}
 	options.Name, options.Federation, options.MemberContext = c.Member, c.Federation, c.Context()
 	options.RequestedBy = c.RequestedBy()
-	if c.Keep != nil {
-		options.Server, options.CABundle = c.Keep.Server, c.Keep.CABundle
+	if c.Endpoint != nil {
+		options.Server, options.CABundle = c.Endpoint.Server, c.Endpoint.CABundle
 	}
 	r.do = func(ctx context.Context, r *row) ([]federate.Finding, error) {
 		m, err := c.Connect()

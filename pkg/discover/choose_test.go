@@ -16,7 +16,7 @@ import (
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	began := func(name v1alpha1.MemberName) func(*Answer) {
-		return func(l *Answer) { l.Membership = &member.Membership{HostID: hostID, Federation: "prod", Member: name} }
+		return func(a *Answer) { a.Membership = &member.Membership{HostID: hostID, Federation: "prod", Member: name} }
 	}
 	dead := func(name string) Observation {
 		return Observation{Candidate: Candidate{Source: "kubeconfig", Name: name}, Err: errors.New("member: no answer")}
@@ -50,7 +50,7 @@ func TestChoose(t *testing.T) {
 			[]row{{"shop-22222222", "shop-22222222", "prod", Wants, ""}, {"x@shop", "shop-22222222-x", "prod", Wants, ""}, {"y@shop", "shop-33333333", "prod", Wants, ""}}},
 		{"a join that was not finished", []Observation{seen("a", "2", began("east"))}, []row{{"a", "east", "prod", Wants, ""}}},
 		{"a membership record with the name of another member", []Observation{seen("a", "2", began("web"))}, []row{{"a", "a", "prod", Wants, ""}}},
-		{"another host's membership record gives no name", []Observation{seen("a", "2", marked(otherID))}, []row{{"a", "a", "prod", Wants, `it is member "was" of federation "test" of another host, cluster 99999999-other-host`}}},
+		{"another host's membership record gives no name", []Observation{seen("a", "2", recorded(otherID))}, []row{{"a", "a", "prod", Wants, `it is member "was" of federation "test" of another host, cluster 99999999-other-host`}}},
 		{"its own federation label counts for nothing", []Observation{seen("a", "2", requests("test"))}, []row{{"a", "a", "prod", Wants, ""}}},
 		{"nothing usable in the name", []Observation{seen("日本", "22222222-x", nil)}, []row{{"日本", "22222222", "prod", Wants, ""}}},
 	} {

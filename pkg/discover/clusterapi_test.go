@@ -31,11 +31,11 @@ func TestClusterAPICandidates(t *testing.T) {
 	}
 	want := []string{
 		"cluster-api:team-o/up; clusters.cluster.x-k8s.io/up --namespace team-o; Secret team-o/up-kubeconfig",
-		"cluster-api:team-x/bare; clusters.cluster.x-k8s.io/bare --namespace team-x; Secret team-x/bare-kubeconfig; hint: Cluster API says that its control plane is not there yet",
-		"cluster-api:team-x/broken; clusters.cluster.x-k8s.io/broken --namespace team-x; Secret team-x/broken-kubeconfig; hint: Cluster API says that it is Failed",
-		"cluster-api:team-x/early; clusters.cluster.x-k8s.io/early --namespace team-x; Secret team-x/early-kubeconfig; hint: Cluster API says that it is Provisioning",
+		"cluster-api:team-x/bare; clusters.cluster.x-k8s.io/bare --namespace team-x; Secret team-x/bare-kubeconfig; hint: Cluster API reports no control plane yet",
+		"cluster-api:team-x/broken; clusters.cluster.x-k8s.io/broken --namespace team-x; Secret team-x/broken-kubeconfig; hint: Cluster API reports phase Failed",
+		"cluster-api:team-x/early; clusters.cluster.x-k8s.io/early --namespace team-x; Secret team-x/early-kubeconfig; hint: Cluster API reports phase Provisioning",
 		"cluster-api:team-x/up; clusters.cluster.x-k8s.io/up --namespace team-x asks for emea; Secret team-x/up-kubeconfig",
-		"cluster-api:team-z/wrong; clusters.cluster.x-k8s.io/wrong --namespace team-z; Secret team-z/wrong-kubeconfig; hint: Cluster API says that its control plane is not there yet",
+		"cluster-api:team-z/wrong; clusters.cluster.x-k8s.io/wrong --namespace team-z; Secret team-z/wrong-kubeconfig; hint: Cluster API reports no control plane yet",
 	}
 	var got []string
 	for _, c := range clusterAPICandidates(objects) {
@@ -61,7 +61,7 @@ func TestParse(t *testing.T) {
 		{"a token", config("{token: secret}"), ""},
 		{"a token that will end", config("{token: " + jwt(`{"exp":1767225601}`) + "}"), ""},
 		{"a token that has ended", config("{token: " + jwt(`{"exp":1767225600}`) + "}"),
-			`host: Secret "team-x/a-kubeconfig": its credential ended at 2026-01-01T00:00:00Z; look again when Cluster API has written a new one`},
+			`host: Secret "team-x/a-kubeconfig": its credential expired at 2026-01-01T00:00:00Z; run this again when Cluster API has written a new one`},
 		{"a command", config("{exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, interactiveMode: Never}}"),
 			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.exec would run a command: use an inline token or certificate; user has neither an inline token nor an inline certificate`},
 		{"a provider", config("{token: t, auth-provider: {name: oidc}}"),
@@ -81,8 +81,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestWords pins what a person reads of a cluster that another system's Secret does not lead to.
-func TestWords(t *testing.T) {
+// TestExplain pins what a person reads of a cluster that another system's Secret does not lead to.
+func TestExplain(t *testing.T) {
 	t.Parallel()
 	secret := cluster.Ref{Resource: cluster.Secrets, Namespace: "team-x", Name: "a-kubeconfig"}
 	fault := func(f cluster.Fault) error {
@@ -94,18 +94,18 @@ func TestWords(t *testing.T) {
 		want string
 	}{
 		{"ended", Observation{Candidate: Candidate{Source: FromClusterAPI, Secret: secret}, Err: fault(cluster.FaultUnauthorized)},
-			`member: https://10.0.0.1:6443 does not take the credential in Secret "team-x/a-kubeconfig" (401): it has ended or was revoked; look again when Cluster API has written a new one`},
-		{"no answer", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret, Hint: "Rancher says that it is not connected"}, Err: fault(cluster.FaultUnreachable)},
-			`member: no answer from https://10.0.0.1:6443: cause: see that this machine can reach it (Rancher says that it is not connected)`},
+			`member: https://10.0.0.1:6443 does not accept the credential in Secret "team-x/a-kubeconfig" (401): it has expired or was revoked; run this again when Cluster API has written a new one`},
+		{"no answer", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret, Hint: "Rancher reports that it is not connected"}, Err: fault(cluster.FaultUnreachable)},
+			`member: no answer from https://10.0.0.1:6443: cause; check that this machine can reach it (Rancher reports that it is not connected)`},
 		{"another CA", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret}, Err: fault(cluster.FaultCertificate)},
-			`member: the certificate of https://10.0.0.1:6443 does not verify: cause: the CA in Secret "team-x/a-kubeconfig" is not the one that signed it`},
+			`member: the certificate of https://10.0.0.1:6443 does not verify: cause; the CA in Secret "team-x/a-kubeconfig" did not sign it`},
 		{"forbidden", Observation{Candidate: Candidate{Source: FromRancher, Secret: secret}, Err: fault(cluster.FaultForbidden)}, `member: get Namespace "kube-system": cause`},
 		{"a context", Observation{Candidate: Candidate{Source: FromKubeconfig}, Err: fault(cluster.FaultUnauthorized)},
 			`member: https://10.0.0.1:6443 does not accept the credential of the context (401): log in again or choose another context`},
-		{"a Secret that is not there", Observation{Candidate: Candidate{Source: FromClusterAPI, Secret: secret, Hint: "Cluster API says that it is Provisioning"}, Err: errors.New("host: not found")},
-			`host: not found (Cluster API says that it is Provisioning)`},
+		{"a Secret that is not there", Observation{Candidate: Candidate{Source: FromClusterAPI, Secret: secret, Hint: "Cluster API reports phase Provisioning"}, Err: errors.New("host: not found")},
+			`host: not found (Cluster API reports phase Provisioning)`},
 	} {
-		if got := tt.s.words().Error(); got != tt.want {
+		if got := tt.s.explain().Error(); got != tt.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
 		}
 	}

@@ -22,7 +22,7 @@ const (
 
 // seen is a cluster that answered and carries no label; a case states what else it says.
 func seen(name string, id v1alpha1.ClusterID, say func(*Answer)) Observation {
-	answer := &Answer{ID: id}
+	answer := &Answer{Self: member.Self{ID: id}}
 	if say != nil {
 		say(answer)
 	}
@@ -30,13 +30,13 @@ func seen(name string, id v1alpha1.ClusterID, say func(*Answer)) Observation {
 }
 
 func requests(federation v1alpha1.FederationName) func(*Answer) {
-	return func(l *Answer) { l.JoinRequest.Federation = federation }
+	return func(a *Answer) { a.JoinRequest.Federation = federation }
 }
 
-func marked(host v1alpha1.ClusterID) func(*Answer) {
-	return func(l *Answer) {
-		l.JoinRequest.Federation = "prod"
-		l.Membership = &member.Membership{HostID: host, Federation: "test", Member: "was"}
+func recorded(host v1alpha1.ClusterID) func(*Answer) {
+	return func(a *Answer) {
+		a.JoinRequest.Federation = "prod"
+		a.Membership = &member.Membership{HostID: host, Federation: "test", Member: "was"}
 	}
 }
 
@@ -76,26 +76,31 @@ func TestJudge(t *testing.T) {
 		{"joined elsewhere", []Observation{seen("a", "11111111-web", requests("test"))}, []row{{"a", "web", "prod", Conflict,
 			`its label names federation "test", but it is a member of "prod"; let it leave first: kubectl federate unjoin web --member-context a`}}},
 		{"mistyped", []Observation{seen("a", "2", requests("prdo"))}, []row{{"a", "", "prdo", Conflict,
-			`federation "prdo" does not exist; did you mean "prod"? Then: kubectl federate label --member-context a --federation prod`}}},
+			`federation "prdo" does not exist; did you mean "prod"? To correct the label: kubectl federate label --member-context a --federation prod`}}},
 		{"no such federation", []Observation{seen("a", "2", requests("warehouse"))}, []row{{"a", "", "warehouse", Conflict,
 			`federation "warehouse" does not exist; create it: kubectl federate create federation warehouse`}}},
+		{"no federation can be called so", []Observation{seen("a", "2", requests("prod.eu_1"))}, []row{{"a", "", "prod.eu_1", Conflict,
+			`federation "prod.eu_1" does not exist; it is not a valid name: correct the label: kubectl federate label --member-context a --federation FEDERATION`}}},
 		{"ending federation", []Observation{seen("a", "2", requests("old"))}, []row{{"a", "", "old", Conflict, `federation "old" is being deleted`}}},
-		{"left", []Observation{seen("a", "2", func(l *Answer) { l.JoinRequest.Federation, l.JoinRequest.Left = "prod", "prod" })}, []row{{"a", "", "prod", Left,
-			`it left "prod" and its label stayed; to let it in again: kubectl federate label --member-context a --federation prod`}}},
-		{"left another", []Observation{seen("a", "2", func(l *Answer) { l.JoinRequest.Federation, l.JoinRequest.Left = "prod", "test" })},
+		{"left", []Observation{seen("a", "2", func(a *Answer) { a.JoinRequest.Federation, a.JoinRequest.Left = "prod", "prod" })}, []row{{"a", "", "prod", Left,
+			`it left federation "prod" and still carries its label; to let it join again: kubectl federate label --member-context a --federation prod`}}},
+		{"left another", []Observation{seen("a", "2", func(a *Answer) { a.JoinRequest.Federation, a.JoinRequest.Left = "prod", "test" })},
 			[]row{{"a", "a", "prod", Wants, ""}}},
-		{"another host's", []Observation{seen("a", "2", marked(otherID))}, []row{{"a", "", "prod", Conflict,
-			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
+		{"another host's", []Observation{seen("a", "2", recorded(otherID))}, []row{{"a", "", "prod", Conflict,
+			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; unjoin it there first, or, if that host is gone for good, take it over: ` +
 				`kubectl federate join a --federation prod --member-context a --take-over`}}},
-		{"left over", []Observation{seen("a", "2", marked(hostID))}, []row{{"a", "", "prod", Conflict,
-			`it carries the membership record of member "was", which this host no longer has; remove it: kubectl federate unjoin was --member-context a`}}},
+		{"left over", []Observation{seen("a", "2", recorded(hostID))}, []row{{"a", "", "prod", Conflict,
+			`it carries the membership record of member "was", which this host no longer has; remove its ConfigMap kubefederate-member/membership: kubectl federate unjoin was --member-context a`}}},
+		{"a record with a hostile name", []Observation{seen("a", "2", func(a *Answer) {
+			a.JoinRequest.Federation, a.Membership = "prod", &member.Membership{HostID: hostID, Member: "x; touch f #"}
+		})}, []row{{"a", "", "prod", Conflict, `it carries the membership record of member "x; touch f #", which this host no longer has; remove its ConfigMap kubefederate-member/membership`}}},
 		{"one cluster, two contexts", []Observation{seen("a", "2", requests("prod")), seen("b", "2", requests("prod"))},
 			[]row{{"a", "a", "prod", Wants, ""}}},
 		{"two clusters, one name", []Observation{seen("x@default", "22222222-x", requests("prod")), seen("y@default", "33333333-y", requests("prod"))},
-			[]row{{"x@default", "default-22222222", "prod", Wants, `"default" would be y@default, too; to choose its name: kubectl federate join NAME --federation prod --member-context x@default`},
-				{"y@default", "default-33333333", "prod", Wants, `"default" would be x@default, too; to choose its name: kubectl federate join NAME --federation prod --member-context y@default`}}},
+			[]row{{"x@default", "default-22222222", "prod", Wants, `the name "default" would also be that of y@default; to choose another: kubectl federate join NAME --federation prod --member-context x@default`},
+				{"y@default", "default-33333333", "prod", Wants, `the name "default" would also be that of x@default; to choose another: kubectl federate join NAME --federation prod --member-context y@default`}}},
 		{"a name that is taken", []Observation{seen("web", "22222222-x", requests("prod"))}, []row{{"web", "web-22222222", "prod", Wants,
-			`member "web" is another cluster; to choose its name: kubectl federate join NAME --federation prod --member-context web`}}},
+			`member "web" is another cluster; to choose another: kubectl federate join NAME --federation prod --member-context web`}}},
 		{"no usable name", []Observation{seen("日本", "22222222-x", requests("prod"))}, []row{{"日本", "22222222", "prod", Wants, ""}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,8 +155,8 @@ func TestProbeDeadline(t *testing.T) {
 	})
 }
 
-// TestLookFails shows that what cannot be read is an error, not a cluster without a federation label.
-func TestLookFails(t *testing.T) {
+// TestUnreadableAnswer shows that what cannot be read is an error, not a cluster without a federation label.
+func TestUnreadableAnswer(t *testing.T) {
 	t.Parallel()
 	m, err := member.Connect(&rest.Config{Host: "https://127.0.0.1:1"})
 	if err != nil {

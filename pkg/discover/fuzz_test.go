@@ -22,7 +22,7 @@ func FuzzForeign(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if access, err := parse(data, cluster.Ref{Resource: cluster.Secrets, Namespace: "n", Name: "s"}, time.Unix(0, 0), FromRancher); err == nil {
-			rancherOutside{"https://rancher.example.com", string(data)}.apply(access)
+			rancherAddress{"https://rancher.example.com", string(data)}.apply(access)
 			if access.Server == "" {
 				t.Error("taken, and leads nowhere")
 			}
@@ -32,9 +32,9 @@ func FuzzForeign(f *testing.F) {
 			return
 		}
 		objects := []unstructured.Unstructured{{Object: o}}
-		for _, r := range append(rancherClusters(objects, nil), rancherClusters(nil, objects)...) {
-			if r.Keep != nil && len(r.Keep.CABundle) == 0 {
-				t.Errorf("%s is kept at %s without a CA", r.Name, r.Keep.Server)
+		for _, r := range append(rancherCandidates(objects, nil), rancherCandidates(nil, objects)...) {
+			if r.Endpoint != nil && len(r.Endpoint.CABundle) == 0 {
+				t.Errorf("%s is stored at %s without a CA", r.Name, r.Endpoint.Server)
 			}
 		}
 		clusterAPICandidates(objects)

@@ -3,248 +3,102 @@ package discover
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// State of a cluster that was discovered.
-type State string
-
-// States, in the words of the table.
-const (
-	// Joined clusters are members.
-	Joined State = "Joined"
-	// Wants is a federation label that a join can fulfil.
-	Wants State = "WantsToJoin"
-	// Left clusters were members; their old federation label does not bring them back.
-	Left State = "Left"
-	// Conflict is a federation label that contradicts what is, or another federation label, which only a person resolves.
-	Conflict State = "Conflict"
-	// Refused is a federation label that a join would refuse, whatever the federation's rules.
-	Refused State = "Refused"
-	// Unreachable candidates did not answer, or their source has no way to them.
-	Unreachable State = "Unreachable"
-	// Unlabeled clusters answered and carry no label.
-	Unlabeled State = "Unlabeled"
-	// Gone is what a watch says of a cluster that it no longer finds.
-	Gone State = "Gone"
-)
-
-// Cluster is one row of what was discovered: one cluster, however many candidates lead to it.
-type Cluster struct {
-	// Candidate through which it is joined: the most direct of those that answered. Its objects and labels are those of
-	// all, with the labels of the cluster's kube-system namespace.
-	Candidate
-	// Also names the other candidates of the same cluster.
-	Also []string
-	// ID is empty when the cluster did not answer.
-	ID v1alpha1.ClusterID
-	// Member is the name that it has or would get.
-	Member v1alpha1.MemberName
-	// Federation that it is in, or asks to be in.
-	Federation v1alpha1.FederationName
-	State      State
-	// Reason says why, where the state needs it, and what to do.
-	Reason string
-
-	requests []request
-	// context is a kubeconfig context that leads to it; empty when none does.
-	context string
-}
-
-// Concerns says whether the cluster is in the federation, or is asked to be by any of its labels.
-func (c *Cluster) Concerns(federation v1alpha1.FederationName) bool {
-	return c.Federation == federation || slices.ContainsFunc(c.requests, func(w request) bool { return w.federation == federation })
-}
-
-// Context is a kubeconfig context that leads to the cluster; empty when none does.
-func (c *Cluster) Context() string { return c.context }
-
-// RequestedBy is the object on the host whose label asks for the membership; the zero one where the cluster asks for it
-// itself, or nothing does.
-func (c *Cluster) RequestedBy() command.Object {
-	if len(c.requests) == 0 || c.requests[0].on == nil {
-		return command.Object{}
-	}
-	return c.requests[0].on.Object()
-}
-
-// contextWord is the context as a command line takes it.
-func (c *Cluster) contextWord() string {
-	if c.context == "" {
-		return "CONTEXT"
-	}
-	return cluster.ShellWord(c.context)
-}
-
-// request is one label that says where a cluster asks for to be.
-type request struct {
-	federation v1alpha1.FederationName
-	// on is nil where the label is on the cluster itself.
-	on *Object
-}
-
-func (w request) String() string {
-	if w.on == nil {
-		return fmt.Sprintf("%q by its own label", w.federation)
-	}
-	return fmt.Sprintf("%q by the label of %s", w.federation, w.on.Word())
-}
-
-// mend is the command that makes the label say the federation.
-func (w request) mend(c *Cluster, federation v1alpha1.FederationName) string {
-	if w.on == nil {
-		return fmt.Sprintf("kubectl federate label --member-context %s --federation %s", c.contextWord(), federation)
-	}
-	return fmt.Sprintf("kubectl label %s %s=%s --overwrite", w.on.Word(), v1alpha1.LabelFederation, federation)
-}
-
-// View is what the host knows.
+// View is what the host knows, and how this run names it.
 type View struct {
 	// HostID is the host's own cluster ID.
 	HostID      v1alpha1.ClusterID
 	Federations []v1alpha1.Federation
 	Members     []v1alpha1.MemberCluster
+	// Command renders the commands that reasons propose.
+	Command command.Host
+	// MemberKubeconfig is the file that holds the contexts, where that is not the host's.
+	MemberKubeconfig string
 }
 
 // Judge says what each observed cluster is to the host. Its order is that of the observations.
 func Judge(view View, observations []Observation) []Cluster {
-	clusters := view.each(observations, view.judge)
+	j := newJudge(view)
+	clusters := merge(observations, j.judge)
+	j.nameAll(clusters)
+	bases := map[v1alpha1.MemberName][]*Cluster{}
+	for i := range clusters {
+		bases[clusters[i].base()] = append(bases[clusters[i].base()], &clusters[i])
+	}
 	for i := range clusters {
 		if c := &clusters[i]; c.State == Wants && c.Member != c.base() && c.base() != "" {
-			c.Reason = strings.TrimPrefix(c.Reason+"; "+view.shared(clusters, i), "; ")
+			c.Reason = strings.TrimPrefix(c.Reason+"; "+j.nameTaken(c, bases[c.base()]), "; ")
 		}
 	}
 	return clusters
 }
 
-// rank orders the candidates of one cluster, the most direct first. A context is the caller's own way, with a credential
-// of their own; Cluster API's is an administrator's that it keeps for itself. Rancher's proxy comes last, whoever leads to
-// it, but that of a cluster whose own endpoint Rancher knows before others.
-func (s *Observation) rank() int {
-	rank := slices.Index([]SourceName{FromKubeconfig, FromClusterAPI, FromRancher}, s.Source)
-	if cluster.RancherProxyID(s.Server) == "" {
-		return rank
-	}
-	if s.Keep != nil {
-		return 10
-	}
-	return 11 + rank
+// judge is a View with what is looked up in it.
+type judge struct {
+	View
+	members map[v1alpha1.ClusterID]*v1alpha1.MemberCluster
+	// names are those of all members.
+	names map[v1alpha1.MemberName]bool
 }
 
-// each makes one Cluster of all observations of a cluster. What did not answer is a cluster of its own, but where an object
-// says that it is one that did.
-func (v View) each(observations []Observation, judge func(*Cluster, *Answer)) []Cluster {
-	ways := map[v1alpha1.ClusterID][]*Observation{}
-	known := map[string]v1alpha1.ClusterID{}
-	for i := range observations {
-		if s := &observations[i]; s.Err == nil {
-			ways[s.Answer.ID] = append(ways[s.Answer.ID], s)
-			if s.Source != FromKubeconfig {
-				known[s.otherName()] = s.Answer.ID
-			}
+func newJudge(view View) *judge {
+	j := &judge{view, map[v1alpha1.ClusterID]*v1alpha1.MemberCluster{}, map[v1alpha1.MemberName]bool{}}
+	for i := range view.Members {
+		m := &view.Members[i]
+		j.names[v1alpha1.MemberName(m.Name)] = true
+		if id := v1alpha1.ClusterID(m.Spec.ClusterID); j.members[id] == nil {
+			j.members[id] = m
 		}
 	}
-	for i := range observations {
-		s := &observations[i]
-		if id, ok := known[s.otherName()]; ok && s.Err != nil && s.Source != FromKubeconfig {
-			ways[id] = append(ways[id], s)
-		}
-	}
-	var clusters []Cluster
-	done := map[v1alpha1.ClusterID]bool{}
-	for i := range observations {
-		s := &observations[i]
-		if s.Err != nil {
-			if _, ok := known[s.otherName()]; !ok || s.Source == FromKubeconfig {
-				clusters = append(clusters, unreachable(s))
-			}
-			continue
-		}
-		if done[s.Answer.ID] {
-			continue
-		}
-		done[s.Answer.ID] = true
-		c := merge(ways[s.Answer.ID])
-		judge(&c, s.Answer)
-		clusters = append(clusters, c)
-	}
-	v.name(clusters)
-	return clusters
+	return j
 }
 
-// merge is one cluster of all its candidates.
-func merge(ways []*Observation) Cluster {
-	slices.SortStableFunc(ways, func(a, b *Observation) int {
-		if (a.Err == nil) != (b.Err == nil) {
-			if a.Err == nil {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.rank(), b.rank())
-	})
-	best := ways[0]
-	c := Cluster{Candidate: best.Candidate, ID: best.Answer.ID}
-	c.Objects, c.Labels = nil, map[string]string{}
-	if best.Answer.JoinRequest.Federation != "" {
-		c.requests = append(c.requests, request{federation: best.Answer.JoinRequest.Federation})
+// isCluster says that the label is on the cluster itself.
+func (o *Object) isCluster() bool { return o.Name == "" }
+
+// label names the label for a message.
+func (o *Object) label() string {
+	if o.isCluster() {
+		return fmt.Sprintf("%q by its own label", o.JoinRequest)
 	}
-	maps.Copy(c.Labels, best.Answer.Labels)
-	for i, s := range ways {
-		if i > 0 {
-			c.Also = append(c.Also, s.Candidate.String())
-		}
-		c.context = cmp.Or(c.context, s.Candidate.Context())
-		c.Objects = append(c.Objects, s.Objects...)
-	}
-	for _, s := range slices.Backward(ways) {
-		maps.Copy(c.Labels, s.Candidate.Labels)
-	}
-	c.request()
-	return c
+	return fmt.Sprintf("%q by the label of %s", o.JoinRequest, o.Word())
 }
 
-// federation label gathers the federation labels of the objects, and which federation they all name.
-func (c *Cluster) request() {
-	for i := range c.Objects {
-		if o := &c.Objects[i]; o.JoinRequest != "" {
-			c.requests = append(c.requests, request{o.JoinRequest, o})
-		}
+// relabel is the command that makes the label name a federation; an empty one is for the reader to fill in.
+func (j *judge) relabel(c *Cluster, o *Object, federation v1alpha1.FederationName) command.Command {
+	if o.isCluster() {
+		return command.Label{Cluster: j.way(c), Federation: federation}
 	}
-	if len(c.requests) > 0 {
-		c.Federation = c.requests[0].federation
+	return command.KubectlLabel{
+		Object: o.Object(), Key: v1alpha1.LabelFederation, Value: cmp.Or(string(federation), "FEDERATION"), Overwrite: true,
 	}
 }
 
-// unreachable is a cluster that did not answer.
-func unreachable(s *Observation) Cluster {
-	c := Cluster{Candidate: s.Candidate, State: Unreachable, Reason: s.Err.Error(), context: s.Candidate.Context()}
-	c.request()
-	return c
+// way is the cluster for a command line.
+func (j *judge) way(c *Cluster) command.Cluster {
+	return command.Cluster{Context: c.context, Kubeconfig: j.MemberKubeconfig}
 }
 
-// member is the member of a cluster ID; nil where the host has none.
-func (v View) member(id v1alpha1.ClusterID) *v1alpha1.MemberCluster {
-	i := slices.IndexFunc(v.Members, func(m v1alpha1.MemberCluster) bool { return m.Spec.ClusterID == string(id) })
-	if i < 0 {
-		return nil
-	}
-	return &v.Members[i]
+// joinCommand is the command that joins the cluster under the name that it would get.
+func (j *judge) joinCommand(c *Cluster) command.Join {
+	return command.Join{Member: c.base(), Federation: c.Federation, Cluster: j.way(c)}
 }
 
-func (v View) judge(c *Cluster, answer *Answer) {
-	if m := v.member(answer.ID); m != nil {
+func (j *judge) judge(c *Cluster, answer *Answer) {
+	if m := j.members[answer.ID]; m != nil {
 		c.Member, c.Federation, c.State = v1alpha1.MemberName(m.Name), m.Federation(), Joined
-		if i := slices.IndexFunc(c.requests, func(w request) bool { return w.federation != m.Federation() }); i >= 0 {
-			c.State, c.Reason = Conflict, c.requests[i].against(c, m)
+		if i := slices.IndexFunc(c.requests, func(o Object) bool { return o.JoinRequest != m.Federation() }); i >= 0 {
+			c.State, c.Reason = Conflict, j.differs(c, &c.requests[i])
 		}
 		return
 	}
@@ -252,142 +106,103 @@ func (v View) judge(c *Cluster, answer *Answer) {
 		c.State = Unlabeled
 		return
 	}
-	federation := c.Federation
-	other := slices.IndexFunc(c.requests, func(w request) bool { return w.federation != federation })
+	other := slices.IndexFunc(c.requests, func(o Object) bool { return o.JoinRequest != c.Federation })
+	membership := answer.Membership
 	switch {
 	case other >= 0:
+		first, other := &c.requests[0], &c.requests[other]
 		c.State = Conflict
-		c.Reason = fmt.Sprintf("its labels name two federations, %s and %s; make them one: %s, or: %s",
-			c.requests[0], c.requests[other], c.requests[other].mend(c, federation), c.requests[0].mend(c, c.requests[other].federation))
-	case answer.JoinRequest.Left == federation || answer.LeftObject == federation:
+		c.Reason = fmt.Sprintf("its labels name two federations, %s and %s; ", first.label(), other.label()) +
+			j.Command.To("make them agree", j.relabel(c, other, first.JoinRequest)) + j.Command.To(", or", j.relabel(c, first, other.JoinRequest))
+	case answer.JoinRequest.Left == c.Federation || answer.Left == c.Federation:
 		c.State = Left
-		c.Reason = fmt.Sprintf("it left %q and its label stayed; to let it in again: kubectl federate label --member-context %s --federation %s",
-			federation, c.contextWord(), federation)
-	case answer.Membership != nil && answer.Membership.HostID != v.HostID:
+		c.Reason = fmt.Sprintf("it left federation %q and still carries its label; ", c.Federation) +
+			j.Command.To("to let it join again", command.Label{Cluster: j.way(c), Federation: c.Federation})
+	case membership != nil && membership.HostID != j.HostID:
+		join := j.joinCommand(c)
+		join.TakeOver = true
+		c.State, c.Reason = Conflict, ofOtherHost(membership)+"; unjoin it there first, or, if that host is gone for good, "+j.Command.To("take it over", join)
+	case membership != nil:
 		c.State = Conflict
-		c.Reason = elsewhere(answer.Membership) + fmt.Sprintf("; it leaves that one first, or, if that host is gone for good: kubectl federate join %s --federation %s --member-context %s --take-over",
-			cmp.Or(string(c.base()), "NAME"), federation, c.contextWord())
-	case answer.Membership != nil:
-		c.State = Conflict
-		c.Reason = fmt.Sprintf("it carries the membership record of member %q, which this host no longer has; remove it: kubectl federate unjoin %s --member-context %s",
-			answer.Membership.Member, answer.Membership.Member, c.contextWord())
+		c.Reason = fmt.Sprintf("it carries the membership record of member %q, which this host no longer has; ", membership.Member) +
+			j.Command.To(fmt.Sprintf("remove its ConfigMap %s/%s", v1alpha1.MemberNamespace, v1alpha1.MembershipName),
+				command.Unjoin{Member: membership.Member, Cluster: j.way(c)})
 	default:
-		c.State, c.Reason = v.wanted(c)
+		c.State, c.Reason = j.judgeRequest(c)
 	}
 	switch {
 	case c.State != Wants:
-	case c.Keep == nil && c.Unkept != "":
-		c.State = Refused
-		c.Reason = c.Unkept + fmt.Sprintf("; or join it by its own API server: kubectl federate join %s --federation %s --member-context %s --member-server URL --member-certificate-authority FILE",
-			cmp.Or(string(c.base()), "NAME"), federation, c.contextWord())
-	case answer.ID == v.HostID:
+	case c.Endpoint == nil && c.EndpointMissing != "":
+		join := j.joinCommand(c)
+		join.Server, join.CertificateAuthority = "URL", "FILE"
+		c.State, c.Reason = Refused, c.EndpointMissing+"; "+j.Command.To("or join it by its own API server", join)
+	case answer.ID == j.HostID:
 		c.Reason = "it is the host itself"
 	}
 }
 
-// against says that a federation label is not what the cluster's membership is.
-func (w request) against(c *Cluster, m *v1alpha1.MemberCluster) string {
-	if w.on == nil {
-		return fmt.Sprintf("its label names federation %q, but it is a member of %q; let it leave first: kubectl federate unjoin %s --member-context %s",
-			w.federation, m.Federation(), m.Name, c.contextWord())
+// differs says that a member carries a label which names another federation.
+func (j *judge) differs(c *Cluster, o *Object) string {
+	unjoin := j.Command.To("let it leave first", command.Unjoin{Member: c.Member, Cluster: j.way(c)})
+	if o.isCluster() {
+		return fmt.Sprintf("its label names federation %q, but it is a member of %q; %s", o.JoinRequest, c.Federation, unjoin)
 	}
-	return fmt.Sprintf("the label of %s names federation %q, but it is a member of %q; let it leave first: kubectl federate unjoin %s --member-context %s; or mend the label: %s",
-		w.on.Word(), w.federation, m.Federation(), m.Name, c.contextWord(), w.mend(c, m.Federation()))
+	return fmt.Sprintf("the label of %s names federation %q, but it is a member of %q; %s; %s", o.Word(), o.JoinRequest, c.Federation, unjoin,
+		j.Command.To("or correct the label", j.relabel(c, o, c.Federation)))
 }
 
-// elsewhere says that a cluster belongs to another host.
-func elsewhere(k *member.Membership) string {
-	return fmt.Sprintf("it is member %q of federation %q of another host, cluster %s", k.Member, k.Federation, k.HostID)
+// ofOtherHost says that a cluster belongs to another host.
+func ofOtherHost(m *member.Membership) string {
+	return fmt.Sprintf("it is member %q of federation %q of another host, cluster %s", m.Member, m.Federation, m.HostID)
 }
 
-// wanted judges a federation label of a cluster that is in no federation.
-func (v View) wanted(c *Cluster) (State, string) {
-	request := c.Federation
+// judgeRequest judges the federation that the labels of a cluster name, which is in none.
+func (j *judge) judgeRequest(c *Cluster) (State, string) {
 	var names []v1alpha1.FederationName
-	for i := range v.Federations {
-		f := &v.Federations[i]
-		if f.Name != string(request) {
+	for i := range j.Federations {
+		f := &j.Federations[i]
+		if f.Name != string(c.Federation) {
 			names = append(names, v1alpha1.FederationName(f.Name))
 			continue
 		}
 		if f.DeletionTimestamp != nil {
-			return Conflict, fmt.Sprintf("federation %q is being deleted", request)
+			return Conflict, fmt.Sprintf("federation %q is being deleted", c.Federation)
 		}
 		return Wants, ""
 	}
-	if near, ok := rules.Nearest(request, names); ok {
-		return Conflict, fmt.Sprintf("federation %q does not exist; did you mean %q? Then: %s", request, near, c.requests[0].mend(c, near))
+	missing := fmt.Sprintf("federation %q does not exist; ", c.Federation)
+	if near, ok := rules.Nearest(c.Federation, names); ok {
+		return Conflict, missing + fmt.Sprintf("did you mean %q? ", near) + j.Command.To("To correct the label", j.relabel(c, &c.requests[0], near))
 	}
-	return Conflict, fmt.Sprintf("federation %q does not exist; create it: kubectl federate create federation %s", request, request)
+	if len(validation.IsDNS1123Label(string(c.Federation))) > 0 {
+		return Conflict, missing + j.Command.To("it is not a valid name: correct the label", j.relabel(c, &c.requests[0], ""))
+	}
+	return Conflict, missing + j.Command.To("create it", command.CreateFederation{Name: c.Federation})
 }
 
-// base is what the name of the cluster's member is made of.
-func (c *Candidate) base() v1alpha1.MemberName {
-	if c.Source == FromKubeconfig {
-		return NameFor(c.Name)
-	}
-	return v1alpha1.MemberName(dnsLabel(cmp.Or(c.Base, c.Name)))
-}
+// otherNames is how many names a reason lists.
+const otherNames = 3
 
-// name gives every cluster that would join, and has no name yet, the name it would get. Clusters that would share
-// a name, or have one that is taken, are told apart by their IDs. A cluster that does not answer counts as one more:
-// when it answers the next time, the others keep their names.
-func (v View) name(clusters []Cluster) {
-	namer := newNamer(v.Members)
-	for i := range clusters {
-		if c := &clusters[i]; c.State != Joined || c.Member != c.base() {
-			namer.count(c.base())
-		}
-	}
-	for i := range clusters {
-		if c := &clusters[i]; c.State == Wants && c.Member != "" && !namer.take(c.Member) {
-			c.Member = "" // two membership records with one name, or with that of another member
-		}
-	}
-	for i := range clusters {
-		if c := &clusters[i]; c.State == Wants && c.Member == "" {
-			c.Member = namer.name(c.base(), c.ID)
-		}
-	}
-}
-
-// shared says who else has the name that clusters[i] would have.
-func (v View) shared(clusters []Cluster, i int) string {
-	name := clusters[i].base()
-	who := fmt.Sprintf("member %q is another cluster", name)
-	if !slices.ContainsFunc(v.Members, func(m v1alpha1.MemberCluster) bool { return m.Name == string(name) }) {
+// nameTaken says why a cluster does not get the name that it would have alone. Sharing are the clusters that would have it.
+func (j *judge) nameTaken(c *Cluster, sharing []*Cluster) string {
+	choose := j.joinCommand(c)
+	choose.Member = ""
+	reason := fmt.Sprintf("member %q is another cluster", c.base())
+	if !j.names[c.base()] {
 		var others []string
-		for j := range clusters {
-			if j != i && clusters[j].base() == name {
-				others = append(others, clusters[j].Candidate.String())
+		for i := 0; i < len(sharing) && len(others) < otherNames; i++ {
+			if other := sharing[i]; other != c {
+				others = append(others, other.Candidate.String())
 			}
 		}
-		if len(others) == 0 { // a name that begins with the ID of another
-			others = []string{"another cluster's name"}
+		text := strings.Join(others, ", ")
+		if more := len(sharing) - 1 - otherNames; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
 		}
-		const most = 3
-		more := ""
-		if len(others) > most {
-			more = fmt.Sprintf(" and %d more", len(others)-most)
-			others = others[:most]
+		if text == "" { // its name begins like that of another, with the ID behind
+			text = "another cluster"
 		}
-		who = fmt.Sprintf("%q would be %s, too", name, strings.Join(others, ", ")+more)
+		reason = fmt.Sprintf("the name %q would also be that of %s", c.base(), text)
 	}
-	return who + "; to choose its name: kubectl federate join NAME --federation " + string(clusters[i].Federation) + " --member-context " + clusters[i].contextWord()
-}
-
-// Sort orders rows for a person: by federation, then by name; what has none comes last.
-func Sort(clusters []Cluster) {
-	slices.SortStableFunc(clusters, func(a, b Cluster) int {
-		if (a.Federation == "") != (b.Federation == "") {
-			if a.Federation == "" {
-				return 1
-			}
-			return -1
-		}
-		if d := strings.Compare(string(a.Federation), string(b.Federation)); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	return reason + "; " + j.Command.To("to choose another", choose)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -40,9 +41,11 @@ func says(say func(*Answer)) func(*Observation) { return func(s *Observation) { 
 
 func at(server string) func(*Observation) { return func(s *Observation) { s.Server = server } }
 
-func keeps(s *Observation) { s.Keep = &Keep{Server: "https://ace.example.com", CABundle: []byte("CA")} }
+func authorized(s *Observation) {
+	s.Endpoint = &endpoint.Endpoint{Server: "https://ace.example.com", CABundle: []byte("CA")}
+}
 
-func unkept(s *Observation) { s.Unkept = "the proxy takes no token" }
+func noEndpoint(s *Observation) { s.EndpointMissing = "the proxy takes no token" }
 
 func silent(s *Observation) { s.Answer, s.Err = nil, errors.New("member: no answer") }
 
@@ -83,15 +86,15 @@ func TestJudgeSources(t *testing.T) {
 			[]whole{{"cluster-api:x/b", "rancher:a", "b", "prod", Wants, ""}}},
 		{"a context through Rancher's proxy comes after Cluster API", []Observation{way("b", "2", at(proxy)), through(capi, "x/a", "2", "prod")},
 			[]whole{{"cluster-api:x/a", "b", "a", "prod", Wants, ""}}},
-		{"Rancher with an authorized endpoint comes before a context through its proxy", []Observation{way("b", "2", at(proxy)), through(rancher, "a", "2", "prod", keeps)},
+		{"Rancher with an authorized endpoint comes before a context through its proxy", []Observation{way("b", "2", at(proxy)), through(rancher, "a", "2", "prod", authorized)},
 			[]whole{{"rancher:a", "b", "a", "prod", Wants, ""}}},
-		{"Rancher's proxy alone", []Observation{through(rancher, "a", "2", "prod", unkept)},
+		{"Rancher's proxy alone", []Observation{through(rancher, "a", "2", "prod", noEndpoint)},
 			[]whole{{"rancher:a", "", "", "prod", Refused, "the proxy takes no token; or join it by its own API server: " +
 				"kubectl federate join a --federation prod --member-context CONTEXT --member-server URL --member-certificate-authority FILE"}}},
-		{"Rancher's proxy beside a direct way", []Observation{through(rancher, "a", "2", "prod", unkept), through(capi, "x/a", "2", "")},
+		{"Rancher's proxy beside a direct way", []Observation{through(rancher, "a", "2", "prod", noEndpoint), through(capi, "x/a", "2", "")},
 			[]whole{{"cluster-api:x/a", "rancher:a", "a", "prod", Wants, ""}}},
-		{"Rancher's proxy of a member", []Observation{through(rancher, "a", "11111111-web", "prod", unkept)}, []whole{{"rancher:a", "", "web", "prod", Joined, ""}}},
-		{"Rancher's proxy without a federation label", []Observation{through(rancher, "a", "2", "", unkept)}, []whole{{"rancher:a", "", "", "", Unlabeled, ""}}},
+		{"Rancher's proxy of a member", []Observation{through(rancher, "a", "11111111-web", "prod", noEndpoint)}, []whole{{"rancher:a", "", "web", "prod", Joined, ""}}},
+		{"Rancher's proxy without a federation label", []Observation{through(rancher, "a", "2", "", noEndpoint)}, []whole{{"rancher:a", "", "", "", Unlabeled, ""}}},
 		{"the host itself", []Observation{through(rancher, "local", hostID, "prod")}, []whole{{"rancher:local", "", "local", "prod", Wants, "it is the host itself"}}},
 		{"one way is dead, and an object says whose", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "", otherName("cluster-api:x/a"))},
 			[]whole{{"rancher:b", "cluster-api:x/a", "b", "prod", Wants, ""}}},
@@ -99,36 +102,36 @@ func TestJudgeSources(t *testing.T) {
 			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", Unlabeled, ""}}},
 		{"object and cluster name two federations", []Observation{through(capi, "x/a", "2", "test", says(requests("prod")))},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Conflict,
-				`its labels name two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them one: ` +
-					`kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=prod --overwrite, or: ` +
+				`its labels name two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them agree: ` +
+					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite, or: ` +
 					`kubectl federate label --member-context CONTEXT --federation test`}}},
 		{"two objects name two federations", []Observation{through(capi, "x/a", "2", "prod"), through(rancher, "a", "2", "test"), way("ctx a", "2")},
 			[]whole{{"ctx a", "cluster-api:x/a,rancher:a", "", "prod", Conflict,
 				`its labels name two federations, "prod" by the label of clusters.cluster.x-k8s.io/a --namespace x and "test" by the label of clusters.management.cattle.io/a; ` +
-					`make them one: kubectl label clusters.management.cattle.io/a kubefederate.io/federation=prod --overwrite, or: ` +
-					`kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=test --overwrite`}}},
+					`make them agree: kubectl label clusters.management.cattle.io a kubefederate.io/federation=prod --overwrite, or: ` +
+					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=test --overwrite`}}},
 		{"the object names another federation than the member's", []Observation{through(capi, "x/a", "11111111-web", "test"), way("ctx", "11111111-web")},
 			[]whole{{"ctx", "cluster-api:x/a", "web", "prod", Conflict,
 				`the label of clusters.cluster.x-k8s.io/a --namespace x names federation "test", but it is a member of "prod"; let it leave first: ` +
-					`kubectl federate unjoin web --member-context ctx; or mend the label: kubectl label clusters.cluster.x-k8s.io/a --namespace x kubefederate.io/federation=prod --overwrite`}}},
-		{"it left, and its object's federation label stayed", []Observation{through(capi, "x/a", "2", "prod", says(func(l *Answer) { l.LeftObject = "prod" }))},
-			[]whole{{"cluster-api:x/a", "", "", "prod", Left, `it left "prod" and its label stayed; to let it in again: kubectl federate label --member-context CONTEXT --federation prod`}}},
-		{"it left another, and its object's federation label is new", []Observation{through(capi, "x/a", "2", "prod", says(func(l *Answer) { l.LeftObject = "test" }))},
+					`kubectl federate unjoin web --member-context ctx; or correct the label: kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite`}}},
+		{"it left, and its object's federation label stayed", []Observation{through(capi, "x/a", "2", "prod", says(func(a *Answer) { a.Left = "prod" }))},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Left, `it left federation "prod" and still carries its label; to let it join again: kubectl federate label --member-context CONTEXT --federation prod`}}},
+		{"it left another, and its object's federation label is new", []Observation{through(capi, "x/a", "2", "prod", says(func(a *Answer) { a.Left = "test" }))},
 			[]whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
-		{"another host's", []Observation{through(capi, "x/a", "2", "prod", says(func(l *Answer) {
-			l.Membership = &member.Membership{HostID: otherID, Federation: "test", Member: "was"}
+		{"another host's", []Observation{through(capi, "x/a", "2", "prod", says(func(a *Answer) {
+			a.Membership = &member.Membership{HostID: otherID, Federation: "test", Member: "was"}
 		}))}, []whole{{"cluster-api:x/a", "", "", "prod", Conflict,
-			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; it leaves that one first, or, if that host is gone for good: ` +
+			`it is member "was" of federation "test" of another host, cluster 99999999-other-host; unjoin it there first, or, if that host is gone for good, take it over: ` +
 				`kubectl federate join a --federation prod --member-context CONTEXT --take-over`}}},
-		{"mistyped on the object", []Observation{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"? Then: ` +
-			`kubectl label clusters.management.cattle.io/a kubefederate.io/federation=prod --overwrite`}}},
+		{"mistyped on the object", []Observation{through(rancher, "a", "2", "prdo")}, []whole{{"rancher:a", "", "", "prdo", Conflict, `federation "prdo" does not exist; did you mean "prod"? To correct the label: ` +
+			`kubectl label clusters.management.cattle.io a kubefederate.io/federation=prod --overwrite`}}},
 		{"one name in two namespaces", []Observation{through(capi, "x/a", "22222222-x", "prod"), through(capi, "y/a", "33333333-y", "prod")},
 			[]whole{
-				{"cluster-api:x/a", "", "a-22222222", "prod", Wants, `"a" would be cluster-api:y/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
-				{"cluster-api:y/a", "", "a-33333333", "prod", Wants, `"a" would be cluster-api:x/a, too; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`},
+				{"cluster-api:x/a", "", "a-22222222", "prod", Wants, `the name "a" would also be that of cluster-api:y/a; to choose another: kubectl federate join NAME --federation prod --member-context CONTEXT`},
+				{"cluster-api:y/a", "", "a-33333333", "prod", Wants, `the name "a" would also be that of cluster-api:x/a; to choose another: kubectl federate join NAME --federation prod --member-context CONTEXT`},
 			}},
 		{"the name of a member", []Observation{through(capi, "x/web", "22222222-x", "prod")}, []whole{{"cluster-api:x/web", "", "web-22222222", "prod", Wants,
-			`member "web" is another cluster; to choose its name: kubectl federate join NAME --federation prod --member-context CONTEXT`}}},
+			`member "web" is another cluster; to choose another: kubectl federate join NAME --federation prod --member-context CONTEXT`}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -152,7 +155,7 @@ func TestJudgeSources(t *testing.T) {
 // TestMerge shows what a merged cluster carries: labels of all, the most direct source's first; and whose federation label it is.
 func TestMerge(t *testing.T) {
 	t.Parallel()
-	own := way("ctx", "2", says(func(l *Answer) { l.Labels = map[string]string{"from": "kube-system", "own": "x"} }))
+	own := way("ctx", "2", says(func(a *Answer) { a.Labels = map[string]string{"from": "kube-system", "own": "x"} }))
 	c := Judge(view(), []Observation{through(FromRancher, "a", "2", "prod"), own, through(FromClusterAPI, "x/a", "2", "prod")})[0]
 	if diff := cmp.Diff(map[string]string{"from": "cluster-api", "own": "x"}, c.Candidate.Labels); diff != "" {
 		t.Error(diff)

@@ -10,7 +10,15 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// Kubeconfig is the source of the caller's own kubeconfig: every context is a candidate.
+// FromKubeconfig is the source of the caller's own kubeconfig.
+const FromKubeconfig SourceName = "kubeconfig"
+
+var kubeconfigSource = SourceType{
+	Name: FromKubeconfig, Title: "a context", Help: "every context of the kubeconfig",
+	Open: func(e Environment) Source { return e.Contexts },
+}
+
+// Kubeconfig is the source whose candidates are the contexts of a kubeconfig.
 type Kubeconfig struct {
 	// Config is the caller's merged kubeconfig.
 	Config clientcmdapi.Config

@@ -9,10 +9,10 @@ import (
 // longestName is the longest name of a member: a DNS-1123 label.
 const longestName = 63
 
-// NameFor derives a member's name from the name of a kubeconfig context: the cluster's own name out of
+// nameFor derives a member's name from the name of a kubeconfig context: the cluster's own name out of
 // the forms that cloud tools write, then anything that a DNS-1123 label cannot hold becomes a dash.
 // Two contexts can give one name; see namer. The result is empty when nothing usable is left.
-func NameFor(context string) v1alpha1.MemberName {
+func nameFor(context string) v1alpha1.MemberName {
 	name := context
 	switch {
 	case strings.HasPrefix(name, "arn:"): // arn:aws:eks:<region>:<account>:cluster/<name>
@@ -50,35 +50,44 @@ type namer struct {
 	given map[v1alpha1.MemberName]bool
 }
 
-func newNamer(members []v1alpha1.MemberCluster) *namer {
+// nameAll gives every cluster that would join, and has no name yet, the name it would get. Clusters that would share a
+// name, or have one that is taken, are told apart by their IDs. A cluster that does not answer counts as one more: when it
+// answers the next time, the others keep their names.
+func (j *judge) nameAll(clusters []Cluster) {
 	n := &namer{shared: map[v1alpha1.MemberName]int{}, given: map[v1alpha1.MemberName]bool{"": true}}
-	for i := range members {
-		name := v1alpha1.MemberName(members[i].Name)
+	for name := range j.names {
 		n.shared[name]++
 		n.given[name] = true
 	}
-	return n
+	for i := range clusters {
+		if c := &clusters[i]; c.State != Joined || c.Member != c.base() {
+			n.shared[c.base()]++
+		}
+	}
+	for i := range clusters {
+		if c := &clusters[i]; c.State == Wants && c.Member != "" {
+			if n.given[c.Member] {
+				c.Member = "" // two membership records with one name, or with that of another member
+			}
+			n.given[c.Member] = true
+		}
+	}
+	for i := range clusters {
+		if c := &clusters[i]; c.State == Wants && c.Member == "" {
+			c.Member = n.name(c.base(), c.ID)
+		}
+	}
 }
 
-// count counts a cluster by the name that it would have alone. All are counted before the first is named.
-func (n *namer) count(base v1alpha1.MemberName) { n.shared[base]++ }
-
-// take gives a name that is nobody's and says whether it was.
-func (n *namer) take(name v1alpha1.MemberName) bool {
-	free := !n.given[name]
-	n.given[name] = true
-	return free
-}
-
-// name names a cluster: by the name that it would have alone where nobody shares that, and else with the start of its ID
-// behind it.
+// name names a cluster: by the name that it would have alone where no other shares that, and else followed by the start of
+// its ID.
 func (n *namer) name(base v1alpha1.MemberName, id v1alpha1.ClusterID) v1alpha1.MemberName {
 	name := base
 	if n.shared[name] > 1 || n.given[name] {
-		name = distinct(base, id, shortID)
+		name = withID(base, id, shortID)
 		// A context can be called like another with the start of its ID.
 		for length := shortID; (n.shared[name] > 0 || n.given[name]) && length < len(id); length++ {
-			name = distinct(base, id, length+1)
+			name = withID(base, id, length+1)
 		}
 	}
 	n.given[name] = true
@@ -88,8 +97,8 @@ func (n *namer) name(base v1alpha1.MemberName, id v1alpha1.ClusterID) v1alpha1.M
 // shortID is how much of a cluster ID usually tells clusters apart: the first group of a UUID, 32 bits.
 const shortID = 8
 
-// distinct makes a name that several clusters would share the cluster's own, by the first length bytes of its ID.
-func distinct(name v1alpha1.MemberName, id v1alpha1.ClusterID, length int) v1alpha1.MemberName {
+// withID makes a name that several clusters would share the cluster's own, by the first length bytes of its ID.
+func withID(name v1alpha1.MemberName, id v1alpha1.ClusterID, length int) v1alpha1.MemberName {
 	suffix := strings.TrimRight("-"+string(id[:min(len(id), length)]), "-")
 	base := string(name[:min(len(name), longestName-len(suffix))])
 	return v1alpha1.MemberName(strings.Trim(strings.TrimRight(base, "-")+suffix, "-"))

@@ -25,17 +25,17 @@ func TestNameFor(t *testing.T) {
 		{"日本", ""},
 		{strings.Repeat("a", 62) + "-b", v1alpha1.MemberName(strings.Repeat("a", 62))},
 	} {
-		got := NameFor(tt.context)
+		got := nameFor(tt.context)
 		if got != tt.want {
-			t.Errorf("NameFor(%q) = %q, want %q", tt.context, got, tt.want)
+			t.Errorf("nameFor(%q) = %q, want %q", tt.context, got, tt.want)
 		}
 		if errs := validation.IsDNS1123Label(string(got)); got != "" && len(errs) > 0 {
-			t.Errorf("NameFor(%q) = %q is no DNS label: %v", tt.context, got, errs)
+			t.Errorf("nameFor(%q) = %q is no DNS label: %v", tt.context, got, errs)
 		}
 	}
 }
 
-func TestDistinct(t *testing.T) {
+func TestWithID(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name v1alpha1.MemberName
@@ -45,8 +45,8 @@ func TestDistinct(t *testing.T) {
 		{"", "6b2f0a11"},
 		{v1alpha1.MemberName(strings.Repeat("a", 63)), v1alpha1.MemberName(strings.Repeat("a", 54) + "-6b2f0a11")},
 	} {
-		if got := distinct(tt.name, "6b2f0a11-3f1e-4b5a-9a55-000000000000", shortID); got != tt.want {
-			t.Errorf("distinct(%q) = %q, want %q", tt.name, got, tt.want)
+		if got := withID(tt.name, "6b2f0a11-3f1e-4b5a-9a55-000000000000", shortID); got != tt.want {
+			t.Errorf("withID(%q) = %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

@@ -8,121 +8,98 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// Rancher is the source of the clusters that the Rancher on the host manages. Each has two objects there: one of
-// clusters.management.cattle.io, named by Rancher's ID, and one of clusters.provisioning.cattle.io, in a workspace's namespace
-// beside the Secret with a kubeconfig. Rancher copies labels from the second to the first where it made the cluster itself,
-// from the first to the second where the cluster was imported by its ID, and for other imports at creation only: so the
-// request is read on both, and two that differ are told, not guessed at.
+// FromRancher is the source of the clusters that the Rancher on the host manages.
+const FromRancher SourceName = "rancher"
+
+var rancherSource = SourceType{
+	Name: FromRancher, Title: "Rancher", Help: "clusters.management.cattle.io and clusters.provisioning.cattle.io on the host",
+	Kinds:   [][]cluster.Resource{{cluster.RancherClusters}, {cluster.RancherProvisioned}},
+	Renewal: "run this again when Rancher has written a new one",
+	Open:    func(e Environment) Source { return rancher{e} },
+}
+
+// rancher reads Rancher's clusters. Each has two objects: one of clusters.management.cattle.io (v3), named by Rancher's ID,
+// and one of clusters.provisioning.cattle.io (v1), in a workspace's namespace with the Secret that holds a kubeconfig. Rancher
+// copies labels from the second to the first where it made the cluster itself, from the first to the second where the
+// cluster was imported by its ID, and for other imports at creation only: so the federation label is read on both, and a
+// person resolves two that differ.
 //
-// The kubeconfig leads to Rancher's proxy with a token of a cluster owner. It is used to join and kept nowhere.
-type Rancher struct {
-	Host    *host.Cluster
-	Connect Opener
-}
+// The kubeconfig leads to Rancher's proxy with a token of a cluster owner. It is used to join and stored nowhere.
+type rancher struct{ Environment }
 
-// rancherCluster is one cluster of Rancher, of both its objects.
-type rancherCluster struct {
-	Candidate
-	// id is Rancher's ID.
-	id string
-	// local is the cluster that Rancher itself runs in: the host.
-	local bool
-}
-
-// Candidates lists Rancher's clusters by name, and reads their Secrets. Those that are being deleted are left out.
-func (s Rancher) Candidates(ctx context.Context) ([]Candidate, error) {
-	var managed, provisioned []unstructured.Unstructured
-	var served [2]bool
-	var errs [2]error
-	var outside rancherOutside
-	cluster.Parallel(3, func(i int) {
-		switch i {
-		case 0:
-			managed, served[i], errs[i] = s.Host.Foreign(ctx, cluster.RancherClusters)
-		case 1:
-			provisioned, served[i], errs[i] = s.Host.Foreign(ctx, cluster.RancherProvisioned)
-		case 2:
-			outside.server, outside.ca = s.Host.RancherSetting(ctx, "server-url"), s.Host.RancherSetting(ctx, "cacerts")
+// Candidates lists Rancher's clusters by ID, and reads their Secrets.
+func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
+	var objects [][]unstructured.Unstructured
+	var err error
+	var address rancherAddress
+	cluster.Parallel(2, func(i int) {
+		if i == 0 {
+			objects, err = s.objects(ctx, FromRancher)
+		} else {
+			address = rancherAddress{s.Host.RancherSetting(ctx, "server-url"), s.Host.RancherSetting(ctx, "cacerts")}
 		}
 	})
-	err := errors.Join(errs[:]...)
-	if err == nil && !served[0] && !served[1] {
-		return nil, &NotServed{FromRancher, []cluster.Resource{cluster.RancherClusters, cluster.RancherProvisioned}}
+	if objects == nil {
+		return nil, err
 	}
-	clusters := rancherClusters(managed, provisioned)
-	candidates := make([]Candidate, len(clusters))
-	now := time.Now()
-	eachOf(len(clusters), secretsAtOnce, func(i int) {
-		candidates[i] = s.open(ctx, clusters[i], outside, now)
+	candidates := rancherCandidates(objects[0], objects[1])
+	for i := range candidates {
+		switch c := &candidates[i]; {
+		case c.isHost: // the caller is connected to it already
+			c.Secret, c.Hint = cluster.Ref{}, ""
+			c.Connect = func() (*member.Cluster, error) { return member.Connect(s.Host.Config()) }
+		case c.Secret.Name == "":
+			c.Err = errors.New("host: no object names the namespace in which Rancher stores its kubeconfig")
+		}
+	}
+	s.open(ctx, candidates, func(c *Candidate, access *kubeconfig.Access) {
+		address.apply(access)
+		id := cluster.RancherProxyID(access.Server)
+		if id == "" || c.Endpoint != nil || c.EndpointMissing != "" {
+			return
+		}
+		takes, err := s.Host.RancherProxyTakesTokens(ctx, id)
+		switch {
+		case err == nil && !takes:
+			c.EndpointMissing = proxyTakesNoTokens(id)
+		case err != nil && !apierrors.IsForbidden(err):
+			c.Err = err
+		}
 	})
 	return candidates, err
 }
 
-// open finds the way to a cluster.
-func (s Rancher) open(ctx context.Context, r rancherCluster, outside rancherOutside, now time.Time) Candidate {
-	c := r.Candidate
-	if r.local {
-		// The caller is connected to it already.
-		c.Secret, c.Hint = cluster.Ref{}, ""
-		c.Connect = func() (*member.Cluster, error) { return member.Connect(s.Host.Config()) }
-		return c
-	}
-	if c.Secret.Name == "" {
-		c.Err = errors.New("host: no object says in which namespace Rancher keeps its kubeconfig")
-		return c
-	}
-	access, err := accessOf(ctx, s.Host, c.Secret, now, FromRancher)
-	if err != nil {
-		c.Err = err
-		return c
-	}
-	outside.apply(access)
-	c.Connect = func() (*member.Cluster, error) { return s.Connect(access.RESTConfig()) }
-	if id := cluster.RancherProxyID(access.Server); id != "" && c.Keep == nil && c.Unkept == "" {
-		takes, err := s.Host.RancherProxyTakesTokens(ctx, id)
-		if err == nil && !takes {
-			c.Unkept = rancherUnkept(id)
-		} else if err != nil && !apierrors.IsForbidden(err) {
-			c.Err = err
-		}
-	}
-	return c
-}
-
-// rancherUnkept says why nothing that the host may keep works at Rancher's proxy.
-func rancherUnkept(id string) string {
-	return fmt.Sprintf("Rancher's proxy takes no token of the cluster's own, and nobody else's is kept: turn on the cluster's authorized endpoint in Rancher, "+
+// proxyTakesNoTokens says why no credential that the host may store works at Rancher's proxy.
+func proxyTakesNoTokens(id string) string {
+	return fmt.Sprintf("Rancher's proxy does not accept the cluster's own tokens, and the host stores no others: turn on the cluster's authorized endpoint in Rancher, "+
 		"with an FQDN and its CA; or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace %s", id)
 }
 
-// rancherOutside is where Rancher says that it is reached from outside of its own cluster. The Secrets name an address
-// inside of it; the tokens are good at both.
-type rancherOutside struct{ server, ca string }
+// rancherAddress is where Rancher is reached from outside its own cluster. The Secrets name an address inside it; the
+// tokens are good at both.
+type rancherAddress struct{ server, ca string }
 
 // apply puts the address into an access that leads to Rancher's proxy.
-func (o rancherOutside) apply(access *kubeconfig.Access) {
+func (a rancherAddress) apply(access *kubeconfig.Access) {
 	id := cluster.RancherProxyID(access.Server)
-	u, err := url.Parse(o.server)
-	if id == "" || err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if id == "" || len(endpoint.ValidateServer(nil, a.server)) > 0 {
 		return
 	}
-	access.Server = strings.TrimSuffix(o.server, "/") + "/k8s/clusters/" + id
-	access.CABundle = pemOf(o.ca)
+	access.Server = strings.TrimSuffix(a.server, "/") + "/k8s/clusters/" + id
+	access.CABundle = pemOf(a.ca)
 }
 
 // pemOf is text that holds PEM, or PEM in base64; nil when it holds neither.
@@ -141,15 +118,16 @@ func pemOf(text string) []byte {
 // same name. "local" is Rancher's own cluster.
 var generated = regexp.MustCompile(`^(c-[a-z0-9]{5}|local)$`)
 
-// rancherClusters makes one of the objects of a cluster, by Rancher's ID, in the order of the IDs.
-func rancherClusters(managed, provisioned []unstructured.Unstructured) []rancherCluster {
+// rancherCandidates makes one candidate of the objects of a cluster, in the order of Rancher's IDs, without what the Secrets
+// hold. Clusters that are being deleted are left out.
+func rancherCandidates(managed, provisioned []unstructured.Unstructured) []Candidate {
 	byID := map[string][2]*unstructured.Unstructured{}
 	for i := range managed {
 		byID[managed[i].GetName()] = [2]*unstructured.Unstructured{&managed[i], nil}
 	}
 	for i := range provisioned {
 		o := &provisioned[i]
-		// Without an ID, the object has none yet: nobody else has its namespace and name.
+		// One that Rancher has given no ID yet goes by its own name: no ID has a slash.
 		id := cmp.Or(text(o, "status", "clusterName"), o.GetNamespace()+"/"+o.GetName())
 		pair := byID[id]
 		if pair[1] == nil || pair[1].GetDeletionTimestamp() != nil { // a change of workspace makes it anew
@@ -157,44 +135,30 @@ func rancherClusters(managed, provisioned []unstructured.Unstructured) []rancher
 		}
 		byID[id] = pair
 	}
-	var clusters []rancherCluster
+	var candidates []Candidate
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
 		v3, v1 := byID[id][0], byID[id][1]
 		if v3 != nil && v3.GetDeletionTimestamp() != nil || v1 != nil && v1.GetDeletionTimestamp() != nil {
 			continue
 		}
-		clusters = append(clusters, rancherClusterOf(id, v3, v1))
+		candidates = append(candidates, rancherCandidate(id, v3, v1))
 	}
-	return apart(clusters)
+	distinguish(candidates)
+	return candidates
 }
 
-// apart tells clusters apart that have one display name, which is free text: each gets Rancher's ID behind it.
-func apart(clusters []rancherCluster) []rancherCluster {
-	named := map[string]int{}
-	for i := range clusters {
-		named[clusters[i].Name]++
-	}
-	for i := range clusters {
-		if r := &clusters[i]; named[r.Name] > 1 {
-			r.Base = r.Name
-			r.Name += "/" + r.id
-		}
-	}
-	return clusters
-}
-
-// rancherClusterOf is one cluster of one or both of its objects. Where they disagree, v3 counts: it is what Rancher itself
+// rancherCandidate is one cluster, of one or both of its objects. Where they disagree, v3 counts: it is what Rancher itself
 // goes by.
-func rancherClusterOf(id string, v3, v1 *unstructured.Unstructured) rancherCluster {
-	r := rancherCluster{id: id, local: id == "local", Candidate: Candidate{Source: FromRancher, Labels: map[string]string{}}}
-	namespace, name := "", ""
+func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
+	c := Candidate{Source: FromRancher, Labels: map[string]string{}, id: id, isHost: id == "local"}
+	namespace, name, secret := "", "", ""
 	if v1 != nil {
 		namespace, name = v1.GetNamespace(), v1.GetName()
-		r.Secret.Name = text(v1, "status", "clientSecretName")
-		r.Name = cmp.Or(v1.GetAnnotations()["provisioning.cattle.io/management-cluster-display-name"], name)
-		r.Objects = append(r.Objects, objectOf(cluster.RancherProvisioned, v1))
-		maps.Copy(r.Labels, v1.GetLabels())
-		r.endpoint(v1)
+		secret = text(v1, "status", "clientSecretName")
+		c.Name = cmp.Or(v1.GetAnnotations()["provisioning.cattle.io/management-cluster-display-name"], name)
+		c.Objects = append(c.Objects, objectOf(cluster.RancherProvisioned, v1))
+		maps.Copy(c.Labels, v1.GetLabels())
+		c.readAuthorizedEndpoint(v1)
 	}
 	if v3 != nil {
 		if v1 == nil {
@@ -204,44 +168,41 @@ func rancherClusterOf(id string, v3, v1 *unstructured.Unstructured) rancherClust
 				name = id
 			}
 		}
-		r.local = r.local || truth(v3, "spec", "internal")
-		r.Name = cmp.Or(text(v3, "spec", "displayName"), r.Name, id)
-		r.Objects = append([]Object{objectOf(cluster.RancherClusters, v3)}, r.Objects...)
-		maps.Copy(r.Labels, v3.GetLabels())
-		r.endpoint(v3)
-		if owner := r.Labels["cluster-api.cattle.io/capi-cluster-owner"]; owner != "" {
-			r.OtherName = string(FromClusterAPI) + ":" + r.Labels["cluster-api.cattle.io/capi-cluster-owner-ns"] + "/" + owner
+		c.isHost = c.isHost || isTrue(v3, "spec", "internal")
+		c.Name = cmp.Or(text(v3, "spec", "displayName"), c.Name, id)
+		c.Objects = append([]Object{objectOf(cluster.RancherClusters, v3)}, c.Objects...)
+		maps.Copy(c.Labels, v3.GetLabels())
+		c.readAuthorizedEndpoint(v3)
+		if owner := c.Labels["cluster-api.cattle.io/capi-cluster-owner"]; owner != "" {
+			c.OtherName = string(FromClusterAPI) + ":" + c.Labels["cluster-api.cattle.io/capi-cluster-owner-ns"] + "/" + owner
 		}
 		if status, message := condition(v3, "Connected"); status == "False" {
-			r.Hint = strings.TrimSuffix("Rancher says that it is not connected: "+message, ": ")
+			c.Hint = strings.TrimSuffix("Rancher reports that it is not connected: "+message, ": ")
 		}
 	}
 	if namespace != "" && name != "" {
-		r.Secret = cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: cmp.Or(r.Secret.Name, name+"-kubeconfig")}
-	} else {
-		r.Secret = cluster.Ref{}
+		c.Secret = cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: cmp.Or(secret, name+"-kubeconfig")}
 	}
-	return r
+	return c
 }
 
-// endpoint reads the authorized cluster endpoint, where one is on: the cluster's own, at which its own tokens are good.
-func (r *rancherCluster) endpoint(o *unstructured.Unstructured) {
-	if !truth(o, "spec", "localClusterAuthEndpoint", "enabled") {
+// readAuthorizedEndpoint reads the cluster's own endpoint, at which its own tokens are good, where Rancher has it turned on.
+func (c *Candidate) readAuthorizedEndpoint(o *unstructured.Unstructured) {
+	if !isTrue(o, "spec", "localClusterAuthEndpoint", "enabled") {
 		return
 	}
 	name := text(o, "spec", "localClusterAuthEndpoint", "fqdn")
-	ca := pemOf(cmp.Or(text(o, "spec", "localClusterAuthEndpoint", "caCerts"), text(o, "status", "caCert")))
 	if name == "" {
 		return // the nodes' own addresses then, none of which outlives its node
 	}
-	u, err := url.Parse("https://" + strings.TrimPrefix(name, "https://"))
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		r.Unkept = fmt.Sprintf("the FQDN of its authorized endpoint is none: %q; mend it in Rancher", name)
-		return
+	server := strings.TrimSuffix("https://"+strings.TrimPrefix(name, "https://"), "/")
+	ca := pemOf(cmp.Or(text(o, "spec", "localClusterAuthEndpoint", "caCerts"), text(o, "status", "caCert")))
+	switch {
+	case len(endpoint.ValidateServer(nil, server)) > 0:
+		c.EndpointMissing = fmt.Sprintf("the FQDN of its authorized endpoint is not a host name: %q; correct it in Rancher", name)
+	case ca == nil:
+		c.EndpointMissing = fmt.Sprintf("its authorized endpoint %s has no CA; give Rancher the CA that signed its certificate (localClusterAuthEndpoint.caCerts)", server)
+	default:
+		c.Endpoint, c.EndpointMissing = &endpoint.Endpoint{Server: server, CABundle: ca}, ""
 	}
-	if ca == nil {
-		r.Unkept = fmt.Sprintf("its authorized endpoint %s names no CA; give Rancher the CA that signed its certificate (localClusterAuthEndpoint.caCerts)", u)
-		return
-	}
-	r.Keep, r.Unkept = &Keep{Server: strings.TrimSuffix(u.String(), "/"), CABundle: ca}, ""
 }

@@ -34,7 +34,7 @@ const (
 func describe(c Candidate) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", c)
-	if c.Base != "" && c.Source == FromRancher {
+	if c.id != "" && c.Base != "" {
 		fmt.Fprintf(&b, "; base %s", c.Base)
 	}
 	for _, o := range c.Objects {
@@ -49,11 +49,11 @@ func describe(c Candidate) string {
 	if c.OtherName != "" {
 		fmt.Fprintf(&b, "; duplicate %s", c.OtherName)
 	}
-	if c.Keep != nil {
-		fmt.Fprintf(&b, "; keeps %s with a CA of %d bytes", c.Keep.Server, len(c.Keep.CABundle))
+	if c.Endpoint != nil {
+		fmt.Fprintf(&b, "; stored at %s with a CA of %d bytes", c.Endpoint.Server, len(c.Endpoint.CABundle))
 	}
-	if c.Unkept != "" {
-		fmt.Fprintf(&b, "; unkept: %s", c.Unkept)
+	if c.EndpointMissing != "" {
+		fmt.Fprintf(&b, "; no endpoint: %s", c.EndpointMissing)
 	}
 	if c.Hint != "" {
 		fmt.Fprintf(&b, "; hint: %s", c.Hint)
@@ -135,7 +135,7 @@ metadata: {name: c-m-k2x9wq7d}
 spec: {displayName: prod-a, fleetWorkspaceName: fleet-default}
 status: {conditions: [{type: Ready, status: "False"}, {type: Connected, status: "False", message: agent is gone}]}
 `}, want: []string{"rancher:prod-a; clusters.management.cattle.io/c-m-k2x9wq7d; Secret fleet-default/prod-a-kubeconfig; " +
-			"hint: Rancher says that it is not connected: agent is gone"}},
+			"hint: Rancher reports that it is not connected: agent is gone"}},
 		{name: "authorized endpoints", v3: []string{`
 metadata: {name: c-m-aaaaaaaa}
 spec: {displayName: a, fleetWorkspaceName: f, localClusterAuthEndpoint: {enabled: true, fqdn: "a.example.com:6443", caCerts: "` + strings.ReplaceAll(caPEM, "\n", `\n`) + `"}}
@@ -156,11 +156,11 @@ spec: {displayName: e, fleetWorkspaceName: f, localClusterAuthEndpoint: {enabled
 metadata: {name: c-m-ffffffff}
 spec: {displayName: f, fleetWorkspaceName: f, localClusterAuthEndpoint: {enabled: false, fqdn: f.example.com, caCerts: x}}
 `}, want: []string{
-			fmt.Sprintf("rancher:a; clusters.management.cattle.io/c-m-aaaaaaaa; Secret f/a-kubeconfig; keeps https://a.example.com:6443 with a CA of %d bytes", len(caPEM)),
-			fmt.Sprintf("rancher:b; clusters.management.cattle.io/c-m-bbbbbbbb; Secret f/b-kubeconfig; keeps https://b.example.com with a CA of %d bytes", len(caPEM)),
-			"rancher:c; clusters.management.cattle.io/c-m-cccccccc; Secret f/c-kubeconfig; unkept: its authorized endpoint https://c.example.com names no CA; " +
+			fmt.Sprintf("rancher:a; clusters.management.cattle.io/c-m-aaaaaaaa; Secret f/a-kubeconfig; stored at https://a.example.com:6443 with a CA of %d bytes", len(caPEM)),
+			fmt.Sprintf("rancher:b; clusters.management.cattle.io/c-m-bbbbbbbb; Secret f/b-kubeconfig; stored at https://b.example.com with a CA of %d bytes", len(caPEM)),
+			"rancher:c; clusters.management.cattle.io/c-m-cccccccc; Secret f/c-kubeconfig; no endpoint: its authorized endpoint https://c.example.com has no CA; " +
 				"give Rancher the CA that signed its certificate (localClusterAuthEndpoint.caCerts)",
-			`rancher:d; clusters.management.cattle.io/c-m-dddddddd; Secret f/d-kubeconfig; unkept: the FQDN of its authorized endpoint is none: "u:p@d.example.com"; mend it in Rancher`,
+			`rancher:d; clusters.management.cattle.io/c-m-dddddddd; Secret f/d-kubeconfig; no endpoint: the FQDN of its authorized endpoint is not a host name: "u:p@d.example.com"; correct it in Rancher`,
 			"rancher:e; clusters.management.cattle.io/c-m-eeeeeeee; Secret f/e-kubeconfig",
 			"rancher:f; clusters.management.cattle.io/c-m-ffffffff; Secret f/f-kubeconfig",
 		}},
@@ -191,11 +191,11 @@ status: {clusterName: 9, clientSecretName: [x]}
 				v1 = append(v1, object(t, v1Kind+text))
 			}
 			var got []string
-			for _, r := range rancherClusters(v3, v1) {
-				if r.local {
+			for _, r := range rancherCandidates(v3, v1) {
+				if r.isHost {
 					t.Errorf("%s is taken for Rancher's own cluster", r.Name)
 				}
-				got = append(got, describe(r.Candidate))
+				got = append(got, describe(r))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
@@ -207,7 +207,7 @@ status: {clusterName: 9, clientSecretName: [x]}
 func TestRancherLocal(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"metadata: {name: local}", "metadata: {name: c-m-aaaaaaaa}\nspec: {internal: true}"} {
-		if r := rancherClusters([]unstructured.Unstructured{object(t, v3Kind+text)}, nil); !r[0].local {
+		if r := rancherCandidates([]unstructured.Unstructured{object(t, v3Kind+text)}, nil); !r[0].isHost {
 			t.Errorf("%s: not taken for Rancher's own cluster", text)
 		}
 	}
@@ -218,7 +218,7 @@ func TestRancherLabels(t *testing.T) {
 	t.Parallel()
 	v3 := object(t, v3Kind+"metadata: {name: c-1, labels: {both: v3, three: x}}")
 	v1 := object(t, v1Kind+"metadata: {name: a, namespace: f, labels: {both: v1, one: x}}\nstatus: {clusterName: c-1}")
-	got := rancherClusters([]unstructured.Unstructured{v3}, []unstructured.Unstructured{v1})[0].Labels
+	got := rancherCandidates([]unstructured.Unstructured{v3}, []unstructured.Unstructured{v1})[0].Labels
 	if diff := cmp.Diff(map[string]string{"both": "v3", "three": "x", "one": "x"}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -229,15 +229,15 @@ func TestRancherOutside(t *testing.T) {
 	const inside, direct = "https://10.43.0.9/k8s/clusters/c-1", "https://10.0.0.1:6443"
 	for _, tt := range []struct {
 		name   string
-		o      rancherOutside
+		o      rancherAddress
 		server string
 		want   kubeconfig.Access
 	}{
-		{"from outside", rancherOutside{"https://rancher.example.com/", caPEM}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://rancher.example.com/k8s/clusters/c-1", CABundle: []byte(caPEM)}}},
-		{"with a public CA", rancherOutside{"https://rancher.example.com", ""}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://rancher.example.com/k8s/clusters/c-1"}}},
-		{"not set", rancherOutside{"", caPEM}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: inside, CABundle: []byte("inside")}}},
-		{"not https", rancherOutside{"http://rancher.example.com", ""}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: inside, CABundle: []byte("inside")}}},
-		{"not the proxy", rancherOutside{"https://rancher.example.com", ""}, direct, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: direct, CABundle: []byte("inside")}}},
+		{"from outside", rancherAddress{"https://rancher.example.com/", caPEM}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://rancher.example.com/k8s/clusters/c-1", CABundle: []byte(caPEM)}}},
+		{"with a public CA", rancherAddress{"https://rancher.example.com", ""}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://rancher.example.com/k8s/clusters/c-1"}}},
+		{"not set", rancherAddress{"", caPEM}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: inside, CABundle: []byte("inside")}}},
+		{"not https", rancherAddress{"http://rancher.example.com", ""}, inside, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: inside, CABundle: []byte("inside")}}},
+		{"not the proxy", rancherAddress{"https://rancher.example.com", ""}, direct, kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: direct, CABundle: []byte("inside")}}},
 	} {
 		access := kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: tt.server, CABundle: []byte("inside")}}
 		tt.o.apply(&access)

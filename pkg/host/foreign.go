@@ -16,8 +16,12 @@ import (
 
 // Foreign reads all objects of another system's kind, in the first of its versions that the host serves; served is
 // false where it serves none. The group is asked for first: to a caller without a right on it, a list of a kind that
-// does not exist is as forbidden as one that does.
+// does not exist is as forbidden as one that does. Kinds of the core group are always there.
 func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
+	if versions[0].Group == "" {
+		objects, err = c.ListQuietly(ctx, versions[0])
+		return objects, true, err
+	}
 	raw, err := c.Raw(ctx, "/apis/"+versions[0].Group, "", nil)
 	if cluster.IsAbsent(err) {
 		return nil, false, nil

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+)
+
+// TestSources names every place that a source must reach. A row of discover.Sources is complete, the help and the
+// documentation name it, and scripts on real API servers read its kinds, garbage among them.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	read := func(pattern string) string {
+		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no file %s: %v", pattern, err)
+		}
+		var b strings.Builder
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Write(text)
+		}
+		return b.String()
+	}
+	root := newRoot(command.Plugin, genericiooptions.NewTestIOStreamsDiscard())
+	cmd, _, err := root.Find([]string{"discover"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := read("README.md") + read("docs/*.md")
+	kinds, garbage := read("test/script/foreign.yaml"), read("test/script/garbage.txtar")
+	usage := cmd.Flag("source").Usage
+	for _, s := range discover.Sources {
+		name := string(s.Name)
+		if s.Title == "" || s.Help == "" || s.Open == nil {
+			t.Errorf("source %s: its row lacks a title, a line of help, or what opens it", name)
+		}
+		for place, text := range map[string]string{"the usage of --source": usage, "the help": cmd.Long, "docs": docs} {
+			if !strings.Contains(text, name) {
+				t.Errorf("source %s is not in %s", name, place)
+			}
+		}
+		if len(s.Kinds) == 0 {
+			continue
+		}
+		if !strings.Contains(docs, s.Title) {
+			t.Errorf("source %s: docs do not speak of %q", name, s.Title)
+		}
+		if s.Renewal == "" {
+			t.Errorf("source %s: its row does not say what to do about a credential that has expired", name)
+		}
+		if !regexp.MustCompile(`--source[ =]\S*\b` + name + `\b`).MatchString(garbage) {
+			t.Errorf("source %s is not in garbage.txtar", name)
+		}
+		for _, versions := range s.Kinds {
+			kind := versions[0].GroupResource().String()
+			if versions[0].Group != "" && !strings.Contains(kinds, "metadata: {name: "+kind+"}") {
+				t.Errorf("source %s: %s is not in foreign.yaml", name, kind)
+			}
+		}
+	}
+}

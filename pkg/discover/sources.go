@@ -1,0 +1,74 @@
+package discover
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// SourceName is how a person calls a source.
+type SourceName string
+
+// SourceType is one place that clusters are found in: a row of Sources.
+type SourceType struct {
+	Name SourceName
+	// Title is what messages and the help call the way to a cluster through it: "then Cluster API".
+	Title string
+	// Help is what stands behind the name in the help of discover.
+	Help string
+	// Kinds are those on the host that stand for clusters, each in all its versions, the newest first. A host that serves
+	// none of them does not have the source.
+	Kinds [][]cluster.Resource
+	// Renewal tells the user what to do about a credential of the source that has ended.
+	Renewal string
+	// Open makes the source. It sends no request.
+	Open func(Environment) Source
+}
+
+// Sources are all there are, the most direct first: a cluster that several know is joined through the first of them. A
+// context is the caller's own way, with a credential of their own. Cluster API's credential is an administrator's and leads
+// to the cluster itself; Rancher's leads through Rancher.
+var Sources = []SourceType{kubeconfigSource, clusterAPISource, rancherSource}
+
+// Environment is what sources read, and how they open what they find.
+type Environment struct {
+	Host *host.Cluster
+	// Connect opens the member that a configuration reaches. It sends no request.
+	Connect func(*rest.Config) (*member.Cluster, error)
+	// Contexts are those of the caller's kubeconfig.
+	Contexts Source
+}
+
+// Source knows ways to reach clusters.
+type Source interface {
+	// Candidates lists them without asking any cluster. An error beside candidates says what of the source could not be
+	// read; a NotServed error says that the host does not have the source.
+	Candidates(ctx context.Context) ([]Candidate, error)
+}
+
+// SourceNames are those of all sources, in their order.
+func SourceNames() []string {
+	names := make([]string, len(Sources))
+	for i, s := range Sources {
+		names[i] = string(s.Name)
+	}
+	return names
+}
+
+// directness is the source's place in Sources.
+func (n SourceName) directness() int {
+	return slices.IndexFunc(Sources, func(s SourceType) bool { return s.Name == n })
+}
+
+// row is the source's in Sources; the zero SourceType where it has none.
+func (n SourceName) row() SourceType {
+	if i := n.directness(); i >= 0 {
+		return Sources[i]
+	}
+	return SourceType{}
+}

@@ -1,0 +1,61 @@
+package host_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+)
+
+// TestForeign reads kinds of a group that is served, of one that is not, and of the core group, which has no group to ask
+// for: Argo CD and others describe clusters in Secrets.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/apis":
+			fmt.Fprint(w, `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`)
+		case "/apis/cluster.x-k8s.io":
+			fmt.Fprint(w, `{"kind":"APIGroup","apiVersion":"v1","name":"cluster.x-k8s.io","versions":[{"version":"v1beta1"}]}`)
+		case "/apis/cluster.x-k8s.io/v1beta1/clusters":
+			fmt.Fprint(w, `{"kind":"ClusterList","apiVersion":"cluster.x-k8s.io/v1beta1","items":[{"metadata":{"name":"a","namespace":"n"}}]}`)
+		case "/api/v1/secrets":
+			fmt.Fprint(w, `{"kind":"SecretList","apiVersion":"v1","items":[{"metadata":{"name":"b","namespace":"argocd"}}]}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	h, err := host.Connect(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name     string
+		versions []cluster.Resource
+		want     string
+	}{
+		{"an older version", cluster.ClusterAPIClusters, "true a"},
+		{"a group that is not served", []cluster.Resource{cluster.RancherClusters}, "false"},
+		{"the core group", []cluster.Resource{cluster.Secrets}, "true b"},
+	} {
+		objects, served, err := h.Foreign(t.Context(), tt.versions...)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		got := fmt.Sprint(served)
+		for i := range objects {
+			got += " " + objects[i].GetName()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
