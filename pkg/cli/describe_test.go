@@ -133,7 +133,7 @@ Conditions:    <none>
 Violations:    not judged: you may not read federation "prod"
 `},
 		{"waits for an approver", ready("us-east", phase(v1alpha1.PhasePending),
-			condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "federation \"prod\" accepts members by hand", time.Hour),
+			condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "federation \"prod\" accepts members manually", time.Hour),
 			func(m *v1alpha1.MemberCluster) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "alice 2026-11-23T11:00:00Z"}
 			}),
@@ -141,10 +141,10 @@ Violations:    not judged: you may not read federation "prod"
 Name:          us-east
 Federation:    prod
 Phase:         Pending
-Cause:         AwaitingApproval (60m ago): federation "prod" accepts members by hand
+Cause:         AwaitingApproval (60m ago): federation "prod" accepts members manually
 Next:          kubectl federate approve us-east
 Joined:        2026-11-23T11:00:00Z (60m ago) by alice
-Accepted:      no: federation "prod" accepts members by hand
+Accepted:      no: federation "prod" accepts members manually
 Cluster ID:    id-us-east
 Labels:
   example.com/team=web
@@ -165,7 +165,7 @@ Facts:         as the manager saw them
   Last probe:  2026-11-23T11:59:40Z (20s ago)
 Conditions:
   TYPE              STATUS   REASON             AGE   MESSAGE
-  Accepted          False    AwaitingApproval   60m   federation "prod" accepts members by hand
+  Accepted          False    AwaitingApproval   60m   federation "prod" accepts members manually
   CredentialValid   True     CredentialStored   4d    a credential for the member's endpoint is stored
   Ready             True     Reachable          3d    the member answers
 Violations:    <none>

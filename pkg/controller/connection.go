@@ -30,21 +30,21 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
-// Bounds on what a member can make us read.
+// Bounds on what is read of a member.
 const (
-	maxAnswer = 32 << 20
-	maxError  = 64 << 10
+	maxResponse = 32 << 20
+	maxError    = 64 << 10
 	// maxNodes is four times what Kubernetes supports in one cluster.
 	maxNodes = 20_000
 	// nodePage is small, since one node takes up to 20 KB.
 	nodePage = 100
-	// maxPlaces and maxVersion are those of the CustomResourceDefinition.
-	maxPlaces, maxVersion = 256, 128
+	// maxTopology, of regions or of zones, and maxVersion are those of the CustomResourceDefinition.
+	maxTopology, maxVersion = 256, 128
 )
 
-// connection sends requests to one member, one at a time and over one connection that it keeps. It is not
-// client-go's: that follows redirects with the token, waits as long as a server asks before it tries again, and
-// keeps every transport that it ever made.
+// connection sends requests to one member, one at a time and over one connection that it keeps. client-go is not used:
+// it follows redirects with the token, waits as long as a server asks before it tries again, and keeps every transport
+// that it ever made.
 type connection struct {
 	server, token string
 	client        *http.Client
@@ -55,7 +55,7 @@ type connection struct {
 	sealed atomic.Bool
 }
 
-// errReconnected says that a request would have taken a connection on which nobody has asked which cluster answers.
+// errReconnected says that a request would have used a connection on which the cluster has not shown its ID yet.
 var errReconnected = errors.New("the connection ended while it was in use")
 
 func connect(access *kubeconfig.Access) (*connection, error) {
@@ -75,7 +75,7 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 		TLSClientConfig: trust,
 		Proxy:           config.Proxy,
 		MaxConnsPerHost: 1,
-		// Longer than any interval between probes that makes sense.
+		// Longer than any sensible interval between probes.
 		IdleConnTimeout:        5 * time.Minute,
 		TLSHandshakeTimeout:    time.Minute,
 		MaxResponseHeaderBytes: maxError,
@@ -92,7 +92,7 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 	}
 	c.client = &http.Client{
 		Transport: c.transport,
-		// What a redirect names is not the endpoint that was admitted.
+		// A redirect leads away from the endpoint that was admitted.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
@@ -100,51 +100,51 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 
 func (c *connection) close() { c.transport.CloseIdleConnections() }
 
-// seal lets f send requests over the connection that is there, and over no other.
+// seal has f send its requests over the connection that is open; they fail with errReconnected when it ends.
 func (c *connection) seal(f func() error) error {
 	c.sealed.Store(true)
 	defer c.sealed.Store(false)
 	return f()
 }
 
-// answerError is an answer that is no success.
-type answerError struct {
+// statusError is a response with another status than 200.
+type statusError struct {
 	code int
-	// verb and object say what was asked.
+	// verb and object say what was requested.
 	verb, object string
 	// message is the server's.
 	message string
 }
 
-func (e *answerError) Error() string {
+func (e *statusError) Error() string {
 	return fmt.Sprintf("%s %s: %d: %s", e.verb, e.object, e.code, e.message)
 }
 
-// contentError is a success that does not hold what it must.
+// contentError is a response with status 200 that does not hold what was requested.
 type contentError struct{ what string }
 
 func (e *contentError) Error() string { return e.what }
 
-// request is what is asked of a member.
+// request is a GET.
 type request struct {
 	path, accept string
 	query        url.Values
-	// verb and object are for people.
+	// verb and object name it in messages.
 	verb, object string
 	// anonymous requests carry no token.
 	anonymous bool
 }
 
-// get sends a request and reads the answer into the JSON value that into points to. It returns the certificate that the
-// server showed.
-func (c *connection) get(ctx context.Context, r request, into any) (shown fingerprint, err error) {
+// get sends a request and decodes the JSON of the response into the value that into points to. It returns the fingerprint of
+// the certificate that the server presented.
+func (c *connection) get(ctx context.Context, r request, into any) (presented fingerprint, err error) {
 	target := c.server + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
 	}
 	sent, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return shown, err
+		return presented, err
 	}
 	sent.Header.Set("User-Agent", "kubefederate-manager/"+version.Version)
 	accept := r.accept
@@ -155,31 +155,31 @@ func (c *connection) get(ctx context.Context, r request, into any) (shown finger
 	if c.token != "" && !r.anonymous {
 		sent.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	answer, err := c.client.Do(sent)
+	response, err := c.client.Do(sent)
 	if err != nil {
-		return shown, err
+		return presented, err
 	}
-	defer answer.Body.Close()
-	if answer.TLS != nil && len(answer.TLS.PeerCertificates) > 0 {
-		shown = sha256.Sum256(answer.TLS.PeerCertificates[0].Raw)
+	defer response.Body.Close()
+	if response.TLS != nil && len(response.TLS.PeerCertificates) > 0 {
+		presented = sha256.Sum256(response.TLS.PeerCertificates[0].Raw)
 	}
-	if answer.StatusCode != http.StatusOK {
-		return shown, &answerError{answer.StatusCode, r.verb, r.object, messageOf(answer.Body)}
+	if response.StatusCode != http.StatusOK {
+		return presented, &statusError{response.StatusCode, r.verb, r.object, messageOf(response.Body)}
 	}
 	if into == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxError))
-		return shown, nil
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxError))
+		return presented, nil
 	}
-	decoder := json.NewDecoder(&bounded{answer.Body, maxAnswer})
+	decoder := json.NewDecoder(&bounded{response.Body, maxResponse})
 	if err := decoder.Decode(into); err != nil {
 		if network := net.Error(nil); errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
-			return shown, err
+			return presented, err
 		}
-		return shown, &contentError{fmt.Sprintf("%s %s: the answer is not what it must be", r.verb, r.object)}
+		return presented, &contentError{fmt.Sprintf("%s %s: the response is not the JSON of that object", r.verb, r.object)}
 	}
-	// The rest is a line break; what is read whole keeps the connection.
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 512))
-	return shown, nil
+	// The rest is a line break; the connection is kept when the response was read whole.
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 512))
+	return presented, nil
 }
 
 // messageOf is the message of a Status, or nothing.
@@ -203,14 +203,14 @@ type bounded struct {
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errors.New("the answer is too long")
+		return 0, errors.New("the response is too long")
 	}
 	n, err := b.from.Read(p[:min(len(p), b.left)])
 	b.left -= n
 	return n, err
 }
 
-// fingerprint is of the certificate that a server shows.
+// fingerprint is the hash of the certificate that a server presents.
 type fingerprint [sha256.Size]byte
 
 // id is the UID of the namespace kube-system.
@@ -221,29 +221,29 @@ func (c *connection) id(ctx context.Context) (v1alpha1.ClusterID, fingerprint, e
 		} `json:"metadata"`
 	}
 	r := request{path: "/api/v1/namespaces/" + v1alpha1.IdentityNamespace, verb: "get", object: "namespace " + v1alpha1.IdentityNamespace}
-	shown, err := c.get(ctx, r, &namespace)
+	presented, err := c.get(ctx, r, &namespace)
 	if err == nil && namespace.Metadata.UID == "" {
-		err = &contentError{"it gives no UID of namespace " + v1alpha1.IdentityNamespace}
+		err = &contentError{"the response has no UID of namespace " + v1alpha1.IdentityNamespace}
 	}
-	return namespace.Metadata.UID, shown, err
+	return namespace.Metadata.UID, presented, err
 }
 
-// certificate is what the server shows to a request without a credential. Any answer will do.
+// certificate is what the server presents to a request without a credential, whatever the response.
 func (c *connection) certificate(ctx context.Context) (fingerprint, error) {
-	shown, err := c.get(ctx, request{path: "/version", verb: "get", object: "/version", anonymous: true}, nil)
-	if answered := (*answerError)(nil); errors.As(err, &answered) {
+	presented, err := c.get(ctx, request{path: "/version", verb: "get", object: "/version", anonymous: true}, nil)
+	if failed := (*statusError)(nil); errors.As(err, &failed) {
 		err = nil
 	}
-	return shown, err
+	return presented, err
 }
 
-// version is the Kubernetes version. It is empty on a cluster that tells it nobody.
+// version is the Kubernetes version. It is empty on a cluster that does not allow reading it.
 func (c *connection) version(ctx context.Context) (string, error) {
 	var info struct {
 		GitVersion string `json:"gitVersion"`
 	}
 	_, err := c.get(ctx, request{path: "/version", verb: "get", object: "/version"}, &info)
-	if answered := (*answerError)(nil); errors.As(err, &answered) && answered.code == http.StatusForbidden {
+	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.code == http.StatusForbidden {
 		return "", nil
 	}
 	if len(info.GitVersion) > maxVersion {
@@ -262,7 +262,7 @@ func nodes(limit int, accept string) request {
 	return request{path: "/api/v1/nodes", accept: accept, query: url.Values{"limit": {strconv.Itoa(limit)}}, verb: "list", object: "nodes"}
 }
 
-// count is the number of nodes, by a list of one; false is a server that does not say.
+// count is the number of nodes, by a list of one; it is false when the server does not report the rest.
 func (c *connection) count(ctx context.Context) (int32, bool, error) {
 	var list struct {
 		Metadata page              `json:"metadata"`
@@ -282,32 +282,32 @@ func (c *connection) count(ctx context.Context) (int32, bool, error) {
 	return int32(min(max(n, 0), maxNodes)), true, nil
 }
 
-// placeLabels are the labels of a node that tell where it stands.
-type placeLabels struct {
+// topologyLabels are the labels of a node that name its region and its zone, as they are today and were before 1.17.
+type topologyLabels struct {
 	Region    string `json:"topology.kubernetes.io/region"`
 	Zone      string `json:"topology.kubernetes.io/zone"`
 	OldRegion string `json:"failure-domain.beta.kubernetes.io/region"`
 	OldZone   string `json:"failure-domain.beta.kubernetes.io/zone"`
 }
 
-func (l placeLabels) labels() map[string]string {
+func (l topologyLabels) labels() map[string]string {
 	return map[string]string{
 		"topology.kubernetes.io/region": l.Region, "failure-domain.beta.kubernetes.io/region": l.OldRegion,
 		"topology.kubernetes.io/zone": l.Zone, "failure-domain.beta.kubernetes.io/zone": l.OldZone,
 	}
 }
 
-// node is what is read of one.
+// node is what is read of a node.
 type node struct {
 	Metadata struct {
-		Labels placeLabels `json:"labels"`
+		Labels topologyLabels `json:"labels"`
 	} `json:"metadata"`
 	Status struct {
 		Capacity map[corev1.ResourceName]string `json:"capacity"`
 	} `json:"status"`
 }
 
-// facts are what all nodes say, with the version.
+// facts are the version, and what follows from all nodes.
 func (c *connection) facts(ctx context.Context, version string) (*v1alpha1.Facts, error) {
 	var all []node
 	r := nodes(nodePage, "")
@@ -327,10 +327,10 @@ func (c *connection) facts(ctx context.Context, version string) (*v1alpha1.Facts
 	}
 }
 
-// summed are the resources whose capacity is told.
-var summed = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods}
+// countedResources are those whose capacity is reported.
+var countedResources = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods}
 
-// factsOf sums nodes up. What no API server would store is left out: nobody has vouched for who answers.
+// factsOf sums nodes up. What no API server would store is left out: a member may send anything.
 func factsOf(version string, nodes []node) *v1alpha1.Facts {
 	facts := &v1alpha1.Facts{Nodes: int32(len(nodes))}
 	facts.KubernetesVersion = version
@@ -338,7 +338,7 @@ func factsOf(version string, nodes []node) *v1alpha1.Facts {
 	total := map[corev1.ResourceName]*resource.Quantity{}
 	for i := range nodes {
 		labels[i] = nodes[i].Metadata.Labels.labels()
-		for _, name := range summed {
+		for _, name := range countedResources {
 			quantity, err := resource.ParseQuantity(nodes[i].Status.Capacity[name])
 			if err != nil || quantity.Sign() < 0 {
 				continue
@@ -350,7 +350,7 @@ func factsOf(version string, nodes []node) *v1alpha1.Facts {
 		}
 	}
 	topology := member.TopologyOf(labels)
-	facts.Regions, facts.Zones = places(topology.Regions), places(topology.Zones)
+	facts.Regions, facts.Zones = valid(topology.Regions), valid(topology.Zones)
 	for name, quantity := range total {
 		if facts.Capacity == nil {
 			facts.Capacity = corev1.ResourceList{}
@@ -361,7 +361,8 @@ func factsOf(version string, nodes []node) *v1alpha1.Facts {
 	return facts
 }
 
-func places(values []string) []string {
+// valid are the values that a label may have, as many as a status holds.
+func valid(values []string) []string {
 	values = slices.DeleteFunc(values, func(v string) bool { return len(validation.IsValidLabelValue(v)) > 0 })
-	return values[:min(len(values), maxPlaces)]
+	return values[:min(len(values), maxTopology)]
 }

@@ -28,23 +28,23 @@ func setupFederation(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// settle is how long a count waits for more members to change, so that a thousand joins at once are not
+// countDelay is how long a count waits for more members to change, so that a thousand joins at once are not
 // counted a thousand times.
-const settle = 300 * time.Millisecond
+const countDelay = 300 * time.Millisecond
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// recount asks for the federation of a member that changed, once for all that change within settle.
+// recount requests the federation of a member that changed, once for all that change within countDelay.
 func recount() handler.EventHandler {
 	add := func(q queue, member client.Object) {
 		if name := member.GetLabels()[v1alpha1.LabelFederation]; name != "" {
-			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, settle)
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, countDelay)
 		}
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			// What probes find changes statuses far more often than counts.
+			// Probes change statuses far more often than counts.
 			if counted(e.ObjectOld) == counted(e.ObjectNew) {
 				return
 			}
@@ -55,7 +55,7 @@ func recount() handler.EventHandler {
 	}
 }
 
-// counted is what a count rests on.
+// counted is what a count depends on.
 func counted(member client.Object) (c struct {
 	federation string
 	phase      v1alpha1.Phase
@@ -104,7 +104,7 @@ func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.
 	// Not a patch: a first status of zeros differs from none, but not in what a patch would send.
 	err = r.client.Status().Update(ctx, updated, client.FieldOwner(v1alpha1.ManagerFieldOwner))
 	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }

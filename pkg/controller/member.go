@@ -20,8 +20,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// memberReconciler keeps the status of MemberClusters. It alone writes it, from what is on the host and what the prober
-// found.
+// memberReconciler writes the status of MemberClusters, and nothing else does. The status follows from what is on the host
+// and what the prober observed.
 type memberReconciler struct {
 	client client.Client
 	prober *prober
@@ -39,9 +39,9 @@ func setupMember(mgr ctrl.Manager, p *prober) error {
 			}
 			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: secret.GetName()}}}
 		})).
-		// Not for each new count in its status: that would look at every member for each that comes or goes.
+		// Not for each new count in its status: that would reconcile every member for each one that joins or leaves.
 		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesMembers})).
-		WatchesRawSource(source.Channel(p.news, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
+		WatchesRawSource(source.Channel(p.changes, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
 			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: name}}}
 		}))).
 		Complete(r)
@@ -69,9 +69,12 @@ func (r *memberReconciler) members(ctx context.Context, federation client.Object
 	return requests
 }
 
-// Reconcile writes the status of one member when it differs, and comes back when the credential is due or ends.
+// conflictDelay is how long a reconciler waits for its cache to show what another write has changed.
+const conflictDelay = 100 * time.Millisecond
+
+// Reconcile writes the status of one member when it differs, and comes back when the credential is due for renewal or expires.
 func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	o := observed{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, credential: &corev1.Secret{}, now: time.Now()}
+	o := memberState{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, credential: &corev1.Secret{}, now: time.Now()}
 	if err := r.client.Get(ctx, client.ObjectKey{Name: request.Name}, o.member); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.prober.drop(request.Name)
@@ -94,14 +97,15 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if err := r.removeForeign(ctx, o); err != nil {
 		return reconcile.Result{}, err
 	}
-	if t, access := o.target(); t == nil {
+	stored := o.judgeCredential()
+	if t := o.target(stored); t == nil {
 		r.prober.drop(request.Name)
-	} else if o.probe, err = r.prober.follow(request.Name, *t, access, o.member.Status.Facts); err != nil {
+	} else if o.probe, err = r.prober.follow(request.Name, *t, stored.access, o.member.Status.Facts); err != nil {
 		return reconcile.Result{}, err
 	}
-	status := o.status()
+	status := o.status(stored)
 	var result reconcile.Result
-	if next := o.nextLook(); !next.IsZero() {
+	if next := o.nextChange(stored); !next.IsZero() {
 		result.RequeueAfter = next.Sub(o.now) + time.Second
 	}
 	if equality.Semantic.DeepEqual(status, o.member.Status) {
@@ -113,15 +117,15 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	patch := client.MergeFromWithOptions(o.member, client.MergeFromWithOptimisticLock{})
 	err = r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner))
 	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
 	return result, client.IgnoreNotFound(err)
 }
 
 // removeForeign deletes a credential that was made for another federation than its member is in. A joiner of
-// that other federation can make one under any name, and nobody else could replace it. The cache may be
+// that other federation can make one under any name, and no joiner of this one could replace it. The cache may be
 // behind, so exactly what was judged is deleted and nothing newer.
-func (r *memberReconciler) removeForeign(ctx context.Context, o observed) error {
+func (r *memberReconciler) removeForeign(ctx context.Context, o memberState) error {
 	if o.credential == nil || o.credential.DeletionTimestamp != nil ||
 		o.credential.Labels[v1alpha1.LabelFederation] == string(o.member.Federation()) {
 		return nil
@@ -131,7 +135,7 @@ func (r *memberReconciler) removeForeign(ctx context.Context, o observed) error 
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("delete the credential of another federation that stands in the place of member %q's: %w", o.member.Name, err)
+		return fmt.Errorf("delete a credential of another federation that has the name of member %q: %w", o.member.Name, err)
 	}
 	ctrl.LoggerFrom(ctx).Info("deleted a credential of another federation",
 		"member", o.member.Name, "federation", o.credential.Labels[v1alpha1.LabelFederation])

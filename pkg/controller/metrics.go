@@ -21,18 +21,18 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 	m := &metrics{
 		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubefederate_probes_total",
-			Help: "Probes of members, by the reason that the condition Ready gets from them. Only the leader probes.",
+			Help: "Probes of members, by the reason of the condition Ready that follows. Only the leader probes.",
 		}, []string{"outcome"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "kubefederate_probe_duration_seconds",
-			Help:    "Time that a probe took, with the reading of nodes where they were due.",
+			Help:    "Time that a probe took, including the reading of nodes when that was due.",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
 		}),
 	}
 	for _, reason := range probeReasons {
 		m.probes.WithLabelValues(reason)
 	}
-	for _, c := range []prometheus.Collector{m.probes, m.duration, census{members}} {
+	for _, c := range []prometheus.Collector{m.probes, m.duration, memberCollector{members}} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of members: %w", err)
 		}
@@ -45,13 +45,13 @@ func (m *metrics) probed(o outcome, took time.Duration) {
 	m.duration.Observe(took.Seconds())
 }
 
-// census counts members when it is asked, from the cache, on every replica.
-type census struct{ client.Reader }
+// memberCollector counts members when metrics are scraped, from the cache, on every replica.
+type memberCollector struct{ client.Reader }
 
 var (
 	membersDesc = prometheus.NewDesc("kubefederate_members", "Members by phase.", []string{"phase"}, nil)
 	expiryDesc  = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
-		"When the first of the stored credentials ends, in seconds since 1970. There is none without a credential.", nil, nil)
+		"When the first of the stored credentials expires, in seconds since 1970. It is absent while no credential is stored.", nil, nil)
 	phases = []v1alpha1.Phase{
 		v1alpha1.PhaseJoining, v1alpha1.PhasePending, v1alpha1.PhaseReady, v1alpha1.PhaseNotReady, v1alpha1.PhaseOffline,
 		v1alpha1.PhaseSuspended, v1alpha1.PhaseLeaving,
@@ -59,13 +59,13 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (census) Describe(into chan<- *prometheus.Desc) {
+func (memberCollector) Describe(into chan<- *prometheus.Desc) {
 	into <- membersDesc
 	into <- expiryDesc
 }
 
 // Collect implements prometheus.Collector.
-func (c census) Collect(into chan<- prometheus.Metric) {
+func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	var list v1alpha1.MemberClusterList
@@ -82,7 +82,7 @@ func (c census) Collect(into chan<- prometheus.Metric) {
 	}
 }
 
-// tally counts members by phase, and finds the credential that ends first. What no manager has looked at yet is joining.
+// tally counts members by phase, and finds the credential that expires first. A member without a status is joining.
 func tally(members []v1alpha1.MemberCluster) (count map[v1alpha1.Phase]int, first time.Time) {
 	count = map[v1alpha1.Phase]int{}
 	for i := range members {

@@ -22,39 +22,38 @@ const (
 	// countInterval is how often the nodes of a member are counted, and nodesInterval how often they are read although
 	// their number and the version stayed the same.
 	countInterval, nodesInterval = 5 * time.Minute, time.Hour
-	// factsRetry is after nodes could not be read.
+	// factsRetry is how soon nodes that could not be read are read again.
 	factsRetry = time.Minute
-	// strangerInterval is how often another cluster behind an endpoint is asked for its ID although it shows the
-	// certificate that it did: one that stands behind a proxy shows the proxy's.
-	strangerInterval = 10 * time.Minute
+	// otherClusterInterval is how often another cluster behind an endpoint is asked for its ID although it presents the same
+	// certificate: one behind a proxy presents the proxy's.
+	otherClusterInterval = 10 * time.Minute
 )
 
-// outcome is what a probe came to.
+// outcome is the result of a probe.
 type outcome struct {
-	// reason is one of v1alpha1's for the condition Ready.
+	// reason is that of the condition Ready.
 	reason string
-	// cause is for the message: it says what the reason does not.
+	// cause is the part of the message that the reason does not imply.
 	cause string
-	// code is of the HTTP answer; 0 without one.
+	// code is the HTTP status; 0 when there was no response.
 	code int
 }
 
-var well = outcome{reason: v1alpha1.ReasonReachable}
+var reachable = outcome{reason: v1alpha1.ReasonReachable}
 
-// same says that two outcomes are one to whoever reads them: servers put times and numbers of requests into their
-// errors.
+// same says that two outcomes need not be told apart: servers put times and numbers of requests into their errors.
 func (o outcome) same(other outcome) bool {
 	return o.reason == other.reason && o.code == other.code && (o.reason != v1alpha1.ReasonIdentityMismatch || o.cause == other.cause)
 }
 
-// fleeting says that it may be over in a moment, so that it is looked at twice.
-func (o outcome) fleeting() bool {
+// transient says that the failure may pass by itself, so that a second probe confirms it first.
+func (o outcome) transient() bool {
 	return offline(o.reason) || o.reason == v1alpha1.ReasonServerError
 }
 
 var offlineReasons = []string{v1alpha1.ReasonNameNotFound, v1alpha1.ReasonConnectionRefused, v1alpha1.ReasonTimedOut, v1alpha1.ReasonUnreachable}
 
-// probeReasons are all that a probe can come to.
+// probeReasons are those of all outcomes.
 var probeReasons = append([]string{
 	v1alpha1.ReasonReachable, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden,
 	v1alpha1.ReasonServerError, v1alpha1.ReasonUnexpectedAnswer, v1alpha1.ReasonIdentityMismatch,
@@ -63,19 +62,19 @@ var probeReasons = append([]string{
 // offline says that the cluster does not answer.
 func offline(reason string) bool { return slices.Contains(offlineReasons, reason) }
 
-// outcomeOf is what a request that failed means. The cause holds nothing that differs from one try to the next, such as
+// outcomeOf is the outcome of a request that failed. The cause holds nothing that differs from one try to the next, such as
 // the port that a connection came from.
 func outcomeOf(err error) outcome {
 	var (
-		answered *answerError
-		content  *contentError
-		dns      *net.DNSError
-		op       *net.OpError
-		timeout  net.Error
+		failed  *statusError
+		content *contentError
+		dns     *net.DNSError
+		op      *net.OpError
+		timeout net.Error
 	)
 	switch {
-	case errors.As(err, &answered):
-		return answered.outcome()
+	case errors.As(err, &failed):
+		return failed.outcome()
 	case errors.As(err, &content):
 		return outcome{reason: v1alpha1.ReasonUnexpectedAnswer, cause: content.what}
 	case cluster.FaultOf(err) == cluster.FaultCertificate:
@@ -94,7 +93,7 @@ func outcomeOf(err error) outcome {
 	return outcome{reason: v1alpha1.ReasonUnreachable, cause: brief(cluster.Cause(err))}
 }
 
-func (e *answerError) outcome() outcome {
+func (e *statusError) outcome() outcome {
 	o := outcome{code: e.code, cause: brief(e.message)}
 	switch {
 	case e.code == http.StatusUnauthorized:
@@ -105,12 +104,12 @@ func (e *answerError) outcome() outcome {
 		o.reason = v1alpha1.ReasonServerError
 	default:
 		o.reason = v1alpha1.ReasonUnexpectedAnswer
-		o.cause = fmt.Sprintf("%s %s gives %d %s", e.verb, e.object, e.code, http.StatusText(e.code))
+		o.cause = fmt.Sprintf("%s %s returns %d %s", e.verb, e.object, e.code, http.StatusText(e.code))
 	}
 	return o
 }
 
-// brief is what a server or a library said, as it fits into a status.
+// brief is a text of a server or a library, as it fits into a status.
 func brief(s string) string {
 	s = cluster.Printable(strings.TrimSpace(s))
 	if runes := []rune(s); len(runes) > 300 {
@@ -119,7 +118,7 @@ func brief(s string) string {
 	return s
 }
 
-// target is a member as it is probed: when anything of it changes, the member is another one to the prober.
+// target is a member as it is probed. When anything of it changes, the prober begins anew.
 type target struct {
 	uid types.UID
 	id  v1alpha1.ClusterID
@@ -127,36 +126,37 @@ type target struct {
 	credential [32]byte
 }
 
-// followed is one target and what is known of it. Only one probe of it runs at a time.
+// followed is one target and what was observed of it. Only one probe of it runs at a time.
 type followed struct {
 	target
 	name string
 	conn *connection
-	// since is when it was first to be probed.
+	// since is when the prober began to follow it.
 	since time.Time
 	// ctx ends when the target is no longer followed.
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// What follows is the running probe's.
+	// The fields up to here do not change; the next are the running probe's.
 
-	// seen is how many connections had been made when the version was read last.
-	seen int64
-	// known are the facts; nil before they were read.
-	known               *v1alpha1.Facts
-	countDue, nodesDue  time.Time
-	stranger            *outcome
-	strangerCertificate fingerprint
-	strangerDue         time.Time
+	// readDials is how many connections had been made when the version was read last.
+	readDials int64
+	// facts are nil before they were read.
+	facts              *v1alpha1.Facts
+	countDue, nodesDue time.Time
+	// otherCluster is the outcome of a probe that found another cluster than the member's; otherwise nil.
+	otherCluster            *outcome
+	otherClusterCertificate fingerprint
+	otherClusterDue         time.Time
 
-	// What follows is guarded by the prober's lock.
+	// The prober's lock guards the next.
 
-	// failing is when the first of a row of failures was seen, while that is not told; else zero.
+	// failing is when a failure was observed that is not reported before a second probe confirms it; otherwise zero.
 	failing time.Time
 	last    *observation
 }
 
-// observation is what a probe found, when it is worth reporting.
+// observation is the outcome of a probe that is to be reported.
 type observation struct {
 	outcome
 	at time.Time
@@ -164,60 +164,60 @@ type observation struct {
 	facts *v1alpha1.Facts
 }
 
-// probe asks the member. The first thing that is asked on any connection is which cluster answers; another one than the
-// member's is asked nothing more, and gets no token again before it shows another certificate.
+// probe asks the member. The first request on any connection is for the ID of the cluster; another one than the member's is
+// asked nothing more, and is sent no token again before it presents another certificate.
 func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Time) (outcome, error) {
-	asking, done := context.WithTimeout(ctx, timeout)
-	defer done()
-	if f.stranger != nil {
-		shown, err := f.conn.certificate(asking)
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if f.otherCluster != nil {
+		presented, err := f.conn.certificate(short)
 		if err != nil {
 			return outcomeOf(err), nil
 		}
-		if shown == f.strangerCertificate && now.Before(f.strangerDue) {
-			return *f.stranger, nil
+		if presented == f.otherClusterCertificate && now.Before(f.otherClusterDue) {
+			return *f.otherCluster, nil
 		}
 	}
-	f.stranger = nil
-	id, shown, err := f.conn.id(asking)
+	f.otherCluster = nil
+	id, presented, err := f.conn.id(short)
 	if err != nil {
 		return outcomeOf(err), nil
 	}
 	if id != f.id {
-		f.stranger = &outcome{reason: v1alpha1.ReasonIdentityMismatch, cause: brief(string(id))}
-		f.strangerCertificate, f.strangerDue = shown, now.Add(strangerInterval)
-		return *f.stranger, nil
+		f.otherCluster = &outcome{reason: v1alpha1.ReasonIdentityMismatch, cause: brief(string(id))}
+		f.otherClusterCertificate, f.otherClusterDue = presented, now.Add(otherClusterInterval)
+		return *f.otherCluster, nil
 	}
 	dials := f.conn.dials.Load()
-	if dials == f.seen && now.Before(f.countDue) {
-		return well, nil
+	if dials == f.readDials && now.Before(f.countDue) {
+		return reachable, nil
 	}
 	// Nodes of a large cluster take many requests.
-	reading, done := context.WithTimeout(ctx, 3*timeout)
-	defer done()
-	err = f.conn.seal(func() error { return f.read(reading, now) })
-	answered := (*answerError)(nil)
+	long, cancel := context.WithTimeout(ctx, 3*timeout)
+	defer cancel()
+	err = f.conn.seal(func() error { return f.read(long, now) })
+	failed := (*statusError)(nil)
 	switch {
 	case err == nil:
-		f.seen = dials
-	case errors.As(err, &answered) && (answered.code == http.StatusForbidden || answered.code == http.StatusUnauthorized):
-		return answered.outcome(), nil
+		f.readDials = dials
+	case errors.As(err, &failed) && (failed.code == http.StatusForbidden || failed.code == http.StatusUnauthorized):
+		return failed.outcome(), nil
 	case errors.Is(err, errReconnected):
-		// The next probe asks who answers now.
+		// The next probe asks for the ID on the new connection first.
 	default:
-		f.seen, f.countDue = dials, now.Add(factsRetry)
+		f.readDials, f.countDue = dials, now.Add(factsRetry)
 	}
-	// The cluster did answer.
-	return well, err
+	// Facts that could not be read do not make it unreachable.
+	return reachable, err
 }
 
-// read brings the facts up to date, with as few requests as can be.
+// read brings the facts up to date, with as few requests as possible.
 func (f *followed) read(ctx context.Context, now time.Time) error {
 	version, err := f.conn.version(ctx)
 	if err != nil {
 		return err
 	}
-	if f.known != nil && version == f.known.KubernetesVersion && now.Before(f.nodesDue) {
+	if f.facts != nil && version == f.facts.KubernetesVersion && now.Before(f.nodesDue) {
 		if now.Before(f.countDue) {
 			return nil
 		}
@@ -225,7 +225,7 @@ func (f *followed) read(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if known && n == f.known.Nodes {
+		if known && n == f.facts.Nodes {
 			f.countDue = now.Add(spread(countInterval))
 			return nil
 		}
@@ -234,9 +234,9 @@ func (f *followed) read(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	f.known, f.countDue, f.nodesDue = facts, now.Add(spread(countInterval)), now.Add(spread(nodesInterval))
+	f.facts, f.countDue, f.nodesDue = facts, now.Add(spread(countInterval)), now.Add(spread(nodesInterval))
 	return nil
 }
 
-// spread is a time a little below d, so that what began at once does not go on at once.
+// spread is a time a little below d, so that what began at one time does not go on at one time.
 func spread(d time.Duration) time.Duration { return wait.Jitter(d*7/8, 1.0/7) }

@@ -107,7 +107,7 @@ func follow(t *testing.T, access *kubeconfig.Access) *followed {
 	return &followed{target: target{id: "id-1"}, name: "m", conn: conn}
 }
 
-// TestOutcomes holds that causes are told apart.
+// TestOutcomes distinguishes the causes of failures.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	status := func(code int, body string) func(http.ResponseWriter, *http.Request) bool {
@@ -129,23 +129,23 @@ func TestOutcomes(t *testing.T) {
 		change func(*kubeconfig.Access)
 		want   outcome
 	}{
-		{"well", nil, nil, well},
+		{"reachable", nil, nil, reachable},
 		{"401", status(401, `{"kind":"Status","message":"Unauthorized"}`), nil, outcome{v1alpha1.ReasonUnauthorized, "Unauthorized", 401}},
 		{"403", status(403, ""), nil, outcome{v1alpha1.ReasonForbidden, "get namespace kube-system", 403}},
 		{"500", status(500, `{"kind":"Status","message":"etcd\n\u001b[31mis gone"}`), nil, outcome{v1alpha1.ReasonServerError, `etcd \x1b[31mis gone`, 500}},
 		{"503 of a proxy", status(503, "<html>"), nil, outcome{v1alpha1.ReasonServerError, "", 503}},
 		{"429", status(429, ""), nil, outcome{v1alpha1.ReasonServerError, "", 429}},
-		{"404", status(404, ""), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 404 Not Found", 404}},
-		{"a redirect is not followed", status(302, ""), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 302 Found", 302}},
-		{"a page", status(200, "<html>"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the answer is not what it must be", 0}},
-		{"another object", status(200, "{}"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "it gives no UID of namespace kube-system", 0}},
+		{"404", status(404, ""), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system returns 404 Not Found", 404}},
+		{"a redirect is not followed", status(302, ""), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system returns 302 Found", 302}},
+		{"a page", status(200, "<html>"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the response is not the JSON of that object", 0}},
+		{"another object", status(200, "{}"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "the response has no UID of namespace kube-system", 0}},
 		{"too much", func(w http.ResponseWriter, _ *http.Request) bool {
 			fmt.Fprint(w, `{"x":"`)
-			for range maxAnswer/(1<<20) + 1 {
+			for range maxResponse/(1<<20) + 1 {
 				fmt.Fprint(w, strings.Repeat("x", 1<<20))
 			}
 			return true
-		}, nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the answer is not what it must be", 0}},
+		}, nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the response is not the JSON of that object", 0}},
 		{"another cluster", status(200, `{"metadata":{"uid":"id-2"}}`), nil, outcome{v1alpha1.ReasonIdentityMismatch, "id-2", 0}},
 		{"a broken answer", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, nil, outcome{v1alpha1.ReasonUnreachable, "EOF", 0}},
 		{"late", func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, nil, outcome{v1alpha1.ReasonTimedOut, "timed out", 0}},
@@ -203,8 +203,8 @@ const (
 	askCount   = "/api/v1/nodes?limit=1"
 )
 
-// TestFrugality holds what each probe asks, in a row of them.
-func TestFrugality(t *testing.T) {
+// TestRequestsOfProbes holds which requests each of several probes sends.
+func TestRequestsOfProbes(t *testing.T) {
 	t.Parallel()
 	s := newStub(t)
 	s.nodes = []string{"{}", "{}"}
@@ -228,21 +228,21 @@ func TestFrugality(t *testing.T) {
 			s.set(step.when)
 		}
 		got, err := f.probe(t.Context(), time.Minute, now.Add(step.at))
-		if err != nil || got != well {
+		if err != nil || got != reachable {
 			t.Fatalf("probe %d: %v %v", i, got, err)
 		}
 		if diff := cmp.Diff(step.want, s.requests()); diff != "" {
 			t.Errorf("probe %d asks (-want +got):\n%s", i, diff)
 		}
 	}
-	if f.known.Nodes != 3 || f.known.KubernetesVersion != "v1.37.0" {
-		t.Errorf("facts %+v", f.known)
+	if f.facts.Nodes != 3 || f.facts.KubernetesVersion != "v1.37.0" {
+		t.Errorf("facts %+v", f.facts)
 	}
 }
 
-// TestStranger holds that another cluster gets the token with the one request that tells it, and not again before it shows
+// TestOtherCluster holds that another cluster gets the token with the one request that tells it, and not again before it shows
 // another certificate or much time has passed.
-func TestStranger(t *testing.T) {
+func TestOtherCluster(t *testing.T) {
 	t.Parallel()
 	s := newStub(t)
 	s.id = "id-2"
@@ -262,12 +262,12 @@ func TestStranger(t *testing.T) {
 	probe(time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
 	s.CloseClientConnections()
 	probe(2*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
-	f.strangerCertificate[0]++ // as if that had been another one
+	f.otherClusterCertificate[0]++ // as if that had been another one
 	probe(3*time.Minute, v1alpha1.ReasonIdentityMismatch, silent, askID)
 	s.set(func(s *stub) { s.id = "id-1" })
 	probe(4*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
 	probe(14*time.Minute, v1alpha1.ReasonReachable, silent, askID, askVersion, askNodes)
-	if f.known == nil {
+	if f.facts == nil {
 		t.Error("no facts")
 	}
 }
@@ -283,14 +283,14 @@ func TestReconnectWithinAProbe(t *testing.T) {
 	}
 	f := follow(t, s.access())
 	got, err := f.probe(t.Context(), time.Minute, now)
-	if got != well || !errors.Is(err, errReconnected) {
+	if got != reachable || !errors.Is(err, errReconnected) {
 		t.Errorf("%v %v", got, err)
 	}
 	if diff := cmp.Diff([]string{askID}, s.requests()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	s.set(func(s *stub) { s.answer = nil })
-	if got, err := f.probe(t.Context(), time.Minute, now); got != well || err != nil {
+	if got, err := f.probe(t.Context(), time.Minute, now); got != reachable || err != nil {
 		t.Errorf("%v %v", got, err)
 	}
 	if diff := cmp.Diff([]string{askID, askVersion, askNodes}, s.requests()); diff != "" {
@@ -298,13 +298,13 @@ func TestReconnectWithinAProbe(t *testing.T) {
 	}
 }
 
-// TestNodesForbidden holds that a member whose rights were taken is not well, and that one whose nodes cannot be read for
+// TestNodesForbidden holds that a member whose rights were taken is not reachable, and that one whose nodes cannot be read for
 // another reason is.
 func TestNodesForbidden(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]outcome{
 		http.StatusForbidden:          {v1alpha1.ReasonForbidden, "list nodes", 403},
-		http.StatusServiceUnavailable: well,
+		http.StatusServiceUnavailable: reachable,
 	} {
 		s := newStub(t)
 		s.answer = func(w http.ResponseWriter, r *http.Request) bool {
@@ -331,15 +331,15 @@ func TestNodesForbidden(t *testing.T) {
 
 func TestFactsOf(t *testing.T) {
 	t.Parallel()
-	one := func(labels placeLabels, cpu, memory, pods string) (n node) {
+	one := func(labels topologyLabels, cpu, memory, pods string) (n node) {
 		n.Metadata.Labels = labels
 		n.Status.Capacity = map[corev1.ResourceName]string{"cpu": cpu, "memory": memory, "pods": pods, "nvidia.com/gpu": "8"}
 		return n
 	}
 	got := factsOf("v1.36.3", []node{
-		one(placeLabels{Region: "us-east-1", Zone: "us-east-1b", OldZone: "older"}, "4", "16393244Ki", "110"),
-		one(placeLabels{OldRegion: "us-east-1", OldZone: "us-east-1a"}, "500m", "1Gi", "110"),
-		one(placeLabels{Region: "not a label\x1b"}, "many", "-5", ""),
+		one(topologyLabels{Region: "us-east-1", Zone: "us-east-1b", OldZone: "older"}, "4", "16393244Ki", "110"),
+		one(topologyLabels{OldRegion: "us-east-1", OldZone: "us-east-1a"}, "500m", "1Gi", "110"),
+		one(topologyLabels{Region: "not a label\x1b"}, "many", "-5", ""),
 	})
 	want := &v1alpha1.Facts{Nodes: 3, Capacity: corev1.ResourceList{
 		"cpu": resource.MustParse("4500m"), "memory": resource.MustParse("17441820Ki"), "pods": resource.MustParse("220"),
@@ -359,7 +359,7 @@ func probing(t *testing.T, interval, timeout time.Duration) *prober {
 	return newProber(interval, timeout, logr.Discard(), m)
 }
 
-// start runs p to the end of the test, with somebody who takes its news.
+// start runs p to the end of the test, and receives its changes.
 func start(t *testing.T, p *prober) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -372,7 +372,7 @@ func start(t *testing.T, p *prober) {
 	running.Go(func() {
 		for {
 			select {
-			case <-p.news:
+			case <-p.changes:
 			case <-ctx.Done():
 				return
 			}
@@ -405,8 +405,8 @@ func until(t *testing.T, what string, check func() bool) {
 	}
 }
 
-// TestSlowMembersHoldUpNobody follows members that take connections and never answer, then one that is well.
-func TestSlowMembersHoldUpNobody(t *testing.T) {
+// TestSlowMembers follows members that take connections and never answer, then one that is well.
+func TestSlowMembers(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
@@ -421,7 +421,7 @@ func TestSlowMembersHoldUpNobody(t *testing.T) {
 			}
 			t.Cleanup(func() { tarpit.Close() })
 			p := probing(t, time.Second, 3*time.Second)
-			p.quick, p.slow, p.patience = make(chan struct{}, 4), make(chan struct{}, tt.slow), 5*time.Millisecond
+			p.quick, p.slow, p.slowAfter = make(chan struct{}, 4), make(chan struct{}, tt.slow), 5*time.Millisecond
 			for i := range 40 {
 				access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://" + tarpit.Addr().String()}, Token: "secret"}
 				if _, err := p.follow(fmt.Sprint("slow-", i), target{id: "x"}, access, nil); err != nil {
@@ -447,7 +447,7 @@ func TestSlowMembersHoldUpNobody(t *testing.T) {
 	}
 }
 
-// TestRecord holds what is told of a row of probes.
+// TestRecord holds which outcomes of a row of probes are reported.
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	p := probing(t, 30*time.Second, 10*time.Second)
@@ -455,58 +455,58 @@ func TestRecord(t *testing.T) {
 	p.members["m"] = f
 	late := outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
 	for i, step := range []struct {
-		at   time.Duration
-		got  outcome
-		tell bool
-		soon bool
-		told time.Duration
+		at       time.Duration
+		got      outcome
+		changed  bool
+		soon     bool
+		reported time.Duration
 	}{
-		{0, well, true, false, 0},
-		{30 * time.Second, well, false, false, 0},
+		{0, reachable, true, false, 0},
+		{30 * time.Second, reachable, false, false, 0},
 		// One failure may be a hiccup of the network.
 		{60 * time.Second, late, false, true, 0},
-		{65 * time.Second, well, false, false, 0},
+		{65 * time.Second, reachable, false, false, 0},
 		{90 * time.Second, late, false, true, 0},
 		{95 * time.Second, late, true, false, 90 * time.Second},
 		{125 * time.Second, outcome{v1alpha1.ReasonTimedOut, "something else", 0}, false, false, 90 * time.Second},
 		{155 * time.Second, outcome{v1alpha1.ReasonConnectionRefused, "", 0}, true, false, 155 * time.Second},
-		{185 * time.Second, well, true, false, 185 * time.Second},
+		{185 * time.Second, reachable, true, false, 185 * time.Second},
 		// What an API server says clearly is told at once.
 		{215 * time.Second, outcome{v1alpha1.ReasonUnauthorized, "", 401}, true, false, 215 * time.Second},
-		{245 * time.Second, well, true, false, 245 * time.Second},
-		{245*time.Second + retold, well, true, false, 245*time.Second + retold},
+		{245 * time.Second, reachable, true, false, 245 * time.Second},
+		{245*time.Second + probeTimeAge, reachable, true, false, 245*time.Second + probeTimeAge},
 	} {
-		next, tell := p.record(f, step.got, now.Add(step.at))
-		if tell != step.tell || (next == secondLook) != step.soon || next > p.interval || f.last.at.Sub(now) != step.told {
-			t.Errorf("step %d: next %s, tell %v, of %s; want %+v", i, next, tell, f.last.at.Sub(now), step)
+		next, changed := p.record(f, step.got, now.Add(step.at))
+		if changed != step.changed || (next == confirmDelay) != step.soon || next > p.interval || f.last.at.Sub(now) != step.reported {
+			t.Errorf("step %d: next %s, changed %v, of %s; want %+v", i, next, changed, f.last.at.Sub(now), step)
 		}
 	}
-	if _, tell := p.record(&followed{name: "m"}, well, now); tell {
-		t.Error("the probe of a target that has changed is told of")
+	if _, changed := p.record(&followed{name: "m"}, reachable, now); changed {
+		t.Error("the probe of a target that has changed is reported")
 	}
 }
 
-// TestFresh holds what is told of a member that was followed a moment ago: its API server may not have seen yet what a join wrote.
-func TestFresh(t *testing.T) {
+// TestFirstProbes holds what is reported of a member that has just joined: its API server may not have seen yet what a join wrote.
+func TestFirstProbes(t *testing.T) {
 	t.Parallel()
 	forbidden := outcome{v1alpha1.ReasonForbidden, "get namespace kube-system", 403}
 	type step struct {
 		at, next time.Duration
 		got      outcome
-		tell     bool
+		changed  bool
 	}
 	for name, steps := range map[string][]step{
-		"ready at the second look": {{0, freshLook, forbidden, false}, {time.Second, 0, well, true}},
-		"ready a little later":     {{0, freshLook, forbidden, false}, {time.Second, secondLook, forbidden, true}, {6 * time.Second, 0, well, true}},
-		"never":                    {{0, freshLook, forbidden, false}, {time.Second, secondLook, forbidden, true}, {young, 0, forbidden, false}},
+		"ready at the second probe": {{0, firstConfirmDelay, forbidden, false}, {time.Second, 0, reachable, true}},
+		"ready a little later":      {{0, firstConfirmDelay, forbidden, false}, {time.Second, confirmDelay, forbidden, true}, {6 * time.Second, 0, reachable, true}},
+		"never":                     {{0, firstConfirmDelay, forbidden, false}, {time.Second, confirmDelay, forbidden, true}, {joinDuration, 0, forbidden, false}},
 	} {
 		p := probing(t, 30*time.Second, 10*time.Second)
 		f := &followed{name: "m", since: now}
 		p.members["m"] = f
 		for i, s := range steps {
-			next, tell := p.record(f, s.got, now.Add(s.at))
-			if tell != s.tell || s.next > 0 && next != s.next || s.next == 0 && next <= secondLook {
-				t.Errorf("%s, step %d: next %s, tell %v; want %+v", name, i, next, tell, s)
+			next, changed := p.record(f, s.got, now.Add(s.at))
+			if changed != s.changed || s.next > 0 && next != s.next || s.next == 0 && next <= confirmDelay {
+				t.Errorf("%s, step %d: next %s, changed %v; want %+v", name, i, next, changed, s)
 			}
 		}
 	}

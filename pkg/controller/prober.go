@@ -17,31 +17,32 @@ import (
 )
 
 const (
-	// quickProbes run at a time, and slowProbes beside them once they have taken longer than patience: members that do
-	// not answer wait for the network alone, and do not keep others from being asked.
+	// quickProbes run at a time, and slowProbes as well of those that have taken longer than slowAfter: members that do not
+	// answer only wait for the network, and do not keep others from being probed.
 	quickProbes, slowProbes = 64, 1024
-	patience                = time.Second
-	// secondLook is how soon a member that was well and did not answer is asked again, before that is told.
-	secondLook = 5 * time.Second
-	// freshLook is how soon a member is asked again that is not well at first sight, before that is told, and young is how
-	// long it is asked each secondLook then: its API server may see later than its joiner what the joiner wrote.
-	freshLook, young = time.Second, 30 * time.Second
-	// retold is how old status.lastProbeTime of a member that is well gets. Each update of it is a write on the host.
-	retold = time.Hour
+	slowAfter               = time.Second
+	// confirmDelay is how soon a reachable member that did not answer is probed again, before that is reported.
+	confirmDelay = 5 * time.Second
+	// firstConfirmDelay is how soon a member whose first probe fails is probed again, before that is reported, and
+	// joinDuration is how long it is probed each confirmDelay then: its API server may see later than its joiner what the
+	// joiner wrote.
+	firstConfirmDelay, joinDuration = time.Second, 30 * time.Second
+	// probeTimeAge is how old status.lastProbeTime of a reachable member gets. Each update of it is a write on the host.
+	probeTimeAge = time.Hour
 )
 
-// prober asks members how they are, again and again. It keeps what it found in memory and tells the reconciler when that
-// is worth a look; it reads and writes nothing on the host.
+// prober probes members at intervals. It keeps its observations in memory and wakes the reconciler when they change; it
+// reads and writes nothing on the host.
 type prober struct {
 	interval, timeout time.Duration
 	log               logr.Logger
 	metrics           *metrics
-	// news are members of which there is something to tell.
-	news chan event.TypedGenericEvent[string]
+	// changes are the names of members with a new observation.
+	changes chan event.TypedGenericEvent[string]
 
 	queue       workqueue.TypedDelayingInterface[string]
 	quick, slow chan struct{}
-	patience    time.Duration
+	slowAfter   time.Duration
 
 	mu      sync.Mutex
 	members map[string]*followed
@@ -50,17 +51,17 @@ type prober struct {
 func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *prober {
 	return &prober{
 		interval: interval, timeout: timeout, log: log, metrics: m,
-		news:     make(chan event.TypedGenericEvent[string]),
-		queue:    workqueue.NewTypedDelayingQueue[string](),
-		quick:    make(chan struct{}, quickProbes),
-		slow:     make(chan struct{}, slowProbes),
-		patience: patience,
-		members:  map[string]*followed{},
+		changes:   make(chan event.TypedGenericEvent[string]),
+		queue:     workqueue.NewTypedDelayingQueue[string](),
+		quick:     make(chan struct{}, quickProbes),
+		slow:      make(chan struct{}, slowProbes),
+		slowAfter: slowAfter,
+		members:   map[string]*followed{},
 	}
 }
 
-// follow has a member probed and returns what was found last; nil when nothing is known yet. A target that is new or
-// changed is probed at once. The facts are what is known of the member from before.
+// follow has a member probed and returns the last observation; nil when there is none yet. A target that is new or changed
+// is probed at once. The facts are what its status holds.
 func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts *v1alpha1.Facts) (*observation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +80,7 @@ func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts 
 	if facts != nil {
 		// A manager that starts does not read the nodes of all members at once.
 		now := time.Now()
-		f.known = facts.DeepCopy()
+		f.facts = facts.DeepCopy()
 		f.countDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 		f.nodesDue = now.Add(time.Duration(rand.Int64N(int64(nodesInterval)))) //nolint:gosec // it only spreads load
 	}
@@ -119,8 +120,8 @@ func (p *prober) Start(ctx context.Context) error {
 		}
 		running.Go(func() {
 			defer s.release()
-			// One that takes long makes room for others, while there is room for long ones.
-			timer := time.AfterFunc(p.patience, func() { s.move(p.slow) })
+			// One that is slow makes room for others, as long as there is room for slow ones.
+			timer := time.AfterFunc(p.slowAfter, func() { s.move(p.slow) })
 			defer timer.Stop()
 			p.work(ctx, name)
 		})
@@ -149,7 +150,7 @@ func (p *prober) work(ctx context.Context, name string) {
 	began := time.Now()
 	got, err := f.probe(probing, p.timeout, began)
 	if probing.Err() != nil {
-		// The target changed or the manager ends; what was found is about neither.
+		// The target changed or the manager ends: the result is of no use.
 		f.conn.close()
 		return
 	}
@@ -157,48 +158,48 @@ func (p *prober) work(ctx context.Context, name string) {
 	if err != nil {
 		p.log.V(1).Info("could not read the facts of a member", "member", name, "cause", err.Error())
 	}
-	next, tell := p.record(f, got, began)
+	next, changed := p.record(f, got, began)
 	if next > 0 {
 		p.queue.AddAfter(name, next)
 	}
-	if tell {
+	if changed {
 		select {
-		case p.news <- event.TypedGenericEvent[string]{Object: name}:
+		case p.changes <- event.TypedGenericEvent[string]{Object: name}:
 		case <-ctx.Done():
 		}
 	}
 }
 
-// record keeps what a probe found. It says when to look again, and whether there is something to tell.
-func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Duration, tell bool) {
+// record keeps the outcome of a probe. It says when to probe again, and whether there is a new observation.
+func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Duration, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.members[f.name] != f {
 		return 0, false
 	}
 	next = spread(p.interval)
-	if got != well && at.Sub(f.since) < young {
-		next = min(next, secondLook)
+	if got != reachable && at.Sub(f.since) < joinDuration {
+		next = min(next, confirmDelay)
 	}
-	if got != well && f.failing.IsZero() {
+	if got != reachable && f.failing.IsZero() {
 		switch {
 		case f.last == nil:
 			f.failing = at
-			return min(next, freshLook), false
-		case got.fleeting() && f.last.outcome == well:
+			return min(next, firstConfirmDelay), false
+		case got.transient() && f.last.outcome == reachable:
 			f.failing = at
-			return min(next, secondLook), false
+			return min(next, confirmDelay), false
 		}
 	}
-	if !f.failing.IsZero() && got != well {
+	if !f.failing.IsZero() && got != reachable {
 		at = f.failing
 	}
 	f.failing = time.Time{}
-	if f.last != nil && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.known, f.last.facts) &&
-		(got != well || at.Sub(f.last.at) < retold) {
+	if f.last != nil && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) &&
+		(got != reachable || at.Sub(f.last.at) < probeTimeAge) {
 		return next, false
 	}
-	f.last = &observation{outcome: got, at: at, facts: f.known}
+	f.last = &observation{outcome: got, at: at, facts: f.facts}
 	return next, true
 }
 

@@ -18,56 +18,56 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
-// observed is what the host holds of one member, and what its cluster answers.
-type observed struct {
+// memberState is what the host holds of one member, and what its cluster answers.
+type memberState struct {
 	member *v1alpha1.MemberCluster
 	// federation is nil when it does not exist.
 	federation *v1alpha1.Federation
 	// credential is nil when there is no Secret.
 	credential *corev1.Secret
-	// probe is what the cluster answered last; nil when this manager has not asked it yet.
+	// probe is the last observation; nil when this manager has none yet.
 	probe *observation
 	now   time.Time
 }
 
-// status is the member's status as it follows from what was observed. Conditions keep the time of their last
-// change.
-func (o observed) status() v1alpha1.MemberClusterStatus {
+// status is the member's status, given what judgeCredential returned. Conditions keep the time of their last change.
+func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatus {
 	status := *o.member.Status.DeepCopy()
 	status.ObservedGeneration = o.member.Generation
-	accepted := o.accepted()
-	credential, expiry, _ := o.credentialValid()
-	status.CredentialExpiry = expiry
-	ready := o.ready(credential)
-	for _, c := range []metav1.Condition{accepted, credential, ready} {
+	status.CredentialExpiry = nil
+	if !stored.end.IsZero() {
+		status.CredentialExpiry = new(metav1.NewTime(stored.end.Truncate(time.Second)))
+	}
+	accepted, ready := o.accepted(), o.ready(stored.condition)
+	for _, c := range []metav1.Condition{accepted, stored.condition, ready} {
 		c.ObservedGeneration = o.member.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
-	status.Phase = o.phase(accepted, credential, ready)
-	if o.probe == nil || credential.Status != metav1.ConditionTrue {
+	status.Phase = o.phase(accepted, stored.condition, ready)
+	if o.probe == nil || stored.condition.Status != metav1.ConditionTrue {
 		return status
 	}
 	if o.probe.facts != nil {
 		status.Facts = o.probe.facts.DeepCopy()
 	}
-	if o.newer(&status) {
-		at := metav1.NewTime(o.probe.at.Truncate(time.Second))
-		status.LastProbeTime = &at
+	if o.probeTimeDue(&status) {
+		status.LastProbeTime = new(metav1.NewTime(o.probe.at.Truncate(time.Second)))
 	}
 	return status
 }
 
-// newer says that the time of the probe is to be told: with news, and else of a member that is well once in a while.
-func (o observed) newer(status *v1alpha1.MemberClusterStatus) bool {
+// probeTimeDue says that the time of the probe is to be written: when the status changes, and once in a while for a member
+// that stays reachable.
+func (o memberState) probeTimeDue(status *v1alpha1.MemberClusterStatus) bool {
 	before, now := &o.member.Status, meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
 	return before.LastProbeTime == nil || was == nil || was.Status != now.Status || was.Reason != now.Reason ||
 		!equality.Semantic.DeepEqual(before.Facts, status.Facts) ||
-		o.probe.outcome == well && o.probe.at.Sub(before.LastProbeTime.Time) >= retold
+		o.probe.outcome == reachable && o.probe.at.Sub(before.LastProbeTime.Time) >= probeTimeAge
 }
 
-// phase is the first that holds: nothing is said of a cluster that leaves or has not finished joining.
-func (o observed) phase(accepted, credential, ready metav1.Condition) v1alpha1.Phase {
+// phase is the first that applies.
+func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha1.Phase {
 	switch {
 	case o.member.DeletionTimestamp != nil:
 		return v1alpha1.PhaseLeaving
@@ -89,9 +89,9 @@ func (o observed) phase(accepted, credential, ready metav1.Condition) v1alpha1.P
 	return v1alpha1.PhaseReady
 }
 
-// ready says how the cluster is. What was found stays until something else is found, through restarts of the manager and
-// changes of the endpoint.
-func (o observed) ready(credential metav1.Condition) metav1.Condition {
+// ready is the condition Ready. What was observed stays until something else is, through restarts of the manager and changes
+// of the endpoint.
+func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse}
 	if credential.Status != metav1.ConditionTrue {
 		c.Reason, c.Message = credential.Reason, credential.Message
@@ -102,50 +102,51 @@ func (o observed) ready(credential metav1.Condition) metav1.Condition {
 		if before != nil && slices.Contains(probeReasons, before.Reason) {
 			return *before
 		}
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "the manager has not asked the cluster yet"
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "the manager has not probed the cluster yet"
 		return c
 	}
 	server, cause := o.member.Spec.Server, o.probe.cause
+	join := o.join()
 	c.Reason = o.probe.reason
 	switch c.Reason {
 	case v1alpha1.ReasonReachable:
 		c.Status, c.Message = metav1.ConditionTrue, "the cluster answers, and is the one that joined"
 	case v1alpha1.ReasonCertificateInvalid:
-		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; ", server, cause) + o.join("give the host the CA that signed it", command.Join{CertificateAuthority: "FILE"})
+		join.CertificateAuthority = "FILE"
+		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; ", server, cause) + propose("store the CA that signed it", join)
 	case v1alpha1.ReasonUnauthorized:
-		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + o.rotate()
+		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + o.renew()
 	case v1alpha1.ReasonForbidden:
-		c.Message = fmt.Sprintf("the stored credential may not %s at %s (403); ", cause, server) + o.join("restore its permissions", command.Join{})
+		c.Message = fmt.Sprintf("the stored credential may not %s at %s (403); ", cause, server) + propose("restore its permissions", join)
 	case v1alpha1.ReasonServerError:
 		c.Message = fmt.Sprintf("%s answers with the error %d %s", server, o.probe.code, http.StatusText(o.probe.code))
 		if cause != "" {
 			c.Message += ": " + cause
 		}
 	case v1alpha1.ReasonUnexpectedAnswer:
-		c.Message = fmt.Sprintf("%s does not answer as a Kubernetes API server: %s; ", server, cause) + o.join("correct the endpoint", command.Join{Server: "URL"})
+		join.Server = "URL"
+		c.Message = fmt.Sprintf("%s does not answer as a Kubernetes API server: %s; ", server, cause) + propose("correct the endpoint", join)
 	case v1alpha1.ReasonIdentityMismatch:
-		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; ",
-			server, cause, o.member.Spec.ClusterID) +
-			command.Host{}.To("if it replaced the member, unjoin that first", command.Unjoin{Member: v1alpha1.MemberName(o.member.Name), Force: true})
+		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; the credential is no longer sent to it; ", server, cause, o.member.Spec.ClusterID) +
+			propose("if it replaces the member, remove the member before the other cluster joins", command.Unjoin{Member: o.name(), Force: true})
 	default:
-		c.Message = fmt.Sprintf("no answer from %s: %s; see that the cluster runs and that the host reaches it there", server, cause)
+		c.Message = fmt.Sprintf("no answer from %s: %s; check that the cluster runs and that the host can reach it", server, cause)
 	}
 	return c
 }
 
-// target is what to probe, and how; nil is nothing. A member that waits for acceptance is probed: whoever accepts it
-// sees what it is, and not only what its joiner says. So is one that is suspended: it may be resumed at any time.
-func (o observed) target() (*target, *kubeconfig.Access) {
-	credential, _, access := o.credentialValid()
-	if o.member.DeletionTimestamp != nil || credential.Status != metav1.ConditionTrue {
-		return nil, nil
+// target is what to probe; nil is nothing. A member that waits for acceptance is probed: whoever accepts it sees what it is,
+// and not only what its joiner says. So is one that is suspended: it may be resumed at any time.
+func (o memberState) target(stored storedCredential) *target {
+	if o.member.DeletionTimestamp != nil || stored.condition.Status != metav1.ConditionTrue {
+		return nil
 	}
 	return &target{
 		uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: sha256.Sum256(o.credential.Data[v1alpha1.CredentialKey]),
-	}, access
+	}
 }
 
-func (o observed) accepted() metav1.Condition {
+func (o memberState) accepted() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
 	switch {
 	case o.federation == nil:
@@ -153,8 +154,8 @@ func (o observed) accepted() metav1.Condition {
 		c.Message = fmt.Sprintf("federation %q does not exist", o.member.Federation())
 	case o.federation.Spec.Acceptance == v1alpha1.AcceptManual && !o.member.Spec.Accepted:
 		c.Reason = v1alpha1.ReasonAwaitingApproval
-		c.Message = fmt.Sprintf("federation %q accepts members by hand: someone with the verb approve on federations/%s sets spec.accepted",
-			o.federation.Name, o.federation.Name)
+		c.Message = fmt.Sprintf("federation %q accepts members manually; ", o.federation.Name) +
+			propose(fmt.Sprintf("to accept it, with the verb approve on federations/%s", o.federation.Name), command.Approve{Member: o.name()})
 	default:
 		c.Status = metav1.ConditionTrue
 		c.Reason = v1alpha1.ReasonAccepted
@@ -163,64 +164,70 @@ func (o observed) accepted() metav1.Condition {
 	return c
 }
 
-// credentialValid judges the stored credential as data; whether the member still takes it, only a probe of
-// the member can tell.
-func (o observed) credentialValid() (metav1.Condition, *metav1.Time, *kubeconfig.Access) {
-	c := metav1.Condition{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionFalse}
-	m := o.member
-	say := func(reason, message string, args ...any) metav1.Condition {
-		c.Reason, c.Message = reason, fmt.Sprintf(message, args...)+"; "+o.rotate()
-		return c
-	}
-	if o.credential == nil {
-		c.Reason = v1alpha1.ReasonCredentialMissing
-		c.Message = "the join is not finished; " + o.join("finish it", command.Join{})
-		return c, nil, nil
-	}
-	access, err := kubeconfig.OfMember(o.credential, o.credential.Data[v1alpha1.CredentialKey], m, o.federation != nil && o.federation.Spec.AllowInsecureTLS)
-	if unusable, ok := errors.AsType[*kubeconfig.CredentialError](err); ok {
-		return say(unusable.Reason, "%v", err), nil, nil
-	}
-	end, ends := access.Expiry()
-	if !ends {
-		return say(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end"), nil, nil
-	}
-	expiry := metav1.NewTime(end.Truncate(time.Second))
-	if !o.now.Before(end) {
-		return say(v1alpha1.ReasonCredentialExpired, "the stored credential ended at %s", end.UTC().Format(time.RFC3339)), &expiry, access
-	}
-	c.Status = metav1.ConditionTrue
-	if due, known := access.RenewalDue(); known && !o.now.Before(due) {
-		return say(v1alpha1.ReasonCredentialExpiring, "the stored credential ends at %s", end.UTC().Format(time.RFC3339)), &expiry, access
-	}
-	c.Reason = v1alpha1.ReasonCredentialStored
-	c.Message = "a credential for the member's endpoint is stored"
-	return c, &expiry, access
+// storedCredential is what follows from the stored credential alone. Whether the member still accepts it, only a probe
+// shows.
+type storedCredential struct {
+	// condition is CredentialValid.
+	condition metav1.Condition
+	// access is nil when the credential cannot be used.
+	access *kubeconfig.Access
+	// end is when the credential expires, and due when it is to be renewed; zero when that is not known.
+	end, due time.Time
 }
 
-// nextLook is when time alone changes the status; zero when it never does.
-func (o observed) nextLook() time.Time {
+// judgeCredential reads the stored credential, which is parsed only here.
+func (o memberState) judgeCredential() (stored storedCredential) {
+	c := &stored.condition
+	c.Type, c.Status = v1alpha1.ConditionCredentialValid, metav1.ConditionFalse
+	fault := func(reason, message string) storedCredential {
+		c.Reason, c.Message = reason, message+"; "+o.renew()
+		return stored
+	}
 	if o.credential == nil {
-		return time.Time{}
+		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "the join is not finished; "+propose("finish it", o.join())
+		return stored
 	}
-	access, err := kubeconfig.Parse(o.credential.Data[v1alpha1.CredentialKey], kubeconfig.OneContext, kubeconfig.AllowInsecure)
-	if err != nil {
-		return time.Time{}
+	access, err := kubeconfig.OfMember(o.credential, o.credential.Data[v1alpha1.CredentialKey], o.member, o.federation != nil && o.federation.Spec.AllowInsecureTLS)
+	if unusable, ok := errors.AsType[*kubeconfig.CredentialError](err); ok {
+		return fault(unusable.Reason, err.Error())
 	}
-	for _, at := range []func() (time.Time, bool){access.RenewalDue, access.Expiry} {
-		if next, known := at(); known && next.After(o.now) {
-			return next
+	end, expires := access.Expiry()
+	if !expires {
+		return fault(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential does not expire")
+	}
+	stored.access, stored.end = access, end
+	stored.due, _ = access.RenewalDue()
+	if !o.now.Before(end) {
+		return fault(v1alpha1.ReasonCredentialExpired, "the stored credential expired at "+end.UTC().Format(time.RFC3339))
+	}
+	c.Status = metav1.ConditionTrue
+	if !stored.due.IsZero() && !o.now.Before(stored.due) {
+		return fault(v1alpha1.ReasonCredentialExpiring, "the stored credential expires at "+end.UTC().Format(time.RFC3339))
+	}
+	c.Reason, c.Message = v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"
+	return stored
+}
+
+// nextChange is when time alone changes the status; zero when it never does.
+func (o memberState) nextChange(stored storedCredential) time.Time {
+	for _, at := range []time.Time{stored.due, stored.end} {
+		if at.After(o.now) {
+			return at
 		}
 	}
 	return time.Time{}
 }
 
-// join says what to do with a join that runs again, which keeps what it is not given.
-func (o observed) join(what string, c command.Join) string {
-	c.Member, c.Federation = v1alpha1.MemberName(o.member.Name), o.member.Federation()
-	return command.Host{}.To(what, c)
+// propose is what to do with the command that does it. The manager does not know how its reader calls the host.
+func propose(what string, c command.Command) string { return command.Host{}.To(what, c) }
+
+func (o memberState) name() v1alpha1.MemberName { return v1alpha1.MemberName(o.member.Name) }
+
+func (o memberState) join() command.Join {
+	return command.Join{Member: o.name(), Federation: o.member.Federation()}
 }
 
-func (o observed) rotate() string {
-	return command.Host{}.To("renew it", command.Rotate{Member: v1alpha1.MemberName(o.member.Name)})
+// renew proposes a rotation: a join could move the endpoint.
+func (o memberState) renew() string {
+	return propose("renew it", command.Rotate{Member: o.name()})
 }

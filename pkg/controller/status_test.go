@@ -20,7 +20,7 @@ import (
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // good is a member in good standing; a test case states only its fault.
-func good(t *testing.T) observed {
+func good(t *testing.T) memberState {
 	t.Helper()
 	m := &v1alpha1.MemberCluster{}
 	m.Name, m.UID, m.Generation = "us-east", "uid-1", 3
@@ -33,7 +33,7 @@ func good(t *testing.T) observed {
 	s.Name, s.Namespace = m.Name, v1alpha1.CredentialsNamespace
 	s.Labels = map[string]string{v1alpha1.LabelFederation: "prod", v1alpha1.LabelMember: "us-east"}
 	s.OwnerReferences = []metav1.OwnerReference{{Kind: "MemberCluster", Name: m.Name, UID: m.UID}}
-	o := observed{member: m, federation: f, credential: s, now: now, probe: &observation{outcome: well, at: now}}
+	o := memberState{member: m, federation: f, credential: s, now: now, probe: &observation{outcome: reachable, at: now}}
 	o.store(t, func(*kubeconfig.Access) {})
 	return o
 }
@@ -44,7 +44,7 @@ func token(claims string) string {
 }
 
 // store puts a credential into the Secret, changed by change.
-func (o *observed) store(t *testing.T, change func(*kubeconfig.Access)) {
+func (o *memberState) store(t *testing.T, change func(*kubeconfig.Access)) {
 	t.Helper()
 	access := &kubeconfig.Access{Endpoint: endpoint.Of(o.member), Token: token(fmt.Sprintf(`{"exp":%d}`, now.Add(time.Hour).Unix()))}
 	change(access)
@@ -57,9 +57,11 @@ func (o *observed) store(t *testing.T, change func(*kubeconfig.Access)) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	const renew = "; renew it: kubectl federate rotate us-east"
-	lives := func(before, after time.Duration) func(*observed) {
-		return func(o *observed) {
+	const (
+		renew = "; renew it: kubectl federate rotate us-east"
+	)
+	lives := func(before, after time.Duration) func(*memberState) {
+		return func(o *memberState) {
 			o.store(t, func(a *kubeconfig.Access) {
 				a.Token = token(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Add(-before).Unix(), now.Add(after).Unix()))
 			})
@@ -67,52 +69,52 @@ func TestStatus(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name      string
-		fault     func(*observed)
+		fault     func(*memberState)
 		phase     v1alpha1.Phase
 		condition string
 		reason    string
 		message   string
 	}{
-		{"ready", func(*observed) {}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored,
+		{"ready", func(*memberState) {}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored,
 			"a credential for the member's endpoint is stored"},
-		{"leaving", func(o *observed) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
+		{"leaving", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
 			v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
-		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
+		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
 			"the join is not finished; finish it: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{"no federation", func(o *observed) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
+		{"no federation", func(o *memberState) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
 			`federation "prod" does not exist`},
-		{"not accepted", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
-			v1alpha1.ReasonAwaitingApproval, `federation "prod" accepts members by hand: someone with the verb approve on federations/prod sets spec.accepted`},
-		{"accepted", func(o *observed) {
+		{"not accepted", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
+			v1alpha1.ReasonAwaitingApproval, `federation "prod" accepts members manually; to accept it, with the verb approve on federations/prod: kubectl federate approve us-east`},
+		{"accepted", func(o *memberState) {
 			o.federation.Spec.Acceptance = v1alpha1.AcceptManual
 			o.member.Spec.Accepted = true
 		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
-		{"suspended", func(o *observed) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
+		{"suspended", func(o *memberState) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
 			"the cluster is a member of the federation"},
-		{"another federation's", func(o *observed) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
+		{"another federation's", func(o *memberState) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, `the stored credential was made for federation "test"` + renew},
-		{"another object's", func(o *observed) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
+		{"another object's", func(o *memberState) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, "the stored credential does not belong to this MemberCluster" + renew},
-		{"another server", func(o *observed) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential has another server than the MemberCluster" + renew},
-		{"another proxy", func(o *observed) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential has another proxy than the MemberCluster" + renew},
-		{"no end", func(o *observed) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential has no end" + renew},
-		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential ended at 2026-11-23T13:00:00Z" + renew},
+		{"another server", func(o *memberState) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's server does not match the MemberCluster" + renew},
+		{"another proxy", func(o *memberState) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's proxy does not match the MemberCluster" + renew},
+		{"no end", func(o *memberState) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential does not expire" + renew},
+		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential expired at 2026-11-23T13:00:00Z" + renew},
 		{"a fifth of its life is left", lives(4*time.Hour, time.Hour), v1alpha1.PhaseReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential ends at 2026-11-23T13:00:00Z" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential expires at 2026-11-23T13:00:00Z" + renew},
 		{"more than a fifth is left", lives(4*time.Hour-time.Second, time.Hour), v1alpha1.PhaseReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
-		{"not ours", func(o *observed) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMalformed, "the stored kubeconfig refused: current-context is not set" + renew},
+		{"not a kubeconfig", func(o *memberState) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMalformed, "the stored credential cannot be used: kubeconfig refused: current-context is not set" + renew},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := good(t)
 			tt.fault(&o)
-			status := o.status()
+			status := o.status(o.judgeCredential())
 			if status.Phase != tt.phase {
 				t.Errorf("phase %s, want %s", status.Phase, tt.phase)
 			}
@@ -124,99 +126,100 @@ func TestStatus(t *testing.T) {
 				t.Errorf("%s: %s", tt.condition, cmp.Diff([]string{tt.reason, tt.message}, []string{c.Reason, c.Message}))
 			}
 			if status.ObservedGeneration != 3 || c.ObservedGeneration != 3 {
-				t.Errorf("observed generations %d and %d, want 3", status.ObservedGeneration, c.ObservedGeneration)
+				t.Errorf("memberState generations %d and %d, want 3", status.ObservedGeneration, c.ObservedGeneration)
 			}
 		})
 	}
 }
 
-// TestNextLook comes back when a fifth of a credential's life is left, again at its end, and then no more.
-func TestNextLook(t *testing.T) {
+// TestNextChange is when a fifth of a credential's life is left, then its end, and then never.
+func TestNextChange(t *testing.T) {
 	t.Parallel()
 	o := good(t)
 	o.store(t, func(a *kubeconfig.Access) {
 		a.Token = token(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Unix(), now.Add(5*time.Hour).Unix()))
 	})
 	for _, want := range []time.Time{now.Add(4 * time.Hour), now.Add(5 * time.Hour), {}} {
-		got := o.nextLook()
+		got := o.nextChange(o.judgeCredential())
 		if !got.Equal(want) {
 			t.Errorf("at %s: %s, want %s", o.now, got, want)
 		}
 		o.now = got
 	}
-	if o.credential = nil; !o.nextLook().IsZero() {
-		t.Error("a look without a credential")
+	if o.credential = nil; !o.nextChange(o.judgeCredential()).IsZero() {
+		t.Error("a change without a credential")
 	}
 }
 
-// TestReady is what is told of each thing that a probe can come to.
+// TestReady is the condition Ready for each outcome of a probe.
 func TestReady(t *testing.T) {
 	t.Parallel()
 	const (
 		server = "https://us-east.example.com:6443"
 		join   = "kubectl federate join us-east --federation prod --member-context CONTEXT"
-		see    = "; see that the cluster runs and that the host reaches it there"
+		rotate = "kubectl federate rotate us-east"
+		check  = "; check that the cluster runs and that the host can reach it"
 	)
-	probed := func(reason, cause string, code int) func(*observed) {
-		return func(o *observed) { o.probe.outcome = outcome{reason, cause, code} }
+	probed := func(reason, cause string, code int) func(*memberState) {
+		return func(o *memberState) { o.probe.outcome = outcome{reason, cause, code} }
 	}
-	before := func(status metav1.ConditionStatus, reason, message string) func(*observed) {
-		return func(o *observed) {
+	before := func(status metav1.ConditionStatus, reason, message string) func(*memberState) {
+		return func(o *memberState) {
 			o.probe = nil
 			o.member.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message}}
 		}
 	}
 	for _, tt := range []struct {
 		name    string
-		observe func(*observed)
+		observe func(*memberState)
 		phase   v1alpha1.Phase
 		want    string
 	}{
-		{"well", func(*observed) {}, v1alpha1.PhaseReady, "True Reachable: the cluster answers, and is the one that joined"},
-		{"not asked", func(o *observed) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not asked the cluster yet"},
+		{"reachable", func(*memberState) {}, v1alpha1.PhaseReady, "True Reachable: the cluster answers, and is the one that joined"},
+		{"not asked", func(o *memberState) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not probed the cluster yet"},
 		{"not asked by this manager", before("True", "Reachable", "well"), v1alpha1.PhaseReady, "True Reachable: well"},
 		{"offline, and not asked by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
 		{"not asked since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
-			"Unknown NotProbed: the manager has not asked the cluster yet"},
-		{"no credential", func(o *observed) { o.credential = nil }, v1alpha1.PhaseJoining,
+			"Unknown NotProbed: the manager has not probed the cluster yet"},
+		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining,
 			"False CredentialMissing: the join is not finished; finish it: " + join},
-		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
-			"False CredentialExpired: the stored credential ended at 2026-11-23T13:00:00Z; renew it: kubectl federate rotate us-east"},
+		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
+			"False CredentialExpired: the stored credential expired at 2026-11-23T13:00:00Z; renew it: " + rotate},
 		{"no such name", probed(v1alpha1.ReasonNameNotFound, `no address is known for "us-east.example.com"`, 0), v1alpha1.PhaseOffline,
-			"False NameNotFound: no answer from " + server + `: no address is known for "us-east.example.com"` + see},
+			"False NameNotFound: no answer from " + server + `: no address is known for "us-east.example.com"` + check},
 		{"refused", probed(v1alpha1.ReasonConnectionRefused, "connection refused", 0), v1alpha1.PhaseOffline,
-			"False ConnectionRefused: no answer from " + server + ": connection refused" + see},
-		{"late", probed(v1alpha1.ReasonTimedOut, "timed out", 0), v1alpha1.PhaseOffline, "False TimedOut: no answer from " + server + ": timed out" + see},
+			"False ConnectionRefused: no answer from " + server + ": connection refused" + check},
+		{"late", probed(v1alpha1.ReasonTimedOut, "timed out", 0), v1alpha1.PhaseOffline, "False TimedOut: no answer from " + server + ": timed out" + check},
 		{"lost", probed(v1alpha1.ReasonUnreachable, "no route to host", 0), v1alpha1.PhaseOffline,
-			"False Unreachable: no answer from " + server + ": no route to host" + see},
+			"False Unreachable: no answer from " + server + ": no route to host" + check},
 		{"certificate", probed(v1alpha1.ReasonCertificateInvalid, "x509: certificate signed by unknown authority", 0), v1alpha1.PhaseNotReady,
-			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; give the host the CA that signed it: " + join + " --member-certificate-authority FILE"},
+			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; store the CA that signed it: " + join + " --member-certificate-authority FILE"},
 		{"401", probed(v1alpha1.ReasonUnauthorized, "", 401), v1alpha1.PhaseNotReady,
-			"False Unauthorized: " + server + " does not accept the stored credential (401); renew it: kubectl federate rotate us-east"},
+			"False Unauthorized: " + server + " does not accept the stored credential (401); renew it: " + rotate},
 		{"403", probed(v1alpha1.ReasonForbidden, "list nodes", 403), v1alpha1.PhaseNotReady,
 			"False Forbidden: the stored credential may not list nodes at " + server + " (403); restore its permissions: " + join},
 		{"500", probed(v1alpha1.ReasonServerError, "etcd is gone", 500), v1alpha1.PhaseNotReady,
 			"False ServerError: " + server + " answers with the error 500 Internal Server Error: etcd is gone"},
 		{"503 without a word", probed(v1alpha1.ReasonServerError, "", 503), v1alpha1.PhaseNotReady,
 			"False ServerError: " + server + " answers with the error 503 Service Unavailable"},
-		{"302", probed(v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system gives 302 Found", 302), v1alpha1.PhaseNotReady,
-			"False UnexpectedAnswer: " + server + " does not answer as a Kubernetes API server: get namespace kube-system gives 302 Found; correct the endpoint: " + join + " --member-server URL"},
+		{"302", probed(v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system returns 302 Found", 302), v1alpha1.PhaseNotReady,
+			"False UnexpectedAnswer: " + server + " does not answer as a Kubernetes API server: get namespace kube-system returns 302 Found; correct the endpoint: " + join + " --member-server URL"},
 		{"another cluster", probed(v1alpha1.ReasonIdentityMismatch, "id-2", 0), v1alpha1.PhaseNotReady,
-			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; it gets no more requests with the credential; ` +
-				"if it replaced the member, unjoin that first: kubectl federate unjoin us-east --force"},
-		{"waits for acceptance, and is asked", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
+			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; the credential is no longer sent to it; ` +
+				"if it replaces the member, remove the member before the other cluster joins: kubectl federate unjoin us-east --force"},
+		{"waits for acceptance, and is asked", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
 			"True Reachable: the cluster answers, and is the one that joined"},
-		{"suspended and gone", func(o *observed) {
+		{"suspended and gone", func(o *memberState) {
 			o.member.Spec.Suspended = true
 			probed(v1alpha1.ReasonTimedOut, "timed out", 0)(o)
-		}, v1alpha1.PhaseSuspended, "False TimedOut: no answer from " + server + ": timed out" + see},
+		}, v1alpha1.PhaseSuspended, "False TimedOut: no answer from " + server + ": timed out" + check},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := good(t)
 			o.member.Spec.ClusterID = "id-1"
 			tt.observe(&o)
-			status := o.status()
+			status := o.status(o.judgeCredential())
 			c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 			if diff := cmp.Diff(tt.want, fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)); diff != "" {
 				t.Error(diff)
@@ -228,39 +231,40 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestTarget holds who is probed.
+// TestTarget holds which members are probed.
 func TestTarget(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
-		is    func(*observed)
+		is    func(*memberState)
 		asked bool
 	}{
-		{"good", func(*observed) {}, true},
-		{"pending", func(o *observed) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, true},
-		{"suspended", func(o *observed) { o.member.Spec.Suspended = true }, true},
-		{"leaving", func(o *observed) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, false},
-		{"no credential", func(o *observed) { o.credential = nil }, false},
-		{"a credential that leads elsewhere", func(o *observed) { o.member.Spec.Server = "https://elsewhere.example.com" }, false},
-		{"somebody else's credential", func(o *observed) { o.credential.OwnerReferences = nil }, false},
-		{"expired", func(o *observed) { o.now = now.Add(time.Hour) }, false},
+		{"good", func(*memberState) {}, true},
+		{"pending", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, true},
+		{"suspended", func(o *memberState) { o.member.Spec.Suspended = true }, true},
+		{"leaving", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, false},
+		{"no credential", func(o *memberState) { o.credential = nil }, false},
+		{"a credential that leads elsewhere", func(o *memberState) { o.member.Spec.Server = "https://elsewhere.example.com" }, false},
+		{"another object's credential", func(o *memberState) { o.credential.OwnerReferences = nil }, false},
+		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := good(t)
 			tt.is(&o)
-			if got, access := o.target(); (got != nil) != tt.asked || (access != nil) != tt.asked {
-				t.Errorf("target %v, access %v", got, access)
+			stored := o.judgeCredential()
+			if got := o.target(stored); (got != nil) != tt.asked || got != nil && stored.access == nil {
+				t.Errorf("target %v, access %v", got, stored.access)
 			}
 		})
 	}
 	// What makes the prober begin anew.
 	o := good(t)
-	first, _ := o.target()
+	first := o.target(o.judgeCredential())
 	o.store(t, func(a *kubeconfig.Access) {
 		a.Token = token(fmt.Sprintf(`{"exp":%d,"jti":"2"}`, now.Add(time.Hour).Unix()))
 	})
-	if second, _ := o.target(); *second == *first {
+	if second := o.target(o.judgeCredential()); *second == *first {
 		t.Error("another credential is the same target")
 	}
 }
@@ -271,15 +275,15 @@ func TestProbeTime(t *testing.T) {
 	facts := &v1alpha1.Facts{Nodes: 3}
 	for _, tt := range []struct {
 		name  string
-		later func(*observed)
+		later func(*memberState)
 		after time.Duration
 		want  bool
 	}{
-		{"well", func(*observed) {}, time.Minute, false},
-		{"well for long", func(*observed) {}, time.Hour, true},
-		{"another number of nodes", func(o *observed) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
-		{"gone", func(o *observed) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
-		{"gone for long", func(o *observed) {
+		{"reachable", func(*memberState) {}, time.Minute, false},
+		{"reachable for long", func(*memberState) {}, time.Hour, true},
+		{"another number of nodes", func(o *memberState) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
+		{"gone", func(o *memberState) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
+		{"gone for long", func(o *memberState) {
 			o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut}
 			o.member.Status.Conditions[2].Status, o.member.Status.Conditions[2].Reason = metav1.ConditionFalse, v1alpha1.ReasonTimedOut
 		}, 48 * time.Hour, false},
@@ -288,14 +292,14 @@ func TestProbeTime(t *testing.T) {
 			t.Parallel()
 			o := good(t)
 			o.probe.facts = facts
-			o.member.Status = o.status()
+			o.member.Status = o.status(o.judgeCredential())
 			before := o.member.Status.LastProbeTime
 			if before == nil || !before.Time.Equal(now) {
 				t.Fatalf("the first time is %v", before)
 			}
-			o.probe = &observation{outcome: well, at: now.Add(tt.after), facts: facts.DeepCopy()}
+			o.probe = &observation{outcome: reachable, at: now.Add(tt.after), facts: facts.DeepCopy()}
 			tt.later(&o)
-			status := o.status()
+			status := o.status(o.judgeCredential())
 			if got := !status.LastProbeTime.Equal(before); got != tt.want {
 				t.Errorf("lastProbeTime %s after %s, changed: %v, want %v", status.LastProbeTime, before, got, tt.want)
 			}
@@ -309,12 +313,12 @@ func TestProbeTime(t *testing.T) {
 func TestStatusKeepsTransitionTimes(t *testing.T) {
 	t.Parallel()
 	o := good(t)
-	o.member.Status = o.status()
+	o.member.Status = o.status(o.judgeCredential())
 	then := metav1.NewTime(now.Add(-time.Hour))
 	for i := range o.member.Status.Conditions {
 		o.member.Status.Conditions[i].LastTransitionTime = then
 	}
-	if diff := cmp.Diff(o.member.Status, o.status()); diff != "" {
+	if diff := cmp.Diff(o.member.Status, o.status(o.judgeCredential())); diff != "" {
 		t.Errorf("a status that did not change differs:\n%s", diff)
 	}
 }
@@ -334,7 +338,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestTouchesMembers holds that a new count or new rules of a federation do not make the manager look at its members.
+// TestTouchesMembers holds that a new count or new rules of a federation do not reconcile its members.
 func TestTouchesMembers(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
-// CredentialError says why a Secret is no credential of a member.
+// CredentialError says why a Secret is not the credential of a member.
 type CredentialError struct {
 	// Reason is one of the condition CredentialValid.
 	Reason string
@@ -39,10 +39,10 @@ func OfMember(secret metav1.Object, data []byte, m *v1alpha1.MemberCluster, allo
 	}
 	access, err := Parse(data, options...)
 	if err != nil {
-		return nil, &CredentialError{v1alpha1.ReasonCredentialMalformed, fmt.Errorf("the stored %w", err)}
+		return nil, &CredentialError{v1alpha1.ReasonCredentialMalformed, fmt.Errorf("the stored credential cannot be used: %w", err)}
 	}
 	if field := access.Difference(endpoint.Of(m)); field != "" {
-		return nil, &CredentialError{v1alpha1.ReasonCredentialMismatch, fmt.Errorf("the stored credential has another %s than the MemberCluster", field)}
+		return nil, &CredentialError{v1alpha1.ReasonCredentialMismatch, fmt.Errorf("the stored credential's %s does not match the MemberCluster", field)}
 	}
 	return access, nil
 }

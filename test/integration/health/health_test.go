@@ -186,7 +186,7 @@ func TestHealth(t *testing.T) {
 	east.Stop()
 	address := strings.TrimPrefix(server, "https://")
 	away := becomes(t, h, "east", health{v1alpha1.PhaseOffline, "ConnectionRefused",
-		"no answer from https://" + address + ": connection refused; see that the cluster runs and that the host reaches it there"})
+		"no answer from https://" + address + ": connection refused; check that the cluster runs and that the host can reach it"})
 	if diff := cmp.Diff(found.Status.Facts, away.Status.Facts); diff != "" {
 		t.Errorf("facts of a member that is away (-before +now):\n%s", diff)
 	}
@@ -212,7 +212,8 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Forbidden",
-		"the stored credential may not get namespace kube-system at " + server + " (403); restore its permissions: kubectl federate join east --federation prod --member-context CONTEXT"})
+		"the stored credential may not get namespace kube-system at " + server +
+			" (403); restore its permissions: kubectl federate join east --federation prod --member-context CONTEXT"})
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	becomes(t, h, "east", answers)
 	unjoin(t, h, m, "east")
@@ -311,8 +312,8 @@ func TestAnotherCluster(t *testing.T) {
 
 	g.lead(t, west)
 	becomes(t, h, "moved", health{v1alpha1.PhaseNotReady, "IdentityMismatch", fmt.Sprintf(
-		"another cluster answers at %s: its ID is %q and not %q; it gets no more requests with the credential; "+
-			"if it replaced the member, unjoin that first: kubectl federate unjoin moved --force", g.URL, id, joined.Spec.ClusterID)})
+		"another cluster answers at %s: its ID is %q and not %q; the credential is no longer sent to it; "+
+			"if it replaces the member, remove the member before the other cluster joins: kubectl federate unjoin moved --force", g.URL, id, joined.Spec.ClusterID)})
 	for _, asked := range g.more(t, 10) {
 		if asked != "without token /version" {
 			t.Errorf("another cluster is asked: %s", asked)
