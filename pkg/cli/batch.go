@@ -44,6 +44,7 @@ func (f *manyFlags) check() error {
 
 // read reads the host and every candidate at once. Errs are what could not be read of each source.
 func (f *manyFlags) read(ctx context.Context, d *factory, h *host.Cluster, sources ...discover.Source) (view discover.View, observations []discover.Observation, errs []error, err error) {
+	view.Commands = h.Commands
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })

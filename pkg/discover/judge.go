@@ -20,8 +20,8 @@ type View struct {
 	HostID      v1alpha1.ClusterID
 	Federations []v1alpha1.Federation
 	Members     []v1alpha1.MemberCluster
-	// Command renders the commands that reasons propose.
-	Command command.Host
+	// Commands renders the commands that reasons propose.
+	Commands command.Host
 	// MemberKubeconfig is the file that holds the contexts, where that is not the host's.
 	MemberKubeconfig string
 }
@@ -113,19 +113,19 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 		first, other := &c.requests[0], &c.requests[other]
 		c.State = Conflict
 		c.Reason = fmt.Sprintf("its labels name two federations, %s and %s; ", first.label(), other.label()) +
-			j.Command.To("make them agree", j.relabel(c, other, first.JoinRequest)) + j.Command.To(", or", j.relabel(c, first, other.JoinRequest))
+			j.Commands.To("make them agree", j.relabel(c, other, first.JoinRequest)) + j.Commands.To(", or", j.relabel(c, first, other.JoinRequest))
 	case answer.JoinRequest.Left == c.Federation || answer.Left == c.Federation:
 		c.State = Left
 		c.Reason = fmt.Sprintf("it left federation %q and still carries its label; ", c.Federation) +
-			j.Command.To("to let it join again", command.Label{Cluster: j.way(c), Federation: c.Federation})
+			j.Commands.To("to let it join again", command.Label{Cluster: j.way(c), Federation: c.Federation})
 	case membership != nil && membership.HostID != j.HostID:
 		join := j.joinCommand(c)
 		join.TakeOver = true
-		c.State, c.Reason = Conflict, ofOtherHost(membership)+"; unjoin it there first, or, if that host is gone for good, "+j.Command.To("take it over", join)
+		c.State, c.Reason = Conflict, ofOtherHost(membership)+"; unjoin it there first, or, if that host is gone for good, "+j.Commands.To("take it over", join)
 	case membership != nil:
 		c.State = Conflict
 		c.Reason = fmt.Sprintf("it carries the membership record of member %q, which this host no longer has; ", membership.Member) +
-			j.Command.To(fmt.Sprintf("remove its ConfigMap %s/%s", v1alpha1.MemberNamespace, v1alpha1.MembershipName),
+			j.Commands.To(fmt.Sprintf("remove its ConfigMap %s/%s", v1alpha1.MemberNamespace, v1alpha1.MembershipName),
 				command.Unjoin{Member: membership.Member, Cluster: j.way(c)})
 	default:
 		c.State, c.Reason = j.judgeRequest(c)
@@ -135,7 +135,7 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 	case c.Endpoint == nil && c.EndpointMissing != "":
 		join := j.joinCommand(c)
 		join.Server, join.CertificateAuthority = "URL", "FILE"
-		c.State, c.Reason = Refused, c.EndpointMissing+"; "+j.Command.To("or join it by its own API server", join)
+		c.State, c.Reason = Refused, c.EndpointMissing+"; "+j.Commands.To("or join it by its own API server", join)
 	case answer.ID == j.HostID:
 		c.Reason = "it is the host itself"
 	}
@@ -143,12 +143,12 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 
 // differs says that a member carries a label which names another federation.
 func (j *judge) differs(c *Cluster, o *Object) string {
-	unjoin := j.Command.To("let it leave first", command.Unjoin{Member: c.Member, Cluster: j.way(c)})
+	unjoin := j.Commands.To("let it leave first", command.Unjoin{Member: c.Member, Cluster: j.way(c)})
 	if o.isCluster() {
 		return fmt.Sprintf("its label names federation %q, but it is a member of %q; %s", o.JoinRequest, c.Federation, unjoin)
 	}
 	return fmt.Sprintf("the label of %s names federation %q, but it is a member of %q; %s; %s", o.Word(), o.JoinRequest, c.Federation, unjoin,
-		j.Command.To("or correct the label", j.relabel(c, o, c.Federation)))
+		j.Commands.To("or correct the label", j.relabel(c, o, c.Federation)))
 }
 
 // ofOtherHost says that a cluster belongs to another host.
@@ -172,12 +172,12 @@ func (j *judge) judgeRequest(c *Cluster) (State, string) {
 	}
 	missing := fmt.Sprintf("federation %q does not exist; ", c.Federation)
 	if near, ok := rules.Nearest(c.Federation, names); ok {
-		return Conflict, missing + fmt.Sprintf("did you mean %q? ", near) + j.Command.To("To correct the label", j.relabel(c, &c.requests[0], near))
+		return Conflict, missing + fmt.Sprintf("did you mean %q? ", near) + j.Commands.To("To correct the label", j.relabel(c, &c.requests[0], near))
 	}
 	if len(validation.IsDNS1123Label(string(c.Federation))) > 0 {
-		return Conflict, missing + j.Command.To("it is not a valid name: correct the label", j.relabel(c, &c.requests[0], ""))
+		return Conflict, missing + j.Commands.To("it is not a valid name: correct the label", j.relabel(c, &c.requests[0], ""))
 	}
-	return Conflict, missing + j.Command.To("create it", command.CreateFederation{Name: c.Federation})
+	return Conflict, missing + j.Commands.To("create it", command.CreateFederation{Name: c.Federation})
 }
 
 // otherNames is how many names a reason lists.
@@ -204,5 +204,5 @@ func (j *judge) nameTaken(c *Cluster, sharing []*Cluster) string {
 		}
 		reason = fmt.Sprintf("the name %q would also be that of %s", c.base(), text)
 	}
-	return reason + "; " + j.Command.To("to choose another", choose)
+	return reason + "; " + j.Commands.To("to choose another", choose)
 }
