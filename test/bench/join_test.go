@@ -24,7 +24,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 const (
@@ -38,12 +38,12 @@ const (
 // newHost is a real host with federation "bench".
 func newHost(t testing.TB, more ...env.Spec) (*env.Fleet, *host.Cluster) {
 	t.Helper()
-	binary, err := guard.Build(t.Context())
+	binary, err := envhost.Build(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	fleet := env.NewFleet(t, append(more, env.Spec{Name: "host", ControllerManager: true})...)
-	manager, err := guard.Host(t.Context(), fleet.Cluster("host"), binary)
+	manager, err := envhost.Make(t.Context(), fleet.Cluster("host"), binary)
 	if err != nil {
 		t.Fatal(err)
 	}

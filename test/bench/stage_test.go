@@ -23,7 +23,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 // stage is a host with a manager, the resources to compare it with, and a webhook that does nothing.
@@ -53,10 +53,10 @@ func newStage(b *testing.B) *stage {
 	must(err)
 	b.Cleanup(fleet.Stop)
 	host := fleet.Cluster("host")
-	binary, err := guard.Build(b.Context())
+	binary, err := envhost.Build(b.Context())
 	must(err)
 	b.Cleanup(func() { _ = os.RemoveAll(binary) })
-	manager, err := guard.Host(b.Context(), host, binary)
+	manager, err := envhost.Make(b.Context(), host, binary)
 	must(err)
 	b.Cleanup(manager.Close)
 

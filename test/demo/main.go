@@ -16,12 +16,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 func main() {
@@ -49,7 +48,7 @@ var zones = []struct {
 // show is a running demo.
 type show struct {
 	fleet   *env.Fleet
-	manager *guard.Manager
+	manager *envhost.Manager
 	bin     string
 	started time.Time
 }
@@ -120,7 +119,7 @@ func (s *show) close() {
 // own account.
 func (s *show) install(ctx context.Context) error {
 	var err error
-	if s.manager, err = guard.New(s.fleet.Cluster("host"), filepath.Join(s.bin, "manager")); err != nil {
+	if s.manager, err = envhost.New(s.fleet.Cluster("host"), filepath.Join(s.bin, "manager")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -205,7 +204,7 @@ README's tour starts here. Ctrl-C ends it and removes everything.
 func (s *show) play(ctx context.Context) error {
 	before := map[string]env.Objects{}
 	for _, z := range zones {
-		o, err := env.Snapshot(ctx, s.fleet.Cluster(z.member).Config())
+		o, err := s.fleet.Cluster(z.member).Snapshot(ctx)
 		if err != nil {
 			return err
 		}
@@ -231,20 +230,10 @@ func (s *show) play(ctx context.Context) error {
 func (s *show) same(ctx context.Context, name string, before env.Objects) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	for {
-		after, err := env.Snapshot(ctx, s.fleet.Cluster(name).Config())
-		if err != nil {
-			return err
-		}
-		diff := env.Diff(before, after)
-		if len(diff) == 0 {
-			fmt.Printf("%s: %d objects of %d types, all as before\n", name, after.Len(), after.Types())
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not as it was before:\n%s", name, strings.Join(diff, "\n"))
-		case <-time.After(200 * time.Millisecond):
-		}
+	member := s.fleet.Cluster(name)
+	if err := env.Poll(ctx, func(ctx context.Context) error { return member.Compare(ctx, before) }); err != nil {
+		return err
 	}
+	fmt.Printf("%s: %d objects, all as before\n", name, len(before))
+	return nil
 }

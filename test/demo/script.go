@@ -58,7 +58,7 @@ var script = []step{
 		code: 1,
 	},
 	{
-		say: "Leaving: what the host may do is revoked, and everything of ours goes.",
+		say: "Leaving: what the host may do is revoked, and everything that join created goes.",
 		run: "kubectl federate unjoin us-east --member-context us-east",
 	},
 	{run: "kubectl federate unjoin us-west --member-context us-west --drop-label"},

@@ -5,7 +5,6 @@ package env
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,11 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/wait"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -49,24 +46,20 @@ type Cluster struct {
 
 	fleet *Fleet
 	dir   string
-	ca    *authority
+	ca    authority
 	port  *port
-	admin *rest.Config
+	admin pair
 
 	mu                           sync.Mutex // held while servers start or end
-	apiServer, controllerManager *process
+	apiServer, controllerManager *Process
 }
 
 // Config returns a fresh configuration of an administrator (group system:masters), without a client-side
 // rate limit.
-func (c *Cluster) Config() *rest.Config {
-	return rest.CopyConfig(c.admin)
-}
+func (c *Cluster) Config() *rest.Config { return c.config(c.admin) }
 
 // Context returns the administrator's context, named like the cluster, for WriteKubeconfig.
-func (c *Cluster) Context() Context {
-	return Context{Name: c.Name, Config: c.Config()}
-}
+func (c *Cluster) Context() Context { return Context{Name: c.Name, Config: c.Config()} }
 
 // User returns the configuration of a user whom the cluster knows by a client certificate. The user may do
 // what the cluster's RBAC says; it need not exist in any other way.
@@ -76,44 +69,37 @@ func (c *Cluster) User(name string, groups ...string) *rest.Config {
 
 func (c *Cluster) config(user pair) *rest.Config {
 	return &rest.Config{
-		Host:  "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port.number)),
-		QPS:   -1,
-		Burst: -1,
-		TLSClientConfig: rest.TLSClientConfig{
-			CAData: c.ca.pem, CertData: user.cert, KeyData: user.key,
-		},
+		Host:            "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port.number)),
+		QPS:             -1,
+		Burst:           -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca.pem(), CertData: user.cert, KeyData: user.key},
 	}
 }
 
 // prepare makes everything that a cluster keeps for its whole life: its address, its authority, its files.
-func (f *Fleet) prepare(spec Spec) (*Cluster, error) {
+func (f *Fleet) prepare(spec Spec) (_ *Cluster, err error) {
 	c := &Cluster{Spec: spec, fleet: f, dir: filepath.Join(f.Dir, spec.Name), ca: newAuthority(spec.Name)}
-	c.Kubeconfig = c.path("kubeconfig")
-	var err error
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cluster %q: %w", spec.Name, err)
+	}
+	c.Kubeconfig, c.admin = c.path("kubeconfig"), c.ca.user("admin", []string{"system:masters"})
+	server := c.ca.server()
+	for name, content := range map[string][]byte{
+		"ca.crt": c.ca.pem(), "server.crt": server.cert, "server.key": server.key, "accounts.key": encodeKey(newKey()),
+	} {
+		if err := os.WriteFile(c.path(name), content, 0o600); err != nil {
+			return nil, err
+		}
+	}
 	if c.port, err = reservePort(); err != nil {
 		return nil, err
-	}
-	c.admin = c.User("admin", "system:masters")
-
-	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
-	server := c.ca.server(names, net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1))
-	files := map[string][]byte{
-		"ca.crt": c.ca.pem, "server.crt": server.cert, "server.key": server.key, "accounts.key": encodeKey(newKey()),
-	}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return c, err
-	}
-	for name, content := range files {
-		if err := os.WriteFile(c.path(name), content, 0o600); err != nil {
-			return c, err
-		}
 	}
 	return c, WriteKubeconfig(c.Kubeconfig, c.Context())
 }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
-// Start starts the servers of a cluster that Stop has stopped, at the same address, with the same content.
+// Start starts the servers of a new cluster, or of one that Stop has stopped, at the same address, with the same content.
 // It returns when the API server is ready and, with a controller manager, what every cluster has by itself
 // is there.
 func (c *Cluster) Start(ctx context.Context) (err error) {
@@ -122,25 +108,34 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 	if c.apiServer != nil {
 		return nil
 	}
+	began := time.Now()
 	defer func() {
 		if err != nil {
-			c.stop()
+			c.kill()
 			err = fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
 	}()
-	if c.apiServer, err = c.apiServerCommand().start(); err != nil {
+	if c.apiServer, err = Run(c.apiServerProgram()); err != nil {
 		return err
 	}
-	if err := c.apiServer.while(ctx, c.ready); err != nil {
+	client, err := kubernetes.NewForConfig(c.Config())
+	if err != nil {
 		return err
 	}
-	if !c.ControllerManager {
-		return nil
-	}
-	if c.controllerManager, err = c.controllerManagerCommand().start(); err != nil {
+	// Most of what clients do at first waits for the API server.
+	if err := c.apiServer.while(ctx, func(ctx context.Context) error { return c.ready(ctx, client) }); err != nil {
 		return err
 	}
-	return c.controllerManager.while(ctx, c.settled)
+	if c.ControllerManager {
+		if c.controllerManager, err = Run(c.controllerManagerProgram()); err != nil {
+			return err
+		}
+		if err := c.controllerManager.while(ctx, func(ctx context.Context) error { return settled(ctx, client) }); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(c.fleet.progress, "cluster %s: ready after %.1f s\n", c.Name, time.Since(began).Seconds())
+	return nil
 }
 
 // Stop kills the cluster's servers, as when a cluster goes out of reach: connections break, and new ones are
@@ -148,43 +143,39 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stop()
+	c.kill()
 }
 
-func (c *Cluster) stop() {
-	c.controllerManager.end()
-	c.apiServer.end()
+func (c *Cluster) kill() {
+	c.controllerManager.Kill()
+	c.apiServer.Kill()
 	c.controllerManager, c.apiServer = nil, nil
 }
 
-func (c *Cluster) apiServerCommand() command {
-	apiServer := command{
-		path: filepath.Join(c.fleet.assets, "kube-apiserver"),
-		log:  c.path("kube-apiserver.log"),
-		flags: []string{
-			"--etcd-servers=" + c.fleet.etcdURL(),
-			"--etcd-prefix=/" + c.Name,
-			"--bind-address=127.0.0.1",
-			"--secure-port=" + strconv.Itoa(c.port.number),
-			"--permit-port-sharing", // with our reservation of the port
-			"--client-ca-file=" + c.path("ca.crt"),
-			"--tls-cert-file=" + c.path("server.crt"),
-			"--tls-private-key-file=" + c.path("server.key"),
-			"--cert-dir=" + c.dir,
-			"--authorization-mode=RBAC",
-			"--service-cluster-ip-range=10.0.0.0/24",
-			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-			"--service-account-key-file=" + c.path("accounts.key"),
-			"--service-account-signing-key-file=" + c.path("accounts.key"),
-			// A loopback address cannot be an endpoint of the Service "kubernetes".
-			"--endpoint-reconciler-type=none",
-			"--profiling=false",
-		},
+func (c *Cluster) apiServerProgram() Program {
+	flags := []string{
+		"--etcd-servers=" + c.fleet.etcdURL(),
+		"--etcd-prefix=/" + c.Name,
+		"--bind-address=127.0.0.1",
+		"--secure-port=" + strconv.Itoa(c.port.number),
+		"--permit-port-sharing", // with the reservation of the port
+		"--client-ca-file=" + c.path("ca.crt"),
+		"--tls-cert-file=" + c.path("server.crt"),
+		"--tls-private-key-file=" + c.path("server.key"),
+		"--cert-dir=" + c.dir,
+		"--authorization-mode=RBAC",
+		"--service-cluster-ip-range=10.0.0.0/24",
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--service-account-key-file=" + c.path("accounts.key"),
+		"--service-account-signing-key-file=" + c.path("accounts.key"),
+		// A loopback address cannot be an endpoint of the Service "kubernetes".
+		"--endpoint-reconciler-type=none",
+		"--profiling=false",
 	}
 	if c.MaxTokenLifetime != 0 {
-		apiServer.flags = append(apiServer.flags, "--service-account-max-token-expiration="+c.MaxTokenLifetime.String())
+		flags = append(flags, "--service-account-max-token-expiration="+c.MaxTokenLifetime.String())
 	}
-	return apiServer
+	return Program{Path: filepath.Join(c.fleet.assets, "kube-apiserver"), Log: c.path("kube-apiserver.log"), Flags: flags}
 }
 
 // controllers are the ones that act on what a federation makes, or whose absence a user of a cluster would
@@ -193,121 +184,87 @@ func (c *Cluster) apiServerCommand() command {
 const controllers = "namespace-controller,garbage-collector-controller,serviceaccount-controller,serviceaccount-token-controller," +
 	"root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,validatingadmissionpolicy-status-controller"
 
-func (c *Cluster) controllerManagerCommand() command {
-	return command{
-		path: filepath.Join(c.fleet.assets, "kube-controller-manager"),
-		log:  c.path("kube-controller-manager.log"),
-		flags: []string{
-			"--kubeconfig=" + c.Kubeconfig,
-			"--controllers=" + controllers,
-			"--service-account-private-key-file=" + c.path("accounts.key"),
-			"--root-ca-file=" + c.path("ca.crt"),
-			"--leader-elect=false",
-			"--secure-port=0",
-			"--profiling=false",
-			"--kube-api-qps=200",
-			"--kube-api-burst=400",
-		},
-	}
+func (c *Cluster) controllerManagerProgram() Program {
+	return Program{Path: filepath.Join(c.fleet.assets, "kube-controller-manager"), Log: c.path("kube-controller-manager.log"), Flags: []string{
+		"--kubeconfig=" + c.Kubeconfig,
+		"--controllers=" + controllers,
+		"--service-account-private-key-file=" + c.path("accounts.key"),
+		"--root-ca-file=" + c.path("ca.crt"),
+		"--leader-elect=false",
+		"--secure-port=0",
+		"--profiling=false",
+		"--kube-api-qps=200",
+		"--kube-api-burst=400",
+	}}
 }
 
-// poll is how often a starting server is asked whether it is ready.
-const poll = 50 * time.Millisecond
+// systemNamespaces are those that every API server creates.
+var systemNamespaces = []string{metav1.NamespaceDefault, metav1.NamespacePublic, corev1.NamespaceNodeLease, metav1.NamespaceSystem}
 
 // ready returns when the API server is, and reads the cluster's identity.
-func (c *Cluster) ready(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(c.Config())
-	if err != nil {
-		return err
-	}
-	var last error
-	err = wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
-		if last = client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); last != nil {
-			return false, nil
+func (c *Cluster) ready(ctx context.Context, client *kubernetes.Clientset) error {
+	return Poll(ctx, func(ctx context.Context) error {
+		if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
+			return err
 		}
 		// readyz does not wait for the objects that the API server makes when it starts.
-		for _, name := range []string{metav1.NamespaceDefault, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
-			if _, last = client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); last != nil {
-				return false, nil
-			}
+		if _, err := client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{}); err != nil {
+			return err
 		}
-		if _, last = client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{}); last != nil {
-			return false, nil
-		}
-		var system *corev1.Namespace
-		if system, last = client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{}); last != nil {
-			return false, nil
-		}
-		if c.ID == "" { // a cluster that is started again has it, and others may be reading it
-			c.ID = string(system.UID)
-		}
-		return true, nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for the API server: %w (last: %v)", err, last)
-	}
-	return nil
-}
-
-// settled returns when the controller manager has given every namespace what it gives to all, and has put
-// together the roles that are made up of others. After that it writes nothing until somebody asks for it.
-func (c *Cluster) settled(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(c.Config())
-	if err != nil {
-		return err
-	}
-	var last error
-	err = wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
-		for _, namespace := range []string{metav1.NamespaceDefault, metav1.NamespacePublic, metav1.NamespaceSystem, corev1.NamespaceNodeLease} {
-			if _, last = client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{}); last != nil {
-				return false, nil
-			}
-			if _, last = client.CoreV1().ConfigMaps(namespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{}); last != nil {
-				return false, nil
-			}
-		}
-		var roles *rbacv1.ClusterRoleList
-		if roles, last = client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{}); last != nil {
-			return false, nil
-		}
-		last = aggregated(roles.Items)
-		return last == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for the controller manager: %w (last: %v)", err, last)
-	}
-	return nil
-}
-
-// aggregated tells which of the roles that are made up of others (admin, edit, view) lacks a rule yet.
-func aggregated(roles []rbacv1.ClusterRole) error {
-	for _, whole := range roles {
-		if whole.AggregationRule == nil {
-			continue
-		}
-		for _, selector := range whole.AggregationRule.ClusterRoleSelectors {
-			s, err := metav1.LabelSelectorAsSelector(&selector)
+		for _, name := range systemNamespaces {
+			namespace, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
-			for _, part := range roles {
-				if part.Name == whole.Name || !s.Matches(labels.Set(part.Labels)) {
-					continue
-				}
-				for _, rule := range part.Rules {
-					if !slices.ContainsFunc(whole.Rules, func(r rbacv1.PolicyRule) bool { return equality.Semantic.DeepEqual(r, rule) }) {
-						return fmt.Errorf("ClusterRole %s has no rules of %s yet", whole.Name, part.Name)
-					}
-				}
+			if name == metav1.NamespaceSystem && c.ID == "" { // a cluster that is started again has it, and others may be reading it
+				c.ID = string(namespace.UID)
 			}
 		}
-	}
-	return nil
+		return nil
+	})
+}
+
+// settled returns when the controller manager has given every namespace what it gives to all, and has put
+// together the roles that are made up of others. After that it writes nothing until it is asked for.
+func settled(ctx context.Context, client *kubernetes.Clientset) error {
+	return Poll(ctx, func(ctx context.Context) error {
+		for _, namespace := range systemNamespaces {
+			if _, err := client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{}); err != nil {
+				return err
+			}
+			if _, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{}); err != nil {
+				return err
+			}
+		}
+		list, err := client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		rules := map[string][]rbacv1.PolicyRule{}
+		for _, role := range list.Items {
+			rules[role.Name] = role.Rules
+		}
+		for part, whole := range map[string]string{
+			"system:aggregate-to-view": "view", "view": "edit", "system:aggregate-to-edit": "edit", "edit": "admin", "system:aggregate-to-admin": "admin",
+		} {
+			if !covers(rules[whole], rules[part]) {
+				return fmt.Errorf("ClusterRole %s has no rules of %s yet", whole, part)
+			}
+		}
+		return nil
+	})
+}
+
+// covers says whether some rules hold each of some others, of which there is at least one.
+func covers(whole, part []rbacv1.PolicyRule) bool {
+	return len(part) > 0 && !slices.ContainsFunc(part, func(rule rbacv1.PolicyRule) bool {
+		return !slices.ContainsFunc(whole, func(r rbacv1.PolicyRule) bool { return equality.Semantic.DeepEqual(r, rule) })
+	})
 }
 
 // AddNode creates a Node with the labels, or sets them on the Node of that name. It is ready, of the
-// cluster's version, with four CPUs and 16 GiB; no kubelet stands behind it.
-func (c *Cluster) AddNode(ctx context.Context, name string, nodeLabels map[string]string) error {
+// cluster's version, with four CPUs and 16 GiB; there is no kubelet.
+func (c *Cluster) AddNode(ctx context.Context, name string, labels map[string]string) error {
 	client, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
 		return err
@@ -316,35 +273,19 @@ func (c *Cluster) AddNode(ctx context.Context, name string, nodeLabels map[strin
 	if err != nil {
 		return err
 	}
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
-	created, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		created, err = client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	}
-	if err != nil {
+	options := metav1.ApplyOptions{FieldManager: "env", Force: true}
+	node := applycorev1.Node(name).WithLabels(labels).WithLabels(map[string]string{corev1.LabelHostname: name})
+	if _, err := client.CoreV1().Nodes().Apply(ctx, node, options); err != nil {
 		return err
 	}
-	created.Labels = map[string]string{corev1.LabelHostname: name}
-	maps.Copy(created.Labels, nodeLabels)
-	// Admission taints a new Node until a kubelet reports it ready.
-	created.Spec.Taints = nil
-	if created, err = client.CoreV1().Nodes().Update(ctx, created, metav1.UpdateOptions{}); err != nil {
-		return err
+	capacity := corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("4"),
+		corev1.ResourceMemory: resource.MustParse("16Gi"),
+		corev1.ResourcePods:   resource.MustParse("110"),
 	}
-	now := metav1.Now()
-	created.Status = corev1.NodeStatus{
-		Capacity: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("4"),
-			corev1.ResourceMemory: resource.MustParse("16Gi"),
-			corev1.ResourcePods:   resource.MustParse("110"),
-		},
-		Conditions: []corev1.NodeCondition{{
-			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady",
-			Message: "no kubelet stands behind this node", LastHeartbeatTime: now, LastTransitionTime: now,
-		}},
-		NodeInfo: corev1.NodeSystemInfo{KubeletVersion: version.GitVersion},
-	}
-	created.Status.Allocatable = created.Status.Capacity
-	_, err = client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{})
+	_, err = client.CoreV1().Nodes().ApplyStatus(ctx, applycorev1.Node(name).WithStatus(applycorev1.NodeStatus().
+		WithCapacity(capacity).WithAllocatable(capacity).
+		WithNodeInfo(applycorev1.NodeSystemInfo().WithKubeletVersion(version.GitVersion)).
+		WithConditions(applycorev1.NodeCondition().WithType(corev1.NodeReady).WithStatus(corev1.ConditionTrue).WithReason("KubeletReady"))), options)
 	return err
 }

@@ -15,5 +15,5 @@
 //
 // The programs are built from Go modules on first use (Assets), because the project needs neither a
 // registry nor a download site. Every server listens on loopback only, and none outlives the process that
-// started it, whatever ends that process (see process.go).
+// started it, whatever ends that process (process.go).
 package env

@@ -10,22 +10,19 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/wait"
+	"golang.org/x/sync/errgroup"
 )
 
 // Options say what to start.
 type Options struct {
 	// Clusters to start, at least one; names are unique. They start at the same time.
 	Clusters []Spec
-	// Dir is a folder for data, logs and kubeconfig files. It must be absent or empty, and Stop removes it.
-	// By default it is a new temporary folder.
-	Dir string
-	// Progress gets a line for what takes long. By default nothing is told.
+	// Progress gets a line for what takes long. By default nothing is reported.
 	Progress io.Writer
 	// Sync lets etcd put every write on the disk before it answers, as a real one does. By default it does not: the data is
 	// thrown away.
@@ -42,7 +39,7 @@ type Fleet struct {
 
 	assets   string
 	progress io.Writer
-	etcd     *process
+	etcd     *Process
 	etcdPort *port
 	stop     sync.Once
 
@@ -57,19 +54,17 @@ const startTimeout = 5 * time.Minute
 // ready. When one does not start, or ctx ends, nothing keeps running and the error carries the end of the
 // log that explains it. Ending ctx later has no effect: call Stop.
 func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
-	if o.Progress == nil {
-		o.Progress = io.Discard
-	}
 	if len(o.Clusters) == 0 {
 		return nil, errors.New("no cluster to start")
 	}
 	f := &Fleet{progress: o.Progress}
-	if f.assets, err = Assets(ctx, o.Progress); err != nil {
+	if f.progress == nil {
+		f.progress = io.Discard
+	}
+	if f.assets, err = Assets(ctx, f.progress); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if f.Dir, err = emptyDir(o.Dir); err != nil {
+	if f.Dir, err = os.MkdirTemp("", "kubectl-federate-"); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -77,37 +72,22 @@ func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 			f.Stop()
 		}
 	}()
-	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	if err := f.startEtcd(ctx, o.Sync); err != nil {
 		return nil, err
 	}
-	errs := make([]error, len(o.Clusters))
-	var wg sync.WaitGroup
-	for i, spec := range o.Clusters {
-		// Prepared one after the other, so that the order of f.clusters is the one asked for.
-		c, err := f.add(spec)
-		if err != nil {
-			cancel()
-			wg.Wait()
-			return nil, err
+	starting, ctx := errgroup.WithContext(ctx)
+	for _, spec := range o.Clusters {
+		// Added one after the other, so that the order of f.clusters is the one asked for.
+		var c *Cluster
+		if c, err = f.add(spec); err != nil {
+			break
 		}
-		wg.Go(func() {
-			errs[i] = c.Start(ctx)
-			if errs[i] != nil {
-				cancel() // the others would only delay the answer
-				return
-			}
-			fmt.Fprintf(f.progress, "cluster %s: ready after %.1f s\n", c.Name, time.Since(began).Seconds())
-		})
+		starting.Go(func() error { return c.Start(ctx) })
 	}
-	wg.Wait()
-	// The first to fail tells why; the others fail because it cancelled them.
-	for _, err := range errs {
-		if err != nil && !errors.Is(err, context.Canceled) {
-			return nil, err
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	// The first to fail says why; the others fail because it cancelled them.
+	if err := errors.Join(err, starting.Wait()); err != nil {
 		return nil, err
 	}
 	f.Kubeconfig = filepath.Join(f.Dir, "kubeconfig")
@@ -126,18 +106,10 @@ func (f *Fleet) Add(ctx context.Context, spec Spec) (*Cluster, error) {
 }
 
 func (f *Fleet) add(spec Spec) (*Cluster, error) {
-	if faults := validation.IsDNS1123Label(spec.Name); len(faults) > 0 {
-		return nil, fmt.Errorf("cluster %q: %s", spec.Name, faults[0])
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, c := range f.clusters {
-		if c.Name == spec.Name {
-			return nil, fmt.Errorf("cluster %q: the fleet has one of that name", spec.Name)
-		}
-	}
 	c, err := f.prepare(spec)
-	if c != nil {
+	if err == nil {
 		f.clusters = append(f.clusters, c)
 	}
 	return c, err
@@ -157,7 +129,7 @@ func (f *Fleet) Cluster(name string) *Cluster {
 func (f *Fleet) Clusters() []*Cluster {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]*Cluster(nil), f.clusters...)
+	return slices.Clone(f.clusters)
 }
 
 // Kubectl is the path of a kubectl of the clusters' version.
@@ -177,14 +149,13 @@ func (f *Fleet) WriteKubeconfig(path string, more ...Context) error {
 // several goroutines; each call returns when everything has ended.
 func (f *Fleet) Stop() {
 	f.stop.Do(func() {
-		var wg sync.WaitGroup
-		clusters := f.Clusters()
-		for _, c := range clusters {
-			wg.Go(c.Stop)
+		var stopping sync.WaitGroup
+		for _, c := range f.Clusters() {
+			stopping.Go(c.Stop)
 		}
-		wg.Wait()
-		f.etcd.end()
-		for _, c := range clusters {
+		stopping.Wait()
+		f.etcd.Kill()
+		for _, c := range f.Clusters() {
 			c.port.close()
 		}
 		f.etcdPort.close()
@@ -198,57 +169,38 @@ func (f *Fleet) startEtcd(ctx context.Context, sync bool) (err error) {
 	if f.etcdPort, err = reservePort(); err != nil {
 		return err
 	}
-	f.etcd, err = command{
-		path: filepath.Join(f.assets, "etcd"),
-		log:  filepath.Join(f.Dir, "etcd.log"),
+	f.etcd, err = Run(Program{
+		Path: filepath.Join(f.assets, "etcd"),
+		Log:  filepath.Join(f.Dir, "etcd.log"),
 		data: f.Dir,
-		flags: []string{
+		Flags: []string{
 			"--data-dir=" + filepath.Join(f.Dir, "etcd"),
 			"--listen-client-urls=" + f.etcdURL(),
 			"--advertise-client-urls=" + f.etcdURL(),
 			"--listen-peer-urls=http://127.0.0.1:0",
-			"--socket-reuse-port", // with our reservation of the port
+			"--socket-reuse-port", // with the reservation of the port
 			fmt.Sprintf("--unsafe-no-fsync=%t", !sync),
 			"--log-level=warn",
 		},
-	}.start()
+	})
 	if err != nil {
 		return err
 	}
 	return f.etcd.while(ctx, func(ctx context.Context) error {
-		return wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
+		return Poll(ctx, func(ctx context.Context) error {
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.etcdURL()+"/readyz", nil)
 			if err != nil {
-				return false, err
+				return err
 			}
 			response, err := http.DefaultClient.Do(request)
 			if err != nil {
-				return false, nil // not listening yet
+				return err
 			}
 			response.Body.Close()
-			return response.StatusCode == http.StatusOK, nil
+			if response.StatusCode != http.StatusOK {
+				return errors.New(response.Status)
+			}
+			return nil
 		})
 	})
-}
-
-// emptyDir returns the folder with an absolute path, made where it is absent.
-func emptyDir(dir string) (string, error) {
-	if dir == "" {
-		return os.MkdirTemp("", "kubectl-federate-")
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	if len(entries) > 0 {
-		return "", fmt.Errorf("%s is not empty: name another folder, or remove it", dir)
-	}
-	return dir, nil
 }

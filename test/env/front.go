@@ -5,7 +5,6 @@ package env
 import (
 	"bytes"
 	"context"
-	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	certutil "k8s.io/client-go/util/cert"
 )
 
 // Front stands in front of a cluster for programs whose requests a test wants to see, hold or drop.
@@ -25,11 +25,11 @@ type Front struct {
 	server *httptest.Server
 }
 
-// anybody is the token of a front's administrator.
-const anybody = "anybody"
+// frontToken is the token of a front's administrator.
+const frontToken = "front"
 
-// Front starts a server that hands each request to handle, with its whole body read, so that the end of r's context
-// tells that the client has gone. pass hands it on to the cluster: with the administrator's certificate where it came
+// Front starts a server that hands each request to handle, with its whole body read, so that r's context ends
+// when the client has gone. pass hands it on to the cluster: with the administrator's certificate where it came
 // with the front's Context, and else with the token that it came with. A write that was handed on is carried to its
 // end, even when the client goes.
 func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass http.Handler)) (*Front, error) {
@@ -49,7 +49,7 @@ func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass
 	pass := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}
 	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	pass.Transport = RoundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.Header.Get("Authorization") != "Bearer "+anybody {
+		if r.Header.Get("Authorization") != "Bearer "+frontToken {
 			return anonymous.RoundTrip(r)
 		}
 		r.Header.Del("Authorization")
@@ -74,9 +74,12 @@ func (c *Cluster) Front(handle func(w http.ResponseWriter, r *http.Request, pass
 	server.EnableHTTP2 = true                           // as API servers do
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients end in the middle of a handshake
 	server.StartTLS()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	ca, err := certutil.EncodeCertificates(server.Certificate())
+	if err != nil {
+		return nil, err
+	}
 	return &Front{server: server, Context: Context{Name: c.Name, Config: &rest.Config{
-		Host: server.URL, BearerToken: anybody, TLSClientConfig: rest.TLSClientConfig{CAData: ca},
+		Host: server.URL, BearerToken: frontToken, TLSClientConfig: rest.TLSClientConfig{CAData: ca},
 	}}}, nil
 }
 

@@ -18,10 +18,8 @@ type Context struct {
 // tokens are written inline, so the file works wherever it is copied to.
 func WriteKubeconfig(path string, contexts ...Context) error {
 	file := clientcmdapi.NewConfig()
-	for i, c := range contexts {
-		if i == 0 {
-			file.CurrentContext = c.Name
-		}
+	file.CurrentContext = contexts[0].Name
+	for _, c := range contexts {
 		file.Clusters[c.Name] = &clientcmdapi.Cluster{
 			Server:                   c.Config.Host,
 			CertificateAuthorityData: c.Config.CAData,

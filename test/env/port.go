@@ -9,48 +9,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// port is a TCP port on loopback that belongs to us until it is closed.
+// port is a TCP port on loopback that is reserved until it is closed.
 //
-// A port that is found free and then handed to a server can be taken in between, which with several test
+// A port that is found free and then given to a server can be taken in between, which with several test
 // binaries on one machine does happen. So the port stays bound, without listening, for as long as its server
-// may want it; the server binds it too, because both set SO_REUSEPORT. The kernel gives the port to nobody
-// else, and a server that is started again keeps its address.
+// may want it; the server binds it too, because both set SO_REUSEPORT. A server that is started again keeps its
+// address.
 type port struct {
 	number int
 	fd     int
 }
 
 func reservePort() (*port, error) {
-	syscall.ForkLock.RLock()
+	syscall.ForkLock.RLock() // no child that starts meanwhile inherits it
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err == nil {
 		unix.CloseOnExec(fd)
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, fmt.Errorf("reserving a port: %w", err)
+		return nil, fmt.Errorf("reserve a port: %w", err)
 	}
-	p := &port{fd: fd}
-	if err := p.bind(); err != nil {
-		p.close()
-		return nil, fmt.Errorf("reserving a port: %w", err)
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 	}
-	return p, nil
-}
-
-func (p *port) bind() error {
-	if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return err
+	var address unix.Sockaddr
+	if err == nil {
+		address, err = unix.Getsockname(fd)
 	}
-	if err := unix.Bind(p.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return err
-	}
-	address, err := unix.Getsockname(p.fd)
 	if err != nil {
-		return err
+		unix.Close(fd)
+		return nil, fmt.Errorf("reserve a port: %w", err)
 	}
-	p.number = address.(*unix.SockaddrInet4).Port
-	return nil
+	return &port{address.(*unix.SockaddrInet4).Port, fd}, nil
 }
 
 func (p *port) close() {

@@ -3,7 +3,6 @@
 package env
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,28 +24,27 @@ import (
 //go:embed supervise.sh
 var supervise string
 
-// process is one running server.
-type process struct {
-	name string
-	log  string
-	cmd  *exec.Cmd
-	stop sync.Once
-	pipe *os.File      // a line asks the server to end, closing it kills the server
-	done chan struct{} // closed when the server has ended
-}
-
-// command is what a process runs.
-type command struct {
-	path  string
-	flags []string
-	log   string // this file gets the output
-	// data is a folder to remove when the server has been killed: when our process has died, nobody else is
-	// left to do it. Empty for none.
+// Program is what a Process runs.
+type Program struct {
+	Path  string
+	Flags []string
+	// Log is the file that gets its output.
+	Log string
+	// data is a folder to remove when this process has died: no other is left to do it. Empty for none.
 	data string
 }
 
-func (c command) start() (*process, error) {
-	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// Process is a running Program. It ends with this process at the latest, however that ends.
+type Process struct {
+	Program
+	stop sync.Once
+	pipe *os.File      // a line asks the program to end, closing it kills the program
+	done chan struct{} // closed when the program has ended
+}
+
+// Run starts a program.
+func Run(program Program) (*Process, error) {
+	log, err := os.OpenFile(program.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -56,43 +55,42 @@ func (c command) start() (*process, error) {
 	}
 	defer r.Close()
 
-	p := &process{name: filepath.Base(c.path), log: c.log, pipe: w, done: make(chan struct{})}
-	// No context ends a server, end does: whoever starts one does so in less time than it is to run.
-	p.cmd = exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", `eval "$SUPERVISE"`, "supervise", c.data, c.path}, c.flags...)...)
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = r, log, log
-	// A session of its own: Ctrl-C in the terminal is for us, and we end the servers in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	// Not our environment: etcd takes ETCD_* for configuration, and an API server that finds HTTPS_PROXY
-	// sends its webhook calls there.
+	// No context ends it: starting a server takes less time than it is to run.
+	cmd := exec.CommandContext(context.Background(), "/bin/sh",
+		append([]string{"-c", `eval "$SUPERVISE"`, "supervise", program.data, program.Path}, program.Flags...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, log, log
+	// A session of its own: Ctrl-C in the terminal is for this process, which ends the servers in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// Not the environment of this process: etcd takes ETCD_* for configuration, and an API server that finds
+	// HTTPS_PROXY sends its webhook calls there.
 	// The script is in it so that a list of processes shows the command and not the script.
-	p.cmd.Env = []string{"SUPERVISE=" + supervise, "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(c.log), "TMPDIR=" + os.TempDir()}
-	if err := p.cmd.Start(); err != nil {
+	cmd.Env = []string{"SUPERVISE=" + supervise, "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(program.Log), "TMPDIR=" + os.TempDir()}
+	if err := cmd.Start(); err != nil {
 		w.Close()
-		return nil, fmt.Errorf("starting %s: %w", p.name, err)
+		return nil, fmt.Errorf("start %s: %w", program.name(), err)
 	}
+	p := &Process{Program: program, pipe: w, done: make(chan struct{})}
 	go func() {
-		p.cmd.Wait() // the log says more than the exit status
+		cmd.Wait() // the log says more than the exit status
 		close(p.done)
 	}()
 	return p, nil
 }
 
-// ask asks the server to end and returns when it has, or when it has not after some time.
-func (p *process) ask(patience time.Duration) {
-	if _, err := p.pipe.WriteString("end\n"); err != nil {
-		return // it has ended
+// End asks the program to end (SIGTERM), kills it when it has not after ten seconds, and returns when it is gone.
+func (p *Process) End() {
+	if _, err := p.pipe.WriteString("end\n"); err == nil {
+		select {
+		case <-p.done:
+		case <-time.After(10 * time.Second):
+		}
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-p.done:
-	case <-timer.C:
-	}
+	p.Kill()
 }
 
-// end kills the server and returns when it is gone. The servers of a cluster are not asked: their data is thrown
-// away, and an API server that ends by itself first waits, for up to a minute, for everybody who watches.
-func (p *process) end() {
+// Kill ends the program as a crash does, and returns when it is gone. Servers of a cluster are always killed: their data
+// is thrown away, and an API server that ends by itself first waits, for up to a minute, for everybody who watches.
+func (p *Process) Kill() {
 	if p == nil {
 		return
 	}
@@ -100,41 +98,39 @@ func (p *process) end() {
 	<-p.done
 }
 
-// while runs f and cancels it when the server ends; then the error is the end of the server's log.
-func (p *process) while(ctx context.Context, f func(context.Context) error) error {
-	died := fmt.Errorf("%s ended", p.name)
-	watched, cancel := context.WithCancelCause(ctx)
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// while runs f and cancels it when the program ends. An error of f has the end of the log with it.
+func (p *Process) while(ctx context.Context, f func(context.Context) error) error {
+	ended := fmt.Errorf("%s ended", p.name())
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		select {
 		case <-p.done:
-			cancel(died)
-		case <-watched.Done():
+			cancel(ended)
+		case <-ctx.Done():
 		}
 	}()
-	err := f(watched)
+	err := f(ctx)
 	if err == nil {
 		return nil
 	}
-	if errors.Is(context.Cause(watched), died) {
-		err = died
+	if errors.Is(context.Cause(ctx), ended) {
+		err = ended
 	}
-	return fmt.Errorf("%w; the end of %s:\n%s", err, p.log, tail(p.log, 20))
+	return fmt.Errorf("%w; the end of %s:\n%s", err, p.Log, tail(p.Log, 20))
 }
 
+func (p Program) name() string { return filepath.Base(p.Path) }
+
 // tail returns the last lines of a file.
-func tail(path string, lines int) []byte {
-	b, err := os.ReadFile(path)
+func tail(path string, n int) string {
+	content, err := os.ReadFile(path)
 	if err != nil {
-		return []byte(err.Error())
+		return err.Error()
 	}
-	b = bytes.TrimRight(b, "\n")
-	for i, n := len(b)-1, 0; i >= 0; i-- {
-		if b[i] == '\n' {
-			if n++; n == lines {
-				return b[i+1:]
-			}
-		}
-	}
-	return b
+	lines := strings.Split(strings.TrimRight(string(content), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

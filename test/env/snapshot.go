@@ -3,136 +3,147 @@
 package env
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Objects is everything that a cluster holds at one moment, without what Kubernetes changes by itself.
-type Objects struct {
-	resources []schema.GroupVersionResource
-	objects   map[string]any  // by type, namespace and name
-	ignored   map[string]bool // what Without left out
-	written   revisions       // nil where etcd was not asked
-}
+// Objects is everything that a cluster holds at one moment, without what Kubernetes changes by itself, by resource,
+// namespace and name: "configmaps default/one".
+type Objects map[string]map[string]any
 
-// Types is the number of resource types that were listed, those without any object included.
-func (o Objects) Types() int { return len(o.resources) }
-
-// Len is the number of objects.
-func (o Objects) Len() int { return len(o.objects) }
-
-// Without leaves one object out, named as Diff names it: a counter, which tells how often something was done and
-// not what there is.
+// Without leaves one object out of all comparisons with these.
 func (o Objects) Without(key string) Objects {
-	o.objects = maps.Clone(o.objects)
-	delete(o.objects, key)
-	ignored := map[string]bool{key: true}
-	maps.Copy(ignored, o.ignored)
-	o.ignored = ignored
+	o = maps.Clone(o)
+	o[key] = nil
 	return o
 }
 
-// Snapshot reads every object of every type that the cluster's API servers can list, custom and aggregated
-// ones included, each type once, in the version its group prefers. A type that cannot be read is an error:
-// what was not read cannot be said to be unchanged.
-//
-// UIDs and creation times are kept, so an object that was deleted and made anew differs. Left out are Events,
-// ComponentStatuses (which are probes, not objects), and the fields named at normalise.
-func Snapshot(ctx context.Context, config *rest.Config) (Objects, error) {
-	o := Objects{objects: map[string]any{}}
-	// Reading must not be slowed to five requests a second by whoever made the configuration.
-	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = -1, -1
-	// It also reads types that warn of being deprecated, and nobody has chosen to use them.
-	config.WarningHandler = rest.NoWarnings{}
-	client, err := dynamic.NewForConfig(config)
+// Compare returns an error that says how the cluster differs from before. A line of Diff that ignore returns true for
+// does not count. With Poll it waits for what Kubernetes does later: the end of a namespace, garbage collection.
+func (c *Cluster) Compare(ctx context.Context, before Objects, ignore ...func(line string) bool) error {
+	now, err := c.Snapshot(ctx)
 	if err != nil {
-		return o, err
+		return err
 	}
-	types, err := listable(config)
-	if err != nil {
-		return o, err
+	lines := Diff(before, now)
+	for _, ignored := range ignore {
+		lines = slices.DeleteFunc(lines, ignored)
 	}
-	for _, t := range types {
-		o.resources = append(o.resources, t)
-		options := metav1.ListOptions{Limit: 500}
-		for {
-			list, err := client.Resource(t).List(ctx, options)
-			if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
-				break // the type went away since it was discovered
-			}
-			if err != nil {
-				return o, fmt.Errorf("listing %s: %w", t.GroupResource(), err)
-			}
-			for _, item := range list.Items {
-				key := t.GroupResource().String() + " " + strings.TrimPrefix(item.GetNamespace()+"/"+item.GetName(), "/")
-				normalise(&item)
-				o.objects[key] = item.Object
-			}
-			if options.Continue = list.GetContinue(); options.Continue == "" {
-				break
-			}
-		}
+	if len(lines) > 0 {
+		return fmt.Errorf("cluster %s differs from before:\n%s", c.Name, strings.Join(lines, "\n"))
 	}
-	return o, nil
+	return nil
 }
 
-// listable returns the types of a cluster, sorted.
-func listable(config *rest.Config) ([]schema.GroupVersionResource, error) {
-	client, err := discovery.NewDiscoveryClientForConfig(config)
+// Snapshot reads every object of the cluster from etcd, those of custom types included. It takes milliseconds, where a list
+// of each type through the API server takes a second. What cannot be read is an error: it cannot be said to be
+// unchanged.
+//
+// UIDs and creation times are kept, so an object that was deleted and made anew differs. Left out are Events, what is no
+// object, and the fields named at normalise.
+func (c *Cluster) Snapshot(ctx context.Context) (Objects, error) {
+	prefix := "/" + c.Name + "/"
+	values, err := c.fleet.readEtcd(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
-	lists, err := client.ServerPreferredResources()
-	if err != nil {
-		return nil, fmt.Errorf("finding the types of the cluster: %w", err)
-	}
-	var types []schema.GroupVersionResource
-	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list"}}, lists) {
-		version, err := schema.ParseGroupVersion(list.GroupVersion)
+	objects := Objects{}
+	for _, v := range values {
+		path := strings.Split(strings.TrimPrefix(string(v.Key), prefix), "/")
+		switch path[0] {
+		case "events", "masterleases", "peerserverleases", "ranges":
+			continue
+		}
+		o, err := decode(v.Value)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", v.Key, err)
 		}
-		for _, r := range list.APIResources {
-			switch {
-			case r.Name == "events" && (version.Group == corev1.GroupName || version.Group == "events.k8s.io"):
-			case r.Name == "componentstatuses" && version.Group == corev1.GroupName:
-			default:
-				types = append(types, version.WithResource(r.Name))
-			}
-		}
+		normalise(o)
+		objects[objectKey(path, o)] = o.Object
 	}
-	slices.SortFunc(types, func(a, b schema.GroupVersionResource) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Resource, b.Resource))
-	})
-	return types, nil
+	if len(objects) == 0 {
+		return nil, fmt.Errorf("etcd has no keys below %s", prefix)
+	}
+	return objects, nil
+}
+
+type etcdValue struct{ Key, Value []byte }
+
+// readEtcd reads all keys of etcd that start with the prefix, over its JSON gateway.
+func (f *Fleet) readEtcd(ctx context.Context, prefix string) ([]etcdValue, error) {
+	end := []byte(prefix)
+	end[len(end)-1]++
+	question, err := json.Marshal(map[string][]byte{"key": []byte(prefix), "range_end": end})
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.etcdURL()+"/v3/kv/range", bytes.NewReader(question))
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	var answer struct{ KVs []etcdValue }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("read etcd: %s: %w", response.Status, err)
+	}
+	return answer.KVs, nil
+}
+
+// decode reads an object as API servers store it: built-in types as Protobuf, all others as JSON.
+func decode(stored []byte) (*unstructured.Unstructured, error) {
+	if bytes.HasPrefix(stored, []byte("{")) {
+		o := &unstructured.Unstructured{}
+		return o, json.Unmarshal(stored, &o.Object)
+	}
+	typed, kind, err := scheme.Codecs.UniversalDeserializer().Decode(stored, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+	if err != nil {
+		return nil, err
+	}
+	o := &unstructured.Unstructured{Object: fields}
+	o.SetGroupVersionKind(*kind)
+	return o, nil
+}
+
+// renamedResources are those that etcd's keys call differently: /minions/NAME, /services/specs/NAMESPACE/NAME.
+var renamedResources = map[string]string{"minions": "nodes", "specs": "services"}
+
+// objectKey names an object by its key in etcd, which is RESOURCE/[NAMESPACE/]NAME, with the group before it for custom types.
+func objectKey(path []string, o *unstructured.Unstructured) string {
+	name := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
+	resource := path[max(0, len(path)-2-strings.Count(name, "/"))]
+	if group := o.GroupVersionKind().Group; group != "" {
+		return resource + "." + group + " " + name
+	}
+	return cmp.Or(renamedResources[resource], resource) + " " + name
 }
 
 // normalise removes what changes without anybody changing the object's content: the bookkeeping of writes
-// (also of writes that were taken back), heartbeats, and the traces of elections and of tokens in use.
+// (also of writes that were rolled back), heartbeats, and the traces of tokens in use.
 func normalise(o *unstructured.Unstructured) {
 	for _, path := range [][]string{
 		{"metadata", "managedFields"},
-		{"metadata", "resourceVersion"},
 		{"metadata", "generation"},
 		{"status", "observedGeneration"},
-		{"metadata", "annotations", "control-plane.alpha.kubernetes.io/leader"},
-		{"metadata", "annotations", corev1.EndpointsLastChangeTriggerTime},
 		{"metadata", "labels", "kubernetes.io/legacy-token-last-used"},
 	} {
 		unstructured.RemoveNestedField(o.Object, path...)
@@ -140,18 +151,6 @@ func normalise(o *unstructured.Unstructured) {
 	if o.GetKind() == "Lease" {
 		unstructured.RemoveNestedField(o.Object, "spec", "renewTime")
 	}
-	if o.GetKind() == "Node" {
-		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
-		for _, c := range conditions {
-			if c, ok := c.(map[string]any); ok {
-				delete(c, "lastHeartbeatTime")
-			}
-		}
-		if conditions != nil {
-			must(unstructured.SetNestedSlice(o.Object, conditions, "status", "conditions"))
-		}
-	}
-	// A map that only held what was removed is as good as none.
 	for _, name := range []string{"annotations", "labels"} {
 		if m, found, _ := unstructured.NestedMap(o.Object, "metadata", name); found && len(m) == 0 {
 			unstructured.RemoveNestedField(o.Object, "metadata", name)
@@ -159,7 +158,7 @@ func normalise(o *unstructured.Unstructured) {
 	}
 }
 
-// Diff tells what has to happen to before to make it after, one line each, sorted; nothing when they are
+// Diff lists what has to happen to before to make it after, one line each, sorted; nothing when they are
 // equal:
 //
 //   - configmaps default/new
@@ -167,12 +166,11 @@ func normalise(o *unstructured.Unstructured) {
 //     ~ namespaces kube-system: metadata.labels[team]: "a" -> (none)
 func Diff(before, after Objects) []string {
 	var lines []string
-	keys := slices.Concat(slices.Collect(maps.Keys(before.objects)), slices.Collect(maps.Keys(after.objects)))
-	slices.Sort(keys)
-	for _, key := range slices.Compact(keys) {
-		old, was := before.objects[key]
-		current, is := after.objects[key]
+	for _, key := range keysOf(before, after) {
+		old, was := before[key]
+		current, is := after[key]
 		switch {
+		case was && old == nil, is && current == nil:
 		case !was:
 			lines = append(lines, "+ "+key)
 		case !is:
@@ -184,14 +182,19 @@ func Diff(before, after Objects) []string {
 	return lines
 }
 
+// keysOf returns the keys of both maps, sorted.
+func keysOf[V any](a, b map[string]V) []string {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return slices.Sorted(maps.Keys(both))
+}
+
 func changes(prefix string, before, after any) []string {
 	old, current := map[string]string{}, map[string]string{}
 	flatten("", before, old)
 	flatten("", after, current)
-	paths := slices.Concat(slices.Collect(maps.Keys(old)), slices.Collect(maps.Keys(current)))
-	slices.Sort(paths)
 	var lines []string
-	for _, path := range slices.Compact(paths) {
+	for _, path := range keysOf(old, current) {
 		if a, b := cmp.Or(old[path], "(none)"), cmp.Or(current[path], "(none)"); a != b {
 			lines = append(lines, prefix+path+": "+a+" -> "+b)
 		}
@@ -221,7 +224,5 @@ func flatten(path string, value any, leaves map[string]string) {
 			return
 		}
 	}
-	b, err := json.Marshal(value)
-	must(err)
-	leaves[path] = string(b)
+	leaves[path] = string(must(json.Marshal(value)))
 }

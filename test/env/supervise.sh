@@ -22,7 +22,7 @@ exit 137' USR1
 "$@" 3<&- </dev/null &
 server=$!
 
-# The reader tells the shell first, because the shell ends the reader as soon as the server is gone. It kills
+# The reader signals the shell first, because the shell ends the reader as soon as the server is gone. It kills
 # the server itself, because the shell may have been killed too; that it can still be signalled says nothing,
 # as a dead process can be until its parent has noticed.
 (
@@ -35,7 +35,7 @@ server=$!
 reader=$!
 exec 3<&-
 
-# Shells would tell the log here and above that a child of theirs was killed.
+# Shells would log here and above that a child of theirs was killed.
 wait $server 2>/dev/null
 status=$?
 kill $reader 2>/dev/null

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// NewFleet starts clusters for one test and stops them when the test is over. A fleet that does not start is a
-// failure of the test, never a reason to skip it.
+// NewFleet starts clusters for one test and stops them when the test is over.
 func NewFleet(t testing.TB, clusters ...Spec) *Fleet {
 	t.Helper()
 	f, err := Start(t.Context(), Options{Clusters: clusters, Progress: t.Output()})
@@ -34,7 +33,8 @@ var shared struct {
 //
 //	func TestMain(m *testing.M) { env.Main(m) }
 //
-// A test that uses the fleet must not disturb others; it takes a cluster for itself with Fleet.Add.
+// A fleet that does not start is a failure of the test, never a reason to skip it. A test must not disturb others that
+// use the fleet; it takes a cluster for itself with Fleet.Add.
 func Shared(clusters ...Spec) func(testing.TB) *Fleet {
 	start := sync.OnceValues(func() (*Fleet, error) {
 		// Not a test's context, which ends with the first test that needs the fleet.

@@ -19,27 +19,9 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
-	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
-
-func rotate(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.RotateResult, error) {
-	t.Helper()
-	plan, err := federate.PlanRotate(t.Context(), h, m, o)
-	if err != nil {
-		return nil, err
-	}
-	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
-}
-
-// works says whether a member takes a credential, as the host would use it.
-func works(t *testing.T, a *kubeconfig.Access) error {
-	t.Helper()
-	_, err := connectMember(t, a.RESTConfig()).ID(t.Context())
-	return err
-}
 
 // bindings are the names of the Secrets that tokens of the host are bound to.
 func bindings(t *testing.T, c *env.Cluster) []string {
@@ -84,9 +66,9 @@ func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// TestRotateWithoutAnswer stores a credential and is never told: both work until the rotation is run again, which
+// TestRotateLostAnswer stores a credential and is never told: both work until the rotation is run again, which
 // leaves neither.
-func TestRotateWithoutAnswer(t *testing.T) {
+func TestRotateLostAnswer(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
 	fed := federation(t, hostCluster, "deaf", map[string]any{})
 	snapshot(t, west)
@@ -168,13 +150,13 @@ func TestTwoRotations(t *testing.T) {
 	}
 }
 
-// stingyFleet is a member whose API server gives no token for more than a day.
-var stingyFleet = env.Shared(env.Spec{Name: "stingy", ControllerManager: true, MaxTokenLifetime: 24 * time.Hour})
+// shortTokenFleet is a member whose API server gives no token for more than a day.
+var shortTokenFleet = env.Shared(env.Spec{Name: "stingy", ControllerManager: true, MaxTokenLifetime: 24 * time.Hour})
 
-// TestShortenedLifetime joins and rotates where the member's API server gives less than is asked for: what is
+// TestMaxTokenLifetime joins and rotates where the member's API server gives less than is asked for: what is
 // told, what the host knows of it, and that less is not told of.
-func TestShortenedLifetime(t *testing.T) {
-	hostCluster, stingy := joinHost(t), stingyFleet(t).Cluster("stingy")
+func TestMaxTokenLifetime(t *testing.T) {
+	hostCluster, stingy := joinHost(t), shortTokenFleet(t).Cluster("stingy")
 	fed := federation(t, hostCluster, "stingy", map[string]any{})
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, stingy.Config())
 	told := func(what string, notes []federate.Finding, expires time.Time, want string) {
@@ -216,9 +198,9 @@ func TestShortenedLifetime(t *testing.T) {
 	}
 }
 
-// TestRotateWhereTheEndpointIsFar rotates where only the host reaches the stored endpoint: the credential is
+// TestRotateHostOnlyEndpoint rotates where only the host reaches the stored endpoint: the credential is
 // tried where the caller reaches the member, and that is said.
-func TestRotateWhereTheEndpointIsFar(t *testing.T) {
+func TestRotateHostOnlyEndpoint(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
 	fed := federation(t, hostCluster, "far", map[string]any{})
 	snapshot(t, west)

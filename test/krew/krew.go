@@ -142,7 +142,7 @@ func archive(w io.Writer, entries []entry) error {
 		}
 		header := &tar.Header{
 			Typeflag: tar.TypeReg, Name: e.name, Mode: e.mode, Size: int64(len(content)),
-			// The first moment that a zip file can hold as well, for whoever repacks it.
+			// The first moment that a zip file can hold as well, for repacking.
 			ModTime: time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC), Format: tar.FormatUSTAR,
 		}
 		if err := packed.WriteHeader(header); err != nil {

@@ -126,7 +126,7 @@ func TestArchives(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !zipped.ModTime.IsZero() || zipped.Name != "" || zipped.Comment != "" {
-				t.Errorf("the gzip header tells of its making: %+v", zipped.Header)
+				t.Errorf("the gzip header shows where it was made: %+v", zipped.Header)
 			}
 			var names []string
 			archive := tar.NewReader(zipped)
@@ -147,7 +147,7 @@ func TestArchives(t *testing.T) {
 					t.Errorf("%s is no regular file: krew refuses the archive", header.Name)
 				}
 				if header.Uid != 0 || header.Gid != 0 || header.Uname != "" || header.Gname != "" || header.ModTime.Year() != 1980 {
-					t.Errorf("%s tells of its making: %+v", header.Name, header)
+					t.Errorf("%s shows where it was made: %+v", header.Name, header)
 				}
 				wantMode := int64(0o644)
 				switch header.Name {

@@ -85,8 +85,8 @@ func Check(packages []Package) []string {
 	}
 	var found []string
 	for _, p := range packages {
-		folder, ours := folderOf(p.ImportPath)
-		if !ours || folder == "test" || strings.HasPrefix(folder, "test/") {
+		folder, inModule := folderOf(p.ImportPath)
+		if !inModule || folder == "test" || strings.HasPrefix(folder, "test/") {
 			continue
 		}
 		from, ok := placeOf(folder)
@@ -117,8 +117,8 @@ func CheckTable(packages []Package, contributing string) []string {
 	named := func(folder string) bool { return strings.Contains(section, "`"+folder+"`") }
 	var found []string
 	for _, p := range packages {
-		folder, ours := folderOf(p.ImportPath)
-		if !ours || named(folder) || strings.HasPrefix(folder, "test/") && named(path.Dir(folder)) {
+		folder, inModule := folderOf(p.ImportPath)
+		if !inModule || named(folder) || strings.HasPrefix(folder, "test/") && named(path.Dir(folder)) {
 			continue
 		}
 		found = append(found, folder+" is not in the tables of CONTRIBUTING.md, Layout")
@@ -205,8 +205,8 @@ func placeOf(folder string) (found place, ok bool) {
 func (from place) imports(folder, verb string, paths []string) []string {
 	var found []string
 	for _, path := range paths {
-		folderTo, ours := folderOf(path)
-		if !ours {
+		folderTo, inModule := folderOf(path)
+		if !inModule {
 			continue
 		}
 		if folderTo == "test" || strings.HasPrefix(folderTo, "test/") {

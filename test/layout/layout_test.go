@@ -76,9 +76,9 @@ func TestTableFaults(t *testing.T) {
 // TestLayerFaults is the negative control: made-up trees with one fault each.
 func TestLayerFaults(t *testing.T) {
 	t.Parallel()
-	ours := func(folder string) string { return Module + "/" + folder }
+	inModule := func(folder string) string { return Module + "/" + folder }
 	pkg := func(folder string, imports ...string) Package {
-		return Package{ImportPath: ours(folder), Imports: imports}
+		return Package{ImportPath: inModule(folder), Imports: imports}
 	}
 	tests := []struct {
 		name     string
@@ -88,43 +88,43 @@ func TestLayerFaults(t *testing.T) {
 		{
 			name: "down, over layers and inside one folder",
 			packages: []Package{
-				pkg("cmd/kubectl-federate", ours("pkg/cli"), ours("pkg/version"), "context"),
-				pkg("pkg/cli", ours("pkg/federate"), ours("pkg/rules"), ours("pkg/cli/targets"), ours("pkg/cli/output")),
-				pkg("pkg/cli/targets", ours("pkg/cli/output"), ours("pkg/federate")),
-				pkg("pkg/host/install", ours("pkg/host"), ours("manifests")),
-				pkg("pkg/host", ours("pkg/host/install")),
-				{ImportPath: ours("pkg/host"), TestImports: []string{ours("test/env")}},
-				pkg("test/env", ours("pkg/cli"), ours("webhook")),
+				pkg("cmd/kubectl-federate", inModule("pkg/cli"), inModule("pkg/version"), "context"),
+				pkg("pkg/cli", inModule("pkg/federate"), inModule("pkg/rules"), inModule("pkg/cli/targets"), inModule("pkg/cli/output")),
+				pkg("pkg/cli/targets", inModule("pkg/cli/output"), inModule("pkg/federate")),
+				pkg("pkg/host/install", inModule("pkg/host"), inModule("manifests")),
+				pkg("pkg/host", inModule("pkg/host/install")),
+				{ImportPath: inModule("pkg/host"), TestImports: []string{inModule("test/env")}},
+				pkg("test/env", inModule("pkg/cli"), inModule("webhook")),
 			},
 		},
 		{
 			name:     "up",
-			packages: []Package{pkg("pkg/rules", ours("pkg/host"))},
+			packages: []Package{pkg("pkg/rules", inModule("pkg/host"))},
 			want:     []string{"pkg/rules imports pkg/host: imports only go down"},
 		},
 		{
 			name:     "up in a test",
-			packages: []Package{{ImportPath: ours("pkg/rules"), XTestImports: []string{ours("webhook")}}},
+			packages: []Package{{ImportPath: inModule("pkg/rules"), XTestImports: []string{inModule("webhook")}}},
 			want:     []string{"pkg/rules imports in its tests webhook: imports only go down"},
 		},
 		{
 			name:     "the two sides",
-			packages: []Package{pkg("pkg/host/install", ours("pkg/member"))},
+			packages: []Package{pkg("pkg/host/install", inModule("pkg/member"))},
 			want:     []string{"pkg/host/install imports pkg/member: both are in one layer"},
 		},
 		{
 			name:     "up inside pkg/cli",
-			packages: []Package{pkg("pkg/cli/output", ours("pkg/cli/targets")), pkg("pkg/cli/targets", ours("pkg/cli"))},
+			packages: []Package{pkg("pkg/cli/output", inModule("pkg/cli/targets")), pkg("pkg/cli/targets", inModule("pkg/cli"))},
 			want:     []string{"pkg/cli/output imports pkg/cli/targets: imports only go down", "pkg/cli/targets imports pkg/cli: imports only go down"},
 		},
 		{
 			name:     "two of one layer",
-			packages: []Package{pkg("webhook", ours("pkg/controller"))},
+			packages: []Package{pkg("webhook", inModule("pkg/controller"))},
 			want:     []string{"webhook imports pkg/controller: both are in one layer"},
 		},
 		{
 			name:     "product needs a test package",
-			packages: []Package{pkg("pkg/cli", ours("test/env"))},
+			packages: []Package{pkg("pkg/cli", inModule("test/env"))},
 			want:     []string{"pkg/cli imports test/env: nothing outside test/ does"},
 		},
 		{
@@ -139,7 +139,7 @@ func TestLayerFaults(t *testing.T) {
 		{
 			name: "the plugin reaches the manager",
 			packages: []Package{
-				pkg("cmd/kubectl-federate", ours("pkg/cli")),
+				pkg("cmd/kubectl-federate", inModule("pkg/cli")),
 				pkg("pkg/cli", "example.com/x"),
 				{ImportPath: "example.com/x", Imports: []string{"sigs.k8s.io/controller-runtime/pkg/manager"}},
 			},
@@ -168,7 +168,7 @@ func TestLayerFaults(t *testing.T) {
 		{
 			name: "a rule that reaches a client",
 			packages: []Package{
-				pkg("pkg/rules", ours("pkg/kubeconfig")),
+				pkg("pkg/rules", inModule("pkg/kubeconfig")),
 				pkg("pkg/kubeconfig", "k8s.io/client-go/rest"),
 			},
 			want: []string{
@@ -203,7 +203,7 @@ import (
 
 var started = clock.Now()
 
-// Age takes the time from its caller but for the last word.
+// Age takes the time from its caller, except in the end.
 func Age(now clock.Time) clock.Duration {
 	type time struct{ Now int }
 	_ = time{}.Now

@@ -17,7 +17,6 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/kubefederate/kubectl-federate/test/docs"
-	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // volatile is what differs from run to run in what a page shows.
@@ -43,12 +42,6 @@ func steady(output string) string {
 // what is printed there, but for times, ports and IDs. With UPDATE_DOCS set it writes what is printed into the pages.
 // -run TestDocs/README.md runs one page.
 func TestDocs(t *testing.T) {
-	if err := theStage.open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := theStage.installHost(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	root := filepath.Join("..", "..")
 	pages, err := docs.Pages(t.Context(), root)
 	if err != nil {
@@ -80,14 +73,13 @@ func TestDocs(t *testing.T) {
 
 // runPage runs the commands of a page and gives its text with what they print, and their number.
 func runPage(t *testing.T, page docs.Page, blocks []docs.Block) (updated string, commands int) {
-	members := []string{"us-east", "us-west", "eu-west"}
-	before := map[string]env.Objects{}
-	for _, name := range members {
-		o, err := env.Snapshot(t.Context(), theStage.fleet.Cluster(name).Config())
-		if err != nil {
-			t.Fatal(err)
-		}
-		before[name] = o
+	theStage.use(t)
+	if err := theStage.startManager(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := theStage.snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	home := t.TempDir()
 	kubeconfig := filepath.Join(home, "kubeconfig")
@@ -138,9 +130,9 @@ func runPage(t *testing.T, page docs.Page, blocks []docs.Block) (updated string,
 		at = b.Start + len(b.Text)
 	}
 	text.WriteString(page.Text[at:])
-	for _, name := range members {
-		if diff := settle(t.Context(), theStage.fleet.Cluster(name).Config(), before[name]); len(diff) > 0 {
-			t.Errorf("%s left something on %s:\n%s", page.Path, name, strings.Join(diff, "\n"))
+	for name := range before {
+		if err := theStage.unchanged(name, before); err != nil {
+			t.Errorf("%s left something: %v", page.Path, err)
 		}
 	}
 	return text.String(), commands

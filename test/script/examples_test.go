@@ -1,3 +1,5 @@
+//go:build unix
+
 package script
 
 import (
@@ -14,20 +16,8 @@ import (
 // has run.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts found: %v", err)
-	}
-	var scripts strings.Builder
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		scripts.Write(data)
-	}
 	var ran []string
-	for line := range strings.Lines(scripts.String()) {
+	for line := range strings.Lines(readScripts(t)) {
 		if _, command, ok := strings.Cut(line, "kubectl federate "); ok {
 			ran = append(ran, strings.Join(strings.Fields(command), " ")+" ")
 		}
@@ -52,4 +42,39 @@ func TestExamples(t *testing.T) {
 	if examples < 20 {
 		t.Errorf("%d examples found in all the help; are they read right?", examples)
 	}
+}
+
+// TestVerbs finds every verb of scripts in the table of CONTRIBUTING.md, and a script that uses it.
+func TestVerbs(t *testing.T) {
+	t.Parallel()
+	contributing, err := os.ReadFile(filepath.Join("..", "..", "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts := readScripts(t)
+	for _, v := range verbs {
+		if row := "\n| `" + strings.ReplaceAll(v.name+" "+v.usage, "|", `\|`) + "` | "; !strings.Contains(string(contributing), row) {
+			t.Errorf("CONTRIBUTING.md, Tests, does not have the row%s", row)
+		}
+		if !strings.Contains(scripts, "\n"+v.name+" ") {
+			t.Errorf("no script uses the verb %s", v.name)
+		}
+	}
+}
+
+func readScripts(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob("*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts found: %v", err)
+	}
+	var scripts strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts.Write(data)
+	}
+	return scripts.String()
 }

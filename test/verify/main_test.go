@@ -18,7 +18,7 @@ func TestChecks(t *testing.T) {
 		"n/n.go":   "package n\n",
 		"made.txt": "made\n",
 		"Makefile": "generate:\n\techo made > made.txt\n",
-		// What is not formatted and ignored is nobody's business.
+		// What git ignores is not checked.
 		".gitignore":   "/ignored/\n",
 		"ignored/x.go": "package  x\n",
 	}

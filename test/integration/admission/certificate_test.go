@@ -20,7 +20,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 // TestCertificateIsKept takes the certificate and its CA away in every way, with two replicas, and waits until API servers
@@ -29,7 +29,7 @@ func TestCertificateIsKept(t *testing.T) {
 	h := onGuard(t)
 	admin := h.admin(t)
 	key := client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}
-	second, err := guard.New(h.Cluster, h.binary)
+	second, err := envhost.New(h.Cluster, h.binary)
 	must(t, err)
 	t.Cleanup(second.Close)
 	must(t, second.Start(t.Context()))

@@ -37,7 +37,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/test/cases"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 var fleet = env.Shared(env.Spec{Name: "host", ControllerManager: true})
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 // installed is the host that all tests share.
 type installed struct {
 	*env.Cluster
-	manager *guard.Manager
+	manager *envhost.Manager
 	binary  string
 }
 
@@ -68,10 +68,10 @@ func onGuard(t *testing.T) installed {
 		// Not the test's context, which ends with the first test.
 		ctx := context.Background()
 		shared.Cluster = c
-		if shared.binary, shared.err = guard.Build(ctx); shared.err != nil {
+		if shared.binary, shared.err = envhost.Build(ctx); shared.err != nil {
 			return
 		}
-		if shared.manager, shared.err = guard.New(c, shared.binary); shared.err != nil {
+		if shared.manager, shared.err = envhost.New(c, shared.binary); shared.err != nil {
 			return
 		}
 		// What the cases find on the host may be older than the rules, so it comes before the webhook.

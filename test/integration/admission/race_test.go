@@ -21,13 +21,13 @@ import (
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 // replicas is a host of its own whose webhook is served by two managers, in turn.
 type replicas struct {
 	*env.Cluster
-	managers [2]*guard.Manager
+	managers [2]*envhost.Manager
 	admin    client.Client
 }
 
@@ -39,11 +39,11 @@ func twoReplicas(t *testing.T, name string) replicas {
 	t.Cleanup(c.Stop)
 	r := replicas{Cluster: c}
 	for i := range r.managers {
-		r.managers[i], err = guard.New(c, h.binary)
+		r.managers[i], err = envhost.New(c, h.binary)
 		must(t, err)
 		t.Cleanup(r.managers[i].Close)
 	}
-	b, err := guard.Balance(r.managers[:]...)
+	b, err := envhost.Balance(r.managers[:]...)
 	must(t, err)
 	t.Cleanup(b.Close)
 	r.managers[0].URL = b.URL

@@ -30,7 +30,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 func TestMain(m *testing.M) { env.Main(m) }
@@ -50,11 +50,11 @@ func enforcing(t *testing.T) *env.Cluster {
 	t.Helper()
 	c := fleet(t).Cluster("host")
 	once.Do(func() {
-		binary, err := guard.Build(t.Context())
+		binary, err := envhost.Build(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		manager, err := guard.New(c, binary)
+		manager, err := envhost.New(c, binary)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@
 package script
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -13,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 
@@ -25,38 +23,13 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// foreign serves the kinds of Rancher and Cluster API on "host" until the script ends.
-func foreign(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: foreign")
-	}
-	kubectl := func(args ...string) error {
-		cmd := exec.Command(theStage.fleet.Kubectl(), append([]string{"--kubeconfig", theStage.fleet.Kubeconfig, "--context", "host"}, args...)...)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	}
-	ts.Check(kubectl("apply", "-f", "foreign.yaml"))
-	ts.Defer(func() {
-		if err := kubectl("delete", "--wait", "-f", "foreign.yaml"); err != nil {
-			panic(err)
-		}
-	})
-	ts.Check(kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "foreign.yaml"))
-}
-
 // rancherToken is what Rancher's proxy knows: the token of the user that Rancher makes for its own Secrets.
 const rancherToken = "u-mo773yttt4:k2x9wq7dk2x9wq7d"
 
-// rancher ID=CLUSTER... stands in for Rancher's proxy until the script ends: https://<it>/k8s/clusters/ID leads to CLUSTER as an
+// rancher plays Rancher's proxy until the script ends: https://<it>/k8s/clusters/ID leads to CLUSTER as an
 // administrator with Rancher's token. A token of the cluster's own is handed on for ID=CLUSTER=tokens only, as a
 // ClusterProxyConfig has it; any other gets 401.
-func rancher(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: rancher ID=CLUSTER[=tokens]...")
-	}
+func rancher(ts *testscript.TestScript, args []string) {
 	mux := http.NewServeMux()
 	for _, arg := range args {
 		id, name, _ := strings.Cut(arg, "=")
@@ -99,29 +72,26 @@ func proxyTo(config *rest.Config) (http.Handler, error) {
 	return &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}, nil
 }
 
-// blank is what fill fills in.
-var blank = regexp.MustCompile(`\$\{([a-z-]+)(?::([a-z0-9-]+))?\}`)
+// placeholder is what expand expands.
+var placeholder = regexp.MustCompile(`\$\{([a-z-]+)(?::([a-z0-9-]+))?\}`)
 
-// fill FILE... fills in what is known only when the clusters run:
+// expand writes into files what is known only when the clusters run:
 //
 //	${host:CLUSTER}        host and port of its API server
 //	${ca:CLUSTER}          its CA, as a string of JSON
 //	${admin:CLUSTER}       a kubeconfig of an administrator of it, in base64, as Cluster API's Secrets hold it
-//	${rancher}             the URL of the stand-in for Rancher
+//	${rancher}             the URL of the proxy that rancher plays
 //	${rancher-ca}          its CA, as a string of JSON
 //	${rancher-pem}         its CA, in base64
 //	${proxied:ID}          the kubeconfig that Rancher's Secrets hold, in base64: an address that only Rancher's cluster reaches
-func fill(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: fill FILE...")
-	}
+func expand(ts *testscript.TestScript, args []string) {
 	quoted := func(text string) string {
 		out, err := json.Marshal(text)
 		ts.Check(err)
 		return string(out)
 	}
 	encoded := func(c env.Context) string {
-		file := ts.MkAbs("filled.kubeconfig")
+		file := ts.MkAbs("expanded.kubeconfig")
 		ts.Check(env.WriteKubeconfig(file, c))
 		data, err := os.ReadFile(file)
 		ts.Check(err)
@@ -131,8 +101,8 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 		file := ts.MkAbs(name)
 		text, err := os.ReadFile(file)
 		ts.Check(err)
-		filled := blank.ReplaceAllStringFunc(string(text), func(match string) string {
-			parts := blank.FindStringSubmatch(match)
+		expanded := placeholder.ReplaceAllStringFunc(string(text), func(match string) string {
+			parts := placeholder.FindStringSubmatch(match)
 			switch what, of := parts[1], parts[2]; what {
 			case "host":
 				return strings.TrimPrefix(theStage.fleet.Cluster(of).Config().Host, "https://")
@@ -159,20 +129,9 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Check(err)
 				return base64.StdEncoding.EncodeToString(data)
 			}
-			ts.Fatalf("%s: nothing is known of %s", name, match)
+			ts.Fatalf("%s: %s is no placeholder", name, match)
 			return ""
 		})
-		ts.Check(os.WriteFile(file, []byte(filled), 0o600))
+		ts.Check(os.WriteFile(file, []byte(expanded), 0o600))
 	}
-}
-
-// another NAME starts one more cluster, adds its context, and ends it with the script.
-func another(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: another NAME")
-	}
-	fleet, err := env.Start(context.Background(), env.Options{Clusters: []env.Spec{{Name: args[0], ControllerManager: true}}})
-	ts.Check(err)
-	ts.Defer(fleet.Stop)
-	addContext(ts, fleet.Cluster(args[0]).Context())
 }

@@ -1,5 +1,6 @@
 //go:build unix
 
+// Package integration runs the product's parts against real API servers.
 package integration
 
 import (
@@ -10,22 +11,27 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
-	"github.com/kubefederate/kubectl-federate/test/guard"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
+
+func TestMain(m *testing.M) { env.Main(m) }
 
 // joinFleet is a host with everything installed and members; each test of a join uses names of its own.
 var joinFleet = env.Shared(
@@ -45,16 +51,16 @@ func joinHost(t *testing.T) *env.Cluster {
 }
 
 // managerBinary is built once for all hosts.
-var managerBinary = sync.OnceValues(func() (string, error) { return guard.Build(context.Background()) })
+var managerBinary = sync.OnceValues(func() (string, error) { return envhost.Build(context.Background()) })
 
 // install makes a host of a cluster: the manifests as shipped, and a manager beside it.
-func install(t *testing.T, c *env.Cluster) *guard.Manager {
+func install(t *testing.T, c *env.Cluster) *envhost.Manager {
 	t.Helper()
 	binary, err := managerBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	manager, err := guard.New(c, binary)
+	manager, err := envhost.New(c, binary)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +97,15 @@ func client(t *testing.T, config *rest.Config, kind schema.GroupVersionKind, nam
 	return r.Namespace(namespace)
 }
 
+func clientset(t *testing.T, config *rest.Config) *kubernetes.Clientset {
+	t.Helper()
+	c, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // apply makes o so; a kind that was made a moment ago is waited for.
 func apply(t *testing.T, config *rest.Config, o *unstructured.Unstructured) {
 	t.Helper()
@@ -100,22 +115,9 @@ func apply(t *testing.T, config *rest.Config, o *unstructured.Unstructured) {
 	})
 }
 
-// eventually polls until check is content; what it said last is the failure.
 func eventually(t *testing.T, what string, check func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	for {
-		err := check(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	env.Eventually(t, what, check)
 }
 
 func connectHost(t *testing.T, config *rest.Config) *host.Cluster {
@@ -180,7 +182,7 @@ func snapshot(t *testing.T, c *env.Cluster) env.Objects {
 	t.Helper()
 	settle(t, c)
 	eventually(t, "the manager has counted", func(ctx context.Context) error { return settled(ctx, connectHost(t, c.Config())) })
-	objects, err := env.Snapshot(t.Context(), c.Config())
+	objects, err := c.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,21 +204,76 @@ func same(t *testing.T, what string, before, after env.Objects, ignore ...string
 // becomes waits until a cluster is as it was: garbage collection takes its time.
 func becomes(t *testing.T, what string, before env.Objects, c *env.Cluster) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		now := snapshot(t, c)
-		if len(env.Diff(before, now)) == 0 {
-			return
+	eventually(t, what, func(ctx context.Context) error { return c.Compare(ctx, before) })
+}
+
+// settle waits until no namespace of ours is ending on a cluster.
+func settle(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	m := connectMember(t, c.Config())
+	eventually(t, "namespace kubefederate-member is finished", func(ctx context.Context) error {
+		o, err := m.Find(ctx, member.NamespaceRef())
+		if err != nil || o == nil {
+			return err
 		}
-		if time.Now().After(deadline) {
-			same(t, what, before, now)
-			return
+		if o.GetDeletionTimestamp() != nil {
+			return apierrors.NewTimeoutError("still ending", 1)
 		}
-		select {
-		case <-t.Context().Done():
-		case <-time.After(50 * time.Millisecond):
+		return nil
+	})
+}
+
+// userNamespace makes our namespace on a member as a user would, with something of theirs in it. Kubernetes
+// takes five seconds to end a namespace, so most faults are injected where none has to end.
+func userNamespace(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	snapshot(t, c) // no earlier one is ending
+	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": v1alpha1.MemberNamespace}}}
+	apply(t, c.Config(), namespace)
+	theirs := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"a": "b"},
+		"metadata": map[string]any{"name": "theirs", "namespace": v1alpha1.MemberNamespace}}}
+	apply(t, c.Config(), theirs)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_ = client(t, c.Config(), namespace.GroupVersionKind(), "").Delete(ctx, namespace.GetName(), metav1.DeleteOptions{})
+	})
+	m := connectMember(t, c.Config())
+	eventually(t, "Kubernetes has furnished the namespace", func(ctx context.Context) error {
+		for _, ref := range []cluster.Ref{
+			{Resource: cluster.ConfigMaps, Namespace: v1alpha1.MemberNamespace, Name: "kube-root-ca.crt"},
+			{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: "default"},
+		} {
+			if _, err := m.Get(ctx, ref); err != nil {
+				return err
+			}
 		}
-	}
+		return nil
+	})
+}
+
+// aboutAPI installs the CRD of the About API on a cluster. The type has the fields that KEP-2149 names.
+func aboutAPI(t *testing.T, c *env.Cluster) {
+	t.Helper()
+	crd := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": "clusterproperties.about.k8s.io", "annotations": map[string]any{
+			"api-approved.kubernetes.io": "https://github.com/kubernetes/enhancements/pull/3084"}},
+		"spec": map[string]any{
+			"group": "about.k8s.io", "scope": "Cluster",
+			"names": map[string]any{"kind": "ClusterProperty", "plural": "clusterproperties", "singular": "clusterproperty", "listKind": "ClusterPropertyList"},
+			"versions": []any{map[string]any{"name": "v1beta1", "served": true, "storage": true, "schema": map[string]any{
+				"openAPIV3Schema": map[string]any{"type": "object", "properties": map[string]any{
+					"spec": map[string]any{"type": "object", "properties": map[string]any{"value": map[string]any{"type": "string"}}},
+				}},
+			}}},
+		},
+	}}
+	apply(t, c.Config(), crd)
+	m := connectMember(t, c.Config())
+	eventually(t, "the About API is served", func(ctx context.Context) error {
+		_, err := m.List(ctx, cluster.ClusterProperties, "")
+		return err
+	})
 }
 
 func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.JoinResult, error) {
@@ -235,4 +292,71 @@ func unjoin(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.UnjoinO
 		return nil, err
 	}
 	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+}
+
+func rotate(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.RotateResult, error) {
+	t.Helper()
+	plan, err := federate.PlanRotate(t.Context(), h, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+}
+
+// credential reads what the host keeps of a member, as the manager would.
+func credential(t *testing.T, h *env.Cluster, name string) *kubeconfig.Access {
+	t.Helper()
+	secret, err := clientset(t, h.Config()).CoreV1().Secrets(v1alpha1.CredentialsNamespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secret.Type != v1alpha1.CredentialType || len(secret.Data) != 1 || len(secret.OwnerReferences) != 1 {
+		t.Errorf("the credential is a Secret of type %s with %d keys and %d owners", secret.Type, len(secret.Data), len(secret.OwnerReferences))
+	}
+	access, err := kubeconfig.Parse(secret.Data[v1alpha1.CredentialKey], kubeconfig.OneContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return access
+}
+
+// works says whether a member takes a credential, as the host would use it.
+func works(t *testing.T, a *kubeconfig.Access) error {
+	t.Helper()
+	_, err := connectMember(t, a.RESTConfig()).ID(t.Context())
+	return err
+}
+
+func wantRefusal(t *testing.T, err error, want string) {
+	t.Helper()
+	if _, ok := errors.AsType[*federate.Refusal](err); !ok {
+		t.Fatalf("error %T: %v", err, err)
+	}
+	if got := err.Error(); got != want {
+		t.Errorf("refusal:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// isRefusal says whether err is a refusal with one finding.
+func isRefusal(err error, finding string) bool {
+	refusal, ok := errors.AsType[*federate.Refusal](err)
+	return ok && len(refusal.Findings) == 1 && refusal.Findings[0].String() == finding
+}
+
+func atOnce(n int, f func(int) error) []error {
+	errs := make([]error, n)
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() { errs[i] = f(i) })
+	}
+	wait.Wait()
+	return errs
+}
+
+// rounds is how often a race is run: n times, and in the quick tier a few times.
+func rounds(n int) int {
+	if testing.Short() {
+		return max(2, n/4)
+	}
+	return n
 }

@@ -1,11 +1,12 @@
 //go:build unix
 
-// Package guard makes a cluster of test/env a host: it installs manifests/ as shipped and runs the
+// Package host makes a cluster of test/env a host: it installs manifests/ as shipped and runs the
 // manager beside the cluster, as a process of its own, with the rights of the manager's own account.
-package guard
+package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,7 +17,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -100,7 +100,7 @@ func (m *Manager) Install(ctx context.Context) error {
 }
 
 // Start runs the manager with a token of its own account, which Install has made. It does not wait until
-// the webhook is on guard. After Stop or Kill it starts it again.
+// the webhook is enforcing. After Stop or Kill it starts it again.
 func (m *Manager) Start(ctx context.Context) error {
 	config, err := m.account(ctx)
 	if err != nil {
@@ -129,21 +129,18 @@ func (m *Manager) Wait(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	var cause error
-	err = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go func() {
 		select {
 		case <-m.process.Done():
-			return false, fmt.Errorf("the manager ended")
-		default:
+			end(errors.New("the manager ended"))
+		case <-ctx.Done():
 		}
-		if probe := h.Enforcing(ctx); ctx.Err() == nil {
-			cause = probe
-		}
-		return cause == nil, nil
-	})
-	if err != nil {
+	}()
+	if err := env.Poll(ctx, h.Enforcing); err != nil {
 		log, _ := os.ReadFile(m.Log)
-		return fmt.Errorf("the webhook at %s is not on guard: %w (%w); its manager printed:\n%s", m.URL, err, cause, log)
+		return fmt.Errorf("the webhook at %s is not enforcing: %w (%w); its manager printed:\n%s", m.URL, context.Cause(ctx), err, log)
 	}
 	return nil
 }
@@ -181,8 +178,8 @@ func (m *Manager) Close() {
 	_ = os.RemoveAll(m.dir)
 }
 
-// Host makes c a host whose webhook is on guard, with the manager at binary.
-func Host(ctx context.Context, c *env.Cluster, binary string) (*Manager, error) {
+// Make makes c a host whose webhook is enforcing, with the manager at binary.
+func Make(ctx context.Context, c *env.Cluster, binary string) (*Manager, error) {
 	m, err := New(c, binary)
 	if err != nil {
 		return nil, err

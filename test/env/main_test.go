@@ -1,7 +1,0 @@
-//go:build unix
-
-package env
-
-import "testing"
-
-func TestMain(m *testing.M) { Main(m) }

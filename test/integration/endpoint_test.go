@@ -1,0 +1,114 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/check"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+)
+
+// TestInsecureMember joins a cluster whose certificate the caller does not verify: refused, unless the federation
+// allows it.
+func TestInsecureMember(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	snapshot(t, west)
+	strict := federation(t, hostCluster, "strict", map[string]any{})
+	lax := federation(t, hostCluster, "lax", map[string]any{"allowInsecureTLS": true})
+	config := west.Config()
+	config.CAData, config.Insecure = nil, true
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, config)
+	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict})
+	wantRefusal(t, err, `cannot join "insecure" to federation "strict"; nothing was changed
+* member: endpoint "`+m.Server()+`": the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow: give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`)
+	// With the CA given, the stored endpoint is verified, whatever the caller's kubeconfig says.
+	plan, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict, CABundle: west.Config().CAData})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "insecure"}); err != nil {
+		t.Fatal(err)
+	}
+	// A CA that did not sign it does not help.
+	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict, CABundle: hostCluster.Config().CAData})
+	wantRefusal(t, err, `cannot join "insecure" to federation "strict"; nothing was changed
+* member: endpoint "`+m.Server()+`": the certificate does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server`)
+	result, err := join(t, h, m, federate.JoinOptions{Name: "insecure", Federation: lax})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !result.Member.Spec.InsecureSkipTLSVerify {
+		t.Error("the member does not say that its certificate is not verified")
+	}
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "insecure"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWrongEndpoint gives an endpoint that leads to another cluster: the join is rolled back.
+func TestWrongEndpoint(t *testing.T) {
+	hostCluster, west, east := joinHost(t), joinFleet(t).Cluster("west"), joinFleet(t).Cluster("east")
+	userNamespace(t, west)
+	fed := federation(t, hostCluster, "wrong", map[string]any{})
+	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	elsewhere := connectMember(t, east.Config()).Server()
+	_, err := join(t, h, m, federate.JoinOptions{Name: "wrong", Federation: fed, Server: elsewhere, CABundle: east.Config().CAData})
+	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; what was begun was rolled back
+* member: endpoint "`+elsewhere+`": does not take the new credential: Unauthorized: see that the endpoint is this member's own and hands tokens on to its API server`)
+	becomes(t, "the member", before, west)
+	becomes(t, "the host", hostBefore, hostCluster)
+}
+
+// TestCheckLoopback checks through a host's own name what is right among clusters of one machine: a member's
+// loopback address. The other findings are broken and mended in test/script/check.txtar.
+func TestCheckLoopback(t *testing.T) {
+	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
+	snapshot(t, west)
+	fed := federation(t, hostCluster, "loop", map[string]any{})
+	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	if _, err := join(t, h, m, federate.JoinOptions{Name: "loop", Federation: fed}); err != nil {
+		t.Fatal(err)
+	}
+	// The same API server, by a name that means the same on every machine.
+	named := hostCluster.Config()
+	address := connectHost(t, named).Config().Host[len("https://"):]
+	named.Host, named.ServerName = "https://host.example.com", "localhost"
+	named.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	endpoints := func(config *rest.Config) (told []string) {
+		facts, err := check.Read(t.Context(), connectHost(t, config), check.Options{Timeout: 30 * time.Second, Tuned: func(c *rest.Config) *rest.Config { return c }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range check.Judge(*facts) {
+			if f.Code == check.EndpointLoopback && f.Member == "loop" {
+				told = append(told, fmt.Sprintf("%s %s: %s: %s", f.Severity, f.Object, f.Cause, f.Remedy))
+			}
+		}
+		return told
+	}
+	want := []string{`warning MemberCluster "loop": its endpoint ` + m.Server() + ` is a loopback address, where the host reaches itself: ` +
+		`kubectl federate join loop --federation loop --member-context CONTEXT --member-server URL`}
+	if got := endpoints(named); !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if got := endpoints(hostCluster.Config()); len(got) > 0 {
+		t.Errorf("where the host has a loopback address itself: %q", got)
+	}
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "loop"}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,277 @@
+//go:build unix
+
+package script
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/check"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// A verb is a command of scripts.
+type verb struct {
+	name, usage string
+	// min is the least number of arguments.
+	min int
+	run func(ts *testscript.TestScript, args []string)
+}
+
+// verbs are listed in CONTRIBUTING.md; TestVerbs compares.
+var verbs = []verb{
+	{"manager", "start|stop", 1, manager},
+	{"cluster", "NAME", 1, startCluster},
+	{"context", "NAME CLUSTER user|insecure|unknown|exec|oidc|silent [GROUP...]", 3, addUser},
+	{"code", "N COMMAND [ARG...]", 2, code},
+	{"eventually", "COMMAND [ARG...]", 1, eventually},
+	{"same", "CLUSTER...", 1, same},
+	{"finding", "SEVERITY CODE [FLAG...]", 2, func(ts *testscript.TestScript, args []string) { findFinding(ts, args) }},
+	{"remedy", "SEVERITY CODE [FLAG...]", 2, remedy},
+	{"storetoken", "MEMBER TOKEN", 2, storeToken},
+	{"crds", "FILE...", 1, crds},
+	{"rancher", "ID=CLUSTER[=tokens]...", 1, rancher},
+	{"expand", "FILE...", 1, expand},
+}
+
+// commands are the verbs as testscript wants them.
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	all := map[string]func(*testscript.TestScript, bool, []string){}
+	for _, v := range verbs {
+		all[v.name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < v.min {
+				ts.Fatalf("usage: %s %s", v.name, v.usage)
+			}
+			v.run(ts, args)
+		}
+	}
+	return all
+}
+
+// atEnd undoes something when the script ends, also when it fails.
+func atEnd(ts *testscript.TestScript, undo func() error) {
+	ts.Defer(func() { theStage.cleanup = errors.Join(theStage.cleanup, undo()) })
+}
+
+func manager(ts *testscript.TestScript, args []string) {
+	switch args[0] {
+	case "start":
+		ts.Check(theStage.startManager())
+	case "stop":
+		theStage.manager.Stop()
+		atEnd(ts, theStage.startManager)
+	default:
+		ts.Fatalf("manager %s: it is start or stop", args[0])
+	}
+}
+
+// startCluster starts one more cluster until the script ends, and adds its context.
+func startCluster(ts *testscript.TestScript, args []string) {
+	fleet, err := env.Start(context.Background(), env.Options{Clusters: []env.Spec{{Name: args[0], ControllerManager: true}}})
+	ts.Check(err)
+	ts.Defer(fleet.Stop)
+	addContext(ts, fleet.Cluster(args[0]).Context())
+}
+
+// addContext adds a context to the script's kubeconfig, in a file of its own, beside what the script has put there itself.
+func addContext(ts *testscript.TestScript, c env.Context) {
+	more := ts.MkAbs(c.Name + ".kubeconfig")
+	ts.Check(env.WriteKubeconfig(more, c))
+	ts.Setenv("KUBECONFIG", ts.Getenv("KUBECONFIG")+string(os.PathListSeparator)+more)
+}
+
+func addUser(ts *testscript.TestScript, args []string) {
+	name, c, groups := args[0], theStage.fleet.Cluster(args[1]), args[3:]
+	admin := c.Config()
+	config := rest.AnonymousClientConfig(admin)
+	switch kind := args[2]; kind {
+	case "user":
+		config = c.User(name, groups...)
+	case "insecure":
+		config = admin
+		config.Insecure, config.CAData = true, nil
+	case "unknown":
+		config.BearerToken = "a-token-that-the-cluster-does-not-know"
+	case "exec":
+		answer, err := json.Marshal(map[string]any{
+			"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+			"status": map[string]any{"clientCertificateData": string(admin.CertData), "clientKeyData": string(admin.KeyData)},
+		})
+		ts.Check(err)
+		file := ts.MkAbs(name + ".credential")
+		ts.Check(os.WriteFile(file, answer, 0o600))
+		config.ExecProvider = &clientcmdapi.ExecConfig{
+			APIVersion: "client.authentication.k8s.io/v1", Command: "cat", Args: []string{file}, InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		}
+	case "oidc":
+		config.AuthProvider = &clientcmdapi.AuthProviderConfig{Name: "oidc", Config: map[string]string{
+			"idp-issuer-url": "https://kubernetes.default.svc.cluster.local", "client-id": "kubectl", "id-token": administratorToken(ts, c, name),
+		}}
+	case "silent":
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		ts.Defer(func() { _ = l.Close() })
+		config = &rest.Config{Host: "https://" + l.Addr().String(), BearerToken: "unread"}
+	default:
+		ts.Fatalf("context %s: no kind %q", name, kind)
+	}
+	addContext(ts, env.Context{Name: name, Config: config})
+}
+
+// administratorToken is a token that a cluster issued for an administrator, who is gone when the script ends.
+func administratorToken(ts *testscript.TestScript, c *env.Cluster, name string) string {
+	ctx := context.Background()
+	client, err := kubernetes.NewForConfig(c.Config())
+	ts.Check(err)
+	accounts, bindings := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault), client.RbacV1().ClusterRoleBindings()
+	_, err = accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	ts.Check(err)
+	atEnd(ts, func() error { return accounts.Delete(ctx, name, metav1.DeleteOptions{}) })
+	_, err = bindings.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceDefault, Name: name}},
+	}, metav1.CreateOptions{})
+	ts.Check(err)
+	atEnd(ts, func() error { return bindings.Delete(ctx, name, metav1.DeleteOptions{}) })
+	token, err := accounts.CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	ts.Check(err)
+	return token.Status.Token
+}
+
+func code(ts *testscript.TestScript, args []string) {
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+func same(ts *testscript.TestScript, args []string) {
+	before, _ := ts.Value(beforeKey{}).(map[string]env.Objects)
+	for _, name := range args {
+		ts.Check(theStage.unchanged(name, before))
+	}
+}
+
+func eventually(ts *testscript.TestScript, args []string) {
+	poll(ts, func() error { return ts.Exec(args[0], args[1:]...) })
+}
+
+// poll asks for half a minute: managers and API servers take their time.
+func poll(ts *testscript.TestScript, ask func() error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	ts.Check(env.Poll(ctx, func(context.Context) error { return ask() }))
+}
+
+// findFinding waits until check, with the flags, reports a finding.
+func findFinding(ts *testscript.TestScript, args []string) (found check.Finding) {
+	poll(ts, func() error {
+		all := findings(ts, args[2:])
+		i := slices.IndexFunc(all, func(f check.Finding) bool { return string(f.Code) == args[1] })
+		if i < 0 {
+			return fmt.Errorf("check does not report %s: %+v", args[1], all)
+		}
+		found = all[i]
+		return nil
+	})
+	if string(found.Severity) != args[0] {
+		ts.Fatalf("%s is reported as %s, want %s", args[1], found.Severity, args[0])
+	}
+	return found
+}
+
+// remedy waits until check reports a finding, runs its remedy as printed, and waits until check reports it no more. Where
+// the remedy says CONTEXT, the context of the member's name is meant.
+func remedy(ts *testscript.TestScript, args []string) {
+	finding := findFinding(ts, args)
+	words := strings.Fields(strings.ReplaceAll(finding.Remedy, "CONTEXT", finding.Member))
+	if len(words) == 0 {
+		ts.Fatalf("%s has no remedy", args[1])
+	}
+	ts.Check(ts.Exec(words[0], words[1:]...))
+	poll(ts, func() error {
+		all := findings(ts, args[2:])
+		if slices.ContainsFunc(all, func(f check.Finding) bool {
+			return string(f.Code) == args[1] && f.Member == finding.Member && f.Object == finding.Object
+		}) {
+			return fmt.Errorf("check still reports %s: %+v", args[1], all)
+		}
+		return nil
+	})
+}
+
+// findings are what check reports. Its exit code must be that of its findings.
+func findings(ts *testscript.TestScript, flags []string) []check.Finding {
+	err := ts.Exec("kubectl", append([]string{"federate", "check", "--severity", "info", "--output", "json"}, flags...)...)
+	var d struct{ Findings []check.Finding }
+	if out := ts.ReadFile("stdout"); json.Unmarshal([]byte(out), &d) != nil {
+		ts.Fatalf("check printed %q and %q", out, ts.ReadFile("stderr"))
+	}
+	if wrong := slices.ContainsFunc(d.Findings, func(f check.Finding) bool { return f.Severity == check.Error }); wrong != (err != nil) {
+		ts.Fatalf("check ended with %v and findings %+v", err, d.Findings)
+	}
+	return d.Findings
+}
+
+// storeToken puts another token into the credential that "host" keeps of a member.
+func storeToken(ts *testscript.TestScript, args []string) {
+	client, err := kubernetes.NewForConfig(theStage.fleet.Cluster("host").Config())
+	ts.Check(err)
+	secrets := client.CoreV1().Secrets(v1alpha1.CredentialsNamespace)
+	secret, err := secrets.Get(context.Background(), args[0], metav1.GetOptions{})
+	ts.Check(err)
+	access, err := kubeconfig.Parse(secret.Data[v1alpha1.CredentialKey])
+	ts.Check(err)
+	access.Token = args[1]
+	data, err := access.Marshal()
+	ts.Check(err)
+	secret.Data = map[string][]byte{v1alpha1.CredentialKey: data}
+	_, err = secrets.Update(context.Background(), secret, metav1.UpdateOptions{})
+	ts.Check(err)
+}
+
+// crds serves the kinds of test/script/kinds/FILE.yaml on "host" until the script ends.
+func crds(ts *testscript.TestScript, args []string) {
+	for _, name := range args {
+		file := filepath.Join("kinds", name+".yaml")
+		kubectl := func(args ...string) error {
+			cmd := exec.Command(theStage.fleet.Kubectl(), append([]string{"--kubeconfig", theStage.fleet.Cluster("host").Kubeconfig}, args...)...)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		}
+		atEnd(ts, func() error { return kubectl("delete", "--wait", "--ignore-not-found", "-f", file) })
+		ts.Check(kubectl("apply", "-f", file))
+		ts.Check(kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", file))
+	}
+}
