@@ -1,10 +1,11 @@
 # Everything here needs Go, git and make, and nothing else. `make` alone prints what there is.
 #
-# There are two tiers of tests, told apart by go test's own -short:
-#   make test       the quick tier: every package, real API servers, no repetition
-#   make test-all   adds what looks at testing.Short(): faults at every request, repeated races, all platforms
-# A test of a tier is written `if testing.Short() { t.Skip(...) }`; nothing else may skip. TESTFLAGS adds
-# flags to both, PKG narrows them: make test PKG=./pkg/rules TESTFLAGS='-run TestReserved -v'.
+# There are three tiers of tests:
+#   make test           the quick tier, go test's own -short: every package, real API servers, no repetition
+#   make test-all       adds what looks at testing.Short(): faults at every request, repeated races, all platforms
+#   make test-extended  adds what has the build tag "extended", and the benchmarks with 10,000 members: more of the same
+# A test of the quick tier leaves something out with `if testing.Short() { t.Skip(...) }`; nothing else may skip.
+# TESTFLAGS adds flags to all, PKG narrows them: make test PKG=./pkg/rules TESTFLAGS='-run TestReserved -v'.
 
 GO        ?= go
 PKG       ?= ./...
@@ -40,6 +41,11 @@ test: controlplane ## Run the quick tier of the tests
 .PHONY: test-all
 test-all: controlplane ## Run all tests
 	$(gotest) -timeout 60m $(TESTFLAGS) $(PKG)
+
+.PHONY: test-extended
+test-extended: controlplane ## Run all tests, with more repetitions, and the benchmarks: hours, for a release and by hand
+	$(gotest) -tags extended -timeout 180m $(TESTFLAGS) $(PKG)
+	$(MAKE) bench
 
 # Making inputs smaller would else take most of the time: coverage of one input differs from run to run.
 .PHONY: fuzz
