@@ -38,7 +38,7 @@ func TestSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	docs := read("README.md") + read("docs/*.md")
-	kinds, garbage := read("test/script/foreign.yaml"), read("test/script/garbage.txtar")
+	kinds, garbage := read("test/script/kinds/*.yaml"), read("test/script/garbage.txtar")
 	usage := cmd.Flag("source").Usage
 	for _, s := range discover.Sources {
 		name := string(s.Name)
@@ -65,7 +65,7 @@ func TestSources(t *testing.T) {
 		for _, versions := range s.Kinds {
 			kind := versions[0].GroupResource().String()
 			if versions[0].Group != "" && !strings.Contains(kinds, "metadata: {name: "+kind+"}") {
-				t.Errorf("source %s: %s is not in foreign.yaml", name, kind)
+				t.Errorf("source %s: %s is in no file of test/script/kinds", name, kind)
 			}
 		}
 	}
