@@ -196,3 +196,20 @@ func block(t *testing.T, data []byte) *pem.Block {
 	b, _ := pem.Decode(data)
 	return b
 }
+
+// FuzzReadCertificates holds that what is taken is written as certificates and nothing else, and read again as the same.
+func FuzzReadCertificates(f *testing.F) {
+	f.Add([]byte("text\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\ntext"))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		certificates, err := endpoint.ReadCertificates(data)
+		if err != nil {
+			return
+		}
+		written := endpoint.EncodeCertificates(certificates)
+		again, err := endpoint.ReadCertificates(written)
+		if err != nil || len(again) != len(certificates) || len(data) > 0 && len(certificates) == 0 {
+			t.Fatalf("%d certificates of %q, %d again: %v", len(certificates), data, len(again), err)
+		}
+	})
+}
