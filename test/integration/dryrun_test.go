@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,32 +138,85 @@ func TestDryRuns(t *testing.T) {
 	}
 }
 
-// TestEveryDryRun finds a line of TestDryRuns for every command that is not known to change nothing.
-func TestEveryDryRun(t *testing.T) {
+// faultScenarios say for every command that writes which scenarios of TestFaults and TestKills fail its requests, or why none
+// does.
+var faultScenarios = map[string]struct {
+	scenarios []string
+	reason    string
+}{
+	"join": {scenarios: []string{
+		"scenario-join", "scenario-join-bare", "scenario-join-trial", "scenario-overtaken", "scenario-take-over", "scenario-kill-join",
+	}},
+	"unjoin": {scenarios: []string{"scenario-unjoin", "scenario-unjoin-bare", "scenario-kill-unjoin"}},
+	"rotate": {scenarios: []string{"scenario-rotate-host", "scenario-rotate-member", "scenario-rotate-trial", "scenario-kill-rotate"}},
+
+	"approve":           {reason: "one request for each member"},
+	"create federation": {reason: "one request for each object, and run again it completes"},
+	"deinit":            {reason: "run again it deletes what is left"},
+	"discover":          {reason: "it joins as join does"},
+	"init":              {reason: "run again it applies what is missing"},
+	"label":             {reason: "one request for each object"},
+	"resume":            {reason: "one request for each member"},
+	"suspend":           {reason: "one request for each member"},
+}
+
+// TestCommands names each place that a new command must reach beside its file and newRoot: here a line of dryRuns or a name
+// in readers, and an entry of faultScenarios; a script. TestReadmeNamesEachCommand of test/docs finds it in README.md, and
+// TestExamples of test/script each example of its help in a script.
+func TestCommands(t *testing.T) {
 	lines := append(slices.Clone(dryRuns), "resume dry")
 	is := func(command string) func(string) bool {
 		return func(line string) bool { return strings.HasPrefix(line+" ", command+" ") }
 	}
+	files, err := filepath.Glob(filepath.Join("..", "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	var scripts strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts.Write(text)
+	}
+	var scenarioNames []string
+	for _, s := range slices.Concat(scenarios, killScenarios) {
+		scenarioNames = append(scenarioNames, s.name)
+	}
+	var commands, used []string
 	for path := range cli.Examples() {
 		command := strings.TrimPrefix(path, "kubectl federate ")
+		commands = append(commands, command)
 		var help bytes.Buffer
 		args := append([]string{"kubectl-federate"}, append(strings.Fields(command), "--help")...)
 		if code := cli.Run(t.Context(), args, genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &help, ErrOut: &help}); code != 0 {
 			t.Fatalf("%s --help: exit code %d", command, code)
 		}
-		dry, reads, looked := strings.Contains(help.String(), "--dry-run"), slices.Contains(readers, command), slices.ContainsFunc(lines, is(command))
-		switch {
-		case dry == reads:
-			t.Errorf("%q: has --dry-run: %t, changes nothing: %t", command, dry, reads)
-		case dry && !looked:
-			t.Errorf("no dry run of %q is looked at", command)
+		if !strings.Contains(scripts.String(), "kubectl federate "+command) {
+			t.Errorf("%q: no script of test/script runs it", command)
 		}
+		dry, reads := strings.Contains(help.String(), "--dry-run"), slices.Contains(readers, command)
+		if dry == reads {
+			t.Errorf("%q: has --dry-run: %t, is in readers, which change nothing: %t", command, dry, reads)
+		}
+		entry, found := faultScenarios[command]
+		if dry != found || found && (len(entry.scenarios) > 0) == (entry.reason != "") {
+			t.Errorf("%q: has --dry-run: %t; faultScenarios has %+v: a command that writes has scenarios, or a reason for none", command, dry, entry)
+		}
+		if dry && !slices.ContainsFunc(lines, is(command)) {
+			t.Errorf("%q: no line of dryRuns runs it", command)
+		}
+		used = append(used, entry.scenarios...)
 	}
-	for _, command := range append(slices.Clone(lines), readers...) {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(cli.Examples())), func(path string) bool {
-			return is(strings.TrimPrefix(path, "kubectl federate "))(command)
-		}) {
-			t.Errorf("%q is of no command", command)
+	slices.Sort(used)
+	slices.Sort(scenarioNames)
+	if !slices.Equal(used, scenarioNames) {
+		t.Errorf("faultScenarios has %q, and TestFaults and TestKills %q", used, scenarioNames)
+	}
+	for _, line := range slices.Concat(lines, readers, slices.Collect(maps.Keys(faultScenarios))) {
+		if !slices.ContainsFunc(commands, func(command string) bool { return is(command)(line) }) {
+			t.Errorf("%q is of no command", line)
 		}
 	}
 }

@@ -23,18 +23,21 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// scenarios are all of them, those first that wait most.
+// viewAccess is the spec of a federation whose clients get the rights of view.
+var viewAccess = map[string]any{"access": map[string]any{"clusterRole": "view"}}
+
+// scenarios are those of TestFaults, those first that wait most.
 var scenarios = []scenario{
 	{name: "scenario-rotate-member", waits: true, shards: 4, run: func(l *shard) { l.rotate(federate.SideMember) }},
 	{name: "scenario-rotate-trial", waits: true, shards: 2, run: (*shard).rotateTrial},
 	{name: "scenario-rotate-host", waits: true, shards: 2, run: func(l *shard) { l.rotate(federate.SideHost) }},
 	{name: "scenario-unjoin-bare", bare: true, waits: true, shards: 2, run: (*shard).unjoinBare},
 	{name: "scenario-join-bare", bare: true, waits: true, shards: 1, run: (*shard).joinBare},
-	{name: "scenario-overtaken", shards: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*shard).overtaken},
+	{name: "scenario-overtaken", shards: 1, spec: viewAccess, run: (*shard).overtaken},
 	{name: "scenario-join-trial", shards: 1, run: (*shard).joinTrial},
 	{name: "scenario-take-over", shards: 2, run: (*shard).takeOver},
-	{name: "scenario-join", shards: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*shard).join},
-	{name: "scenario-unjoin", shards: 1, spec: map[string]any{"access": map[string]any{"clusterRole": "view"}}, run: (*shard).unjoin},
+	{name: "scenario-join", shards: 1, spec: viewAccess, run: (*shard).join},
+	{name: "scenario-unjoin", shards: 1, spec: viewAccess, run: (*shard).unjoin},
 }
 
 // TestFaults fails the requests of join, unjoin, rotate and join --take-over in every way, each request in turn, and lets

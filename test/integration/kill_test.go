@@ -142,13 +142,16 @@ func (s *killShard) try(h killRun, kind killing, k int) bool {
 // is then as it was. A process that is asked to end does so, and says how things stand.
 func TestKills(t *testing.T) {
 	t.Parallel()
-	on := func(run func(*killShard)) func(*shard) { return func(l *shard) { run(newKillShard(l)) } }
-	spec := map[string]any{"access": map[string]any{"clusterRole": "view"}}
-	runScenarios(t, []scenario{
-		{name: "scenario-kill-rotate", waits: true, shards: 3, run: on((*killShard).rotate)},
-		{name: "scenario-kill-join", spec: spec, shards: 1, run: on((*killShard).join)},
-		{name: "scenario-kill-unjoin", spec: spec, shards: 1, run: on((*killShard).unjoin)},
-	})
+	runScenarios(t, killScenarios)
+}
+
+func onKillShard(run func(*killShard)) func(*shard) { return func(l *shard) { run(newKillShard(l)) } }
+
+// killScenarios are those of TestKills.
+var killScenarios = []scenario{
+	{name: "scenario-kill-rotate", waits: true, shards: 3, run: onKillShard((*killShard).rotate)},
+	{name: "scenario-kill-join", spec: viewAccess, shards: 1, run: onKillShard((*killShard).join)},
+	{name: "scenario-kill-unjoin", spec: viewAccess, shards: 1, run: onKillShard((*killShard).unjoin)},
 }
 
 func (s *killShard) joinLine() string {
