@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -54,6 +56,40 @@ func TestLayers(t *testing.T) {
 	}
 	for _, fault := range append(faults, CheckTable(packages, string(contributing))...) {
 		t.Error(fault)
+	}
+}
+
+// TestContributing finds every test that CONTRIBUTING.md names in the tree.
+func TestContributing(t *testing.T) {
+	t.Parallel()
+	contributing, err := os.ReadFile(filepath.Join("..", "..", "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Z]\\w*)[`/]").FindAllStringSubmatch(string(contributing), -1)
+	if len(named) < 5 {
+		t.Errorf("%d tests are named: are they read right?", len(named))
+	}
+	tests := map[string]bool{}
+	for _, p := range load(t, filepath.Join("..", "..")) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		if err != nil || !strings.HasPrefix(p.ImportPath, Module) {
+			continue
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+				tests[f[1]] = true
+			}
+		}
+	}
+	for _, name := range named {
+		if !tests[name[1]] {
+			t.Errorf("CONTRIBUTING.md names %s, which is no test", name[1])
+		}
 	}
 }
 
