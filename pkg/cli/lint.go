@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubefederate/kubectl-federate/pkg/lint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
@@ -261,11 +260,8 @@ func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) l
 	for i := range findings {
 		f := &findings[i]
 		o := lintObject{File: f.File, Document: f.Document, Item: f.Item, Kind: f.Kind, Name: f.Name}
-		var status apierrors.APIStatus
-		if errors.As(f.Err(), &status) {
-			for j, cause := range status.Status().Details.Causes {
-				o.Refusals = append(o.Refusals, lintFault{Field: cause.Field, Message: cause.Message, Rule: f.Refusals[j].Origin})
-			}
+		for _, e := range f.Refusals {
+			o.Refusals = append(o.Refusals, lintFault{Field: e.Field, Message: e.ErrorBody(), Rule: e.Origin})
 		}
 		for _, e := range f.Warnings {
 			o.Warnings = append(o.Warnings, lintFault{Field: e.Field, Message: strings.TrimPrefix(rules.WarningText(e), e.Field+": "), Rule: e.Origin})

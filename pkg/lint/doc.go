@@ -3,6 +3,6 @@
 // server and the webhook print it. Every object is judged as if it were created on a host that holds the other
 // objects of the input.
 //
-// It sees no host: neither who may, nor what an object was before, nor members and federations that are not among
-// the manifests. A member whose federation is not there has rules that are not judged, and says so.
+// It knows neither permissions, nor what an object was before, nor members and federations that are not among the
+// manifests. The rules that need a federation which is missing are reported as not judged.
 package lint

@@ -168,7 +168,7 @@ func TestManifests(t *testing.T) {
 		"others":     {"a: b\n---\napiVersion: apps/v1\nkind: Deployment\n", []string{`passed over: 1 "Deployment"`, `passed over: 1 ""`}},
 		"exported":   {federation + "status: {members: 1, ready: 1, conditions: []}\n", nil},
 		"namespaced": {strings.Replace(federation, "name: prod", "name: prod, namespace: default", 1), nil},
-		"no object":  {"- a\n---\n" + federation, []string{"unread: in.yaml, document 1: it is no object with an apiVersion and a kind"}},
+		"no object":  {"- a\n---\n" + federation, []string{"unread: in.yaml, document 1: not a Kubernetes object: apiVersion and kind are required"}},
 		"bad YAML": {"a: {\n---\n" + federation + "spec: {limits: [{max: 1.5}]}\n", append([]string{
 			"unread: in.yaml, document 1: yaml: line 1: did not find expected node content",
 			`in.yaml, document 2: Federation "prod": <nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.limits[0].max (schema)`,
@@ -178,7 +178,7 @@ func TestManifests(t *testing.T) {
 		"bad JSON":      {`{"a":`, []string{"unread: in.yaml: unexpected EOF"}},
 		"bad separator": {federation + "--- x\n", []string{"unread: in.yaml: invalid Yaml document separator: x"}},
 		"list": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: kubefederate.io/v1alpha1, kind: Federation, metadata: {name: prod}}\n- 1\n", []string{
-			"unread: in.yaml, document 1: item 2: it is no object with an apiVersion and a kind",
+			"unread: in.yaml, document 1: item 2: not a Kubernetes object: apiVersion and kind are required",
 		}},
 		"own list": {"apiVersion: kubefederate.io/v1alpha1\nkind: FederationList\nitems:\n- {apiVersion: kubefederate.io/v1alpha1, kind: Federation, metadata: {name: B}}\n", []string{
 			`in.yaml, document 1, item 1: Federation "B": metadata.name: Invalid value: "B": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, ` +

@@ -18,12 +18,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Source says where an object stands.
+// Source is where an object was read from.
 type Source struct {
 	File string
 	// Document counts from 1. Empty documents are not counted.
 	Document int
-	// Item of a List counts from 1; 0 is an object that is in no List.
+	// Item of a List counts from 1; 0 is an object outside of Lists.
 	Item int
 }
 
@@ -45,7 +45,7 @@ type Manifests struct {
 	PassedOver map[string]int
 }
 
-// NewManifests gives an empty set.
+// NewManifests is an empty set.
 func NewManifests(s *Schemas) *Manifests {
 	return &Manifests{schemas: s, PassedOver: map[string]int{}}
 }
@@ -53,8 +53,8 @@ func NewManifests(s *Schemas) *Manifests {
 // Len is the number of objects to judge.
 func (m *Manifests) Len() int { return len(m.objects) }
 
-// Read takes in the documents of one file, YAML or JSON. A document that cannot be read is an error, and the next
-// one is looked at if it can be found.
+// Read adds the documents of one file, YAML or JSON. A document that cannot be read is an error, and reading continues with
+// the next one where that can be found.
 func (m *Manifests) Read(file string, r io.Reader) []error {
 	var errs []error
 	next, err := documents(r)
@@ -78,10 +78,10 @@ func (m *Manifests) Read(file string, r io.Reader) []error {
 	return errs
 }
 
-// documents gives the documents of a stream as JSON, one at a call. bad is the fault of one document; err ends the
+// documents returns the documents of a stream as JSON, one at a call. bad is the fault of one document; err ends the
 // stream.
 func documents(r io.Reader) (next func() (data []byte, bad, err error), err error) {
-	// Whole, since a fault of the disk must not read as the end of the file.
+	// All at once, since a fault of the disk must not pass for the end of the file.
 	all, err := io.ReadAll(r)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func documents(r io.Reader) (next func() (data []byte, bad, err error), err erro
 				return nil, nil, err
 			}
 			data, bad := yaml.YAMLToJSONStrict(document)
-			// What holds comments alone is no document.
+			// Comments alone are not a document.
 			if bad != nil || string(data) != "null" {
 				return data, bad, nil
 			}
@@ -110,7 +110,7 @@ func documents(r io.Reader) (next func() (data []byte, bad, err error), err erro
 	}, nil
 }
 
-// add takes in one document, or every item of a List.
+// add adds one document, or every item of a List.
 func (m *Manifests) add(at Source, data []byte) error {
 	var value any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &value); err != nil {
@@ -118,12 +118,12 @@ func (m *Manifests) add(at Source, data []byte) error {
 	}
 	content, ok := value.(map[string]any)
 	if !ok {
-		return errors.New("it is no object with an apiVersion and a kind")
+		return errors.New("not a Kubernetes object: apiVersion and kind are required")
 	}
 	kind, version := text(content["kind"]), text(content["apiVersion"])
 	group, err := schema.ParseGroupVersion(version)
-	ours := err == nil && group.Group == v1alpha1.GroupVersion.Group
-	if items, isList := content["items"].([]any); isList && strings.HasSuffix(kind, "List") && at.Item == 0 && (ours || version == "v1") {
+	known := err == nil && group.Group == v1alpha1.GroupVersion.Group
+	if items, isList := content["items"].([]any); isList && strings.HasSuffix(kind, "List") && at.Item == 0 && (known || version == "v1") {
 		var errs []error
 		for i, item := range items {
 			inner := at
@@ -138,7 +138,7 @@ func (m *Manifests) add(at Source, data []byte) error {
 		}
 		return errors.Join(errs...)
 	}
-	if !ours {
+	if !known {
 		m.PassedOver[kind]++
 		if version == "v1" && kind == "Namespace" {
 			return m.addNamespace(data)
@@ -149,7 +149,7 @@ func (m *Manifests) add(at Source, data []byte) error {
 	return nil
 }
 
-// addNamespace takes in what an inventory is judged by. The Namespace itself is passed over.
+// addNamespace adds what an inventory is judged by. The Namespace itself is passed over.
 func (m *Manifests) addNamespace(data []byte) error {
 	var namespace metav1.PartialObjectMetadata
 	if err := json.Unmarshal(data, &namespace); err != nil {

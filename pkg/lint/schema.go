@@ -2,7 +2,6 @@ package lint
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,13 +10,16 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	openapierrors "k8s.io/kube-openapi/pkg/validation/errors"
-	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
 	kjson "sigs.k8s.io/json"
@@ -27,18 +29,18 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// Schema is the origin of faults that the API server finds before it asks a rule: an unknown field, a wrong
-// type, a name that is none, and whatever else the CustomResourceDefinition says.
+// Schema is the origin of faults that the API server finds before it calls the webhook: an unknown field, a wrong type, a
+// name that is not valid, and whatever else the CustomResourceDefinition refuses.
 const Schema rules.ID = "schema"
 
-// Schemas are the shapes of our kinds, as installed.
+// Schemas are those of Federation and MemberCluster, as installed.
 type Schemas struct{ kinds map[string]*shape }
 
 // shape is the schema of one kind.
 type shape struct {
-	schema    *spec.Schema
+	schema    *structuralschema.Structural
 	validator *validate.SchemaValidator
-	// name is what the schema's CEL says of a name, and nameMessage what a bad one prints.
+	// name is what the schema's CEL requires of a name, and nameMessage the message about any other.
 	name        *regexp.Regexp
 	nameMessage string
 }
@@ -54,64 +56,49 @@ func LoadSchemas() (*Schemas, error) {
 		if o.GetKind() != "CustomResourceDefinition" {
 			continue
 		}
-		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
-		if s.kinds[kind], err = newShape(o); err != nil {
+		var definition apiextensionsv1.CustomResourceDefinition
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &definition); err != nil {
+			return nil, fmt.Errorf("read %s: %w", o.GetName(), err)
+		}
+		kind := definition.Spec.Names.Kind
+		if s.kinds[kind], err = newShape(&definition); err != nil {
 			return nil, fmt.Errorf("schema of %s: %w", kind, err)
 		}
 	}
 	return s, nil
 }
 
-func newShape(definition *unstructured.Unstructured) (*shape, error) {
-	versions, _, err := unstructured.NestedSlice(definition.Object, "spec", "versions")
+func newShape(definition *apiextensionsv1.CustomResourceDefinition) (*shape, error) {
+	i := slices.IndexFunc(definition.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool {
+		return v.Name == v1alpha1.GroupVersion.Version
+	})
+	if i < 0 {
+		return nil, fmt.Errorf("it has no version %s", v1alpha1.GroupVersion.Version)
+	}
+	var internal apiextensions.JSONSchemaProps
+	written := definition.Spec.Versions[i].Schema.OpenAPIV3Schema
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(written, &internal, nil); err != nil {
+		return nil, err
+	}
+	structural, err := structuralschema.NewStructural(&internal)
 	if err != nil {
 		return nil, err
 	}
-	for _, version := range versions {
-		version, _ := version.(map[string]any)
-		if version["name"] != v1alpha1.GroupVersion.Version {
-			continue
+	s := &shape{schema: structural, validator: validate.NewSchemaValidator(structural.ToKubeOpenAPI(), nil, "", strfmt.Default)}
+	for _, rule := range structural.XValidations {
+		if match := nameRule.FindStringSubmatch(rule.Rule); match != nil {
+			s.nameMessage = rule.Message
+			if s.name, err = regexp.Compile(match[1]); err != nil {
+				return nil, err
+			}
 		}
-		content, _, err := unstructured.NestedMap(version, "schema", "openAPIV3Schema")
-		if err != nil {
-			return nil, err
-		}
-		data, err := json.Marshal(content)
-		if err != nil {
-			return nil, err
-		}
-		s := &shape{schema: &spec.Schema{}}
-		if err := s.schema.UnmarshalJSON(data); err != nil {
-			return nil, err
-		}
-		s.validator = validate.NewSchemaValidator(s.schema, nil, "", strfmt.Default)
-		return s, s.readNameRule(content)
 	}
-	return nil, fmt.Errorf("it has no version %s", v1alpha1.GroupVersion.Version)
+	return s, nil
 }
 
-// nameRule is the one form of CEL that a schema of ours has and that judges an object which is created. Those that
-// compare with oldSelf judge changes. TestSchemaRulesAreKnown fails on a third form.
+// nameRule is the one form of CEL in our schemas that judges an object which is created. Those that compare with oldSelf
+// judge changes. TestSchemaRulesAreKnown fails on a third form.
 var nameRule = regexp.MustCompile(`^self\.metadata\.name\.matches\('([^'\\]+)'\)$`)
-
-func (s *shape) readNameRule(content map[string]any) error {
-	list, _, err := unstructured.NestedSlice(content, "x-kubernetes-validations")
-	if err != nil {
-		return err
-	}
-	for _, rule := range list {
-		rule, _ := rule.(map[string]any)
-		match := nameRule.FindStringSubmatch(text(rule["rule"]))
-		if match == nil {
-			continue
-		}
-		s.nameMessage = text(rule["message"])
-		if s.name, err = regexp.Compile(match[1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // object is one manifest.
 type object struct {
@@ -124,7 +111,7 @@ type object struct {
 	member     *v1alpha1.MemberCluster
 }
 
-// object reads a manifest of our group and judges its shape. What has a fault is read as far as it can be.
+// object reads a manifest of our group and judges its shape. One with a fault is read as far as possible.
 func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, content map[string]any, data []byte) *object {
 	metadata, _ := content["metadata"].(map[string]any)
 	o := &object{at: at, kind: kind, name: text(metadata["name"])}
@@ -153,12 +140,12 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 	o.faults = append(o.faults, shaped...)
 	if err != nil {
 		o.federation, o.member = nil, nil
-		// The schema has said it better, but for metadata, of which it says nothing.
+		// The schema has a better message, except about metadata, which it does not describe.
 		if len(shaped) == 0 {
 			o.fault(&field.Error{Type: field.ErrorTypeInvalid, Field: "metadata", BadValue: field.OmitValueType{}, Detail: err.Error()})
 		}
 	} else {
-		// The API server ignores it where a kind has no namespaces.
+		// The API server ignores the namespace of a kind that has none.
 		typed.SetNamespace("")
 		meta := validation.ValidateObjectMetaAccessor(typed, false, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
 		o.faults = append(o.faults, ordered(meta)...)
@@ -172,7 +159,7 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 	return o
 }
 
-// ordered sorts the faults of each field, which come in any order where the field is a map.
+// ordered sorts the faults of each field, since those of a map come in any order.
 func ordered(faults field.ErrorList) field.ErrorList {
 	for i := 0; i < len(faults); {
 		end := i + 1
@@ -185,7 +172,7 @@ func ordered(faults field.ErrorList) field.ErrorList {
 	return faults
 }
 
-// blocks says whether an API server, having found a fault, asks no CEL of the schema.
+// blocks says whether an API server that has found the fault does not evaluate the CEL of the schema.
 func blocks(e *field.Error) bool {
 	return slices.Contains([]field.ErrorType{
 		field.ErrorTypeRequired, field.ErrorTypeTypeInvalid, field.ErrorTypeNotSupported, field.ErrorTypeTooLong, field.ErrorTypeTooMany,
@@ -197,8 +184,7 @@ func (o *object) fault(e *field.Error) {
 	o.faults = append(o.faults, e)
 }
 
-// strictFault turns the decoder's `unknown field "spec.x"` into a fault of that field, with the nearest one that there
-// is.
+// strictFault turns the decoder's `unknown field "spec.x"` into a fault of that field, which proposes the nearest name.
 func (s *shape) strictFault(err error) *field.Error {
 	what, path := err.Error(), ""
 	if typed, ok := errors.AsType[kjson.FieldError](err); ok {
@@ -221,20 +207,20 @@ func (s *shape) fields(path string) []string {
 	for _, name := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' }) {
 		name, _, indexed := strings.Cut(name, "[")
 		property, known := at.Properties[name]
-		if !known || indexed && (property.Items == nil || property.Items.Schema == nil) {
+		if !known || indexed && property.Items == nil {
 			return nil
 		}
 		at = &property
 		if indexed {
-			at = property.Items.Schema
+			at = property.Items
 		}
 	}
 	return slices.Sorted(maps.Keys(at.Properties))
 }
 
-// judge gives the faults of a manifest, sorted by field.
+// judge returns the faults of a manifest, sorted by field.
 func (s *shape) judge(content map[string]any) field.ErrorList {
-	// The API server drops the status of what is created.
+	// The API server drops the status of an object that is created.
 	kept := map[string]any{}
 	for key, value := range content {
 		if key != "status" {
@@ -243,16 +229,17 @@ func (s *shape) judge(content map[string]any) field.ErrorList {
 	}
 	complete, _ := fill(s.schema, kept).(map[string]any)
 	faults := worded(s.validator.Validate(complete))
-	faults = append(faults, twice(nil, s.schema, complete)...)
+	faults = append(faults, listtype.ValidateListSetsAndMaps(nil, s.schema, complete)...)
 	slices.SortStableFunc(faults, func(a, b *field.Error) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Error(), b.Error()))
 	})
 	return faults
 }
 
-// fill gives a copy of a value with the defaults of its schema, as the API server sets them: where nothing is,
-// and where there is a null that the schema does not allow.
-func fill(s *spec.Schema, value any) any {
+// fill gives a copy of a value with the defaults of its schema, as the API server sets them: where a field is missing, and
+// where it is a null that the schema does not allow. It and worded repeat what apiextensions' packages defaulting and
+// validation do: those would add 59 packages to the plugin, Prometheus and OpenTelemetry among them.
+func fill(s *structuralschema.Structural, value any) any {
 	switch value := value.(type) {
 	case map[string]any:
 		filled := make(map[string]any, len(value))
@@ -263,25 +250,25 @@ func fill(s *spec.Schema, value any) any {
 			filled[key] = v
 		}
 		for key, property := range s.Properties {
-			if now, has := filled[key]; property.Default != nil && (!has || now == nil && !property.Nullable) {
-				filled[key] = fill(&property, property.Default)
+			if now, has := filled[key]; property.Default.Object != nil && (!has || now == nil && !property.Nullable) {
+				filled[key] = fill(&property, property.Default.Object)
 			}
 		}
 		return filled
 	case []any:
-		if s.Items == nil || s.Items.Schema == nil {
+		if s.Items == nil {
 			return value
 		}
 		filled := make([]any, len(value))
 		for i := range value {
-			filled[i] = fill(s.Items.Schema, value[i])
+			filled[i] = fill(s.Items, value[i])
 		}
 		return filled
 	}
 	return value
 }
 
-// worded puts the validator's faults into the words of an API server.
+// worded puts the validator's faults into the words of an API server; see fill.
 func worded(result *validate.Result) (found field.ErrorList) {
 	for _, err := range result.Errors {
 		var fault *openapierrors.Validation
@@ -328,59 +315,4 @@ func words(values []any) []string {
 		list[i] = fmt.Sprint(value)
 	}
 	return list
-}
-
-// twice finds what a list may hold once: an element of a set, a key of a map.
-func twice(path *field.Path, s *spec.Schema, value any) (found field.ErrorList) {
-	switch value := value.(type) {
-	case map[string]any:
-		for key, v := range value {
-			if property, known := s.Properties[key]; known {
-				found = append(found, twice(path.Child(key), &property, v)...)
-			}
-		}
-	case []any:
-		if s.Items == nil || s.Items.Schema == nil {
-			return nil
-		}
-		seen := map[string]int{}
-		for i, element := range value {
-			found = append(found, twice(path.Index(i), s.Items.Schema, element)...)
-			id, listed := identity(s, element)
-			if !listed {
-				continue
-			}
-			key, err := json.Marshal(id)
-			if err != nil {
-				continue
-			}
-			// The third of a kind is not told again.
-			if seen[string(key)]++; seen[string(key)] == 2 {
-				found = append(found, field.Duplicate(path.Index(i), id))
-			}
-		}
-	}
-	return found
-}
-
-// identity is what tells the elements of a list apart.
-func identity(s *spec.Schema, element any) (id any, listed bool) {
-	switch kind, _ := s.Extensions.GetString("x-kubernetes-list-type"); kind {
-	case "set":
-		return element, true
-	case "map":
-		fields, ok := element.(map[string]any)
-		if !ok {
-			return nil, false
-		}
-		keys, _ := s.Extensions.GetStringSlice("x-kubernetes-list-map-keys")
-		key := map[string]any{}
-		for _, name := range keys {
-			if v, has := fields[name]; has {
-				key[name] = v
-			}
-		}
-		return key, true
-	}
-	return nil, false
 }
