@@ -63,11 +63,11 @@ func TestParse(t *testing.T) {
 		{"a token that has ended", config("{token: " + jwt(`{"exp":1767225600}`) + "}"),
 			`host: Secret "team-x/a-kubeconfig": its credential expired at 2026-01-01T00:00:00Z; run this again when Cluster API has written a new one`},
 		{"a command", config("{exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, interactiveMode: Never}}"),
-			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.exec would run a command: use an inline token or certificate; user has neither an inline token nor an inline certificate`},
+			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.exec would run a command: use an inline token or certificate`},
 		{"a provider", config("{token: t, auth-provider: {name: oidc}}"),
 			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.auth-provider would run code of a provider: use an inline token or certificate`},
 		{"a file", config("{tokenFile: ./token-file}"),
-			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.tokenFile would read a file: use inline data; user has neither an inline token nor an inline certificate`},
+			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.tokenFile would read a file: use inline data`},
 		{"nothing of the kind", "hello", `host: Secret "team-x/a-kubeconfig": kubeconfig refused: it is not a kubeconfig of version v1`},
 		{"empty", "", `host: Secret "team-x/a-kubeconfig": kubeconfig refused: current-context is not set`},
 	} {

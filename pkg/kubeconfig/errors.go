@@ -6,15 +6,15 @@ import (
 	"unicode"
 )
 
-// Why a field of a kubeconfig is refused, and what to do instead. None carries a value.
+// Why a field of a kubeconfig is refused, and what to do instead. None has a value of the kubeconfig.
 const (
 	tooLarge       = "is larger than 1 MiB"
-	notYAML        = "is not YAML, or names a key twice"
+	notYAML        = "is not YAML, or has a key twice"
 	notKubeconfig  = "is not a kubeconfig of version v1"
-	unknownField   = "is no field of a kubeconfig"
+	unknownField   = "is not a field of a kubeconfig"
 	missing        = "is not set"
-	noSuchEntry    = "has no entry of the name that the current context asks for"
-	ambiguous      = "has two entries of one name"
+	noSuchEntry    = "has no entry with the name that the current context refers to"
+	ambiguous      = "has two entries with one name"
 	severalEntries = "must have exactly one entry"
 	command        = "would run a command: use an inline token or certificate"
 	authProvider   = "would run code of a provider: use an inline token or certificate"
@@ -28,7 +28,7 @@ const (
 	badProxy       = "must be an http, https or socks5 URL with a host, without user"
 	badCertificate = "must be PEM certificates, of at most 192 KiB"
 	badKeyPair     = "and client-key-data must be a PEM certificate and its key"
-	badToken       = "has characters that no token has"
+	badToken       = "has characters that a token cannot have"
 	noCredential   = "has neither an inline token nor an inline certificate"
 	twoCredentials = "has both a token and a certificate"
 )
@@ -47,7 +47,7 @@ type reader struct{ problems []string }
 
 // refuse refuses a field: a path inside the current context's cluster or user, as "user.exec".
 func (r *reader) refuse(field, why string) {
-	// An unknown field is spelt by whoever wrote the kubeconfig.
+	// The name of an unknown field may hold anything.
 	if strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		field = strconv.Quote(field)
 	}
@@ -60,8 +60,6 @@ func (r *reader) unless(empty bool, field, why string) {
 		r.refuse(field, why)
 	}
 }
-
-func (r *reader) one(field string, n int) { r.unless(n == 1, field, severalEntries) }
 
 func (r *reader) err() error {
 	if len(r.problems) == 0 {

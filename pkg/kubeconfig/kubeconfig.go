@@ -1,5 +1,5 @@
 // Package kubeconfig reads a kubeconfig as data. A kubeconfig that comes from a cluster can name a command to
-// run or a file to read, and clientcmd does both; this package takes only what a request needs (server, CA,
+// run or a file to read, and clientcmd does both; this package accepts only what a request needs (server, CA,
 // proxy, and one inline credential of the current context) and refuses everything else by name.
 //
 // Nothing here runs, opens or connects. An error names the field that was refused and never its value, so
@@ -28,11 +28,11 @@ const MaxSize = 1 << 20
 // entry is the name of the cluster, user and context that Marshal writes.
 const entry = "member"
 
-// Option loosens or tightens Parse.
+// Option changes what Parse accepts.
 type Option int
 
 const (
-	// AllowInsecure takes a kubeconfig that leaves the server's certificate unverified. Only a Federation
+	// AllowInsecure accepts a kubeconfig that leaves the server's certificate unverified. Only a Federation
 	// with allowInsecureTLS has such members.
 	AllowInsecure Option = iota + 1
 	// OneContext refuses a kubeconfig with more than one cluster, user or context. A credential that others
@@ -73,9 +73,9 @@ func Parse(data []byte, options ...Option) (*Access, error) {
 	user := find(&r, "users", context.AuthInfo, config.AuthInfos,
 		func(u clientcmdv1.NamedAuthInfo) (string, clientcmdv1.AuthInfo) { return u.Name, u.AuthInfo })
 	if slices.Contains(options, OneContext) {
-		r.one("contexts", len(config.Contexts))
-		r.one("clusters", len(config.Clusters))
-		r.one("users", len(config.AuthInfos))
+		r.unless(len(config.Contexts) == 1, "contexts", severalEntries)
+		r.unless(len(config.Clusters) == 1, "clusters", severalEntries)
+		r.unless(len(config.AuthInfos) == 1, "users", severalEntries)
 	}
 	if cluster == nil || user == nil {
 		return nil, r.err()
@@ -159,6 +159,7 @@ func (r *reader) cluster(c *clientcmdv1.Cluster, access *Access, allowInsecure b
 
 func (r *reader) user(u *clientcmdv1.AuthInfo, access *Access) {
 	const at = "user."
+	before := len(r.problems)
 	r.unless(u.Exec == nil, at+"exec", command)
 	r.unless(u.AuthProvider == nil, at+"auth-provider", authProvider)
 	r.unless(u.ClientCertificate == "", at+"client-certificate", filePath)
@@ -178,7 +179,8 @@ func (r *reader) user(u *clientcmdv1.AuthInfo, access *Access) {
 		_, err := tls.X509KeyPair(u.ClientCertificateData, u.ClientKeyData)
 		r.unless(err == nil, at+"client-certificate-data", badKeyPair)
 	default:
-		r.refuse("user", noCredential)
+		// What was refused may well have been the credential.
+		r.unless(len(r.problems) > before, "user", noCredential)
 	}
 	access.Token = u.Token
 	access.CertData, access.KeyData = u.ClientCertificateData, u.ClientKeyData
@@ -218,8 +220,8 @@ func (a *Access) Marshal() ([]byte, error) {
 	return data, nil
 }
 
-// RESTConfig is the access as client-go takes it. Without a proxy of its own it goes by the environment of
-// the process, as every client does.
+// RESTConfig is the access as a configuration of client-go. Without a proxy of its own it uses that of the process's
+// environment, as every client does.
 func (a *Access) RESTConfig() *rest.Config {
 	config := &rest.Config{
 		Host:        a.Server,

@@ -82,7 +82,7 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		"exec": {
 			in:   config("", "exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [/tmp/owned]}", ""),
-			want: `user.exec would run a command: use an inline token or certificate; user has neither an inline token nor an inline certificate`,
+			want: `user.exec would run a command: use an inline token or certificate`,
 		},
 		"exec beside a token": {
 			in:   config("", "token: "+secret+"\nexec: {apiVersion: client.authentication.k8s.io/v1, command: touch}", ""),
@@ -90,7 +90,7 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"exec in capitals": {
 			in:   config("", "token: "+secret+"\nExec: {command: touch}", ""),
-			want: `users[0].user.Exec is no field of a kubeconfig`,
+			want: `users[0].user.Exec is not a field of a kubeconfig`,
 		},
 		"auth provider": {
 			in:   config("", "token: "+secret+"\nauth-provider: {name: gcp, config: {cmd-path: /bin/sh}}", ""),
@@ -163,7 +163,7 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"token with a line break": {
 			in:   config("", `token: "a\nX-Header: `+secret+`"`, ""),
-			want: `user.token has characters that no token has`,
+			want: `user.token has characters that a token cannot have`,
 		},
 		"http server": {
 			in:   strings.Replace(config("", "", ""), "https://member", "http://member", 1),
@@ -181,33 +181,32 @@ func TestParseRefuses(t *testing.T) {
 			in: config("certificate-authority: /a\n    insecure-skip-tls-verify: true", "tokenFile: /b", ""),
 			want: `cluster.certificate-authority would read a file: use inline data; ` +
 				`cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data; ` +
-				`user.tokenFile would read a file: use inline data; ` +
-				`user has neither an inline token nor an inline certificate`,
+				`user.tokenFile would read a file: use inline data`,
 		},
 		"unknown field": {
 			in:   config("", "", `"x\u001b[31m": 1`),
-			want: `"x\x1b[31m" is no field of a kubeconfig`,
+			want: `"x\x1b[31m" is not a field of a kubeconfig`,
 		},
 		"key twice": {
 			in:   config("", "token: a\ntoken: b", ""),
-			want: `it is not YAML, or names a key twice`,
+			want: `it is not YAML, or has a key twice`,
 		},
-		"not YAML":               {in: "a: b: c", want: `it is not YAML, or names a key twice`},
-		"a list":                 {in: "[]", want: `it is not a kubeconfig of version v1`},
-		"another kind":           {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
-		"empty":                  {in: "", want: `current-context is not set`},
-		"no current context":     {in: strings.Replace(config("", "", ""), "current-context: ctx", "", 1), want: `current-context is not set`},
-		"unknown context":        {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry of the name that the current context asks for`},
-		"unknown cluster, user":  {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: nobody", 1), want: `clusters has no entry of the name that the current context asks for; users has no entry of the name that the current context asks for`},
-		"two users of one name":  {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries of one name`},
-		"too large":              {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 1 MiB`},
-		"a second user, if told": {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
+		"not YAML":                       {in: "a: b: c", want: `it is not YAML, or has a key twice`},
+		"a list":                         {in: "[]", want: `it is not a kubeconfig of version v1`},
+		"another kind":                   {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
+		"empty":                          {in: "", want: `current-context is not set`},
+		"no current context":             {in: strings.Replace(config("", "", ""), "current-context: ctx", "", 1), want: `current-context is not set`},
+		"unknown context":                {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry with the name that the current context refers to`},
+		"unknown cluster, user":          {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: nobody", 1), want: `clusters has no entry with the name that the current context refers to; users has no entry with the name that the current context refers to`},
+		"two users of one name":          {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries with one name`},
+		"too large":                      {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 1 MiB`},
+		"a second user, with OneContext": {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			access, err := kubeconfig.Parse([]byte(test.in), test.options...)
 			if access != nil || err == nil {
-				t.Fatalf("was taken: %v", access)
+				t.Fatalf("was accepted: %v", access)
 			}
 			if want := "kubeconfig refused: " + test.want; err.Error() != want {
 				t.Errorf("got:  %s\nwant: %s", err, want)
@@ -219,7 +218,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func TestParseTakes(t *testing.T) {
+func TestParseAccepts(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t, time.Now().Add(time.Hour))
 	for name, test := range map[string]struct {
@@ -306,7 +305,7 @@ users:
 	}
 }
 
-func TestRESTConfigTakesNothingFromFilesOrCommands(t *testing.T) {
+func TestRESTConfig(t *testing.T) {
 	t.Parallel()
 	access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://a.example", ProxyURL: "http://proxy:3128", TLSServerName: "b.example"}, Token: secret}
 	config := access.RESTConfig()
