@@ -72,7 +72,7 @@ func state(whole bool) *member.State {
 	if whole {
 		objects = append(objects, append(g.BaseObjects(), g.Bindings()...)...)
 	} else {
-		s.Denied = []error{denied(`Secret "kubefederate-member/kubefederate-manager-binding"`)}
+		s.Denied.Add(denied(member.BindingRefs()[0]))
 	}
 	for _, o := range objects {
 		s.Objects[o.Ref] = o.Manifest
@@ -80,7 +80,7 @@ func state(whole bool) *member.State {
 	return s
 }
 
-func denied(object string) error {
+func denied(object cluster.Ref) error {
 	return &cluster.Error{Side: cluster.Member, Verb: "get", Object: object, Fault: cluster.FaultForbidden,
 		Err: apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "x", errors.New("no"))}
 }
@@ -138,7 +138,7 @@ func TestJudge(t *testing.T) {
 		}, `error host - InstallMissing Role "n/a": is not there, and belongs to what init installs => kubectl federate init
 error host - InstallChanged ClusterRole "b": is not as init installs it => kubectl federate init`},
 		{"rights", func(f *Facts) {
-			f.Host.Denied = []Denial{{"a look", denied("x")}}
+			f.Host.Denied = []Denial{{"a look", denied(cluster.Ref{Path: "/x"})}}
 			f.Host.Lacking = host.MayRights("prod")[:1]
 		}, `warning host - NotChecked a look could not be checked: things "x" is forbidden: no
 info host - NoRight Federation "prod": you have no right to join federations.kubefederate.io "prod"`},
@@ -202,7 +202,8 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 			f.Observations[0].State.Membership = nil
 		}, `error member east MembershipMissing ` + membership + `is not there: the cluster does not say whose it is, and another host may take it => kubectl federate join east --federation prod --member-context CONTEXT`},
 		{"a membership record that may not be read", func(f *Facts) {
-			f.context().Membership, f.context().Denied = nil, []error{denied(strings.TrimSuffix(membership, ": "))}
+			f.context().Membership = nil
+			f.context().Denied.Add(denied(member.MembershipRef()))
 		}, `warning member east NotChecked ` + membership + `could not be checked: you have no right to read it`},
 		{"another host's", func(f *Facts) { f.context().Membership.HostID = "elsewhere" },
 			`error member east MembershipOfAnother ` + membership + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere) => kubectl federate unjoin east --force`},

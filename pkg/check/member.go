@@ -77,7 +77,7 @@ func (j *judge) drift(m *v1alpha1.MemberCluster, s Observation, say func(Finding
 func (j *judge) membership(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) bool {
 	k, at := s.State.Membership, member.MembershipRef().String()
 	switch {
-	case k == nil && slices.ContainsFunc(s.State.Denied, func(err error) bool { return objectOf(err) == at }):
+	case k == nil && s.State.Denied[member.MembershipRef()] != nil:
 		side(Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you have no right to read it"})
 		return false
 	case k == nil:
@@ -97,14 +97,6 @@ func (j *judge) membership(m *v1alpha1.MemberCluster, s Observation, side func(F
 		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "was made by an earlier member of this name", Remedy: j.join(m, s.Context, command.Join{})})
 	}
 	return true
-}
-
-// objectOf is the object that a failed request was about.
-func objectOf(err error) string {
-	if failed, ok := errors.AsType[*cluster.Error](err); ok {
-		return failed.Object
-	}
-	return ""
 }
 
 // causeOf is why a look failed, without the side and the request, which the finding names.
@@ -150,7 +142,7 @@ func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(F
 		ref := member.PropertyRef(w[0])
 		live := s.State.Objects[ref]
 		if live == nil {
-			if !slices.ContainsFunc(s.State.Denied, func(err error) bool { return objectOf(err) == ref.String() }) {
+			if s.State.Denied[ref] == nil {
 				side(Finding{Code: PropertyMissing, Severity: Warning, Object: ref.String(), Cause: fmt.Sprintf("is not there; it should say %q", w[1]), Remedy: j.join(m, s.Context, command.Join{})})
 			}
 			continue

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,9 +90,8 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		func() error { drift = r.drift(ctx); return nil },
 		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
 	}
-	errs := make([]error, len(work))
-	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
-	if err := cluster.First(errs); err != nil && !errors.Is(err, host.ErrNotInitialised) {
+	errs := cluster.Together(work...)
+	if err := cmp.Or(errs...); err != nil && !errors.Is(err, host.ErrNotInitialised) {
 		return nil, err
 	}
 	deny := func(what string, err error) error {
@@ -210,7 +210,7 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 // answer takes all looks at once and returns when all have answered or the time is up.
 func answer(ctx context.Context, ways []way) []Observation {
 	sights := make([]Observation, len(ways))
-	cluster.Parallel(len(ways), func(i int) {
+	cluster.ForEach(len(ways), func(i int) error {
 		s := ways[i].observation
 		m, err := ways[i].connect()
 		if err == nil {
@@ -221,6 +221,7 @@ func answer(ctx context.Context, ways []way) []Observation {
 		}
 		s.Err = err
 		sights[i] = s
+		return nil
 	})
 	return sights
 }

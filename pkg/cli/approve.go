@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
@@ -200,7 +199,7 @@ func (r *decider) decide(ctx context.Context, m *v1alpha1.MemberCluster) (told s
 		*r.of(m) = r.yes
 		return r.done, nil
 	}
-	stored, err := r.h.Decide(ctx, m, r.field, r.yes, cluster.Write{DryRun: r.dryRun == federate.DryRunServer})
+	stored, err := r.h.Decide(ctx, m, r.field, r.yes, r.dryRun)
 	if err != nil {
 		return "", err
 	}

@@ -277,7 +277,7 @@ func (f *federationFlags) run(ctx context.Context, d *factory, name v1alpha1.Fed
 		if err != nil {
 			return err
 		}
-		if federation, err = h.CreateFederation(ctx, federation, dryRun == federate.DryRunServer); err != nil {
+		if federation, err = h.CreateFederation(ctx, federation, dryRun); err != nil {
 			return err
 		}
 		federation = withKind(federation, v1alpha1.GroupVersion.WithKind("Federation"))
@@ -288,7 +288,7 @@ func (f *federationFlags) run(ctx context.Context, d *factory, name v1alpha1.Fed
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Federation", Name: federation.Name, UID: federation.UID,
 			}})
 		}
-		err = install.Apply(ctx, h, bindings, cluster.Write{DryRun: dryRun == federate.DryRunServer},
+		err = install.Apply(ctx, h, bindings, dryRun,
 			func(o *unstructured.Unstructured, outcome install.Outcome) {
 				report(describe(o) + " " + string(outcome))
 			})

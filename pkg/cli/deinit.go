@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
@@ -90,7 +89,7 @@ func (f *deinitFlags) run(ctx context.Context, d *factory) error {
 		for _, o := range present {
 			report(o, install.Deleted)
 		}
-	} else if err := install.Delete(ctx, h, objects, cluster.Write{DryRun: dryRun == federate.DryRunServer}, report); err != nil {
+	} else if err := install.Delete(ctx, h, objects, dryRun, report); err != nil {
 		return err
 	}
 	if removed == 0 {

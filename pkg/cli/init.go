@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
@@ -167,7 +166,7 @@ func (f *initFlags) run(ctx context.Context, d *factory) error {
 	if err := certManagerServed(ctx, d, h, objects); err != nil {
 		return err
 	}
-	write := cluster.Write{DryRun: dryRun == federate.DryRunServer}
+	write := dryRun
 	if err := install.Apply(ctx, h, objects, write, report); err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -145,18 +144,17 @@ type joinRequestResult struct {
 }
 
 func (f *labelFlags) writeJoinRequest(ctx context.Context, m *member.Cluster, dryRun federate.DryRun) (joinRequestResult, error) {
-	before, err := m.JoinRequest(ctx)
+	self, err := m.Self(ctx)
 	if err != nil {
 		return joinRequestResult{}, err
 	}
-	after := before
+	before, after := self.JoinRequest, self.JoinRequest
 	changed := before.Federation != f.members.federation.value() || before.Left != ""
 	if changed && dryRun != federate.DryRunClient {
-		server := dryRun == federate.DryRunServer
 		if f.remove {
-			_, err = m.RemoveJoinRequest(ctx, server)
+			_, err = m.RemoveJoinRequest(ctx, dryRun)
 		} else {
-			after, err = m.SetJoinRequest(ctx, f.members.federation.value(), server)
+			after, err = m.SetJoinRequest(ctx, f.members.federation.value(), dryRun)
 		}
 		if err != nil {
 			return joinRequestResult{}, err
@@ -298,7 +296,7 @@ func (f *labelFlags) changeOne(ctx context.Context, h *host.Cluster, m *v1alpha1
 		maps.DeleteFunc(m.Labels, func(key, _ string) bool { return slices.Contains(remove, key) })
 		return true, nil
 	}
-	labelled, err := h.LabelMember(ctx, m, set, remove, cluster.Write{DryRun: dryRun == federate.DryRunServer})
+	labelled, err := h.LabelMember(ctx, m, set, remove, dryRun)
 	if err != nil {
 		return false, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,9 +40,9 @@ const (
 type Error struct {
 	Side   Side
 	Server string
-	// Verb and Object say what was tried; Object may be empty.
+	// Verb and Object say what was tried; Object may be the zero Ref.
 	Verb   string
-	Object string
+	Object Ref
 	Fault  Fault
 	Err    error
 }
@@ -49,8 +50,8 @@ type Error struct {
 func (e *Error) Error() string {
 	cause := Printable(Cause(e.Err))
 	what := e.Verb
-	if e.Object != "" {
-		what += " " + e.Object
+	if e.Object != (Ref{}) {
+		what += " " + e.Object.String()
 	}
 	switch e.Fault {
 	case FaultUnreachable:
@@ -140,3 +141,31 @@ func IsNotServed(err error) bool {
 
 // IsAbsent says whether err means that the object is not there, its kind included.
 func IsAbsent(err error) bool { return apierrors.IsNotFound(err) }
+
+// Denied are the requests that a server forbade, by what they were about.
+type Denied map[Ref]error
+
+// Add keeps err if it is a request that was forbidden, and says whether it is.
+func (d *Denied) Add(err error) bool {
+	failed, ok := errors.AsType[*Error](err)
+	if !ok || failed.Fault != FaultForbidden {
+		return false
+	}
+	if *d == nil {
+		*d = Denied{}
+	}
+	(*d)[failed.Object] = err
+	return true
+}
+
+// First is one of them, the same in each run, that is about none of ignored; nil when there is none.
+func (d Denied) First(ignored ...Ref) error {
+	var first error
+	name := ""
+	for ref, err := range d {
+		if text := ref.String(); !slices.Contains(ignored, ref) && (first == nil || text < name) {
+			first, name = err, text
+		}
+	}
+	return first
+}

@@ -3,6 +3,8 @@ package cluster_test
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -200,7 +202,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// TestRefusedPaths pins that what a server says is told for requests of a path, too, whose answer is read by nobody.
+// TestRefusedPaths pins that the message of a server is reported for requests whose response is not an object, too.
 func TestRefusedPaths(t *testing.T) {
 	t.Parallel()
 	config := answering(t, 403, metav1.StatusReasonForbidden, `User "ann" cannot do it`)
@@ -208,12 +210,31 @@ func TestRefusedPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = c.Delete(t.Context(), cluster.Ref{Resource: cluster.Namespaces, Name: "a"}, cluster.Preconditions{}, cluster.Write{})
+	err = c.Delete(t.Context(), cluster.Ref{Resource: cluster.Namespaces, Name: "a"}, cluster.Preconditions{}, cluster.DryRunNone)
 	if want := `member: delete Namespace "a": User "ann" cannot do it`; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
-	_, err = c.Raw(t.Context(), "/version", "", nil)
+	err = c.GetPath(t.Context(), "/version", &struct{}{})
 	if want := `member: get /version: User "ann" cannot do it`; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// TestDenied keeps the requests that were forbidden, and no others.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	var denied cluster.Denied
+	fails := func(path string, fault cluster.Fault) error {
+		return fmt.Errorf("wrapped: %w", &cluster.Error{Object: cluster.Ref{Path: path}, Fault: fault, Err: errors.New("no")})
+	}
+	if denied.Add(nil) || denied.Add(fails("/a", cluster.FaultUnauthorized)) || denied.First() != nil {
+		t.Errorf("kept %v", denied)
+	}
+	c, b := fails("/c", cluster.FaultForbidden), fails("/b", cluster.FaultForbidden)
+	if !denied.Add(c) || !denied.Add(b) || !errors.Is(denied[cluster.Ref{Path: "/c"}], c) {
+		t.Errorf("kept %v", denied)
+	}
+	if first, other := denied.First(), denied.First(cluster.Ref{Path: "/b"}); !errors.Is(first, b) || !errors.Is(other, c) {
+		t.Errorf("first %v, but for it %v", first, other)
 	}
 }

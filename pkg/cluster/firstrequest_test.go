@@ -35,8 +35,7 @@ func TestOneConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	errs := make([]error, 30)
-	cluster.Parallel(len(errs), func(i int) { _, errs[i] = c.ID(t.Context()) })
+	errs := cluster.ForEach(30, func(int) error { _, err := c.ID(t.Context()); return err })
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
@@ -59,9 +58,7 @@ func TestSilentServer(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	errs := make([]error, 10)
-	cluster.Parallel(len(errs), func(i int) { _, errs[i] = c.ID(ctx) })
-	for _, err := range errs {
+	for _, err := range cluster.ForEach(10, func(int) error { _, err := c.ID(ctx); return err }) {
 		if cluster.FaultOf(err) != cluster.FaultUnreachable {
 			t.Errorf("a server that says nothing: %v", err)
 		}

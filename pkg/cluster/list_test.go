@@ -12,27 +12,40 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
+// connectTo connects to a server of its own.
+func connectTo(t *testing.T, answer http.HandlerFunc, change ...func(*rest.Config)) *cluster.Conn {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		answer(w, r)
+	}))
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	config := &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	for _, change := range change {
+		change(config)
+	}
+	c, err := cluster.Connect(cluster.Host, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // scripted is a server that gives one answer after the other, and the requests that it got.
 func scripted(t *testing.T, answers ...func(w http.ResponseWriter)) (c *cluster.Conn, requests *[]string) {
 	t.Helper()
 	requests = new([]string)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return connectTo(t, func(w http.ResponseWriter, r *http.Request) {
 		*requests = append(*requests, r.URL.RequestURI())
-		w.Header().Set("Content-Type", "application/json")
 		answers[len(*requests)-1](w)
-	}))
-	t.Cleanup(server.Close)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	c, err := cluster.Connect(cluster.Host, &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, requests
+	}), requests
 }
 
 func sends(text string) func(w http.ResponseWriter) {
@@ -60,12 +73,12 @@ func names(items []named) (names []string) {
 	return names
 }
 
-// TestListInto reads lists page by page; one that took too long is read again, in one go. It has no test on a real
-// API server, since that forgets only after minutes.
-func TestListInto(t *testing.T) {
+// TestList reads lists page by page, typed and not; one that took too long is read again as a whole. It has no test on a
+// real API server, which keeps a list for minutes.
+func TestList(t *testing.T) {
 	t.Parallel()
-	const first = `{"metadata":{"resourceVersion":"7","continue":"more"},"items":[{"metadata":{"name":"a"}}]}`
-	const second = `{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"b"}}]}`
+	const first = `{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"more"},"items":[{"metadata":{"name":"a"}}]}`
+	const second = `{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"b"}}]}`
 	expired := apierrors.NewResourceExpired("the continue token is too old")
 	for _, tt := range []struct {
 		name     string
@@ -93,12 +106,25 @@ func TestListInto(t *testing.T) {
 		},
 	} {
 		c, requests := scripted(t, tt.answers...)
-		items, version, err := cluster.ListInto[named](t.Context(), c, cluster.ConfigMaps, cluster.Options{Namespace: "default", Labels: "k=v"})
+		items, version, err := cluster.List[named](t.Context(), c, cluster.ConfigMaps, cluster.ListOptions{Namespace: "default", Labels: "k=v"})
 		if tt.err != "" && (err == nil || err.Error() != tt.err) || tt.err == "" && err != nil {
 			t.Errorf("%s: error %v, want %s", tt.name, err, tt.err)
 		}
 		if diff := cmp.Diff(tt.names, names(items)); diff != "" || version != tt.version {
 			t.Errorf("%s: version %q, want %q\n%s", tt.name, version, tt.version, diff)
+		}
+		untyped, same := scripted(t, tt.answers...)
+		objects, err := untyped.List(t.Context(), cluster.ConfigMaps, cluster.ListOptions{Namespace: "default", Labels: "k=v"})
+		if len(objects) != len(tt.names) || (err == nil) != (tt.err == "") {
+			t.Errorf("%s: %d objects without a type, want %d; error %v", tt.name, len(objects), len(tt.names), err)
+		}
+		for i := range objects {
+			if o := objects[i]; o.GetName() != tt.names[i] || o.GetKind() != "ConfigMap" {
+				t.Errorf("%s: object %d is %s %q", tt.name, i, o.GetKind(), o.GetName())
+			}
+		}
+		if diff := cmp.Diff(*requests, *same); diff != "" {
+			t.Errorf("%s: without a type\n%s", tt.name, diff)
 		}
 		for i := range tt.requests {
 			tt.requests[i] = "/api/v1/namespaces/default/configmaps" + tt.requests[i] + "&timeout=20s"
@@ -109,8 +135,8 @@ func TestListInto(t *testing.T) {
 	}
 }
 
-// TestWatchInto reads what a server tells, and how a watch ends.
-func TestWatchInto(t *testing.T) {
+// TestWatch reads what a server tells, and how a watch ends.
+func TestWatch(t *testing.T) {
 	t.Parallel()
 	const events = `{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"8"}}}
 {"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}
@@ -147,7 +173,7 @@ func TestWatchInto(t *testing.T) {
 	} {
 		c, requests := scripted(t, tt.answer)
 		var got []string
-		err := cluster.WatchInto(t.Context(), c, cluster.ConfigMaps, cluster.Options{Fields: "metadata.name=a"}, "7", func(e cluster.Event[named]) error {
+		err := cluster.Watch(t.Context(), c, cluster.ConfigMaps, cluster.ListOptions{Fields: "metadata.name=a"}, "7", func(e cluster.Event[named]) error {
 			name := ""
 			if e.Object != nil {
 				name = e.Object.Metadata.Name
@@ -175,7 +201,46 @@ func TestWatchInto(t *testing.T) {
 		w.(http.Flusher).Flush()
 		cancel()
 	})
-	if err := cluster.WatchInto(ctx, c, cluster.ConfigMaps, cluster.Options{}, "7", func(cluster.Event[named]) error { return nil }); err != nil && !errors.Is(err, context.Canceled) {
+	if err := cluster.Watch(ctx, c, cluster.ConfigMaps, cluster.ListOptions{}, "7", func(cluster.Event[named]) error { return nil }); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// TestListMetadata asks the server for no more than the metadata, where no more is read.
+func TestListMetadata(t *testing.T) {
+	t.Parallel()
+	accept := ""
+	c := connectTo(t, func(w http.ResponseWriter, r *http.Request) {
+		accept = r.Header.Get("Accept")
+		sends(`{"items":[{"metadata":{"name":"a","labels":{"k":"v"}}}]}`)(w)
+	})
+	nodes, _, err := cluster.List[metav1.PartialObjectMetadata](t.Context(), c, cluster.Nodes, cluster.ListOptions{})
+	if err != nil || len(nodes) != 1 || nodes[0].Labels["k"] != "v" {
+		t.Errorf("%v, error %v", nodes, err)
+	}
+	if want := "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"; accept != want {
+		t.Errorf("Accept %q, want %q", accept, want)
+	}
+}
+
+// warned are the warnings that a connection reports.
+type warned []string
+
+func (w *warned) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
+	*w = append(*w, text)
+}
+
+// TestQuietList drops the warnings of a server where it is told to.
+func TestQuietList(t *testing.T) {
+	t.Parallel()
+	for quiet, want := range map[bool]int{true: 0, false: 1} {
+		var got warned
+		c := connectTo(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Warning", `299 - "v1beta1 is deprecated"`)
+			sends(`{"kind":"ConfigMapList","apiVersion":"v1","items":[]}`)(w)
+		}, func(config *rest.Config) { config.WarningHandlerWithContext = &got })
+		if _, err := c.List(t.Context(), cluster.ConfigMaps, cluster.ListOptions{Quiet: quiet}); err != nil || len(got) != want {
+			t.Errorf("quiet %t: warnings %q, want %d; error %v", quiet, got, want, err)
+		}
 	}
 }

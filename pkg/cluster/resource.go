@@ -1,17 +1,15 @@
 package cluster
 
 import (
-	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Side says whose API server is meant. It is printed in front of whatever a person reads.
+// Side says which API server is meant. Messages begin with it.
 type Side string
 
 // The two sides of a membership.
@@ -20,94 +18,57 @@ const (
 	Member Side = "member"
 )
 
-// Resource is a kind that the plugin reads or writes. The list is closed: with it no discovery request is
-// needed.
+// Resource is a kind that the plugin reads or writes. All are listed here, so that no discovery request is needed.
 type Resource struct {
 	schema.GroupVersionResource
 	Kind string
 }
 
-func core(resource, kind string) Resource {
-	return Resource{schema.GroupVersionResource{Version: "v1", Resource: resource}, kind}
+func resource(groupVersion schema.GroupVersion, resource, kind string) Resource {
+	return Resource{groupVersion.WithResource(resource), kind}
 }
 
-func rbac(resource, kind string) Resource {
-	return Resource{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: resource}, kind}
-}
-
-func ours(resource, kind string) Resource {
-	return Resource{v1alpha1.GroupVersion.WithResource(resource), kind}
-}
+var (
+	coreV1            = schema.GroupVersion{Version: "v1"}
+	rbacV1            = schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+	rancherV3         = schema.GroupVersion{Group: "management.cattle.io", Version: "v3"}
+	rancherV1         = schema.GroupVersion{Group: "provisioning.cattle.io", Version: "v1"}
+	aboutV1beta1      = schema.GroupVersion{Group: "about.k8s.io", Version: "v1beta1"}
+	clusterAPIV1beta1 = schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta1"}
+	clusterAPIV1beta2 = schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta2"}
+)
 
 // The kinds that the plugin reads or writes.
 var (
-	Namespaces          = core("namespaces", "Namespace")
-	ConfigMaps          = core("configmaps", "ConfigMap")
-	Secrets             = core("secrets", "Secret")
-	ServiceAccounts     = core("serviceaccounts", "ServiceAccount")
-	Nodes               = core("nodes", "Node")
-	Events              = core("events", "Event")
-	ClusterRoles        = rbac("clusterroles", "ClusterRole")
-	ClusterRoleBindings = rbac("clusterrolebindings", "ClusterRoleBinding")
-	Roles               = rbac("roles", "Role")
-	RoleBindings        = rbac("rolebindings", "RoleBinding")
-	Federations         = ours("federations", "Federation")
-	MemberClusters      = ours("memberclusters", "MemberCluster")
+	Namespaces          = resource(coreV1, "namespaces", "Namespace")
+	ConfigMaps          = resource(coreV1, "configmaps", "ConfigMap")
+	Secrets             = resource(coreV1, "secrets", "Secret")
+	ServiceAccounts     = resource(coreV1, "serviceaccounts", "ServiceAccount")
+	Nodes               = resource(coreV1, "nodes", "Node")
+	Events              = resource(coreV1, "events", "Event")
+	ClusterRoles        = resource(rbacV1, "clusterroles", "ClusterRole")
+	ClusterRoleBindings = resource(rbacV1, "clusterrolebindings", "ClusterRoleBinding")
+	Roles               = resource(rbacV1, "roles", "Role")
+	RoleBindings        = resource(rbacV1, "rolebindings", "RoleBinding")
+	Federations         = resource(v1alpha1.GroupVersion, "federations", "Federation")
+	MemberClusters      = resource(v1alpha1.GroupVersion, "memberclusters", "MemberCluster")
 	// ClusterProperties are the About API (KEP-2149).
-	ClusterProperties = Resource{schema.GroupVersionResource{Group: "about.k8s.io", Version: "v1beta1", Resource: "clusterproperties"}, "ClusterProperty"}
+	ClusterProperties = resource(aboutV1beta1, "clusterproperties", "ClusterProperty")
 )
 
-func foreign(group, version, resource, kind string) Resource {
-	return Resource{schema.GroupVersionResource{Group: group, Version: version, Resource: resource}, kind}
-}
-
-// The kinds of other systems that stand for clusters on a host, and what belongs to them. They are only read.
+// The kinds with which other systems manage clusters on a host. They are only read.
 var (
 	// RancherClusters are what Rancher manages; their names are Rancher's IDs of clusters.
-	RancherClusters = foreign("management.cattle.io", "v3", "clusters", "Cluster")
+	RancherClusters = resource(rancherV3, "clusters", "Cluster")
 	// RancherProvisioned are the same clusters in the namespaces of their workspaces, beside their Secrets.
-	RancherProvisioned = foreign("provisioning.cattle.io", "v1", "clusters", "Cluster")
+	RancherProvisioned = resource(rancherV1, "clusters", "Cluster")
 	// RancherSettings are Rancher's own settings.
-	RancherSettings = foreign("management.cattle.io", "v3", "settings", "Setting")
+	RancherSettings = resource(rancherV3, "settings", "Setting")
 	// RancherProxyConfigs say whether Rancher's proxy hands on tokens that a cluster itself issued.
-	RancherProxyConfigs = foreign("management.cattle.io", "v3", "clusterproxyconfigs", "ClusterProxyConfig")
-	// ClusterAPIClusters are Cluster API's clusters, newest version first.
-	ClusterAPIClusters = []Resource{foreign("cluster.x-k8s.io", "v1beta2", "clusters", "Cluster"), foreign("cluster.x-k8s.io", "v1beta1", "clusters", "Cluster")}
+	RancherProxyConfigs = resource(rancherV3, "clusterproxyconfigs", "ClusterProxyConfig")
+	// ClusterAPIClusters are Cluster API's clusters, the newest version first.
+	ClusterAPIClusters = []Resource{resource(clusterAPIV1beta2, "clusters", "Cluster"), resource(clusterAPIV1beta1, "clusters", "Cluster")}
 )
-
-// Word is how kubectl is told an object of any group: "clusters.cluster.x-k8s.io/prod-a --namespace team-x".
-func (r Ref) Word() string {
-	word := r.Resource.GroupResource().String() + "/" + ShellWord(r.Name)
-	if r.Namespace != "" {
-		word += " --namespace " + ShellWord(r.Namespace)
-	}
-	return word
-}
-
-// Ref names one object on one side.
-type Ref struct {
-	Resource  Resource
-	Namespace string
-	Name      string
-}
-
-// String is the form in which messages name an object: its kind, and its name with its namespace.
-func (r Ref) String() string {
-	if r.Namespace == "" {
-		return r.Resource.Kind + " " + Quoted(r.Name)
-	}
-	return r.Resource.Kind + " " + Quoted(r.Namespace+"/"+r.Name)
-}
-
-// path is where an API server serves the object. A name that would lead elsewhere has none.
-func (r Ref) path() (string, error) {
-	for _, name := range []string{r.Namespace, r.Name} {
-		if faults := rest.IsValidPathSegmentName(name); len(faults) > 0 {
-			return "", fmt.Errorf("the name %q %s", name, strings.Join(faults, " and "))
-		}
-	}
-	return r.Resource.path(r.Namespace) + "/" + r.Name, nil
-}
 
 // path is where an API server lists objects of the kind; an empty namespace means all of them.
 func (r Resource) path(namespace string) string {
@@ -119,11 +80,6 @@ func (r Resource) path(namespace string) string {
 		segments = append(segments, "namespaces", namespace)
 	}
 	return strings.Join(append(segments, r.Resource), "/")
-}
-
-// Of is the Ref of an object of kind r.
-func (r Resource) Of(o *unstructured.Unstructured) Ref {
-	return Ref{Resource: r, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // New is an empty object of kind r.

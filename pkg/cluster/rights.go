@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,7 +39,7 @@ func (r Right) String() string {
 	return s
 }
 
-var accessReviews = Resource{schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}, "SelfSubjectAccessReview"}
+var accessReviews = resource(schema.GroupVersion{Group: "authorization.k8s.io", Version: "v1"}, "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 
 // everything is the right of an administrator. RBAC knows no other way to hold it than a rule that gives it whole.
 var everything = Right{Verb: "*", Resource: Resource{GroupVersionResource: schema.GroupVersionResource{Group: "*", Resource: "*"}}}
@@ -57,9 +58,8 @@ func (c *Conn) Allowed(ctx context.Context, rights []Right) ([]bool, error) {
 		}
 		return answers, nil
 	}
-	errs := make([]error, len(rights))
-	Parallel(len(rights), func(i int) { answers[i], errs[i] = c.allowed(ctx, rights[i]) })
-	return answers, First(errs)
+	errs := ForEach(len(rights), func(i int) (err error) { answers[i], err = c.allowed(ctx, rights[i]); return err })
+	return answers, cmp.Or(errs...)
 }
 
 func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {
@@ -73,18 +73,8 @@ func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {
 	}}
 	answer, err := c.dyn.Resource(accessReviews.GroupVersionResource).Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
-		return false, c.Fail("ask for the right to "+r.String(), "", err)
+		return false, c.fail("ask for the right to "+r.String(), Ref{}, err)
 	}
 	allowed, _, _ := unstructured.NestedBool(answer.Object, "status", "allowed")
 	return allowed, nil
-}
-
-// First is the first error of errs that is one.
-func First(errs []error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -30,14 +30,3 @@ func Printable(s string) string {
 
 // Quoted is s in double quotes, escaped for a terminal.
 func Quoted(s string) string { return strconv.Quote(s) }
-
-// ShellWord is s as a shell takes it for one word.
-func ShellWord(s string) string {
-	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@+=,%", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}

@@ -8,43 +8,39 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
 
-// Event is what a watch tells of one object.
+// Event is one change that a watch reports.
 type Event[T any] struct {
-	// Type is ADDED, MODIFIED, DELETED, or BOOKMARK, which tells a version only.
+	// Type is ADDED, MODIFIED, DELETED, or BOOKMARK, which has only a version.
 	Type watch.EventType
-	// Object is as it is now, or as it was last; nil of a BOOKMARK.
+	// Object is as it is now, or as it was when it was deleted; nil for a BOOKMARK.
 	Object *T
-	// ResourceVersion is the one to go on from after this event.
+	// ResourceVersion is where a watch continues after this event.
 	ResourceVersion string
 }
 
-// WatchInto tells of every change after resourceVersion until the server ends the watch, which it does after a while,
-// until each fails, or ctx ends. That the server does not know changes that old any more is an error by
-// IsTooOld: what is there must be listed again.
-func WatchInto[T any](ctx context.Context, c *Conn, r Resource, o Options, resourceVersion string, each func(Event[T]) error) error {
-	// One request has no end here, and the bound for requests would end it.
-	config := rest.CopyConfig(c.config)
-	config.Timeout = 0
-	client, err := rest.UnversionedRESTClientFor(config)
+// Watch calls each with every change after resourceVersion until the server ends the watch, which it does after a while,
+// until each fails, or until ctx ends. It is an error by IsTooOld that the server does not have changes that old any more:
+// list again then.
+func Watch[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, resourceVersion string, each func(Event[T]) error) error {
+	fail := func(err error) error { return c.fail("watch", o.ref(r), err) }
+	// A watch has no end, and the timeout of requests would end it.
+	config, client := rest.CopyConfig(c.config), *c.http
+	config.Timeout, client.Timeout = 0, 0
+	endless, err := rest.UnversionedRESTClientForConfigAndClient(config, &client)
 	if err != nil {
-		return c.Fail("watch", o.object(r), err)
+		return fail(err)
 	}
-	request := client.Get().AbsPath(r.path(o.Namespace)).SetHeader("Accept", runtime.ContentTypeJSON).
-		Param("watch", "true").Param("allowWatchBookmarks", "true").Param("resourceVersion", resourceVersion)
-	if o.Labels != "" {
-		request.Param("labelSelector", o.Labels)
-	}
-	if o.Fields != "" {
-		request.Param("fieldSelector", o.Fields)
+	request, err := o.get(endless, r, metav1.ListOptions{Watch: true, AllowWatchBookmarks: true, ResourceVersion: resourceVersion})
+	if err != nil {
+		return fail(err)
 	}
 	body, err := request.Stream(ctx)
 	if err != nil {
-		return c.Fail("watch", o.object(r), err)
+		return fail(err)
 	}
 	defer body.Close()
 	stream := json.NewDecoder(body)
@@ -54,7 +50,7 @@ func WatchInto[T any](ctx context.Context, c *Conn, r Resource, o Options, resou
 			return nil
 		}
 		if err != nil {
-			return c.Fail("watch", o.object(r), err)
+			return fail(err)
 		}
 		if err := each(event); err != nil {
 			return err
@@ -91,5 +87,5 @@ func readEvent[T any](stream *json.Decoder) (Event[T], error) {
 	return e, json.Unmarshal(sent.Object.Raw, e.Object)
 }
 
-// IsTooOld says that a server does not know changes since the version that was asked for.
+// IsTooOld says whether a server no longer has the changes since the version that a watch began at.
 func IsTooOld(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }

@@ -86,7 +86,7 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	secret := cluster.Ref{Resource: cluster.Secrets, Namespace: "team-x", Name: "a-kubeconfig"}
 	fault := func(f cluster.Fault) error {
-		return &cluster.Error{Side: cluster.Member, Server: "https://10.0.0.1:6443", Verb: "get", Object: `Namespace "kube-system"`, Fault: f, Err: errors.New("cause")}
+		return &cluster.Error{Side: cluster.Member, Server: "https://10.0.0.1:6443", Verb: "get", Object: cluster.IdentityNamespace, Fault: f, Err: errors.New("cause")}
 	}
 	for _, tt := range []struct {
 		name string

@@ -86,8 +86,7 @@ func (c Candidate) Context() string {
 // does not keep the others: it is in errs, one entry per source, nil where all was read.
 func List(ctx context.Context, sources ...Source) (candidates []Candidate, errs []error) {
 	lists := make([][]Candidate, len(sources))
-	errs = make([]error, len(sources))
-	cluster.Parallel(len(sources), func(i int) { lists[i], errs[i] = sources[i].Candidates(ctx) })
+	errs = cluster.ForEach(len(sources), func(i int) (err error) { lists[i], err = sources[i].Candidates(ctx); return err })
 	for _, l := range lists {
 		candidates = append(candidates, l...)
 	}

@@ -22,8 +22,8 @@ const secretReads = 20
 // objects reads the objects of each of a source's kinds. An error beside them says which could not be read.
 func (e Environment) objects(ctx context.Context, source SourceName) ([][]unstructured.Unstructured, error) {
 	kinds := source.row().Kinds
-	objects, served, errs := make([][]unstructured.Unstructured, len(kinds)), make([]bool, len(kinds)), make([]error, len(kinds))
-	cluster.Parallel(len(kinds), func(i int) { objects[i], served[i], errs[i] = e.Host.Foreign(ctx, kinds[i]...) })
+	objects, served := make([][]unstructured.Unstructured, len(kinds)), make([]bool, len(kinds))
+	errs := cluster.ForEach(len(kinds), func(i int) (err error) { objects[i], served[i], err = e.Host.Foreign(ctx, kinds[i]...); return err })
 	err := errors.Join(errs...)
 	if err == nil && !slices.Contains(served, true) {
 		return nil, &NotServed{source}

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // merge makes one Cluster of all observations of a cluster, in the order of the first of each. What did not answer is a
@@ -60,7 +60,7 @@ func compareWays(a, b *Observation) int {
 		if o.Err != nil {
 			return 3*len(Sources) + rank
 		}
-		if cluster.RancherProxyID(o.Server) == "" {
+		if endpoint.RancherProxyID(o.Server) == "" {
 			return rank
 		}
 		if o.Endpoint != nil {

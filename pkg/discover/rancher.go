@@ -43,15 +43,14 @@ type rancher struct{ Environment }
 // Candidates lists Rancher's clusters by ID, and reads their Secrets.
 func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 	var objects [][]unstructured.Unstructured
-	var err error
 	var address rancherAddress
-	cluster.Parallel(2, func(i int) {
-		if i == 0 {
-			objects, err = s.objects(ctx, FromRancher)
-		} else {
+	err := cmp.Or(cluster.Together(
+		func() (err error) { objects, err = s.objects(ctx, FromRancher); return err },
+		func() error {
 			address = rancherAddress{s.Host.RancherSetting(ctx, "server-url"), s.Host.RancherSetting(ctx, "cacerts")}
-		}
-	})
+			return nil
+		},
+	)...)
 	if objects == nil {
 		return nil, err
 	}
@@ -67,7 +66,7 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 	}
 	s.open(ctx, candidates, func(c *Candidate, access *kubeconfig.Access) {
 		address.apply(access)
-		id := cluster.RancherProxyID(access.Server)
+		id := endpoint.RancherProxyID(access.Server)
 		if id == "" || c.Endpoint != nil || c.EndpointMissing != "" {
 			return
 		}
@@ -94,7 +93,7 @@ type rancherAddress struct{ server, ca string }
 
 // apply puts the address into an access that leads to Rancher's proxy.
 func (a rancherAddress) apply(access *kubeconfig.Access) {
-	id := cluster.RancherProxyID(access.Server)
+	id := endpoint.RancherProxyID(access.Server)
 	if id == "" || len(endpoint.ValidateServer(nil, a.server)) > 0 {
 		return
 	}

@@ -104,7 +104,7 @@ func (e endpoint) try(ctx context.Context) error {
 // be told: the proxy knows Rancher's tokens only, unless it is told otherwise. Any other endpoint does, for all that is
 // known before a token is made.
 func (e endpoint) takesTokens(ctx context.Context, m *member.Cluster) bool {
-	if cluster.RancherProxyID(e.Server) == "" {
+	if shared.RancherProxyID(e.Server) == "" {
 		return true
 	}
 	token, err := m.TrialToken(ctx)
@@ -124,7 +124,7 @@ func (e endpoint) judgeProxy() Finding {
 	return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
 		Cause: "is Rancher's proxy, which takes no token of the cluster's own (401), and nobody else's is kept",
 		Remedy: "turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; " +
-			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace " + cluster.Quoted(cluster.RancherProxyID(e.Server)) + " of Rancher's cluster"}
+			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace " + cluster.Quoted(shared.RancherProxyID(e.Server)) + " of Rancher's cluster"}
 }
 
 // judgeURL is what speaks against a URL before it is tried; empty when nothing does.
@@ -147,11 +147,11 @@ func judgeURL(text string, schemes ...string) string {
 
 // loopback tells of an endpoint that only its own machine reaches, where no server is asked, which would tell it.
 func (e endpoint) loopback(hostServer string) []Finding {
-	if !cluster.IsLoopback(e.Server) {
+	if shared.ScopeOf(e.Server) != shared.Loopback {
 		return nil
 	}
 	f := Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server)}
-	if cluster.IsLoopback(hostServer) {
+	if shared.ScopeOf(hostServer) == shared.Loopback {
 		f.Cause = "is a loopback address; that is taken, since the host's own endpoint is one too"
 	} else {
 		f.Cause = "is a loopback address, so the host reaches itself there and not this member"

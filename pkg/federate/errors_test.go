@@ -19,7 +19,7 @@ import (
 
 func TestErrorTexts(t *testing.T) {
 	t.Parallel()
-	lost := &cluster.Error{Side: SideMember, Server: "https://east.example.com", Verb: "apply", Object: `Role "a/b"`, Fault: cluster.FaultUnreachable, Err: errors.New("connection reset by peer")}
+	lost := &cluster.Error{Side: SideMember, Server: "https://east.example.com", Verb: "apply", Object: cluster.Ref{Resource: cluster.Roles, Namespace: "a", Name: "b"}, Fault: cluster.FaultUnreachable, Err: errors.New("connection reset by peer")}
 	finding := Finding{Side: SideHost, Object: `MemberCluster "east"`, Cause: "no", Remedy: "ask"}
 	for _, tt := range []struct {
 		name string
@@ -94,7 +94,7 @@ func TestFindingsOfAStatus(t *testing.T) {
 			{Field: "spec.server", Message: `Invalid value: "https://": names no host`},
 		}},
 	}}
-	err := &cluster.Error{Side: SideHost, Object: `MemberCluster "east"`, Err: status}
+	err := &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: status}
 	compare(t, "findings", texts(findingsOf(err)), `
 host: MemberCluster "east": metadata.labels[example.com/team]: Required value: name the owning team
 host: MemberCluster "east": spec.server: Invalid value: "https://": names no host`)

@@ -74,7 +74,7 @@ func unjoinCommand(name v1alpha1.MemberName, context string) string {
 }
 
 // contextWord is a context's name as a shell takes it.
-func contextWord(name string) string { return cluster.ShellWord(cmp.Or(name, "CONTEXT")) }
+func contextWord(name string) string { return command.Word(cmp.Or(name, "CONTEXT")) }
 
 // waitTimeout bounds how long a plan waits for a namespace that Kubernetes still empties, and the like.
 const waitTimeout = 2 * time.Minute
@@ -237,8 +237,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 			return nil
 		},
 	}
-	errs := make([]error, len(work))
-	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	errs := cluster.Together(work...)
 	if err := bothSides(errs); err != nil {
 		return nil, err
 	}
@@ -252,10 +251,8 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	f.MemberMissing = lacking(SideMember, memberRights, memberMay, needed.JoinRights()...)
 	f.UndoMissing = append(f.UndoMissing, lacking(SideMember, memberUndo, memberMayUndo, needed.LeaveRights()...)...)
 
-	for _, denied := range slices.Concat(f.Host.Denied, f.Member.Denied) {
-		if len(f.HostMissing)+len(f.MemberMissing) == 0 {
-			return nil, denied
-		}
+	if err := cmp.Or(f.Host.Denied.First(), f.Member.Denied.First()); err != nil && len(f.HostMissing)+len(f.MemberMissing) == 0 {
+		return nil, err
 	}
 	if guard != nil && !(apierrors.IsForbidden(guard) && len(f.HostMissing) > 0) {
 		return nil, guard

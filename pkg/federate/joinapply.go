@@ -101,13 +101,13 @@ func (r *joinRun) stage(ctx context.Context, at stage) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	errs := make([]error, len(steps))
-	cluster.Parallel(len(steps), func(i int) {
-		if errs[i] = r.step(ctx, steps[i]); errs[i] == nil {
+	return cmp.Or(cluster.ForEach(len(steps), func(i int) error {
+		err := r.step(ctx, steps[i])
+		if err == nil {
 			r.progress(steps[i])
 		}
-	})
-	return cluster.First(errs)
+		return err
+	})...)
 }
 
 func (r *joinRun) step(ctx context.Context, s Step) error {
@@ -134,9 +134,9 @@ func (r *joinRun) step(ctx context.Context, s Step) error {
 	case s.stage == stageDone:
 		return r.finish(ctx)
 	case s.Verb == VerbDelete:
-		return r.plan.member.Delete(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()}, cluster.Write{})
+		return r.plan.member.Delete(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()}, cluster.DryRunNone)
 	case s.Verb == VerbReplace:
-		if err := r.plan.member.Delete(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()}, cluster.Write{}); err != nil {
+		if err := r.plan.member.Delete(ctx, s.Object, cluster.Preconditions{UID: s.live.GetUID()}, cluster.DryRunNone); err != nil {
 			return err
 		}
 	}
@@ -152,9 +152,9 @@ func (r *joinRun) apply(ctx context.Context, s Step) error {
 	var err error
 	if r.plan.takenFrom != "" && s.Object == r.binding.Ref {
 		// One that has come since would be the other host's, whose token would outlive the take-over.
-		o, err = r.plan.member.Create(ctx, s.Object.Resource, s.Manifest, cluster.Write{})
+		o, err = r.plan.member.Create(ctx, s.Object.Resource, s.Manifest, cluster.DryRunNone)
 	} else {
-		o, err = r.plan.member.Apply(ctx, s.Object.Resource, s.Manifest, cluster.Write{})
+		o, err = r.plan.member.Apply(ctx, s.Object.Resource, s.Manifest, cluster.DryRunNone)
 	}
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (r *joinRun) writeRecord(ctx context.Context) error {
 	ref := host.MemberRef(p.Options.Name)
 	if p.record != nil {
 		r.mark(ref)
-		m, err := p.host.CreateMember(ctx, p.record, cluster.Write{})
+		m, err := p.host.CreateMember(ctx, p.record, cluster.DryRunNone)
 		if err == nil {
 			r.record, r.begun = m, true
 			return nil
@@ -291,7 +291,7 @@ func (r *joinRun) restamp(ctx context.Context, m *v1alpha1.MemberCluster) error 
 		if spec, ok := patch["spec"]; ok {
 			sent["spec"] = spec
 		}
-		updated, err := p.host.PatchMember(ctx, p.Options.Name, sent, cluster.Write{})
+		updated, err := p.host.PatchMember(ctx, p.Options.Name, sent, cluster.DryRunNone)
 		if err == nil {
 			r.record = updated
 			return nil
@@ -325,7 +325,7 @@ func pause(ctx context.Context) error {
 func (r *joinRun) makeNamespace(ctx context.Context) error {
 	ref := member.NamespaceRef()
 	r.mark(ref)
-	_, err := r.plan.member.Create(ctx, ref.Resource, member.NamespaceManifest(), cluster.Write{})
+	_, err := r.plan.member.Create(ctx, ref.Resource, member.NamespaceManifest(), cluster.DryRunNone)
 	if apierrors.IsAlreadyExists(err) {
 		r.unmark(ref)
 		return nil
@@ -460,18 +460,15 @@ func (r *joinRun) prove(ctx context.Context) error {
 		}
 	}
 	work = append(work, func() error { return r.readMembership(ctx) })
-	errs := make([]error, len(work))
-	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	errs := cluster.Together(work...)
 	if refusal, ok := errors.AsType[*Refusal](errs[0]); ok {
 		// The endpoint is not to blame for a credential whose account somebody removed meanwhile.
-		again := make([]error, len(work)-1)
-		cluster.Parallel(len(again), func(i int) { again[i] = work[i+1]() })
-		if gone, ok := errors.AsType[*vanished](cluster.First(again)); ok {
+		if gone, ok := errors.AsType[*vanished](cmp.Or(cluster.Together(work[1:]...)...)); ok {
 			return gone
 		}
 		return refusal
 	}
-	return cluster.First(errs)
+	return cmp.Or(errs...)
 }
 
 func (r *joinRun) try(ctx context.Context) error {

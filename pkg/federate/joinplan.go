@@ -487,7 +487,7 @@ func (p *JoinPlan) planRest() []Finding {
 // ask lets the servers judge, with dry runs: the host the MemberCluster, the member every right that the join
 // gives away.
 func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
-	dry := cluster.Write{DryRun: true}
+	dry := cluster.DryRunServer
 	work := []func() error{
 		func() error {
 			if p.record != nil {
@@ -524,8 +524,7 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 			return err
 		},
 	}
-	errs := make([]error, len(work))
-	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	errs := cluster.Together(work...)
 	var findings []Finding
 	var failed []error
 	for i, err := range errs {

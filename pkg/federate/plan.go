@@ -19,15 +19,13 @@ const (
 )
 
 // DryRun says what a run may send.
-type DryRun int
+type DryRun = cluster.DryRun
 
+// The dry runs of kubectl.
 const (
-	// DryRunNone writes.
-	DryRunNone DryRun = iota
-	// DryRunClient only reads.
-	DryRunClient
-	// DryRunServer lets the servers judge, with requests that store nothing.
-	DryRunServer
+	DryRunNone   = cluster.DryRunNone
+	DryRunClient = cluster.DryRunClient
+	DryRunServer = cluster.DryRunServer
 )
 
 // Verb is what a step does.

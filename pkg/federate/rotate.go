@@ -3,7 +3,6 @@ package federate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -166,14 +165,13 @@ func readRotateOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o R
 		func() (err error) { hostState, err = h.Read(ctx, target); return err },
 		func() (err error) { memberState, err = m.Read(ctx); return err },
 	}
-	errs := make([]error, len(reads))
-	cluster.Parallel(len(reads), func(i int) { errs[i] = reads[i]() })
+	errs := cluster.Together(reads...)
 	if err := bothSides(errs); err != nil {
 		return nil, err
 	}
 	f.Host, f.Member = *hostState, *memberState
 	if f.Host.Member == nil {
-		return f, cluster.First(f.Host.Denied)
+		return f, f.Host.Denied.First()
 	}
 	target.Federation = f.Host.Member.Federation()
 	refs := member.BindingRefs()
@@ -183,7 +181,7 @@ func readRotateOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o R
 		func() (err error) { hostMay, err = h.Allowed(ctx, hostRights); return err },
 		func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
 	}
-	cluster.Parallel(len(asks), func(i int) { errs[i] = asks[i]() })
+	errs = cluster.Together(asks...)
 	if err := bothSides(errs); err != nil {
 		return nil, err
 	}
@@ -195,22 +193,12 @@ func readRotateOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o R
 	if len(f.Missing) == 0 {
 		// What was forbidden, and by rights is not, would else pass for missing.
 		for _, ref := range []cluster.Ref{{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}, member.MembershipRef(), refs[0], refs[1]} {
-			if err := f.denied(ref); err != nil {
+			if err := f.Member.Denied[ref]; err != nil {
 				return nil, err
 			}
 		}
 	}
 	return f, nil
-}
-
-// denied is the member's no to reading an object; nil when there was none.
-func (f *rotateFacts) denied(ref cluster.Ref) error {
-	for _, err := range f.Member.Denied {
-		if failed, ok := errors.AsType[*cluster.Error](err); ok && failed.Object == ref.String() {
-			return err
-		}
-	}
-	return nil
 }
 
 // passes are the replacements that end with one Secret that is newer than all that were there.
@@ -280,7 +268,7 @@ func (p *RotatePlan) judgeMember() []Finding {
 		}
 	}
 	account := member.ManagerAccountRef() // who rotates need not have the right to read it
-	if f.Member.Membership == nil || f.Member.Membership.MemberUID != record.UID || f.Member.Objects[account] == nil && f.denied(account) == nil {
+	if f.Member.Membership == nil || f.Member.Membership.MemberUID != record.UID || f.Member.Objects[account] == nil && f.Member.Denied[account] == nil {
 		if len(f.Missing) > 0 {
 			return nil // what the caller may not read is not missing
 		}
@@ -300,7 +288,7 @@ func (p *RotatePlan) step(s Step) { p.Steps = append(p.Steps, s) }
 
 // ask lets the member judge, with dry runs, the Secrets that are made and deleted.
 func (p *RotatePlan) ask(ctx context.Context) ([]Finding, error) {
-	dry := cluster.Write{DryRun: true}
+	dry := cluster.DryRunServer
 	for _, x := range p.passes {
 		var err error
 		if p.facts.Member.Objects[x.to] == nil {

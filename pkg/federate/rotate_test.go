@@ -68,7 +68,7 @@ host   store     Secret "kubefederate-credentials/east"`},
 		{"an account that the caller may not read", func(f *rotateFacts) {
 			account := member.ManagerAccountRef()
 			delete(f.Member.Objects, account)
-			f.Member.Denied = []error{&cluster.Error{Side: SideMember, Verb: "get", Object: account.String(), Fault: cluster.FaultForbidden, Err: errors.New("no")}}
+			f.Member.Denied.Add(&cluster.Error{Side: SideMember, Verb: "get", Object: account, Fault: cluster.FaultForbidden, Err: errors.New("no")})
 		}, RotateOptions{}, anew},
 		{"two that an earlier rotation left: the newer counts first", func(f *rotateFacts) {
 			f.bound(refs[0], f.Now.Add(-time.Hour))

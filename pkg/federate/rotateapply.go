@@ -90,7 +90,7 @@ func (r *rotateRun) pass(ctx context.Context, x pass) error {
 func (r *rotateRun) bind(ctx context.Context, to *member.Binding) error {
 	manifest := member.BindingManifest(to.Ref).Manifest
 	manifest.SetAnnotations(map[string]string{v1alpha1.AnnotationAttempt: r.attempt.String()})
-	o, err := r.plan.member.Create(ctx, to.Ref.Resource, manifest, cluster.Write{})
+	o, err := r.plan.member.Create(ctx, to.Ref.Resource, manifest, cluster.DryRunNone)
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (r *rotateRun) release(ctx context.Context, to cluster.Ref) {
 	// Whoever cannot is waited for: see rotateLease.
 	_, _ = r.plan.member.MergePatch(fresh, to, map[string]any{"metadata": map[string]any{
 		"annotations": map[string]any{v1alpha1.AnnotationAttempt: nil},
-	}}, cluster.Write{})
+	}}, cluster.DryRunNone)
 }
 
 // refused is cause of a run that changed nothing, or has taken it back: the old credential is as it was.

@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,9 +168,8 @@ func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 			refs = append(refs, s.Object)
 		}
 	}
-	errs := make([]error, len(refs))
-	cluster.Parallel(len(refs), func(i int) {
-		errs[i] = persist(ctx, func() error { return p.member.Remove(ctx, refs[i], cluster.Preconditions{}) })
+	errs := cluster.ForEach(len(refs), func(i int) error {
+		return persist(ctx, func() error { return p.member.Remove(ctx, refs[i], cluster.Preconditions{}) })
 	})
 	for i, e := range errs {
 		if e != nil {
@@ -178,7 +178,7 @@ func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 			r.progress(Step{Side: SideMember, Verb: VerbUndo, Object: refs[i]})
 		}
 	}
-	if err := cluster.First(errs); err != nil {
+	if err := cmp.Or(errs...); err != nil {
 		return r.leftOnMember(left), err
 	}
 	if r.made[member.MembershipRef()] {
@@ -187,7 +187,7 @@ func (r *joinRun) undoMember(ctx context.Context) (left []string, err error) {
 			if err != nil || k == nil || k.Attempt != p.facts.Attempt.String() {
 				return err // not there, or somebody else's
 			}
-			return p.member.Delete(ctx, member.MembershipRef(), cluster.Preconditions{UID: k.UID}, cluster.Write{})
+			return p.member.Delete(ctx, member.MembershipRef(), cluster.Preconditions{UID: k.UID}, cluster.DryRunNone)
 		})
 		if err != nil {
 			return r.leftOnMember(nil), err
@@ -249,7 +249,7 @@ func (r *joinRun) undoRecord(ctx context.Context, record *v1alpha1.MemberCluster
 		if now.Annotations[v1alpha1.AnnotationAttempt] != sealed.String() {
 			return fmt.Errorf("host: %s: %w", host.MemberRef(p.Options.Name), host.ErrNotOurs)
 		}
-		return p.host.DeleteMember(ctx, p.Options.Name, cluster.Preconditions{UID: now.UID, ResourceVersion: now.ResourceVersion}, cluster.Write{})
+		return p.host.DeleteMember(ctx, p.Options.Name, cluster.Preconditions{UID: now.UID, ResourceVersion: now.ResourceVersion}, cluster.DryRunNone)
 	})
 }
 

@@ -1,11 +1,11 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -153,7 +153,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 			if o.DryRun == DryRunClient {
 				return nil
 			}
-			err := h.DeleteMember(ctx, o.Name, cluster.Preconditions{}, cluster.Write{DryRun: true})
+			err := h.DeleteMember(ctx, o.Name, cluster.Preconditions{}, cluster.DryRunServer)
 			if isRefused(err) {
 				f.Refused = err
 				return nil
@@ -168,8 +168,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 			func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
 		)
 	}
-	errs := make([]error, len(work))
-	cluster.Parallel(len(work), func(i int) { errs[i] = work[i]() })
+	errs := cluster.Together(work...)
 	if err := bothSides(errs); err != nil {
 		if m != nil && sideOf(err) == string(SideMember) {
 			return nil, &unreachable{err: err, name: o.Name}
@@ -186,19 +185,13 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 				f.Missing = append(f.Missing, missed)
 			}
 		}
-		for _, denied := range f.Member.Denied {
-			// Nodes and the version are of no interest to an unjoin.
-			var failed *cluster.Error
-			if errors.As(denied, &failed) && (strings.HasPrefix(failed.Object, "/version") || strings.HasPrefix(failed.Object, "/api/v1/nodes")) {
-				continue
-			}
-			if len(f.Missing) == 0 {
-				return nil, denied
-			}
+		// An unjoin needs neither nodes nor the version.
+		if err := f.Member.Denied.First(member.VersionRef, member.NodesRef); err != nil && len(f.Missing) == 0 {
+			return nil, err
 		}
 	}
-	for _, denied := range f.Host.Denied {
-		return nil, denied
+	if err := f.Host.Denied.First(); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
@@ -416,9 +409,7 @@ func (r *unjoinRun) stage(ctx context.Context, at stage) (bool, error) {
 		}
 		return true, nil
 	}
-	errs := make([]error, len(index))
-	cluster.Parallel(len(index), func(i int) { errs[i] = r.one(ctx, index[i]) })
-	return true, cluster.First(errs)
+	return true, cmp.Or(cluster.ForEach(len(index), func(i int) error { return r.one(ctx, index[i]) })...)
 }
 
 func (r *unjoinRun) one(ctx context.Context, i int) error {
@@ -449,7 +440,7 @@ func (r *unjoinRun) step(ctx context.Context, s Step) error {
 		}
 		return nil
 	case s.Verb == VerbUpdate && p.Options.DropLabel && p.facts.Member.JoinRequest.Federation != "":
-		_, err := p.member.DropJoinRequest(ctx)
+		_, err := p.member.DropJoinRequest(ctx, DryRunNone)
 		return err
 	case s.Verb == VerbUpdate:
 		request := p.facts.Member.JoinRequest

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -238,7 +239,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 			name: "rights",
 			facts: func(f *unjoinFacts) {
 				f.Missing = lacking(SideMember, []cluster.Right{{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}, []bool{false})
-				f.Refused = &cluster.Error{Side: SideHost, Object: `MemberCluster "east"`, Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
+				f.Refused = &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
 			},
 			want: `
 member: you have no right to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"

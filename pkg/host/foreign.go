@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -14,25 +13,21 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// Foreign reads all objects of another system's kind, in the first of its versions that the host serves; served is
-// false where it serves none. The group is asked for first: to a caller without a right on it, a list of a kind that
-// does not exist is as forbidden as one that does. Kinds of the core group are always there.
+// Foreign reads all objects of another system's kind, in the first of its versions that the host serves; served is false
+// where it serves none. The group is read first: for a caller without rights, a list of a kind that does not exist is as
+// forbidden as one of a kind that does. Kinds of the core group are always served.
 func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
 	if versions[0].Group == "" {
-		objects, err = c.ListQuietly(ctx, versions[0])
+		objects, err = c.List(ctx, versions[0], cluster.ListOptions{Quiet: true})
 		return objects, true, err
 	}
-	raw, err := c.Raw(ctx, "/apis/"+versions[0].Group, "", nil)
-	if cluster.IsAbsent(err) {
-		return nil, false, nil
-	}
+	var group metav1.APIGroup
+	err = c.GetPath(ctx, "/apis/"+versions[0].Group, &group)
 	kind := versions[0]
 	switch {
+	case cluster.IsAbsent(err):
+		return nil, false, nil
 	case err == nil:
-		var group metav1.APIGroup
-		if err := json.Unmarshal(raw, &group); err != nil {
-			return nil, false, fmt.Errorf("host: read the versions of %s: %w", versions[0].Group, err)
-		}
 		i := slices.IndexFunc(versions, func(r cluster.Resource) bool {
 			return slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return v.Version == r.Version })
 		})
@@ -43,7 +38,7 @@ func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (ob
 	case !apierrors.IsForbidden(err):
 		return nil, false, err
 	}
-	objects, err = c.ListQuietly(ctx, kind)
+	objects, err = c.List(ctx, kind, cluster.ListOptions{Quiet: true})
 	if cluster.IsNotServed(err) {
 		return nil, false, nil
 	}
@@ -53,8 +48,8 @@ func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (ob
 // kubeconfigKey is where Cluster API's contract puts a kubeconfig into a Secret, and Rancher does too.
 const kubeconfigKey = "value"
 
-// ForeignKubeconfig reads the kubeconfig in another system's Secret. The Secret is asked for by its name, so that the right
-// to get that one is enough. What it holds is data for pkg/kubeconfig.
+// ForeignKubeconfig reads the kubeconfig in another system's Secret. The Secret is read by its name, so that the right to
+// get that one is enough. The content is untrusted: read it with package kubeconfig.
 func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret cluster.Ref) ([]byte, error) {
 	o, err := c.Get(ctx, secret)
 	if err != nil {
@@ -71,7 +66,7 @@ func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret cluster.Ref) ([]
 	return data, nil
 }
 
-// RancherSetting reads one of Rancher's settings; it is empty where it is not set or not the caller's to read.
+// RancherSetting reads one of Rancher's settings; it is empty where it is not set or the caller may not read it.
 func (c *Cluster) RancherSetting(ctx context.Context, name string) string {
 	o, err := c.Get(ctx, cluster.Ref{Resource: cluster.RancherSettings, Name: name})
 	if err != nil {
@@ -85,10 +80,10 @@ func (c *Cluster) RancherSetting(ctx context.Context, name string) string {
 	return ""
 }
 
-// RancherProxyTakesTokens says whether Rancher's proxy hands on tokens that the cluster itself issued: exactly one
-// ClusterProxyConfig in the namespace of Rancher's ID says so. An error means that it could not be read.
+// RancherProxyTakesTokens says whether Rancher's proxy accepts tokens that the cluster itself issued, as exactly one
+// ClusterProxyConfig in the namespace of Rancher's ID allows. An error means that it could not be read.
 func (c *Cluster) RancherProxyTakesTokens(ctx context.Context, id string) (bool, error) {
-	configs, err := c.ListOf(ctx, cluster.RancherProxyConfigs, id)
+	configs, err := c.List(ctx, cluster.RancherProxyConfigs, cluster.ListOptions{Namespace: id})
 	if cluster.IsAbsent(err) {
 		return false, nil
 	}

@@ -2,35 +2,34 @@ package member
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
 	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/version"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// Version is the member's Kubernetes version as its API server tells it: "v1.36.3".
+// What Version and Topology read.
+var (
+	VersionRef = cluster.Ref{Path: "/version"}
+	NodesRef   = cluster.Ref{Resource: cluster.Nodes}
+)
+
+// Version is the member's Kubernetes version as its API server reports it: "v1.36.3".
 func (c *Cluster) Version(ctx context.Context) (string, error) {
-	raw, err := c.Raw(ctx, "/version", "", nil)
-	if err != nil {
-		return "", err
-	}
-	var info struct {
-		GitVersion string `json:"gitVersion"`
-	}
-	if err := json.Unmarshal(raw, &info); err != nil {
-		return "", fmt.Errorf("member: read the version of %s: %w", c.Server(), err)
-	}
-	return info.GitVersion, nil
+	var info version.Info
+	err := c.GetPath(ctx, VersionRef.Path, &info)
+	return info.GitVersion, err
 }
 
-// Labels that tell where a node stands, newest first. The old ones are what nodes of Kubernetes before
-// 1.17 carry.
+// Labels with a node's location, the newest first. The old ones are those of Kubernetes before 1.17.
 var (
 	regionLabels = []string{"topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"}
 	zoneLabels   = []string{"topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"}
 )
 
-// Topology is where the member's nodes stand.
+// Topology is where the member's nodes are.
 type Topology struct {
 	// Regions and Zones are sorted and without duplicates.
 	Regions, Zones []string
@@ -40,40 +39,20 @@ type Topology struct {
 	Region, Zone string
 }
 
-// Topology reads the labels of all nodes, in pages and without the rest of the nodes.
+// Topology reads the labels of all nodes, and nothing else of them.
 func (c *Cluster) Topology(ctx context.Context) (Topology, error) {
-	const metadataOnly = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-	var labels []map[string]string
-	query := url.Values{"limit": {"500"}}
-	for {
-		raw, err := c.Raw(ctx, "/api/v1/nodes", metadataOnly, query)
-		if err != nil {
-			return Topology{}, err
-		}
-		var page struct {
-			Metadata struct {
-				Continue string `json:"continue"`
-			} `json:"metadata"`
-			Items []struct {
-				Metadata struct {
-					Labels map[string]string `json:"labels"`
-				} `json:"metadata"`
-			} `json:"items"`
-		}
-		if err := json.Unmarshal(raw, &page); err != nil {
-			return Topology{}, fmt.Errorf("member: read the nodes of %s: %w", c.Server(), err)
-		}
-		for _, node := range page.Items {
-			labels = append(labels, node.Metadata.Labels)
-		}
-		if page.Metadata.Continue == "" {
-			return TopologyOf(labels), nil
-		}
-		query.Set("continue", page.Metadata.Continue)
+	nodes, _, err := cluster.List[metav1.PartialObjectMetadata](ctx, c.Conn, cluster.Nodes, cluster.ListOptions{})
+	if err != nil {
+		return Topology{}, err
 	}
+	labels := make([]map[string]string, len(nodes))
+	for i := range nodes {
+		labels[i] = nodes[i].Labels
+	}
+	return TopologyOf(labels), nil
 }
 
-// TopologyOf is what the labels of all nodes say.
+// TopologyOf is the topology that the labels of all nodes describe.
 func TopologyOf(nodes []map[string]string) Topology {
 	t := Topology{Nodes: len(nodes)}
 	t.Regions, t.Region = gather(nodes, regionLabels)

@@ -227,7 +227,7 @@ func verbs(r cluster.Ref, verbs ...string) []cluster.Right {
 
 // JoinRights are the rights that a join uses on a member.
 func (g Grants) JoinRights() []cluster.Right {
-	rights := append(verbs(namespaceRef(v1alpha1.IdentityNamespace), "get"), verbs(cluster.Ref{Resource: cluster.Nodes}, "list")...)
+	rights := append(verbs(cluster.IdentityNamespace, "get"), verbs(cluster.Ref{Resource: cluster.Nodes}, "list")...)
 	rights = append(rights, verbs(NamespaceRef(), "get", "create")...)
 	rights = append(rights, verbs(MembershipRef(), "get", "create", "patch")...)
 	for _, o := range append(g.BaseObjects(), g.Bindings()...) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -108,11 +109,11 @@ func (c *Cluster) Membership(ctx context.Context) (*Membership, error) {
 // CreateMembership writes k with a plain create, so that the member's etcd decides who is first. When somebody
 // was, it returns the membership record that stands and an error for which apierrors.IsAlreadyExists holds.
 func (c *Cluster) CreateMembership(ctx context.Context, k Membership) (*Membership, error) {
-	o, err := c.Create(ctx, cluster.ConfigMaps, k.Manifest(), cluster.Write{})
+	o, err := c.Create(ctx, cluster.ConfigMaps, k.Manifest(), cluster.DryRunNone)
 	if err == nil {
 		return MembershipOf(o), nil
 	}
-	if !isAlreadyExists(err) {
+	if !apierrors.IsAlreadyExists(err) {
 		return nil, err
 	}
 	standing, readErr := c.Membership(ctx)
@@ -137,7 +138,7 @@ func (c *Cluster) ReplaceMembership(ctx context.Context, old *Membership, k Memb
 	if k.RequestedBy == (command.Object{}) {
 		data[v1alpha1.MembershipRequestedBy] = nil
 	}
-	o, err := c.MergePatch(ctx, MembershipRef(), map[string]any{"metadata": metadata, "data": data}, cluster.Write{})
+	o, err := c.MergePatch(ctx, MembershipRef(), map[string]any{"metadata": metadata, "data": data}, cluster.DryRunNone)
 	if err != nil {
 		return nil, err
 	}

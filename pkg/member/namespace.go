@@ -1,8 +1,8 @@
 package member
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,29 +16,25 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// NamespaceOutcome says what became of our namespace.
+// NamespaceOutcome is the outcome of removing kubefederate-member.
 type NamespaceOutcome struct {
 	// Deleted says that its deletion has begun; Kubernetes finishes it.
 	Deleted bool
-	// Kept says why it stays; empty when it was deleted or was not there.
+	// Kept says why it stays; empty when it was deleted or did not exist.
 	Kept string
 }
 
-// RemoveNamespace deletes our namespace if join or label made it, no federation label stands on it, and every
-// namespaced type in it is empty but for what Kubernetes puts into each namespace.
+// RemoveNamespace deletes kubefederate-member if join or label created it, it carries no federation label, and it holds
+// nothing except what Kubernetes puts into each namespace.
 func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error) {
 	var o *unstructured.Unstructured
-	var types []schema.GroupVersionResource
-	var getErr, typesErr error
-	cluster.Parallel(2, func(i int) {
-		if i == 0 {
-			o, getErr = c.Find(ctx, NamespaceRef())
-		} else {
-			types, typesErr = c.namespacedTypes(ctx)
-		}
-	})
-	if getErr != nil {
-		return NamespaceOutcome{}, getErr
+	var types []cluster.Resource
+	errs := cluster.Together(
+		func() (err error) { o, err = c.Find(ctx, NamespaceRef()); return err },
+		func() (err error) { types, err = c.namespacedTypes(ctx); return err },
+	)
+	if errs[0] != nil {
+		return NamespaceOutcome{}, errs[0]
 	}
 	switch {
 	case o == nil:
@@ -49,20 +45,20 @@ func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error)
 		return NamespaceOutcome{Kept: "it was there before"}, nil
 	case o.GetLabels()[v1alpha1.LabelFederation] != "":
 		return NamespaceOutcome{Kept: "it carries the label that asks to join " + cluster.Quoted(o.GetLabels()[v1alpha1.LabelFederation])}, nil
-	case typesErr != nil:
-		return NamespaceOutcome{Kept: "what is in it could not be read: " + cluster.Printable(cluster.Cause(typesErr))}, nil
 	}
-	left, err := c.contents(ctx, types)
-	if err != nil {
-		if ctx.Err() != nil {
-			return NamespaceOutcome{}, err
-		}
-		return NamespaceOutcome{Kept: "what is in it could not be read: " + cluster.Printable(cluster.Cause(err))}, nil
+	left, err := []string(nil), errs[1]
+	if err == nil {
+		left, err = c.contents(ctx, types)
 	}
-	if len(left) > 0 {
-		return NamespaceOutcome{Kept: "it holds what is not ours: " + sample(left)}, nil
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return NamespaceOutcome{}, err
+	case err != nil:
+		return NamespaceOutcome{Kept: "its contents could not be read: " + cluster.Printable(cluster.Cause(err))}, nil
+	case len(left) > 0:
+		return NamespaceOutcome{Kept: "it holds objects that kubectl federate did not create: " + sample(left)}, nil
 	}
-	if err := c.Delete(ctx, NamespaceRef(), cluster.Preconditions{UID: o.GetUID()}, cluster.Write{}); err != nil {
+	if err := c.Delete(ctx, NamespaceRef(), cluster.Preconditions{UID: o.GetUID()}, cluster.DryRunNone); err != nil {
 		return NamespaceOutcome{}, err
 	}
 	return NamespaceOutcome{Deleted: true}, nil
@@ -76,14 +72,14 @@ func sample(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// namespacedTypes are all types that live in namespaces and can be listed, each in one version. A group that
-// does not answer is an error: what it holds would not be seen.
+// namespacedTypes are all namespaced types that can be listed, each in one version. A group that does not respond is an
+// error: its objects would be missed.
 //
-// It reads the plain discovery documents itself: client-go's discovery client brings every Kubernetes type
-// along, which makes the plugin 22 MB larger.
-func (c *Cluster) namespacedTypes(ctx context.Context) ([]schema.GroupVersionResource, error) {
+// It reads the plain discovery documents itself: client-go's discovery client brings every Kubernetes type along, which
+// makes the plugin 22 MB larger.
+func (c *Cluster) namespacedTypes(ctx context.Context) ([]cluster.Resource, error) {
 	var groups metav1.APIGroupList
-	if err := c.document(ctx, "/apis", &groups); err != nil {
+	if err := c.GetPath(ctx, "/apis", &groups); err != nil {
 		return nil, err
 	}
 	paths := []string{"/api/v1"}
@@ -93,12 +89,11 @@ func (c *Cluster) namespacedTypes(ctx context.Context) ([]schema.GroupVersionRes
 		}
 	}
 	lists := make([]metav1.APIResourceList, len(paths))
-	errs := make([]error, len(paths))
-	cluster.Parallel(len(paths), func(i int) { errs[i] = c.document(ctx, paths[i], &lists[i]) })
-	if err := cluster.First(errs); err != nil {
+	errs := cluster.ForEach(len(paths), func(i int) error { return c.GetPath(ctx, paths[i], &lists[i]) })
+	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
-	var types []schema.GroupVersionResource
+	var types []cluster.Resource
 	seen := map[schema.GroupResource]bool{}
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
@@ -106,53 +101,32 @@ func (c *Cluster) namespacedTypes(ctx context.Context) ([]schema.GroupVersionRes
 			return nil, err
 		}
 		for _, r := range list.APIResources {
-			gvr := gv.WithResource(r.Name)
-			if r.Namespaced && slices.Contains(r.Verbs, "list") && !strings.Contains(r.Name, "/") && !seen[gvr.GroupResource()] {
-				seen[gvr.GroupResource()] = true
-				types = append(types, gvr)
+			kind := cluster.Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind}
+			if r.Namespaced && slices.Contains(r.Verbs, "list") && !strings.Contains(r.Name, "/") && !seen[kind.GroupResource()] {
+				seen[kind.GroupResource()] = true
+				types = append(types, kind)
 			}
 		}
 	}
 	return types, nil
 }
 
-// document reads a discovery document in the form that every version of Kubernetes serves.
-func (c *Cluster) document(ctx context.Context, path string, into any) error {
-	raw, err := c.Raw(ctx, path, "application/json", nil)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("member: read %s of %s: %w", path, c.Server(), err)
-	}
-	return nil
-}
-
-// contents names what is in our namespace beside what Kubernetes puts into each, as kubectl names it.
-func (c *Cluster) contents(ctx context.Context, types []schema.GroupVersionResource) ([]string, error) {
+// contents are the objects in kubefederate-member that Kubernetes does not put into each namespace, as kubectl names them.
+func (c *Cluster) contents(ctx context.Context, types []cluster.Resource) ([]string, error) {
 	found := make([][]string, len(types))
-	errs := make([]error, len(types))
-	cluster.Parallel(len(types), func(i int) {
-		found[i], errs[i] = c.contentsOf(ctx, types[i])
-	})
-	if err := cluster.First(errs); err != nil {
-		return nil, err
-	}
+	errs := cluster.ForEach(len(types), func(i int) (err error) { found[i], err = c.contentsOf(ctx, types[i]); return err })
 	all := slices.Concat(found...)
 	slices.Sort(all)
-	return slices.Compact(all), nil
+	return slices.Compact(all), cmp.Or(errs...)
 }
 
-func (c *Cluster) contentsOf(ctx context.Context, r schema.GroupVersionResource) ([]string, error) {
+func (c *Cluster) contentsOf(ctx context.Context, r cluster.Resource) ([]string, error) {
 	if r.Resource == "events" {
 		return nil, nil
 	}
-	list, err := c.ListIn(ctx, r, v1alpha1.MemberNamespace)
+	list, err := c.List(ctx, r, cluster.ListOptions{Namespace: v1alpha1.MemberNamespace, Quiet: true})
 	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
-		return nil, nil // the type went away, or only says that it can be listed
-	}
-	if err != nil {
-		return nil, err
+		return nil, nil // the type was removed, or its discovery document is wrong about it
 	}
 	var names []string
 	for i := range list {
@@ -160,7 +134,7 @@ func (c *Cluster) contentsOf(ctx context.Context, r schema.GroupVersionResource)
 			names = append(names, r.GroupResource().String()+"/"+cluster.Printable(o.GetName()))
 		}
 	}
-	return names, nil
+	return names, err
 }
 
 // fromKubernetes says whether Kubernetes itself puts o into every namespace.

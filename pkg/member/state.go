@@ -2,106 +2,87 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-func isAlreadyExists(err error) bool { return apierrors.IsAlreadyExists(err) }
-
-// State is what a member looks like to a plan.
+// State is what a plan knows of a member.
 type State struct {
 	ID      v1alpha1.ClusterID
 	Version string
 	Topology
-	// Namespace is our namespace; nil when it is not there.
+	// Namespace is kubefederate-member; nil when it does not exist.
 	Namespace   *unstructured.Unstructured
 	Membership  *Membership
 	JoinRequest JoinRequest
 	// Properties says whether the member serves the About API.
 	Properties bool
-	// Objects are what a membership may have left or made, by reference; what is not there is absent.
+	// Objects are those of a membership that exist, by reference.
 	Objects map[cluster.Ref]*unstructured.Unstructured
-	// Denied are reads that the member forbade. What they would have told is missing from the state.
-	Denied []error
+	// Denied are the reads that the member forbade. What they read is missing from the state.
+	Denied cluster.Denied
 }
 
-// Terminating says whether our namespace is being deleted.
+// Terminating says whether kubefederate-member is being deleted.
 func (s *State) Terminating() bool {
 	return s.Namespace != nil && s.Namespace.GetDeletionTimestamp() != nil
 }
 
-// OurNamespace says whether join or label made our namespace.
+// OurNamespace says whether join or label created kubefederate-member.
 func (s *State) OurNamespace() bool {
 	return s.Namespace != nil && s.Namespace.GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin
 }
 
-// Read reads all of it at once. Reads that the member forbids are gathered in Denied; any other failure is
-// returned.
+// Read reads all of it at once. Reads that the member forbids are in Denied; any other failure is returned.
 func (c *Cluster) Read(ctx context.Context) (*State, error) {
 	s := &State{Objects: map[cluster.Ref]*unstructured.Unstructured{}, Properties: true}
-	objects := append(refs(), namespaceRef(v1alpha1.IdentityNamespace), NamespaceRef(), MembershipRef())
-	found := make([]*unstructured.Unstructured, len(objects))
-	errs := make([]error, len(objects)+2)
-	cluster.Parallel(len(errs), func(i int) {
-		switch i - len(objects) {
-		case 0:
-			s.Version, errs[i] = c.Version(ctx)
-		case 1:
-			s.Topology, errs[i] = c.Topology(ctx)
-		default:
-			found[i], errs[i] = c.Get(ctx, objects[i])
-		}
-	})
-	for i, err := range errs {
+	refs := append(refs(), cluster.IdentityNamespace, NamespaceRef(), MembershipRef())
+	found := make([]*unstructured.Unstructured, len(refs))
+	reads := []func() error{
+		func() (err error) { s.Version, err = c.Version(ctx); return err },
+		func() (err error) { s.Topology, err = c.Topology(ctx); return err },
+	}
+	for i, ref := range refs {
+		reads = append(reads, func() (err error) { found[i], err = c.Get(ctx, ref); return err })
+	}
+	for _, err := range cluster.Together(reads...) {
+		failed, _ := errors.AsType[*cluster.Error](err)
 		switch {
-		case err == nil:
-		case i < len(objects) && cluster.IsAbsent(err):
-			if objects[i].Resource == cluster.ClusterProperties && cluster.IsNotServed(err) {
-				s.Properties = false
-			}
-			if objects[i].Name == v1alpha1.IdentityNamespace {
-				return nil, fmt.Errorf("member: %s has no namespace %q, whose UID is a cluster's identity: this is no Kubernetes cluster: %w",
-					c.Server(), v1alpha1.IdentityNamespace, err)
-			}
-			found[i] = nil
-		case apierrors.IsForbidden(err):
-			s.Denied = append(s.Denied, err)
-			if i < len(found) {
-				found[i] = nil
-			}
-		default:
+		case err == nil, s.Denied.Add(err):
+		case !cluster.IsAbsent(err) || failed.Object.Name == "":
 			return nil, err
+		case failed.Object == cluster.IdentityNamespace:
+			return nil, fmt.Errorf("member: %s has no namespace %q, whose UID is a cluster's identity: this is not a Kubernetes cluster: %w",
+				c.Server(), v1alpha1.IdentityNamespace, err)
+		case failed.Object.Resource == cluster.ClusterProperties && cluster.IsNotServed(err):
+			s.Properties = false
 		}
 	}
+	var identity *unstructured.Unstructured
 	for i, o := range found {
-		if o == nil {
-			continue
-		}
-		switch objects[i] {
-		case namespaceRef(v1alpha1.IdentityNamespace):
-			s.ID = v1alpha1.ClusterID(o.GetUID())
-			s.JoinRequest = requestOn(o)
-		case NamespaceRef():
+		switch {
+		case o == nil:
+		case refs[i] == cluster.IdentityNamespace:
+			s.ID, identity = v1alpha1.ClusterID(o.GetUID()), o
+		case refs[i] == NamespaceRef():
 			s.Namespace = o
-		case MembershipRef():
+		case refs[i] == MembershipRef():
 			s.Membership = MembershipOf(o)
 		default:
-			s.Objects[objects[i]] = o
+			s.Objects[refs[i]] = o
 		}
 	}
-	if s.JoinRequest.Federation == "" {
-		s.JoinRequest = requestOn(s.Namespace)
-	}
+	s.JoinRequest = requestOf(identity, s.Namespace)
 	return s, nil
 }
 
-// Found are the refs of the objects that are there, in the order in which they are to be removed.
+// Found are the refs of the objects that exist, in the order in which they are to be removed.
 func (s *State) Found() []cluster.Ref {
 	return slices.DeleteFunc(refs(), func(r cluster.Ref) bool { return s.Objects[r] == nil })
 }

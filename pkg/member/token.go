@@ -12,17 +12,17 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// Lifetimes that a token may be asked to have. API servers issue none for less than ten minutes (TokenRequest,
-// authentication.k8s.io/v1); most shorten long ones by themselves. A year is our own bound: no credential of a
-// host outlives it.
+// Lifetimes that a token may be requested with. API servers issue none for less than ten minutes (TokenRequest,
+// authentication.k8s.io/v1); most shorten long ones. A year is the bound of kubectl federate: no credential of a host
+// outlives it.
 const (
 	MinTokenLifetime = 10 * time.Minute
 	MaxTokenLifetime = 365 * 24 * time.Hour
 )
 
-// BindingRefs name the Secrets without content that the manager's tokens are bound to: deleting one revokes
-// every token that is bound to it. One of them is there at a time; both are while a credential is rotated, since
-// the old one is good until the new one is stored.
+// BindingRefs name the Secrets without content that the manager's tokens are bound to: deleting one revokes every token
+// that is bound to it. One exists at a time; both do while a credential is rotated, since the old one is valid until the
+// new one is stored.
 func BindingRefs() [2]cluster.Ref {
 	ref := func(name string) cluster.Ref {
 		return cluster.Ref{Resource: cluster.Secrets, Namespace: v1alpha1.MemberNamespace, Name: name}
@@ -31,14 +31,14 @@ func BindingRefs() [2]cluster.Ref {
 	return [2]cluster.Ref{ref(first), ref(first + "-2")}
 }
 
-// BindingManifest is such a Secret as it is made.
+// BindingManifest is such a Secret as a join creates it.
 func BindingManifest(ref cluster.Ref) Object {
 	secret := labelled(ref.Resource.New(ref.Namespace, ref.Name))
 	secret.Object["type"] = "Opaque"
 	return object(ref.Resource, secret)
 }
 
-// Binding is the one of BindingRefs that tokens are bound to: the first that is there, or is to be made.
+// Binding is the one of BindingRefs that tokens are bound to: the first that exists, or else the first.
 func (s *State) Binding() cluster.Ref {
 	refs := BindingRefs()
 	if s.Objects[refs[0]] == nil && s.Objects[refs[1]] != nil {
@@ -64,22 +64,38 @@ var tokenRight = cluster.Right{Verb: "create", Resource: cluster.ServiceAccounts
 
 // RotateRights are the rights on a member that bind a new token to the Secret to and revoke those bound to from.
 func RotateRights(from, to cluster.Ref) []cluster.Right {
-	rights := append(verbs(namespaceRef(v1alpha1.IdentityNamespace), "get"), verbs(MembershipRef(), "get")...)
+	rights := append(verbs(cluster.IdentityNamespace, "get"), verbs(MembershipRef(), "get")...)
 	rights = append(rights, verbs(to, "get", "create", "delete")...)
 	return unique(append(rights, append(verbs(from, "get", "delete"), tokenRight)...))
 }
 
-// RequestToken asks for a token of the manager's account that lives as long as lifetime, or as the API server
-// allows, and no longer than the Secret that it is bound to.
+// RequestToken requests a token of the manager's account that lives as long as lifetime, or as the API server allows, and
+// no longer than the Secret that it is bound to.
 func (c *Cluster) RequestToken(ctx context.Context, lifetime time.Duration, boundTo Binding) (Token, error) {
+	secret := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": boundTo.Ref.Name, "uid": string(boundTo.UID)}
+	return c.token(ctx, ManagerAccountRef(), lifetime, secret)
+}
+
+// TrialToken requests a token of an account without rights, the one named default in namespace default, for as short as
+// API servers issue one: it shows whether an endpoint accepts tokens of this cluster before anything is made here. Nothing
+// is stored by it.
+func (c *Cluster) TrialToken(ctx context.Context) (string, error) {
+	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: "default", Name: "default"}
+	token, err := c.token(ctx, account, MinTokenLifetime, nil)
+	return token.Value, err
+}
+
+func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo map[string]any) (Token, error) {
+	spec := map[string]any{"expirationSeconds": int64(lifetime / time.Second)}
+	if boundTo != nil {
+		spec["boundObjectRef"] = boundTo
+	}
 	request := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{
-			"expirationSeconds": int64(lifetime / time.Second),
-			"boundObjectRef":    map[string]any{"apiVersion": "v1", "kind": "Secret", "name": boundTo.Ref.Name, "uid": string(boundTo.UID)},
-		},
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec,
 	}}
-	answer, err := c.Subresource(ctx, ManagerAccountRef(), "token", request)
+	ref := account
+	ref.Subresource = "token"
+	answer, err := c.CreateSubresource(ctx, ref, request)
 	if err != nil {
 		return Token{}, err
 	}
@@ -87,23 +103,7 @@ func (c *Cluster) RequestToken(ctx context.Context, lifetime time.Duration, boun
 	end, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
 	expires, err := time.Parse(time.RFC3339, end)
 	if token == "" || err != nil {
-		return Token{}, fmt.Errorf("member: %s gave no token with an end for %s", c.Server(), ManagerAccountRef())
+		return Token{}, fmt.Errorf("member: %s issued no token with an expiry for %s", c.Server(), account)
 	}
 	return Token{Value: token, Expires: expires}, nil
-}
-
-// TrialToken asks for a token of an account that gives nothing, namespace default's own, for as short as API servers issue
-// one, to see whether an endpoint takes tokens of this cluster before anything is made here. Nothing is stored by it.
-func (c *Cluster) TrialToken(ctx context.Context) (string, error) {
-	request := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{"expirationSeconds": int64(MinTokenLifetime / time.Second)},
-	}}
-	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: "default", Name: "default"}
-	answer, err := c.Subresource(ctx, account, "token", request)
-	if err != nil {
-		return "", err
-	}
-	token, _, err := unstructured.NestedString(answer.Object, "status", "token")
-	return token, err
 }

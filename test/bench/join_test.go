@@ -54,7 +54,7 @@ func newHost(t testing.TB, more ...env.Spec) (*env.Fleet, *host.Cluster) {
 	}
 	federation := &v1alpha1.Federation{}
 	federation.Name = "bench"
-	if _, err := h.CreateFederation(t.Context(), federation, false); err != nil {
+	if _, err := h.CreateFederation(t.Context(), federation, cluster.DryRunNone); err != nil {
 		t.Fatal(err)
 	}
 	return fleet, h
@@ -116,13 +116,14 @@ func run(b *testing.B, args []string) time.Duration {
 // leave removes the members and their credentials from the host, so that the next round finds it as this one did.
 func leave(b *testing.B, h *host.Cluster, names []string) {
 	b.Helper()
-	cluster.Parallel(len(names), func(i int) {
+	cluster.ForEach(len(names), func(i int) error {
 		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 		defer cancel()
 		name := v1alpha1.MemberName(names[i])
-		if err := errors.Join(h.DeleteCredential(ctx, name), h.DeleteMember(ctx, name, cluster.Preconditions{}, cluster.Write{})); err != nil {
+		if err := errors.Join(h.DeleteCredential(ctx, name), h.DeleteMember(ctx, name, cluster.Preconditions{}, cluster.DryRunNone)); err != nil {
 			b.Error(err)
 		}
+		return nil
 	})
 }
 

@@ -271,7 +271,7 @@ func aboutAPI(t *testing.T, c *env.Cluster) {
 	apply(t, c.Config(), crd)
 	m := connectMember(t, c.Config())
 	eventually(t, "the About API is served", func(ctx context.Context) error {
-		_, err := m.List(ctx, cluster.ClusterProperties, "")
+		_, err := m.List(ctx, cluster.ClusterProperties, cluster.ListOptions{})
 		return err
 	})
 }

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -21,7 +22,7 @@ func TestJoinRequestAfterUnjoin(t *testing.T) {
 	before := snapshot(t, west)
 	fed := federation(t, hostCluster, "requests", map[string]any{})
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
-	if _, err := m.SetJoinRequest(t.Context(), fed, false); err != nil {
+	if _, err := m.SetJoinRequest(t.Context(), fed, cluster.DryRunNone); err != nil {
 		t.Fatal(err)
 	}
 	leave := func(drop bool) {
@@ -35,17 +36,17 @@ func TestJoinRequestAfterUnjoin(t *testing.T) {
 	}
 	request := func() member.JoinRequest {
 		t.Helper()
-		w, err := m.JoinRequest(t.Context())
+		self, err := m.Self(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return w
+		return self.JoinRequest
 	}
 	leave(false)
 	if got, want := request(), (member.JoinRequest{Federation: fed, Namespace: "kube-system", Left: fed}); got != want {
 		t.Errorf("federation label %+v, want %+v", got, want)
 	}
-	if got, err := m.SetJoinRequest(t.Context(), fed, false); err != nil || got.Left != "" {
+	if got, err := m.SetJoinRequest(t.Context(), fed, cluster.DryRunNone); err != nil || got.Left != "" {
 		t.Errorf("a new federation label is %+v, %v", got, err)
 	}
 	leave(true)
@@ -76,15 +77,15 @@ func TestJoinRequestNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := connectMember(t, west.User(name))
-	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.JoinRequest(ctx); return err })
+	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.Self(ctx); return err })
 	want := member.JoinRequest{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
-	if got, err := m.SetJoinRequest(t.Context(), "prod", false); err != nil || got != want {
+	if got, err := m.SetJoinRequest(t.Context(), "prod", cluster.DryRunNone); err != nil || got != want {
 		t.Errorf("set %+v, %v, want %+v", got, err, want)
 	}
-	if got, err := m.JoinRequest(t.Context()); err != nil || got != want {
-		t.Errorf("read %+v, %v, want %+v", got, err, want)
+	if self, err := m.Self(t.Context()); err != nil || self.JoinRequest != want {
+		t.Errorf("read %+v, %v, want %+v", self, err, want)
 	}
-	if got, err := m.RemoveJoinRequest(t.Context(), false); err != nil || got != want {
+	if got, err := m.RemoveJoinRequest(t.Context(), cluster.DryRunNone); err != nil || got != want {
 		t.Errorf("removed %+v, %v, want %+v", got, err, want)
 	}
 	if err := rbac.ClusterRoleBindings().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
@@ -95,7 +96,7 @@ func TestJoinRequestNamespace(t *testing.T) {
 	}
 	becomes(t, "the cluster", before, west)
 	stranger := connectMember(t, west.User("stranger"))
-	_, err := stranger.SetJoinRequest(t.Context(), "prod", false)
+	_, err := stranger.SetJoinRequest(t.Context(), "prod", cluster.DryRunNone)
 	if want := `member: patch Namespace "kube-system": namespaces "kube-system" is forbidden: User "stranger" cannot patch resource "namespaces" in API group "" in the namespace "kube-system"`; err == nil || err.Error() != want {
 		t.Errorf("a stranger: %v, want %s", err, want)
 	}

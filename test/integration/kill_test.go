@@ -264,7 +264,7 @@ func (s *killShard) expire() {
 		id, _, _ := strings.Cut(o.GetAnnotations()[v1alpha1.AnnotationAttempt], " ")
 		stamp := id + " " + time.Now().Add(-2*time.Minute).UTC().Format(time.RFC3339)
 		if _, err := s.m.MergePatch(s.Context(), ref, map[string]any{"metadata": map[string]any{
-			"annotations": map[string]any{v1alpha1.AnnotationAttempt: stamp}}}, cluster.Write{}); err != nil {
+			"annotations": map[string]any{v1alpha1.AnnotationAttempt: stamp}}}, cluster.DryRunNone); err != nil {
 			s.Fatal(err)
 		}
 	}

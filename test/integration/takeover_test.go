@@ -33,7 +33,7 @@ func orphan(t *testing.T, hostCluster, c *env.Cluster, name v1alpha1.MemberName,
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: name, Force: true}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := m.MergePatch(t.Context(), member.MembershipRef(), map[string]any{"data": map[string]any{v1alpha1.MembershipHostID: goneHost}}, cluster.Write{})
+	_, err := m.MergePatch(t.Context(), member.MembershipRef(), map[string]any{"data": map[string]any{v1alpha1.MembershipHostID: goneHost}}, cluster.DryRunNone)
 	if err != nil {
 		t.Fatal(err)
 	}

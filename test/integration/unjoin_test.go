@@ -34,7 +34,7 @@ func TestUserObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(result.Notes) != 1 || result.Notes[0].String() != `member: Namespace "kubefederate-member": stays, since it holds what is not ours: configmaps/theirs` {
+	if len(result.Notes) != 1 || result.Notes[0].String() != `member: Namespace "kubefederate-member": stays, since it holds objects that kubectl federate did not create: configmaps/theirs` {
 		t.Errorf("notes %v", result.Notes)
 	}
 	if _, err := theirs.Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
@@ -65,7 +65,7 @@ func TestUnjoinFinalizers(t *testing.T) {
 	}
 	finalizers := func(conn *cluster.Conn, ref cluster.Ref, names ...any) {
 		t.Helper()
-		if _, err := conn.MergePatch(t.Context(), ref, map[string]any{"metadata": map[string]any{"finalizers": names}}, cluster.Write{}); err != nil {
+		if _, err := conn.MergePatch(t.Context(), ref, map[string]any{"metadata": map[string]any{"finalizers": names}}, cluster.DryRunNone); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,5 +1,4 @@
-// Package install puts the objects of manifests/ on a host cluster, brings them up to date, and takes
-// them off again.
+// Package install creates the objects of manifests/ on a host cluster, updates them, and deletes them again.
 package install
 
 import (
@@ -15,16 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// LabelVersion on an installed object carries the version of kubectl federate that installed it.
-const LabelVersion = "app.kubernetes.io/version"
-
-// versioned is the installed object that tells the installed version: joiners may read it.
+// versioned is the installed object whose label has the installed version: joiners may read it.
 var versioned = func() *unstructured.Unstructured {
 	o := &unstructured.Unstructured{}
 	o.SetAPIVersion("apiextensions.k8s.io/v1")
@@ -42,11 +39,11 @@ const (
 	Configured Outcome = "configured"
 	Unchanged  Outcome = "unchanged"
 	Deleted    Outcome = "deleted"
-	// Planned is an object that a server dry run cannot judge, since its namespace is yet to be made.
+	// Planned is an object that a server dry run cannot evaluate, since its namespace does not exist yet.
 	Planned Outcome = "created (planned)"
 )
 
-// Report is told what became of each object.
+// Report is called with the outcome of each object.
 type Report func(*unstructured.Unstructured, Outcome)
 
 // Version is the version of kubectl federate that is installed on the host; empty when none is.
@@ -55,7 +52,7 @@ func Version(ctx context.Context, h *host.Cluster) (string, error) {
 	if err != nil || crd == nil {
 		return "", err
 	}
-	return crd.GetLabels()[LabelVersion], nil
+	return crd.GetLabels()[manifests.LabelVersion], nil
 }
 
 // Newer says whether the version have is newer than want, by semantic versioning. A version that cannot
@@ -69,8 +66,8 @@ func Newer(have, want string) bool {
 	return err == nil && w.LessThan(h)
 }
 
-// Apply brings objects, in their order, to the host by server-side apply and reports each one.
-func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, w cluster.Write, report Report) error {
+// Apply applies objects to the host, in their order, and reports each one.
+func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, dryRun cluster.DryRun, report Report) error {
 	planned := map[string]bool{}
 	for _, object := range objects {
 		ref := refOf(object)
@@ -82,13 +79,13 @@ func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstruc
 			report(object, Planned)
 			continue
 		}
-		after, err := h.Apply(ctx, ref.Resource, object, w)
+		after, err := h.Apply(ctx, ref.Resource, object, dryRun)
 		if err != nil {
 			return err
 		}
 		switch {
 		case before == nil:
-			planned[object.GetName()] = w.DryRun && object.GetKind() == "Namespace"
+			planned[object.GetName()] = dryRun != cluster.DryRunNone && object.GetKind() == "Namespace"
 			report(object, Created)
 		case equal(before, after):
 			report(object, Unchanged)
@@ -111,10 +108,10 @@ func Serves(ctx context.Context, h *host.Cluster, object *unstructured.Unstructu
 	return err == nil, err
 }
 
-// Compare says which of objects are missing on the host, and which are there and not as they would be after Apply.
-// It is a server dry run of Apply and takes the same rights.
+// Compare returns which of objects are missing on the host, and which Apply would change. It is a server dry run of Apply
+// and takes the same rights.
 func Compare(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) (missing, changed []cluster.Ref, err error) {
-	err = Apply(ctx, h, objects, cluster.Write{DryRun: true}, func(o *unstructured.Unstructured, outcome Outcome) {
+	err = Apply(ctx, h, objects, cluster.DryRunServer, func(o *unstructured.Unstructured, outcome Outcome) {
 		switch outcome {
 		case Created, Planned:
 			missing = append(missing, refOf(o))
@@ -125,9 +122,9 @@ func Compare(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstr
 	return missing, changed, err
 }
 
-// Present is those of objects that are on the host, in the order in which Delete takes them off: what guards
-// first, since a guard that outlives the manager, or the rights that it asks for, would refuse the rest; then
-// the last one first. It only reads.
+// Present is those of objects that are on the host, in the order in which Delete removes them: what admits first, since a
+// webhook without its manager, or a policy without the roles that it asks for, would refuse the rest; then the last one
+// first. It only reads.
 func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	var present []*unstructured.Unstructured
 	for _, object := range objects {
@@ -144,10 +141,9 @@ func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstr
 	return present, nil
 }
 
-// Delete takes objects off the host and returns when all are gone. An object that is not there is passed
-// over. Our CustomResourceDefinitions are told first that they may be deleted; a dry run cannot tell them,
-// so it does not ask the host about them.
-func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, w cluster.Write, report Report) error {
+// Delete deletes objects on the host and returns when all are gone. One that does not exist is skipped. The
+// CustomResourceDefinitions are annotated first to allow it; a dry run cannot do that, so it does not send their deletion.
+func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, dryRun cluster.DryRun, report Report) error {
 	present, err := Present(ctx, h, objects)
 	if err != nil {
 		return err
@@ -155,21 +151,21 @@ func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstru
 	for _, object := range present {
 		ref := refOf(object)
 		if object.GetKind() == versioned.GetKind() {
-			if w.DryRun {
+			if dryRun != cluster.DryRunNone {
 				report(object, Deleted)
 				continue
 			}
 			allow := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: "true"}}}
-			if _, err := h.MergePatch(ctx, ref, allow, w); err != nil {
+			if _, err := h.MergePatch(ctx, ref, allow, dryRun); err != nil {
 				return err
 			}
 		}
-		if err := h.Delete(ctx, ref, cluster.Preconditions{UID: object.GetUID()}, w); err != nil {
+		if err := h.Delete(ctx, ref, cluster.Preconditions{UID: object.GetUID()}, dryRun); err != nil {
 			return err
 		}
 		report(object, Deleted)
 	}
-	if w.DryRun {
+	if dryRun != cluster.DryRunNone {
 		return nil
 	}
 	for _, object := range present {
@@ -211,7 +207,7 @@ func refOf(o *unstructured.Unstructured) cluster.Ref {
 	return resource.Of(o)
 }
 
-// equal compares two states of one object but for the bookkeeping that every apply renews.
+// equal compares two states of one object without the metadata that every apply changes.
 func equal(a, b *unstructured.Unstructured) bool {
 	strip := func(o *unstructured.Unstructured) map[string]any {
 		o = o.DeepCopy()

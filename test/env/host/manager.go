@@ -96,7 +96,7 @@ func (m *Manager) Install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return install.Apply(ctx, h, objects, cluster.Write{}, func(*unstructured.Unstructured, install.Outcome) {})
+	return install.Apply(ctx, h, objects, cluster.DryRunNone, func(*unstructured.Unstructured, install.Outcome) {})
 }
 
 // Start runs the manager with a token of its own account, which Install has made. It does not wait until

@@ -154,7 +154,7 @@ func TestCertificateOfOthers(t *testing.T) {
 	})
 	connection, err := host.Connect(h.Config())
 	must(t, err)
-	must(t, install.Apply(t.Context(), connection, rights, cluster.Write{}, func(*unstructured.Unstructured, install.Outcome) {}))
+	must(t, install.Apply(t.Context(), connection, rights, cluster.DryRunNone, func(*unstructured.Unstructured, install.Outcome) {}))
 	secretKey := client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}
 	must(t, admin.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}}))
 

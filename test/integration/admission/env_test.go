@@ -105,7 +105,7 @@ func withoutWebhook(ctx context.Context, c *env.Cluster) error {
 	if err != nil {
 		return err
 	}
-	return install.Apply(ctx, h, objects, cluster.Write{}, func(*unstructured.Unstructured, install.Outcome) {})
+	return install.Apply(ctx, h, objects, cluster.DryRunNone, func(*unstructured.Unstructured, install.Outcome) {})
 }
 
 // seed puts on the host what the cases start from.

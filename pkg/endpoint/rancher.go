@@ -1,4 +1,4 @@
-package cluster
+package endpoint
 
 import (
 	"net/url"

@@ -1,4 +1,4 @@
-package cluster
+package endpoint
 
 import "testing"
 
@@ -15,21 +15,6 @@ func TestRancherProxyID(t *testing.T) {
 	} {
 		if got := RancherProxyID(server); got != want {
 			t.Errorf("%s: got %q, want %q", server, got, want)
-		}
-	}
-}
-
-func TestRefWord(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		ref  Ref
-		want string
-	}{
-		{Ref{RancherClusters, "", "c-m-k2x9wq7d"}, "clusters.management.cattle.io/c-m-k2x9wq7d"},
-		{Ref{ClusterAPIClusters[0], "team-x", "prod-a"}, "clusters.cluster.x-k8s.io/prod-a --namespace team-x"},
-	} {
-		if got := tt.ref.Word(); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
 }

@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// DryRun says what a run may send.
+type DryRun int
+
+// The dry runs of kubectl.
+const (
+	// DryRunNone writes.
+	DryRunNone DryRun = iota
+	// DryRunClient only reads.
+	DryRunClient
+	// DryRunServer has the servers evaluate requests that store nothing.
+	DryRunServer
+)
+
+// options are the dryRun parameter of a request. A write of a client's dry run is never sent; were it, nothing is stored.
+func (d DryRun) options() []string {
+	if d == DryRunNone {
+		return nil
+	}
+	return []string{metav1.DryRunAll}
+}
+
+func (c *Conn) resource(r Ref) dynamic.ResourceInterface {
+	if r.Namespace == "" {
+		return c.dyn.Resource(r.Resource.GroupVersionResource)
+	}
+	return c.dyn.Resource(r.Resource.GroupVersionResource).Namespace(r.Namespace)
+}
+
+// Get reads one object.
+func (c *Conn) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
+	o, err := c.resource(r).Get(ctx, r.Name, metav1.GetOptions{})
+	return o, c.fail("get", r, err)
+}
+
+// Find reads one object; nil without an error means that it does not exist.
+func (c *Conn) Find(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
+	o, err := c.Get(ctx, r)
+	if IsAbsent(err) {
+		return nil, nil
+	}
+	return o, err
+}
+
+// Create posts o: of two that create one object at once, the second gets an error.
+func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructured, d DryRun) (*unstructured.Unstructured, error) {
+	ref := r.Of(o)
+	made, err := c.resource(ref).Create(ctx, o, metav1.CreateOptions{DryRun: d.options(), FieldManager: v1alpha1.FieldOwner})
+	return made, c.fail("create", ref, err)
+}
+
+// Update replaces the object, whatever it holds.
+func (c *Conn) Update(ctx context.Context, r Resource, o *unstructured.Unstructured) error {
+	ref := r.Of(o)
+	_, err := c.resource(ref).Update(ctx, o, metav1.UpdateOptions{FieldManager: v1alpha1.FieldOwner})
+	return c.fail("update", ref, err)
+}
+
+// Apply sets the fields of o by server-side apply as FieldOwner and leaves all other fields alone. It is forced, since a
+// join that runs again must be able to repair fields that others have changed.
+func (c *Conn) Apply(ctx context.Context, r Resource, o *unstructured.Unstructured, d DryRun) (*unstructured.Unstructured, error) {
+	ref := r.Of(o)
+	made, err := c.resource(ref).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{DryRun: d.options(), FieldManager: v1alpha1.FieldOwner, Force: true})
+	return made, c.fail("apply", ref, err)
+}
+
+// MergePatch applies a JSON merge patch. A metadata.resourceVersion in it is a precondition.
+func (c *Conn) MergePatch(ctx context.Context, r Ref, patch map[string]any, d DryRun) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return nil, c.fail("patch", r, err)
+	}
+	made, err := c.resource(r).Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{DryRun: d.options(), FieldManager: v1alpha1.FieldOwner})
+	return made, c.fail("patch", r, err)
+}
+
+// JSONPatch applies a JSON patch (RFC 6902).
+func (c *Conn) JSONPatch(ctx context.Context, r Ref, operations []map[string]any) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(operations)
+	if err != nil {
+		return nil, c.fail("patch", r, err)
+	}
+	made, err := c.resource(r).Patch(ctx, r.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldOwner})
+	return made, c.fail("patch", r, err)
+}
+
+// Preconditions of a delete; empty fields are not checked.
+type Preconditions struct {
+	UID             types.UID
+	ResourceVersion string
+}
+
+// Delete deletes one object if the preconditions hold. One that does not exist is no error. The object may still exist
+// afterwards, until its finalizers are removed: see Remove.
+func (c *Conn) Delete(ctx context.Context, r Ref, p Preconditions, d DryRun) error {
+	_, err := c.delete(ctx, r, p, d)
+	return err
+}
+
+// Remove is Delete for an object that grants something for as long as it exists: if finalizers keep it, that is an error,
+// a *Lingering.
+func (c *Conn) Remove(ctx context.Context, r Ref, p Preconditions) error {
+	body, err := c.delete(ctx, r, p, DryRunNone)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	// The response is a Status when the object is gone, and otherwise the object.
+	var left struct {
+		Kind     string            `json:"kind"`
+		Metadata metav1.ObjectMeta `json:"metadata"`
+	}
+	if err := json.Unmarshal(body, &left); err != nil {
+		return c.fail("delete", r, err)
+	}
+	if left.Kind == r.Resource.Kind && len(left.Metadata.Finalizers) > 0 {
+		return &Lingering{Side: c.side, Object: r, Finalizers: left.Metadata.Finalizers}
+	}
+	return nil
+}
+
+// Lingering is an object that is being deleted and that finalizers keep.
+type Lingering struct {
+	Side       Side
+	Object     Ref
+	Finalizers []string
+}
+
+func (l *Lingering) Error() string {
+	return string(l.Side) + ": " + l.Object.String() + ": " + l.Cause()
+}
+
+// Cause says which finalizers keep the object.
+func (l *Lingering) Cause() string {
+	return "is being deleted, and stays until its finalizers are done: " + Printable(strings.Join(l.Finalizers, ", "))
+}
+
+func (c *Conn) delete(ctx context.Context, r Ref, p Preconditions, d DryRun) ([]byte, error) {
+	background := metav1.DeletePropagationBackground
+	options := metav1.DeleteOptions{DryRun: d.options(), PropagationPolicy: &background}
+	if p != (Preconditions{}) {
+		options.Preconditions = &metav1.Preconditions{}
+		if p.UID != "" {
+			options.Preconditions.UID = &p.UID
+		}
+		if p.ResourceVersion != "" {
+			options.Preconditions.ResourceVersion = &p.ResourceVersion
+		}
+	}
+	path, err := r.path()
+	if err != nil {
+		return nil, c.fail("delete", r, err)
+	}
+	body, err := bodyOf(c.rest.Delete().AbsPath(path).Body(&options).Do(ctx))
+	if IsAbsent(err) {
+		return nil, nil
+	}
+	return body, c.fail("delete", r, err)
+}
+
+// CreateSubresource posts o to the subresource that r names and returns the answer.
+func (c *Conn) CreateSubresource(ctx context.Context, r Ref, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	o.SetName(r.Name)
+	made, err := c.resource(r).Create(ctx, o, metav1.CreateOptions{}, r.Subresource)
+	return made, c.fail("create", r, err)
+}
+
+// GetPath reads the document at a path of the API server, such as /version, into a value.
+func (c *Conn) GetPath(ctx context.Context, path string, into any) error {
+	body, err := bodyOf(c.rest.Get().AbsPath(path).SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx))
+	if err == nil {
+		err = json.Unmarshal(body, into)
+	}
+	return c.fail("get", Ref{Path: path}, err)
+}
+
+// bodyOf is the body of a response. Only Error has the server's message of a failure: that of Raw is "unknown".
+func bodyOf(r rest.Result) ([]byte, error) {
+	if err := r.Error(); err != nil {
+		return nil, err
+	}
+	return r.Raw()
+}
+
+// ID is the cluster's identity: the UID of its kube-system namespace.
+func (c *Conn) ID(ctx context.Context) (v1alpha1.ClusterID, error) {
+	o, err := c.Get(ctx, IdentityNamespace)
+	if err != nil {
+		return "", err
+	}
+	return v1alpha1.ClusterID(o.GetUID()), nil
+}

@@ -1,0 +1,69 @@
+package host
+
+import (
+	"context"
+	"encoding/base64"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// CredentialManifest is the Secret that holds a member's credential, without its content.
+func CredentialManifest(m *v1alpha1.MemberCluster) *unstructured.Unstructured {
+	ref := CredentialRef(v1alpha1.MemberName(m.Name))
+	o := ref.Resource.New(ref.Namespace, ref.Name)
+	o.SetLabels(map[string]string{v1alpha1.LabelMember: m.Name, v1alpha1.LabelFederation: string(m.Federation())})
+	if m.UID != "" {
+		o.SetOwnerReferences([]metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: cluster.MemberClusters.Kind, Name: m.Name, UID: m.UID,
+		}})
+	}
+	o.Object["type"] = v1alpha1.CredentialType
+	return o
+}
+
+// WriteCredential stores a kubeconfig as the credential of m. It is written as a whole, by POST or else PUT, and never
+// patched: the response to a patch is the Secret, so that a right to patch is a right to read, and joiners have neither.
+// replace says that there may be one already.
+func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte, replace bool) error {
+	o := CredentialManifest(m)
+	o.Object["data"] = map[string]any{v1alpha1.CredentialKey: base64.StdEncoding.EncodeToString(kubeconfig)}
+	post := func() error {
+		_, err := c.Create(ctx, cluster.Secrets, o, cluster.DryRunNone)
+		return err
+	}
+	put := func() error { return c.Update(ctx, cluster.Secrets, o) }
+	if !replace {
+		return c.explain(post())
+	}
+	err := put()
+	if cluster.IsAbsent(err) {
+		if err = post(); apierrors.IsAlreadyExists(err) {
+			err = put()
+		}
+	}
+	return c.explain(err)
+}
+
+// Credentials reads the credentials of all members, as they are stored. Few callers may.
+func (c *Cluster) Credentials(ctx context.Context) ([]unstructured.Unstructured, error) {
+	return c.List(ctx, cluster.Secrets, cluster.ListOptions{Namespace: v1alpha1.CredentialsNamespace})
+}
+
+// CredentialData is the kubeconfig in a credential's Secret.
+func CredentialData(secret *unstructured.Unstructured) ([]byte, error) {
+	data, _, err := unstructured.NestedString(secret.Object, "data", v1alpha1.CredentialKey)
+	if err != nil {
+		return nil, err
+	}
+	return base64.StdEncoding.DecodeString(data)
+}
+
+// DeleteCredential deletes the credential of a member.
+func (c *Cluster) DeleteCredential(ctx context.Context, name v1alpha1.MemberName) error {
+	return c.Delete(ctx, CredentialRef(name), cluster.Preconditions{}, cluster.DryRunNone)
+}

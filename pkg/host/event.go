@@ -1,0 +1,30 @@
+package host
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// Tell creates an Event about a member.
+func (c *Cluster) Tell(ctx context.Context, m *v1alpha1.MemberCluster, reason, message string) error {
+	now := metav1.Now().UTC().Format(time.RFC3339)
+	o := cluster.Events.New(metav1.NamespaceDefault, "")
+	o.SetGenerateName(m.Name + ".")
+	o.Object["involvedObject"] = map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": cluster.MemberClusters.Kind, "name": m.Name, "uid": string(m.UID),
+	}
+	o.Object["reason"] = reason
+	o.Object["message"] = message
+	o.Object["type"] = "Normal"
+	o.Object["source"] = map[string]any{"component": v1alpha1.FieldOwner}
+	o.Object["firstTimestamp"] = now
+	o.Object["lastTimestamp"] = now
+	o.Object["count"] = int64(1)
+	_, err := c.Create(ctx, cluster.Events, o, cluster.DryRunNone)
+	return err
+}
