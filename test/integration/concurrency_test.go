@@ -15,7 +15,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// TestTwoNames joins one cluster under two names at once: one wins, the other is told who holds
+// TestTwoNames joins one cluster under two names at once: one wins, the other's refusal says who holds
 // the cluster, and nothing of it is left.
 func TestTwoNames(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
@@ -47,7 +47,7 @@ func TestTwoNames(t *testing.T) {
 	}
 }
 
-// isHeld are the whole texts with which a join under a name is told that its cluster is a member under another. The
+// isHeld are the whole texts that refuse a join under a name because its cluster is a member under another. The
 // webhook says it; where it saw both at the same moment, the membership record does.
 func isHeld(fed v1alpha1.FederationName, c *env.Cluster, loser, holder v1alpha1.MemberName) []string {
 	return []string{
@@ -61,7 +61,7 @@ func isHeld(fed v1alpha1.FederationName, c *env.Cluster, loser, holder v1alpha1.
 }
 
 // TestParallelJoins joins two clusters under four names each, all at once: of each cluster one member comes out, the
-// others are told who holds it, and nothing of them is left.
+// refusals of the others say who holds it, and nothing of them is left.
 func TestParallelJoins(t *testing.T) {
 	hostCluster := joinHost(t)
 	members := []*env.Cluster{joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")}
@@ -150,7 +150,7 @@ func TestTwoJoins(t *testing.T) {
 	}
 }
 
-// TestJoinAgainstUnjoin runs both at once. Whoever wins, running the loser again brings the cluster where it
+// TestJoinAgainstUnjoin runs both at once. Whichever wins, running the loser again brings the cluster where it
 // wants it.
 func TestJoinAgainstUnjoin(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")

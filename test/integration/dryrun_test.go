@@ -58,7 +58,7 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 	return front.Context
 }
 
-// dryRuns are command lines of every command that writes, but for resume, which needs a member that is suspended.
+// dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended.
 var dryRuns = []string{
 	"init", "deinit --abandon-members", "create federation wet --joiner user:ann",
 	"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",

@@ -88,22 +88,22 @@ func TestCheckLoopback(t *testing.T) {
 	named.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
-	endpoints := func(config *rest.Config) (told []string) {
+	endpoints := func(config *rest.Config) (reported []string) {
 		facts, err := check.Read(t.Context(), connectHost(t, config), check.Options{Timeout: 30 * time.Second, Tuned: func(c *rest.Config) *rest.Config { return c }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range check.Judge(*facts) {
 			if f.Code == check.EndpointLoopback && f.Member == "loop" {
-				told = append(told, fmt.Sprintf("%s %s: %s: %s", f.Severity, f.Object, f.Cause, f.Remedy))
+				reported = append(reported, fmt.Sprintf("%s %s: %s: %s", f.Severity, f.Object, f.Cause, f.Remedy))
 			}
 		}
-		return told
+		return reported
 	}
 	want := []string{`warning MemberCluster "loop": its endpoint ` + m.Server() + ` is a loopback address, where the host reaches itself: ` +
 		`kubectl federate join loop --federation loop --member-context CONTEXT --member-server URL`}
 	if got := endpoints(named); !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := endpoints(hostCluster.Config()); len(got) > 0 {
 		t.Errorf("where the host has a loopback address itself: %q", got)

@@ -207,7 +207,7 @@ func becomes(t *testing.T, what string, before env.Objects, c *env.Cluster) {
 	eventually(t, what, func(ctx context.Context) error { return c.Compare(ctx, before) })
 }
 
-// settle waits until no namespace of ours is ending on a cluster.
+// settle waits until the namespace that join made is not ending on a cluster.
 func settle(t *testing.T, c *env.Cluster) {
 	t.Helper()
 	m := connectMember(t, c.Config())

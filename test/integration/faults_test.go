@@ -125,7 +125,7 @@ func (l *shard) try(s faultRun, kind fault, k int) bool {
 		l.Errorf("%s: is not tried again: %v", what, err)
 	}
 	if err != nil {
-		l.told(string(kind), err.Error(), p.tokens)
+		l.keepMessage(string(kind), err.Error(), p.tokens)
 	}
 	var partial *federate.Partial
 	switch {
@@ -285,7 +285,7 @@ func (l *shard) overtaken() {
 	s.kinds = []fault{faultMeanwhile}
 	s.meanwhile = func() {
 		if left = l.doUnjoin(l.Context(), l.h, l.m); left != nil {
-			l.told("the unjoin", left.Error(), nil)
+			l.keepMessage("the unjoin", left.Error(), nil)
 		}
 	}
 	s.after = func(what string, err error, partial bool) {
@@ -294,7 +294,7 @@ func (l *shard) overtaken() {
 		case readErr != nil:
 			l.Fatalf("%s: %v", what, readErr)
 		case left != nil || partial:
-			// Whoever is told to go on, goes on.
+			// The command of the message is run next.
 		case err == nil && record != nil:
 			if err := works(l.T, credential(l.T, l.host, l.name)); err != nil {
 				l.Errorf("%s: the stored credential does not work: %v", what, err)
@@ -315,7 +315,7 @@ func (l *shard) overtaken() {
 
 func (l *shard) unjoin() { l.both(l.unjoins()) }
 
-// orphaned is the credential of a host that is gone: a token that nobody has used, so that no API server remembers it.
+// orphaned is the credential of a host that is gone: a token that was never used, so that no API server remembers it.
 func (l *shard) orphaned() *kubeconfig.Access {
 	l.Helper()
 	access := orphan(l.T, l.host, l.member, v1alpha1.MemberName("lost-"+l.name), v1alpha1.FederationName(l.name))

@@ -19,7 +19,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// TestNotInitialised tells that a cluster is no host.
+// TestNotInitialised is about a cluster that is not a host.
 func TestNotInitialised(t *testing.T) {
 	west := joinFleet(t).Cluster("west")
 	joinHost(t)
@@ -64,7 +64,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestWebhookDown tells in our words what the API server says when it cannot ask the webhook, and that there
+// TestWebhookDown explains what the API server says when it cannot ask the webhook, and that there
 // is none.
 func TestWebhookDown(t *testing.T) {
 	joinFleet(t)
@@ -94,7 +94,7 @@ func TestWebhookDown(t *testing.T) {
 	}
 	eventually(t, "the API server asks no webhook", func(ctx context.Context) error {
 		if err := h.Enforcing(ctx); !errors.Is(err, host.ErrNotEnforcing) {
-			return fmt.Errorf("guarded: %w", err)
+			return fmt.Errorf("enforcing: %w", err)
 		}
 		return nil
 	})
@@ -104,7 +104,7 @@ func TestWebhookDown(t *testing.T) {
 	}
 }
 
-// TestRuleRefusals is told by the host and the member together, before anything is written.
+// TestRuleRefusals has the refusals of the host and of the member together, before anything is written.
 func TestRuleRefusals(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
 	snapshot(t, west)

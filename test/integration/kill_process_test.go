@@ -23,7 +23,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/krew"
 )
 
-// pluginVersion tells the plugin's requests from those of all others.
+// pluginVersion distinguishes the plugin's requests from all others.
 const pluginVersion = "v0.0.0-killed"
 
 // plugin is the plugin as it is shipped, built once.

@@ -109,7 +109,7 @@ func (s *killShard) try(h killRun, kind killing, k int) bool {
 		s.Errorf("%s: to continue, run: %q, want %q", what, next[1], h.line)
 	}
 	if g.hit != "" && code >= 0 {
-		s.told(exitName[code], timely.ReplaceAllString(out+errOut, ""), g.tokens)
+		s.keepMessage(exitName[code], timely.ReplaceAllString(out+errOut, ""), g.tokens)
 	}
 	if g.wrote {
 		s.ready = false
@@ -174,7 +174,7 @@ func (s *killShard) join() {
 	h.side, h.killings, h.every = cluster.Member, []killing{duplicates}, 3
 	h.only = func() func(*http.Request) bool { return changes }
 	s.hang(h)
-	// Whoever comes later waits until the one who was rolling back when it ended is given up.
+	// A later command waits until the one that was rolling back when it ended is given up.
 	h.killings, h.every = []killing{twice}, 6
 	s.hang(h)
 }

@@ -150,7 +150,7 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request, side cluster.Side,
 	replay(w, answer)
 }
 
-// replay answers as somebody else has answered.
+// replay sends a recorded answer.
 func replay(w http.ResponseWriter, answer *http.Response) {
 	defer answer.Body.Close()
 	maps.Copy(w.Header(), answer.Header)
@@ -215,7 +215,7 @@ func (d deadline) Err() error {
 	return nil
 }
 
-// Value hides the context inside from its children, which would else be told that they were cancelled.
+// Value hides the context inside from its children, which would else see that they were cancelled.
 func (d deadline) Value(any) any { return nil }
 
 // changes says whether a request can change something.

@@ -195,7 +195,7 @@ func TestJoinerRights(t *testing.T) {
 func TestMissingRights(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
 	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
-	h, m := connectHost(t, hostCluster.User("nobody")), connectMember(t, west.User("nobody"))
+	h, m := connectHost(t, hostCluster.User("visitor")), connectMember(t, west.User("visitor"))
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "none", Federation: "none"})
 	var refusal *federate.Refusal
 	if !errors.As(err, &refusal) {

@@ -66,7 +66,7 @@ func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// TestRotateLostAnswer stores a credential and is never told: both work until the rotation is run again, which
+// TestRotateLostAnswer stores a credential and gets no answer: both work until the rotation is run again, which
 // leaves neither.
 func TestRotateLostAnswer(t *testing.T) {
 	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
@@ -154,17 +154,17 @@ func TestTwoRotations(t *testing.T) {
 var shortTokenFleet = env.Shared(env.Spec{Name: "stingy", ControllerManager: true, MaxTokenLifetime: 24 * time.Hour})
 
 // TestMaxTokenLifetime joins and rotates where the member's API server gives less than is asked for: what is
-// told, what the host knows of it, and that less is not told of.
+// reported, what the host knows of it, and that a lifetime that is not shortened is not mentioned.
 func TestMaxTokenLifetime(t *testing.T) {
 	hostCluster, stingy := joinHost(t), shortTokenFleet(t).Cluster("stingy")
 	fed := federation(t, hostCluster, "stingy", map[string]any{})
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, stingy.Config())
-	told := func(what string, notes []federate.Finding, expires time.Time, want string) {
+	wantNotes := func(what string, notes []federate.Finding, expires time.Time, want string) {
 		t.Helper()
 		want = strings.ReplaceAll(want, "END", expires.UTC().Format(time.RFC3339))
 		got := slices.DeleteFunc(slices.Clone(notes), func(f federate.Finding) bool { return f.Object != "token" })
 		if text := strings.Trim(fmt.Sprint(got), "[]"); text != want {
-			t.Errorf("%s: told %s\nwant %s", what, text, want)
+			t.Errorf("%s: got %s\nwant %s", what, text, want)
 		}
 		if left := time.Until(expires); left > 24*time.Hour {
 			t.Errorf("%s: ends in %s", what, left)
@@ -181,18 +181,18 @@ func TestMaxTokenLifetime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told("join", joined.Notes, joined.Expires,
+	wantNotes("join", joined.Notes, joined.Expires,
 		"member: token: asked for 30d, the member's API server gave 1d: renew it before END with kubectl federate rotate stingy --member-context stingy")
 	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	told("rotate", result.Notes, result.Expires,
+	wantNotes("rotate", result.Notes, result.Expires,
 		"member: token: asked for 90d, the member's API server gave 1d: renew it before END with kubectl federate rotate stingy --member-context stingy")
 	if result, err = rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy", TokenLifetime: 12 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	told("rotate within what it gives", result.Notes, result.Expires, "")
+	wantNotes("rotate within what it gives", result.Notes, result.Expires, "")
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "stingy"}); err != nil {
 		t.Fatal(err)
 	}

@@ -192,19 +192,19 @@ func (l *shard) work() {
 	l.Logf("%d faults in %.0f s: %v", l.cases, time.Since(began).Seconds(), l.ends)
 }
 
-// told keeps what a command said, and how it came to that.
-func (l *shard) told(how, text string, tokens []string) {
+// keepMessage keeps what a command said, and how it came to that.
+func (l *shard) keepMessage(how, text string, tokens []string) {
 	l.Helper()
 	for _, secret := range slices.Concat(l.secrets, tokens) {
 		if strings.Contains(text, secret) {
-			l.Errorf("a token or a key is told:\n%s", text)
+			l.Errorf("a token or a key is printed:\n%s", text)
 		}
 	}
 	// All shards of a scenario say the same.
 	l.said.keep(how, strings.ReplaceAll(text, l.name, l.scenario.name))
 }
 
-// unchanged waits until both clusters are as they were, but for what other scenarios do on the host meanwhile: garbage
+// unchanged waits until both clusters are as they were, except what other scenarios do on the host meanwhile: garbage
 // collection, the end of a namespace and the manager's counting take their time.
 func (l *shard) unchanged(what string) {
 	l.Helper()

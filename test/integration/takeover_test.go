@@ -18,7 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// goneHost is the cluster ID of a host that nobody will see again.
+// goneHost is the cluster ID of a host that does not come back.
 const goneHost = "99999999-0000-4000-8000-00000000dead"
 
 // orphan makes a cluster a member of a host that is gone, and returns the credential that host had. It

@@ -16,7 +16,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// TestTwoHosts lets two hosts join one cluster at once: its etcd decides, the other host is told who holds it,
+// TestTwoHosts lets two hosts join one cluster at once: its etcd decides, the other host's refusal says who holds it,
 // and nothing of it is left.
 func TestTwoHosts(t *testing.T) {
 	first, west := joinHost(t), joinFleet(t).Cluster("west")
@@ -65,7 +65,7 @@ func TestTwoHosts(t *testing.T) {
 }
 
 // leaveAndJoin lets a cluster leave one host while another joins it. The join begins at each request of the unjoin in turn,
-// which goes on beside it or waits for its end. The cluster leaves in any case, and the other host is told who holds it, or
+// which goes on beside it or waits for its end. The cluster leaves in any case, and the other host's refusal says who holds it, or
 // has it, with nothing taken away that the unjoin came across.
 func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Cluster]env.Objects) {
 	t.Helper()
@@ -149,7 +149,7 @@ func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Clu
 var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "shared"; what was begun was rolled back
 \* member: [A-Z][A-Za-z]+ "[a-z:/-]+": was removed by somebody else while this join ran: run join again$`)
 
-// heldByOther is the finding with which a host is told that another one has the cluster.
+// heldByOther is the finding that another host has the cluster.
 func heldByOther(holder, loser *env.Cluster) string {
 	return `member: ConfigMap "kubefederate-member/membership": this cluster is member "shared" of federation "shared" of another host (cluster ID ` + holder.ID +
 		`, this one has ` + loser.ID + `): let it leave there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST; ` +

@@ -43,7 +43,7 @@ func TestUserObjects(t *testing.T) {
 	if err := theirs.Delete(t.Context(), "theirs", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// The namespace is ours: the next unjoin takes it.
+	// join made the namespace: the next unjoin takes it.
 	if _, err := join(t, h, m, federate.JoinOptions{Name: "survive", Federation: fed}); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestUnjoinForce(t *testing.T) {
 	if _, err := h.Member(t.Context(), "force"); !apierrors.IsNotFound(err) {
 		t.Errorf("the member is still there: %v", err)
 	}
-	// Under another name it is told what the cluster still carries.
+	// Under another name the refusal says what the cluster still carries.
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "other", Federation: fed, MemberContext: "west"})
 	wantRefusal(t, err, `cannot join "other" to federation "force"; nothing was changed
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "force" of federation "force" of this host: let it leave first: kubectl federate unjoin force --member-context west`)

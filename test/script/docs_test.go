@@ -39,7 +39,7 @@ func steady(output string) string {
 }
 
 // TestDocs runs the commands of README.md and of the pages of docs/, each page on a host with three members, and compares
-// what is printed there, but for times, ports and IDs. With UPDATE_DOCS set it writes what is printed into the pages.
+// what is printed there, except times, ports and IDs. With UPDATE_DOCS set it writes what is printed into the pages.
 // -run TestDocs/README.md runs one page.
 func TestDocs(t *testing.T) {
 	root := filepath.Join("..", "..")

@@ -12,8 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 )
 
-// TestExamples finds every example of every command's help in a script, so that none is shown that nobody
-// has run.
+// TestExamples finds every example of every command's help in a script, so that none is shown that was never run.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	var ran []string
