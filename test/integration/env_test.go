@@ -109,15 +109,10 @@ func clientset(t *testing.T, config *rest.Config) *kubernetes.Clientset {
 // apply makes o so; a kind that was made a moment ago is waited for.
 func apply(t *testing.T, config *rest.Config, o *unstructured.Unstructured) {
 	t.Helper()
-	eventually(t, o.GetKind()+" "+o.GetName()+" is applied", func(ctx context.Context) error {
+	env.Eventually(t, o.GetKind()+" "+o.GetName()+" is applied", func(ctx context.Context) error {
 		_, err := client(t, config, o.GroupVersionKind(), o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "test", Force: true})
 		return err
 	})
-}
-
-func eventually(t *testing.T, what string, check func(context.Context) error) {
-	t.Helper()
-	env.Eventually(t, what, check)
 }
 
 func connectHost(t *testing.T, config *rest.Config) *host.Cluster {
@@ -145,7 +140,7 @@ func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) 
 	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Federation"))
 	o.SetName(name)
 	apply(t, h.Config(), o)
-	eventually(t, "the manager has seen federation "+name, func(ctx context.Context) error {
+	env.Eventually(t, "the manager has seen federation "+name, func(ctx context.Context) error {
 		f, err := connectHost(t, h.Config()).Federation(ctx, v1alpha1.FederationName(name))
 		if err == nil && f.Status.ObservedGeneration != f.Generation {
 			return errors.New("not yet")
@@ -181,7 +176,7 @@ func settled(ctx context.Context, h *host.Cluster) error {
 func snapshot(t *testing.T, c *env.Cluster) env.Objects {
 	t.Helper()
 	settle(t, c)
-	eventually(t, "the manager has counted", func(ctx context.Context) error { return settled(ctx, connectHost(t, c.Config())) })
+	env.Eventually(t, "the manager has counted", func(ctx context.Context) error { return settled(ctx, connectHost(t, c.Config())) })
 	objects, err := c.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -204,14 +199,14 @@ func same(t *testing.T, what string, before, after env.Objects, ignore ...string
 // becomes waits until a cluster is as it was: garbage collection takes its time.
 func becomes(t *testing.T, what string, before env.Objects, c *env.Cluster) {
 	t.Helper()
-	eventually(t, what, func(ctx context.Context) error { return c.Compare(ctx, before) })
+	env.Eventually(t, what, func(ctx context.Context) error { return c.Compare(ctx, before) })
 }
 
 // settle waits until the namespace that join made is not ending on a cluster.
 func settle(t *testing.T, c *env.Cluster) {
 	t.Helper()
 	m := connectMember(t, c.Config())
-	eventually(t, "namespace kubefederate-member is finished", func(ctx context.Context) error {
+	env.Eventually(t, "namespace kubefederate-member is finished", func(ctx context.Context) error {
 		o, err := m.Find(ctx, member.NamespaceRef())
 		if err != nil || o == nil {
 			return err
@@ -238,7 +233,7 @@ func userNamespace(t *testing.T, c *env.Cluster) {
 		_ = client(t, c.Config(), namespace.GroupVersionKind(), "").Delete(ctx, namespace.GetName(), metav1.DeleteOptions{})
 	})
 	m := connectMember(t, c.Config())
-	eventually(t, "Kubernetes has furnished the namespace", func(ctx context.Context) error {
+	env.Eventually(t, "Kubernetes has furnished the namespace", func(ctx context.Context) error {
 		for _, ref := range []cluster.Ref{
 			{Resource: cluster.ConfigMaps, Namespace: v1alpha1.MemberNamespace, Name: "kube-root-ca.crt"},
 			{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: "default"},
@@ -270,7 +265,7 @@ func aboutAPI(t *testing.T, c *env.Cluster) {
 	}}
 	apply(t, c.Config(), crd)
 	m := connectMember(t, c.Config())
-	eventually(t, "the About API is served", func(ctx context.Context) error {
+	env.Eventually(t, "the About API is served", func(ctx context.Context) error {
 		_, err := m.List(ctx, cluster.ClusterProperties, cluster.ListOptions{})
 		return err
 	})

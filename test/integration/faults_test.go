@@ -354,7 +354,7 @@ func (l *shard) takeOver() {
 			if err != nil {
 				l.again(what, command)
 			}
-			eventually(l.T, what+": the other host's credential is worth nothing", func(context.Context) error {
+			env.Eventually(l.T, what+": the other host's credential is worth nothing", func(context.Context) error {
 				if !apierrors.IsUnauthorized(works(l.T, theirs)) {
 					return errors.New("it still works")
 				}

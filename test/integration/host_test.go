@@ -92,7 +92,7 @@ func TestWebhookDown(t *testing.T) {
 	if err := clientset(t, c.Config()).AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), manifests.WebhookConfiguration, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the API server asks no webhook", func(ctx context.Context) error {
+	env.Eventually(t, "the API server asks no webhook", func(ctx context.Context) error {
 		if err := h.Enforcing(ctx); !errors.Is(err, host.ErrNotEnforcing) {
 			return fmt.Errorf("enforcing: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // TestJoinRequestAfterUnjoin shows what unjoin does with a federation label: it stays, with a word that the cluster left, until
@@ -77,7 +78,7 @@ func TestJoinRequestNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := connectMember(t, west.User(name))
-	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.Self(ctx); return err })
+	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.Self(ctx); return err })
 	want := member.JoinRequest{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
 	if got, err := m.SetJoinRequest(t.Context(), "prod", cluster.DryRunNone); err != nil || got != want {
 		t.Errorf("set %+v, %v, want %+v", got, err, want)

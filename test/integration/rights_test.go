@@ -106,7 +106,7 @@ func TestMemberRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	// API servers cache what they found out about a token for about ten seconds.
-	eventually(t, "the token is refused", func(ctx context.Context) error {
+	env.Eventually(t, "the token is refused", func(ctx context.Context) error {
 		_, err := manager.CoreV1().Namespaces().Get(ctx, "kube-system", metav1.GetOptions{})
 		if apierrors.IsUnauthorized(err) {
 			return nil
@@ -167,7 +167,7 @@ func TestJoinerRights(t *testing.T) {
 	}
 	hostBefore := snapshot(t, hostCluster)
 	h, m := connectHost(t, hostCluster.User("jo")), connectMember(t, west.Config())
-	eventually(t, "the bindings hold", func(ctx context.Context) error {
+	env.Eventually(t, "the bindings hold", func(ctx context.Context) error {
 		_, err := h.Federation(ctx, fed)
 		return err
 	})
@@ -246,7 +246,7 @@ func TestEscalation(t *testing.T) {
 	})
 	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.User("al"))
-	eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.ID(ctx); return err })
+	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.ID(ctx); return err })
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "escalate", Federation: fed})
 	wantRefusal(t, err, `cannot join "escalate" to federation "escalate"; nothing was changed
 * member: ClusterRole "kubefederate-member:manager": clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager" is forbidden: user "al" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held: {APIGroups:[""], Resources:["serviceaccounts/token"], ResourceNames:["kubefederate-consumer"], Verbs:["create"]}: Kubernetes lets nobody give rights that they do not hold: join as an administrator of the member`)

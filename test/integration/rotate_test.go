@@ -169,7 +169,7 @@ func TestMaxTokenLifetime(t *testing.T) {
 		if left := time.Until(expires); left > 24*time.Hour {
 			t.Errorf("%s: ends in %s", what, left)
 		}
-		eventually(t, "the manager knows when it ends", func(ctx context.Context) error {
+		env.Eventually(t, "the manager knows when it ends", func(ctx context.Context) error {
 			record, err := h.Member(ctx, "stingy")
 			if err == nil && (record.Status.CredentialExpiry == nil || !record.Status.CredentialExpiry.Time.Equal(expires)) {
 				return fmt.Errorf("status.credentialExpiry is %v, want %v", record.Status.CredentialExpiry, expires)

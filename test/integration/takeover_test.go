@@ -76,7 +76,7 @@ func TestTakeOver(t *testing.T) {
 	if err != nil || result.TakenFrom != goneHost {
 		t.Fatalf("%+v, %v", result, err)
 	}
-	eventually(t, "the other host's credential is worth nothing", func(context.Context) error {
+	env.Eventually(t, "the other host's credential is worth nothing", func(context.Context) error {
 		if !apierrors.IsUnauthorized(works(t, theirs)) {
 			return errors.New("it still works")
 		}

@@ -271,14 +271,7 @@ func must(t *testing.T, err error) {
 // collector looks for new kinds every 30 s.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		last = check()
-		return last == nil, nil
-	})
-	if err != nil {
-		t.Fatalf("%s: %v", what, last)
-	}
+	env.Eventually(t, what, func(context.Context) error { return check() })
 }
 
 // answers waits until a request is answered with the status code and the whole text; the empty text means success.
