@@ -117,8 +117,8 @@ type Command struct{ Line, Output string }
 // Commands are those of a console block. A command goes on in the next line after a backslash.
 func (b Block) Commands() []Command {
 	var commands []Command
-	for _, step := range strings.Split("\n"+b.Text, "\n$ ")[1:] {
-		lines := strings.SplitAfter(step, "\n")
+	for _, step := range strings.Split("\n"+strings.TrimSuffix(b.Text, "\n"), "\n$ ")[1:] {
+		lines := strings.SplitAfter(step+"\n", "\n")
 		end := 1
 		for end < len(lines) && strings.HasSuffix(strings.TrimRight(lines[end-1], "\n"), "\\") {
 			end++

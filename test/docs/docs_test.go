@@ -193,7 +193,7 @@ func unrun(blocks []Block, isScript func(string) bool) []string {
 	return faults
 }
 
-// TestFaultsAreFound is the negative control.
+// TestFaultsAreFound is the negative control, and reads a block.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -221,6 +221,11 @@ func TestFaultsAreFound(t *testing.T) {
 	links := []Page{{Path: "docs/a.md", Text: "# A b\n[1](none.md) [2](#none) [3](#a-b) [4](https://example.com/none.md) [5](../README.md)\n"}}
 	want := []string{"docs/a.md links to none.md, which is not there", "docs/a.md links to #none, and there is no such heading"}
 	if diff := cmp.Diff(want, brokenLinks(links)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	block := Block{Text: "$ a \\\n  b\n1\n2\n$ c\n$ d\n3\n"}
+	commands := []Command{{Line: "a \\\n  b", Output: "1\n2\n"}, {Line: "c"}, {Line: "d", Output: "3\n"}}
+	if diff := cmp.Diff(commands, block.Commands()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, text := range []string{"```console\n$ true\n", "- a\n  ```console\n", "    kubectl get\n"} {
