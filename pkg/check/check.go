@@ -16,7 +16,7 @@ type Severity string
 
 // Severities, the worst first.
 const (
-	// Error is what does not work, or is not guarded, until somebody acts.
+	// Error is what does not work, or is not enforced, until a person acts.
 	Error Severity = "error"
 	// Warning is what works and will not for ever, or could not be looked at.
 	Warning Severity = "warning"
@@ -107,8 +107,8 @@ type HostFacts struct {
 	Installed string
 	// WebhookURL is where a manager outside the cluster serves; empty where it runs inside.
 	WebhookURL string
-	// Guard is why the webhook does not refuse what it must; nil when it does.
-	Guard error
+	// Enforcing is why the webhook does not refuse what it must; nil when it does.
+	Enforcing error
 	// Missing and Changed are installed objects that are not as shipped.
 	Missing, Changed []cluster.Ref
 	// Lacking are verbs on federations that the caller has not.

@@ -101,8 +101,8 @@ func (j *judge) host() bool {
 		j.add(Finding{Code: VersionSkew, Severity: Warning, Side: cluster.Host,
 			Cause: fmt.Sprintf("the host has %s and the plugin is %s", h.Installed, j.Plugin), Remedy: remedy})
 	}
-	if h.Guard != nil {
-		j.add(Finding{Code: WebhookNotEnforcing, Severity: Error, Side: cluster.Host, Cause: webhookCause(h.Guard), Remedy: j.line(webhookRemedy(h.Guard, again))})
+	if h.Enforcing != nil {
+		j.add(Finding{Code: WebhookNotEnforcing, Severity: Error, Side: cluster.Host, Cause: webhookCause(h.Enforcing), Remedy: j.line(webhookRemedy(h.Enforcing, again))})
 	}
 	for _, ref := range h.Missing {
 		j.add(Finding{Code: InstallMissing, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "is not there, and belongs to what init installs", Remedy: initAgain})
@@ -179,7 +179,7 @@ func (j *judge) credential(m *v1alpha1.MemberCluster, context string, say func(F
 	}
 	valid := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
 	if valid == nil {
-		return // the manager has not looked, which is told
+		return // the manager has not looked, which is reported
 	}
 	if e := m.Status.CredentialExpiry; e != nil && !j.Now.Before(e.Time) {
 		broken(v1alpha1.ReasonCredentialExpired, "ended at "+e.UTC().Format(timeFormat), j.rotate(m, context))

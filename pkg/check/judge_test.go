@@ -126,11 +126,11 @@ func TestJudge(t *testing.T) {
 		}, `warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --context 'two words'`},
 		{"a newer host", func(f *Facts) { f.Host.Installed = "v1.3.0" },
 			`warning host - VersionSkew the host has v1.3.0 and the plugin is v1.2.0 => kubectl krew upgrade federate`},
-		{"not guarded", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
-			`error host - WebhookNotEnforcing the webhook is not asked about members, so the rules of federations would not hold => kubectl federate init`},
-		{"webhook down", func(f *Facts) { f.Host.Guard = fmt.Errorf("host: %w", host.ErrWebhookDown) },
+		{"not enforcing", func(f *Facts) { f.Host.Enforcing = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
+			`error host - WebhookNotEnforcing the webhook does not judge members, so the rules of federations would not hold => kubectl federate init`},
+		{"webhook down", func(f *Facts) { f.Host.Enforcing = fmt.Errorf("host: %w", host.ErrWebhookDown) },
 			`error host - WebhookNotEnforcing the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
-		{"guard unknown", func(f *Facts) { f.Host.Guard = errors.New("broken") },
+		{"enforcement unknown", func(f *Facts) { f.Host.Enforcing = errors.New("broken") },
 			`error host - WebhookNotEnforcing whether the webhook is enforcing is not known: broken => kubectl federate init`},
 		{"missing and changed", func(f *Facts) {
 			f.Host.Missing = []cluster.Ref{{Resource: cluster.Roles, Namespace: "n", Name: "a"}}
@@ -220,7 +220,7 @@ error member east GrantChanged ClusterRoleBinding "kubefederate-member:manager":
 			`error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-consumer": is not there, and the host's credential rests on it => ` + join + `
 error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer": is not there, and the host's credential rests on it => ` + join},
 		{"a rotation that did not end", func(f *Facts) { f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest },
-			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": stands beside Secret "kubefederate-member/kubefederate-manager-binding": a rotation did not end, and an old credential may still work => ` + rotate},
+			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": exists together with Secret "kubefederate-member/kubefederate-manager-binding": a rotation did not end, and an old credential may still work => ` + rotate},
 		{"a rotation that did", func(f *Facts) {
 			delete(f.context().Objects, refs[0])
 			f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest
@@ -244,14 +244,14 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not 
 			f.member().Status.Conditions[1].Status = metav1.ConditionFalse
 			delete(f.context().Objects, member.PropertyRef(v1alpha1.PropertyClusterSet))
 		}, ""},
-		{"another set, ours", func(f *Facts) {
+		{"another set, managed", func(f *Facts) {
 			f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].Object["spec"] = map[string]any{"value": "test"}
 		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod" => ` + join},
-		{"another set, somebody else's", func(f *Facts) {
+		{"another set, not managed", func(f *Facts) {
 			o := f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)]
 			o.Object["spec"] = map[string]any{"value": "test"}
 			o.SetLabels(nil)
-		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was set by somebody else => kubectl delete clusterproperties.about.k8s.io clusterset.k8s.io --context east`},
+		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was not set by kubectl federate => kubectl delete clusterproperties.about.k8s.io clusterset.k8s.io --context east`},
 		{"no federation label", func(f *Facts) { f.context().JoinRequest = member.JoinRequest{} },
 			`info member east LabelMissing Namespace "kube-system": does not carry the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
 		{"another federation label", func(f *Facts) { f.context().JoinRequest.Federation = "test" },

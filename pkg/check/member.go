@@ -125,11 +125,11 @@ func (j *judge) grants(m *v1alpha1.MemberCluster, s Observation, side func(Findi
 	refs := member.BindingRefs()
 	if s.State.Objects[refs[0]] != nil && s.State.Objects[refs[1]] != nil {
 		side(Finding{Code: RotationUnfinished, Severity: Warning, Object: refs[1].String(),
-			Cause: "stands beside " + refs[0].String() + ": a rotation did not end, and an old credential may still work", Remedy: j.rotate(m, s.Context)})
+			Cause: "exists together with " + refs[0].String() + ": a rotation did not end, and an old credential may still work", Remedy: j.rotate(m, s.Context)})
 	}
 }
 
-// properties judges what the cluster tells of its identity and its set, where it serves the About API (KEP-2149).
+// properties judges what the cluster says about its identity and its set, where it serves the About API (KEP-2149).
 func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) {
 	if !s.State.Properties {
 		return
@@ -152,8 +152,8 @@ func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(F
 			continue
 		}
 		f := Finding{Code: PropertyDiffers, Severity: Error, Object: ref.String(), Cause: fmt.Sprintf("says %q and not %q", value, w[1]), Remedy: j.join(m, s.Context, command.Join{})}
-		if _, ours := live.GetLabels()[v1alpha1.LabelFederation]; !ours {
-			f.Cause += ", and was set by somebody else"
+		if _, managed := live.GetLabels()[v1alpha1.LabelFederation]; !managed {
+			f.Cause += ", and was not set by kubectl federate"
 			at := j.cluster(s.Context)
 			f.Remedy = j.line(command.KubectlDelete{Object: ref.Object(), Cluster: &at})
 		}
@@ -164,7 +164,7 @@ func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(F
 // stranger judges a cluster that the host has no record of.
 func (j *judge) stranger(s Observation) {
 	if s.Context == "" {
-		return // a stored credential: told with its member
+		return // a stored credential: reported with its member
 	}
 	say := func(f Finding) {
 		f.Side, f.Member = cluster.Member, s.Context

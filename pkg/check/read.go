@@ -35,7 +35,7 @@ type Options struct {
 	Ways []Way
 	// MemberKubeconfig is the file that holds those contexts, where it is not the host's.
 	MemberKubeconfig string
-	// Timeout bounds the look at all members together: one that does not answer holds nobody up.
+	// Timeout bounds the look at all members together: one that does not answer delays no other.
 	Timeout time.Duration
 	// Tuned prepares a stored credential's configuration for use.
 	Tuned func(*rest.Config) *rest.Config
@@ -81,12 +81,12 @@ type reader struct {
 
 func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured, err error) {
 	f := &r.facts.Host
-	var guard, drift, credentials error
+	var enforcing, drift, credentials error
 	work := []func() error{
 		func() (err error) { f.ID, err = r.h.ID(ctx); return err },
 		func() (err error) { f.Federations, err = r.h.Federations(ctx); return err },
 		func() (err error) { f.Members, err = r.h.Members(ctx, host.MemberQuery{}); return err },
-		func() error { guard = r.h.Enforcing(ctx); return nil },
+		func() error { enforcing = r.h.Enforcing(ctx); return nil },
 		func() error { drift = r.drift(ctx); return nil },
 		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
 	}
@@ -101,8 +101,8 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		f.Denied = append(f.Denied, Denial{what, err})
 		return nil
 	}
-	if guard != nil && !errors.Is(guard, host.ErrNotInitialised) {
-		f.Guard = deny("whether the webhook is enforcing", guard)
+	if enforcing != nil && !errors.Is(enforcing, host.ErrNotInitialised) {
+		f.Enforcing = deny("whether the webhook is enforcing", enforcing)
 	}
 	if drift != nil {
 		f.Denied = append(f.Denied, Denial{"whether everything is as init installs it", drift})
@@ -179,7 +179,7 @@ type way struct {
 }
 
 // stored are the ways through the credentials that the host keeps. One that does not lead where its member is
-// said to be is not followed: its token would go to whoever answers there.
+// said to be is not followed: its token would go to the server there, whatever that is.
 func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Config) *rest.Config) []way {
 	members := map[string]*v1alpha1.MemberCluster{}
 	for i := range r.facts.Host.Members {

@@ -65,7 +65,7 @@ func secret(name string) command.Object {
 	return command.Object{GroupResource: schema.GroupResource{Resource: "secrets"}, Name: name}
 }
 
-// hostile is what whoever owns a member, or an object on the host, may have as a name there.
+// hostile are names that the owner of a member, or of an object on the host, may give.
 var hostile = []string{"x; touch PWNED #", "$(touch PWNED)", "`touch PWNED`", "a'; touch PWNED '", "a\ntouch PWNED", "--force", "a\u202eb", "a\x1b[2J", "\xff", "A_B", "prod.eu_1"}
 
 // A name that is not valid gives no command; a context, which may have any name, is one word of the shell or gives none.

@@ -53,7 +53,7 @@ func normalHost(host string) string { return strings.ToLower(strings.TrimSuffix(
 // Scope is how far an address leads.
 type Scope string
 
-// Scopes. A name that only DNS could tell about has none, nor has an address that leads to other networks.
+// Scopes. A name that only DNS knows has none, nor has an address that leads to other networks.
 const (
 	Loopback    Scope = "loopback"
 	LinkLocal   Scope = "link-local"

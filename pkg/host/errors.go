@@ -18,7 +18,7 @@ var (
 	// ErrNotInitialised means that the host does not serve the API of kubectl federate.
 	ErrNotInitialised = errors.New("this cluster is not a host yet: it does not serve " + v1alpha1.GroupVersion.Group)
 	// ErrNotEnforcing means that the API server admits members that the webhook must refuse.
-	ErrNotEnforcing = errors.New("the webhook is not asked about members, so the rules of federations would not hold")
+	ErrNotEnforcing = errors.New("the webhook does not judge members, so the rules of federations would not hold")
 	// ErrWebhookDown means that the API server called the webhook and got no response.
 	ErrWebhookDown = errors.New("the webhook that judges members does not answer")
 )

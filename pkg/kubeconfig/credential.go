@@ -24,7 +24,7 @@ func (e *CredentialError) Error() string { return e.Err.Error() }
 func (e *CredentialError) Unwrap() error { return e.Err }
 
 // OfMember reads the credential of a member out of the Secret that holds data. It takes one that was made for this
-// MemberCluster in its federation, and that leads where it says: any other would hand its token to whoever answers there.
+// MemberCluster in its federation, and that leads where it says: any other would send its token to another server.
 // The error is a *CredentialError. An unverified server is accepted where allowInsecure and the member say so.
 func OfMember(secret metav1.Object, data []byte, m *v1alpha1.MemberCluster, allowInsecure bool) (*Access, error) {
 	if federation := secret.GetLabels()[v1alpha1.LabelFederation]; federation != string(m.Federation()) {

@@ -12,7 +12,7 @@ import (
 
 // Expiry is when the credential ends: the claim exp of a token that is a JWT (RFC 7519), or the end of the
 // certificate. It is false when the credential does not say. The token's signature is not looked at: only
-// its own server can tell whether it is worth anything.
+// its own server knows whether it is worth anything.
 func (a *Access) Expiry() (time.Time, bool) {
 	_, end := a.life()
 	return end, !end.IsZero()

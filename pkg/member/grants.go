@@ -150,7 +150,7 @@ func consumerBinding(accessRole string) Object {
 }
 
 // Property is a ClusterProperty of the membership. Its label says which federation it is of: a property
-// without it is not ours.
+// without it is not managed.
 func Property(name, value string, federation v1alpha1.FederationName) Object {
 	o := cluster.ClusterProperties.New("", name)
 	o.SetLabels(map[string]string{
@@ -161,9 +161,9 @@ func Property(name, value string, federation v1alpha1.FederationName) Object {
 	return object(cluster.ClusterProperties, o)
 }
 
-// EscalationProbe is a ClusterRole with every right of the manager's account. A server dry run of it tells
-// whether the caller may give these rights, before anything is written: Kubernetes lets nobody grant what
-// they do not hold.
+// EscalationProbe is a ClusterRole with every right of the manager's account. A server dry run of it shows
+// whether the caller may give these rights, before anything is written: Kubernetes refuses a grant of rights that the
+// caller does not hold.
 func (g Grants) EscalationProbe() Object {
 	return role(cluster.ClusterRoles, "", ManagerRole, append(g.clusterRules(), namespaceRules()...))
 }
@@ -177,7 +177,7 @@ func (g Grants) AccessProbe() *Object {
 	return &o
 }
 
-// refs are all objects that a membership can have put on a member, but for the namespace and the membership record.
+// refs are all objects that a membership can have put on a member, except the namespace and the membership record.
 func refs() []cluster.Ref {
 	var all []cluster.Ref
 	g := Grants{Properties: true, AccessRole: "any"}

@@ -106,7 +106,7 @@ func (c *Cluster) Membership(ctx context.Context) (*Membership, error) {
 	return MembershipOf(o), nil
 }
 
-// CreateMembership writes k with a plain create, so that the member's etcd decides who is first. When somebody
+// CreateMembership writes k with a plain create, so that the member's etcd decides who is first. When another
 // was, it returns the membership record that stands and an error for which apierrors.IsAlreadyExists holds.
 func (c *Cluster) CreateMembership(ctx context.Context, k Membership) (*Membership, error) {
 	o, err := c.Create(ctx, cluster.ConfigMaps, k.Manifest(), cluster.DryRunNone)

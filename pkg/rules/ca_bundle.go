@@ -18,8 +18,8 @@ import (
 // Does not promise: that the server's certificate was signed by one of them.
 const CABundle ID = "caBundle"
 
-// soon is how long before its end a bundle warns.
-const soon = 30 * 24 * time.Hour
+// expiryNotice is how long before its end a bundle warns.
+const expiryNotice = 30 * 24 * time.Hour
 
 func caBundle(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	path := specPath.Child("caBundle")
@@ -51,7 +51,7 @@ func caBundle(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	case expired > 0:
 		found.warn(advice(path, "%d of %s expired", expired, count(n, "certificate")))
 	}
-	if last.Sub(s.Now) < soon {
+	if last.Sub(s.Now) < expiryNotice {
 		found.warn(advice(path, "it ends at %s", last.UTC().Format(time.RFC3339)))
 	}
 	return found

@@ -5,7 +5,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
-// Endpoint: the host can tell where a member is.
+// Endpoint: it is clear where the host reaches a member.
 //
 // Reads: spec.server and spec.tlsServerName, and the servers of all members.
 // Allows: an https URL with a host name or address and maybe a port and a path; no user, query or fragment. The TLS

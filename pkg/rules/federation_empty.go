@@ -14,7 +14,7 @@ import (
 //
 // Reads: the members of the Federation.
 // Allows: deleting a Federation without members. One that is being deleted is still a member.
-// Does not promise: that nobody joins in between; the snapshot must do that.
+// Does not promise: that no cluster joins in between; the snapshot must do that.
 const FederationEmpty ID = "federationEmpty"
 
 func federationEmpty(s Snapshot, c FederationChange) (found Findings) {

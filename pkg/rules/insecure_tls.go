@@ -9,7 +9,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
-// InsecureTLS: nobody talks to an unverified server unless the federation allows it.
+// InsecureTLS: clients verify a member's server unless the federation allows it.
 //
 // Reads: spec.insecureSkipTLSVerify and spec.caBundle, and spec.allowInsecureTLS of the Federation.
 // Allows: a verified server; an unverified one where the Federation allows that and no CA is given, since clients

@@ -99,7 +99,7 @@ func TestWebhookDown(t *testing.T) {
 		return nil
 	})
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "down", Federation: fed})
-	if want := "host: the webhook is not asked about members, so the rules of federations would not hold: install it again: kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotEnforcing) {
+	if want := "host: the webhook does not judge members, so the rules of federations would not hold: install it again: kubectl federate init"; err == nil || err.Error() != want || !errors.Is(err, host.ErrNotEnforcing) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
