@@ -126,13 +126,11 @@ func TestOptions(t *testing.T) {
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/federations port:443]]",
-			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/leaving/memberclusters port:443]]",
 		}},
 		"outside": {manifests.Options{WebhookURL: "https://manager.example/base/", CABundle: []byte("pem")}, []string{
 			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
 			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
 			"map[caBundle:cGVt url:https://manager.example/base/validate/federations]",
-			"map[caBundle:cGVt url:https://manager.example/base/leaving/memberclusters]",
 		}},
 	} {
 		var got []string

@@ -18,7 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// resource is one of the two, as the metrics name it.
+// resource is a kind's resource, as the metrics name it.
 type resource string
 
 const (
@@ -34,11 +34,11 @@ const (
 	outcomeWarned    = "warned"
 )
 
-// unknown is the label of whatever is in no table. Nobody who sends reviews can make a series of their own.
+// unknown is the label of a value that is in no table: a client that sends reviews cannot make series of its own.
 const unknown = "unknown"
 
 // metrics count what is answered. The labels take the values of tables, and every series is there from the start, so
-// that a rate is right from the first refusal on. A nil one counts nothing.
+// that a rate is right from the first refusal on. Nil metrics count nothing.
 type metrics struct {
 	decisions, findings *prometheus.CounterVec
 	duration            *prometheus.HistogramVec
@@ -47,14 +47,14 @@ type metrics struct {
 }
 
 // Instrument counts from now on, in a registry. It is an error to do so twice with one registry.
-func (g *Guard) Instrument(registry prometheus.Registerer) error {
+func (s *Server) Instrument(registry prometheus.Registerer) error {
 	m := newMetrics()
 	for _, c := range []prometheus.Collector{m.decisions, m.findings, m.duration} {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics of admission: %w", err)
 		}
 	}
-	g.metrics = m
+	s.metrics = m
 	return nil
 }
 
@@ -70,12 +70,12 @@ func newMetrics() *metrics {
 		}, []string{"resource", "rule", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "kubefederate_admission_duration_seconds",
-			Help: "Time to judge a review, live reads included. API servers wait for five seconds, and for one where a member is deleted.",
+			Help: "Time to judge a review, live reads included. API servers wait for five seconds.",
 			// From a judgement in memory to the deadline of live reads.
 			Buckets: []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4},
 		}, []string{"resource", "operation"}),
 		operations: map[resource][]string{
-			resourceMembers:     {string(admissionv1.Create), string(admissionv1.Update), string(admissionv1.Delete)},
+			resourceMembers:     {string(admissionv1.Create), string(admissionv1.Update)},
 			resourceFederations: {string(admissionv1.Create), string(admissionv1.Update), string(admissionv1.Delete)},
 		},
 		rules: map[resource][]string{resourceMembers: ids(rules.MemberRules), resourceFederations: ids(rules.FederationRules)},
@@ -105,7 +105,7 @@ func ids[C any](table []rules.Rule[C]) []string {
 	return list
 }
 
-// count asks for a decision and counts it.
+// count makes a decision and counts it.
 func (m *metrics) count(ctx context.Context, r resource, decide func() (rules.Verdict, error)) (admission.Warnings, error) {
 	began := time.Now()
 	verdict, err := decide()
@@ -140,7 +140,7 @@ func known(table []string, value string) string {
 	return unknown
 }
 
-// outcome tells a refusal from a fault of ours. Being asked to try again later is no refusal.
+// outcome distinguishes a refusal from a failure to judge. Being asked to try again later is not a refusal.
 func outcome(err error) string {
 	var status apierrors.APIStatus
 	switch {

@@ -19,8 +19,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// instrumented is a guard that counts in a registry of its own.
-func instrumented(t *testing.T, g *Guard) (*Guard, *prometheus.Registry) {
+// instrumented is a server that counts in a registry of its own.
+func instrumented(t *testing.T, g *Server) (*Server, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	if err := g.Instrument(registry); err != nil {
@@ -55,11 +55,11 @@ func series(t *testing.T, registry *prometheus.Registry) (all, counted []string)
 	return all, counted
 }
 
-// TestEachAnswerIsCounted holds what is counted of a pass, a refusal with two faults, a warning and a fault of ours.
+// TestEachAnswerIsCounted holds what is counted of a pass, a refusal with two faults, a warning and of what could not be judged.
 func TestEachAnswerIsCounted(t *testing.T) {
 	t.Parallel()
 	hosts := &server{federations: []v1alpha1.Federation{federation("f")}}
-	g, registry := instrumented(t, guardOf(hosts, hosts))
+	g, registry := instrumented(t, serverOf(hosts, hosts))
 	ask := func(dryRun bool, edit func(*v1alpha1.MemberCluster)) {
 		m := cluster("m", "f", "x")
 		edit(&m)
@@ -88,11 +88,11 @@ func TestEachAnswerIsCounted(t *testing.T) {
 // neither by an operation, nor by a name, nor by a rule.
 func TestSeriesAreBounded(t *testing.T) {
 	t.Parallel()
-	g, registry := instrumented(t, guardOf(&server{}, &server{}))
+	g, registry := instrumented(t, serverOf(&server{}, &server{}))
 	before, _ := series(t, registry)
 	members, federations := len(rules.MemberRules), len(rules.FederationRules)
-	// Three operations on each: with three outcomes, as a dry run or not, and a duration.
-	if want := 2*(members+federations) + 6*(3*2+1); len(before) != want {
+	// Two operations on members and three on federations: with three outcomes, as a dry run or not, and a duration.
+	if want := 2*(members+federations) + 5*(3*2+1); len(before) != want {
 		t.Errorf("%d series, want %d:\n%s", len(before), want, strings.Join(before, "\n"))
 	}
 	for i := range 50 {
@@ -140,7 +140,7 @@ func TestOutcome(t *testing.T) {
 			apierrors.NewInvalid(schema.GroupKind{}, "m", nil), apierrors.NewForbidden(members, "m", nil), apierrors.NewConflict(members, "m", nil),
 		},
 		outcomeUndecided: {
-			errors.New("x"), undecided("member \"m\"", errors.New("x")), apierrors.NewTooManyRequests("later", 1), apierrors.NewTimeoutError("x", 1),
+			errors.New("x"), apierrors.NewInternalError(errors.New("x")), apierrors.NewTooManyRequests("later", 1), apierrors.NewTimeoutError("x", 1),
 		},
 	} {
 		for _, err := range errs {

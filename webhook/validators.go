@@ -12,7 +12,7 @@ import (
 )
 
 // members validates MemberClusters.
-type members struct{ *Guard }
+type members struct{ *Server }
 
 var _ admission.Validator[*v1alpha1.MemberCluster] = members{}
 
@@ -24,7 +24,7 @@ func (v members) ValidateUpdate(ctx context.Context, before, after *v1alpha1.Mem
 	return v.validate(ctx, rules.MemberChange{Old: before, New: after})
 }
 
-// ValidateDelete is never asked: a cluster may always leave. See leaving.
+// ValidateDelete is never asked: a cluster may always leave.
 func (members) ValidateDelete(context.Context, *v1alpha1.MemberCluster) (admission.Warnings, error) {
 	return nil, nil
 }
@@ -35,12 +35,12 @@ func (v members) validate(ctx context.Context, c rules.MemberChange) (admission.
 		if err != nil {
 			return verdict, err
 		}
-		return verdict, c.Error(verdict)
+		return verdict, verdict.Error(rules.KindMemberCluster, c.New.Name)
 	})
 }
 
 // federations validates Federations.
-type federations struct{ *Guard }
+type federations struct{ *Server }
 
 var _ admission.Validator[*v1alpha1.Federation] = federations{}
 
@@ -58,15 +58,10 @@ func (v federations) ValidateDelete(ctx context.Context, f *v1alpha1.Federation)
 
 func (v federations) validate(ctx context.Context, name string, c rules.FederationChange) (admission.Warnings, error) {
 	return v.metrics.count(ctx, resourceFederations, func() (rules.Verdict, error) {
-		what := fmt.Sprintf("federation %q", name)
-		namespaces, err := v.namespaces(ctx, c)
-		if err != nil {
-			return rules.Verdict{}, undecided(what, err)
-		}
-		verdict, err := v.judge(ctx, what, journal.Request{Federation: &c, Namespaces: namespaces})
+		verdict, err := v.judge(ctx, fmt.Sprintf("federation %q", name), journal.Request{Federation: &c})
 		if err != nil {
 			return verdict, err
 		}
-		return verdict, c.Error(verdict)
+		return verdict, verdict.Error(rules.KindFederation, name)
 	})
 }

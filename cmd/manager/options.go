@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -35,7 +36,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/controller"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
-	"github.com/kubefederate/kubectl-federate/webhook/journal"
 	"github.com/kubefederate/kubectl-federate/webhook/scrape"
 	"github.com/kubefederate/kubectl-federate/webhook/serving"
 )
@@ -135,20 +135,21 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	}
 
 	// The certificate and the journal are kept with a client of their own: the server must be able to start before the
-	// manager, and nothing of theirs may come from a cache.
-	prompt := rest.CopyConfig(config)
-	prompt.NextProtos = http1
-	direct, err := client.NewWithWatch(prompt, client.Options{Scheme: scheme})
+	// manager, and nothing of theirs may come from a cache. Over HTTP/1.1 a request that ends without an answer closes its
+	// connection, so that the next one dials anew; over HTTP/2 all requests would go on to share it.
+	directConfig := rest.CopyConfig(config)
+	directConfig.NextProtos = http1
+	directHTTP, err := rest.HTTPClientFor(directConfig)
+	if err != nil {
+		return fmt.Errorf("connect to the host: %w", err)
+	}
+	direct, err := client.NewWithWatch(directConfig, client.Options{Scheme: scheme, HTTPClient: directHTTP})
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
 	}
 	certificate, err := o.certificate(direct, log.WithName("certificate"))
 	if err != nil {
 		return err
-	}
-	still, err := journal.NewStill(prompt)
-	if err != nil {
-		return fmt.Errorf("connect to the host: %w", err)
 	}
 	release := 15 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
@@ -173,14 +174,16 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("start: %w", err)
 	}
 
-	guard, err := webhook.New(ctx, webhook.Options{Informers: mgr.GetCache(), Reader: direct, Still: still, Client: direct})
+	server, err := webhook.New(ctx, webhook.Options{
+		Informers: mgr.GetCache(), Client: direct, Redial: func() { utilnet.CloseIdleConnectionsFor(directHTTP.Transport) },
+	})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(guard.Instrument(metrics.Registry), metrics.Registry.Register(serving.Expiry(certificate.GetCertificate))); err != nil {
+	if err := errors.Join(server.Instrument(metrics.Registry), metrics.Registry.Register(serving.Expiry(certificate.GetCertificate))); err != nil {
 		return err
 	}
-	guard.Register(mgr.GetWebhookServer(), mgr.GetClient())
+	server.Register(mgr.GetWebhookServer(), mgr.GetClient())
 	if err := controller.Setup(mgr, controller.Options{
 		Interval: o.probeInterval, Timeout: o.probeTimeout, Registry: metrics.Registry,
 	}); err != nil {
@@ -190,26 +193,27 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		mgr.Add(certificate),
 		mgr.AddHealthzCheck("alive", func(*http.Request) error { return nil }),
 		mgr.AddReadyzCheck("certificate", certificate.Ready()),
-		mgr.AddReadyzCheck("view", guard.Ready()),
+		mgr.AddReadyzCheck("journal", server.Ready()),
 		mgr.AddReadyzCheck("serving", mgr.GetWebhookServer().StartedChecker()),
 	); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version.Version, "webhook", o.webhookAddress)
-	// The guard outlives the webhook server.
-	guarding, end := context.WithCancel(context.WithoutCancel(ctx))
-	var kept sync.WaitGroup
-	kept.Go(func() { guard.Start(guarding) })
+	// The journal outlives the HTTP server, whose last requests need it.
+	journalCtx, end := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { server.Start(journalCtx) })
 	err = mgr.Start(ctx)
 	end()
-	kept.Wait()
+	running.Wait()
 	return err
 }
 
-// http1 is for requests that somebody waits for, one after another: HTTP/2 hands each through more goroutines on both
-// sides.
+// http1 is HTTP without HTTP/2.
 var http1 = []string{"http/1.1"}
 
+// overHTTP1 keeps HTTP/2 away from whoever reaches the port: one connection could begin streams without end and reset them
+// (CVE-2023-44487).
 func overHTTP1(c *tls.Config) { c.NextProtos = http1 }
 
 // certificate is what the manager serves with, over TLS.

@@ -102,7 +102,7 @@ Conditions:
 Violations:
   metadata.labels[topology.kubernetes.io/region]: Required value: federation "prod" asks for it; supported values: "us-east-1", "eu-west-1"
   metadata.labels[example.com/team]: Invalid value: "Web": federation "prod" wants all of it to match "[a-z]+"; name the owning team
-  warning: metadata.labels[kubefederate.io/federation]: Forbidden: rule "two-nodes" of federation "prod" is broken; not there
+  warning: metadata.labels[kubefederate.io/federation]: Forbidden: rule "two-nodes" of federation "prod" is violated; not there
   spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle
 `},
 		{"ready, and nothing more is known", ready("us-east", unknown, phase(v1alpha1.PhaseReady), func(m *v1alpha1.MemberCluster) { m.Spec.CABundle = []byte("no") }), rulebook{missing: `you may not read federation "prod"`}, `

@@ -210,12 +210,12 @@ func violations(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now 
 	x := rules.NewIndex()
 	x.SetFederation(federation)
 	x.SetMember(m)
-	snapshot := rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
+	snapshot := rules.Snapshot{Now: now, Host: x}
 	for _, rule := range rules.MemberRules {
-		if rule.Grounds.Has(rules.OnHolders | rules.OnMembers) {
+		found, reads := rule.Ask(snapshot, rules.MemberChange{New: m})
+		if reads.Has(rules.ReadsIdentity | rules.ReadsMembers) {
 			continue
 		}
-		found := rule.Judge(snapshot, rules.MemberChange{New: m})
 		for _, e := range found.Refusals {
 			if rule.Soft && federation.Spec.Enforcement == v1alpha1.EnforceWarn {
 				said = append(said, "warning: "+rules.WarningText(e))

@@ -6,9 +6,6 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -37,16 +34,7 @@ type Unknown struct {
 
 // Err is the refusal as an API server words it; nil when nothing was refused.
 func (f *Finding) Err() error {
-	meta := metav1.ObjectMeta{Name: f.Name}
-	switch {
-	case f.Kind == "Federation":
-		return rules.FederationChange{New: &v1alpha1.Federation{ObjectMeta: meta}}.Error(f.Verdict)
-	case f.Kind == "MemberCluster":
-		return rules.MemberChange{New: &v1alpha1.MemberCluster{ObjectMeta: meta}}.Error(f.Verdict)
-	case len(f.Refusals) == 0:
-		return nil
-	}
-	return apierrors.NewInvalid(schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: f.Kind}, f.Name, f.Refusals)
+	return f.Error(rules.Kind(f.Kind), f.Name)
 }
 
 // Judge says of every object, in the order in which they were read, what a host would say that holds the others.
@@ -64,7 +52,7 @@ func (m *Manifests) Judge(now time.Time) []Finding {
 	for _, namespace := range m.namespaces {
 		x.SetNamespace(namespace)
 	}
-	s := rules.Snapshot{Now: now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
+	s := rules.Snapshot{Now: now, Host: x}
 	first := map[string]Source{}
 	findings := make([]Finding, 0, len(m.objects))
 	for _, o := range m.objects {
@@ -90,7 +78,7 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 	case o.federation != nil:
 		c := rules.FederationChange{New: o.federation}
 		v = rules.JudgeFederation(s, c)
-		if name := c.NamespaceToRead(); name != "" && s.Namespaces.Namespace(name) == nil {
+		if name := c.NamespaceToRead(); name != "" && s.Namespace(name) == nil {
 			f.NotJudged = []Unknown{{rules.InventoryNamespace, fmt.Sprintf("namespace %q is not among the manifests", name)}}
 			drop(&v, rules.InventoryNamespace)
 		}
@@ -129,16 +117,15 @@ func covers(a, b string) bool {
 // unknown lists the rules that ask a member's federation, when it is not among the manifests.
 func unknown(s rules.Snapshot, m *v1alpha1.MemberCluster) (list []Unknown) {
 	name := m.Federation()
-	if name == "" || s.Federations.Federation(name) != nil {
+	if name == "" || s.Federation(name) != nil {
 		return nil
 	}
 	why := fmt.Sprintf("federation %q is not among the manifests", name)
-	if near, ok := rules.Nearest(name, s.Federations.FederationNames()); ok {
+	if near, ok := rules.Nearest(name, s.FederationNames()); ok {
 		why += fmt.Sprintf("; did you mean %q?", near)
 	}
 	for _, rule := range rules.MemberRules {
-		// Identities are compared among the manifests, and nothing changes that is created.
-		if rule.Grounds.Has(rules.OnFederation) && rule.ID != rules.ImmutableLabels {
+		if _, reads := rule.Ask(s, rules.MemberChange{New: m}); reads.Has(rules.ReadsFederation) {
 			list = append(list, Unknown{rule.ID, why})
 		}
 	}

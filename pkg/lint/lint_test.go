@@ -59,7 +59,7 @@ func TestCases(t *testing.T) {
 			for _, m := range c.Members {
 				x.SetMember(m)
 			}
-			s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
+			s := rules.Snapshot{Now: cases.Now, Host: x}
 			var v rules.Verdict
 			if c.Member != nil {
 				x.SetMember(c.Member.New)

@@ -22,7 +22,7 @@ func crowd(n int) (rules.Snapshot, *v1alpha1.Federation) {
 	for i := range n {
 		x.SetMember(inCrowd(i))
 	}
-	return rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}, f
+	return rules.Snapshot{Now: cases.Now, Host: x}, f
 }
 
 func inCrowd(i int) *v1alpha1.MemberCluster {

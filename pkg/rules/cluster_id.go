@@ -20,7 +20,7 @@ func clusterIDUnique(s Snapshot, c MemberChange) (found Findings) {
 	if c.Old != nil && c.Old.Spec.ClusterID == c.New.Spec.ClusterID {
 		return found
 	}
-	for _, holder := range s.Identities.MembersWithID(v1alpha1.ClusterID(c.New.Spec.ClusterID)) {
+	for _, holder := range s.MembersWithID(v1alpha1.ClusterID(c.New.Spec.ClusterID)) {
 		if holder.Name == c.New.Name {
 			continue
 		}

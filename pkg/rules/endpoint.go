@@ -24,7 +24,7 @@ func memberEndpoint(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	if scope := endpoint.ScopeOf(m.Spec.Server); scope != "" {
 		found.warn(advice(path, "%s is a %s address: only this machine reaches it", endpoint.HostOf(m.Spec.Server), scope))
 	}
-	for _, other := range s.Identities.MembersAt(endpoint.KeyOf(m.Spec.Server)) {
+	for _, other := range s.MembersAt(endpoint.KeyOf(m.Spec.Server)) {
 		if other.Name != m.Name {
 			found.warn(advice(path, "member %q has the same endpoint", other.Name))
 			break

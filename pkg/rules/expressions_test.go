@@ -28,7 +28,7 @@ func TestSurveyHasAnEnd(t *testing.T) {
 		})
 	}
 	start := time.Now()
-	want := []string{"spec.rules: Forbidden: asking all members costs more than 5000000, so they cannot be judged: write cheaper expressions, or change fewer at a time"}
+	want := []string{"spec.rules: Forbidden: the expressions cost more than 5000000 over all members, so they cannot be judged: write cheaper expressions, or change fewer at a time"}
 	if diff := cmp.Diff(want, texts(rules.JudgeFederation(s, rules.FederationChange{Old: f, New: after}).Refusals)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -59,19 +59,19 @@ func TestSurveyInParts(t *testing.T) {
 		{Name: "failed", Expression: "'team-1' in cluster.labels || cluster.labels[cluster.name] != ''"},
 		{Name: "unknown", Expression: "cluster.facts.kubernetesVersion != ''"},
 	}
-	s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+	s := rules.Snapshot{Now: cases.Now, Host: x}
 	for range 5 {
 		v := rules.JudgeFederation(s, rules.FederationChange{Old: f, New: after})
 		want := []string{
-			"spec.rules[0].expression: Forbidden: 4 members would break it: m-0, m-1, m-1000, m-1001",
-			"spec.rules[1].expression: Forbidden: 4 members would get no answer (no such key: m-0): m-0, m-1, m-1000, m-1001",
+			`spec.rules: Forbidden: 4 members would break it: m-0, m-1, m-1000, m-1001; rule "broken" of federation "f" is violated: 'team-1' in cluster.labels`,
+			`spec.rules: Forbidden: 4 members would break it: m-0, m-1, m-1000, m-1001; rule "failed" of federation "f" could not be evaluated: no such key: m-0`,
 		}
 		if diff := cmp.Diff(want, texts(v.Refusals)); diff != "" {
 			t.Errorf("refusals (-want +got):\n%s", diff)
 		}
 		want = []string{
-			"spec.rules[2].expression: 1996 members cannot be judged (cluster.facts.kubernetesVersion is not known): m-10, m-100,",
-			"  m-1002, m-1003, m-1004 and 1991 more",
+			`spec.rules: 1996 members cannot be judged: m-10, m-100, m-1002, m-1003, m-1004 and 1991 more; rule "unknown" of`,
+			`  federation "f" was not evaluated: cluster.facts.kubernetesVersion is not known`,
 		}
 		if diff := cmp.Diff(want, v.WarningTexts()); diff != "" {
 			t.Errorf("warnings (-want +got):\n%s", diff)
@@ -107,7 +107,7 @@ func FuzzExpression(f *testing.F) {
 		x := rules.NewIndex()
 		x.SetFederation(federation)
 		x.SetMember(m)
-		s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+		s := rules.Snapshot{Now: cases.Now, Host: x}
 		defined := rules.JudgeFederation(s, rules.FederationChange{New: after})
 		rules.JudgeFederation(s, rules.FederationChange{Old: federation, New: after}).WarningTexts()
 		x.SetFederation(after)
@@ -120,7 +120,7 @@ func FuzzExpression(f *testing.F) {
 			if strings.Contains(e.Detail, "internal error") {
 				t.Fatal(e)
 			}
-			if len(defined.Refusals) == 0 && strings.Contains(e.Detail, "cannot be judged") {
+			if len(defined.Refusals) == 0 && strings.Contains(e.Detail, "does not compile") {
 				t.Fatal(e)
 			}
 		}

@@ -22,20 +22,21 @@ func federationEmpty(s Snapshot, c FederationChange) (found Findings) {
 		return found
 	}
 	name := v1alpha1.FederationName(c.Old.Name)
-	if s.Memberships.Count(Bucket{Federation: name}, "") == 0 {
+	if s.Count(Bucket{Federation: name}, "") == 0 {
 		return found
 	}
 	var members []string
-	for m := range s.Memberships.Members(name) {
+	for m := range s.Members(name) {
 		members = append(members, m.Name)
 	}
 	slices.Sort(members)
 	var unjoin command.UnjoinMany
 	if len(members) <= fewNames {
-		unjoin.Members = first(members)
+		for _, name := range members {
+			unjoin.Members = append(unjoin.Members, v1alpha1.MemberName(name))
+		}
 	}
 	found.refuse(field.Forbidden(field.NewPath("metadata", "name"), fmt.Sprintf(
 		"federation %q has %s: %s; ", name, count(len(members), "member"), some(members))+command.Host{}.To("unjoin them first", unjoin)))
-	found.name(first(members))
 	return found
 }

@@ -23,10 +23,10 @@ func federationExists(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 		found.refuse(field.Required(federationPath, "it names the federation that the cluster joins"))
 		return found
 	}
-	switch federation := s.Federations.Federation(name); {
+	switch federation := s.Federation(name); {
 	case federation == nil:
 		e := field.NotFound(federationPath, string(name))
-		e.Detail = "no federation has this name; " + FederationHint(name, s.Federations.FederationNames(), command.Host{})
+		e.Detail = "no federation has this name; " + FederationHint(name, s.FederationNames(), command.Host{})
 		found.refuse(e)
 	case federation.DeletionTimestamp != nil:
 		found.refuse(field.Invalid(federationPath, string(name), "this federation is being deleted"))
@@ -51,5 +51,5 @@ func federationOf(s Snapshot, m *v1alpha1.MemberCluster) *v1alpha1.Federation {
 	if m.Federation() == "" {
 		return nil
 	}
-	return s.Federations.Federation(m.Federation())
+	return s.Federation(m.Federation())
 }

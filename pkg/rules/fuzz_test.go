@@ -43,7 +43,7 @@ func FuzzLabels(f *testing.F) {
 		judge := func(before, after *v1alpha1.MemberCluster) rules.Verdict {
 			x := rules.NewIndex()
 			x.SetFederation(federation)
-			s := rules.Snapshot{Federations: x, Identities: x, Memberships: x}
+			s := rules.Snapshot{Host: x}
 			v := rules.JudgeMember(s, rules.MemberChange{Old: before, New: after})
 			if diff := cmp.Diff(texts(v.Refusals), texts(rules.JudgeMember(s, rules.MemberChange{Old: before, New: after}).Refusals)); diff != "" {
 				t.Errorf("it says two things:\n%s", diff)
@@ -60,7 +60,7 @@ func FuzzLabels(f *testing.F) {
 			return found
 		}
 		x := rules.NewIndex()
-		sound := len(rules.JudgeFederation(rules.Snapshot{Federations: x, Identities: x, Memberships: x},
+		sound := len(rules.JudgeFederation(rules.Snapshot{Host: x},
 			rules.FederationChange{New: federation}).Refusals) == 0
 
 		created := judge(nil, labelled(is, has))
@@ -119,7 +119,7 @@ func FuzzEndpoint(f *testing.F) {
 	f.Fuzz(func(t *testing.T, server, proxy string) {
 		m := &v1alpha1.MemberCluster{}
 		m.Spec.Server, m.Spec.ProxyURL = server, proxy
-		v := rules.JudgeMember(rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}, rules.MemberChange{New: m})
+		v := rules.JudgeMember(rules.Snapshot{Now: cases.Now, Host: x}, rules.MemberChange{New: m})
 		bad := slices.ContainsFunc(v.Refusals, func(e *field.Error) bool { return e.Origin == string(rules.Endpoint) })
 		if !bad && endpoint.KeyOf(server) == "" {
 			t.Errorf("%q passes and has no key", server)
@@ -144,7 +144,7 @@ func FuzzTightening(f *testing.F) {
 		x := rules.NewIndex()
 		x.SetFederation(federation)
 		x.SetMember(m)
-		s := rules.Snapshot{Now: cases.Now, Federations: x, Identities: x, Memberships: x}
+		s := rules.Snapshot{Now: cases.Now, Host: x}
 		rules.JudgeFederation(s, rules.FederationChange{Old: federation, New: after}).WarningTexts()
 		x.SetFederation(after)
 		rules.JudgeMember(s, rules.MemberChange{New: m}).WarningTexts()

@@ -28,6 +28,8 @@ type Index struct {
 
 type set map[v1alpha1.MemberName]struct{}
 
+var _ Host = (*Index)(nil)
+
 // NewIndex gives an empty index.
 func NewIndex() *Index {
 	return &Index{
@@ -55,7 +57,7 @@ func (x *Index) Member(name v1alpha1.MemberName) *v1alpha1.MemberCluster { retur
 // SetNamespace puts a namespace in the place of the one of its name.
 func (x *Index) SetNamespace(m *metav1.ObjectMeta) { x.namespaces[m.Name] = m }
 
-// Namespace implements Namespaces.
+// Namespace implements Host.
 func (x *Index) Namespace(name string) *metav1.ObjectMeta { return x.namespaces[name] }
 
 // SetMember puts a member in the place of the one of its name.
@@ -107,12 +109,12 @@ func remove[K comparable](sets map[K]set, key K, name v1alpha1.MemberName) {
 	}
 }
 
-// Federation implements Federations.
+// Federation implements Host.
 func (x *Index) Federation(name v1alpha1.FederationName) *v1alpha1.Federation {
 	return x.federations[name]
 }
 
-// FederationNames implements Federations.
+// FederationNames implements Host.
 func (x *Index) FederationNames() []v1alpha1.FederationName {
 	return slices.Sorted(maps.Keys(x.federations))
 }
@@ -120,12 +122,12 @@ func (x *Index) FederationNames() []v1alpha1.FederationName {
 // Memberships are the federations that have members, whether they are there or not, sorted.
 func (x *Index) Memberships() []v1alpha1.FederationName { return slices.Sorted(maps.Keys(x.of)) }
 
-// MembersWithID implements Identities.
+// MembersWithID implements Host.
 func (x *Index) MembersWithID(id v1alpha1.ClusterID) []*v1alpha1.MemberCluster {
 	return x.sorted(x.byID[id])
 }
 
-// MembersAt implements Identities.
+// MembersAt implements Host.
 func (x *Index) MembersAt(key endpoint.Key) []*v1alpha1.MemberCluster {
 	return x.sorted(x.byServer[key])
 }
@@ -142,7 +144,7 @@ func (x *Index) sorted(names set) []*v1alpha1.MemberCluster {
 	return found
 }
 
-// Count implements Memberships.
+// Count implements Host.
 func (x *Index) Count(b Bucket, except v1alpha1.MemberName) int {
 	n := x.counts[b]
 	if m := x.members[except]; m != nil && m.Federation() == b.Federation {
@@ -153,7 +155,7 @@ func (x *Index) Count(b Bucket, except v1alpha1.MemberName) int {
 	return n
 }
 
-// Members implements Memberships.
+// Members implements Host.
 func (x *Index) Members(name v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster] {
 	return func(yield func(*v1alpha1.MemberCluster) bool) {
 		for member := range x.of[name] {

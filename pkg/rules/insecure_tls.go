@@ -18,11 +18,12 @@ import (
 const InsecureTLS ID = "insecureTLS"
 
 func insecureTLS(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
+	federation := federationOf(s, m)
 	if !m.Spec.InsecureSkipTLSVerify {
 		return found
 	}
 	path := specPath.Child("insecureSkipTLSVerify")
-	if federation := federationOf(s, m); federation != nil && !federation.Spec.AllowInsecureTLS {
+	if federation != nil && !federation.Spec.AllowInsecureTLS {
 		found.refuse(field.Forbidden(path, fmt.Sprintf("federation %q does not allow it; give spec.caBundle instead", federation.Name)))
 	}
 	found.refuse(endpoint.ValidateInsecure(specPath, endpoint.Of(m))...)

@@ -10,18 +10,18 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Inventory: every member of a federation can be published, and by it alone.
+// Inventory: the members of a federation are published by it alone.
 //
-// Reads: spec.inventory before and after, that of the other Federations, and the names of the members.
-// Allows: a namespace that no other federation publishes in and that is none of ours, short enough for the names of all
-// members: Argo CD keeps <namespace>-<member> in a label, which holds 63 characters.
-// Does not promise: that the namespace is there; see InventoryNamespace.
+// Reads: spec.inventory before and after, and that of the other Federations.
+// Allows: a namespace that no other federation publishes in and that is not one of the manager's own.
+// Does not promise: that the namespace is there, see InventoryNamespace, nor that all members can be published there,
+// see InventoryName.
 const Inventory ID = "inventory"
 
 // InventoryName: a member can be published.
 //
 // Reads: metadata.name of a new member, and spec.inventory of the Federation.
-// Allows: a name that, with the namespace and a dash, has at most 63 characters.
+// Allows: a name that, with the namespace and a dash, has at most 63 characters: Argo CD keeps both in a label.
 // Does not promise: that the member is published.
 const InventoryName ID = "inventoryName"
 
@@ -40,28 +40,15 @@ func inventory(s Snapshot, c FederationChange) (found Findings) {
 	if slices.Contains([]string{v1alpha1.HostNamespace, v1alpha1.CredentialsNamespace}, namespace) {
 		found.refuse(field.Forbidden(inventoryPath, fmt.Sprintf("namespace %q holds keys of this host", namespace)))
 	}
-	for _, name := range s.Federations.FederationNames() {
+	for _, name := range s.FederationNames() {
 		if string(name) == c.New.Name {
 			continue
 		}
-		if other := s.Federations.Federation(name); other != nil && other.Spec.Inventory != nil && other.Spec.Inventory.Namespace == namespace {
+		if other := s.Federation(name); other != nil && other.Spec.Inventory != nil && other.Spec.Inventory.Namespace == namespace {
 			e := field.Duplicate(inventoryPath, namespace)
 			e.Detail = fmt.Sprintf("federation %q publishes its members there", name)
 			found.refuse(e)
 		}
-	}
-	var long []string
-	for m := range s.Memberships.Members(v1alpha1.FederationName(c.New.Name)) {
-		if len(m.Name) > longestName(namespace) {
-			long = append(long, m.Name)
-		}
-	}
-	if len(long) > 0 {
-		slices.Sort(long)
-		found.refuse(field.Invalid(inventoryPath, namespace, fmt.Sprintf(
-			"with it a member's name may have %d characters, since Argo CD keeps both in one label; %s: %s",
-			longestName(namespace), count(len(long), "longer name"), some(long))))
-		found.name(first(long))
 	}
 	return found
 }
@@ -78,8 +65,11 @@ func newInventory(c FederationChange) string {
 }
 
 func inventoryName(s Snapshot, c MemberChange) (found Findings) {
+	if c.Old != nil {
+		return found
+	}
 	federation := federationOf(s, c.New)
-	if c.Old != nil || federation == nil || federation.Spec.Inventory == nil {
+	if federation == nil || federation.Spec.Inventory == nil {
 		return found
 	}
 	namespace := federation.Spec.Inventory.Namespace

@@ -26,7 +26,7 @@ func inventoryNamespace(s Snapshot, c FederationChange) (found Findings) {
 	label := command.Host{}.To("label it", command.KubectlLabel{
 		Object: command.Object{GroupResource: schema.GroupResource{Resource: "namespaces"}, Name: name}, Key: v1alpha1.LabelInventory, Value: c.New.Name,
 	})
-	namespace := s.Namespaces.Namespace(name)
+	namespace := s.Namespace(name)
 	switch {
 	case namespace == nil:
 		e := field.NotFound(inventoryPath, name)

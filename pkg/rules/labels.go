@@ -40,8 +40,11 @@ func labels(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 }
 
 func immutableLabels(s Snapshot, c MemberChange) (found Findings) {
+	if c.Old == nil {
+		return found
+	}
 	federation := federationOf(s, c.New)
-	if federation == nil || c.Old == nil {
+	if federation == nil {
 		return found
 	}
 	for _, rule := range federation.Spec.Labels {

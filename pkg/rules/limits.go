@@ -31,9 +31,12 @@ func limits(s Snapshot, c MemberChange) (found Findings) {
 				continue
 			}
 		}
-		n := s.Memberships.Count(bucket, v1alpha1.MemberName(c.New.Name))
+		n := s.Count(bucket, v1alpha1.MemberName(c.New.Name))
 		if n < int(limit.Max) {
 			continue
+		}
+		if s.budget != nil {
+			n++ // MembersKeepRules asks about one that is there
 		}
 		path, which := federationPath, ""
 		if limit.PerLabel != "" {

@@ -4,7 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -13,167 +18,256 @@ import (
 
 // MembersKeepRules: a rule does not become one that members break already.
 //
-// Reads: spec.labels, limits, kubernetesVersions, rules, allowInsecureTLS and enforcement before and after, and every
-// member.
-// Allows: rules that all members keep, or that were broken in the same way before. Under enforcement Warn, or when it
-// is set to Warn by the same change, it warns. From Warn to Deny every broken rule counts. An expression that needs a
-// fact which is not known warns.
-// Does not promise: anything about members whose version is unknown, nor about immutable and expressions that read
-// oldCluster, which only judge changes.
+// Reads: the fields of spec that a row of MemberRules names, and spec.enforcement, before and after; every member.
+// Allows: rules that all members keep, or that were broken in the same way before: with a finding of the same rule, field
+// and type. Under enforcement Warn, or when it is set to Warn by the same change, it warns. From Warn to Deny every
+// broken rule counts.
+// Does not promise: anything about rules that only judge changes, such as immutable labels and expressions that read
+// oldCluster.
 const MembersKeepRules ID = "membersKeepRules"
+
+// maxSurveyCost bounds what the expressions of all members may cost, in units of the API server's: three seconds when
+// it was chosen. An admission webhook has five.
+const maxSurveyCost = 5_000_000
 
 func membersKeepRules(s Snapshot, c FederationChange) (found Findings) {
 	if c.New == nil || c.Old == nil {
 		return found
 	}
-	survey := newSurvey(c)
-	if len(survey.questions) == 0 && sameRules(&c.Old.Spec, &c.New.Spec) {
+	v := newSurvey(s, c)
+	if len(v.rules) == 0 {
 		return found
 	}
-	before, after := newRuleBook(c.Old), newRuleBook(c.New)
-	hardened := hardened(c)
-
-	broken := map[breach][]string{}
-	var insecure []string
-	var members []*v1alpha1.MemberCluster
-	counts := map[Bucket][]string{}
-	for m := range s.Memberships.Members(v1alpha1.FederationName(c.New.Name)) {
-		if now := after.breaches(m); len(now) > 0 {
-			was := before.breaches(m)
-			for _, b := range now {
-				if hardened || !slices.Contains(was, b) {
-					broken[b] = append(broken[b], m.Name)
-				}
-			}
-		}
-		for _, limit := range c.New.Spec.Limits {
-			if bucket, counted := bucketOf(limit, m); counted {
-				counts[bucket] = append(counts[bucket], m.Name)
-			}
-		}
-		members = append(members, m)
-		if m.Spec.InsecureSkipTLSVerify {
-			insecure = append(insecure, m.Name)
-		}
+	v.ask(slices.Collect(s.Members(v1alpha1.FederationName(c.New.Name))))
+	if v.after.budget.exceeded() {
+		found.refuse(field.Forbidden(specPath.Child("rules"), fmt.Sprintf(
+			"the expressions cost more than %d over all members, so they cannot be judged: write cheaper expressions, or change fewer at a time", maxSurveyCost)))
+		return found
 	}
-
-	var soft Findings
-	after.all(func(b breach, path *field.Path) {
-		if names := broken[b]; len(names) > 0 {
-			soft.breakers(path, names)
-		}
-	})
-	for i, limit := range c.New.Spec.Limits {
-		if kept := limitOf(c.Old, limit.PerLabel); kept != nil && kept.Max <= limit.Max && !hardened {
-			continue
-		}
-		if faults := over(specPath.Child("limits").Index(i).Child("max"), limit, counts); len(faults) > 0 {
-			soft.add(Findings{Refusals: faults, Grounds: OnMembers})
-		}
-	}
-	survey.ask(members)
-	soft.add(survey.findings())
-	if c.New.Spec.Enforcement == v1alpha1.EnforceWarn {
-		found.Warnings = slices.Concat(soft.Refusals, soft.Warnings)
-	} else {
-		found = soft
-		if hardened && len(soft.Refusals) > 0 {
-			found.refuse(field.Forbidden(specPath.Child("enforcement"), keepWarn))
-		}
-	}
-	if c.Old.Spec.AllowInsecureTLS && !c.New.Spec.AllowInsecureTLS && len(insecure) > 0 {
-		found.breakers(specPath.Child("allowInsecureTLS"), insecure)
-	}
-	return found
+	return v.findings()
 }
 
-// keepWarn is the way from Warn to Deny.
-const keepWarn = "members break the rules above: keep Warn, fix them, then Deny"
+// survey asks the rules on members about every member of a federation, under its spec before and after a change.
+type survey struct {
+	before, after Snapshot
+	// rules are those that the change may have made stricter.
+	rules []Rule[MemberChange]
+	// hardened says that the federation refuses from now on what it warned of, and warns the reverse.
+	hardened, warns bool
+	refused, warned map[breach]*breakers
+}
+
+// breach is a way in which members break a rule.
+type breach struct {
+	// rule is its place in the survey.
+	rule  int
+	field string
+	kind  field.ErrorType
+	// expression is the name of a CEL rule: their findings are alike otherwise.
+	expression string
+}
+
+func breachOf(rule int, e *field.Error) breach {
+	b := breach{rule: rule, field: e.Field, kind: e.Type}
+	b.expression, _ = e.BadValue.(string)
+	if e.Type != field.ErrorTypeForbidden && e.Type != warning {
+		b.expression = "" // the value that the member has
+	}
+	return b
+}
+
+// breakers are the members with a breach, and the finding on the first of them by name: they come in any order.
+type breakers struct {
+	names     []string
+	first     *field.Error
+	firstName string
+}
+
+func newSurvey(s Snapshot, c FederationChange) *survey {
+	// What is read of the host has been recorded, and several goroutines ask now.
+	if r, is := s.Host.(*recorder); is {
+		r.record(ReadsMembers)
+		s.Host = r.Host
+	}
+	s.budget = &budget{max: maxSurveyCost}
+	old, changed := *c.Old, *c.New
+	old.Spec.Rules, changed.Spec.Rules = expressionsToAsk(c)
+	v := &survey{
+		before: s, after: s,
+		hardened: hardened(c), warns: c.New.Spec.Enforcement == v1alpha1.EnforceWarn,
+		refused: map[breach]*breakers{}, warned: map[breach]*breakers{},
+	}
+	v.before.Host, v.after.Host = underSpec{s.Host, &old}, underSpec{s.Host, &changed}
+	for _, rule := range MemberRules {
+		if rule.Spec == "" {
+			continue
+		}
+		if rule.Soft && v.hardened || rule.ID == Expressions && len(changed.Spec.Rules) > 0 || !reflect.DeepEqual(specField(&old, rule.Spec), specField(&changed, rule.Spec)) {
+			v.rules = append(v.rules, rule)
+		}
+	}
+	return v
+}
 
 // hardened says that a federation refuses from now on what it warned of.
 func hardened(c FederationChange) bool {
 	return c.Old.Spec.Enforcement == v1alpha1.EnforceWarn && c.New.Spec.Enforcement != v1alpha1.EnforceWarn
 }
 
-// sameRules says that there is nothing to ask the members, but for expressions.
-func sameRules(a, b *v1alpha1.FederationSpec) bool {
-	return a.Enforcement == b.Enforcement && a.KubernetesVersions == b.KubernetesVersions && a.AllowInsecureTLS == b.AllowInsecureTLS &&
-		slices.Equal(a.Limits, b.Limits) && slices.EqualFunc(a.Labels, b.Labels, func(a, b v1alpha1.LabelRule) bool {
-		return a.Key == b.Key && a.Required == b.Required && a.Pattern == b.Pattern && slices.Equal(a.Values, b.Values)
+// specField is a field of a Federation's spec by its name in JSON.
+func specField(f *v1alpha1.Federation, name string) any {
+	spec := reflect.ValueOf(f.Spec)
+	for i := range spec.NumField() {
+		if tag, _, _ := strings.Cut(spec.Type().Field(i).Tag.Get("json"), ","); tag == name {
+			return spec.Field(i).Interface()
+		}
+	}
+	panic("a Federation has no spec." + name)
+}
+
+// underSpec is a host on which a federation is another one.
+type underSpec struct {
+	Host
+	federation *v1alpha1.Federation
+}
+
+// Federation implements Host.
+func (u underSpec) Federation(name v1alpha1.FederationName) *v1alpha1.Federation {
+	if u.federation.Name == string(name) {
+		return u.federation
+	}
+	return u.Host.Federation(name)
+}
+
+// chunkSize is how many members are worth a goroutine of their own.
+const chunkSize = 256
+
+// ask asks about all members, about as many at a time as there are processors.
+func (v *survey) ask(members []*v1alpha1.MemberCluster) {
+	size := max(chunkSize, (len(members)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for chunk := range slices.Chunk(members, size) {
+		wait.Go(func() {
+			refused, warned := map[breach]*breakers{}, map[breach]*breakers{}
+			for _, m := range chunk {
+				if v.after.budget.exceeded() {
+					return
+				}
+				v.askOne(m, refused, warned)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			merge(v.refused, refused)
+			merge(v.warned, warned)
+		})
+	}
+	wait.Wait()
+}
+
+func merge(into, from map[breach]*breakers) {
+	for b, more := range from {
+		add(into, b, more.firstName, more.first, more.names...)
+	}
+}
+
+// add notes a finding on the first of some members.
+func add(into map[breach]*breakers, b breach, first string, e *field.Error, names ...string) {
+	known := into[b]
+	if known == nil {
+		known = &breakers{first: e, firstName: first}
+		into[b] = known
+	}
+	if first < known.firstName {
+		known.first, known.firstName = e, first
+	}
+	known.names = append(known.names, names...)
+}
+
+// askOne asks about a member as if it was created now: that is what all of its labels, its endpoint and its place in
+// the federation are judged by.
+func (v *survey) askOne(m *v1alpha1.MemberCluster, refused, warned map[breach]*breakers) {
+	for i, rule := range v.rules {
+		now := rule.Judge(v.after, MemberChange{New: m})
+		if len(now.Refusals)+len(now.Warnings) == 0 {
+			continue
+		}
+		if !rule.Soft || !v.hardened {
+			was := rule.Judge(v.before, MemberChange{New: m})
+			now.Refusals = withoutBreaches(now.Refusals, was.Refusals)
+			now.Warnings = withoutBreaches(now.Warnings, slices.Concat(was.Refusals, was.Warnings))
+		}
+		for _, e := range now.Refusals {
+			add(refused, breachOf(i, e), m.Name, e, m.Name)
+		}
+		for _, e := range now.Warnings {
+			add(warned, breachOf(i, e), m.Name, e, m.Name)
+		}
+	}
+}
+
+// withoutBreaches leaves out what was found before as well, as often as it was found.
+func withoutBreaches(now, before field.ErrorList) field.ErrorList {
+	known := map[breach]int{}
+	for _, e := range before {
+		known[breachOf(0, e)]++
+	}
+	return slices.DeleteFunc(now, func(e *field.Error) bool {
+		b := breachOf(0, e)
+		known[b]--
+		return known[b] >= 0
 	})
 }
 
-// breakers refuses for members that would break a rule.
-func (f *Findings) breakers(path *field.Path, names []string) {
-	slices.Sort(names)
-	f.refuse(field.Forbidden(path, fmt.Sprintf("%s would break it: %s", count(len(names), "member"), some(names))))
-	f.name(first(names))
+// findings are what the rules found, in the order of their table.
+func (v *survey) findings() (found Findings) {
+	refusesSoft := false
+	v.each(v.refused, func(rule Rule[MemberChange], path *field.Path, detail string) {
+		e := field.Forbidden(path, detail)
+		if rule.Soft && v.warns {
+			found.warn(e)
+			return
+		}
+		found.refuse(e)
+		refusesSoft = refusesSoft || rule.Soft
+	})
+	if v.hardened && refusesSoft {
+		found.refuse(field.Forbidden(specPath.Child("enforcement"), "members break the rules above: keep Warn, change the members, then set Deny"))
+	}
+	v.each(v.warned, func(_ Rule[MemberChange], path *field.Path, detail string) { found.warn(advice(path, "%s", detail)) })
+	return found
 }
 
-// over lists the buckets of a limit that hold more than its max, by value.
-func over(path *field.Path, limit v1alpha1.Limit, counts map[Bucket][]string) (found field.ErrorList) {
-	byValue := func(a, b Bucket) int { return cmp.Compare(a.Key+"="+a.Value, b.Key+"="+b.Value) }
-	for _, bucket := range slices.SortedFunc(maps.Keys(counts), byValue) {
-		if bucket.Key != limit.PerLabel || len(counts[bucket]) <= int(limit.Max) {
-			continue
-		}
-		which := ""
-		if bucket.Key != "" {
-			which = fmt.Sprintf(" with %s=%s", bucket.Key, bucket.Value)
-		}
-		names := counts[bucket]
+func (v *survey) each(breaches map[breach]*breakers, add func(rule Rule[MemberChange], path *field.Path, detail string)) {
+	order := func(a, b breach) int {
+		return cmp.Or(cmp.Compare(a.rule, b.rule), cmp.Compare(a.expression, b.expression), cmp.Compare(a.field, b.field), cmp.Compare(a.kind, b.kind))
+	}
+	for _, b := range slices.SortedFunc(maps.Keys(breaches), order) {
+		names, rule := breaches[b].names, v.rules[b.rule]
 		slices.Sort(names)
-		found = append(found, field.Invalid(path, limit.Max, fmt.Sprintf("there are %s%s: %s", count(len(names), "member"), which, some(names))))
-	}
-	return found
-}
-
-func limitOf(f *v1alpha1.Federation, key string) *v1alpha1.Limit {
-	for i := range f.Spec.Limits {
-		if f.Spec.Limits[i].PerLabel == key {
-			return &f.Spec.Limits[i]
+		verb := "would break it"
+		if b.kind == warning {
+			verb = "cannot be judged"
 		}
-	}
-	return nil
-}
-
-// ruleBook is a Federation's rules on single members, ready to be asked about thousands.
-type ruleBook struct {
-	labels   []labelRule
-	versions *versions
-}
-
-// breach is a part of a rule that a member breaks. It does not say where the rule stands, so that a rule that
-// only moves in its list is the same rule.
-type breach struct{ key, part string }
-
-func newRuleBook(f *v1alpha1.Federation) *ruleBook {
-	b := &ruleBook{labels: compile(f.Spec.Labels)}
-	if r, err := parseRange(f.Spec.KubernetesVersions); err == nil {
-		b.versions = &r
-	}
-	return b
-}
-
-// breaches of one member.
-func (b *ruleBook) breaches(m *v1alpha1.MemberCluster) (found []breach) {
-	for i := range b.labels {
-		for _, fault := range b.labels[i].judge(m) {
-			found = append(found, breach{b.labels[i].Key, string(fault)})
+		// The detail of these two names the rule; others are about the field.
+		text := breaches[b].first.Detail
+		if b.kind != warning && b.kind != field.ErrorTypeForbidden {
+			text = breaches[b].first.Error()
 		}
+		add(rule, specPath.Child(rule.Spec), fmt.Sprintf("%s %s: %s; %s", count(len(names), "member"), verb, some(names), text))
 	}
-	if at, _, known := parseVersion(m.KnownFacts().KubernetesVersion); known && b.versions != nil && !b.versions.has(at) {
-		found = append(found, breach{part: "kubernetesVersions"})
-	}
-	return found
 }
 
-// all parts of rules that can be broken, in the order of the spec, and where they stand.
-func (b *ruleBook) all(each func(breach, *field.Path)) {
-	for i := range b.labels {
-		for _, fault := range []labelFault{faultRequired, faultValues, faultPattern} {
-			each(breach{b.labels[i].Key, string(fault)}, specPath.Child("labels").Index(i).Child(string(fault)))
-		}
-	}
-	each(breach{part: "kubernetesVersions"}, specPath.Child("kubernetesVersions"))
+// budget is what expressions may cost together.
+type budget struct {
+	max   uint64
+	spent atomic.Uint64
 }
+
+func (b *budget) spend(cost uint64) {
+	if b != nil {
+		b.spent.Add(cost)
+	}
+}
+
+func (b *budget) exceeded() bool { return b != nil && b.spent.Load() > b.max }

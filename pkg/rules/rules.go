@@ -15,47 +15,31 @@ import (
 // ID names a rule. It is the Origin of the rule's field errors, and a value of a metric's label.
 type ID string
 
-// Snapshot is the host as rules see it.
+// Snapshot is what a rule judges by: the host, at a time.
 type Snapshot struct {
 	// Now is the time to judge certificates by.
 	Now time.Time
-	// Federations are those of the host.
-	Federations Federations
-	// Identities find members by what must be unique, or better is.
-	Identities Identities
-	// Memberships count and list the members of a federation.
-	Memberships Memberships
-	// Namespaces tell of the namespace that FederationChange.NamespaceToRead names. Only changes of Federations need
-	// it.
-	Namespaces Namespaces
+	Host
+	// budget bounds what expressions may cost when all members of a federation are asked. Nil is without a bound.
+	budget *budget
 }
 
-// Federations are the federations of a host.
-type Federations interface {
+// Host is a host as rules see it. What it returns must not be changed.
+type Host interface {
 	// Federation is nil when there is none of the name.
 	Federation(v1alpha1.FederationName) *v1alpha1.Federation
 	// FederationNames are sorted.
 	FederationNames() []v1alpha1.FederationName
-}
-
-// Identities find members by what they claim to be. The results are sorted by name and not to be changed.
-type Identities interface {
+	// MembersWithID are the members with a cluster ID, sorted by name.
 	MembersWithID(v1alpha1.ClusterID) []*v1alpha1.MemberCluster
-	// MembersAt finds members by their server, as endpoint.KeyOf gives it.
+	// MembersAt are the members with a server, as endpoint.KeyOf gives it, sorted by name.
 	MembersAt(endpoint.Key) []*v1alpha1.MemberCluster
-}
-
-// Memberships are the members of federations.
-type Memberships interface {
 	// Count is the number of members in a bucket, not counting the member of the name except.
 	Count(bucket Bucket, except v1alpha1.MemberName) int
-	// Members of a federation, in any order. They are not to be changed.
+	// Members of a federation, in any order.
 	Members(v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster]
-}
-
-// Namespaces are the namespaces of a host.
-type Namespaces interface {
-	// Namespace is nil when there is none of the name.
+	// Namespace is nil when there is none of the name. Only the one that FederationChange.NamespaceToRead names is
+	// asked for.
 	Namespace(name string) *metav1.ObjectMeta
 }
 
@@ -66,8 +50,8 @@ type Bucket struct {
 	Key, Value string
 }
 
-// MemberChange is a write of a MemberCluster. Old is nil when it is created. Deleting one is nobody's business
-// here: a cluster may always leave.
+// MemberChange is a write of a MemberCluster. Old is nil when it is created. A deletion is never judged: a cluster
+// may always leave.
 type MemberChange struct{ Old, New *v1alpha1.MemberCluster }
 
 // stored is the change as API servers make it: what is created has no status, and only the manager's writes, of which no
@@ -91,10 +75,6 @@ type FederationChange struct{ Old, New *v1alpha1.Federation }
 // Findings are what a rule has to say, in its own order.
 type Findings struct {
 	Refusals, Warnings field.ErrorList
-	// Grounds are what the refusals rest on.
-	Grounds Grounds
-	// Named are the members behind OnNamed, each once, sorted.
-	Named []v1alpha1.MemberName
 }
 
 func (f *Findings) refuse(e ...*field.Error) { f.Refusals = append(f.Refusals, e...) }
@@ -102,15 +82,6 @@ func (f *Findings) warn(e *field.Error)      { f.Warnings = append(f.Warnings, e
 func (f *Findings) add(more Findings) {
 	f.Refusals = append(f.Refusals, more.Refusals...)
 	f.Warnings = append(f.Warnings, more.Warnings...)
-	f.Grounds |= more.Grounds
-	f.name(more.Named)
-}
-
-// name takes notice of members that a refusal names.
-func (f *Findings) name(members []v1alpha1.MemberName) {
-	if len(members) > 0 {
-		f.Named = slices.Compact(slices.Sorted(slices.Values(append(f.Named, members...))))
-	}
 }
 
 func (f Findings) stamped(id ID) Findings {
@@ -131,71 +102,65 @@ type Rule[C any] struct {
 	Judge func(Snapshot, C) Findings
 	// Soft rules are those that a Federation with enforcement Warn only warns about.
 	Soft bool
-	// Grounds are what each of its refusals rests on; one may rest on more.
-	Grounds Grounds
+	// Spec is the field of a Federation's spec, by its name in JSON, that members are judged by. When the field
+	// changes, MembersKeepRules asks the rule about every member.
+	Spec string
 }
 
-// Grounds are what a refusal rests on beside the object that is written: objects that may have changed since they
-// were read.
-type Grounds uint8
-
-// Grounds.
-const (
-	// OnFederation is the Federation that the write is about.
-	OnFederation Grounds = 1 << iota
-	// OnFederations are all Federations.
-	OnFederations
-	// OnHolders are the members that have the cluster ID.
-	OnHolders
-	// OnMembers are all members of the federation: who they are and in which buckets.
-	OnMembers
-	// OnNamed are the members that the refusal names first, each as it is.
-	OnNamed
-)
-
-// Has says whether any of some is among the grounds.
-func (g Grounds) Has(some Grounds) bool { return g&some != 0 }
+// Ask gives a rule's findings on a change, and what it has read of the host for them.
+func (r Rule[C]) Ask(s Snapshot, c C) (Findings, Reads) {
+	recorder := &recorder{Host: s.Host}
+	s.Host = recorder
+	found := r.Judge(s, c).stamped(r.ID)
+	return found, recorder.all()
+}
 
 // MemberRules are the rules on members, in the order in which their findings are printed.
 var MemberRules = []Rule[MemberChange]{
-	{ID: FederationExists, Judge: worse(federationExists), Grounds: OnFederation},
-	{ID: ClusterIDUnique, Judge: clusterIDUnique, Grounds: OnHolders},
+	{ID: FederationExists, Judge: worse(federationExists)},
+	{ID: ClusterIDUnique, Judge: clusterIDUnique},
 	{ID: ReservedKeys, Judge: worse(reservedMemberKeys)},
-	{ID: Labels, Judge: worse(labels), Soft: true, Grounds: OnFederation},
-	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true, Grounds: OnFederation},
-	{ID: Limits, Judge: limits, Soft: true, Grounds: OnFederation | OnMembers},
-	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true, Grounds: OnFederation},
-	{ID: Expressions, Judge: expressions, Soft: true, Grounds: OnFederation},
-	{ID: InventoryName, Judge: inventoryName, Grounds: OnFederation},
+	{ID: Labels, Judge: worse(labels), Soft: true, Spec: "labels"},
+	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true},
+	{ID: Limits, Judge: limits, Soft: true, Spec: "limits"},
+	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true, Spec: "kubernetesVersions"},
+	{ID: Expressions, Judge: expressions, Soft: true, Spec: "rules"},
+	{ID: InventoryName, Judge: inventoryName, Spec: "inventory"},
 	{ID: Topology, Judge: worse(topology)},
 	{ID: Endpoint, Judge: worse(memberEndpoint)},
 	{ID: Proxy, Judge: worse(proxy)},
 	{ID: CABundle, Judge: worse(caBundle)},
-	{ID: InsecureTLS, Judge: worse(insecureTLS), Grounds: OnFederation},
+	{ID: InsecureTLS, Judge: worse(insecureTLS), Spec: "allowInsecureTLS"},
 }
 
 // FederationRules are the rules on federations, in the order in which their findings are printed.
 var FederationRules = []Rule[FederationChange]{
-	{ID: FederationEmpty, Judge: federationEmpty, Grounds: OnNamed},
+	{ID: FederationEmpty, Judge: federationEmpty},
 	{ID: ReservedKeys, Judge: worseFederation(reservedFederationKeys)},
 	{ID: LabelRules, Judge: worseFederation(labelRules)},
 	{ID: LimitRules, Judge: worseFederation(limitRules)},
 	{ID: VersionRange, Judge: worseFederation(versionRange)},
 	{ID: ExpressionRules, Judge: worseFederation(expressionRules)},
 	{ID: AccessRole, Judge: worseFederation(accessRole)},
-	{ID: Inventory, Judge: inventory, Grounds: OnFederations | OnNamed},
+	{ID: Inventory, Judge: inventory},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
-	{ID: MembersKeepRules, Judge: membersKeepRules, Grounds: OnFederation | OnNamed},
+	{ID: MembersKeepRules, Judge: membersKeepRules},
 }
 
 // Verdict is what all rules say about one change, in the order of their table.
-type Verdict struct{ Findings }
+type Verdict struct {
+	Findings
+	// Reads is what the rules that refuse have read of the host: a refusal rests on it.
+	Reads Reads
+	// deletion says that the change deletes the object.
+	deletion bool
+}
 
 // JudgeMember asks every rule on members.
 func JudgeMember(s Snapshot, c MemberChange) Verdict {
 	c = c.stored()
 	warn := false
-	if federation := s.Federations.Federation(c.New.Federation()); federation != nil {
+	if federation := s.Federation(c.New.Federation()); federation != nil {
 		warn = federation.Spec.Enforcement == v1alpha1.EnforceWarn
 	}
 	return judge(MemberRules, s, c, warn)
@@ -203,25 +168,20 @@ func JudgeMember(s Snapshot, c MemberChange) Verdict {
 
 // JudgeFederation asks every rule on federations.
 func JudgeFederation(s Snapshot, c FederationChange) Verdict {
-	return judge(FederationRules, s, c, false)
-}
-
-// WrongAlone says whether a change of a federation is refused for what it is, whoever the members are. It is quick.
-func (c FederationChange) WrongAlone(s Snapshot) bool {
-	return slices.ContainsFunc(FederationRules, func(rule Rule[FederationChange]) bool {
-		return rule.Grounds == 0 && len(rule.Judge(s, c).Refusals) > 0
-	})
+	v := judge(FederationRules, s, c, false)
+	v.deletion = c.New == nil
+	return v
 }
 
 func judge[C any](table []Rule[C], s Snapshot, c C, warn bool) Verdict {
 	var v Verdict
 	for _, rule := range table {
-		found := rule.Judge(s, c).stamped(rule.ID)
+		found, reads := rule.Ask(s, c)
 		if rule.Soft && warn {
 			found = Findings{Warnings: slices.Concat(found.Refusals, found.Warnings)}
 		}
 		if len(found.Refusals) > 0 {
-			found.Grounds |= rule.Grounds
+			v.Reads |= reads
 		}
 		v.add(found)
 	}

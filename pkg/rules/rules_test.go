@@ -2,7 +2,6 @@ package rules_test
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,81 +113,6 @@ func TestRefusalsAreWordedOnce(t *testing.T) {
 	}
 }
 
-// TestGrounds holds which refusals are confirmed by a live read, and of what.
-func TestGrounds(t *testing.T) {
-	t.Parallel()
-	of := map[rules.ID]rules.Grounds{
-		rules.FederationExists: rules.OnFederation, rules.Labels: rules.OnFederation, rules.ImmutableLabels: rules.OnFederation,
-		rules.KubernetesVersion: rules.OnFederation, rules.Expressions: rules.OnFederation, rules.InventoryName: rules.OnFederation,
-		rules.InsecureTLS:      rules.OnFederation,
-		rules.ClusterIDUnique:  rules.OnHolders,
-		rules.Limits:           rules.OnFederation | rules.OnMembers,
-		rules.FederationEmpty:  rules.OnNamed,
-		rules.MembersKeepRules: rules.OnFederation | rules.OnNamed,
-		rules.Inventory:        rules.OnFederations | rules.OnNamed,
-	}
-	// A change of a limit is refused for how many there are.
-	over := regexp.MustCompile(`^spec\.limits\[\d\]\.max: .*: there are `)
-	name := regexp.MustCompile(`[a-z0-9-]+`)
-	named := 0
-	for _, c := range cases.All() {
-		v := c.Judge()
-		var want rules.Grounds
-		var listed []v1alpha1.MemberName
-		for _, e := range v.Refusals {
-			grounds := of[rules.ID(e.Origin)]
-			switch {
-			case over.MatchString(e.Error()):
-				want |= rules.OnMembers
-			case grounds.Has(rules.OnNamed):
-				words := name.FindAllString(e.Detail, -1)
-				for _, m := range c.Members {
-					if slices.Contains(words, m.Name) {
-						listed = append(listed, v1alpha1.MemberName(m.Name))
-					}
-				}
-			}
-			want |= grounds
-		}
-		listed = slices.Compact(slices.Sorted(slices.Values(listed)))
-		named += len(listed)
-		if v.Grounds != want || !slices.Equal(v.Named, listed) {
-			t.Errorf("%s: grounds %b and %v, want %b and %v", c.Name, v.Grounds, v.Named, want, listed)
-		}
-	}
-	if named < 20 {
-		t.Errorf("the cases name %d members: too few", named)
-	}
-}
-
-// TestWrongAlone holds that it knows the refusals of rules that look at nothing else, and no others.
-func TestWrongAlone(t *testing.T) {
-	t.Parallel()
-	seen := map[bool]int{}
-	for _, c := range cases.All() {
-		if c.Federation == nil {
-			continue
-		}
-		want := false
-		for _, e := range c.Judge().Refusals {
-			want = want || slices.ContainsFunc(rules.FederationRules, func(r rules.Rule[rules.FederationChange]) bool {
-				return string(r.ID) == e.Origin && r.Grounds == 0
-			})
-		}
-		x := rules.NewIndex()
-		for _, n := range c.Namespaces {
-			x.SetNamespace(n)
-		}
-		if got := c.Federation.WrongAlone(rules.Snapshot{Now: cases.Now, Namespaces: x}); got != want {
-			t.Errorf("%s: %v, want %v", c.Name, got, want)
-		}
-		seen[want]++
-	}
-	if seen[true] == 0 || seen[false] == 0 {
-		t.Errorf("the cases are all alike: %v", seen)
-	}
-}
-
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	m := &v1alpha1.MemberCluster{}
@@ -221,7 +145,7 @@ func TestVersions(t *testing.T) {
 		m.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: test.version}
 		x := rules.NewIndex()
 		x.SetFederation(f)
-		v := rules.JudgeMember(rules.Snapshot{Federations: x, Identities: x, Memberships: x}, rules.MemberChange{New: m})
+		v := rules.JudgeMember(rules.Snapshot{Host: x}, rules.MemberChange{New: m})
 		if got := len(v.Refusals) == 0; got != test.in {
 			t.Errorf("%s in %q: %v, %v", test.version, test.allowed, got, texts(v.Refusals))
 		}

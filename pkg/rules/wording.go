@@ -16,27 +16,30 @@ import (
 // MaxWarning is the length of a warning in bytes that API servers and clients ask webhooks to keep to.
 const MaxWarning = 120
 
-// Error is the refusal of a member as an API server words its own: 422 with one cause per fault. It is nil
-// when nothing was refused.
-func (c MemberChange) Error(v Verdict) error {
-	return invalid("MemberCluster", c.New.Name, v.Refusals)
-}
+// Kind is a kind of object that rules judge.
+type Kind string
 
-// Error is the refusal of a Federation: 422 with one cause per fault, and 403 for a deletion, since kubectl
-// prints an invalid object only where one was sent. It is nil when nothing was refused.
-func (c FederationChange) Error(v Verdict) error {
+// Kinds.
+const (
+	KindMemberCluster Kind = "MemberCluster"
+	KindFederation    Kind = "Federation"
+)
+
+// Error is the refusal of an object as an API server words its own: 422 with one cause per fault, and 403 for a
+// deletion, since kubectl prints an invalid object only where one was sent. It is nil when nothing was refused.
+func (v Verdict) Error(kind Kind, name string) error {
 	switch {
 	case len(v.Refusals) == 0:
 		return nil
-	case c.New != nil:
-		return invalid("Federation", c.New.Name, v.Refusals)
+	case !v.deletion:
+		return apierrors.NewInvalid(schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: string(kind)}, name, v.Refusals)
 	}
 	status := metav1.Status{
 		Status: metav1.StatusFailure,
 		Code:   403,
 		Reason: metav1.StatusReasonForbidden,
 		Details: &metav1.StatusDetails{
-			Group: v1alpha1.GroupVersion.Group, Kind: "federations", Name: c.Old.Name,
+			Group: v1alpha1.GroupVersion.Group, Kind: strings.ToLower(string(kind)) + "s", Name: name,
 		},
 	}
 	details := make([]string, len(v.Refusals))
@@ -48,13 +51,6 @@ func (c FederationChange) Error(v Verdict) error {
 	}
 	status.Message = strings.Join(details, "; ")
 	return &apierrors.StatusError{ErrStatus: status}
-}
-
-func invalid(kind, name string, faults field.ErrorList) error {
-	if len(faults) == 0 {
-		return nil
-	}
-	return apierrors.NewInvalid(schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: kind}, name, faults)
 }
 
 // WarningTexts are the warnings as a client prints them, each at most MaxWarning bytes: longer ones go on in a
@@ -102,15 +98,6 @@ func fold(text string) []string {
 
 // fewNames is how many names a text lists.
 const fewNames = 5
-
-// first are the members that some lists.
-func first(names []string) []v1alpha1.MemberName {
-	var found []v1alpha1.MemberName
-	for _, name := range names[:min(len(names), fewNames)] {
-		found = append(found, v1alpha1.MemberName(name))
-	}
-	return found
-}
 
 // some lists the first of sorted names and says how many more there are.
 func some[N ~string](names []N) string {

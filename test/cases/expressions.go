@@ -46,27 +46,27 @@ func expressions() []Case {
 			}
 			label("gpu", "a100")(m)
 			s.Refusals = []string{
-				joined + `Forbidden: rule "teamed" of federation "inexpressible" gives no answer: no such key: example.com/team`,
-				joined + `Forbidden: rule "gpu-only-in-us" of federation "inexpressible" gives no answer: no such key: topology.kubernetes.io/region; GPU clusters must be in a US region`,
-				joined + `Forbidden: rule "west" of federation "inexpressible" is broken: 'us-west-2' in cluster.facts.regions`,
-				joined + `Forbidden: rule "moved" of federation "inexpressible" gives no answer: no such key: spec; oldCluster is null when a cluster joins`,
+				joined + `Forbidden: rule "teamed" of federation "inexpressible" could not be evaluated: no such key: example.com/team`,
+				joined + `Forbidden: rule "gpu-only-in-us" of federation "inexpressible" could not be evaluated: no such key: topology.kubernetes.io/region; GPU clusters must be in a US region`,
+				joined + `Forbidden: rule "west" of federation "inexpressible" is violated: 'us-west-2' in cluster.facts.regions`,
+				joined + `Forbidden: rule "moved" of federation "inexpressible" could not be evaluated: no such key: spec; oldCluster is null when a cluster joins`,
 			}
 			s.Warnings = []string{
-				joined + `Forbidden: rule "softly" of federation "inexpressible" is broken:`,
+				joined + `Forbidden: rule "softly" of federation "inexpressible" is violated:`,
 				`  cluster.name.startsWith('x')`,
 			}
 		}),
 		create(rules.Expressions, "worded", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Message: "name the owning team"}}
 			label(team, "nobody")(m)
-			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worded" is broken; name the owning team`}
+			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worded" is violated; name the owning team`}
 		}),
 		create(rules.Expressions, "expressed-softly", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Enforcement = v1alpha1.EnforceWarn
 			s.f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Message: "name the owning team", Enforcement: v1alpha1.EnforceDeny}}
 			label(team, "nobody")(m)
 			s.Warnings = []string{
-				joined + `Forbidden: rule "teamed" of federation "expressed-softly" is broken; name`,
+				joined + `Forbidden: rule "teamed" of federation "expressed-softly" is violated; name`,
 				`  the owning team`,
 			}
 		}),
@@ -78,7 +78,7 @@ func expressions() []Case {
 			}
 			m.Spec.JoinedWith = nil
 			s.Warnings = []string{
-				joined + `rule "east" of federation "fact-unknown" is not judged:`,
+				joined + `rule "east" of federation "fact-unknown" was not evaluated:`,
 				`  cluster.facts.regions is not known`,
 			}
 		}),
@@ -88,11 +88,11 @@ func expressions() []Case {
 			for i := range 6000 {
 				label(fmt.Sprintf("a.i/%s-%d", strings.Repeat("x", 40), i), "")(m)
 			}
-			s.Refusals = []string{joined + `Forbidden: rule "labels" of federation "costly" gives no answer: it costs more than 50000`}
+			s.Refusals = []string{joined + `Forbidden: rule "labels" of federation "costly" could not be evaluated: it costs more than 50000`}
 		}),
 		create(rules.Expressions, "bad-since", func(s set, _ *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("old", "cluster.spce == 1")}
-			s.Refusals = []string{joined + `Forbidden: rule "old" of federation "bad-since" cannot be judged: 1:8: undefined field 'spce'`}
+			s.Refusals = []string{joined + `Forbidden: rule "old" of federation "bad-since" does not compile: 1:8: undefined field 'spce'`}
 		}),
 
 		update(rules.Expressions, "seen-in-the-east", func(s set, before, after *v1alpha1.MemberCluster) {
@@ -105,7 +105,7 @@ func expressions() []Case {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("east", "!('gpu' in cluster.labels) || "+east)}
 			seen("v1.36.3", "eu-west-1", "eu-west-1a")(before)
 			label("gpu", "")(after)
-			s.Refusals = []string{joined + `Forbidden: rule "east" of federation "seen-elsewhere" is broken: !('gpu' in cluster.labels) || cluster.facts.regions.all(r, r.startsWith('us-'))`}
+			s.Refusals = []string{joined + `Forbidden: rule "east" of federation "seen-elsewhere" is violated: !('gpu' in cluster.labels) || cluster.facts.regions.all(r, r.startsWith('us-'))`}
 		}),
 		update(rules.Expressions, "broken-before", func(s set, before, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{teams[0], expressionRule("east", east), expressionRule("old", "cluster.spce == 1")}
@@ -121,18 +121,18 @@ func expressions() []Case {
 			s.f.Spec.Rules = teams
 			label(team, "web")(before)
 			label(team, "nobody")(after)
-			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worsened" is broken: ` + teamed}
+			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worsened" is violated: ` + teamed}
 		}),
 		update(rules.Expressions, "moving", func(s set, _, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("moved", moved)}
 			after.Spec.Server = "https://elsewhere.example.com"
-			s.Refusals = []string{joined + `Forbidden: rule "moved" of federation "moving" is broken: ` + moved}
+			s.Refusals = []string{joined + `Forbidden: rule "moved" of federation "moving" is violated: ` + moved}
 		}),
 		update(rules.Expressions, "fixed-in-place", func(s set, _, after *v1alpha1.MemberCluster) {
 			// False of the member as it was, too: it reads a change, which is never there before.
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("fixed", "oldCluster != null && cluster.spec.server == oldCluster.spec.server")}
 			after.Spec.Server = "https://fixed-elsewhere.example.com"
-			s.Refusals = []string{joined + `Forbidden: rule "fixed" of federation "fixed-in-place" is broken: oldCluster != null && cluster.spec.server == oldCluster.spec.server`}
+			s.Refusals = []string{joined + `Forbidden: rule "fixed" of federation "fixed-in-place" is violated: oldCluster != null && cluster.spec.server == oldCluster.spec.server`}
 		}),
 		update(rules.Expressions, "annotated", func(s set, _, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("never", "oldCluster == null")}
@@ -220,7 +220,7 @@ func expressionRules() []Case {
 func stricter() []Case {
 	web := label(team, "web")
 	one := func(expression string) []v1alpha1.Rule { return []v1alpha1.Rule{expressionRule("one", expression)} }
-	const hard = `Forbidden: members break the rules above: keep Warn, fix them, then Deny`
+	const hard = `Forbidden: members break the rules above: keep Warn, change the members, then set Deny`
 	return []Case{
 		change(rules.MembersKeepRules, "express-kept", func(s set, _, after *v1alpha1.Federation) {
 			s.others(3, web)
@@ -238,13 +238,14 @@ func stricter() []Case {
 				{Name: "softly", Expression: "cluster.name != 'express-broken-a'", Enforcement: v1alpha1.EnforceWarn},
 			}
 			s.Refusals = []string{
-				`spec.rules[0].expression: Forbidden: 7 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 2 more`,
-				`spec.rules[0].expression: Forbidden: 2 members would get no answer (no such key: example.com/team): express-broken-h, express-broken-i`,
-				`spec.rules[1].expression: Forbidden: 9 members would get no answer (no such key: express-broken-a): express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more`,
+				`spec.rules: Forbidden: 9 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more; rule "named" of federation "express-broken" could not be evaluated: no such key: express-broken-a`,
+				`spec.rules: Forbidden: 9 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more; rule "teamed" of federation "express-broken" is violated: cluster.labels['example.com/team'] == 'core'`,
 			}
 			s.Warnings = []string{
-				`spec.rules[2].expression: 1 member cannot be judged (cluster.facts.regions is not known): express-broken-g`,
-				`spec.rules[3].expression: Forbidden: 1 member would break it: express-broken-a`,
+				`spec.rules: 1 member cannot be judged: express-broken-g; rule "east" of federation "express-broken" was not evaluated:`,
+				`  cluster.facts.regions is not known`,
+				`spec.rules: 1 member would break it: express-broken-a; rule "softly" of federation "express-broken" is violated:`,
+				`  cluster.name != 'express-broken-a'`,
 			}
 		}),
 		change(rules.MembersKeepRules, "express-seen", func(s set, _, after *v1alpha1.Federation) {
@@ -253,13 +254,16 @@ func stricter() []Case {
 			s.Members[1].Spec.JoinedWith.Regions = []string{"eu-west-1"}
 			seen("v1.36.3", "us-west-2", "us-west-2a")(s.Members[1])
 			after.Spec.Rules = one(east)
-			s.Refusals = []string{`spec.rules[0].expression: Forbidden: 1 member would break it: express-seen-a`}
+			s.Refusals = []string{`spec.rules: Forbidden: 1 member would break it: express-seen-a; rule "one" of federation "express-seen" is violated: ` + east}
 		}),
 		change(rules.MembersKeepRules, "express-softly", func(s set, _, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			after.Spec.Enforcement = v1alpha1.EnforceWarn
 			after.Spec.Rules = one("cluster.name == 'x'")
-			s.Warnings = []string{`spec.rules[0].expression: Forbidden: 1 member would break it: express-softly-a`}
+			s.Warnings = []string{
+				`spec.rules: Forbidden: 1 member would break it: express-softly-a; rule "one" of federation "express-softly" is violated:`,
+				`  cluster.name == 'x'`,
+			}
 		}),
 		change(rules.MembersKeepRules, "express-already", func(s set, before, after *v1alpha1.Federation) {
 			s.others(2, nil)
@@ -270,7 +274,7 @@ func stricter() []Case {
 			s.others(2, nil)
 			before.Spec.Rules = one("cluster.name != 'express-changed-a'")
 			after.Spec.Rules = one("cluster.name.startsWith('x')")
-			s.Refusals = []string{`spec.rules[0].expression: Forbidden: 1 member would break it: express-changed-b`}
+			s.Refusals = []string{`spec.rules: Forbidden: 1 member would break it: express-changed-b; rule "one" of federation "express-changed" is violated: cluster.name.startsWith('x')`}
 		}),
 		change(rules.MembersKeepRules, "express-by-federation", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, nil)
@@ -278,7 +282,7 @@ func stricter() []Case {
 			before.Spec.Rules = one("federation.spec.description == 'any'")
 			after.Spec.Rules = before.Spec.Rules
 			after.Spec.Description = "none"
-			s.Refusals = []string{`spec.rules[0].expression: Forbidden: 1 member would break it: express-by-federation-a`}
+			s.Refusals = []string{`spec.rules: Forbidden: 1 member would break it: express-by-federation-a; rule "one" of federation "express-by-federation" is violated: federation.spec.description == 'any'`}
 		}),
 		change(rules.MembersKeepRules, "express-hardened", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, nil)
@@ -286,18 +290,20 @@ func stricter() []Case {
 			before.Spec.Rules = append(one("cluster.name == 'x'"), v1alpha1.Rule{Name: "soft", Expression: "cluster.name == 'y'", Enforcement: v1alpha1.EnforceWarn})
 			after.Spec.Rules = before.Spec.Rules
 			s.Refusals = []string{
-				`spec.rules[0].expression: Forbidden: 1 member would break it: express-hardened-a`,
+				`spec.rules: Forbidden: 1 member would break it: express-hardened-a; rule "one" of federation "express-hardened" is violated: cluster.name == 'x'`,
 				`spec.enforcement: ` + hard,
 			}
-			s.Warnings = []string{`spec.rules[1].expression: Forbidden: 1 member would break it: express-hardened-a`}
+			s.Warnings = []string{
+				`spec.rules: 1 member would break it: express-hardened-a; rule "soft" of federation "express-hardened" is violated:`,
+				`  cluster.name == 'y'`,
+			}
 		}),
 		change(rules.MembersKeepRules, "express-rule-hardened", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			before.Spec.Rules = []v1alpha1.Rule{{Name: "one", Expression: "cluster.name == 'x'", Enforcement: v1alpha1.EnforceWarn}}
 			after.Spec.Rules = one("cluster.name == 'x'")
 			s.Refusals = []string{
-				`spec.rules[0].expression: Forbidden: 1 member would break it: express-rule-hardened-a`,
-				`spec.rules[0].enforcement: ` + hard,
+				`spec.rules: Forbidden: 1 member would break it: express-rule-hardened-a; rule "one" of federation "express-rule-hardened" is violated: cluster.name == 'x'`,
 			}
 		}),
 	}

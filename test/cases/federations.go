@@ -154,19 +154,22 @@ func tightening() []Case {
 			after.Spec.Limits = []v1alpha1.Limit{{Max: 6}, {PerLabel: rules.LabelRegion, Max: 0}}
 			after.Spec.KubernetesVersions = ">=1.37"
 			s.Refusals = []string{
-				`spec.labels[0].required: Forbidden: 6 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 1 more`,
-				`spec.labels[0].values: Forbidden: 1 member would break it: broken-g`,
-				`spec.kubernetesVersions: Forbidden: 7 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 2 more`,
-				`spec.limits[0].max: Invalid value: 6: there are 7 members: broken-a, broken-b, broken-c, broken-d, broken-e and 2 more`,
-				`spec.limits[1].max: Invalid value: 0: there are 1 member with topology.kubernetes.io/region=us-east-2: broken-g`,
-				`spec.allowInsecureTLS: Forbidden: 1 member would break it: broken-g`,
+				`spec.labels: Forbidden: 1 member would break it: broken-g; metadata.labels[topology.kubernetes.io/region]: Unsupported value: "us-east-2": supported values: "us-east-1"`,
+				`spec.labels: Forbidden: 6 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 1 more; metadata.labels[topology.kubernetes.io/region]: Required value: federation "broken" asks for it; supported values: "us-east-1"`,
+				`spec.limits: Forbidden: 7 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 2 more; federation "broken" has 7 members and takes at most 6`,
+				`spec.limits: Forbidden: 1 member would break it: broken-g; federation "broken" has 1 member with topology.kubernetes.io/region=us-east-2 and takes at most 0`,
+				`spec.kubernetesVersions: Forbidden: 7 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 2 more; spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "broken" takes >=1.37`,
+				`spec.allowInsecureTLS: Forbidden: 1 member would break it: broken-g; federation "broken" does not allow it; give spec.caBundle instead`,
 			}
 		}),
 		change(rules.MembersKeepRules, "broken-softly", func(s set, _, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			after.Spec.Labels = region
 			after.Spec.Enforcement = v1alpha1.EnforceWarn
-			s.Warnings = []string{`spec.labels[0].required: Forbidden: 1 member would break it: broken-softly-a`}
+			s.Warnings = []string{
+				`spec.labels: Forbidden: 1 member would break it: broken-softly-a; metadata.labels[topology.kubernetes.io/region]:`,
+				`  Required value: federation "broken-softly" asks for it; supported values: "us-east-1"`,
+			}
 		}),
 		change(rules.MembersKeepRules, "broken-already", func(s set, before, after *v1alpha1.Federation) {
 			s.others(2, nil)
@@ -180,8 +183,8 @@ func tightening() []Case {
 			before.Spec.Labels, after.Spec.Labels = region, region
 			before.Spec.Enforcement = v1alpha1.EnforceWarn
 			s.Refusals = []string{
-				`spec.labels[0].required: Forbidden: 1 member would break it: hardened-a`,
-				`spec.enforcement: Forbidden: members break the rules above: keep Warn, fix them, then Deny`,
+				`spec.labels: Forbidden: 1 member would break it: hardened-a; metadata.labels[topology.kubernetes.io/region]: Required value: federation "hardened" asks for it; supported values: "us-east-1"`,
+				`spec.enforcement: Forbidden: members break the rules above: keep Warn, change the members, then set Deny`,
 			}
 		}),
 		change(rules.MembersKeepRules, "hardened-fixed", func(s set, before, after *v1alpha1.Federation) {
@@ -197,11 +200,20 @@ func tightening() []Case {
 			s.others(2, nil)
 			seen("v1.35.9", "us-east-1", "us-east-1a")(s.Members[1])
 			after.Spec.KubernetesVersions = ">=1.36"
-			s.Refusals = []string{`spec.kubernetesVersions: Forbidden: 1 member would break it: seen-older-b`}
+			s.Refusals = []string{`spec.kubernetesVersions: Forbidden: 1 member would break it: seen-older-b; status.facts.kubernetesVersion: Invalid value: "v1.35.9": federation "seen-older" takes >=1.36`}
 		}),
 		change(rules.MembersKeepRules, "facts-unknown", func(s set, _, after *v1alpha1.Federation) {
 			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.JoinedWith = nil })
 			after.Spec.KubernetesVersions = ">=1.37"
+			s.Warnings = []string{
+				`spec.kubernetesVersions: 1 member cannot be judged: facts-unknown-a; the version is unknown; federation "facts-unknown"`,
+				`  takes >=1.37`,
+			}
+		}),
+		change(rules.MembersKeepRules, "over-already", func(s set, before, after *v1alpha1.Federation) {
+			s.others(3, nil)
+			before.Spec.Limits = []v1alpha1.Limit{{Max: 2}}
+			after.Spec.Limits = []v1alpha1.Limit{{Max: 1}}
 		}),
 	}
 }

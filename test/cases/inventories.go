@@ -74,12 +74,12 @@ func inventories() []Case {
 			in(before, "rehoused-old")
 			in(after, "rehoused-ns")
 		}),
-		change(rules.Inventory, "long-names", func(s set, _, after *v1alpha1.Federation) {
+		change(rules.MembersKeepRules, "long-names", func(s set, _, after *v1alpha1.Federation) {
 			s.others(7, nil)
 			space := long + strings.Repeat("n", 11)
 			s.Namespaces = []*metav1.ObjectMeta{namespace(space, after.Name)}
 			in(after, space)
-			s.Refusals = []string{`spec.inventory.namespace: Invalid value: "` + space + `": with it a member's name may have 11 characters, since Argo CD keeps both in one label; 7 longer names: long-names-a, long-names-b, long-names-c, long-names-d, long-names-e and 2 more`}
+			s.Refusals = []string{`spec.inventory: Forbidden: 7 members would break it: long-names-a, long-names-b, long-names-c, long-names-d, long-names-e and 2 more; metadata.name: Invalid value: "long-names-a": in inventory "` + space + `" of federation "long-names" it may have 11 characters, and has 12: Argo CD keeps both in one label`}
 		}),
 		define(rules.Inventory, "shared-namespace", func(c *Case, f *v1alpha1.Federation) {
 			other := fed("shared-namespace-other")

@@ -24,7 +24,7 @@ func (c Case) Judge() rules.Verdict {
 	for _, n := range c.Namespaces {
 		x.SetNamespace(n)
 	}
-	s := rules.Snapshot{Now: Now, Federations: x, Identities: x, Memberships: x, Namespaces: x}
+	s := rules.Snapshot{Now: Now, Host: x}
 	if c.Member != nil {
 		return rules.JudgeMember(s, *c.Member)
 	}
@@ -34,9 +34,12 @@ func (c Case) Judge() rules.Verdict {
 // Error is a verdict on the change as an API server words it; nil when nothing was refused.
 func (c Case) Error(v rules.Verdict) error {
 	if c.Member != nil {
-		return c.Member.Error(v)
+		return v.Error(rules.KindMemberCluster, c.Member.New.Name)
 	}
-	return c.Federation.Error(v)
+	if c.Federation.New == nil {
+		return v.Error(rules.KindFederation, c.Federation.Old.Name)
+	}
+	return v.Error(rules.KindFederation, c.Federation.New.Name)
 }
 
 // Written is the object that the change writes; nil when it deletes one.

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
@@ -23,14 +22,14 @@ const (
 	Federation Kind = "federation"
 )
 
-// Entry is one admitted write that perhaps not everybody has seen.
+// Entry is one admitted write that perhaps not every replica has seen.
 type Entry struct {
 	// Number counts the entries that ever were.
 	Number int64     `json:"number"`
 	Kind   Kind      `json:"kind"`
 	Name   string    `json:"name"`
 	UID    types.UID `json:"uid"`
-	// Request is of the one decision that wrote it down. An object may be written by several at one time.
+	// Request is of the one decision that wrote the entry. An object may be written by several at one time.
 	Request types.UID `json:"request"`
 	// After is the resourceVersion that an update or a deletion was judged upon; 0 for a create.
 	After uint64 `json:"after,omitempty"`
@@ -38,39 +37,50 @@ type Entry struct {
 	At metav1.Time `json:"at"`
 	// Seen says that a replica has seen the object.
 	Seen bool `json:"seen,omitempty"`
-	// Deletion says that the object is to be deleted. A member's is noted whoever deletes it, and judged by nobody.
-	Deletion bool `json:"deletion,omitempty"`
-
-	Labels     map[string]string           `json:"labels,omitempty"`
-	Member     *v1alpha1.MemberClusterSpec `json:"member,omitempty"`
-	Federation *v1alpha1.FederationSpec    `json:"federation,omitempty"`
+	// Member is what other decisions read of a member. What a Federation will be is not kept: while it changes,
+	// decisions that read it wait.
+	Member *MemberEntry `json:"member,omitempty"`
 }
 
-// leaves says that it is of a member that is to be deleted. It counts until it is gone.
-func (e *Entry) leaves() bool { return e.Kind == Member && e.Deletion }
-
-// member is the member as it will be.
-func (e *Entry) member() *v1alpha1.MemberCluster {
-	return &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: e.Name, UID: e.UID, Labels: e.Labels}, Spec: *e.Member}
+// MemberEntry is what uniqueness and limits read of a member.
+type MemberEntry struct {
+	Federation v1alpha1.FederationName `json:"federation"`
+	ClusterID  v1alpha1.ClusterID      `json:"clusterID"`
+	// Labels are those that the federation has limits for.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
-// federation is the federation as it will be.
-func (e *Entry) federation() *v1alpha1.Federation {
-	f := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: e.Name, UID: e.UID, Labels: e.Labels}, Spec: *e.Federation}
-	if e.Deletion {
-		f.DeletionTimestamp = &e.At
+// federation is the one whose share of the journal the entry takes.
+func (e *Entry) federation() v1alpha1.FederationName {
+	if e.Member != nil {
+		return e.Member.Federation
 	}
-	return f
+	return v1alpha1.FederationName(e.Name)
+}
+
+// member is as much as is known of the member as it will be.
+func (e *Entry) member() *v1alpha1.MemberCluster {
+	m := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: e.Name, UID: e.UID, Labels: maps.Clone(e.Member.Labels)}}
+	if m.Labels == nil {
+		m.Labels = map[string]string{}
+	}
+	m.Labels[v1alpha1.LabelFederation] = string(e.Member.Federation)
+	m.Spec.ClusterID = string(e.Member.ClusterID)
+	return m
 }
 
 // State is the content of the journal.
 type State struct {
+	// Writes counts how often the journal was written: a number that goes back is of a host that was restored.
+	Writes int64 `json:"writes"`
 	// Last is the number of the newest entry that ever was.
 	Last int64 `json:"last"`
-	// Dropped is the number of the newest entry that was dropped after it had been seen: whoever had not read the
+	// Dropped is the number of the newest entry that was dropped after it had been seen: a replica that had not read the
 	// journal up to it has missed something.
-	Dropped int64   `json:"dropped"`
-	Entries []Entry `json:"entries"`
+	Dropped int64 `json:"dropped"`
+	// Replicas are the replicas of the manager that wrote the journal, the last writer last.
+	Replicas []string `json:"replicas,omitempty"`
+	Entries  []Entry  `json:"entries"`
 }
 
 // with is the state with an entry more. The state is not changed.
@@ -85,28 +95,34 @@ func (s State) with(e Entry) State {
 	return s
 }
 
-// Request is a write to decide on: exactly one of Member, Federation and Leaving is set.
+// maxReplicas is how many writers the journal remembers. More than two are there while a new version is rolled out.
+const maxReplicas = 4
+
+// writtenBy is the state as a replica writes it. The state is not changed.
+func (s State) writtenBy(replica string) State {
+	s.Writes++
+	s.Replicas = append(slices.DeleteFunc(slices.Clone(s.Replicas), func(r string) bool { return r == replica }), replica)
+	s.Replicas = s.Replicas[max(0, len(s.Replicas)-maxReplicas):]
+	return s
+}
+
+// Request is a write to decide on: exactly one of Member and Federation is set.
 type Request struct {
 	Member     *rules.MemberChange
 	Federation *rules.FederationChange
-	// Leaving is a member that is to be deleted. No rule is asked.
-	Leaving *v1alpha1.MemberCluster
-	// Namespaces are those that a Federation names, as they are now.
-	Namespaces rules.Namespaces
-	// UID tells this asking from any other. API servers ask again under the UID of their own when a connection
-	// breaks, so that does not.
+	// Namespace is the one that a Federation names, as it is now. It is nil when there is none.
+	Namespace *metav1.ObjectMeta
+	// UID distinguishes this asking from any other. API servers ask again under their own UID when a connection breaks, so
+	// that does not.
 	UID types.UID
 	// DryRun requests are judged like others and not written down.
 	DryRun bool
 }
 
 // judge asks the rules.
-func (r Request) judge(s rules.Snapshot) rules.Verdict {
-	s.Namespaces = r.Namespaces
-	switch {
-	case r.Leaving != nil:
-		return rules.Verdict{}
-	case r.Member != nil:
+func (r Request) judge(now time.Time, h rules.Host) rules.Verdict {
+	s := rules.Snapshot{Now: now, Host: h}
+	if r.Member != nil {
 		return rules.JudgeMember(s, *r.Member)
 	}
 	return rules.JudgeFederation(s, *r.Federation)
@@ -115,8 +131,6 @@ func (r Request) judge(s rules.Snapshot) rules.Verdict {
 // federation is the one that the request is about.
 func (r Request) federation() v1alpha1.FederationName {
 	switch {
-	case r.Leaving != nil:
-		return r.Leaving.Federation()
 	case r.Member != nil:
 		return r.Member.New.Federation()
 	case r.Federation.New != nil:
@@ -125,92 +139,67 @@ func (r Request) federation() v1alpha1.FederationName {
 	return v1alpha1.FederationName(r.Federation.Old.Name)
 }
 
-// creates says whether the request creates a member of the name that another one has.
-func (r Request) creates(other client.Object) bool {
-	return r.Member != nil && r.Member.Old == nil && other != nil &&
-		r.Member.New.Name == other.GetName() && r.Member.New.UID != other.GetUID()
+// creates says whether the request creates a member of the name that another object has.
+func (r Request) creates(name string, uid types.UID) bool {
+	return r.Member != nil && r.Member.Old == nil && r.Member.New.Name == name && r.Member.New.UID != uid
 }
 
-// concerns says whether a refusal of the request may rest on an entry.
+// changesRules says whether members may be judged differently after the request.
+func (r Request) changesRules() bool {
+	c := r.Federation
+	// All of it, since expressions may read all of it.
+	return c != nil && c.Old != nil && c.New != nil &&
+		(!maps.Equal(c.Old.Labels, c.New.Labels) || !equality.Semantic.DeepEqual(c.Old.Spec, c.New.Spec))
+}
+
+// concerns says whether a decision on the request may rest on an entry.
 func (r Request) concerns(e *Entry) bool {
-	if e.Kind == Federation {
-		return e.Name == string(r.federation())
-	}
-	return e.Labels[v1alpha1.LabelFederation] == string(r.federation()) ||
-		r.Member != nil && e.Member.ClusterID == r.Member.New.Spec.ClusterID
+	return e.federation() == r.federation() ||
+		r.Member != nil && e.Member != nil && e.Member.ClusterID == v1alpha1.ClusterID(r.Member.New.Spec.ClusterID)
 }
 
-// asksJournal says whether the journal is to be read before a refusal is spoken: it takes the place of one read of the
-// federation, or of one of all members. A change of a federation may count what no limit counted before, and takes long
-// to judge, which reading the journal does.
-func (r Request) asksJournal(grounds rules.Grounds) bool {
-	return r.Member != nil && (grounds == rules.OnFederation || grounds.Has(rules.OnMembers))
-}
-
-// entry is what to write down, or nil when no other decision rests on the write. Versions are the federation's
-// as they are and may become.
-func (r Request) entry(now time.Time, versions []*v1alpha1.Federation) *Entry {
-	if r.DryRun {
-		return nil
-	}
+// entry is what to write down, or nil when no other decision rests on the write. The federation is that of a member, as
+// far as it is known.
+func (r Request) entry(now time.Time, federation *v1alpha1.Federation) *Entry {
 	e := &Entry{Request: r.UID, At: metav1.NewTime(now.UTC().Truncate(time.Second))}
-	if m := r.Leaving; m != nil {
-		e.Kind, e.Name, e.UID, e.After, e.Deletion = Member, m.Name, m.UID, version(m), true
-		e.Labels = map[string]string{v1alpha1.LabelFederation: string(m.Federation())}
-		e.Member = &v1alpha1.MemberClusterSpec{ClusterID: m.Spec.ClusterID}
-		return e
-	}
-	if r.Member != nil {
-		if !matters(*r.Member, versions) {
+	switch {
+	case r.DryRun || r.Member != nil && federation == nil:
+		return nil
+	case r.Member != nil:
+		limited := limitedLabels(federation, r.Member.New)
+		if !matters(*r.Member, federation, limited) {
 			return nil
 		}
 		m := r.Member.New
-		e.Kind, e.Name, e.UID, e.Labels = Member, m.Name, m.UID, m.Labels
-		e.Member = &v1alpha1.MemberClusterSpec{
-			ClusterID: m.Spec.ClusterID, Server: m.Spec.Server, ProxyURL: m.Spec.ProxyURL, TLSServerName: m.Spec.TLSServerName,
-			InsecureSkipTLSVerify: m.Spec.InsecureSkipTLSVerify, JoinedWith: m.Spec.JoinedWith,
-		}
-		if m.Status.Facts != nil {
-			// An entry carries no status. What rules know of the cluster by it stands in its place.
-			facts := m.KnownFacts()
-			e.Member.JoinedWith = &facts
-		}
+		e.Kind, e.Name, e.UID = Member, m.Name, m.UID
+		e.Member = &MemberEntry{Federation: m.Federation(), ClusterID: v1alpha1.ClusterID(m.Spec.ClusterID), Labels: limited}
 		if r.Member.Old != nil {
 			e.After = version(r.Member.Old)
 		}
 		return e
-	}
-	before, after := r.Federation.Old, r.Federation.New
-	if before == nil {
+	case r.Federation.Old == nil || r.Federation.New != nil && !r.changesRules():
 		return nil
 	}
+	before := r.Federation.Old
 	e.Kind, e.Name, e.UID, e.After = Federation, before.Name, before.UID, version(before)
-	if after == nil {
-		e.Deletion, e.Labels, e.Federation = true, before.Labels, &before.Spec
-		return e
-	}
-	// All of it, since expressions may read all of it.
-	if maps.Equal(before.Labels, after.Labels) && equality.Semantic.DeepEqual(before.Spec, after.Spec) {
-		return nil
-	}
-	e.Labels, e.Federation = after.Labels, &after.Spec
 	return e
 }
 
-// matters says whether decisions on other objects rest on a write of a member.
-func matters(c rules.MemberChange, versions []*v1alpha1.Federation) bool {
-	if c.Old == nil || c.Old.Spec.ClusterID != c.New.Spec.ClusterID || c.Old.Federation() != c.New.Federation() ||
-		!c.Old.Spec.InsecureSkipTLSVerify && c.New.Spec.InsecureSkipTLSVerify {
-		return true
-	}
-	for _, f := range versions {
-		for _, l := range f.Spec.Limits {
-			was, had := c.Old.Labels[l.PerLabel]
-			is, has := c.New.Labels[l.PerLabel]
-			if had != has || was != is {
-				return true
-			}
+// limitedLabels are the labels of a member that its federation has limits for.
+func limitedLabels(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) map[string]string {
+	limited := map[string]string{}
+	for _, l := range f.Spec.Limits {
+		if value, has := m.Labels[l.PerLabel]; has {
+			limited[l.PerLabel] = value
 		}
 	}
-	return false
+	return limited
+}
+
+// matters says whether decisions on other objects rest on a write of a member.
+func matters(c rules.MemberChange, f *v1alpha1.Federation, limited map[string]string) bool {
+	return c.Old == nil || c.Old.Spec.ClusterID != c.New.Spec.ClusterID || c.Old.Federation() != c.New.Federation() ||
+		// A federation that allows it no more asks its members.
+		!c.Old.Spec.InsecureSkipTLSVerify && c.New.Spec.InsecureSkipTLSVerify ||
+		!maps.Equal(limitedLabels(f, c.Old), limited)
 }

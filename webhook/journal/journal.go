@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,47 +15,57 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// Times of a replica.
 const (
-	// wait is how long a refusal that rests on entries alone waits for their objects.
-	wait = time.Second
-	// again is how long it waits between looking.
-	again = 20 * time.Millisecond
-	// often is how often the journal is read, give or take a quarter.
-	often = time.Second
-	// trip bounds one request to the API server.
-	trip = 2 * time.Second
+	// pendingTimeout is how long a request waits for writes under way that it rests on.
+	pendingTimeout = time.Second
+	// pollInterval is how long it waits between two looks at them.
+	pollInterval = 20 * time.Millisecond
+	// readInterval is how often the journal is read, give or take a quarter.
+	readInterval = time.Second
+	// retryInterval is how often it is read while that fails.
+	retryInterval = 200 * time.Millisecond
+	// writeInterval is how often a replica writes the journal at least, which shows that it can.
+	writeInterval = 10 * time.Second
+	// failureThreshold is how long a replica fails to read or write before it is not ready.
+	failureThreshold = 10 * time.Second
+	// maxBatch is how many requests one Update is for.
+	maxBatch = 200
+	// maxConflicts and maxFailures are how often an Update is tried again: after another replica wrote, and after another
+	// error.
+	maxConflicts, maxFailures = 50, 2
 )
 
-// Journal decides on writes, one replica's share. All its decisions that are written down are made by one
+// Journal decides on writes, one replica's part of it. All its decisions that are written down are made by one
 // goroutine, which takes what has come in the meantime into one Update.
 type Journal struct {
-	core  *core
-	live  live
-	store store
-	clock clock.PassiveClock
-	calls chan *call
+	core    *core
+	live    live
+	store   store
+	clock   clock.PassiveClock
+	replica string
+	calls   chan *call
+	health  health
 
 	// Of the goroutine alone.
 	state   State
 	version string
 	have    bool
+	written time.Time
+	// broken is why calls are answered at once that it could not be decided.
+	broken error
 }
 
 // Options of a Journal.
 type Options struct {
-	// Host is followed by somebody else.
+	// Host is kept up to date by watches of the caller.
 	Host *Host
 	// Reader reads from the API server itself.
 	Reader client.Reader
-	// Still asks the API server about one object; with nil the object is read.
-	Still Still
-	// Client reads and writes the ConfigMap, past any cache. With nil nothing is written down, and two requests
+	// Client reads and writes the ConfigMap, past any cache. Both have deadlines. With nil nothing is written down, and two requests
 	// at one time may both be admitted.
 	Client client.Client
 	// Clock is the time to judge by; nil means that of the machine.
@@ -66,11 +77,11 @@ func New(o Options) *Journal {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	j := &Journal{core: newCore(o.Host), clock: o.Clock, calls: make(chan *call)}
+	j := &Journal{core: newCore(o.Host), clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call)}
 	if o.Client != nil {
 		j.store = &configMap{client: o.Client}
 	}
-	j.live = live{o.Host, o.Reader, o.Still}
+	j.live.host, j.live.reader, j.live.lists.interval = o.Host, o.Reader, listInterval
 	return j
 }
 
@@ -81,7 +92,7 @@ type call struct {
 	done <-chan struct{}
 	// fresh asks for the journal as it is now, not as it was written last.
 	fresh bool
-	// waited says that it has waited for what is under way, and waits no more.
+	// waited says that it has waited for another create of its name, and waits no more.
 	waited bool
 	answer chan answer
 	// left says that the answer will not be taken.
@@ -90,7 +101,7 @@ type call struct {
 
 type answer struct {
 	decision
-	// admitted says that the write may come; otherwise the decision is to be looked into.
+	// admitted says that the write may come; otherwise the decision is to be confirmed.
 	admitted bool
 	err      error
 }
@@ -98,109 +109,56 @@ type answer struct {
 // Decide gives the verdict on a write. A write without refusals is admitted, and what rests on it will be refused
 // from now on. An error says that it could not be decided.
 func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) {
-	began, fresh := time.Now(), r.DryRun
-	var sure proof
-	var d decision
-	if j.asksAll(r) {
-		a := j.submit(ctx, r, fresh, false)
-		if a.err != nil || a.admitted {
-			return a.Verdict, a.err
-		}
-		d, fresh = a.decision, true
-	} else {
-		d = j.core.decide(r, j.clock.Now(), nil)
-	}
-	for {
-		waited := r.DryRun || time.Since(began) > wait
+	began := time.Now()
+	var confirmed reads
+	for looked := false; ; {
+		waited := time.Since(began) > pendingTimeout
+		a := j.ask(ctx, r, waited, confirmed != 0)
 		switch {
-		case len(d.Refusals) > 0 && d.grounds() == 0:
-			return d.Verdict, nil
-		case !sure.of(&d):
-			// What was refused is confirmed, by what the API server says now.
-			if err := j.confirm(ctx, r, &d); err != nil {
+		case a.err != nil:
+			return rules.Verdict{}, a.err
+		case a.admitted:
+			return a.Verdict, nil
+		case (a.pending || a.sameName) && !looked:
+			// A replica that has just started knows entries whose objects it never saw.
+			looked = true
+			if err := j.resolve(ctx, j.core.contested(r)); err != nil {
 				return rules.Verdict{}, err
 			}
-			sure.add(&d)
-			if !d.waits && !j.core.host.since(d.changes) {
-				continue // it rests on the host alone, and nothing there is new
-			}
-		case d.waits && !waited:
-			if err := sleep(ctx, again); err != nil {
+		case (a.pending || a.sameName) && !waited:
+			if err := sleep(ctx, pollInterval); err != nil {
 				return rules.Verdict{}, err
 			}
-		case len(d.Refusals) > 0:
-			return d.Verdict, nil
-		case d.exists:
+		case a.pending:
+			return rules.Verdict{}, errPending(r.federation())
+		case a.rests&^confirmed != 0:
+			if err := j.live.confirm(ctx, r, a.rests&^confirmed); err != nil {
+				return rules.Verdict{}, err
+			}
+			confirmed |= a.rests
+		case a.exists:
 			return rules.Verdict{}, alreadyExists(r.Member.New.Name)
-		case d.entry == nil && !r.DryRun || j.store == nil:
-			return d.Verdict, nil
+		case a.unknown:
+			return rules.Verdict{}, errUnknown(r)
 		default:
-			a := j.submit(ctx, r, fresh, waited)
-			if a.err != nil || a.admitted {
-				return a.Verdict, a.err
-			}
-			d, fresh = a.decision, true
-			continue
+			return a.Verdict, nil
 		}
-		d = j.core.decide(r, j.clock.Now(), nil)
 	}
 }
 
-// Leave takes notice of a member that is to be deleted, which nobody may refuse. An error says that it is not written
-// down: then refusals know of it by the watch alone.
-func (j *Journal) Leave(ctx context.Context, m *v1alpha1.MemberCluster) error {
-	if j.store == nil || len(m.Finalizers) > 0 {
-		return nil // what a finalizer holds does not go now, and nobody is asked when it goes
+// ask decides by what the replica knows, and where that admits what other decisions rest on, in the journal's order. A change
+// of a federation's rules is decided there alone: all members are asked, which is to be done once.
+func (j *Journal) ask(ctx context.Context, r Request, waited, fresh bool) answer {
+	if j.store == nil || r.DryRun || !r.changesRules() {
+		d := j.core.decide(r, j.clock.Now(), nil)
+		switch {
+		case !d.admits(waited):
+			return answer{decision: d}
+		case j.store == nil || d.entry == nil && !r.DryRun:
+			return answer{decision: d, admitted: true}
+		}
 	}
-	// It leaves also when its API server waits no longer.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trip)
-	defer cancel()
-	return j.submit(ctx, Request{Leaving: m}, false, true).err
-}
-
-// proof is what was confirmed of a refusal, for a moment.
-type proof struct {
-	grounds rules.Grounds
-	named   []v1alpha1.MemberName
-	at      time.Time
-}
-
-// of says whether all that a decision rests on is confirmed.
-func (p *proof) of(d *decision) bool {
-	if time.Since(p.at) > 10*again {
-		*p = proof{}
-	}
-	return !d.grounds().Has(^p.grounds) &&
-		!slices.ContainsFunc(d.Named, func(name v1alpha1.MemberName) bool { return !slices.Contains(p.named, name) })
-}
-
-func (p *proof) add(d *decision) {
-	p.grounds, p.named, p.at = p.grounds|d.grounds(), append(p.named, d.Named...), time.Now()
-}
-
-// asksAll says whether all members are asked about a request, which is to be done once, where it is written down. What
-// is wrong in itself is refused without the journal.
-func (j *Journal) asksAll(r Request) bool {
-	now := j.clock.Now()
-	return j.store != nil && r.Federation != nil && r.Federation.New != nil && r.entry(now, nil) != nil &&
-		!r.Federation.WrongAlone(rules.Snapshot{Now: now, Namespaces: r.Namespaces})
-}
-
-// confirm reads what a refusal rests on. Whatever changes a federation that is there, or how many members it has, is in
-// the journal before it is done: one read of it tells what many would.
-func (j *Journal) confirm(ctx context.Context, r Request, d *decision) error {
-	grounds := d.grounds()
-	if r.asksJournal(grounds) && j.reread(ctx, r) {
-		grounds = j.core.beyond(r, grounds)
-	}
-	if grounds == 0 && d.grounds() == rules.OnFederation {
-		return nil // no entry of a member can make it wrong
-	}
-	if err := j.live.refresh(ctx, r, grounds, d.Named, j.core.entries()); err != nil {
-		return err
-	}
-	// A replica that has just started knows entries whose objects it never saw.
-	return j.settle(ctx, j.core.contested(r))
+	return j.submit(ctx, r, fresh || r.DryRun, waited)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -216,15 +174,6 @@ func jitter(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // nothing secret
 }
 
-// reread reads the journal as it is now, and says whether it could be.
-func (j *Journal) reread(ctx context.Context, r Request) bool {
-	if j.store == nil {
-		return false
-	}
-	r.DryRun = true // only to be read
-	return j.submit(ctx, r, true, true).err == nil
-}
-
 func (j *Journal) submit(ctx context.Context, r Request, fresh, waited bool) answer {
 	r.UID = uuid.NewUUID()
 	c := &call{Request: r, done: ctx.Done(), fresh: fresh, waited: waited, answer: make(chan answer, 1)}
@@ -238,7 +187,7 @@ func (j *Journal) submit(ctx context.Context, r Request, fresh, waited bool) ans
 	case a := <-c.answer:
 		return a
 	case <-ctx.Done():
-		// It may be written down before the mark or after, and is withdrawn here or there.
+		// The entry may be written before this flag is set or after; whichever side sees it withdraws it.
 		c.left.Store(true)
 		j.core.withdraw(r.UID)
 		return busy()
@@ -251,13 +200,13 @@ func (j *Journal) Start(ctx context.Context) {
 		return
 	}
 	j.tick(ctx)
-	timer := time.NewTimer(often)
+	timer := time.NewTimer(readInterval)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			// What this replica has seen the next one need not wait for.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*trip)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTimeout)
 			defer cancel()
 			j.tick(last)
 			return
@@ -266,15 +215,19 @@ func (j *Journal) Start(ctx context.Context) {
 		case <-timer.C:
 			j.tick(ctx)
 			// Not all replicas at the same moment.
-			timer.Reset(often*3/4 + jitter(often/2))
+			next := readInterval*3/4 + jitter(readInterval/2)
+			if j.broken != nil {
+				next = retryInterval
+			}
+			timer.Reset(next)
 		}
 	}
 }
 
-// gather takes whoever waits, up to what one Update is good for.
+// gather takes the calls that wait, up to what one Update is good for.
 func (j *Journal) gather(first *call) []*call {
 	batch := []*call{first}
-	for len(batch) < 200 {
+	for len(batch) < maxBatch {
 		select {
 		case c := <-j.calls:
 			batch = append(batch, c)
@@ -287,18 +240,19 @@ func (j *Journal) gather(first *call) []*call {
 
 // load reads the journal.
 func (j *Journal) load(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, trip)
-	defer cancel()
 	state, version, err := j.store.read(ctx)
-	if err != nil {
-		j.have = false
-		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("read the journal: %w; %s", err, command.Host{}.To("restore it", command.Init{}))
-		}
-		return fmt.Errorf("read the journal: %w", err)
+	switch {
+	case apierrors.IsNotFound(err):
+		err = fmt.Errorf("read the journal: %w; %s", err, command.Host{}.To("restore it", command.Init{}))
+	case err != nil:
+		err = fmt.Errorf("read the journal: %w", err)
+	default:
+		j.take(state, version)
+		j.health.wrote(len(state.Replicas) == 0 || state.Replicas[len(state.Replicas)-1] == j.replica)
+		return nil
 	}
-	j.take(state, version)
-	return nil
+	j.have = false
+	return err
 }
 
 func (j *Journal) take(state State, version string) {
@@ -306,8 +260,8 @@ func (j *Journal) take(state State, version string) {
 	j.core.observe(state, time.Now())
 }
 
-// relist makes good for entries that came and went unread.
-func (j *Journal) relist(ctx context.Context) error {
+// catchUp makes good for entries that came and went unread.
+func (j *Journal) catchUp(ctx context.Context) error {
 	if !j.core.isBehind() {
 		return nil
 	}
@@ -318,19 +272,12 @@ func (j *Journal) relist(ctx context.Context) error {
 	return nil
 }
 
-// Told is an error that is for the client as it is.
-type Told struct{ *apierrors.StatusError }
-
-// errFull says that more writes are under way than the journal takes. Clients try again by themselves.
-var errFull error = Told{apierrors.NewTooManyRequests("the kubefederate journal is full of writes under way: try again in a moment", 5)}
-
-// alreadyExists is what etcd would say, in a moment in which it might not say it any more.
-func alreadyExists(member string) error {
-	return Told{apierrors.NewAlreadyExists(v1alpha1.GroupVersion.WithResource("memberclusters").GroupResource(), member)}
-}
-
 // commit decides on a batch, in its order, and writes down what it admits.
 func (j *Journal) commit(ctx context.Context, batch []*call) {
+	if j.broken != nil {
+		reply(batch, answer{err: j.broken})
+		return
+	}
 	fresh := slices.ContainsFunc(batch, func(c *call) bool { return c.fresh })
 	for attempt := 0; ; attempt++ {
 		var err error
@@ -339,9 +286,12 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 			fresh = false
 		}
 		if err == nil {
-			err = j.relist(ctx)
+			err = j.catchUp(ctx)
 		}
 		if err != nil {
+			if errors.Is(err, errNoAnswer) {
+				j.broken = err
+			}
 			reply(batch, answer{err: err})
 			return
 		}
@@ -360,11 +310,17 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 				}
 			}
 			return
-		case !errors.Is(err, errTaken) && attempt >= 2:
+		case rejected(err) && len(admitted) > 1:
+			// One of them is at fault, and the others are not to fail with it.
+			for _, c := range admitted {
+				j.commit(ctx, []*call{c})
+			}
+			return
+		case !errors.Is(err, errConflict) && attempt >= maxFailures || rejected(err):
 			reply(admitted, answer{err: err})
 			return
-		case attempt == 50:
-			reply(admitted, answer{err: errors.New("the journal is busy: another replica was faster 50 times")})
+		case attempt == maxConflicts:
+			reply(admitted, answer{err: fmt.Errorf("the journal is busy: other replicas were faster %d times", maxConflicts)})
 			return
 		}
 		batch = admitted
@@ -375,16 +331,22 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 	}
 }
 
+// rejected says whether the API server or etcd did not take what was written, and never will.
+func rejected(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsForbidden(err)
+}
+
 func reply(calls []*call, a answer) {
 	for _, c := range calls {
 		c.answer <- a
 	}
 }
 
-// round decides on a batch by the journal as it is known. Whoever needs no write is answered.
+// round decides on a batch by the journal as it is known. Calls that need no write are answered.
 func (j *Journal) round(batch *[]*call) (next State, admitted []*call, decisions []decision) {
 	now := j.clock.Now()
-	next, _ = j.core.tend(j.state, time.Now())
+	next, _ = j.core.tidy(j.state, time.Now())
+	used := usageOf(next)
 	var more []Entry
 	for _, c := range *batch {
 		select {
@@ -393,66 +355,110 @@ func (j *Journal) round(batch *[]*call) (next State, admitted []*call, decisions
 		default:
 		}
 		d := j.core.decide(c.Request, now, more)
-		open := len(d.Refusals) > 0 || d.exists || d.waits && !c.waited
-		if open || d.entry == nil {
-			c.answer <- answer{decision: d, admitted: !open}
+		if !d.admits(c.waited) || d.entry == nil {
+			c.answer <- answer{decision: d, admitted: d.admits(c.waited)}
 			continue
 		}
-		if d.entry.leaves() && crowded(next.Entries) {
-			c.answer <- answer{decision: d, admitted: true}
+		if err := used.add(d.entry); err != nil {
+			c.answer <- answer{err: err}
 			continue
 		}
-		with := next.with(*d.entry)
-		if full(with) {
-			c.answer <- answer{err: errFull}
-			continue
-		}
-		next = with
-		if !d.entry.leaves() {
-			more = append(more, *d.entry)
-		}
+		next = next.with(*d.entry)
+		more = append(more, *d.entry)
 		admitted, decisions = append(admitted, c), append(decisions, d)
 	}
 	return next, admitted, decisions
 }
 
 func (j *Journal) put(ctx context.Context, next State) error {
-	ctx, cancel := context.WithTimeout(ctx, trip)
-	defer cancel()
+	next = next.writtenBy(j.replica)
+	// Until it is read again: the answer may be lost.
+	j.health.wrote(true)
 	version, err := j.store.write(ctx, next, j.version)
 	if err != nil {
 		// Also when the answer was lost: what is there is read again.
 		j.have = false
-		if errors.Is(err, errTaken) {
+		if errors.Is(err, errConflict) {
 			return err
 		}
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	j.take(next, version)
+	j.written = time.Now()
 	return nil
 }
 
-// tick reads the journal and lets entries leave that are seen. What fails is tried again by the next one.
+// tick reads the journal and tidies it. Until one succeeds again, calls are answered at once.
 func (j *Journal) tick(ctx context.Context) {
-	if j.load(ctx) != nil || j.relist(ctx) != nil {
-		return
-	}
-	if j.settle(ctx, j.core.unclear(time.Now())) != nil {
-		return
-	}
-	if next, changed := j.core.tend(j.state, time.Now()); changed {
-		_ = j.put(ctx, next)
-	}
+	j.broken = j.refresh(ctx)
+	j.health.report(j.broken, time.Now())
 }
 
-// settle reads the objects of entries live.
-func (j *Journal) settle(ctx context.Context, unclear []sighting) error {
+func (j *Journal) refresh(ctx context.Context) error {
+	if err := j.load(ctx); err != nil {
+		return err
+	}
+	if err := j.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := j.resolve(ctx, j.core.unresolved(time.Now())); err != nil {
+		return err
+	}
+	next, changed := j.core.tidy(j.state, time.Now())
+	if !changed && time.Since(j.written) < writeInterval {
+		return nil
+	}
+	if err := j.put(ctx, next); err != nil && !errors.Is(err, errConflict) {
+		return err
+	}
+	return nil
+}
+
+// resolve reads the objects of entries live.
+func (j *Journal) resolve(ctx context.Context, unresolved []observation) error {
 	now := time.Now()
-	for _, k := range unclear {
-		if err := j.live.get(ctx, k.Kind, k.Name); err != nil {
+	for _, o := range unresolved {
+		if err := j.live.get(ctx, o.Kind, o.Name); err != nil {
 			return err
 		}
-		j.core.settle(k, now)
+		j.core.resolve(o, now)
 	}
 	return nil
+}
+
+// Ready is an error while this replica fails to read or write the journal and another one has written it since: one slow
+// API server must not take out all replicas.
+func (j *Journal) Ready() error { return j.health.check(time.Now()) }
+
+// health is how the goroutine fares, for readers.
+type health struct {
+	mu      sync.Mutex
+	failure error
+	since   time.Time
+	// last says that this replica wrote the journal last, as far as it knows.
+	last bool
+}
+
+func (h *health) wrote(last bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last = last
+}
+
+func (h *health) report(failure error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failure == nil {
+		h.since = now
+	}
+	h.failure = failure
+}
+
+func (h *health) check(now time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failure == nil || h.last || now.Sub(h.since) < failureThreshold {
+		return nil
+	}
+	return fmt.Errorf("since %s: %w", h.since.UTC().Format(time.RFC3339), h.failure)
 }

@@ -5,28 +5,27 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// overlay is the host together with the writes that are under way. A member that is written twice counts
-// once in a bucket, and in every bucket that it is in or may come into.
+// overlay is the host together with the members that are being written. A member that is written twice counts once in a
+// bucket, and in every bucket that it is in or may come into.
 type overlay struct {
 	*rules.Index
 	members []*v1alpha1.MemberCluster
-	// federation, when not nil, takes the place of the one of its name.
-	federation *v1alpha1.Federation
+	// namespace is the one that was read for a request.
+	namespace *metav1.ObjectMeta
 }
 
-// Federation implements rules.Federations.
-func (o overlay) Federation(name v1alpha1.FederationName) *v1alpha1.Federation {
-	if o.federation != nil && o.federation.Name == string(name) {
-		return o.federation
-	}
-	return o.Index.Federation(name)
-}
+var _ rules.Host = overlay{}
 
-// MembersWithID implements rules.Identities.
+// Namespace implements rules.Host.
+func (o overlay) Namespace(string) *metav1.ObjectMeta { return o.namespace }
+
+// MembersWithID implements rules.Host.
 func (o overlay) MembersWithID(id v1alpha1.ClusterID) []*v1alpha1.MemberCluster {
 	found := o.Index.MembersWithID(id)
 	for _, m := range o.members {
@@ -38,22 +37,22 @@ func (o overlay) MembersWithID(id v1alpha1.ClusterID) []*v1alpha1.MemberCluster 
 	return found
 }
 
-// Count implements rules.Memberships.
+// Count implements rules.Host.
 func (o overlay) Count(b rules.Bucket, except v1alpha1.MemberName) int {
 	n := o.Index.Count(b, except)
-	for i, m := range o.members {
+	counted := map[string]bool{string(except): true}
+	for _, m := range o.members {
 		known := o.Index.Member(v1alpha1.MemberName(m.Name))
-		switch {
-		case m.Name == string(except) || !in(b, m) || known != nil && in(b, known):
-		case slices.ContainsFunc(o.members[:i], func(other *v1alpha1.MemberCluster) bool { return other.Name == m.Name && in(b, other) }):
-		default:
-			n++
+		if counted[m.Name] || !in(b, m) || known != nil && in(b, known) {
+			continue
 		}
+		counted[m.Name] = true
+		n++
 	}
 	return n
 }
 
-// Members implements rules.Memberships. A member that changes is there as before and as after.
+// Members implements rules.Host. A member that changes is there as before and as after.
 func (o overlay) Members(name v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster] {
 	return func(yield func(*v1alpha1.MemberCluster) bool) {
 		for m := range o.Index.Members(name) {

@@ -14,27 +14,24 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// key of the ConfigMap's data.
-const key = "journal"
+// dataKey is where the journal is in the ConfigMap.
+const dataKey = "journal"
 
-// most bytes of the journal, below what etcd takes.
-const most = 500_000
-
-// errTaken says that somebody else has written since.
-var errTaken = errors.New("the journal was written by another replica")
+// errConflict says that another replica has written since.
+var errConflict = errors.New("the journal was written by another replica")
 
 // store reads and writes the journal.
 type store interface {
 	// read gives the content and what write asks for.
 	read(context.Context) (State, string, error)
-	// write gives errTaken when the journal is not at the version any more.
+	// write gives errConflict when the journal is not at the version any more.
 	write(context.Context, State, string) (string, error)
 }
 
 // configMap keeps the journal in the ConfigMap that manifests/ installs. It is for one goroutine.
 type configMap struct {
 	client client.Client
-	// last is as it was read or written last: what is not ours in it stays.
+	// last is as it was read or written last: its metadata stays.
 	last *corev1.ConfigMap
 }
 
@@ -45,7 +42,7 @@ func (s *configMap) read(ctx context.Context) (State, string, error) {
 		return State{}, "", err
 	}
 	s.last = &m
-	state, err := decode(m.Data[key])
+	state, err := decode(m.Data[dataKey])
 	return state, m.ResourceVersion, err
 }
 
@@ -54,11 +51,11 @@ func decode(text string) (state State, err error) {
 		return state, nil
 	}
 	if err := json.Unmarshal([]byte(text), &state); err != nil {
-		return State{}, fmt.Errorf("data.%s: %w", key, err)
+		return State{}, fmt.Errorf("data.%s: %w", dataKey, err)
 	}
 	for _, e := range state.Entries {
-		if e.UID == "" || e.Request == "" || e.Kind == Member && e.Member == nil || e.Kind == Federation && e.Federation == nil {
-			return State{}, fmt.Errorf("data.%s: entry %d is not whole", key, e.Number)
+		if e.UID == "" || e.Request == "" || (e.Kind == Member) != (e.Member != nil) {
+			return State{}, fmt.Errorf("data.%s: entry %d is incomplete", dataKey, e.Number)
 		}
 	}
 	return state, nil
@@ -70,22 +67,13 @@ func (s *configMap) write(ctx context.Context, state State, version string) (str
 		return "", err
 	}
 	m := s.last.DeepCopy()
-	m.ResourceVersion, m.Data = version, map[string]string{key: string(text)}
+	m.ResourceVersion, m.Data = version, map[string]string{dataKey: string(text)}
 	switch err := s.client.Update(ctx, m); {
 	case apierrors.IsConflict(err):
-		return "", errTaken
+		return "", errConflict
 	case err != nil:
 		return "", err
 	}
 	s.last = m
 	return m.ResourceVersion, nil
-}
-
-// full says whether a state has more than the journal takes.
-func full(s State) bool {
-	if len(s.Entries) <= 50 {
-		return false // far from it, whatever they hold
-	}
-	text, err := json.Marshal(s)
-	return err != nil || len(text) > most
 }

@@ -4,17 +4,12 @@ package admission
 
 import (
 	"fmt"
-	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -86,61 +81,6 @@ func TestWebhookDown(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestLeavingIsNotHeldUp holds that a member leaves although the webhook that is told of it takes the connection and never
-// answers.
-func TestLeavingIsNotHeldUp(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("held-up")))
-	must(t, admin.Create(t.Context(), member("held-up-1", "held-up")))
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	var calls atomic.Int32
-	var held sync.WaitGroup
-	held.Go(func() {
-		for {
-			connection, err := silent.Accept()
-			if err != nil {
-				return
-			}
-			calls.Add(1)
-			defer connection.Close()
-		}
-	})
-	defer func() {
-		silent.Close()
-		held.Wait()
-	}()
-	at := func(url string) {
-		t.Helper()
-		must(t, retry.RetryOnConflict(retry.DefaultRetry, func() error {
-			var c admissionregistrationv1.ValidatingWebhookConfiguration
-			if err := admin.Get(t.Context(), client.ObjectKey{Name: "kubefederate.io"}, &c); err != nil {
-				return err
-			}
-			for i := range c.Webhooks {
-				if c.Webhooks[i].Name == "leaving.memberclusters.kubefederate.io" {
-					c.Webhooks[i].ClientConfig.URL = &url
-					if seconds := *c.Webhooks[i].TimeoutSeconds; seconds != 1 {
-						t.Errorf("API servers wait for %d s", seconds)
-					}
-				}
-			}
-			return admin.Update(t.Context(), &c)
-		}))
-	}
-	at("https://" + silent.Addr().String() + "/")
-	defer at(h.manager.URL + "/leaving/memberclusters")
-	// API servers hear of it a moment later.
-	for i := 0; calls.Load() == 0; i++ {
-		m := member(fmt.Sprintf("held-up-2-%d", i), "held-up")
-		must(t, admin.Create(t.Context(), m))
-		must(t, admin.Delete(t.Context(), m))
-	}
-	must(t, admin.Delete(t.Context(), member("held-up-1", "held-up")))
-	must(t, admin.Delete(t.Context(), fed("held-up")))
 }
 
 // TestJournalIsMissing holds that nobody is admitted without it, and that the message says what brings it back.

@@ -1,0 +1,140 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/webhook/journal"
+)
+
+// Paths that the webhooks are served at, as manifests/install/4-webhook.yaml names them.
+const (
+	PathMemberClusters = "/validate/memberclusters"
+	PathFederations    = "/validate/federations"
+)
+
+// reviewTimeout bounds all that is done for one review. It is shorter than the configuration's timeoutSeconds, so that the
+// answer arrives and says what could not be read.
+const reviewTimeout = 4 * time.Second
+
+// Server answers reviews of both kinds.
+type Server struct {
+	informers *informers
+	reader    client.Reader
+	journal   *journal.Journal
+	// metrics are nil until Instrument.
+	metrics *metrics
+}
+
+// Options of a Server.
+type Options struct {
+	// Informers watch what is on the host. They are those of a started cache, or of one that will be.
+	Informers cache.Informers
+	// Client reads from the API server itself, and writes the journal.
+	Client client.Client
+	// Redial closes the client's idle connections. Nil does nothing.
+	Redial func()
+	// Clock is the time to judge certificates by; nil means that of the machine.
+	Clock clock.PassiveClock
+}
+
+// New makes a server and starts to watch the host.
+func New(ctx context.Context, o Options) (*Server, error) {
+	host := journal.NewHost()
+	i, err := newInformers(ctx, o.Informers, host)
+	if err != nil {
+		return nil, err
+	}
+	direct := journal.WithDeadlines(o.Client, o.Redial)
+	return &Server{informers: i, reader: direct, journal: journal.New(journal.Options{
+		Host: host, Reader: direct, Client: direct, Clock: o.Clock,
+	})}, nil
+}
+
+// Start keeps the journal until the context ends, on every replica. It is to outlive the HTTP server, which answers the
+// requests that it has: so it is not for manager.Manager's Add.
+func (s *Server) Start(ctx context.Context) { s.journal.Start(ctx) }
+
+// Register serves the webhooks.
+func (s *Server) Register(server crwebhook.Server, client client.Client) {
+	scheme := client.Scheme()
+	server.Register(PathMemberClusters, admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{s}))
+	server.Register(PathFederations, admission.WithValidator[*v1alpha1.Federation](scheme, federations{s}))
+}
+
+// Ready is a readiness check: the server has seen everything that was there when it started, and does not fail where another
+// replica succeeds.
+func (s *Server) Ready() healthz.Checker {
+	return func(*http.Request) error {
+		if !s.informers.synced() {
+			return errNotSynced
+		}
+		return s.journal.Ready()
+	}
+}
+
+var errNotSynced = errors.New("the federations and members of the host have not been read yet")
+
+// judge decides on a write of an object that is named in words.
+func (s *Server) judge(ctx context.Context, what string, r journal.Request) (rules.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	verdict, err := s.decide(ctx, r)
+	if err == nil {
+		return verdict, nil
+	}
+	if forClient := (journal.ClientError{}); errors.As(err, &forClient) {
+		return verdict, forClient.StatusError
+	}
+	// The cause is text: were it wrapped, a right that the manager lacks would read as one that the user lacks.
+	return verdict, apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, err))
+}
+
+func (s *Server) decide(ctx context.Context, r journal.Request) (v rules.Verdict, err error) {
+	if !s.informers.synced() {
+		return v, errNotSynced
+	}
+	request, err := admission.RequestFromContext(ctx)
+	if err != nil {
+		return v, err
+	}
+	r.DryRun = request.DryRun != nil && *request.DryRun
+	if r.Federation != nil {
+		if r.Namespace, err = s.namespace(ctx, r.Federation.NamespaceToRead()); err != nil {
+			return v, err
+		}
+	}
+	return s.journal.Decide(ctx, r)
+}
+
+// namespace reads a namespace from the API server itself: changes of Federations that name one are too rare to watch all
+// namespaces of the host for them. It is nil when there is none.
+func (s *Server) namespace(ctx context.Context, name string) (*metav1.ObjectMeta, error) {
+	if name == "" {
+		return nil, nil
+	}
+	o := &metav1.PartialObjectMetadata{}
+	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	switch err := s.reader.Get(ctx, client.ObjectKey{Name: name}, o); {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read namespace %q: %w", name, err)
+	}
+	return &o.ObjectMeta, nil
+}
