@@ -158,7 +158,7 @@ func (f *discoverFlags) run(ctx context.Context, d *factory) error {
 	if err != nil {
 		return whileReading(ctx, err)
 	}
-	found.tell(d)
+	found.printNotes(d)
 	if f.join {
 		return cmp.Or(f.joinAll(ctx, d, h, found, dryRun), found.err)
 	}
@@ -218,8 +218,8 @@ type findings struct {
 	all, clusters []discover.Cluster
 	// hidden is how many clusters without a label are left out.
 	hidden int
-	// notes say what of sources could not be read that nobody asked for by name; err is what could not be read of those
-	// that somebody did.
+	// notes say what could not be read of sources that --source did not name; err is what could not be read of those that it
+	// did.
 	notes []string
 	err   error
 }
@@ -266,14 +266,14 @@ func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, s
 	return found, nil
 }
 
-// tell prints what could not be read.
-func (r *findings) tell(d *factory) {
+// printNotes prints what could not be read.
+func (r *findings) printNotes(d *factory) {
 	for _, note := range r.notes {
 		fmt.Fprintln(d.ErrOut, "note: "+printable(note))
 	}
 }
 
-// hint tells what a bare table leaves out.
+// hint says what a bare table leaves out.
 func (r *findings) hint(d *factory) {
 	if len(r.clusters) == 0 {
 		fmt.Fprintln(d.ErrOut, "No clusters found that ask to join a federation")
@@ -328,7 +328,7 @@ func (f *discoverFlags) printRows(d *factory, found *findings, headed bool) erro
 	return table(d.Out, rows)
 }
 
-// objectWords are the objects that stand for a cluster, as kubectl is told them.
+// objectWords are the objects that stand for a cluster, as arguments of kubectl.
 func objectWords(c *discover.Cluster) []string {
 	var words []string
 	for _, o := range c.Objects {

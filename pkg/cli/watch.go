@@ -83,7 +83,7 @@ func (f *lookFlags) run(ctx context.Context, d *factory, answer func(context.Con
 		default:
 			told = ""
 			if first || !slices.Equal(found.notes, last.notes) {
-				found.tell(d)
+				found.printNotes(d)
 			}
 			if first {
 				found.hint(d)

@@ -41,7 +41,7 @@ type outcome struct {
 
 var reachable = outcome{reason: v1alpha1.ReasonReachable}
 
-// same says that two outcomes need not be told apart: servers put times and numbers of requests into their errors.
+// same says that two outcomes are reported as one: servers put times and numbers of requests into their errors.
 func (o outcome) same(other outcome) bool {
 	return o.reason == other.reason && o.code == other.code && (o.reason != v1alpha1.ReasonIdentityMismatch || o.cause == other.cause)
 }
@@ -149,7 +149,7 @@ type followed struct {
 	otherClusterCertificate fingerprint
 	otherClusterDue         time.Time
 
-	// The prober's lock guards the next.
+	// The next are read and written with the prober's lock.
 
 	// failing is when a failure was observed that is not reported before a second probe confirms it; otherwise zero.
 	failing time.Time

@@ -29,8 +29,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
-// What a real API server answers is tested in test/integration; here are answers that none gives, and numbers of members
-// for which there is no room.
+// What a real API server answers is tested in test/integration; here are answers that none gives, and more members than can
+// be started.
 
 // stub answers as an API server and remembers what it was asked.
 type stub struct {
@@ -240,7 +240,7 @@ func TestRequestsOfProbes(t *testing.T) {
 	}
 }
 
-// TestOtherCluster holds that another cluster gets the token with the one request that tells it, and not again before it shows
+// TestOtherCluster holds that another cluster gets the token with the one request that shows its ID, and not again before it presents
 // another certificate or much time has passed.
 func TestOtherCluster(t *testing.T) {
 	t.Parallel()
@@ -390,7 +390,7 @@ func (p *prober) found(name string) *observation {
 	return p.members[name].last
 }
 
-// asked says whether a member has been probed to the end, told or not.
+// asked says whether a member has been probed to the end, reported or not.
 func (p *prober) asked(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -412,7 +412,7 @@ func TestSlowMembers(t *testing.T) {
 		name string
 		slow int
 		held bool
-	}{{"with room for slow ones", 100, false}, {"without, the negative control", 0, true}} {
+	}{{"with slots for slow ones", 100, false}, {"without, the negative control", 0, true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tarpit, err := net.Listen("tcp", "127.0.0.1:0")
@@ -471,7 +471,7 @@ func TestRecord(t *testing.T) {
 		{125 * time.Second, outcome{v1alpha1.ReasonTimedOut, "something else", 0}, false, false, 90 * time.Second},
 		{155 * time.Second, outcome{v1alpha1.ReasonConnectionRefused, "", 0}, true, false, 155 * time.Second},
 		{185 * time.Second, reachable, true, false, 185 * time.Second},
-		// What an API server says clearly is told at once.
+		// What an API server reports clearly is reported at once.
 		{215 * time.Second, outcome{v1alpha1.ReasonUnauthorized, "", 401}, true, false, 215 * time.Second},
 		{245 * time.Second, reachable, true, false, 245 * time.Second},
 		{245*time.Second + probeTimeAge, reachable, true, false, 245*time.Second + probeTimeAge},

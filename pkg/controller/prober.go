@@ -120,7 +120,7 @@ func (p *prober) Start(ctx context.Context) error {
 		}
 		running.Go(func() {
 			defer s.release()
-			// One that is slow makes room for others, as long as there is room for slow ones.
+			// One that is slow leaves its slot to others, as long as there is one for slow ones.
 			timer := time.AfterFunc(p.slowAfter, func() { s.move(p.slow) })
 			defer timer.Stop()
 			p.work(ctx, name)

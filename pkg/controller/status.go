@@ -135,8 +135,8 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 	return c
 }
 
-// target is what to probe; nil is nothing. A member that waits for acceptance is probed: whoever accepts it sees what it is,
-// and not only what its joiner says. So is one that is suspended: it may be resumed at any time.
+// target is what to probe; nil is nothing. A member that waits for acceptance is probed: those who accept it
+// see what it is, and not only what its joiner says. So is one that is suspended: it may be resumed at any time.
 func (o memberState) target(stored storedCredential) *target {
 	if o.member.DeletionTimestamp != nil || stored.condition.Status != metav1.ConditionTrue {
 		return nil

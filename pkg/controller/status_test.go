@@ -176,10 +176,10 @@ func TestReady(t *testing.T) {
 		want    string
 	}{
 		{"reachable", func(*memberState) {}, v1alpha1.PhaseReady, "True Reachable: the cluster answers, and is the one that joined"},
-		{"not asked", func(o *memberState) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not probed the cluster yet"},
-		{"not asked by this manager", before("True", "Reachable", "well"), v1alpha1.PhaseReady, "True Reachable: well"},
-		{"offline, and not asked by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
-		{"not asked since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
+		{"not probed", func(o *memberState) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not probed the cluster yet"},
+		{"not probed by this manager", before("True", "Reachable", "well"), v1alpha1.PhaseReady, "True Reachable: well"},
+		{"offline, and not probed by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
+		{"not probed since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
 			"Unknown NotProbed: the manager has not probed the cluster yet"},
 		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining,
 			"False CredentialMissing: the join is not finished; finish it: " + join},

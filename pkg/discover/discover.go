@@ -60,7 +60,7 @@ type Candidate struct {
 	// Connect opens it. It sends no request. What Probe has opened may stay open.
 	Connect func() (*member.Cluster, error)
 
-	// id tells candidates of one source apart that share a Name; see distinguish.
+	// id distinguishes candidates of one source that share a Name; see distinguish.
 	id string
 	// isHost is set for the cluster that the source itself runs in.
 	isHost bool

@@ -141,7 +141,7 @@ func TestProbeDeadline(t *testing.T) {
 			t.Errorf("took %s, want the deadline of 3s", took)
 		}
 		if answers != 1 {
-			t.Errorf("%d answers were told, want 1", answers)
+			t.Errorf("%d answers were reported, want 1", answers)
 		}
 		var got []string
 		for _, s := range observations {
@@ -165,6 +165,6 @@ func TestUnreadableAnswer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if answer, err := readAnswer(ctx, m); err == nil {
-		t.Errorf("got %+v from a port that nobody listens on", answer)
+		t.Errorf("got %+v from a port on which no server listens", answer)
 	}
 }

@@ -63,7 +63,7 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 	_ = group.Wait() // no function returns an error
 }
 
-// parse reads a way to a cluster out of another system's Secret, by the strict loader only: whoever may write the Secret
+// parse reads a way to a cluster out of another system's Secret, by the strict loader only: those who may write the Secret
 // could otherwise have us run a command or read a file.
 func parse(data []byte, secret cluster.Ref, now time.Time, source SourceName) (*kubeconfig.Access, error) {
 	access, err := kubeconfig.Parse(data)

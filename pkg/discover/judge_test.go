@@ -77,7 +77,7 @@ func TestJudgeSources(t *testing.T) {
 	}{
 		{"asked for by its object", []Observation{through(capi, "x/a", "2", "prod")}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
 		{"asked for by itself", []Observation{through(capi, "x/a", "2", "", says(requests("prod")))}, []whole{{"cluster-api:x/a", "", "a", "prod", Wants, ""}}},
-		{"not asked for", []Observation{through(capi, "x/a", "2", "")}, []whole{{"cluster-api:x/a", "", "", "", Unlabeled, ""}}},
+		{"no label", []Observation{through(capi, "x/a", "2", "")}, []whole{{"cluster-api:x/a", "", "", "", Unlabeled, ""}}},
 		{"no answer, asked for by its object", []Observation{through(capi, "x/a", "2", "prod", silent)},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}}},
 		{"known to all: the context is the most direct", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/a", "2", "prod"), way("b", "2")},
@@ -168,6 +168,6 @@ func TestMerge(t *testing.T) {
 	}
 	says(requests("prod"))(&own)
 	if got := Judge(view(), []Observation{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].RequestedBy(); got.Name != "" {
-		t.Errorf("asked for by %q, want nobody but itself", got)
+		t.Errorf("asked for by %q, want only itself", got)
 	}
 }

@@ -53,7 +53,7 @@ func merge(observations []Observation, judge func(*Cluster, *Answer)) []Cluster 
 func (c Candidate) sharedName() string { return cmp.Or(c.OtherName, c.String()) }
 
 // compareWays puts the more direct of two ways to a cluster first; what did not answer comes last. Rancher's proxy comes after
-// all sources, whoever leads to it, and before others where Rancher knows an endpoint of the cluster's own.
+// all sources, whichever leads to it, and before others where Rancher knows an endpoint of the cluster's own.
 func compareWays(a, b *Observation) int {
 	rank := func(o *Observation) int {
 		rank := o.Source.directness()

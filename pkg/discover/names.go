@@ -51,7 +51,7 @@ type namer struct {
 }
 
 // nameAll gives every cluster that would join, and has no name yet, the name it would get. Clusters that would share a
-// name, or have one that is taken, are told apart by their IDs. A cluster that does not answer counts as one more: when it
+// name, or have one that is taken, are distinguished by their IDs. A cluster that does not answer counts as one more: when it
 // answers the next time, the others keep their names.
 func (j *judge) nameAll(clusters []Cluster) {
 	n := &namer{shared: map[v1alpha1.MemberName]int{}, given: map[v1alpha1.MemberName]bool{"": true}}
@@ -94,7 +94,7 @@ func (n *namer) name(base v1alpha1.MemberName, id v1alpha1.ClusterID) v1alpha1.M
 	return name
 }
 
-// shortID is how much of a cluster ID usually tells clusters apart: the first group of a UUID, 32 bits.
+// shortID is how much of a cluster ID usually distinguishes clusters: the first group of a UUID, 32 bits.
 const shortID = 8
 
 // withID makes a name that several clusters would share the cluster's own, by the first length bytes of its ID.

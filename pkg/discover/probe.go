@@ -46,8 +46,8 @@ func readAnswer(ctx context.Context, m *member.Cluster) (*Answer, error) {
 const (
 	// maxAsked is how many clusters are asked at once, not counting those that have let us wait for slowAnswer.
 	maxAsked = 64
-	// maxOpen is how many connections stay open after the answer. Whoever joins those clusters next need not shake
-	// hands again; a thousand would only fill memory, and each costs its API server some.
+	// maxOpen is how many connections stay open after the answer. A join of those clusters need not shake hands
+	// again; a thousand would only fill memory, and each costs its API server some.
 	maxOpen = 100
 )
 
@@ -59,7 +59,7 @@ func slowAnswer(deadline time.Duration, n int) time.Duration {
 }
 
 // Probe asks every candidate and returns when all have answered or the deadline has passed, so that dead clusters
-// never hold up the rest: few are asked at once, and one that is slow makes room for the next while it is waited for.
+// never hold up the rest: few are asked at once, and one that is slow leaves its place to the next while it is waited for.
 // Observations come in the order of the candidates. Progress is called with the number of answers so far.
 func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, progress func(int)) []Observation {
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer within %s", deadline))

@@ -19,12 +19,12 @@ type SourceType struct {
 	Name SourceName
 	// Title is what messages and the help call the way to a cluster through it: "then Cluster API".
 	Title string
-	// Help is what stands behind the name in the help of discover.
+	// Help follows the name in the help of discover.
 	Help string
 	// Kinds are those on the host that stand for clusters, each in all its versions, the newest first. A host that serves
 	// none of them does not have the source.
 	Kinds [][]cluster.Resource
-	// Renewal tells the user what to do about a credential of the source that has ended.
+	// Renewal is what the user does about a credential of the source that has expired.
 	Renewal string
 	// Open makes the source. It sends no request.
 	Open func(Environment) Source

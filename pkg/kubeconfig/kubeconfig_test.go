@@ -49,7 +49,7 @@ func pair(t testing.TB, until time.Time) (certificate, key []byte) {
 
 func b64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
 
-// config is a good kubeconfig but for what a case puts in: lines of the cluster, of the user, and of the whole.
+// config is a good kubeconfig with what a case adds: lines of the cluster, of the user, and of the whole.
 func config(cluster, user, rest string) string {
 	if user == "" {
 		user = "token: " + secret
@@ -197,7 +197,7 @@ func TestParseRefuses(t *testing.T) {
 		"empty":                          {in: "", want: `current-context is not set`},
 		"no current context":             {in: strings.Replace(config("", "", ""), "current-context: ctx", "", 1), want: `current-context is not set`},
 		"unknown context":                {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry with the name that the current context refers to`},
-		"unknown cluster, user":          {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: nobody", 1), want: `clusters has no entry with the name that the current context refers to; users has no entry with the name that the current context refers to`},
+		"unknown cluster, user":          {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: missing", 1), want: `clusters has no entry with the name that the current context refers to; users has no entry with the name that the current context refers to`},
 		"two users of one name":          {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries with one name`},
 		"too large":                      {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 1 MiB`},
 		"a second user, with OneContext": {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
@@ -242,7 +242,7 @@ func TestParseAccepts(t *testing.T) {
 			in: config("insecure-skip-tls-verify: true", "", ""), options: []kubeconfig.Option{kubeconfig.AllowInsecure},
 			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443", InsecureSkipTLSVerify: true}, Token: secret},
 		},
-		// A person's kubeconfig has contexts that are nobody's business here.
+		// The other contexts of a person's kubeconfig do not matter.
 		"exec in another context": {
 			in:   config("", "", "- {name: v, user: {exec: {command: touch}}}"),
 			want: kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443"}, Token: secret},

@@ -22,7 +22,7 @@ const (
 	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the membership record:
 	// "<random ID> <RFC 3339 time>". A run undoes its own work only while its attempt stands.
 	AnnotationAttempt = Prefix + "attempt"
-	// AnnotationLeft stands beside a federation label on a cluster that left the federation of that name, so that
+	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
 	// AnnotationAllowDeletion on one of our CustomResourceDefinitions lets it be deleted. Deleting a

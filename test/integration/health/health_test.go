@@ -179,7 +179,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("capacity: %s, want %s", got, want)
 	}
 	if found.Status.LastProbeTime == nil {
-		t.Error("nobody says when it answered")
+		t.Error("it is not reported when it answered")
 	}
 
 	// Its API server is away. What is known of it stays known.
