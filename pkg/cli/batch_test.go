@@ -23,8 +23,8 @@ func TestReason(t *testing.T) {
 		want string
 	}{
 		{&federate.Refusal{Operation: "join", Findings: findings}, "host: one; member: two: do"},
-		{&federate.Refusal{Operation: "join", Findings: findings[:1], Undone: true}, "host: one; what was begun was rolled back"},
-		{&federate.Undone{Operation: "join", Err: errors.New("no answer")}, "no answer; what was begun was rolled back"},
+		{&federate.Refusal{Operation: "join", Findings: findings[:1], Undone: true}, "host: one; all changes were rolled back"},
+		{&federate.Undone{Operation: "join", Err: errors.New("no answer")}, "no answer; all changes were rolled back"},
 		{&federate.Partial{Operation: "unjoin", Err: errors.New("no answer"), Done: []string{"1 of 2 steps"}, Next: "again"},
 			"could not finish: unjoin; no answer; done: 1 of 2 steps; to continue, run: again"},
 		{errors.New("a\nb"), "a; b"},

@@ -114,7 +114,7 @@ func reason(err error) string {
 	var refusal *federate.Refusal
 	var undone *federate.Undone
 	var partial *federate.Partial
-	const takenBack = "; what was begun was rolled back"
+	const takenBack = "; all changes were rolled back"
 	var text string
 	switch {
 	case errors.As(err, &partial):

@@ -27,6 +27,8 @@ type joinFlags struct {
 	timeout    time.Duration
 	dryRun     dryRunFlag
 	output     outputFlags
+	// given says whether a flag was typed, be it with an empty value.
+	given func(flag string) bool
 }
 
 // joinTimeout is how long the join of one cluster may take when nothing else is said.
@@ -45,8 +47,9 @@ whether the cluster belongs to a federation already. Then the member is recorded
 given two narrow accounts on the member, and a credential with an end is stored on the host and tried.
 "joined" is printed when all of it was read back. What a failed join made is undone.
 
-Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or to
-bring a changed endpoint or CA to the host.
+Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or, with
+--member-server, --member-proxy-url or --member-certificate-authority, to store another endpoint: without these
+flags a member keeps the one that it has.
 
 A cluster that belongs to another host stays there. Should that host be gone for good, or be back with a new
 cluster ID, --take-over takes the cluster from it: the membership record on the cluster is changed first, then what that
@@ -91,15 +94,16 @@ became of each; the exit code is 0 when all joined, 3 when some did, 2 when all 
 	f.member.complete(cmd)
 	f.federation.add(cmd, d, "The federation to join")
 	flags := cmd.Flags()
+	f.given = flags.Changed
 	flags.StringSliceVar(&f.contexts, "member-contexts", nil, "The contexts of many member clusters")
 	_ = cmd.RegisterFlagCompletionFunc("member-contexts", completeContexts(&f.member.kubeconfig))
 	flags.BoolVar(&f.all, "all-contexts", false, "All contexts of the kubeconfig; one that leads to the host only where --member-contexts names it")
 	f.many.add(cmd, "connect-timeout")
 	flags.BoolVar(&f.takeOver, "take-over", false, "Take clusters from another host that is gone, and remove what it put on them")
 	flags.StringSliceVar(&f.labels, "labels", nil, "Labels of the member, as KEY=VALUE,…; its region and zone are read from its nodes when not given")
-	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server of the context)")
-	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it (default: that of the context)")
-	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies it (default: that of the context)")
+	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: as the member has it, else the server of the context)")
+	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it; empty is none (default: as the member has it, else that of the context)")
+	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies it (default: as the member has it, else that of the context)")
 	addLifetime(flags, &f.lifetime)
 	flags.DurationVar(&f.timeout, "timeout", joinTimeout, "How long the join of a cluster may take")
 	f.dryRun.add(cmd)
@@ -109,7 +113,7 @@ became of each; the exit code is 0 when all joined, 3 when some did, 2 when all 
 
 func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, error) {
 	o := federate.JoinOptions{
-		Name: name, Federation: f.federation.value(), Server: f.server, ProxyURL: f.proxyURL,
+		Name: name, Federation: f.federation.value(), Server: f.server,
 		TokenLifetime: f.lifetime, MemberContext: f.member.context, TakeOver: f.takeOver,
 	}
 	if f.federation.name == "" {
@@ -129,6 +133,12 @@ func (f *joinFlags) options(name v1alpha1.MemberName) (federate.JoinOptions, err
 		return o, usagef("--labels=%s: it must be KEY=VALUE,…", f.labels)
 	}
 	o.Labels = change.set
+	if f.given("member-proxy-url") {
+		o.ProxyURL = &f.proxyURL
+	}
+	if f.given("member-certificate-authority") {
+		o.CABundle, o.CertificateAuthority = []byte{}, f.caFile // an empty one stands for the roots that the host trusts
+	}
 	if f.caFile != "" {
 		if o.CABundle, err = os.ReadFile(f.caFile); err != nil {
 			return o, usagef("--member-certificate-authority: %w", err)

@@ -11,7 +11,7 @@ import (
 type attempt struct {
 	id string
 	at time.Time
-	// undoing says that the run failed and is rolling back; others wait for that.
+	// undoing says that the run failed and is rolling back, for which others wait.
 	undoing bool
 }
 
@@ -40,12 +40,9 @@ func parseAttempt(s string) attempt {
 	return a
 }
 
-// undoPatience is how long a run waits for another that is rolling back. It is longer than undoing may
-// take (undoTimeout), so that a run that died meanwhile does not hold the cluster for ever.
-const (
-	undoTimeout  = 10 * time.Second
-	undoPatience = 15 * time.Second
-)
+// rollbackLease is how long other runs wait for one that is rolling back. It is longer than rolling back may take
+// (rollbackTimeout), so that a run that died meanwhile does not block the member for ever.
+const rollbackLease = 15 * time.Second
 
-// undoneBy says whether another run is rolling back at the time now.
-func (a attempt) underway(now time.Time) bool { return a.undoing && now.Sub(a.at) < undoPatience }
+// underway says whether the run is rolling back at the time now.
+func (a attempt) underway(now time.Time) bool { return a.undoing && now.Sub(a.at) < rollbackLease }

@@ -1,198 +1,189 @@
 package federate
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
+	"fmt"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	shared "github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// endpoint is how the host is to reach a member.
-type endpoint struct {
-	Server   string
-	CABundle []byte
-	ProxyURL string
-	Insecure bool
-	// Proven says that the caller's own requests went the same way.
-	Proven bool
+// endpointOf is the endpoint that a join stores: that of the member where it exists, else the caller's own, with what the
+// options name in its place.
+func endpointOf(o JoinOptions, caller endpoint.Endpoint, existing *v1alpha1.MemberCluster) endpoint.Endpoint {
+	stored := caller
+	if existing != nil {
+		stored = endpoint.Of(existing)
+	}
+	e := stored
+	if o.Server != "" && endpoint.KeyOf(o.Server) != endpoint.KeyOf(e.Server) {
+		e.Server, e.TLSServerName = o.Server, "" // the name belongs to the other server: kubectl's own --server clears it too
+	}
+	if o.CABundle != nil {
+		e.CABundle, e.InsecureSkipTLSVerify = o.CABundle, false
+	}
+	if o.ProxyURL != nil {
+		e.ProxyURL = *o.ProxyURL
+	}
+	if existing != nil && e.Equal(stored) {
+		return stored
+	}
+	return e.Canonical()
 }
 
-// endpointOf chooses the endpoint: what the options say, else what an administrator wrote by hand on a member
-// that was never joined, else what the caller uses.
-func endpointOf(o JoinOptions, m *member.Cluster, existing *v1alpha1.MemberCluster) endpoint {
-	caller := m.Config()
-	byHand := existing != nil && existing.Annotations[v1alpha1.AnnotationJoinedBy] == "" &&
-		existing.Annotations[v1alpha1.AnnotationAttempt] == "" && o.Server == "" && len(o.CABundle) == 0 && o.ProxyURL == ""
-	if byHand {
-		return endpoint{
-			Server: existing.Spec.Server, CABundle: existing.Spec.CABundle,
-			ProxyURL: existing.Spec.ProxyURL, Insecure: existing.Spec.InsecureSkipTLSVerify,
-		}
-	}
-	own := endpoint{
-		Server: m.Server(), CABundle: caller.CAData, ProxyURL: proxyOf(caller, m.Server()), Insecure: caller.Insecure,
-	}
-	e := own
-	if o.Server != "" {
-		e.Server = strings.TrimSuffix(o.Server, "/")
-	}
-	if len(o.CABundle) > 0 {
-		e.CABundle, e.Insecure = o.CABundle, false
-	}
-	if o.ProxyURL != "" {
-		e.ProxyURL = o.ProxyURL
-	}
-	if e.Insecure {
-		e.CABundle = nil
-	}
-	e.Proven = e.same(own) && caller.ServerName == ""
-	return e
+// config is a client configuration for an endpoint with a token and nothing of the caller's.
+func config(e endpoint.Endpoint, token string) *rest.Config {
+	return (&kubeconfig.Access{Token: token, Endpoint: e}).RESTConfig()
 }
 
-func (e endpoint) same(other endpoint) bool {
-	return e.Server == other.Server && e.ProxyURL == other.ProxyURL && e.Insecure == other.Insecure && bytes.Equal(e.CABundle, other.CABundle)
-}
-
-// proxyOf is the proxy that a configuration names for the server; that of the environment is the caller's
-// own affair and is not stored.
-func proxyOf(c *rest.Config, server string) string {
-	u, err := url.Parse(server)
-	if c.Proxy == nil || err != nil {
-		return ""
-	}
-	proxy, err := c.Proxy(&http.Request{URL: u})
-	if proxy == nil || err != nil {
-		return ""
-	}
-	return proxy.String()
-}
-
-// access is the endpoint with a token, as it is stored.
-func (e endpoint) access(token string) *kubeconfig.Access {
-	return &kubeconfig.Access{Token: token, Endpoint: shared.Endpoint{
-		Server: e.Server, CABundle: e.CABundle, ProxyURL: e.ProxyURL, InsecureSkipTLSVerify: e.Insecure,
-	}}
-}
-
-// try connects over the endpoint, without a credential and with nothing of the caller's, and returns why
-// that fails. Any answer of an API server is a success: what is tried is the way to it and its certificate.
-func (e endpoint) try(ctx context.Context) error {
-	c, err := member.Connect(e.access("").RESTConfig())
+// tryEndpoint connects without a credential and returns why that fails. Any response of an API server is a success: what
+// is tried is the way to it and its certificate.
+func tryEndpoint(ctx context.Context, e endpoint.Endpoint) error {
+	c, err := member.Connect(config(e, ""))
 	if err != nil {
 		return err
 	}
 	_, err = c.Version(ctx)
-	var failed *cluster.Error
-	if errors.As(err, &failed) && (failed.Fault == cluster.FaultUnreachable || failed.Fault == cluster.FaultCertificate) {
+	if failed, ok := errors.AsType[*cluster.Error](err); ok && (failed.Fault == cluster.FaultUnreachable || failed.Fault == cluster.FaultCertificate) {
 		return err
 	}
 	return nil
 }
 
-// takesTokens says whether an endpoint that is Rancher's proxy hands a token of the member's own on to it, where that can
-// be told: the proxy knows Rancher's tokens only, unless it is told otherwise. Any other endpoint does, for all that is
-// known before a token is made.
-func (e endpoint) takesTokens(ctx context.Context, m *member.Cluster) bool {
-	if shared.RancherProxyID(e.Server) == "" {
-		return true
+// refusesTokens says whether an endpoint that is Rancher's proxy refuses tokens that the member itself issues, where that
+// can be seen before one is made: the proxy takes only Rancher's own unless it is configured otherwise.
+func refusesTokens(ctx context.Context, e endpoint.Endpoint, m *member.Cluster) bool {
+	if endpoint.RancherProxyID(e.Server) == "" {
+		return false
 	}
 	token, err := m.TrialToken(ctx)
 	if err != nil || token == "" {
-		return true // the proof at the end of the join will tell
+		return false // the trial of the credential at the end of the join will show it
 	}
-	c, err := member.Connect(e.access(token).RESTConfig())
+	c, err := member.Connect(config(e, token))
 	if err != nil {
-		return true
+		return false
 	}
 	_, err = c.Version(ctx)
-	return !unauthorized(err)
+	return unauthorized(err)
 }
 
-// judgeProxy is what stands against an endpoint that takes no token of the member's own.
-func (e endpoint) judgeProxy() Finding {
-	return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server),
-		Cause: "is Rancher's proxy, which takes no token of the cluster's own (401), and nobody else's is kept",
-		Remedy: "turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; " +
-			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace " + cluster.Quoted(shared.RancherProxyID(e.Server)) + " of Rancher's cluster"}
+func atEndpoint(server, cause, remedy string) Finding {
+	return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(server), Cause: cause, Remedy: remedy}
 }
 
-// judgeURL is what speaks against a URL before it is tried; empty when nothing does.
-func judgeURL(text string, schemes ...string) string {
-	u, err := url.Parse(text)
+// refusedTokens is what stands against an endpoint that takes no token of the member's own.
+func refusedTokens(server string) Finding {
+	return atEndpoint(server, "is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored",
+		"turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; "+
+			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "+cluster.Quoted(endpoint.RancherProxyID(server))+" of Rancher's cluster")
+}
+
+// loopback reports an endpoint that only its own machine reaches, for a run that does not ask the server, which reports it too.
+func loopback(e endpoint.Endpoint, hostServer string) []Finding {
 	switch {
-	case err != nil:
-		return "is no URL"
-	case !slices.Contains(schemes, u.Scheme):
-		return "must start with " + strings.Join(schemes, "://, ") + "://"
-	case u.Host == "":
-		return "names no host"
-	case u.User != nil:
-		return "carries a user name or password, which would be stored for everybody to read"
-	case u.RawQuery != "" || u.Fragment != "":
-		return "has a query or a fragment"
-	}
-	return ""
-}
-
-// loopback tells of an endpoint that only its own machine reaches, where no server is asked, which would tell it.
-func (e endpoint) loopback(hostServer string) []Finding {
-	if shared.ScopeOf(e.Server) != shared.Loopback {
+	case endpoint.ScopeOf(e.Server) != endpoint.Loopback:
 		return nil
+	case endpoint.ScopeOf(hostServer) == endpoint.Loopback:
+		return []Finding{atEndpoint(e.Server, "is a loopback address; it is accepted, since the host's own endpoint is one too", "")}
 	}
-	f := Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server)}
-	if shared.ScopeOf(hostServer) == shared.Loopback {
-		f.Cause = "is a loopback address; that is taken, since the host's own endpoint is one too"
-	} else {
-		f.Cause = "is a loopback address, so the host reaches itself there and not this member"
-		f.Remedy = "give the address that the host uses with --member-server"
-	}
-	return []Finding{f}
+	return []Finding{atEndpoint(e.Server, "is a loopback address, where the host reaches itself and not this member", "give the address that the host uses with --member-server")}
 }
 
-// judge is everything that can be said about the endpoint without a request, and with the answer of try.
-func (e endpoint) judge(federation *v1alpha1.Federation, tried error) (against, notes []Finding) {
-	say := func(cause, remedy string) Finding {
-		return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(e.Server), Cause: cause, Remedy: remedy}
+// remedies say how to give another value for a field of an endpoint.
+var remedies = map[string]string{
+	"spec.server":        "give the member's URL with --member-server",
+	"spec.proxyURL":      "give another proxy with --member-proxy-url",
+	"spec.caBundle":      "give the CA with --member-certificate-authority",
+	"spec.tlsServerName": "correct tls-server-name in the kubeconfig",
+}
+
+// judgeEndpoint is everything that can be said about an endpoint without a request, and with the result of tryEndpoint.
+func judgeEndpoint(e endpoint.Endpoint, federation *v1alpha1.Federation, tried error) (against, notes []Finding) {
+	for _, fault := range e.Validate(field.NewPath("spec")) {
+		// The URL is not repeated: it may hold a password.
+		against = append(against, Finding{Side: SideMember, Object: fault.Field, Cause: fault.Detail, Remedy: remedies[fault.Field], field: fault.Field})
 	}
-	note := func(cause, remedy string) { notes = append(notes, say(cause, remedy)) }
-	if cause := judgeURL(e.Server, "https"); cause != "" {
-		// The URL is not repeated: it may carry a password.
-		against = append(against, Finding{Side: SideMember, Object: "endpoint", Cause: cause, Remedy: "give the member's URL with --member-server", field: "spec.server"})
-		return against, notes
+	if len(against) > 0 {
+		return against, nil
 	}
-	if e.ProxyURL != "" {
-		if cause := judgeURL(e.ProxyURL, "http", "https", "socks5"); cause != "" {
-			against = append(against, Finding{Side: SideMember, Object: "proxy", Cause: cause, Remedy: "give another with --member-proxy-url", field: "spec.proxyURL"})
-			return against, notes
-		}
+	switch {
+	case !e.InsecureSkipTLSVerify:
+	case federation != nil && federation.Spec.AllowInsecureTLS:
+		notes = append(notes, atEndpoint(e.Server, "the certificate is not verified, which the federation allows: anyone on the network between host and member can read the credential", ""))
+	default:
+		f := atEndpoint(e.Server, "the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow",
+			"give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS")
+		f.field = "spec.insecureSkipTLSVerify"
+		against = append(against, f)
 	}
-	if e.Insecure {
-		if federation == nil || !federation.Spec.AllowInsecureTLS {
-			f := say("the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow",
-				"give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS")
-			f.field = "spec.insecureSkipTLSVerify"
-			against = append(against, f)
-		} else {
-			note("the certificate is not verified, which the federation allows: whoever stands between host and member can read the credential", "")
-		}
-	}
-	var failed *cluster.Error
-	if errors.As(tried, &failed) && failed.Fault == cluster.FaultCertificate {
-		against = append(against, say("the certificate does not verify: "+cluster.Cause(failed.Err),
+	if failed, ok := errors.AsType[*cluster.Error](tried); ok && failed.Fault == cluster.FaultCertificate {
+		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(failed.Err),
 			"give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server"))
 	} else if tried != nil {
-		note("does not answer from here: "+cluster.Cause(tried), "the manager on the host will tell whether it answers from there")
+		notes = append(notes, atEndpoint(e.Server, "does not respond from here: "+cluster.Cause(tried), "the manager on the host will report whether it responds from there"))
 	}
 	return against, notes
+}
+
+// trialTimeout is how long a new credential is tried: API servers learn of new bindings within moments.
+const trialTimeout = 5 * time.Second
+
+// trial tries a new credential before it is relied on.
+type trial struct {
+	// server is what messages name.
+	server string
+	// id is the cluster that must respond.
+	id v1alpha1.ClusterID
+	// ifOther and ifRefused say what to do when another cluster responds, and when the credential is refused.
+	ifOther, ifRefused string
+}
+
+// of is nil when the cluster accepts the credential of config, a *Refusal when it does not or is another one, and
+// what went wrong otherwise.
+func (t trial) of(ctx context.Context, config *rest.Config) error {
+	c, err := member.Connect(config)
+	if err != nil {
+		return err
+	}
+	refuse := func(cause, remedy string) error {
+		return &Refusal{Findings: []Finding{atEndpoint(t.server, cause, remedy)}}
+	}
+	var rejection error
+	err = poll(ctx, pollInterval, trialTimeout, func() (bool, error) {
+		id, err := c.ID(ctx)
+		if err == nil && id != t.id {
+			return false, refuse(fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, t.id), t.ifOther)
+		}
+		if ctx.Err() != nil || !rejected(err) {
+			return true, err
+		}
+		rejection = errors.Unwrap(err)
+		return false, nil
+	})
+	if errors.Is(err, errPatience) {
+		return refuse("does not accept the new credential: "+cluster.Cause(rejection), t.ifRefused)
+	}
+	return err
+}
+
+// rejected says whether err is an API server's response to a credential that it does not know or that grants nothing.
+// At another cluster's endpoint the token of this member grants nothing, either.
+func rejected(err error) bool {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	return ok && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden)
+}
+
+// unauthorized says whether err is an API server's response to a token that it does not accept, or no longer.
+func unauthorized(err error) bool {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	return ok && failed.Fault == cluster.FaultUnauthorized
 }

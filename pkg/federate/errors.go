@@ -1,15 +1,19 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // Finding is one thing that stands against an operation, or that a person should know.
@@ -21,7 +25,7 @@ type Finding struct {
 	// Remedy is what to do about it; it may be empty.
 	Remedy string `json:"remedy,omitempty"`
 
-	// field is the field of the MemberCluster that the webhook would refuse for the same cause.
+	// field is the field of the MemberCluster that is at fault; empty where none is.
 	field string
 }
 
@@ -41,7 +45,7 @@ func (f Finding) String() string {
 	return cluster.Printable(b.String())
 }
 
-// Refusal is an operation that something stands against. Nothing was changed, or everything was rolled back.
+// Refusal is an operation that a server or this package refuses. Nothing was changed, or everything was rolled back.
 type Refusal struct {
 	// Operation is what was refused, as `join "us-east-1" to federation "prod"`. It may be empty.
 	Operation string
@@ -59,7 +63,7 @@ func (r *Refusal) Error() string {
 	var b strings.Builder
 	b.WriteString("cannot " + r.Operation)
 	if r.Undone {
-		b.WriteString("; what was begun was rolled back")
+		b.WriteString(rolledBack)
 	} else {
 		b.WriteString("; nothing was changed")
 	}
@@ -71,6 +75,8 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
+const rolledBack = "; all changes were rolled back"
+
 // Undone is an operation that failed and rolled back all it had made.
 type Undone struct {
 	Operation string
@@ -78,7 +84,7 @@ type Undone struct {
 }
 
 func (u *Undone) Error() string {
-	return "cannot " + u.Operation + "; what was begun was rolled back\n* " + u.Err.Error()
+	return "cannot " + u.Operation + rolledBack + "\n* " + u.Err.Error()
 }
 
 func (u *Undone) Unwrap() error { return u.Err }
@@ -91,7 +97,7 @@ type Partial struct {
 	Done []string
 	// Left is what the operation made and could not roll back, or still has to do.
 	Left []string
-	// Next is the one command that goes on.
+	// Next is the one command that continues.
 	Next string
 	Err  error
 }
@@ -116,18 +122,18 @@ func (p *Partial) Error() string {
 
 func (p *Partial) Unwrap() error { return p.Err }
 
-// interrupted is an operation that a person stopped. That its requests got no answer is no fault of a cluster.
+// interrupted is an operation that a person stopped. That its requests got no answer is not a cluster's fault.
 type interrupted struct{ err error }
 
 func (i *interrupted) Error() string { return "interrupted" }
 
 func (i *interrupted) Unwrap() error { return i.err }
 
-// late is an operation whose time was over between two requests. Where a request was under way, its failure says whose
-// answer was waited for.
+// late is an operation whose time was over between two requests. Where a request was under way, its error says which server
+// did not answer.
 type late struct{ err error }
 
-func (l *late) Error() string { return "the time that --timeout gives is over" }
+func (l *late) Error() string { return "timed out (--timeout)" }
 
 func (l *late) Unwrap() error { return l.err }
 
@@ -146,7 +152,7 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// isRefused says whether err is a server's considered no, as opposed to a failure to decide.
+// isRefused says whether err is a server's refusal, as opposed to a failure to decide.
 func isRefused(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err)
 }
@@ -169,7 +175,7 @@ func findingsOf(err error) []Finding {
 		one := f
 		one.Cause = cause.Message
 		if cause.Field != "" && cause.Field != "<nil>" { // a rule on the whole object has no field
-			one.Cause = cause.Field + ": " + cause.Message
+			one.field, one.Cause = cause.Field, cause.Field+": "+cause.Message
 		}
 		findings = append(findings, one)
 	}
@@ -179,21 +185,44 @@ func findingsOf(err error) []Finding {
 	return findings
 }
 
-// withoutEchoes are the server's findings but for those that ours say as well, with a flag as the remedy.
+// mentions says whether a finding is about a field of the MemberCluster.
+func mentions(findings []Finding, field string) bool {
+	return field != "" && slices.ContainsFunc(findings, func(f Finding) bool { return f.field == field })
+}
+
+// withoutEchoes are the server's findings without those about a field that ours speak of as well, with a flag as the remedy.
 func withoutEchoes(servers, ours []Finding) []Finding {
-	return slices.DeleteFunc(servers, func(s Finding) bool {
-		return slices.ContainsFunc(ours, func(f Finding) bool {
-			return f.field != "" && s.Side == SideHost && strings.HasPrefix(s.Cause, f.field+":")
-		})
-	})
+	return slices.DeleteFunc(servers, func(s Finding) bool { return s.Side == SideHost && mentions(ours, s.field) })
 }
 
 // sideOf is the side that err speaks of; empty when it names none.
-func sideOf(err error) string {
+func sideOf(err error) Side {
 	if failed, ok := errors.AsType[*cluster.Error](err); ok {
-		return string(failed.Side)
+		return failed.Side
 	}
 	return ""
+}
+
+// bothSides is what went wrong, reported once per side: when a server cannot be reached, every request to it fails in the
+// same way. Which of the requests sent at once failed first says nothing, so the host's error always comes first.
+func bothSides(errs []error) error {
+	bySide := map[Side]error{}
+	for _, err := range errs {
+		if side := sideOf(err); err != nil && bySide[side] == nil {
+			bySide[side] = err
+		}
+	}
+	var all several
+	for _, side := range slices.Sorted(maps.Keys(bySide)) {
+		all = append(all, bySide[side])
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
 }
 
 // several are errors of both sides, one line each.
@@ -208,3 +237,59 @@ func (s several) Error() string {
 }
 
 func (s several) Unwrap() []error { return s }
+
+// vanished is an object that this run found or made, and that does not exist any more, or has been changed.
+type vanished struct {
+	side    Side
+	ref     cluster.Ref
+	changed bool
+	// during is what ran; empty is a join.
+	during string
+	// remedy may be empty.
+	remedy string
+	// err is the answer that showed it; nil where it was read back.
+	err error
+}
+
+func (v *vanished) Error() string {
+	what := "was removed"
+	if v.changed {
+		what = "was changed"
+	}
+	f := Finding{Side: v.side, Object: v.ref.String(), Cause: what + " by another client while this " + cmp.Or(v.during, "join") + " ran", Remedy: v.remedy}
+	return f.String()
+}
+
+func (v *vanished) Unwrap() error { return v.err }
+
+// overtaken is err, the answer to a request of a join with these steps. Where it rests on an object that did exist, another
+// client has removed or replaced that meanwhile, which an API server cannot know.
+func overtaken(steps []Step, err error) error {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	var status apierrors.APIStatus
+	if !ok || !errors.As(err, &status) || status.Status().Details == nil || cluster.IsNotServed(err) {
+		return err
+	}
+	v := &vanished{side: failed.Side, err: err}
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		v.ref = member.NamespaceRef()
+		return v
+	}
+	// A token that is bound to another Secret than the one of that name is a conflict with a kind for its resource.
+	details := status.Status().Details
+	v.changed = apierrors.IsConflict(err) && details.Kind == cluster.Secrets.Kind
+	if !v.changed && !apierrors.IsNotFound(err) {
+		return err
+	}
+	refs := []cluster.Ref{member.NamespaceRef(), member.MembershipRef(), member.ManagerAccountRef()}
+	for _, s := range steps {
+		refs = append(refs, s.Object)
+	}
+	for _, ref := range refs {
+		if ref.Name == details.Name && (ref.Resource.Resource == details.Kind || ref.Resource.Kind == details.Kind) {
+			v.ref = ref
+			return v
+		}
+	}
+	return err
+}

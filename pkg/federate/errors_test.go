@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -31,11 +32,11 @@ cannot join "east" to federation "prod"; nothing was changed
 * host: MemberCluster "east": no: ask
 * member: no either`},
 		{"refusal halfway", &Refusal{Operation: `join "east" to federation "prod"`, Undone: true, Findings: []Finding{finding}}, `
-cannot join "east" to federation "prod"; what was begun was rolled back
+cannot join "east" to federation "prod"; all changes were rolled back
 * host: MemberCluster "east": no: ask`},
 		{"refusal without an operation", &Refusal{Findings: []Finding{finding}}, `host: MemberCluster "east": no: ask`},
 		{"undone", &Undone{Operation: `join "east" to federation "prod"`, Err: lost}, `
-cannot join "east" to federation "prod"; what was begun was rolled back
+cannot join "east" to federation "prod"; all changes were rolled back
 * member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it`},
 		{"partial", &Partial{Operation: `join "east" to federation "prod"`, Left: []string{`member: Role "a/b"`}, Done: []string{"something"}, Next: "kubectl federate join east", Err: lost}, `
 could not finish: join "east" to federation "prod"
@@ -71,7 +72,7 @@ func TestStopped(t *testing.T) {
 	}{
 		{t.Context(), hung, "member: no answer from https://east: timed out: check the endpoint of the context and that this machine can reach it"},
 		{over, hung, "member: no answer from https://east: timed out: check the endpoint of the context and that this machine can reach it"},
-		{over, over.Err(), "the time that --timeout gives is over"},
+		{over, over.Err(), "timed out (--timeout)"},
 		{over, refusal, "host: no"},
 		{interrupt, hung, "interrupted"},
 		{interrupt, interrupt.Err(), "interrupted"},
@@ -110,10 +111,10 @@ func TestAttempt(t *testing.T) {
 	if got := parseAttempt(a.String()); got != a {
 		t.Errorf("parsed %+v, wrote %+v", got, a)
 	}
-	if !a.underway(now.Add(undoTimeout)) {
-		t.Error("another run does not wait as long as undoing may take")
+	if !a.underway(now.Add(rollbackTimeout)) {
+		t.Error("another run does not wait as long as rolling back may take")
 	}
-	if a.underway(now.Add(undoPatience)) {
+	if a.underway(now.Add(rollbackLease)) {
 		t.Error("a run that died while it undid holds the member for ever")
 	}
 	if b := newAttempt(now); b.id == a.id || b.underway(now) {
@@ -124,13 +125,18 @@ func TestAttempt(t *testing.T) {
 	}
 }
 
-func TestCommandsAreForAShell(t *testing.T) {
+// TestCommands pins that a command which continues says all that the run was given.
+func TestCommands(t *testing.T) {
 	t.Parallel()
+	proxy, prod := "socks5://p", command.Host{Flags: []command.Flag{{Name: "context", Value: "prod"}}}
 	o := joinOptions(func(o *JoinOptions) {
-		o.Server, o.ProxyURL, o.CABundle, o.MemberContext = "https://e", "socks5://p", []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b"
+		o.Server, o.ProxyURL, o.CABundle, o.MemberContext, o.MemberKubeconfig = "https://e", &proxy, []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b", "/f"
+		o.Labels, o.TokenLifetime, o.TakeOver = map[string]string{"team": "blue"}, 168*time.Hour, true
 	})
-	if got, want := o.command(), `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-server https://e --member-proxy-url socks5://p --member-certificate-authority FILE`; got != want {
-		t.Errorf("command %s, want %s", got, want)
+	got := prod.Line(o.command())
+	const want = `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-kubeconfig /f --labels team=blue --member-server https://e --member-certificate-authority FILE --member-proxy-url socks5://p --token-lifetime 168h --take-over --context prod`
+	if got != want {
+		t.Errorf("command %s\nwant    %s", got, want)
 	}
 	for d, want := range map[time.Duration]string{90 * 24 * time.Hour: "90d", 36 * time.Hour: "36h", 90 * time.Minute: "90m", 61 * time.Second: "1m1s"} {
 		if got := short(d); got != want {
@@ -150,7 +156,7 @@ func TestOvertaken(t *testing.T) {
 	notServed.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeUnexpectedServerResponse}}
 	binding := member.BindingRefs()[0]
 	steps := []Step{{Side: SideMember, Object: binding}, {Side: SideHost, Object: host.MemberRef("east")}}
-	const gone = " by somebody else while this join ran"
+	const gone = " by another client while this join ran"
 	for _, tt := range []struct {
 		name string
 		side Side

@@ -10,10 +10,13 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -24,24 +27,29 @@ type JoinOptions struct {
 	Federation v1alpha1.FederationName
 	// Labels are the member's labels beside the federation's.
 	Labels map[string]string
-	// Server, ProxyURL and CABundle are what the host uses to reach the member, where that differs from
-	// what the caller uses.
+	// Server, ProxyURL and CABundle are what the host uses to reach the member. One that is not given is that of the member
+	// where it exists, else what the caller uses. A ProxyURL that points to "" clears the proxy, and a CABundle that is
+	// empty and not nil stands for the roots that the host trusts.
 	Server   string
-	ProxyURL string
+	ProxyURL *string
 	CABundle []byte
+	// CertificateAuthority is the file that CABundle came from.
+	CertificateAuthority string
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
-	// RequestedBy is the object on the host whose label asks for the membership: when the cluster leaves, its
-	// request is remembered as fulfilled. It may be empty.
+	// RequestedBy is the object on the host whose label asks to join: when the cluster leaves, its request is remembered as
+	// fulfilled. It may be empty.
 	RequestedBy command.Object
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	DryRun   DryRun
-	// MemberContext is the name of the member's context. It appears in messages only.
-	MemberContext string
-	// Progress is told of every wait while planning; it may be nil.
+	// MemberContext and MemberKubeconfig lead to the member. They appear in messages only.
+	MemberContext, MemberKubeconfig string
+	// Progress is called for every wait while planning; it may be nil.
 	Progress func(Step)
+
+	commands command.Host
 }
 
 func (o JoinOptions) lifetime() time.Duration { return cmp.Or(o.TokenLifetime, DefaultTokenLifetime) }
@@ -50,39 +58,31 @@ func (o JoinOptions) operation() string {
 	return fmt.Sprintf("join %q to federation %q", o.Name, o.Federation)
 }
 
-// command is the command line that joins again.
-func (o JoinOptions) command() string {
-	words := []string{"kubectl federate join", string(o.Name), "--federation", string(o.Federation), "--member-context", contextWord(o.MemberContext)}
-	if o.Server != "" {
-		words = append(words, "--member-server", o.Server)
-	}
-	if o.ProxyURL != "" {
-		words = append(words, "--member-proxy-url", o.ProxyURL)
+func (o JoinOptions) cluster() command.Cluster {
+	return command.Cluster{Context: o.MemberContext, Kubeconfig: o.MemberKubeconfig}
+}
+
+// command is the command that joins again.
+func (o JoinOptions) command() command.Join {
+	c := command.Join{
+		Member: o.Name, Federation: o.Federation, Cluster: o.cluster(), Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver,
+		Server: o.Server, ProxyURL: o.ProxyURL, CertificateAuthority: o.CertificateAuthority,
 	}
 	if len(o.CABundle) > 0 {
-		words = append(words, "--member-certificate-authority", "FILE")
+		c.CertificateAuthority = cmp.Or(c.CertificateAuthority, "FILE")
 	}
-	if o.TakeOver {
-		words = append(words, "--take-over")
-	}
-	return strings.Join(words, " ")
+	return c
 }
 
-// unjoinCommand is the command line that lets a member leave.
-func unjoinCommand(name v1alpha1.MemberName, context string) string {
-	return "kubectl federate unjoin " + string(name) + " --member-context " + contextWord(context)
+func (o JoinOptions) unjoin(name v1alpha1.MemberName) command.Unjoin {
+	return command.Unjoin{Member: name, Cluster: o.cluster()}
 }
-
-// contextWord is a context's name as a shell takes it.
-func contextWord(name string) string { return command.Word(cmp.Or(name, "CONTEXT")) }
-
-// waitTimeout bounds how long a plan waits for a namespace that Kubernetes still empties, and the like.
-const waitTimeout = 2 * time.Minute
 
 // PlanJoin reads both sides at once and judges what it read. It writes nothing. The error is a *Refusal with
 // everything that stands against the join, or says what could not be read.
 func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*JoinPlan, error) {
-	if names := judgeNames(o); len(names) > 0 {
+	o.commands = h.Commands
+	if names := append(judgeName(cluster.MemberClusters, string(o.Name)), judgeName(cluster.Federations, string(o.Federation))...); len(names) > 0 {
 		return nil, &Refusal{Operation: o.operation(), Findings: names}
 	}
 	facts, err := readJoin(ctx, h, m, o)
@@ -91,16 +91,17 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	}
 	plan, findings := planJoin(*facts, o)
 	plan.host, plan.member = h, m
-	if o.DryRun != DryRunClient && len(plan.blocked) == 0 {
+	if o.DryRun != DryRunClient && !plan.blocked {
 		judged, err := plan.ask(ctx)
 		if err != nil {
 			return nil, err
 		}
 		findings = append(findings, withoutEchoes(judged, findings)...)
 	}
-	if facts.Host.Federation == nil && !mentions(findings, "federation") && len(facts.Host.Denied) == 0 {
+	label := field.NewPath("metadata", "labels").Key(v1alpha1.LabelFederation).String()
+	if facts.Host.Federation == nil && !mentions(findings, label) && len(facts.Host.Denied) == 0 {
 		findings = append(findings, Finding{Side: SideHost, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",
-			Remedy: "choose one of kubectl federate get federations, or make it: kubectl federate create federation " + string(o.Federation)})
+			Remedy: o.commands.To("list the federations", command.Federations) + "; or " + o.commands.To("create it", command.CreateFederation{Name: o.Federation})})
 	}
 	if len(findings) > 0 {
 		return nil, &Refusal{Operation: o.operation(), Findings: findings}
@@ -108,11 +109,13 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	return plan, nil
 }
 
-// mentions says whether a server's findings already speak of a label's field.
-func mentions(findings []Finding, word string) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool {
-		return f.Side == SideHost && strings.HasPrefix(f.Cause, "metadata.labels["+v1alpha1.Prefix+word)
-	})
+// judgeName refuses a name that no server accepts, before any is asked: a name with a slash would ask for something else.
+func judgeName(r cluster.Resource, name string) []Finding {
+	if len(validation.IsDNS1123Label(name)) == 0 {
+		return nil
+	}
+	return []Finding{{Side: SideHost, Object: r.Kind + " " + cluster.Quoted(name),
+		Cause: "the name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit"}}
 }
 
 // joinFacts are everything that a join's plan is made from.
@@ -120,11 +123,12 @@ type joinFacts struct {
 	Host       host.State
 	Member     member.State
 	HostServer string
-	Endpoint   endpoint
-	// Tried is why the endpoint does not answer; nil when it does or was not tried.
+	// Endpoint is what will be stored, and Caller how the caller reaches the member.
+	Endpoint, Caller endpoint.Endpoint
+	// Tried is why the endpoint does not respond; nil when it does or was not tried.
 	Tried error
-	// EndpointRefused says that the endpoint takes no token of the member's own.
-	EndpointRefused bool
+	// RefusesTokens says that the endpoint takes no token of the member's own.
+	RefusesTokens bool
 	// HostMissing and MemberMissing are rights that the caller has not; UndoMissing are those that only
 	// rolling back needs.
 	HostMissing, MemberMissing, UndoMissing []missing
@@ -134,77 +138,79 @@ type joinFacts struct {
 	Attempt         attempt
 }
 
+// proven says that the caller's own requests went the way that the host's will.
+func (f *joinFacts) proven() bool { return f.Endpoint.Equal(f.Caller) }
+
 // missing is a right that the caller has not on a side.
 type missing struct {
 	side  Side
 	right cluster.Right
 }
 
-// readJoin reads both sides until nothing is in the way that ends by itself: a namespace that Kubernetes
+// ref is the object that the right is about.
+func (m missing) ref() cluster.Ref {
+	return cluster.Ref{Resource: m.right.Resource, Namespace: m.right.Namespace, Name: m.right.Name}
+}
+
+// deniedRights is what stands against an operation whose caller lacks rights.
+func deniedRights(all []missing) []Finding {
+	var against []Finding
+	for _, m := range all {
+		f := Finding{Side: m.side, Cause: "you are not allowed to " + m.right.String()}
+		if m.right.Verb == v1alpha1.VerbJoin {
+			f.Remedy = "an administrator of the federation can grant it"
+		}
+		against = append(against, f)
+	}
+	return against
+}
+
+// readJoin reads both sides until nothing stands in the way that ends by itself: a namespace that Kubernetes
 // still empties, a member being deleted, another join that is rolling back.
-func readJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*joinFacts, error) {
-	deadline := time.Now().Add(waitTimeout)
-	told := ""
-	for {
-		facts, err := readJoinOnce(ctx, h, m, o)
-		if err != nil {
+func readJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (f *joinFacts, err error) {
+	err = await(ctx, planInterval, o.Progress, func() (*Step, error) {
+		if f, err = readJoinOnce(ctx, h, m, o); err != nil {
 			return nil, err
 		}
-		wait := facts.waitsFor()
-		if wait == nil {
-			return facts, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%s: %s: gave up after %s: %s", wait.Side, wait.Object, waitTimeout, wait.Note)
-		}
-		if told != wait.Note && o.Progress != nil {
-			o.Progress(*wait)
-			told = wait.Note
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: %s: %s: %w", wait.Side, wait.Object, wait.Note, stopped(ctx, ctx.Err()))
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
+		return waitsForMember(f.Host.Member, f.Now, waitsForNamespace(f.Member.Namespace)), nil
+	})
+	return f, err
 }
 
-// waitsFor is what has to end before a join can begin; nil when nothing has.
-func (f *joinFacts) waitsFor() *Step {
-	if existing := f.Host.Member; existing != nil {
-		ref := host.MemberRef(v1alpha1.MemberName(existing.Name))
-		if existing.DeletionTimestamp != nil {
-			note := "it is being deleted"
-			if len(existing.Finalizers) > 0 {
-				note += "; waiting for finalizers " + strings.Join(existing.Finalizers, ", ")
-			}
-			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: note}
-		}
-		if parseAttempt(existing.Annotations[v1alpha1.AnnotationAttempt]).underway(f.Now) {
-			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "another join of it failed and is rolling back"}
-		}
+// waitsForMember is what has to end before a join of an existing member can begin; otherwise where nothing has.
+func waitsForMember(existing *v1alpha1.MemberCluster, now time.Time, otherwise *Step) *Step {
+	if existing == nil {
+		return otherwise
 	}
-	if f.Member.Terminating() {
-		note := "it is being deleted"
-		if why := namespaceBlocked(f.Member.Namespace); why != "" {
-			note += "; " + why
+	s := &Step{Side: SideHost, Verb: VerbWait, Object: host.MemberRef(v1alpha1.MemberName(existing.Name))}
+	switch {
+	case existing.DeletionTimestamp != nil:
+		s.Note = "it is being deleted"
+		if len(existing.Finalizers) > 0 {
+			s.Note += "; waiting for finalizers " + strings.Join(existing.Finalizers, ", ")
 		}
-		return &Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: note}
+		return s
+	case parseAttempt(existing.Annotations[v1alpha1.AnnotationAttempt]).underway(now):
+		s.Note = "another join of this member failed and is rolling back"
+		return s
 	}
-	return nil
+	return otherwise
 }
 
-// namespaceBlocked is what Kubernetes says keeps a namespace from finishing.
-func namespaceBlocked(o *unstructured.Unstructured) string {
+// waitsForNamespace is the end of a namespace on the member that is being deleted; nil where none is.
+func waitsForNamespace(o *unstructured.Unstructured) *Step {
+	if o == nil || o.GetDeletionTimestamp() == nil {
+		return nil
+	}
+	s := &Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"}
 	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
-	var why []string
 	for _, c := range conditions {
-		c, _ := c.(map[string]any)
-		if c["status"] == "True" {
-			why = append(why, fmt.Sprint(c["message"]))
+		// What keeps Kubernetes from finishing it.
+		if c, _ := c.(map[string]any); c["status"] == "True" {
+			s.Note += "; " + fmt.Sprint(c["message"])
 		}
 	}
-	return strings.Join(why, "; ")
+	return s
 }
 
 func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*joinFacts, error) {
@@ -222,8 +228,8 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	grants.Binding = member.BindingRefs()[1].Name
 	memberRights = append(memberRights, grants.JoinRights()...)
 	var hostMay, hostMayUndo, memberMay, memberMayUndo []bool
-	var guard error
-	work := []func() error{
+	var enforcing error
+	if err := bothSides(cluster.Together(
 		func() (err error) { hostState, err = h.Read(ctx, target); return err },
 		func() (err error) { memberState, err = m.Read(ctx); return err },
 		func() (err error) { hostMay, err = h.Allowed(ctx, hostRights); return err },
@@ -232,13 +238,11 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		func() (err error) { memberMayUndo, err = m.Allowed(ctx, memberUndo); return err },
 		func() error {
 			if o.DryRun != DryRunClient {
-				guard = h.EnforcingFor(ctx, o.Federation)
+				enforcing = h.EnforcingFor(ctx, o.Federation)
 			}
 			return nil
 		},
-	}
-	errs := cluster.Together(work...)
-	if err := bothSides(errs); err != nil {
+	)); err != nil {
 		return nil, err
 	}
 	f.Host, f.Member = *hostState, *memberState
@@ -254,15 +258,19 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	if err := cmp.Or(f.Host.Denied.First(), f.Member.Denied.First()); err != nil && len(f.HostMissing)+len(f.MemberMissing) == 0 {
 		return nil, err
 	}
-	if guard != nil && !(apierrors.IsForbidden(guard) && len(f.HostMissing) > 0) {
-		return nil, guard
+	if enforcing != nil && !(apierrors.IsForbidden(enforcing) && len(f.HostMissing) > 0) {
+		return nil, enforcing
 	}
-	f.Endpoint = endpointOf(o, m, f.Host.Member)
-	if !f.Endpoint.Proven && judgeURL(f.Endpoint.Server, "https") == "" {
-		f.Tried = f.Endpoint.try(ctx)
+	f.Caller = m.Endpoint()
+	f.Endpoint = endpointOf(o, f.Caller, f.Host.Member)
+	if len(f.Endpoint.Validate(nil)) > 0 {
+		return f, nil
+	}
+	if !f.proven() {
+		f.Tried = tryEndpoint(ctx, f.Endpoint)
 	}
 	if o.DryRun != DryRunClient && len(f.MemberMissing) == 0 {
-		f.EndpointRefused = !f.Endpoint.takesTokens(ctx, m)
+		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
 	}
 	return f, nil
 }
@@ -285,30 +293,4 @@ func lacking(side Side, rights []cluster.Right, may []bool, needed ...cluster.Ri
 		}
 	}
 	return out
-}
-
-// bothSides is what went wrong, told once per side: when a server cannot be reached, every request to it
-// fails in the same way.
-func bothSides(errs []error) error {
-	var told []error
-	seen := map[string]bool{}
-	for _, err := range errs {
-		if err == nil {
-			continue
-		}
-		key := sideOf(err)
-		if !seen[key] {
-			seen[key] = true
-			told = append(told, err)
-		}
-	}
-	switch len(told) {
-	case 0:
-		return nil
-	case 1:
-		return told[0]
-	}
-	// Which of the requests at once failed first says nothing; the host is told first, always.
-	slices.SortFunc(told, func(a, b error) int { return strings.Compare(sideOf(a), sideOf(b)) })
-	return several(told)
 }

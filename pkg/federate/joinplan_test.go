@@ -12,6 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -30,7 +31,8 @@ func facts(change func(*joinFacts)) joinFacts {
 		Host:            host.State{ID: hostID, User: "ann", Federation: &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}},
 		Member:          member.State{ID: memberID, Version: "v1.36.3", Objects: map[cluster.Ref]*unstructured.Unstructured{}},
 		HostServer:      "https://host.example.com",
-		Endpoint:        endpoint{Server: "https://east.example.com", CABundle: []byte("CA"), Proven: true},
+		Endpoint:        endpoint.Endpoint{Server: "https://east.example.com", CABundle: ca},
+		Caller:          endpoint.Endpoint{Server: "https://east.example.com", CABundle: ca},
 		CanCreateEvents: true,
 		Now:             now,
 		Attempt:         attempt{id: "run", at: now},
@@ -176,7 +178,7 @@ member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
 host   store     Secret "kubefederate-credentials/east"
 member try       (the stored credential at https://east.example.com)`,
-			notes:   `host: Federation "prod": accepts members by hand, so this one stays Pending: kubectl federate approve east`,
+			notes:   `host: Federation "prod": accepts members by hand, so this one stays Pending: accept it: kubectl federate approve east`,
 			already: true,
 		},
 		{
@@ -210,6 +212,7 @@ member try       (the stored credential at https://east.example.com)`,
 				f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}].Object["rules"] = []any{}
 			},
 			options: func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} },
+			notes:   `host: MemberCluster "east": the stored endpoint changes: spec.server from "https://east.example.com" to "https://new.example.com", spec.caBundle`,
 			want: `
 host   update    MemberCluster "east" (caBundle, server, label team)
 member unchanged Namespace "kubefederate-member"
@@ -256,7 +259,7 @@ member try       (the stored credential at https://east.example.com)`,
 			facts: func(f *joinFacts) {
 				f.Host.Member = &v1alpha1.MemberCluster{
 					ObjectMeta: metav1.ObjectMeta{Name: "east", UID: "uid-east", Labels: map[string]string{v1alpha1.LabelFederation: "prod"}},
-					Spec:       v1alpha1.MemberClusterSpec{ClusterID: memberID, Server: "https://east.example.com", CABundle: []byte("CA")},
+					Spec:       v1alpha1.MemberClusterSpec{ClusterID: memberID, Server: "https://east.example.com", CABundle: ca},
 				}
 				f.Member.Properties = true
 				theirs := member.Property(v1alpha1.PropertyClusterID, memberID, "").Manifest
@@ -271,7 +274,7 @@ member create    ServiceAccount "kubefederate-member/kubefederate-manager" (plan
 member create    ClusterRole "kubefederate-member:manager"
 member create    Role "kubefederate-member/kubefederate-manager" (planned)
 member create    Secret "kubefederate-member/kubefederate-manager-binding" (planned)
-member keep      ClusterProperty "cluster.clusterset.k8s.io" (somebody else's, with the same value)
+member keep      ClusterProperty "cluster.clusterset.k8s.io" (not set by kubectl federate, with the same value)
 member create    ClusterRoleBinding "kubefederate-member:manager"
 member create    RoleBinding "kubefederate-member/kubefederate-manager" (planned)
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (planned) (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
@@ -345,33 +348,33 @@ func TestPlanJoinRefuses(t *testing.T) {
 				f.MemberMissing = lacking(SideMember, rights[:5], make([]bool, 5))
 			},
 			want: `
-host: you have no right to get namespaces "kube-system"
-host: you have no right to get federations.kubefederate.io "prod"
-host: you have no right to join federations.kubefederate.io "prod": an administrator of the federation gives it
-host: you have no right to get memberclusters.kubefederate.io "east"
-host: you have no right to create memberclusters.kubefederate.io
-host: you have no right to patch memberclusters.kubefederate.io "east"
-host: you have no right to create secrets in namespace "kubefederate-credentials"
-host: you have no right to update secrets "east" in namespace "kubefederate-credentials"
-member: you have no right to get namespaces "kube-system"
-member: you have no right to list nodes
-member: you have no right to get namespaces "kubefederate-member"
-member: you have no right to create namespaces
-member: you have no right to get configmaps "membership" in namespace "kubefederate-member"`,
+host: you are not allowed to get namespaces "kube-system"
+host: you are not allowed to get federations.kubefederate.io "prod"
+host: you are not allowed to join federations.kubefederate.io "prod": an administrator of the federation can grant it
+host: you are not allowed to get memberclusters.kubefederate.io "east"
+host: you are not allowed to create memberclusters.kubefederate.io
+host: you are not allowed to patch memberclusters.kubefederate.io "east"
+host: you are not allowed to create secrets in namespace "kubefederate-credentials"
+host: you are not allowed to update secrets "east" in namespace "kubefederate-credentials"
+member: you are not allowed to get namespaces "kube-system"
+member: you are not allowed to list nodes
+member: you are not allowed to get namespaces "kubefederate-member"
+member: you are not allowed to create namespaces
+member: you are not allowed to get configmaps "membership" in namespace "kubefederate-member"`,
 		},
 		{
 			name:  "another host's member",
 			facts: membership(func(k *member.Membership) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }),
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
-				`(cluster ID cccccccc-0000-4000-8000-000000000003, this one has aaaaaaaa-0000-4000-8000-000000000001): let it leave there first: ` +
-				`kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST; or, if that host is gone for good: ` +
+				`(cluster ID cccccccc-0000-4000-8000-000000000003, this one has aaaaaaaa-0000-4000-8000-000000000001): unjoin it there first: ` +
+				`kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST; or if that host is gone for good, take it over: ` +
 				`kubectl federate join east --federation prod --member-context ctx-east --take-over`,
 		},
 		{
 			name:  "member of another federation of this host",
 			facts: membership(func(k *member.Membership) { k.Federation, k.Member = "lab", "lab-east" }),
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "lab-east" of federation "lab" of this host: ` +
-				`let it leave first: kubectl federate unjoin lab-east --member-context ctx-east`,
+				`unjoin it first: kubectl federate unjoin lab-east --member-context ctx-east`,
 		},
 		{
 			name: "the name is another cluster's",
@@ -381,7 +384,7 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 				f.Host.Member.Spec.ClusterID = otherID
 			},
 			want: `host: MemberCluster "east": the name is taken by another cluster (ID cccccccc-0000-4000-8000-000000000003, this one has bbbbbbbb-0000-4000-8000-000000000002): ` +
-				`join under another name, or let that one leave first: kubectl federate unjoin east --member-context CONTEXT`,
+				`join under another name, or unjoin that one first: kubectl federate unjoin east`,
 		},
 		{
 			name: "the member is in another federation",
@@ -391,7 +394,7 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 				f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
 			},
 			options: func(o *JoinOptions) { o.MemberContext = "it's mine" },
-			want:    `host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another: kubectl federate unjoin east --member-context 'it'\''s mine'`,
+			want:    `host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another federation: kubectl federate unjoin east --member-context 'it'\''s mine'`,
 		},
 		{
 			name: "somebody else's objects under our names",
@@ -404,8 +407,8 @@ member: you have no right to get configmaps "membership" in namespace "kubefeder
 				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)] = theirs
 			},
 			want: `
-member: ServiceAccount "kubefederate-member/kubefederate-manager": is there already and not ours (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): see whose it is, then delete or rename it
-member: ClusterProperty "clusterset.k8s.io": is "fleet-of-others", set by somebody else (this join would set "prod"): the cluster belongs to another ClusterSet: let it leave that set first`,
+member: ServiceAccount "kubefederate-member/kubefederate-manager": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it
+member: ClusterProperty "clusterset.k8s.io": has the value "fleet-of-others", which kubectl federate did not set (this join would set "prod"): the cluster belongs to another ClusterSet: remove it from that set first`,
 		},
 		{
 			name: "an old cluster, and a token that would end at once",
@@ -415,37 +418,37 @@ member: ClusterProperty "clusterset.k8s.io": is "fleet-of-others", set by somebo
 			options: func(o *JoinOptions) { o.TokenLifetime = time.Minute },
 			want: `
 member: runs Kubernetes v1.23.17-eks-0a21954; members need at least 1.24: upgrade it first
-member: token: a lifetime of 1m is shorter than API servers give: ask for at least 10m with --token-lifetime`,
+member: token: a lifetime of 1m is shorter than API servers grant: ask for at least 10m with --token-lifetime`,
 		},
 		{
 			name:  "a certificate that is not verified",
-			facts: func(f *joinFacts) { f.Endpoint.Insecure = true },
-			want: `member: endpoint "https://east.example.com": the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow: ` +
+			facts: func(f *joinFacts) { f.Endpoint.InsecureSkipTLSVerify, f.Endpoint.CABundle = true, nil },
+			want: `member: endpoint "https://east.example.com": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: ` +
 				`give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`,
 		},
 		{
 			name:  "an endpoint with a password in it, which is not repeated",
 			facts: func(f *joinFacts) { f.Endpoint.Server = "https://ann:secret@east.example.com" },
-			want:  `member: endpoint: carries a user name or password, which would be stored for everybody to read: give the member's URL with --member-server`,
+			want:  `member: spec.server: it must not hold a user: everyone who may get members reads it: give the member's URL with --member-server`,
 		},
 		{
 			name:  "a proxy of a kind that is not known",
 			facts: func(f *joinFacts) { f.Endpoint.ProxyURL = "ftp://proxy.example.com" },
-			want:  `member: proxy: must start with http://, https://, socks5://: give another with --member-proxy-url`,
+			want:  `member: spec.proxyURL: the scheme must be http, https or socks5, and is "ftp": give another proxy with --member-proxy-url`,
 		},
 		{
 			name: "Rancher's proxy, which takes no token of the cluster's own",
 			facts: func(f *joinFacts) {
-				f.Endpoint.Server, f.EndpointRefused = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
+				f.Endpoint.Server, f.RefusesTokens = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
 			},
-			want: `member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which takes no token of the cluster's own (401), and nobody else's is kept: ` +
+			want: `member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored: ` +
 				`turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; ` +
 				`or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "c-m-k2x9wq7d" of Rancher's cluster`,
 		},
 		{
 			name:  "plain HTTP",
 			facts: func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" },
-			want:  `member: endpoint: must start with https://: give the member's URL with --member-server`,
+			want:  `member: spec.server: the scheme must be https, and is "http": give the member's URL with --member-server`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -469,28 +472,28 @@ func TestPlanJoinNotes(t *testing.T) {
 		{"loopback, where the server tells of it", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" }, "", nil},
 		{
 			"loopback that only this machine reaches", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" },
-			`member: endpoint "https://127.0.0.1:6443": is a loopback address, so the host reaches itself there and not this member: give the address that the host uses with --member-server`,
+			`member: endpoint "https://127.0.0.1:6443": is a loopback address, where the host reaches itself and not this member: give the address that the host uses with --member-server`,
 			func(o *JoinOptions) { o.DryRun = DryRunClient },
 		},
 		{
 			"loopback on both sides", func(f *joinFacts) {
 				f.Endpoint.Server, f.HostServer = "https://localhost:6443", "https://[::1]:6443"
 			},
-			`member: endpoint "https://localhost:6443": is a loopback address; that is taken, since the host's own endpoint is one too`,
+			`member: endpoint "https://localhost:6443": is a loopback address; it is accepted, since the host's own endpoint is one too`,
 			func(o *JoinOptions) { o.DryRun = DryRunClient },
 		},
 		{
 			"a federation that allows unverified certificates", func(f *joinFacts) {
-				f.Endpoint.Insecure, f.Endpoint.CABundle = true, nil
+				f.Endpoint.InsecureSkipTLSVerify, f.Endpoint.CABundle = true, nil
 				f.Host.Federation.Spec.AllowInsecureTLS = true
 			},
-			`member: endpoint "https://east.example.com": the certificate is not verified, which the federation allows: whoever stands between host and member can read the credential`, nil,
+			`member: endpoint "https://east.example.com": the certificate is not verified, which the federation allows: anyone on the network between host and member can read the credential`, nil,
 		},
 		{
 			"no way back", func(f *joinFacts) {
 				f.UndoMissing = lacking(SideHost, host.Target{Member: "east", Federation: "prod"}.LeaveRights(), []bool{true, false, false})
 			},
-			`should the join fail halfway, not all of it can be rolled back, since you have no right to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
+			`if the join fails halfway, not all of it can be rolled back, since you are not allowed to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -12,28 +13,27 @@ const DefaultTokenLifetime = 90 * 24 * time.Hour
 
 // judgeLifetime says what stands against asking for a token that lives so long.
 func judgeLifetime(life time.Duration) []Finding {
-	const flag = " with --token-lifetime"
-	say := func(cause, remedy string) []Finding {
-		return []Finding{{Side: SideMember, Object: "token", Cause: fmt.Sprintf("a lifetime of %s is %s", short(life), cause), Remedy: remedy + flag}}
+	against := func(cause, remedy string, bound time.Duration) []Finding {
+		return []Finding{{Side: SideMember, Object: "token", Cause: fmt.Sprintf("a lifetime of %s is %s", short(life), cause),
+			Remedy: remedy + " " + short(bound) + " with --token-lifetime"}}
 	}
 	switch {
 	case life < member.MinTokenLifetime:
-		return say("shorter than API servers give", "ask for at least "+short(member.MinTokenLifetime))
+		return against("shorter than API servers grant", "ask for at least", member.MinTokenLifetime)
 	case life > member.MaxTokenLifetime:
-		return say("longer than a credential may live", "ask for at most "+short(member.MaxTokenLifetime))
+		return against("longer than a credential may live", "ask for at most", member.MaxTokenLifetime)
 	}
 	return nil
 }
 
-// judgeToken tells what a member's API server made of the lifetime that was asked for at the time asked. The
-// remedy renews the credential in time.
-func judgeToken(token member.Token, asked time.Time, life time.Duration, remedy string) []Finding {
+// judgeToken reports a token that ends earlier than was asked for at the time asked, with the command that renews it in time.
+func judgeToken(token member.Token, asked time.Time, life time.Duration, h command.Host, renewal command.Rotate) []Finding {
 	if asked.Add(life).Sub(token.Expires) <= time.Minute {
 		return nil
 	}
 	return []Finding{{Side: SideMember, Object: "token",
-		Cause:  fmt.Sprintf("asked for %s, the member's API server gave %s", short(life), short(token.Expires.Sub(asked).Round(time.Minute))),
-		Remedy: "renew it before " + token.Expires.UTC().Format(time.RFC3339) + " with " + remedy}}
+		Cause:  fmt.Sprintf("asked for %s, the member's API server granted %s", short(life), short(token.Expires.Sub(asked).Round(time.Minute))),
+		Remedy: h.To("renew it before "+token.Expires.UTC().Format(time.RFC3339), renewal)}}
 }
 
 // short is a duration as people write it: 90d, 12h, 10m.

@@ -1,12 +1,15 @@
 package federate
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // Side says whose API server is meant.
@@ -37,7 +40,7 @@ const (
 	VerbUpdate    Verb = "update"
 	VerbReplace   Verb = "replace" // delete and create: what differs cannot be changed
 	VerbUnchanged Verb = "unchanged"
-	VerbKeep      Verb = "keep" // somebody else's, left alone
+	VerbKeep      Verb = "keep" // made by others, left alone
 	VerbDelete    Verb = "delete"
 	VerbRequest   Verb = "request"
 	VerbStore     Verb = "store" // create or update; the caller may not see which
@@ -46,7 +49,7 @@ const (
 	VerbUndo      Verb = "undo"
 )
 
-// Step is one line of a plan.
+// Step is one line of a plan: what it shows, and how it is done and undone.
 type Step struct {
 	Side   Side
 	Verb   Verb
@@ -55,16 +58,25 @@ type Step struct {
 	Planned bool
 	// Note says more; it may be empty.
 	Note string
-	// Manifest is the object as it will be sent; nil where none is.
+	// Manifest is the object, or the patch, as it is sent; nil where none is.
 	Manifest *unstructured.Unstructured
 
-	// stage is the step's place in the order: steps of one stage run at once.
-	stage stage
+	// phase is the step's place in the order: it needs all earlier phases, and steps of one phase run at once.
+	phase phase
 	// live is the object as the plan saw it; nil when it was not there.
 	live *unstructured.Unstructured
+	// do carries the step out; nil where there is nothing to send.
+	do func(context.Context) error
+	// undo takes back what do made; nil where that is not possible or not needed.
+	undo func(context.Context) error
+	// holds says that what later phases made is worthless or dangerous without this object: it is undone only after them.
+	holds bool
 }
 
-// Target is what the step is about, as messages name it.
+// phase orders the steps of a plan. Each operation numbers its own.
+type phase int
+
+// target is what the step is about, as messages name it.
 func (s Step) target() string {
 	if s.Object == (cluster.Ref{}) {
 		return ""
@@ -87,40 +99,42 @@ func (s Step) String() string {
 	return cluster.Printable(strings.Join(parts, " "))
 }
 
-// silent says whether the step sends nothing.
+// place is what the step is about, with its side, as lists of what is left name it.
+func (s Step) place() string { return string(s.Side) + ": " + s.Object.String() }
+
+// silent says whether the step sends nothing that changes anything.
 func (s Step) silent() bool { return s.Verb == VerbUnchanged || s.Verb == VerbKeep }
 
-func text(steps []Step) string {
+// plan is what the plans of all operations have in common.
+type plan struct {
+	Steps []Step
+	// Notes are what a person should know and what does not stand against the operation.
+	Notes []Finding
+
+	host   *host.Cluster
+	member *member.Cluster
+}
+
+func (p *plan) step(s Step) { p.Steps = append(p.Steps, s) }
+
+func (p *plan) note(f Finding) { p.Notes = append(p.Notes, f) }
+
+// Text is the plan with one line per step.
+func (p *plan) Text() string {
 	var b strings.Builder
-	for _, s := range steps {
+	for _, s := range p.Steps {
 		b.WriteString(s.String() + "\n")
 	}
 	return b.String()
 }
 
-// objects are the manifests of the steps, in order.
-func objects(steps []Step) []*unstructured.Unstructured {
+// Objects are what the plan writes, in order. The credential is there without its content.
+func (p *plan) Objects() []*unstructured.Unstructured {
 	var all []*unstructured.Unstructured
-	for _, s := range steps {
+	for _, s := range p.Steps {
 		if s.Manifest != nil {
 			all = append(all, s.Manifest.DeepCopy())
 		}
 	}
 	return all
 }
-
-// stage orders the steps of a plan.
-type stage int
-
-// Stages of a join, in order.
-const (
-	stageRecord     stage = iota // the MemberCluster: admission decides before the member is touched
-	stageNamespace               // our namespace on the member
-	stageMembership              // whose the member is
-	stageEvict                   // what another host put on the member, from which it is taken over
-	stageBase                    // accounts, roles, the Secret that the token is bound to, the cluster's property
-	stageBinding                 // bindings and the token, which refer to base objects; the word that a take-over is over
-	stageCredential              // the credential on the host, and the set's property
-	stageProof                   // the credential is tried, everything is read back
-	stageDone                    // who joined, and the Event
-)

@@ -41,7 +41,7 @@ member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a to
 member try       (the new credential at https://east.example.com)
 host   store     Secret "kubefederate-credentials/east"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
-member wait      (until the old credential is refused)`
+member wait      (until the old credential is refused; API servers remember accepted tokens for ten seconds)`
 	const cannot = "cannot rotate the credential of \"east\"; nothing was changed\n* "
 	for _, tt := range []struct {
 		name    string
@@ -59,7 +59,7 @@ member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a to
 member try       (the new credential at https://east.example.com)
 host   store     Secret "kubefederate-credentials/east"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding-2" (revokes the old credential)
-member wait      (until the old credential is refused)`},
+member wait      (until the old credential is refused; API servers remember accepted tokens for ten seconds)`},
 		{"one that was revoked by hand", func(f *rotateFacts) { delete(f.Member.Objects, refs[0]) }, RotateOptions{}, `
 member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
@@ -78,33 +78,33 @@ member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a to
 member try       (the new credential at https://east.example.com)
 host   store     Secret "kubefederate-credentials/east"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding-2" (revokes the old credential)
-member wait      (until the old credential is refused)
+member wait      (until the old credential is refused; API servers remember accepted tokens for ten seconds)
 member create    Secret "kubefederate-member/kubefederate-manager-binding-2"
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding-2")
 member try       (the new credential at https://east.example.com)
 host   store     Secret "kubefederate-credentials/east"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding" (revokes the old credential)
-member wait      (until the old credential is refused)
-note: member: Secret "kubefederate-member/kubefederate-manager-binding": is left by a rotation that did not end; it is finished first`},
+member wait      (until the old credential is refused; API servers remember accepted tokens for ten seconds)
+note: member: Secret "kubefederate-member/kubefederate-manager-binding": left over from an interrupted rotation, which is completed first`},
 		{"no member", func(f *rotateFacts) { f.Host.Member = nil }, RotateOptions{},
-			cannot + `host: MemberCluster "east": not found: choose one of kubectl federate get`},
+			cannot + `host: MemberCluster "east": not found: list the members: kubectl federate get`},
 		{"another cluster", func(f *rotateFacts) { f.Member.ID = "other" }, RotateOptions{},
-			cannot + `member: MemberCluster "east": is another cluster (ID ` + string(memberID) + `) than the one you named (ID other): name the member's own context with --member-context`},
+			cannot + `member: MemberCluster "east": has cluster ID ` + string(memberID) + `, but the context leads to cluster other: name the member's own context with --member-context`},
 		{"another host's", func(f *rotateFacts) { f.Member.Membership.HostID = "elsewhere" }, RotateOptions{},
-			cannot + `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID elsewhere, this one has aaaaaaaa-0000-4000-8000-000000000001): let it leave there first: kubectl federate unjoin east --member-context c --context OTHER-HOST; or, if that host is gone for good: kubectl federate join east --federation prod --member-context c --take-over`},
+			cannot + `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID elsewhere, this one has aaaaaaaa-0000-4000-8000-000000000001): unjoin it there first: kubectl federate unjoin east --member-context c --context OTHER-HOST; or if that host is gone for good, take it over: kubectl federate join east --federation prod --member-context c --take-over`},
 		{"never joined", func(f *rotateFacts) { f.Member.Membership = nil }, RotateOptions{},
-			cannot + `member: MemberCluster "east": its join is not finished, or was taken off the cluster: kubectl federate join east --federation prod --member-context c`},
+			cannot + `member: MemberCluster "east": its join is not finished, or was removed from the cluster: join it again: kubectl federate join east --federation prod --member-context c`},
 		{"somebody else's Secret", func(f *rotateFacts) {
 			f.Member.Objects[refs[1]] = &unstructured.Unstructured{Object: map[string]any{}}
 		}, RotateOptions{},
-			cannot + `member: Secret "kubefederate-member/kubefederate-manager-binding-2": is there already and not ours (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): see whose it is, then delete or rename it`},
+			cannot + `member: Secret "kubefederate-member/kubefederate-manager-binding-2": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`},
 		{"too short", nil, RotateOptions{TokenLifetime: time.Minute},
-			cannot + `member: token: a lifetime of 1m is shorter than API servers give: ask for at least 10m with --token-lifetime`},
+			cannot + `member: token: a lifetime of 1m is shorter than API servers grant: ask for at least 10m with --token-lifetime`},
 		{"too long", nil, RotateOptions{TokenLifetime: 366 * 24 * time.Hour},
 			cannot + `member: token: a lifetime of 366d is longer than a credential may live: ask for at most 365d with --token-lifetime`},
 		{"rights", func(f *rotateFacts) {
 			f.Missing = []missing{{SideHost, cluster.Right{Verb: "update", Resource: cluster.Secrets, Namespace: "n", Name: "east"}}}
-		}, RotateOptions{}, cannot + `host: you have no right to update secrets "east" in namespace "n"`},
+		}, RotateOptions{}, cannot + `host: you are not allowed to update secrets "east" in namespace "n"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -122,7 +122,7 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 			name:  "this host is not gone",
 			facts: func(f *joinFacts) { f.Member.Membership.HostID = hostID },
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of this host, which is not gone: ` +
-				`there is nothing to take over: let it leave first: kubectl federate unjoin their-east --member-context ctx-east`,
+				`there is nothing to take over: unjoin it first: kubectl federate unjoin their-east --member-context ctx-east`,
 		},
 		{
 			name: "rights to remove what the other host put there, and only that",
@@ -134,12 +134,12 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 				}
 				f.UndoMissing = append(lacking(SideMember, rights, make([]bool, 2)), lacking(SideHost, host.Target{Member: "east"}.LeaveRights(), make([]bool, 3))...)
 			},
-			want: `member: you have no right to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`,
+			want: `member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`,
 		},
 		{
 			name:  "what is not ours is not removed",
 			facts: func(f *joinFacts) { f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil) },
-			want:  `member: ServiceAccount "kubefederate-member/kubefederate-manager": is there already and not ours (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): see whose it is, then delete or rename it`,
+			want:  `member: ServiceAccount "kubefederate-member/kubefederate-manager": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -60,7 +60,7 @@ member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ClusterProperty "clusterset.k8s.io"
 member delete    ClusterProperty "cluster.clusterset.k8s.io"
 member delete    ConfigMap "kubefederate-member/membership"
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
 host   delete    Secret "kubefederate-credentials/east"
 host   delete    MemberCluster "east"`,
 		},
@@ -82,14 +82,14 @@ member delete    Role "kubefederate-member/kubefederate-manager"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ClusterProperty "cluster.clusterset.k8s.io"
 member delete    ConfigMap "kubefederate-member/membership"
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 		},
 		{
 			name: "an unjoin that ended halfway: the member is clean, the host's record stands",
 			facts: func(f *unjoinFacts) {
 				f.Member = &member.State{ID: memberID}
 			},
-			want: `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			want: `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 		},
 		{
 			name: "no record on the host",
@@ -104,7 +104,7 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			want: `
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ConfigMap "kubefederate-member/membership"
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)`,
+member delete    Namespace "kubefederate-member" (if nothing else is in it)`,
 		},
 		{
 			name: "a federation label that stays",
@@ -115,9 +115,9 @@ member delete    Namespace "kubefederate-member" (when nothing of others is in i
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, beside its federation label)
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`,
 		},
 		{
 			name: "a federation label that stays on the host's object",
@@ -128,10 +128,10 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `host: clusters.cluster.x-k8s.io/team-x/east: asked for this by its label kubefederate.io/federation=prod; should that still be there, discovery does not join it again: ` +
-				`remove it: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`,
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			notes: `host: clusters.cluster.x-k8s.io/team-x/east: carried the label kubefederate.io/federation=prod, which asked to join; if it still does, discovery does not join the cluster again: ` +
+				`remove the label: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`,
 		},
 		{
 			name: "the host's object asked for it, and so does the cluster",
@@ -143,9 +143,9 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, beside its federation label)
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
-			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it with kubectl federate label --member-context ctx-east --remove`,
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`,
 		},
 		{
 			name: "a federation label that goes along, and its namespace with it",
@@ -157,8 +157,8 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kubefederate-member" (remove the label kubefederate.io/federation=prod)
-member delete    Namespace "kubefederate-member" (when nothing of others is in it)
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 		},
 		{
 			name: "a federation label for another federation is none of this one's business",
@@ -168,7 +168,7 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 			},
 			want: `
 member delete    ConfigMap "kubefederate-member/membership"
-host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 		},
 		{
 			name: "forced",
@@ -177,17 +177,17 @@ host   delete    MemberCluster "east" (garbage collection takes its credential a
 				f.Host.Member.Status.CredentialExpiry = &metav1.Time{Time: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}
 			},
 			options: UnjoinOptions{Force: true},
-			want:    `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			want:    `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			notes: `member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
-				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`,
+				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east`,
 		},
 		{
 			name:    "forced, and the manager has not told when the token ends",
 			facts:   func(f *unjoinFacts) { f.Member = nil },
 			options: UnjoinOptions{Force: true},
-			want:    `host   delete    MemberCluster "east" (garbage collection takes its credential along)`,
+			want:    `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			notes: `member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
-				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`,
+				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east`,
 		},
 		{
 			name:  "nothing anywhere",
@@ -218,14 +218,14 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 		{
 			name:  "the wrong cluster",
 			facts: func(f *unjoinFacts) { f.Member.ID = otherID },
-			want: `member: MemberCluster "east": is another cluster (ID bbbbbbbb-0000-4000-8000-000000000002) than the one you named (ID cccccccc-0000-4000-8000-000000000003): ` +
+			want: `member: MemberCluster "east": has cluster ID bbbbbbbb-0000-4000-8000-000000000002, but the context leads to cluster cccccccc-0000-4000-8000-000000000003: ` +
 				`name the member's own context with --member-context`,
 		},
 		{
 			name:  "taken over by another host",
 			facts: func(f *unjoinFacts) { f.Member.Membership.HostID = otherID },
 			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID cccccccc-0000-4000-8000-000000000003): ` +
-				`let it leave there: kubectl federate unjoin east --member-context ctx-east --context OTHER-HOST; or remove this host's record alone: kubectl federate unjoin east --force`,
+				`unjoin it there first: kubectl federate unjoin east --member-context ctx-east --context OTHER-HOST; or remove only this host's record: kubectl federate unjoin east --force`,
 		},
 		{
 			name: "another member of this host",
@@ -233,7 +233,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 				f.Host.Member = nil
 				f.Member.Membership.Member = "east-1"
 			},
-			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": kubectl federate unjoin east-1 --member-context ctx-east`,
+			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": unjoin it by that name: kubectl federate unjoin east-1 --member-context ctx-east`,
 		},
 		{
 			name: "rights",
@@ -242,7 +242,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 				f.Refused = &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
 			},
 			want: `
-member: you have no right to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"
+member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"
 host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: <nil>`,
 		},
 	} {
@@ -256,8 +256,8 @@ host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: 
 
 func TestPlanUnjoinWantsTheMember(t *testing.T) {
 	t.Parallel()
-	_, err := PlanUnjoin(t.Context(), nil, nil, UnjoinOptions{Name: "east"})
+	_, err := PlanUnjoin(t.Context(), &host.Cluster{}, nil, UnjoinOptions{Name: "east"})
 	compare(t, "error", err.Error(), `
 cannot unjoin "east"; nothing was changed
-* member: the cluster itself must be reached, to revoke what it gave: name it with --member-context, or, if it is gone for good, let it go with --force`)
+* member: the cluster itself must be reached, to revoke what it granted: name it with --member-context, or remove only the host's record with --force if the cluster is gone for good`)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
@@ -65,6 +67,12 @@ func (c *Cluster) WatchMembers(ctx context.Context, q MemberQuery, version strin
 // is an API status error with one cause per violated rule.
 func (c *Cluster) CreateMember(ctx context.Context, m *v1alpha1.MemberCluster, dryRun cluster.DryRun) (*v1alpha1.MemberCluster, error) {
 	return create(ctx, c, cluster.MemberClusters, m, dryRun)
+}
+
+// PostMember is CreateMember for a MemberCluster as it is sent.
+func (c *Cluster) PostMember(ctx context.Context, m *unstructured.Unstructured, dryRun cluster.DryRun) (*v1alpha1.MemberCluster, error) {
+	o, err := c.Create(ctx, cluster.MemberClusters, m, dryRun)
+	return typed[v1alpha1.MemberCluster](c, o, err)
 }
 
 // PatchMember applies a JSON merge patch to a member and returns what the server stored. A

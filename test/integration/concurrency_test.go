@@ -51,8 +51,8 @@ func TestTwoNames(t *testing.T) {
 // webhook says it; where it saw both at the same moment, the membership record does.
 func isHeld(fed v1alpha1.FederationName, c *env.Cluster, loser, holder v1alpha1.MemberName) []string {
 	return []string{
-		fmt.Sprintf(`cannot join %q to federation %q; what was begun was rolled back
-* member: ConfigMap "kubefederate-member/membership": this cluster is member %q of federation %q of this host: let it leave first: kubectl federate unjoin %s --member-context CONTEXT`,
+		fmt.Sprintf(`cannot join %q to federation %q; all changes were rolled back
+* member: ConfigMap "kubefederate-member/membership": this cluster is member %q of federation %q of this host: unjoin it first: kubectl federate unjoin %s`,
 			loser, fed, holder, fed, holder),
 		fmt.Sprintf(`cannot join %q to federation %q; nothing was changed
 * host: MemberCluster %q: spec.clusterID: Duplicate value: %q: this cluster is already member %q of federation %q; let it leave first: kubectl federate unjoin %s`,

@@ -28,7 +28,7 @@ func TestInsecureMember(t *testing.T) {
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, config)
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict})
 	wantRefusal(t, err, `cannot join "insecure" to federation "strict"; nothing was changed
-* member: endpoint "`+m.Server()+`": the context skips the verification of the certificate (insecure-skip-tls-verify), which the federation does not allow: give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`)
+* member: endpoint "`+m.Server()+`": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`)
 	// With the CA given, the stored endpoint is verified, whatever the caller's kubeconfig says.
 	plan, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict, CABundle: west.Config().CAData})
 	if err != nil {
@@ -65,8 +65,8 @@ func TestWrongEndpoint(t *testing.T) {
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
 	elsewhere := connectMember(t, east.Config()).Server()
 	_, err := join(t, h, m, federate.JoinOptions{Name: "wrong", Federation: fed, Server: elsewhere, CABundle: east.Config().CAData})
-	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; what was begun was rolled back
-* member: endpoint "`+elsewhere+`": does not take the new credential: Unauthorized: see that the endpoint is this member's own and hands tokens on to its API server`)
+	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; all changes were rolled back
+* member: endpoint "`+elsewhere+`": does not accept the new credential: Unauthorized: check that the endpoint is this member's own and passes tokens on to its API server`)
 	becomes(t, "the member", before, west)
 	becomes(t, "the host", hostBefore, hostCluster)
 }

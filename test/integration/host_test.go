@@ -52,7 +52,7 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("join: %v, want %s", err, want)
 	}
 	_, err = federate.PlanUnjoin(t.Context(), h, m, federate.UnjoinOptions{Name: "x"})
-	if want := text("member") + "; if the cluster is gone for good, let it go with: kubectl federate unjoin x --force"; err == nil || err.Error() != want {
+	if want := text("member") + "; if the cluster is gone for good, remove only the host's record: kubectl federate unjoin x --force"; err == nil || err.Error() != want {
 		t.Errorf("unjoin: %v, want %s", err, want)
 	}
 	stale := hostCluster.Config()
@@ -119,7 +119,7 @@ func TestRuleRefusals(t *testing.T) {
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: fed, Labels: map[string]string{"example.com/tier": "tin"}, TokenLifetime: time.Minute})
 	wantRefusal(t, err, `cannot join "ruled" to federation "ruled"; nothing was changed
-* member: token: a lifetime of 1m is shorter than API servers give: ask for at least 10m with --token-lifetime
+* member: token: a lifetime of 1m is shorter than API servers grant: ask for at least 10m with --token-lifetime
 * host: MemberCluster "ruled": metadata.labels[example.com/team]: Required value: federation "ruled" asks for it; name the owning team
 * host: MemberCluster "ruled": metadata.labels[example.com/tier]: Unsupported value: "tin": supported values: "gold"
 * host: MemberCluster "ruled": spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "ruled" takes >=1.90`)
@@ -128,7 +128,7 @@ func TestRuleRefusals(t *testing.T) {
 * host: MemberCluster "ruled": metadata.labels[kubefederate.io/federation]: Not found: "rulde": no federation has this name; did you mean "ruled"?`)
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: "rulde", DryRun: federate.DryRunClient})
 	wantRefusal(t, err, `cannot join "ruled" to federation "rulde"; nothing was changed
-* host: Federation "rulde": not found: choose one of kubectl federate get federations, or make it: kubectl federate create federation rulde`)
+* host: Federation "rulde": not found: list the federations: kubectl get federations; or create it: kubectl federate create federation rulde`)
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "Ru/led", Federation: "ruled"})
 	wantRefusal(t, err, `cannot join "Ru/led" to federation "ruled"; nothing was changed
 * host: MemberCluster "Ru/led": the name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit`)

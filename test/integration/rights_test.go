@@ -182,8 +182,8 @@ func TestJoinerRights(t *testing.T) {
 	}
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "stranger", Federation: "foreign", MemberContext: "west"})
 	wantRefusal(t, err, `cannot join "stranger" to federation "foreign"; nothing was changed
-* host: you have no right to join federations.kubefederate.io "foreign": an administrator of the federation gives it
-* member: ConfigMap "kubefederate-member/membership": this cluster is member "team" of federation "team" of this host: let it leave first: kubectl federate unjoin team --member-context west`)
+* host: you are not allowed to join federations.kubefederate.io "foreign": an administrator of the federation can grant it
+* member: ConfigMap "kubefederate-member/membership": this cluster is member "team" of federation "team" of this host: unjoin it first: kubectl federate unjoin team --member-context west`)
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "team"}); err != nil {
 		t.Fatal(err)
 	}
@@ -204,9 +204,9 @@ func TestMissingRights(t *testing.T) {
 	hosts, members := 0, 0
 	for _, f := range refusal.Findings {
 		switch {
-		case f.Side == federate.SideHost && strings.HasPrefix(f.Cause, "you have no right to "):
+		case f.Side == federate.SideHost && strings.HasPrefix(f.Cause, "you are not allowed to "):
 			hosts++
-		case f.Side == federate.SideMember && strings.HasPrefix(f.Cause, "you have no right to "):
+		case f.Side == federate.SideMember && strings.HasPrefix(f.Cause, "you are not allowed to "):
 			members++
 		default:
 			t.Errorf("finding %s", f)
@@ -249,7 +249,7 @@ func TestEscalation(t *testing.T) {
 	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.ID(ctx); return err })
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "escalate", Federation: fed})
 	wantRefusal(t, err, `cannot join "escalate" to federation "escalate"; nothing was changed
-* member: ClusterRole "kubefederate-member:manager": clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager" is forbidden: user "al" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held: {APIGroups:[""], Resources:["serviceaccounts/token"], ResourceNames:["kubefederate-consumer"], Verbs:["create"]}: Kubernetes lets nobody give rights that they do not hold: join as an administrator of the member`)
+* member: ClusterRole "kubefederate-member:manager": clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager" is forbidden: user "al" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held: {APIGroups:[""], Resources:["serviceaccounts/token"], ResourceNames:["kubefederate-consumer"], Verbs:["create"]}: Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member`)
 	becomes(t, "the member", before, west)
 	becomes(t, "the host", hostBefore, hostCluster)
 }

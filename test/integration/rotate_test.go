@@ -100,7 +100,7 @@ to continue, run: kubectl federate rotate deaf --member-context west`
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(plan.Notes), `[member: Secret "kubefederate-member/kubefederate-manager-binding-2": is left by a rotation that did not end; it is finished first]`; got != want {
+	if got, want := fmt.Sprint(plan.Notes), `[member: Secret "kubefederate-member/kubefederate-manager-binding-2": left over from an interrupted rotation, which is completed first]`; got != want {
 		t.Errorf("notes %s, want %s", got, want)
 	}
 	if _, err := plan.Apply(t.Context(), nil); err != nil {
@@ -182,13 +182,13 @@ func TestMaxTokenLifetime(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNotes("join", joined.Notes, joined.Expires,
-		"member: token: asked for 30d, the member's API server gave 1d: renew it before END with kubectl federate rotate stingy --member-context stingy")
+		"member: token: asked for 30d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy")
 	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantNotes("rotate", result.Notes, result.Expires,
-		"member: token: asked for 90d, the member's API server gave 1d: renew it before END with kubectl federate rotate stingy --member-context stingy")
+		"member: token: asked for 90d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy")
 	if result, err = rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy", TokenLifetime: 12 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}

@@ -54,8 +54,8 @@ func TestTakeOver(t *testing.T) {
 	_, err := join(t, h, m, options)
 	want := `cannot join "found" to federation "rescue"; nothing was changed
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "lost" of federation "rescue" of another host (cluster ID ` + goneHost +
-		`, this one has ` + hostCluster.ID + `): let it leave there first: kubectl federate unjoin lost --member-context west --context OTHER-HOST; ` +
-		`or, if that host is gone for good: kubectl federate join found --federation rescue --member-context west --take-over`
+		`, this one has ` + hostCluster.ID + `): unjoin it there first: kubectl federate unjoin lost --member-context west --context OTHER-HOST; ` +
+		`or if that host is gone for good, take it over: kubectl federate join found --federation rescue --member-context west --take-over`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
@@ -99,7 +99,7 @@ func TestTakeOver(t *testing.T) {
 	_, err = join(t, h, m, elsewhere)
 	var refusal *federate.Refusal
 	want = `member: ConfigMap "kubefederate-member/membership": this cluster is member "found" of federation "rescue" of this host, which is not gone: ` +
-		`there is nothing to take over: let it leave first: kubectl federate unjoin found --member-context west`
+		`there is nothing to take over: unjoin it first: kubectl federate unjoin found --member-context west`
 	if !errors.As(err, &refusal) || refusal.Findings[0].String() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
@@ -150,10 +150,10 @@ func TestTwoTakeOvers(t *testing.T) {
 		}
 		loser := 1 - winner
 		won[hosts[winner].Name]++
-		want := `cannot join "rescued" to federation "rescued"; what was begun was rolled back
+		want := `cannot join "rescued" to federation "rescued"; all changes were rolled back
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "rescued" of federation "rescued" of another host (cluster ID ` + hosts[winner].ID +
-			`, this one has ` + hosts[loser].ID + `): let it leave there first: kubectl federate unjoin rescued --member-context west --context OTHER-HOST; ` +
-			`or, if that host is gone for good: kubectl federate join rescued --federation rescued --member-context west --take-over`
+			`, this one has ` + hosts[loser].ID + `): unjoin it there first: kubectl federate unjoin rescued --member-context west --context OTHER-HOST; ` +
+			`or if that host is gone for good, take it over: kubectl federate join rescued --federation rescued --member-context west --take-over`
 		if errs[loser].Error() != want {
 			t.Errorf("got:\n%v\nwant:\n%s", errs[loser], want)
 		}

@@ -146,12 +146,12 @@ func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Clu
 }
 
 // goneMeanwhile is what a join says that saw a cluster which was just leaving.
-var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "shared"; what was begun was rolled back
-\* member: [A-Z][A-Za-z]+ "[a-z:/-]+": was removed by somebody else while this join ran: run join again$`)
+var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "shared"; all changes were rolled back
+\* member: [A-Z][A-Za-z]+ "[a-z:/-]+": was removed by another client while this join ran: join again: kubectl federate join shared --federation shared --member-context [A-Za-z]+$`)
 
 // heldByOther is the finding that another host has the cluster.
 func heldByOther(holder, loser *env.Cluster) string {
 	return `member: ConfigMap "kubefederate-member/membership": this cluster is member "shared" of federation "shared" of another host (cluster ID ` + holder.ID +
-		`, this one has ` + loser.ID + `): let it leave there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST; ` +
-		`or, if that host is gone for good: kubectl federate join shared --federation shared --member-context west --take-over`
+		`, this one has ` + loser.ID + `): unjoin it there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST; ` +
+		`or if that host is gone for good, take it over: kubectl federate join shared --federation shared --member-context west --take-over`
 }

@@ -115,7 +115,7 @@ func TestUnjoinForce(t *testing.T) {
 	// Under another name the refusal says what the cluster still carries.
 	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "other", Federation: fed, MemberContext: "west"})
 	wantRefusal(t, err, `cannot join "other" to federation "force"; nothing was changed
-* member: ConfigMap "kubefederate-member/membership": this cluster is member "force" of federation "force" of this host: let it leave first: kubectl federate unjoin force --member-context west`)
+* member: ConfigMap "kubefederate-member/membership": this cluster is member "force" of federation "force" of this host: unjoin it first: kubectl federate unjoin force --member-context west`)
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "force"}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,55 @@
+package federate
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+)
+
+// TestEndpointOf pins which endpoint is stored: a member keeps its own unless a flag names another, and empty is not the
+// same as not given.
+func TestEndpointOf(t *testing.T) {
+	t.Parallel()
+	none, other := "", "socks5://other"
+	caller := endpoint.Endpoint{Server: "https://caller", CABundle: ca, ProxyURL: "http://caller", TLSServerName: "name"}
+	stored := endpoint.Endpoint{Server: "https://stored/", CABundle: append([]byte("# text\n"), ca...), ProxyURL: "http://stored", TLSServerName: "stored"}
+	var member v1alpha1.MemberCluster
+	stored.Store(&member.Spec)
+	insecure := endpoint.Endpoint{Server: "https://caller", InsecureSkipTLSVerify: true}
+	for _, tt := range []struct {
+		name     string
+		options  JoinOptions
+		caller   endpoint.Endpoint
+		existing *v1alpha1.MemberCluster
+		want     endpoint.Endpoint
+	}{
+		{"the caller's", JoinOptions{}, caller, nil, caller},
+		{"the member's", JoinOptions{}, caller, &member, stored},
+		{"the member's in another spelling", JoinOptions{Server: "https://STORED:443", CABundle: ca}, caller, &member, stored},
+		{"another server, which has another name", JoinOptions{Server: "https://other/"}, caller, nil, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://caller"}},
+		{"another server of a member", JoinOptions{Server: "https://other"}, caller, &member, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://stored"}},
+		{"no proxy", JoinOptions{ProxyURL: &none}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, TLSServerName: "stored"}},
+		{"another proxy", JoinOptions{ProxyURL: &other}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, ProxyURL: other, TLSServerName: "stored"}},
+		{"no CA", JoinOptions{CABundle: []byte{}}, caller, nil, endpoint.Endpoint{Server: "https://caller", ProxyURL: "http://caller", TLSServerName: "name"}},
+		{"a CA for a context that verifies nothing", JoinOptions{CABundle: ca}, insecure, nil, endpoint.Endpoint{Server: "https://caller", CABundle: ca}},
+	} {
+		if got := endpointOf(tt.options, tt.caller, tt.existing); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// ca is a certificate, as openssl req -x509 -newkey ec makes one.
+var ca = []byte(`-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUJYdL7Lft5PirrQITIKUSl9k32awwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjgyMTM1NTVaGA8yMTI2MTEwNDIxMzU1
+NVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABGmO
+/RqXol1TXzcyQuq1DffZiVLsm6QtuUX/2XOrPNdRs5RIenUZVX2wh+E/xnlgiV6v
+FFRj3jaDPB8IjxompTajUzBRMB0GA1UdDgQWBBQp3hXBmaNwhlndpcmhZ9gf+gnd
+3zAfBgNVHSMEGDAWgBQp3hXBmaNwhlndpcmhZ9gf+gnd3zAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIQD5B3dplDHnxugvxFT+39+nEnbXxBFShHVf
+a1l8mibC8QIgK1cO1o3dm6MKVfBuOTlsErYV7aLFCqprIuH4f9VKxUE=
+-----END CERTIFICATE-----
+`)

@@ -1,0 +1,247 @@
+package federate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+)
+
+// engine applies the steps of a plan, phase by phase, and rolls them back in the opposite order. It is what join, unjoin
+// and rotate have in common; each embeds it in its run.
+type engine struct {
+	steps    []Step
+	progress func(Step)
+
+	mu    sync.Mutex
+	notes []Finding
+	// made are the objects that this run has made, or may have: the answer may have been lost. Only they are rolled back.
+	made map[cluster.Ref]bool
+	// done says which of the steps have ended well.
+	done []bool
+	// begun says that a step may have changed something.
+	begun bool
+}
+
+// start is an engine for one application of a plan. progress may be nil; it is never called twice at once.
+func start(steps []Step, notes []Finding, progress func(Step)) engine {
+	var mu sync.Mutex
+	return engine{
+		steps: steps, notes: slices.Clone(notes), made: map[cluster.Ref]bool{}, done: make([]bool, len(steps)),
+		progress: func(s Step) {
+			mu.Lock()
+			defer mu.Unlock()
+			if progress != nil {
+				progress(s)
+			}
+		},
+	}
+}
+
+// phases are the indices of the steps that which selects, grouped by phase, in order.
+func (e *engine) phases(which func(Step) bool) [][]int {
+	groups := map[phase][]int{}
+	for i, s := range e.steps {
+		if which(s) {
+			groups[s.phase] = append(groups[s.phase], i)
+		}
+	}
+	var all [][]int
+	for _, at := range slices.Sorted(maps.Keys(groups)) {
+		all = append(all, groups[at])
+	}
+	return all
+}
+
+// apply does all steps: those of one phase at once, and the next phase when they have ended well. It returns the first
+// error of a phase once all of its steps have ended.
+func (e *engine) apply(ctx context.Context) error {
+	for _, group := range e.phases(func(s Step) bool { return s.do != nil }) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e.begun = true
+		if err := cmp.Or(cluster.ForEach(len(group), func(i int) error {
+			s := e.steps[group[i]]
+			if s.Verb == VerbWait {
+				e.progress(s)
+			}
+			err := s.do(ctx)
+			if e.done[group[i]] = err == nil; err == nil && s.Verb != VerbWait {
+				e.progress(s)
+			}
+			return err
+		})...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rollBack undoes the steps whose objects this run has made, the last phase first. A step that holds others is left alone
+// when one of those could not be undone. It returns what is left.
+func (e *engine) rollBack(ctx context.Context) (left []string, err error) {
+	phases := e.phases(e.undoable)
+	for _, group := range slices.Backward(phases) {
+		errs := cluster.ForEach(len(group), func(i int) error {
+			s := e.steps[group[i]]
+			if s.holds && err != nil {
+				return err
+			}
+			failed := retry(ctx, func() error { return s.undo(ctx) })
+			if failed == nil {
+				e.progress(Step{Side: s.Side, Verb: VerbUndo, Object: s.Object})
+			}
+			return failed
+		})
+		for i, failed := range errs {
+			if failed != nil {
+				left = append(left, e.steps[group[i]].place())
+			}
+		}
+		err = cmp.Or(append([]error{err}, errs...)...)
+	}
+	return left, err
+}
+
+func (e *engine) undoable(s Step) bool { return s.undo != nil && e.has(s.Object) }
+
+// remains is all that rollBack would undo.
+func (e *engine) remains() []string {
+	var left []string
+	for _, s := range e.steps {
+		if e.undoable(s) {
+			left = append(left, s.place())
+		}
+	}
+	return left
+}
+
+// mark remembers an object as this run's. It is called before the request that makes it is sent: when the answer is lost,
+// the object must still be looked for.
+func (e *engine) mark(ref cluster.Ref) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.made[ref] = true
+}
+
+func (e *engine) unmark(ref cluster.Ref) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.made, ref)
+}
+
+func (e *engine) has(ref cluster.Ref) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.made[ref]
+}
+
+func (e *engine) note(f ...Finding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notes = append(e.notes, f...)
+}
+
+// pollInterval is how long to wait between two requests of a run that waits, and planInterval between two readings of both
+// sides while planning.
+const (
+	pollInterval = 25 * time.Millisecond
+	planInterval = 200 * time.Millisecond
+)
+
+// waitTimeout bounds how long a plan or a run waits for what ends by itself, as a namespace that Kubernetes empties.
+const waitTimeout = 2 * time.Minute
+
+// errPatience says that a poll's time was over before ctx was.
+var errPatience = errors.New("gave up waiting")
+
+// poll tries until try is done or fails. It returns errPatience when that takes longer than patience.
+func poll(ctx context.Context, interval, patience time.Duration, try func() (done bool, err error)) error {
+	var failed error
+	err := wait.PollUntilContextTimeout(ctx, interval, patience, true, func(context.Context) (done bool, err error) {
+		done, failed = try()
+		return done, failed
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil && ctx.Err() == nil:
+		return errPatience
+	}
+	return err
+}
+
+// await looks until nothing stands in the way that ends by itself, and reports what it waits for.
+func await(ctx context.Context, interval time.Duration, progress func(Step), look func() (*Step, error)) error {
+	var last *Step
+	err := poll(ctx, interval, waitTimeout, func() (bool, error) {
+		s, err := look()
+		if err != nil || s == nil {
+			last = nil
+			return true, err
+		}
+		if progress != nil && (last == nil || last.Note != s.Note) {
+			progress(*s)
+		}
+		last = s
+		return false, nil
+	})
+	switch {
+	case last == nil:
+		return err
+	case errors.Is(err, errPatience):
+		return fmt.Errorf("%s: %s: gave up after %s: %s", last.Side, last.Object, waitTimeout, last.Note)
+	}
+	return fmt.Errorf("%s: %s: %s: %w", last.Side, last.Object, last.Note, stopped(ctx, err))
+}
+
+// retry tries f a few times: a rollback must not give up at the first lost connection. A server's refusal is final.
+func retry(ctx context.Context, f func() error) error {
+	var last error
+	err := wait.ExponentialBackoffWithContext(ctx, wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Steps: 4}, func(context.Context) (bool, error) {
+		last = f()
+		return last == nil || isRefused(last) || errors.Is(last, host.ErrNotOurs), nil
+	})
+	if last != nil {
+		return last
+	}
+	return err
+}
+
+// rollbackTimeout is how long rolling back may take. It is not cut short when a person presses Ctrl-C again.
+const rollbackTimeout = 10 * time.Second
+
+// afterwards is a context for what must be sent although ctx may have ended.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+}
+
+// refused is cause, the failure of an operation that changed nothing or has been rolled back: a *Refusal where a server or
+// this package refuses, an *Undone where something was rolled back, and cause otherwise.
+func refused(operation string, cause error, undone bool) error {
+	refusal, ok := errors.AsType[*Refusal](cause)
+	switch {
+	case ok:
+		return &Refusal{Operation: operation, Findings: refusal.Findings, Undone: undone, Err: refusal.Err}
+	case isRefused(cause):
+		return &Refusal{Operation: operation, Findings: findingsOf(cause), Undone: undone, Err: cause}
+	case undone:
+		return &Undone{Operation: operation, Err: cause}
+	}
+	return cause
+}
+
+// rollbackFailed is cause where rolling back failed with err.
+func rollbackFailed(cause, err error) error {
+	return fmt.Errorf("%w\n* rollback also failed: %w", cause, err)
+}
