@@ -97,6 +97,6 @@ func TestJournalIsMissing(t *testing.T) {
 		must(t, admin.Create(t.Context(), member("unwritten-1", "unwritten")))
 	}()
 	must(t, admin.Delete(t.Context(), leaver))
-	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "unwritten-1": read the journal: configmaps "kubefederate-journal" not found; kubectl federate init brings it back`,
+	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "unwritten-1": read the journal: configmaps "kubefederate-journal" not found; restore it: kubectl federate init`,
 		func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
 }

@@ -73,7 +73,7 @@ func TestFaultsOfOCM(t *testing.T) {
 		},
 		{
 			name: "garbage passes as caBundle", ofCase: "garbage", args: create,
-			want: `The MemberCluster "garbage-m" is invalid: spec.caBundle: Invalid value: certificate 1 is not PEM
+			want: `The MemberCluster "garbage-m" is invalid: spec.caBundle: Invalid value: it holds no PEM certificate
 `,
 		},
 		{
