@@ -312,10 +312,10 @@ func fields(of reflect.Type) map[string]bool {
 	if of.Kind() != reflect.Struct {
 		return names
 	}
-	for i := range of.NumField() {
-		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+	for f := range of.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names[name] = true
-		maps.Copy(names, fields(of.Field(i).Type))
+		maps.Copy(names, fields(f.Type))
 	}
 	return names
 }
