@@ -1,5 +1,5 @@
-// Package check is the doctor: it reads a host and members and says what is wrong, each finding with the one
-// command that mends it. Judge is pure; Read asks the clusters and changes nothing.
+// Package check reads a host and members and reports what is wrong, each finding with the one command that repairs it. Judge
+// is pure; Read reads the clusters and changes nothing.
 package check
 
 import (
@@ -18,16 +18,17 @@ type Severity string
 const (
 	// Error is what does not work, or is not enforced, until a person acts.
 	Error Severity = "error"
-	// Warning is what works and will not for ever, or could not be looked at.
+	// Warning is what will stop working, or could not be checked.
 	Warning Severity = "warning"
-	// Info is what a person may want to know.
+	// Info is what may be of interest.
 	Info Severity = "info"
 )
 
 // Severities are all, the worst first.
 var Severities = []Severity{Error, Warning, Info}
 
-// Code names a kind of finding. It is part of the output: others wait for it.
+// Code names a kind of finding. It is part of the output, on which scripts depend. What the manager finds too has the reason
+// of the manager's condition.
 type Code string
 
 // Codes of what is wrong on a host.
@@ -39,7 +40,7 @@ const (
 	InstallChanged      Code = "InstallChanged"
 	NotChecked          Code = "NotChecked"
 	NoRight             Code = "NoRight"
-	FederationMissing   Code = "FederationMissing"
+	FederationMissing   Code = v1alpha1.ReasonFederationMissing
 	StatusStale         Code = "StatusStale"
 	EndpointLoopback    Code = "EndpointLoopback"
 	CredentialOrphan    Code = "CredentialOrphan"
@@ -47,11 +48,11 @@ const (
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
 const (
-	CredentialRefused    Code = "CredentialRefused"
+	Unauthorized         Code = v1alpha1.ReasonUnauthorized
 	RotationUnfinished   Code = "RotationUnfinished"
-	Unreachable          Code = "Unreachable"
-	CertificateInvalid   Code = "CertificateInvalid"
-	IdentityMismatch     Code = "IdentityMismatch"
+	Unreachable          Code = v1alpha1.ReasonUnreachable
+	CertificateInvalid   Code = v1alpha1.ReasonCertificateInvalid
+	IdentityMismatch     Code = v1alpha1.ReasonIdentityMismatch
 	ContextUnreachable   Code = "ContextUnreachable"
 	ContextWithoutAccess Code = "ContextWithoutAccess"
 )
@@ -82,7 +83,7 @@ type Finding struct {
 	Member string `json:"member,omitempty"`
 	Object string `json:"object,omitempty"`
 	Cause  string `json:"cause"`
-	// Remedy is the one command that mends it; empty where no command does.
+	// Remedy is the one command that repairs it; empty where no command does.
 	Remedy string `json:"remedy,omitempty"`
 }
 
@@ -95,11 +96,11 @@ type Facts struct {
 	// Plugin is the version of the plugin.
 	Plugin string
 	Host   HostFacts
-	// Observations are what was seen of clusters.
+	// Observations are what was read of clusters.
 	Observations []Observation
 }
 
-// HostFacts are what a host says.
+// HostFacts are the facts of a host.
 type HostFacts struct {
 	ID     v1alpha1.ClusterID
 	Server string
@@ -107,37 +108,36 @@ type HostFacts struct {
 	Installed string
 	// WebhookURL is where a manager outside the cluster serves; empty where it runs inside.
 	WebhookURL string
-	// Enforcing is why the webhook does not refuse what it must; nil when it does.
-	Enforcing error
-	// Missing and Changed are installed objects that are not as shipped.
+	// NotEnforcing is why the webhook does not refuse what it must; nil when it does.
+	NotEnforcing error
+	// Missing and Changed are objects of the installation that do not exist, or differ.
 	Missing, Changed []cluster.Ref
-	// Lacking are verbs on federations that the caller has not.
+	// Lacking are verbs on federations that the caller does not have.
 	Lacking []cluster.Right
-	// Denied are the looks that could not be taken.
+	// Denied are the checks that could not run.
 	Denied []Denial
 
 	Federations []v1alpha1.Federation
 	Members     []v1alpha1.MemberCluster
-	// Credentials are the members that a credential is stored for, whether they exist or not; nil when the caller
-	// may not read them.
+	// Credentials are the members that a credential is stored for, whether they exist or not; nil when the caller may not
+	// read them.
 	Credentials map[v1alpha1.MemberName]bool
 }
 
-// Denial is a look that could not be taken, most often for want of a right.
+// Denial is a check that could not run, mostly because the caller is not allowed to read something.
 type Denial struct {
-	// What was not looked at.
+	// What was not checked.
 	What string
-	// Err is the server's word.
-	Err error
+	Err  error
 }
 
-// Observation is one way to a cluster, and what was seen there.
+// Observation is one way to a cluster, and what was read there.
 type Observation struct {
 	// Context that leads there; empty for a credential that the host keeps.
 	Context string
 	// Credential is the member whose stored credential was used; empty for a context.
 	Credential v1alpha1.MemberName
-	// State is nil when Err says why nothing was seen.
+	// State is nil when Err says why nothing was read.
 	State *member.State
 	Err   error
 }

@@ -126,29 +126,29 @@ func TestJudge(t *testing.T) {
 		}, `warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --context 'two words'`},
 		{"a newer host", func(f *Facts) { f.Host.Installed = "v1.3.0" },
 			`warning host - VersionSkew the host has v1.3.0 and the plugin is v1.2.0 => kubectl krew upgrade federate`},
-		{"not enforcing", func(f *Facts) { f.Host.Enforcing = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
+		{"not enforcing", func(f *Facts) { f.Host.NotEnforcing = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
 			`error host - WebhookNotEnforcing the webhook does not judge members, so the rules of federations would not hold => kubectl federate init`},
-		{"webhook down", func(f *Facts) { f.Host.Enforcing = fmt.Errorf("host: %w", host.ErrWebhookDown) },
+		{"webhook down", func(f *Facts) { f.Host.NotEnforcing = fmt.Errorf("host: %w", host.ErrWebhookDown) },
 			`error host - WebhookNotEnforcing the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
-		{"enforcement unknown", func(f *Facts) { f.Host.Enforcing = errors.New("broken") },
+		{"enforcement unknown", func(f *Facts) { f.Host.NotEnforcing = errors.New("broken") },
 			`error host - WebhookNotEnforcing whether the webhook is enforcing is not known: broken => kubectl federate init`},
 		{"missing and changed", func(f *Facts) {
 			f.Host.Missing = []cluster.Ref{{Resource: cluster.Roles, Namespace: "n", Name: "a"}}
 			f.Host.Changed = []cluster.Ref{{Resource: cluster.ClusterRoles, Name: "b"}}
-		}, `error host - InstallMissing Role "n/a": is not there, and belongs to what init installs => kubectl federate init
-error host - InstallChanged ClusterRole "b": is not as init installs it => kubectl federate init`},
+		}, `error host - InstallMissing Role "n/a": does not exist, and init installs it => kubectl federate init
+error host - InstallChanged ClusterRole "b": differs from what init installs => kubectl federate init`},
 		{"rights", func(f *Facts) {
 			f.Host.Denied = []Denial{{"a look", denied(cluster.Ref{Path: "/x"})}}
 			f.Host.Lacking = host.MayRights("prod")[:1]
 		}, `warning host - NotChecked a look could not be checked: things "x" is forbidden: no
-info host - NoRight Federation "prod": you have no right to join federations.kubefederate.io "prod"`},
+info host - NoRight Federation "prod": you are not allowed to join federations.kubefederate.io "prod"`},
 		{"no federation", func(f *Facts) { f.Host.Federations = nil },
 			`error host east FederationMissing MemberCluster "east": names federation "prod", which does not exist => kubectl federate create federation prod`},
 		{"a federation that no name can have", func(f *Facts) { f.member().Labels[v1alpha1.LabelFederation] = "prod.eu_1" },
 			`error host east FederationMissing MemberCluster "east": names federation "prod.eu_1", which does not exist
-error member east MembershipDiffers ` + membership + `says that the cluster is member "east" of federation "prod" => kubectl federate unjoin east --member-context east`},
+error member east MembershipDiffers ` + membership + `makes the cluster member "east" of federation "prod" => kubectl federate unjoin east --member-context east`},
 		{"no manager has looked", func(f *Facts) { f.member().Generation = 3 },
-			`warning host east StatusStale MemberCluster "east": the manager has not looked at it yet => kubectl get pods --namespace kubefederate-system`},
+			`warning host east StatusStale MemberCluster "east": the manager has not updated its status yet => kubectl get pods --namespace kubefederate-system`},
 		{"loopback", func(f *Facts) { f.member().Spec.Server = "https://127.0.0.1:6443" },
 			`warning host east EndpointLoopback MemberCluster "east": its endpoint https://127.0.0.1:6443 is a loopback address, where the host reaches itself => ` + join + ` --member-server URL`},
 		{"loopback, as the host", func(f *Facts) {
@@ -156,24 +156,24 @@ error member east MembershipDiffers ` + membership + `says that the cluster is m
 		}, ""},
 
 		{"no credential", func(f *Facts) { f.Host.Credentials = map[v1alpha1.MemberName]bool{} },
-			`error host east CredentialMissing ` + at + `is not there: the join is not finished => ` + join},
+			`error host east CredentialMissing ` + at + `does not exist: the join is not finished => ` + join},
 		{"no credential, by the manager's word", func(f *Facts) {
 			f.Host.Credentials = nil
 			f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing)
-		}, `error host east CredentialMissing ` + at + `is not there: the join is not finished => ` + join},
+		}, `error host east CredentialMissing ` + at + `does not exist: the join is not finished => ` + join},
 		{"a credential that came since the manager looked", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing) }, ""},
 		{"ended", func(f *Facts) { f.Now = now.Add(time.Hour) },
-			`error host east CredentialExpired ` + at + `ended at 2026-11-23T13:00:00Z => ` + rotate},
+			`error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + rotate},
 		{"ends soon", func(f *Facts) { f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialExpiring) },
-			`warning host east CredentialExpiring ` + at + `ends at 2026-11-23T13:00:00Z => ` + rotate},
+			`warning host east CredentialExpiring ` + at + `expires at 2026-11-23T13:00:00Z => ` + rotate},
 		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialNotOwned) },
 			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + rotate},
 		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
-			`error host east CredentialMalformed ` + at + `is no kubeconfig that the host takes => ` + rotate},
+			`error host east CredentialMalformed ` + at + `is not a kubeconfig that the host accepts => ` + rotate},
 		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },
-			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster says => ` + rotate},
+			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster => ` + rotate},
 		{"endless", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialWithoutExpiry) },
-			`error host east CredentialWithoutExpiry ` + at + `has no end => ` + rotate},
+			`error host east CredentialWithoutExpiry ` + at + `does not expire => ` + rotate},
 		{"a reason of a newer manager", func(f *Facts) {
 			f.valid(metav1.ConditionFalse, "Moonstruck")
 			f.member().Status.Conditions[0].Message = "full moon"
@@ -185,42 +185,42 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 		{"refused", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
 		},
-			`error member east CredentialRefused endpoint "https://east.example.com": does not take the stored credential (401) => ` + rotate},
+			`error member east Unauthorized endpoint "https://east.example.com": does not accept the stored credential (401) => ` + rotate},
 		{"certificate", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
 		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --member-certificate-authority FILE`},
 		{"unreachable", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnreachable, &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("refused")}})}
-		}, `warning member east Unreachable endpoint "https://east.example.com": could not be looked at from here: dial: refused`},
+		}, `warning member east Unreachable endpoint "https://east.example.com": could not be reached from here: dial: refused`},
 		{"another cluster", func(f *Facts) { f.Observations[0].State.ID = "other" },
 			`error member east IdentityMismatch endpoint "https://east.example.com": leads to another cluster (ID other, the member has ` + memberID + `) => ` + join + ` --member-server URL`},
 
 		{"no membership record", func(f *Facts) { f.context().Membership = nil },
-			`error member east MembershipMissing ` + membership + `is not there: the cluster does not say whose it is, and another host may take it => ` + join},
+			`error member east MembershipMissing ` + membership + `does not exist: another host may join the cluster => ` + join},
 		{"no membership record, seen with the credential alone", func(f *Facts) {
 			f.Observations = f.Observations[:1]
 			f.Observations[0].State.Membership = nil
-		}, `error member east MembershipMissing ` + membership + `is not there: the cluster does not say whose it is, and another host may take it => kubectl federate join east --federation prod --member-context CONTEXT`},
+		}, `error member east MembershipMissing ` + membership + `does not exist: another host may join the cluster => kubectl federate join east --federation prod --member-context CONTEXT`},
 		{"a membership record that may not be read", func(f *Facts) {
 			f.context().Membership = nil
 			f.context().Denied.Add(denied(member.MembershipRef()))
-		}, `warning member east NotChecked ` + membership + `could not be checked: you have no right to read it`},
+		}, `warning member east NotChecked ` + membership + `could not be checked: you are not allowed to read it`},
 		{"another host's", func(f *Facts) { f.context().Membership.HostID = "elsewhere" },
-			`error member east MembershipOfAnother ` + membership + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere) => kubectl federate unjoin east --force`},
+			`error member east MembershipOfAnother ` + membership + `makes the cluster member "east" of federation "prod" of another host (cluster ID elsewhere) => kubectl federate unjoin east --force`},
 		{"another name", func(f *Facts) { f.context().Membership.Member = "west" },
-			`error member east MembershipDiffers ` + membership + `says that the cluster is member "west" of federation "prod" => kubectl federate unjoin west --member-context east`},
+			`error member east MembershipDiffers ` + membership + `makes the cluster member "west" of federation "prod" => kubectl federate unjoin west --member-context east`},
 		{"an earlier member's", func(f *Facts) { f.context().Membership.MemberUID = "uid-0" },
-			`error member east MembershipDiffers ` + membership + `was made by an earlier member of this name => ` + join},
+			`error member east MembershipDiffers ` + membership + `is that of an earlier member of this name => ` + join},
 		{"grants", func(f *Facts) {
 			delete(f.context().Objects, member.ManagerAccountRef())
 			f.context().Objects[member.Grants{}.Bindings()[0].Ref].Object["subjects"] = nil
-		}, `error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-manager": is not there, and the host's credential rests on it => ` + join + `
-error member east GrantChanged ClusterRoleBinding "kubefederate-member:manager": is not as join makes it => ` + join},
+		}, `error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-manager": does not exist, and the host's credential needs it => ` + join + `
+error member east GrantChanged ClusterRoleBinding "kubefederate-member:manager": differs from what join creates => ` + join},
 		{"the consumer's", func(f *Facts) { f.Host.Federations[0].Spec.Access = &v1alpha1.Access{ClusterRole: "view"} },
-			`error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-consumer": is not there, and the host's credential rests on it => ` + join + `
-error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer": is not there, and the host's credential rests on it => ` + join},
+			`error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-consumer": does not exist, and the host's credential needs it => ` + join + `
+error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer": does not exist, and the host's credential needs it => ` + join},
 		{"a rotation that did not end", func(f *Facts) { f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest },
-			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": exists together with Secret "kubefederate-member/kubefederate-manager-binding": a rotation did not end, and an old credential may still work => ` + rotate},
+			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": exists besides Secret "kubefederate-member/kubefederate-manager-binding": a rotation was interrupted, and the old credential may still work => ` + rotate},
 		{"a rotation that did", func(f *Facts) {
 			delete(f.context().Objects, refs[0])
 			f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest
@@ -228,8 +228,8 @@ error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer"
 		{"no properties", func(f *Facts) {
 			delete(f.context().Objects, member.PropertyRef(v1alpha1.PropertyClusterID))
 			delete(f.context().Objects, member.PropertyRef(v1alpha1.PropertyClusterSet))
-		}, `warning member east PropertyMissing ClusterProperty "cluster.clusterset.k8s.io": is not there; it should say "` + memberID + `" => ` + join + `
-warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not there; it should say "prod" => ` + join},
+		}, `warning member east PropertyMissing ClusterProperty "cluster.clusterset.k8s.io": does not exist; its value should be "` + memberID + `" => ` + join + `
+warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": does not exist; its value should be "prod" => ` + join},
 		{"no About API", func(f *Facts) {
 			for _, s := range f.Observations {
 				s.State.Properties = false
@@ -246,40 +246,40 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": is not 
 		}, ""},
 		{"another set, managed", func(f *Facts) {
 			f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].Object["spec"] = map[string]any{"value": "test"}
-		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod" => ` + join},
+		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": is "test", and should be "prod" => ` + join},
 		{"another set, not managed", func(f *Facts) {
 			o := f.context().Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)]
 			o.Object["spec"] = map[string]any{"value": "test"}
 			o.SetLabels(nil)
-		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": says "test" and not "prod", and was not set by kubectl federate => kubectl delete clusterproperties.about.k8s.io clusterset.k8s.io --context east`},
+		}, `error member east PropertyDiffers ClusterProperty "clusterset.k8s.io": is "test", and should be "prod", and was not set by kubectl federate => kubectl delete clusterproperties.about.k8s.io clusterset.k8s.io --context east`},
 		{"no federation label", func(f *Facts) { f.context().JoinRequest = member.JoinRequest{} },
-			`info member east LabelMissing Namespace "kube-system": does not carry the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
+			`info member east LabelMissing Namespace "kube-system": does not have the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
 		{"another federation label", func(f *Facts) { f.context().JoinRequest.Federation = "test" },
 			`warning member east LabelDiffers Namespace "kube-system": names federation "test", but the cluster is a member of "prod" => kubectl federate label --member-context east --federation prod`},
 
 		{"a context that leads nowhere", func(f *Facts) {
 			f.Observations = append(f.Observations, Observation{Context: "far", Err: failing(cluster.FaultUnreachable, errors.New("refused"))})
-		}, `warning member far ContextUnreachable context "far": could not be looked at: refused`},
+		}, `warning member far ContextUnreachable context "far": could not be read: refused`},
 		{"a context without access", func(f *Facts) {
 			f.Observations = append(f.Observations, Observation{Context: "far", Err: failing(cluster.FaultUnauthorized, errors.New("x"))})
-		}, `warning member far ContextWithoutAccess context "far": its cluster does not take your credential (401)`},
+		}, `warning member far ContextWithoutAccess context "far": its cluster does not accept your credential (401)`},
 		{"a second context of one cluster", func(f *Facts) {
 			f.Observations = append(f.Observations, Observation{Context: "other", State: &member.State{ID: memberID}})
 		}, ""},
 		{"left behind", func(f *Facts) { f.lost() },
-			`error member east Leftover ` + membership + `says that the cluster is member "east" of federation "prod", which this host does not have => kubectl federate unjoin east --member-context east`},
+			`error member east Leftover ` + membership + `makes the cluster member "east" of federation "prod", which this host does not have => kubectl federate unjoin east --member-context east`},
 		{"left behind without a membership record", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State.Membership, f.Observations[0].State.JoinRequest = nil, member.JoinRequest{}
-		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left by a membership that is no more => kubectl federate unjoin NAME --member-context east`},
+		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left over from an earlier membership => kubectl federate unjoin NAME --member-context east`},
 		{"a member of another host", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State.Membership.HostID = "elsewhere"
-		}, `info member east MemberOfOtherHost ` + membership + `says that the cluster is member "east" of federation "prod" of another host (cluster ID elsewhere)`},
+		}, `info member east MemberOfOtherHost ` + membership + `makes the cluster member "east" of federation "prod" of another host (cluster ID elsewhere)`},
 		{"a federation label", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State = &member.State{ID: memberID, JoinRequest: member.JoinRequest{Federation: "prod", Namespace: "kube-system"}}
-		}, `info member east JoinPending Namespace "kube-system": names federation "prod", and is not in it => kubectl federate discover --federation prod --join`},
+		}, `info member east JoinPending Namespace "kube-system": asks to join federation "prod" => kubectl federate discover --federation prod --join`},
 		{"a federation label that is over", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State = &member.State{ID: memberID, JoinRequest: member.JoinRequest{Federation: "prod", Namespace: "kube-system", Left: "prod"}}

@@ -1,9 +1,10 @@
 package check
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,94 +13,186 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// throughCredential judges what the stored credential is worth, and what it shows where no context shows more.
-func (j *judge) throughCredential(m *v1alpha1.MemberCluster, s Observation, context string, say func(Finding)) {
-	endpoint := "endpoint " + cluster.Quoted(m.Spec.Server)
-	if s.Err != nil {
-		failed, ok := errors.AsType[*cluster.Error](s.Err)
+// timeFormat is that of times in findings.
+const timeFormat = time.RFC3339
+
+// subject is a member of the host, and what was observed of its cluster.
+type subject struct {
+	*judge
+	*v1alpha1.MemberCluster
+	// context leads to its cluster; empty when none does.
+	context string
+}
+
+func (s subject) name() v1alpha1.MemberName { return v1alpha1.MemberName(s.Name) }
+
+// onHost adds a finding on the host. It is about the MemberCluster where it names no object.
+func (s subject) onHost(f Finding) {
+	f.Side, f.Member, f.Object = cluster.Host, s.Name, cmp.Or(f.Object, host.MemberRef(s.name()).String())
+	s.add(f)
+}
+
+// onMember adds a finding on the member.
+func (s subject) onMember(f Finding) {
+	f.Side, f.Member = cluster.Member, s.Name
+	s.add(f)
+}
+
+// join is the command that joins the member again, which keeps what c does not change.
+func (s subject) join(c command.Join) string {
+	c.Member, c.Federation, c.Cluster = s.name(), s.Federation(), s.cluster(s.context)
+	return s.line(c)
+}
+
+func (s subject) rotate() string {
+	return s.line(command.Rotate{Member: s.name(), Cluster: s.cluster(s.context)})
+}
+
+func (s subject) label() string {
+	return s.line(command.Label{Cluster: s.cluster(s.context), Federation: s.Federation()})
+}
+
+// evaluate judges the MemberCluster and everything that was observed of its cluster.
+func (s subject) evaluate() {
+	if s.federations[s.Federation()] == nil {
+		s.onHost(Finding{Code: FederationMissing, Severity: Error, Cause: fmt.Sprintf("names federation %q, which does not exist", s.Federation()),
+			Remedy: s.line(command.CreateFederation{Name: s.Federation()})})
+	}
+	if s.Status.Phase == "" || s.Status.ObservedGeneration < s.Generation {
+		s.onHost(Finding{Code: StatusStale, Severity: Warning, Cause: "the manager has not updated its status yet", Remedy: s.line(command.ManagerPods)})
+	}
+	if endpoint.ScopeOf(s.Spec.Server) == endpoint.Loopback && endpoint.ScopeOf(s.Host.Server) != endpoint.Loopback {
+		s.onHost(Finding{Code: EndpointLoopback, Severity: Warning, Cause: "its endpoint " + s.Spec.Server + " is a loopback address, where the host reaches itself",
+			Remedy: s.join(command.Join{Server: "URL"})})
+	}
+	s.credential()
+	if o := s.credentials[s.name()]; o != nil {
+		s.throughCredential(o)
+	}
+	if o := s.contexts[s.Spec.ClusterID]; o != nil {
+		s.drift(o)
+	}
+}
+
+// credential judges the stored credential by the condition that the manager set, the clock, and whether it exists.
+func (s subject) credential() {
+	report := func(severity Severity, reason, cause, remedy string) {
+		s.onHost(Finding{Code: Code(reason), Severity: severity, Object: host.CredentialRef(s.name()).String(), Cause: cause, Remedy: remedy})
+	}
+	const missing = "does not exist: the join is not finished"
+	valid := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionCredentialValid)
+	expiry := s.Status.CredentialExpiry
+	switch {
+	case s.Host.Credentials != nil && !s.Host.Credentials[s.name()]:
+		report(Error, v1alpha1.ReasonCredentialMissing, missing, s.join(command.Join{}))
+	case valid == nil: // the manager has not updated the status, which is a finding of its own
+	case expiry != nil && !s.Now.Before(expiry.Time):
+		report(Error, v1alpha1.ReasonCredentialExpired, "expired at "+expiry.UTC().Format(timeFormat), s.rotate())
+	case valid.Reason == v1alpha1.ReasonCredentialExpiring && expiry != nil:
+		report(Warning, valid.Reason, "expires at "+expiry.UTC().Format(timeFormat), s.rotate())
+	case valid.Status == metav1.ConditionTrue:
+	case valid.Reason == v1alpha1.ReasonCredentialMissing && s.Host.Credentials != nil: // stored since the manager looked
+	case valid.Reason == v1alpha1.ReasonCredentialMissing:
+		report(Error, valid.Reason, missing, s.join(command.Join{}))
+	default:
+		report(Error, valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), s.rotate())
+	}
+}
+
+// credentialCauses are the manager's reasons without a remedy, which the finding has.
+var credentialCauses = map[string]string{
+	v1alpha1.ReasonCredentialNotOwned:      "was made for another member or federation",
+	v1alpha1.ReasonCredentialMalformed:     "is not a kubeconfig that the host accepts",
+	v1alpha1.ReasonCredentialMismatch:      "leads elsewhere than its MemberCluster",
+	v1alpha1.ReasonCredentialWithoutExpiry: "does not expire",
+}
+
+// throughCredential judges whether the stored credential works, and the cluster that it leads to where no context does.
+func (s subject) throughCredential(o *Observation) {
+	at := "endpoint " + cluster.Quoted(s.Spec.Server)
+	if o.Err != nil {
+		failed, ok := errors.AsType[*cluster.Error](o.Err)
 		switch {
 		case ok && failed.Fault == cluster.FaultUnauthorized:
-			say(Finding{Code: CredentialRefused, Severity: Error, Side: cluster.Member, Object: endpoint,
-				Cause: "does not take the stored credential (401)", Remedy: j.rotate(m, context)})
+			s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at,
+				Cause: "does not accept the stored credential (401)", Remedy: s.rotate()})
 		case ok && failed.Fault == cluster.FaultCertificate:
-			say(Finding{Code: CertificateInvalid, Severity: Error, Side: cluster.Member, Object: endpoint,
-				Cause: "its certificate does not verify: " + cluster.Cause(failed.Err), Remedy: j.join(m, context, command.Join{CertificateAuthority: "FILE"})})
+			s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at,
+				Cause: "its certificate does not verify: " + cluster.Cause(failed.Err), Remedy: s.join(command.Join{CertificateAuthority: "FILE"})})
 		default:
-			say(Finding{Code: Unreachable, Severity: Warning, Side: cluster.Member, Object: endpoint,
-				Cause: "could not be looked at from here: " + causeOf(s.Err)})
+			s.onMember(Finding{Code: Unreachable, Severity: Warning, Object: at,
+				Cause: "could not be reached from here: " + causeOf(o.Err)})
 		}
 		return
 	}
-	if string(s.State.ID) != m.Spec.ClusterID {
-		say(Finding{Code: IdentityMismatch, Severity: Error, Side: cluster.Member, Object: endpoint,
-			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", s.State.ID, m.Spec.ClusterID), Remedy: j.join(m, context, command.Join{Server: "URL"})})
+	if string(o.State.ID) != s.Spec.ClusterID {
+		s.onMember(Finding{Code: IdentityMismatch, Severity: Error, Object: at,
+			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", o.State.ID, s.Spec.ClusterID), Remedy: s.join(command.Join{Server: "URL"})})
 		return
 	}
-	if context == "" {
-		j.drift(m, s, say)
+	if s.context == "" {
+		s.drift(o)
 	}
 }
 
-// drift judges what the member's own cluster says against the host's record.
-func (j *judge) drift(m *v1alpha1.MemberCluster, s Observation, say func(Finding)) {
-	state, context := s.State, s.Context
-	side := func(f Finding) {
-		f.Side = cluster.Member
-		say(f)
-	}
-	// Through a stored credential only the membership record and the properties are to be seen.
-	whole := s.Context != "" && len(state.Denied) == 0
-	if !j.membership(m, s, side) {
+// drift compares the member's cluster with the host's record of it.
+func (s subject) drift(o *Observation) {
+	state := o.State
+	// A stored credential may read only the membership record and the properties.
+	complete := o.Context != "" && len(state.Denied) == 0
+	if !s.membership(state) {
 		return
 	}
-	if whole {
-		j.grants(m, s, side)
+	if complete {
+		s.grants(state)
 	}
-	j.properties(m, s, side)
+	s.properties(state)
 	request := state.JoinRequest
 	at := cluster.Ref{Resource: cluster.Namespaces, Name: request.Namespace}.String()
 	switch {
-	case request.Federation == "" && whole:
-		side(Finding{Code: LabelMissing, Severity: Info, Object: cluster.Ref{Resource: cluster.Namespaces, Name: v1alpha1.IdentityNamespace}.String(),
-			Cause:  fmt.Sprintf("does not carry the label %s=%s, by which discovery would find the member again", v1alpha1.LabelFederation, m.Federation()),
-			Remedy: j.line(command.Label{Cluster: j.cluster(context), Federation: m.Federation()})})
-	case request.Federation != "" && request.Federation != m.Federation():
-		side(Finding{Code: LabelDiffers, Severity: Warning, Object: at,
-			Cause:  fmt.Sprintf("names federation %q, but the cluster is a member of %q", request.Federation, m.Federation()),
-			Remedy: j.line(command.Label{Cluster: j.cluster(context), Federation: m.Federation()})})
+	case request.Federation == "" && complete:
+		s.onMember(Finding{Code: LabelMissing, Severity: Info, Object: cluster.IdentityNamespace.String(),
+			Cause:  fmt.Sprintf("does not have the label %s=%s, by which discovery would find the member again", v1alpha1.LabelFederation, s.Federation()),
+			Remedy: s.label()})
+	case request.Federation != "" && request.Federation != s.Federation():
+		s.onMember(Finding{Code: LabelDiffers, Severity: Warning, Object: at,
+			Cause:  fmt.Sprintf("names federation %q, but the cluster is a member of %q", request.Federation, s.Federation()),
+			Remedy: s.label()})
 	}
 }
 
-// membership judges whose the cluster says it is, and whether there is more to judge.
-func (j *judge) membership(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) bool {
-	k, at := s.State.Membership, member.MembershipRef().String()
+// membership judges the membership record, and says whether there is more to judge.
+func (s subject) membership(state *member.State) bool {
+	k, at := state.Membership, member.MembershipRef().String()
 	switch {
-	case k == nil && s.State.Denied[member.MembershipRef()] != nil:
-		side(Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you have no right to read it"})
+	case k == nil && state.Denied[member.MembershipRef()] != nil:
+		s.onMember(Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you are not allowed to read it"})
 		return false
 	case k == nil:
-		side(Finding{Code: MembershipMissing, Severity: Error, Object: at,
-			Cause: "is not there: the cluster does not say whose it is, and another host may take it", Remedy: j.join(m, s.Context, command.Join{})})
+		s.onMember(Finding{Code: MembershipMissing, Severity: Error, Object: at,
+			Cause: "does not exist: another host may join the cluster", Remedy: s.join(command.Join{})})
 		return false
-	case k.HostID != j.Host.ID:
-		side(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,
-			Cause: "says that the cluster is " + k.String(), Remedy: j.line(command.Unjoin{Member: v1alpha1.MemberName(m.Name), Force: true})})
+	case k.HostID != s.Host.ID:
+		s.onMember(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,
+			Cause: "makes the cluster " + k.String(), Remedy: s.line(command.Unjoin{Member: s.name(), Force: true})})
 		return false
-	case k.Member != v1alpha1.MemberName(m.Name) || k.Federation != m.Federation():
-		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at,
-			Cause:  fmt.Sprintf("says that the cluster is member %q of federation %q", k.Member, k.Federation),
-			Remedy: j.line(command.Unjoin{Member: k.Member, Cluster: j.cluster(s.Context)})})
+	case k.Member != s.name() || k.Federation != s.Federation():
+		s.onMember(Finding{Code: MembershipDiffers, Severity: Error, Object: at,
+			Cause:  fmt.Sprintf("makes the cluster member %q of federation %q", k.Member, k.Federation),
+			Remedy: s.line(command.Unjoin{Member: k.Member, Cluster: s.cluster(s.context)})})
 		return false
-	case k.MemberUID != m.UID:
-		side(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "was made by an earlier member of this name", Remedy: j.join(m, s.Context, command.Join{})})
+	case k.MemberUID != s.UID:
+		s.onMember(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "is that of an earlier member of this name", Remedy: s.join(command.Join{})})
 	}
 	return true
 }
 
-// causeOf is why a look failed, without the side and the request, which the finding names.
+// causeOf is why a request failed, without the side and the object, which the finding names.
 func causeOf(err error) string {
 	if failed, ok := errors.AsType[*cluster.Error](err); ok {
 		return cluster.Cause(failed.Err)
@@ -108,42 +201,42 @@ func causeOf(err error) string {
 }
 
 // grants judges the accounts, roles and bindings that a join makes.
-func (j *judge) grants(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) {
-	g := member.Grants{Properties: s.State.Properties, Binding: s.State.Binding().Name}
-	if f := j.federation(m.Federation()); f != nil && f.Spec.Access != nil {
+func (s subject) grants(state *member.State) {
+	g := member.Grants{Properties: state.Properties, Binding: state.Binding().Name}
+	if f := s.federations[s.Federation()]; f != nil && f.Spec.Access != nil {
 		g.AccessRole = f.Spec.Access.ClusterRole
 	}
-	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
-		live := s.State.Objects[o.Ref]
+	for _, o := range s.objects(g) {
+		live := state.Objects[o.Ref]
 		switch {
 		case live == nil:
-			side(Finding{Code: GrantMissing, Severity: Error, Object: o.Ref.String(), Cause: "is not there, and the host's credential rests on it", Remedy: j.join(m, s.Context, command.Join{})})
+			s.onMember(Finding{Code: GrantMissing, Severity: Error, Object: o.Ref.String(), Cause: "does not exist, and the host's credential needs it", Remedy: s.join(command.Join{})})
 		case !cluster.Covers(live.Object, o.Manifest.Object):
-			side(Finding{Code: GrantChanged, Severity: Error, Object: o.Ref.String(), Cause: "is not as join makes it", Remedy: j.join(m, s.Context, command.Join{})})
+			s.onMember(Finding{Code: GrantChanged, Severity: Error, Object: o.Ref.String(), Cause: "differs from what join creates", Remedy: s.join(command.Join{})})
 		}
 	}
 	refs := member.BindingRefs()
-	if s.State.Objects[refs[0]] != nil && s.State.Objects[refs[1]] != nil {
-		side(Finding{Code: RotationUnfinished, Severity: Warning, Object: refs[1].String(),
-			Cause: "exists together with " + refs[0].String() + ": a rotation did not end, and an old credential may still work", Remedy: j.rotate(m, s.Context)})
+	if state.Objects[refs[0]] != nil && state.Objects[refs[1]] != nil {
+		s.onMember(Finding{Code: RotationUnfinished, Severity: Warning, Object: refs[1].String(),
+			Cause: "exists besides " + refs[0].String() + ": a rotation was interrupted, and the old credential may still work", Remedy: s.rotate()})
 	}
 }
 
-// properties judges what the cluster says about its identity and its set, where it serves the About API (KEP-2149).
-func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(Finding)) {
-	if !s.State.Properties {
+// properties judges the ClusterProperties, where the cluster serves the About API (KEP-2149).
+func (s subject) properties(state *member.State) {
+	if !state.Properties {
 		return
 	}
-	want := [][2]string{{v1alpha1.PropertyClusterID, m.Spec.ClusterID}}
-	if accepted := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionAccepted); accepted != nil && accepted.Status == metav1.ConditionTrue {
-		want = append(want, [2]string{v1alpha1.PropertyClusterSet, string(m.Federation())})
+	want := [][2]string{{v1alpha1.PropertyClusterID, s.Spec.ClusterID}}
+	if accepted := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionAccepted); accepted != nil && accepted.Status == metav1.ConditionTrue {
+		want = append(want, [2]string{v1alpha1.PropertyClusterSet, string(s.Federation())})
 	}
 	for _, w := range want {
 		ref := member.PropertyRef(w[0])
-		live := s.State.Objects[ref]
+		live := state.Objects[ref]
 		if live == nil {
-			if s.State.Denied[ref] == nil {
-				side(Finding{Code: PropertyMissing, Severity: Warning, Object: ref.String(), Cause: fmt.Sprintf("is not there; it should say %q", w[1]), Remedy: j.join(m, s.Context, command.Join{})})
+			if state.Denied[ref] == nil {
+				s.onMember(Finding{Code: PropertyMissing, Severity: Warning, Object: ref.String(), Cause: fmt.Sprintf("does not exist; its value should be %q", w[1]), Remedy: s.join(command.Join{})})
 			}
 			continue
 		}
@@ -151,78 +244,20 @@ func (j *judge) properties(m *v1alpha1.MemberCluster, s Observation, side func(F
 		if value == w[1] {
 			continue
 		}
-		f := Finding{Code: PropertyDiffers, Severity: Error, Object: ref.String(), Cause: fmt.Sprintf("says %q and not %q", value, w[1]), Remedy: j.join(m, s.Context, command.Join{})}
+		f := Finding{Code: PropertyDiffers, Severity: Error, Object: ref.String(), Cause: fmt.Sprintf("is %q, and should be %q", value, w[1]), Remedy: s.join(command.Join{})}
 		if _, managed := live.GetLabels()[v1alpha1.LabelFederation]; !managed {
 			f.Cause += ", and was not set by kubectl federate"
-			at := j.cluster(s.Context)
-			f.Remedy = j.line(command.KubectlDelete{Object: ref.Object(), Cluster: &at})
+			at := s.cluster(s.context)
+			f.Remedy = s.line(command.KubectlDelete{Object: ref.Object(), Cluster: &at})
 		}
-		side(f)
+		s.onMember(f)
 	}
 }
 
-// stranger judges a cluster that the host has no record of.
-func (j *judge) stranger(s Observation) {
-	if s.Context == "" {
-		return // a stored credential: reported with its member
+// objects are those that grants put on a member.
+func (j *judge) objects(g member.Grants) []member.Object {
+	if j.granted[g] == nil {
+		j.granted[g] = append(g.BaseObjects(), g.Bindings()...)
 	}
-	say := func(f Finding) {
-		f.Side, f.Member = cluster.Member, s.Context
-		j.add(f)
-	}
-	if s.Err != nil {
-		f := Finding{Code: ContextUnreachable, Severity: Warning, Object: "context " + cluster.Quoted(s.Context), Cause: "could not be looked at: " + causeOf(s.Err)}
-		if failed, ok := errors.AsType[*cluster.Error](s.Err); ok && failed.Fault == cluster.FaultUnauthorized {
-			f.Code, f.Cause = ContextWithoutAccess, "its cluster does not take your credential (401)"
-		}
-		say(f)
-		return
-	}
-	if s.Context != j.contexts[string(s.State.ID)] {
-		return // another context leads there too
-	}
-	if slices.ContainsFunc(j.Host.Members, func(m v1alpha1.MemberCluster) bool { return m.Spec.ClusterID == string(s.State.ID) }) {
-		return
-	}
-	j.leftover(s, say)
-	j.request(s, say)
-}
-
-// leftover judges what an earlier membership left.
-func (j *judge) leftover(s Observation, say func(Finding)) {
-	leave := func(name v1alpha1.MemberName) string {
-		return j.line(command.Unjoin{Member: name, Cluster: j.cluster(s.Context)})
-	}
-	k := s.State.Membership
-	switch {
-	case k != nil && k.HostID == j.Host.ID:
-		say(Finding{Code: Leftover, Severity: Error, Object: member.MembershipRef().String(),
-			Cause: fmt.Sprintf("says that the cluster is member %q of federation %q, which this host does not have", k.Member, k.Federation), Remedy: leave(k.Member)})
-	case k != nil:
-		say(Finding{Code: MemberOfOtherHost, Severity: Info, Object: member.MembershipRef().String(),
-			Cause: "says that the cluster is " + k.String()})
-	default:
-		for _, ref := range s.State.Found() {
-			if s.State.Objects[ref].GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin {
-				say(Finding{Code: Leftover, Severity: Error, Object: ref.String(),
-					Cause: "is left by a membership that is no more", Remedy: leave("")})
-				return // one command takes all of it
-			}
-		}
-	}
-}
-
-// request judges a federation label of a cluster that is in no federation of this host.
-func (j *judge) request(s Observation, say func(Finding)) {
-	w := s.State.JoinRequest
-	at := cluster.Ref{Resource: cluster.Namespaces, Name: w.Namespace}.String()
-	switch {
-	case w.Federation == "" || s.State.Membership != nil:
-	case j.federation(w.Federation) == nil:
-		say(Finding{Code: LabelDangling, Severity: Warning, Object: at, Cause: fmt.Sprintf("names federation %q, which does not exist", w.Federation),
-			Remedy: j.line(command.Label{Cluster: j.cluster(s.Context), Remove: true})})
-	case w.Left != w.Federation:
-		say(Finding{Code: JoinPending, Severity: Info, Object: at, Cause: fmt.Sprintf("names federation %q, and is not in it", w.Federation),
-			Remedy: j.line(command.Discover{Federation: w.Federation, Join: true})})
-	}
+	return j.granted[g]
 }

@@ -25,25 +25,25 @@ import (
 // Way leads to a cluster.
 type Way struct {
 	Context string
-	// Connect opens it. It sends no request.
+	// Connect prepares a connection. It sends no request.
 	Connect func() (*member.Cluster, error)
 }
 
-// Options say what is looked at.
+// Options say what is checked.
 type Options struct {
-	// Ways are contexts that are looked at.
+	// Ways are contexts whose clusters are checked.
 	Ways []Way
 	// MemberKubeconfig is the file that holds those contexts, where it is not the host's.
 	MemberKubeconfig string
-	// Timeout bounds the look at all members together: one that does not answer delays no other.
+	// Timeout bounds the reads of all members together, so that one that does not respond delays no other.
 	Timeout time.Duration
 	// Tuned prepares a stored credential's configuration for use.
 	Tuned func(*rest.Config) *rest.Config
 }
 
-// Read looks at the host and at clusters: through the contexts, and where the caller may read them through the
-// credentials that the host keeps. It writes nothing. A look that the caller has no right to is among the facts; the
-// error is a host that cannot be asked at all.
+// Read reads the host and clusters: through the contexts, and where the caller may read them through the credentials that
+// the host stores. It writes nothing. What the caller may not read is among the facts; the error is a host that cannot be
+// read at all.
 func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	f := &Facts{Now: time.Now(), Commands: h.Commands, MemberKubeconfig: o.MemberKubeconfig, Plugin: version.Version, Host: HostFacts{Server: h.Server()}}
 	installed, err := install.Version(ctx, h)
@@ -69,7 +69,7 @@ func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	for _, w := range o.Ways {
 		ways = append(ways, way{observation: Observation{Context: w.Context}, connect: w.Connect})
 	}
-	f.Observations = answer(limited, ways)
+	f.Observations = observe(limited, ways)
 	return f, nil
 }
 
@@ -82,15 +82,14 @@ type reader struct {
 func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured, err error) {
 	f := &r.facts.Host
 	var enforcing, drift, credentials error
-	work := []func() error{
+	errs := cluster.Together(
 		func() (err error) { f.ID, err = r.h.ID(ctx); return err },
 		func() (err error) { f.Federations, err = r.h.Federations(ctx); return err },
 		func() (err error) { f.Members, err = r.h.Members(ctx, host.MemberQuery{}); return err },
 		func() error { enforcing = r.h.Enforcing(ctx); return nil },
 		func() error { drift = r.drift(ctx); return nil },
 		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
-	}
-	errs := cluster.Together(work...)
+	)
 	if err := cmp.Or(errs...); err != nil && !errors.Is(err, host.ErrNotInitialised) {
 		return nil, err
 	}
@@ -102,7 +101,7 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		return nil
 	}
 	if enforcing != nil && !errors.Is(enforcing, host.ErrNotInitialised) {
-		f.Enforcing = deny("whether the webhook is enforcing", enforcing)
+		f.NotEnforcing = deny("whether the webhook is enforcing", enforcing)
 	}
 	if drift != nil {
 		f.Denied = append(f.Denied, Denial{"whether everything is as init installs it", drift})
@@ -141,8 +140,8 @@ var webhookConfigurations = cluster.Resource{
 	Kind:                 "ValidatingWebhookConfiguration",
 }
 
-// drift compares what is installed with what this plugin would install. Another version's is not compared: init
-// brings it up to date.
+// drift compares what is installed with what this plugin would install. What another version installed is not compared: init
+// updates it.
 func (r *reader) drift(ctx context.Context) error {
 	f := &r.facts.Host
 	webhook, err := r.h.Find(ctx, cluster.Ref{Resource: webhookConfigurations, Name: manifests.WebhookConfiguration})
@@ -163,7 +162,7 @@ func (r *reader) drift(ctx context.Context) error {
 	}
 	missing, changed, err := install.Compare(ctx, r.h, objects)
 	for _, ref := range changed {
-		// Its image and the number of its replicas are for who installs it to choose.
+		// Administrators choose the image and the number of replicas.
 		if ref.Resource.Kind != "Deployment" {
 			f.Changed = append(f.Changed, ref)
 		}
@@ -172,14 +171,14 @@ func (r *reader) drift(ctx context.Context) error {
 	return err
 }
 
-// way is one look to take.
+// way is one observation to make.
 type way struct {
 	observation Observation
 	connect     func() (*member.Cluster, error)
 }
 
-// stored are the ways through the credentials that the host keeps. One that does not lead where its member is
-// said to be is not followed: its token would go to the server there, whatever that is.
+// stored are the ways through the credentials that the host stores. One with another endpoint than its member is not used:
+// its token would be sent to another server.
 func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Config) *rest.Config) []way {
 	members := map[string]*v1alpha1.MemberCluster{}
 	for i := range r.facts.Host.Members {
@@ -197,7 +196,7 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 		}
 		access, err := kubeconfig.OfMember(&secrets[i], data, m, true)
 		if err != nil {
-			continue // the manager says what is wrong with it
+			continue // the manager reports what is wrong with it
 		}
 		ways = append(ways, way{
 			observation: Observation{Credential: v1alpha1.MemberName(m.Name)},
@@ -207,9 +206,9 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 	return ways
 }
 
-// answer takes all looks at once and returns when all have answered or the time is up.
-func answer(ctx context.Context, ways []way) []Observation {
-	sights := make([]Observation, len(ways))
+// observe makes all observations at once and returns when all are made or ctx ends.
+func observe(ctx context.Context, ways []way) []Observation {
+	observations := make([]Observation, len(ways))
 	cluster.ForEach(len(ways), func(i int) error {
 		s := ways[i].observation
 		m, err := ways[i].connect()
@@ -220,8 +219,8 @@ func answer(ctx context.Context, ways []way) []Observation {
 			err = context.Cause(ctx)
 		}
 		s.Err = err
-		sights[i] = s
+		observations[i] = s
 		return nil
 	})
-	return sights
+	return observations
 }

@@ -2,12 +2,13 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// ToUnstructured is a typed object as it is sent, without its status, which is others' to write.
+// ToUnstructured is a typed object as it is sent, without its status, which the manager writes.
 func ToUnstructured(r Resource, typed any) (*unstructured.Unstructured, error) {
 	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
 	if err != nil {
@@ -25,21 +26,21 @@ func FromUnstructured(o *unstructured.Unstructured, typed any) error {
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, typed)
 }
 
-// Covers says whether live already is as desired says: every field of desired is in live with the same
-// value. Lists are compared whole, since those in our objects are what the object grants.
+// Covers says whether live has every field of desired, with the same value. Lists are compared as a whole, since those in the
+// objects of a membership are what the object grants.
 func Covers(live, desired any) bool {
-	want, ok := desired.(map[string]any)
-	if !ok {
-		return fmt.Sprint(live) == fmt.Sprint(desired)
-	}
-	have, ok := live.(map[string]any)
-	if !ok {
-		return false
-	}
-	for key, value := range want {
-		if !Covers(have[key], value) {
-			return false
+	switch want := desired.(type) {
+	case map[string]any:
+		have, ok := live.(map[string]any)
+		for key, value := range want {
+			ok = ok && Covers(have[key], value)
 		}
+		return ok
+	case []any:
+		have, ok := live.([]any)
+		return ok && slices.EqualFunc(have, want, func(a, b any) bool { return Covers(a, b) && Covers(b, a) })
+	case string:
+		return live == desired
 	}
-	return true
+	return fmt.Sprint(live) == fmt.Sprint(desired) // numbers are of several types
 }

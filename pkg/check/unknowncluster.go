@@ -1,0 +1,75 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// unknownCluster judges a cluster that a context leads to and that the host has no record of.
+func (j *judge) unknownCluster(o *Observation) {
+	if o.Context == "" {
+		return // a stored credential: judged with its member
+	}
+	if o.Err != nil {
+		f := Finding{Code: ContextUnreachable, Severity: Warning, Object: "context " + cluster.Quoted(o.Context), Cause: "could not be read: " + causeOf(o.Err)}
+		if failed, ok := errors.AsType[*cluster.Error](o.Err); ok && failed.Fault == cluster.FaultUnauthorized {
+			f.Code, f.Cause = ContextWithoutAccess, "its cluster does not accept your credential (401)"
+		}
+		j.inContext(o, f)
+		return
+	}
+	if id := string(o.State.ID); o == j.contexts[id] && !j.clusterIDs[id] {
+		j.leftover(o)
+		j.request(o)
+	}
+}
+
+// inContext adds a finding about the cluster of a context.
+func (j *judge) inContext(o *Observation, f Finding) {
+	f.Side, f.Member = cluster.Member, o.Context
+	j.add(f)
+}
+
+// leftover judges the objects of an earlier membership.
+func (j *judge) leftover(o *Observation) {
+	leave := func(name v1alpha1.MemberName) string {
+		return j.line(command.Unjoin{Member: name, Cluster: j.cluster(o.Context)})
+	}
+	k := o.State.Membership
+	switch {
+	case k != nil && k.HostID == j.Host.ID:
+		j.inContext(o, Finding{Code: Leftover, Severity: Error, Object: member.MembershipRef().String(),
+			Cause: fmt.Sprintf("makes the cluster member %q of federation %q, which this host does not have", k.Member, k.Federation), Remedy: leave(k.Member)})
+	case k != nil:
+		j.inContext(o, Finding{Code: MemberOfOtherHost, Severity: Info, Object: member.MembershipRef().String(),
+			Cause: "makes the cluster " + k.String()})
+	default:
+		for _, ref := range o.State.Found() {
+			if o.State.Objects[ref].GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin {
+				j.inContext(o, Finding{Code: Leftover, Severity: Error, Object: ref.String(),
+					Cause: "is left over from an earlier membership", Remedy: leave("")})
+				return // one command removes all of it
+			}
+		}
+	}
+}
+
+// request judges a federation label of a cluster that is in no federation of this host.
+func (j *judge) request(o *Observation) {
+	w := o.State.JoinRequest
+	at := cluster.Ref{Resource: cluster.Namespaces, Name: w.Namespace}.String()
+	switch {
+	case w.Federation == "" || o.State.Membership != nil:
+	case j.federations[w.Federation] == nil:
+		j.inContext(o, Finding{Code: LabelDangling, Severity: Warning, Object: at, Cause: fmt.Sprintf("names federation %q, which does not exist", w.Federation),
+			Remedy: j.line(command.Label{Cluster: j.cluster(o.Context), Remove: true})})
+	case w.Left != w.Federation:
+		j.inContext(o, Finding{Code: JoinPending, Severity: Info, Object: at, Cause: fmt.Sprintf("asks to join federation %q", w.Federation),
+			Remedy: j.line(command.Discover{Federation: w.Federation, Join: true})})
+	}
+}
