@@ -25,12 +25,14 @@ import (
 // What the guard may cost, as parts of the same request through the same policies and a webhook that does nothing, or
 // through nothing at all. Requests of the things compared alternate, and the medians are compared.
 const (
-	// maxCost bounds an update that rules read, and a refusal.
+	// maxCost bounds an update that rules read.
 	maxCost = 1.3
 	// maxCreate bounds what a create takes beyond maxCost, in bare creates: the journal is written.
 	maxCreate = 2
 	// maxIrrelevant bounds an update that no rule reads, against a bare one.
 	maxIrrelevant = 1.2
+	// maxDelete bounds a delete, against a bare one.
+	maxDelete = 1.1
 	// maxGrowth bounds the cost with the most members against that with the fewest.
 	maxGrowth = 1.2
 	// maxRuleChange bounds a change of rules, judged against the most members.
@@ -38,7 +40,7 @@ const (
 )
 
 // sizes are the numbers of members of a federation.
-var sizes = []int{10, 1000, 10_000}
+var sizes = []int{10, 500, 10_000}
 
 // updated is the member that is changed.
 const updated = "member-0"
@@ -121,6 +123,8 @@ type operation struct {
 	extra float64
 	// do makes the request on a resource, the n-th time, and says what it must answer.
 	do func(ctx context.Context, g guarded, n int64) error
+	// atMost bounds the time of ours with so many members; none only reports.
+	atMost map[int]time.Duration
 	// refused says what our refusal contains; empty when ours is admitted as well.
 	refused string
 	// before makes what the request needs, and after puts back what was done. Neither is measured.
@@ -157,17 +161,30 @@ func (s *stage) operations() []operation {
 		{name: "create", on: all, against: both, most: maxCost, extra: maxCreate, do: create(func(*unstructured.Unstructured) {}), after: remove},
 		{name: "relevant update", on: all, against: both, most: maxCost, do: patch(`{"metadata":{"labels":{"team":"t%d"}}}`)},
 		{name: "irrelevant update", on: all, against: bare, most: maxIrrelevant, do: patch(`{"metadata":{"annotations":{"note":"%d"}}}`)},
-		{name: "refusal by a label rule", on: all, against: both, most: maxCost, after: remove, refused: "not allowed here",
+		{name: "refusal by a label rule", on: all, against: both, after: remove, refused: "not allowed here",
 			do: create(func(m *unstructured.Unstructured) { label(m, "tier", "none") })},
-		{name: "refusal of a second name", on: all, against: both, most: maxCost, after: remove, refused: "is member",
+		{name: "refusal of a second name", on: all, against: both, after: remove, refused: "is member",
 			do: create(func(m *unstructured.Unstructured) { set(m, "id-member-0", "spec", "clusterID") })},
-		{name: "refusal by a limit", on: all, against: both, most: maxCost, after: remove, refused: "takes at most",
-			do: create(func(m *unstructured.Unstructured) { label(m, "full", "yes") })},
-		// Nobody bounds it, and it is what the refusal by a limit is bought with: who leaves is written down.
-		{name: "delete", on: all, against: both, before: s.grown(create(func(*unstructured.Unstructured) {})),
+		{name: "refusal by a limit", on: all, against: both, after: remove, refused: "takes at most", before: s.pause,
+			atMost: map[int]time.Duration{500: 300 * time.Millisecond, 10_000: 3 * time.Second},
+			do:     create(func(m *unstructured.Unstructured) { label(m, "full", "yes") })},
+		{name: "delete", on: all, against: bare, most: maxDelete, before: s.grown(create(func(*unstructured.Unstructured) {})),
 			do: func(ctx context.Context, g guarded, n int64) error {
 				return s.of(g).Delete(ctx, created(n), metav1.DeleteOptions{})
 			}},
+	}
+}
+
+// pause waits until the manager lists members again: it does so once a second.
+func (*stage) pause(ctx context.Context, g guarded, _ int64) error {
+	if g != ours {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(1100 * time.Millisecond):
+		return nil
 	}
 }
 
@@ -225,6 +242,9 @@ func (s *stage) measure(b *testing.B, o operation) float64 {
 	b.ReportMetric(medians[ours]/medians[noop], "ours/"+noop.String())
 	if most := o.most*medians[o.against] + o.extra*medians[bare]; o.most > 0 && enough(b) && medians[ours] > most {
 		b.Errorf("ours takes %.2f ms, more than %.2f ms; medians in ms: %v", medians[ours], most, medians)
+	}
+	if most := o.atMost[s.filled]; most > 0 && enough(b) && medians[ours] > most.Seconds()*1000 {
+		b.Errorf("ours takes %.0f ms, more than %s", medians[ours], most)
 	}
 	return ratio
 }
