@@ -348,10 +348,15 @@ func atOnce(n int, f func(int) error) []error {
 	return errs
 }
 
-// rounds is how often a race is run: n times, and in the quick tier a few times.
+// rounds is how often a race is run: n times in the extended tier, half of that in the full one, and in the quick tier a few
+// times.
 func rounds(n int) int {
-	if testing.Short() {
+	switch {
+	case extended:
+		return n
+	case testing.Short():
 		return max(2, n/4)
+	default:
+		return max(2, n/2)
 	}
-	return n
 }

@@ -71,7 +71,7 @@ const duplicateAge = 200 * time.Millisecond
 // processTimeout bounds every run of the plugin: none may hang, whatever happened to it.
 const processTimeout = time.Minute
 
-// kill proxy stand between a process and both its clusters, and end it at the k-th request to one of them.
+// killProxy stands between a process and both its clusters, and ends it at the k-th request to one of them.
 type killProxy struct {
 	killing
 	side cluster.Side
