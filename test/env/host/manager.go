@@ -57,7 +57,7 @@ func Build(ctx context.Context) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(dir, "manager")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the manager: %w\n%s", err, out)
 	}
