@@ -14,16 +14,21 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 )
 
-// together is how long signals count as one. timeout(1) sends its own to the command and then to its process group, so
-// that the command gets it twice; a person who presses Ctrl-C again takes longer, or presses it once more.
-const together = 250 * time.Millisecond
+// duplicateWindow is how long signals count as one. timeout(1) sends its own to the command and then to its process
+// group, so that the command gets it twice; a person who presses Ctrl-C again takes longer, or presses it once more.
+const duplicateWindow = 250 * time.Millisecond
 
 func main() {
-	// The first signal cancels the context, so that a join undoes its work; a later one ends the process at once. One that
-	// comes before this line ends it, too: nothing has been sent to a cluster by then.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, func() { time.AfterFunc(together, stop) })
-
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	os.Exit(cli.Run(ctx, os.Args, streams))
+	os.Exit(cli.Run(notify(context.Background()), os.Args, streams))
+}
+
+// notify returns a context that the first signal cancels, so that a join is rolled back; a later one ends the process at
+// once. One that comes before ends it, too: nothing has been sent to a cluster by then. A terminal that is closed sends
+// SIGHUP. A reader that closes its pipe ends no run in the middle: writes to it fail, and the run continues.
+func notify(parent context.Context) context.Context {
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { time.AfterFunc(duplicateWindow, stop) })
+	return ctx
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,8 +34,8 @@ type Options struct {
 	Ways []Way
 	// MemberKubeconfig is the file that holds those contexts, where it is not the host's.
 	MemberKubeconfig string
-	// Timeout bounds the reads of all members together, so that one that does not respond delays no other.
-	Timeout time.Duration
+	// Each does the work on n clusters, within the caller's bounds, and returns the error of each.
+	Each func(n int, work func(ctx context.Context, i int) error) []error
 	// Tuned prepares a stored credential's configuration for use.
 	Tuned func(*rest.Config) *rest.Config
 }
@@ -63,13 +62,11 @@ func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("no answer within %s", o.Timeout))
-	defer cancel()
 	ways := r.stored(secrets, o.Tuned)
 	for _, w := range o.Ways {
 		ways = append(ways, way{observation: Observation{Context: w.Context}, connect: w.Connect})
 	}
-	f.Observations = observe(limited, ways)
+	f.Observations = observe(ways, o.Each)
 	return f, nil
 }
 
@@ -206,21 +203,24 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 	return ways
 }
 
-// observe makes all observations at once and returns when all are made or ctx ends.
-func observe(ctx context.Context, ways []way) []Observation {
-	observations := make([]Observation, len(ways))
-	cluster.ForEach(len(ways), func(i int) error {
-		s := ways[i].observation
+// observe reads all clusters.
+func observe(ways []way, each func(n int, work func(ctx context.Context, i int) error) []error) []Observation {
+	seen := make([]Observation, len(ways))
+	errs := each(len(ways), func(ctx context.Context, i int) error {
 		m, err := ways[i].connect()
-		if err == nil {
-			s.State, err = m.Read(ctx)
+		if err != nil {
+			return err
 		}
-		if err != nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
+		state, err := m.Read(ctx)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return errors.New("no answer in time (--timeout)")
 		}
-		s.Err = err
-		observations[i] = s
-		return nil
+		seen[i].State = state
+		return err
 	})
-	return observations
+	for i, w := range ways {
+		w.observation.State, w.observation.Err = seen[i].State, errs[i]
+		seen[i] = w.observation
+	}
+	return seen
 }

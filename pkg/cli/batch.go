@@ -6,76 +6,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// manyFlags bound a command that works on many clusters.
-type manyFlags struct {
-	parallel int
-	answer   time.Duration
-}
-
-// defaultParallel is how many clusters are worked on at once. Each holds a handful of connections and waits for its
-// own API server most of the time; the host takes the writes of all.
-const defaultParallel = 20
-
-// add adds the flags; answer is the name of the one that bounds the looking.
-func (f *manyFlags) add(cmd *cobra.Command, answer string) {
-	cmd.Flags().IntVar(&f.parallel, "parallel", defaultParallel, "How many clusters are worked on at once")
-	cmd.Flags().DurationVar(&f.answer, answer, 10*time.Second, "How long the clusters have to answer when many are looked at, all together")
-}
-
-func (f *manyFlags) check() error {
-	if f.parallel < 1 {
-		return usagef("--parallel=%d: at least one cluster is worked on", f.parallel)
-	}
-	return nil
-}
-
-// read reads the host and every candidate at once. Errs are what could not be read of each source.
-func (f *manyFlags) read(ctx context.Context, d *factory, h *host.Cluster, sources ...discover.Source) (view discover.View, observations []discover.Observation, errs []error, err error) {
-	view.Commands = h.Commands
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
-	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
-	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
-	group.Go(func() error { observations, errs = f.probe(gctx, d, sources...); return nil })
-	return view, observations, errs, group.Wait()
-}
-
-// probe looks at every candidate, so that dead clusters cost the deadline once. The errors are those of each source.
-func (f *manyFlags) probe(ctx context.Context, d *factory, sources ...discover.Source) ([]discover.Observation, []error) {
-	candidates, errs := discover.List(ctx, sources...)
-	one, many := "context", "contexts"
-	if slices.ContainsFunc(candidates, func(c discover.Candidate) bool { return c.Source != discover.FromKubeconfig }) {
-		one, many = "cluster", "clusters"
-	}
-	progress := newProgress(d, "looking at "+countOf(len(candidates), one, many))
-	defer progress.end()
-	return discover.Probe(ctx, candidates, f.answer, func(n int) {
-		progress.update(fmt.Sprintf("%d of %d %s answered", n, len(candidates), many))
-	}), errs
-}
-
-// Results of a command on one of many clusters, beside the words of what it does.
+// Results of an operation on one of many clusters, beside the words of what it does.
 const (
 	resultRefused     = "refused"
 	resultFailed      = "failed"
 	resultUnfinished  = "unfinished"
 	resultUnreachable = "unreachable"
+	resultNotBegun    = "not begun"
 )
 
-// row is one of many clusters, and what became of it.
+// row is one of many clusters, and the result for it.
 type row struct {
 	Name      v1alpha1.MemberName `json:"name,omitempty"`
 	Context   string              `json:"context,omitempty"`
@@ -85,35 +34,62 @@ type row struct {
 	Reason    string              `json:"reason,omitempty"`
 	// Steps are the plan of a dry run.
 	Steps []string `json:"steps,omitempty"`
-	// CredentialExpiry is when the credential ends that a join has just stored.
+	// CredentialExpiry is when the credential expires that has just been stored.
 	CredentialExpiry *metav1.Time `json:"credentialExpiry,omitempty"`
 
 	// note is what to know before anything is written; it may be empty.
 	note string
 	err  error
-	// do works on the cluster, fills in the row and returns what a person should know; nil where err says why
-	// nothing can be done.
-	do func(context.Context, *row) ([]federate.Finding, error)
+	// plan plans the operation; nil where err says why nothing can be done.
+	plan func(ctx context.Context) (plan, error)
 }
 
-// end says how do ended.
+// unreachable makes the row one of a cluster that no way leads to.
+func (r *row) unreachable(what, reason string) {
+	r.Result, r.Reason, r.err = resultUnreachable, reason, fmt.Errorf("%s: %s", what, reason)
+}
+
+// work plans and applies, and returns what a person should know.
+func (r *row) work(ctx context.Context, dryRun federate.DryRun) ([]federate.Finding, error) {
+	p, err := r.plan(ctx)
+	if err != nil {
+		return nil, output.WhileReading(ctx, err)
+	}
+	if dryRun != federate.DryRunNone {
+		r.Result, r.Steps = "would "+p.Verb()+dryRunSuffix(dryRun), strings.Split(strings.TrimSpace(p.Text()), "\n")
+		return p.Notes(), nil
+	}
+	done, err := p.Apply(ctx, nil)
+	if err != nil {
+		return p.Notes(), output.WhileReading(ctx, err)
+	}
+	r.Result, r.Reason = done.Done, done.Reason
+	if !done.Expires.IsZero() {
+		r.CredentialExpiry = new(metav1.NewTime(done.Expires))
+	}
+	return done.Notes, nil
+}
+
+// end records how the work ended.
 func (r *row) end(err error) {
 	if err == nil {
 		return
 	}
-	r.err, r.Reason = err, reason(err)
+	r.err, r.Reason = err, output.Reason(err)
 	var partial *federate.Partial
 	switch {
+	case errors.Is(err, targets.ErrNotBegun):
+		r.Result, r.Reason = resultNotBegun, ""
 	case errors.As(err, &partial):
 		r.Result = resultUnfinished
-	case exitCode(err) == exitRefused:
+	case output.ExitCode(err) == output.ExitRefused:
 		r.Result = resultRefused
 	default:
 		r.Result = resultFailed
 	}
 }
 
-// batch is a command on many clusters.
+// batch is an operation on many clusters.
 type batch struct {
 	// Operation is the command: "join".
 	Operation  string                  `json:"operation"`
@@ -122,57 +98,56 @@ type batch struct {
 
 	// doing and done say in messages what happens to clusters: "joining", "joined".
 	doing, done string
-	timeout     time.Duration
 	dryRun      federate.DryRun
 }
 
-// work works on all clusters, at most parallel of them at once. It tells of each that is done: on a terminal in one
-// line that counts, elsewhere in one line each.
-func (b *batch) work(ctx context.Context, d *factory, parallel int) {
-	var group errgroup.Group
-	group.SetLimit(parallel)
-	todo := slices.DeleteFunc(slices.Clone(b.Clusters), func(r *row) bool { return r.do == nil })
+// many runs an operation on many clusters and prints one table.
+func (o *operationOptions) many(ctx context.Context, b *batch) error {
+	if err := o.announce(b); err != nil {
+		return err
+	}
+	o.work(ctx, b)
+	if err := o.print(b); err != nil {
+		return err
+	}
+	return b.err(ctx)
+}
+
+// work works on all clusters. It reports each that is done: on a terminal in one line that counts, elsewhere in one line
+// each.
+func (o *operationOptions) work(ctx context.Context, b *batch) {
+	todo := slices.DeleteFunc(slices.Clone(b.Clusters), func(r *row) bool { return r.plan == nil })
 	if len(todo) == 0 {
 		return
 	}
-	progress := newProgress(d, b.doing+" "+countOf(len(todo), "cluster", "clusters"))
-	defer progress.end()
-	var mu sync.Mutex
+	progress := o.messages.Progress(b.doing + " " + output.Count(len(todo), "cluster", "clusters"))
+	defer progress.End()
 	ended := 0
-	for _, r := range todo {
-		group.Go(func() error {
-			notes, err := b.one(ctx, r)
-			r.end(err)
-			mu.Lock()
-			defer mu.Unlock()
-			ended++
-			for _, note := range notes {
-				progress.line(fmt.Sprintf("note: %s: %s", r.Name, note))
-			}
-			progress.step(fmt.Sprintf("%d of %d clusters done", ended, len(todo)), fmt.Sprintf("%s: %s", r.Name, r.Result))
-			return nil
-		})
-	}
-	_ = group.Wait()
+	notes := make([][]federate.Finding, len(todo))
+	o.batch.Run(ctx, len(todo), func(ctx context.Context, i int) (err error) {
+		notes[i], err = todo[i].work(output.About(ctx, string(todo[i].Name)), b.dryRun)
+		return err
+	}, func(i int, err error) {
+		r := todo[i]
+		if r.end(err); r.Result == resultNotBegun {
+			return
+		}
+		ended++
+		for _, note := range notes[i] {
+			progress.Line(fmt.Sprintf("note: %s: %s", r.Name, note))
+		}
+		progress.Step(fmt.Sprintf("%d of %d clusters done", ended, len(todo)), fmt.Sprintf("%s: %s", r.Name, r.Result))
+	})
 }
 
-func (b *batch) one(ctx context.Context, r *row) ([]federate.Finding, error) {
-	if ctx.Err() != nil {
-		return nil, errInterrupted
-	}
-	ctx, cancel := context.WithTimeout(about(ctx, string(r.Name)), b.timeout)
-	defer cancel()
-	return r.do(ctx, r)
-}
-
-// announce tells which clusters will be worked on, by which names, before any is.
-func (b *batch) announce(d *factory) error {
+// announce prints which clusters will be worked on, by which names, before any is.
+func (o *operationOptions) announce(b *batch) error {
 	rows := [][]string{{"NAME", "CONTEXT", "NOTE"}}
 	for _, r := range b.Clusters {
-		if r.do == nil {
+		if r.plan == nil {
 			continue
 		}
-		contexts := orNone(r.Context)
+		contexts := output.OrNone(r.Context)
 		if len(r.Also) > 0 {
 			contexts += " (also " + strings.Join(r.Also, ", ") + ")"
 		}
@@ -186,49 +161,80 @@ func (b *batch) announce(d *factory) error {
 	if len(rows) == 1 {
 		return nil
 	}
-	fmt.Fprintf(d.ErrOut, "%s %s%s:\n", b.doing, countOf(len(rows)-1, "cluster", "clusters"), dryRunSuffix(b.dryRun))
-	return table(d.ErrOut, rows)
-}
-
-// checkFormat refuses formats that take one object.
-func checkFormat(output outputFlags) error {
-	if slices.Contains([]string{"", "json", "yaml", "name"}, *output.OutputFormat) {
-		return nil
-	}
-	return usagef("-o %s takes one member; with many it is json, yaml or name", *output.OutputFormat)
+	fmt.Fprintf(o.ErrOut, "%s %s%s:\n", b.doing, output.Count(len(rows)-1, "cluster", "clusters"), dryRunSuffix(b.dryRun))
+	return output.Rows(o.ErrOut, rows)
 }
 
 // print prints the summary.
-func (b *batch) print(d *factory, format string) error {
-	switch format {
-	case "json", "yaml":
-		return printData(d.Out, format, struct {
+func (o *operationOptions) print(b *batch) error {
+	switch {
+	case o.output.Data():
+		return o.output.Print(o.Out, struct {
 			APIVersion string `json:"apiVersion"`
 			Kind       string `json:"kind"`
 			*batch
-		}{outputAPIVersion, "Summary", b})
-	case "name":
+		}{output.APIVersion, "Summary", b})
+	case o.output.Value == output.Name:
 		for _, r := range b.Clusters {
 			if r.err == nil {
-				fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s\n", r.Name)
+				fmt.Fprintf(o.Out, "membercluster.kubefederate.io/%s\n", r.Name)
 			}
 		}
 		return nil
 	}
 	rows := [][]string{{"NAME", "CONTEXT", "RESULT", "REASON"}}
 	for _, r := range b.Clusters {
-		rows = append(rows, []string{orNone(string(r.Name)), orNone(r.Context), r.Result, r.Reason})
+		rows = append(rows, []string{output.OrNone(string(r.Name)), output.OrNone(r.Context), r.Result, r.Reason})
 	}
-	return table(d.Out, rows)
+	return output.Rows(o.Out, rows)
 }
 
 // err is the summary as an error: nil when nothing failed.
-func (b *batch) err() error {
-	var failed []error
-	for _, r := range b.Clusters {
-		if r.err != nil {
-			failed = append(failed, r.err)
+func (b *batch) err(ctx context.Context) error {
+	errs := make([]error, len(b.Clusters))
+	for i, r := range b.Clusters {
+		errs[i] = r.err
+	}
+	return summary(ctx, errs, b.done)
+}
+
+// summary sums up the errors of a command on many clusters, which were printed one by one; nil when there are none. What
+// was done follows verb: "joined".
+func summary(ctx context.Context, errs []error, verb string) error {
+	done, notBegun, refused := 0, 0, 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			done++
+		case errors.Is(err, targets.ErrNotBegun):
+			notBegun++
+		case output.ExitCode(err) == output.ExitRefused:
+			refused++
 		}
 	}
-	return someFailed(len(b.Clusters)-len(failed), failed, b.done)
+	failed := len(errs) - done
+	switch {
+	case failed == 0:
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		err := fmt.Errorf("interrupted: %d of %s %s", done, output.Count(len(errs), "cluster was", "clusters were"), verb)
+		if cut := failed - notBegun; cut > 0 {
+			err = fmt.Errorf("%w, %d not finished", err, cut)
+		}
+		if notBegun > 0 {
+			err = fmt.Errorf("%w, %d not begun", err, notBegun)
+		}
+		if done > 0 {
+			err = &output.Partly{Err: err}
+		}
+		return err
+	}
+	err := fmt.Errorf("%s not %s", output.Count(failed, "cluster was", "clusters were"), verb)
+	switch {
+	case done > 0:
+		return &federate.Partial{Done: []string{output.Count(done, "cluster was ", "clusters were ") + verb}, Err: err}
+	case refused == failed:
+		return &output.Refused{Err: err}
+	}
+	return err
 }

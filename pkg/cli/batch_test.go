@@ -4,44 +4,55 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
-func TestReason(t *testing.T) {
-	t.Parallel()
-	findings := []federate.Finding{{Side: federate.SideHost, Cause: "one"}, {Side: federate.SideMember, Cause: "two", Remedy: "do"}}
-	for _, tt := range []struct {
-		err  error
-		want string
-	}{
-		{&federate.Refusal{Operation: "join", Findings: findings}, "host: one; member: two: do"},
-		{&federate.Refusal{Operation: "join", Findings: findings[:1], Undone: true}, "host: one; all changes were rolled back"},
-		{&federate.Undone{Operation: "join", Err: errors.New("no answer")}, "no answer; all changes were rolled back"},
-		{&federate.Partial{Operation: "unjoin", Err: errors.New("no answer"), Done: []string{"1 of 2 steps"}, Next: "again"},
-			"could not finish: unjoin; no answer; done: 1 of 2 steps; to continue, run: again"},
-		{errors.New("a\nb"), "a; b"},
-	} {
-		if got := reason(tt.err); got != tt.want {
-			t.Errorf("got  %s\nwant %s", got, tt.want)
-		}
+// applied is a plan that a test applies.
+type applied func(ctx context.Context) error
+
+func (applied) Verb() string                          { return "join" }
+func (applied) Notes() []federate.Finding             { return nil }
+func (applied) Text() string                          { return "" }
+func (applied) Objects() []*unstructured.Unstructured { return nil }
+
+func (a applied) Apply(ctx context.Context, _ func(federate.Step)) (*result, error) {
+	if err := a(ctx); err != nil {
+		return nil, err
 	}
+	return &result{Done: "joined"}, nil
 }
 
-// TestBatchIsBounded runs clusters that take a second each, and one that never answers: the bound holds, nobody
-// waits for the dead one, and only its own timeout ends it.
+func applies(name v1alpha1.MemberName, a applied) *row {
+	return &row{Name: name, plan: func(context.Context) (plan, error) { return a, nil }}
+}
+
+func newTestFactory() (d *factory, out, errOut *bytes.Buffer) {
+	streams, _, out, errOut := genericiooptions.NewTestIOStreams()
+	return newFactory("kubectl federate", streams), out, errOut
+}
+
+// TestBatchIsBounded runs clusters that take a second each, and one that never responds: the bound holds, no other
+// cluster waits for the dead one, and only its own timeout ends it.
 func TestBatchIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		second := func(ctx context.Context, r *row) ([]federate.Finding, error) {
+		second := func(ctx context.Context) error {
 			n := now.Add(1)
 			defer now.Add(-1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
@@ -50,21 +61,21 @@ func TestBatchIsBounded(t *testing.T) {
 			case <-time.After(time.Second):
 			case <-ctx.Done():
 			}
-			r.Result = "joined"
-			return nil, nil
+			return nil
 		}
-		dead := func(ctx context.Context, _ *row) ([]federate.Finding, error) {
+		dead := func(ctx context.Context) error {
 			<-ctx.Done()
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		b := &batch{doing: "joining", done: "joined", timeout: 10 * time.Second}
-		b.Clusters = append(b.Clusters, &row{Name: "dead", do: dead})
+		b := &batch{doing: "joining", done: "joined"}
+		b.Clusters = append(b.Clusters, applies("dead", dead))
 		for range 9 {
-			b.Clusters = append(b.Clusters, &row{Name: "alive", do: second})
+			b.Clusters = append(b.Clusters, applies("alive", second))
 		}
-		streams, _, _, _ := genericiooptions.NewTestIOStreams()
+		d, _, _ := newTestFactory()
 		began := time.Now()
-		b.work(t.Context(), &factory{IOStreams: streams}, 4)
+		o := &operationOptions{factory: d, batch: targets.Batch{Parallel: 4, Timeout: 10 * time.Second}}
+		o.work(t.Context(), b)
 		if took := time.Since(began); took != 10*time.Second {
 			t.Errorf("took %s, want the timeout of the dead one", took)
 		}
@@ -76,8 +87,8 @@ func TestBatchIsBounded(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		}
-		if b.Clusters[0].Result != resultFailed || exitCode(b.err()) != exitPartly {
-			t.Errorf("%+v, exit code %d", b.Clusters[0], exitCode(b.err()))
+		if err := b.err(t.Context()); b.Clusters[0].Result != resultFailed || output.ExitCode(err) != output.ExitPartly {
+			t.Errorf("%+v, exit code %d", b.Clusters[0], output.ExitCode(err))
 		}
 	})
 }
@@ -86,31 +97,87 @@ func TestBatchIsBounded(t *testing.T) {
 func TestBatchInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	b := &batch{doing: "joining", done: "joined", timeout: time.Minute, Clusters: []*row{
-		{Name: "a", do: func(context.Context, *row) ([]federate.Finding, error) { cancel(); return nil, nil }},
-		{Name: "b", do: func(context.Context, *row) ([]federate.Finding, error) { t.Error("b was begun"); return nil, nil }},
+	b := &batch{doing: "joining", done: "joined", Clusters: []*row{
+		applies("a", func(context.Context) error { cancel(); return nil }),
+		applies("b", func(context.Context) error { t.Error("b was begun"); return nil }),
+		applies("c", func(context.Context) error { t.Error("c was begun"); return nil }),
 	}}
-	streams, _, _, _ := genericiooptions.NewTestIOStreams()
-	b.work(ctx, &factory{IOStreams: streams}, 1)
-	if got, want := b.Clusters[1].Reason, "interrupted; nothing was changed"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	d, out, errOut := newTestFactory()
+	err := (&operationOptions{factory: d, batch: targets.Batch{Parallel: 1}}).many(ctx, b)
+	const want = `joining 3 clusters:
+NAME   CONTEXT
+a      <none>
+b      <none>
+c      <none>
+a: joined
+NAME   CONTEXT   RESULT      REASON
+a      <none>    joined      
+b      <none>    not begun   
+c      <none>    not begun   
+error: interrupted: 1 of 3 clusters were joined, 2 not begun
+`
+	output.Error(out, err)
+	if diff := cmp.Diff(want, errOut.String()+out.String()); diff != "" {
+		t.Error(diff)
+	}
+	if output.ExitCode(err) != output.ExitPartly {
+		t.Errorf("exit code %d", output.ExitCode(err))
 	}
 }
 
-// TestProgressOfMany pins what is told of each cluster: a line that counts on a terminal, a line each elsewhere.
-func TestProgressOfMany(t *testing.T) {
+// TestChangesInterrupted stops a command that changes many members on the host: one line says how many were not begun,
+// and the requests that were cut off are no errors of the host.
+func TestChangesInterrupted(t *testing.T) {
 	t.Parallel()
-	for terminal, want := range map[bool]string{
-		true:  "\r\x1b[K1 of 2 clusters done\r\x1b[Knote: x\n",
-		false: "us-east: joined\nnote: x\n",
+	ctx, cancel := context.WithCancel(t.Context())
+	members := make([]v1alpha1.MemberCluster, 300)
+	for i := range members {
+		members[i].Name = fmt.Sprintf("m%03d", i)
+	}
+	d, out, errOut := newTestFactory()
+	changes := memberChanges{
+		factory: d, batch: targets.Batch{Parallel: 1, Timeout: time.Minute}, done: "labeled",
+		change: func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
+			switch m.Name {
+			case "m001":
+				return "", apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, m.Name, errors.New("no"))
+			case "m003":
+				cancel()
+				return "", fmt.Errorf("host: no answer from https://x: %w", ctx.Err())
+			}
+			return "labeled", nil
+		},
+	}
+	changed, err := changes.run(ctx, members)
+	output.Error(errOut, err)
+	const want = `membercluster.kubefederate.io/m000 labeled
+membercluster.kubefederate.io/m002 labeled
+error: memberclusters "m001" is forbidden: no
+error: interrupted: 2 of 300 clusters were labeled, 2 not finished, 296 not begun
+`
+	if diff := cmp.Diff(want, out.String()+errOut.String()); diff != "" {
+		t.Error(diff)
+	}
+	if len(changed) != 2 || output.ExitCode(err) != output.ExitPartly {
+		t.Errorf("%d changed, exit code %d", len(changed), output.ExitCode(err))
+	}
+}
+
+// TestSummary pins the exit codes of commands on many.
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, "a", errors.New("no"))
+	for _, tt := range []struct {
+		errs []error
+		want int
+	}{
+		{[]error{forbidden, forbidden}, 2},
+		{[]error{forbidden, errors.New("x")}, 1},
+		{[]error{nil, forbidden}, 3},
+		{[]error{nil}, 0},
 	} {
-		var out bytes.Buffer
-		p := &progress{w: &out, terminal: terminal, over: func() {}}
-		p.step("1 of 2 clusters done", "us-east: joined")
-		p.line("note: x")
-		p.end()
-		if diff := cmp.Diff(want, out.String()); diff != "" {
-			t.Errorf("terminal %v:\n%s", terminal, diff)
+		if got := output.ExitCode(summary(t.Context(), tt.errs, "joined")); got != tt.want {
+			t.Errorf("%v: exit code %d, want %d", tt.errs, got, tt.want)
 		}
 	}
 }

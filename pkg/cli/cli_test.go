@@ -1,18 +1,13 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
 func TestDisplayName(t *testing.T) {
@@ -40,10 +35,10 @@ func TestParseLabelArgs(t *testing.T) {
 		{args: []string{"a", "b", "k=v", "example.com/k="}, names: []string{"a", "b"},
 			change: labelChange{set: map[string]string{"k": "v", "example.com/k": ""}}},
 		{args: []string{"a", "k-"}, names: []string{"a"}, change: labelChange{set: map[string]string{}, remove: []string{"k"}}},
-		{args: []string{"k=v", "a"}, err: `member "a" stands after the labels; members come first`},
+		{args: []string{"k=v", "a"}, err: `member "a" follows the labels; name members first`},
 		{args: []string{"k=v", "k=w"}, err: "label k is named twice"},
 		{args: []string{"k=v", "k-"}, err: "label k is named twice"},
-		{args: []string{"k=v!"}, err: `"v!" is no value for label k: a valid label must be an empty string or consist of alphanumeric characters, ` +
+		{args: []string{"k=v!"}, err: `invalid value "v!" for label k: a valid label must be an empty string or consist of alphanumeric characters, ` +
 			`'-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation ` +
 			`is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`},
 	} {
@@ -72,7 +67,7 @@ func TestFederationFlags(t *testing.T) {
 		required:    []string{"region=a,b", "team"},
 		patterns:    []string{"team=[a-z]+=x"},
 		immutable:   []string{"region", "tier"},
-		maxWasGiven: true,
+		maxGiven:    true,
 		maxPerLabel: []string{"region=10"},
 		rules:       []string{"us-only=cluster.name == 'x'"},
 		inventory:   "federation-prod",
@@ -101,11 +96,11 @@ func TestFederationFlags(t *testing.T) {
 		flags federationFlags
 		err   string
 	}{
-		{federationFlags{patterns: []string{"team"}}, `--label-pattern="team": it must be KEY=PATTERN`},
-		{federationFlags{rules: []string{"us-only"}}, `--rule="us-only": it must be NAME=EXPRESSION`},
-		{federationFlags{rules: []string{"=true"}}, `--rule="=true": it must be NAME=EXPRESSION`},
-		{federationFlags{maxPerLabel: []string{"region=many"}}, `--max-per-label="region=many": it must be KEY=NUMBER`},
-		{federationFlags{maxPerLabel: []string{"=1"}}, `--max-per-label="=1": it must be KEY=NUMBER`},
+		{federationFlags{patterns: []string{"team"}}, `invalid --label-pattern "team": must be KEY=PATTERN`},
+		{federationFlags{rules: []string{"us-only"}}, `invalid --rule "us-only": must be NAME=EXPRESSION`},
+		{federationFlags{rules: []string{"=true"}}, `invalid --rule "=true": must be NAME=EXPRESSION`},
+		{federationFlags{maxPerLabel: []string{"region=many"}}, `invalid --max-per-label "region=many": must be KEY=NUMBER`},
+		{federationFlags{maxPerLabel: []string{"=1"}}, `invalid --max-per-label "=1": must be KEY=NUMBER`},
 	} {
 		if _, err := bad.flags.federation("prod"); err == nil || err.Error() != bad.err {
 			t.Errorf("got %v, want %s", err, bad.err)
@@ -129,55 +124,9 @@ func TestParseSubjects(t *testing.T) {
 	}
 	for _, bad := range []string{"alice", "user:", "serviceaccount:ci", "serviceaccount::x", "role:x"} {
 		_, err := parseSubjects("joiner", []string{bad})
-		want := fmt.Sprintf("--joiner=%q: it must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", bad)
+		want := fmt.Sprintf("invalid --joiner %q: must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", bad)
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", bad, err, want)
 		}
-	}
-}
-
-func TestExitCodes(t *testing.T) {
-	t.Parallel()
-	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "MemberCluster"}, "a", field.ErrorList{field.Required(field.NewPath("x"), "y")})
-	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, "a", errors.New("no"))
-	for _, tt := range []struct {
-		err  error
-		want int
-	}{
-		{nil, 0},
-		{errors.New("x"), 1},
-		{usagef("x"), 1},
-		{apierrors.NewInternalError(errors.New("x")), 1},
-		{fmt.Errorf("host: %w", invalid), 2},
-		{fmt.Errorf("host: %w", forbidden), 2},
-		{&federate.Refusal{}, 2},
-		{&federate.Undone{Err: forbidden}, 2},
-		{&federate.Undone{Err: errors.New("x")}, 1},
-		{&federate.Partial{Err: forbidden}, 3},
-		{someFailed(0, []error{forbidden, invalid}, "joined"), 2},
-		{someFailed(0, []error{forbidden, errors.New("x")}, "joined"), 1},
-		{someFailed(1, []error{forbidden}, "joined"), 3},
-		{someFailed(1, nil, "joined"), 0},
-	} {
-		if got := exitCode(tt.err); got != tt.want {
-			t.Errorf("exit code of %v is %d, want %d", tt.err, got, tt.want)
-		}
-	}
-}
-
-func TestErrorText(t *testing.T) {
-	t.Parallel()
-	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "MemberCluster"}, "a", field.ErrorList{
-		field.Required(field.NewPath("metadata", "labels").Key("team"), "federation asks for it"),
-		field.NotFound(field.NewPath("spec"), "x\x1b[31m"),
-	})
-	want := "The MemberCluster \"a\" is invalid:\n" +
-		"* metadata.labels[team]: Required value: federation asks for it\n" +
-		"* spec: Not found: \"x\\x1b[31m\""
-	if diff := cmp.Diff(want, errorText(fmt.Errorf("host: %w", invalid))); diff != "" {
-		t.Error(diff)
-	}
-	if got, want := errorText(errors.New("x\x1b[31m\nnext")), "x^[[31m\nnext"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

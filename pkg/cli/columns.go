@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
@@ -23,7 +24,7 @@ var phases = []v1alpha1.Phase{
 	v1alpha1.PhaseLeaving, v1alpha1.PhaseSuspended, v1alpha1.PhaseReady,
 }
 
-// phaseUnknown is the phase of a member that the manager has not looked at.
+// phaseUnknown is the phase of a member that the manager has not probed.
 const phaseUnknown v1alpha1.Phase = "Unknown"
 
 // phaseOf is a member's phase; what is being deleted is Leaving whatever the manager has written.
@@ -57,7 +58,7 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 	conditions := m.Status.Conditions
 	of := func(c metav1.Condition) cause { return cause{c.Reason, c.Message, c.LastTransitionTime.Time} }
 	if m.DeletionTimestamp != nil && len(m.Finalizers) > 0 {
-		return cause{"Finalizers", "it stays until its finalizers are done: " + strings.Join(m.Finalizers, ", "), m.DeletionTimestamp.Time}
+		return cause{"Finalizers", "waiting for its finalizers: " + strings.Join(m.Finalizers, ", "), m.DeletionTimestamp.Time}
 	}
 	if c := meta.FindStatusCondition(conditions, decisive[phaseOf(m)]); c != nil && c.Status != metav1.ConditionTrue {
 		return of(*c)
@@ -73,17 +74,20 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 		return of(*c)
 	}
 	if m.Status.Phase == "" {
-		return cause{v1alpha1.ReasonNotProbed, "the manager has not looked at it yet", m.CreationTimestamp.Time}
+		return cause{v1alpha1.ReasonNotProbed, "the manager has not probed it yet", m.CreationTimestamp.Time}
 	}
 	return cause{}
 }
 
 // short is the reason and how long it has been so; empty without a cause.
-func (c cause) short(now time.Time) string {
+func (c cause) short(now time.Time) string { return c.Reason + c.age(now) }
+
+// age follows the reason: " (5m ago)"; empty where it is not known.
+func (c cause) age(now time.Time) string {
 	if c.Reason == "" || c.Since.IsZero() {
-		return c.Reason
+		return ""
 	}
-	return c.Reason + " (" + duration.HumanDuration(now.Sub(c.Since)) + " ago)"
+	return " (" + duration.HumanDuration(now.Sub(c.Since)) + " ago)"
 }
 
 // long is short with the message.
@@ -97,7 +101,7 @@ func (c cause) long(now time.Time) string {
 // credentialLeft is how long the stored credential still lives.
 func credentialLeft(m *v1alpha1.MemberCluster, now time.Time) string {
 	if m.Status.CredentialExpiry == nil {
-		return "<none>"
+		return output.None
 	}
 	valid := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
 	left := m.Status.CredentialExpiry.Sub(now)
@@ -137,7 +141,7 @@ func places(known []string, label string) []string {
 	return known
 }
 
-// nodesOf is how many nodes the manager has seen on a member; empty when it has not looked.
+// nodesOf is how many nodes the manager has seen on a member; empty when it has not probed it.
 func nodesOf(m *v1alpha1.MemberCluster) string {
 	if m.Status.Facts == nil {
 		return ""
@@ -148,29 +152,35 @@ func nodesOf(m *v1alpha1.MemberCluster) string {
 // column is one column of get. Its header is what --sort-by knows it by.
 type column struct {
 	header string
-	// least is how long a cell may well become while a watch goes on.
-	least int
-	cell  func(m *v1alpha1.MemberCluster, now time.Time) string
+	cell   func(m *v1alpha1.MemberCluster, now time.Time) string
 	// compare orders two members by the column. By default their cells are compared, and what a cell does not know
 	// comes last.
 	compare func(a, b *v1alpha1.MemberCluster) int
 }
 
-// columns of get. The last is of any length, and moves no other.
+// phaseHeader is the header of the column of phases.
+const phaseHeader = "PHASE"
+
+// columns of get. The last is of any length, and does not move the others.
 var (
 	columns = []column{
 		{header: "NAME", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Name }},
-		{header: "FEDERATION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(string(m.Federation())) }},
+		{header: "FEDERATION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return output.OrNone(string(m.Federation())) }},
 		{
-			header:  "STATUS",
-			least:   len(v1alpha1.PhaseSuspended),
+			header:  phaseHeader,
 			cell:    func(m *v1alpha1.MemberCluster, _ time.Time) string { return string(phaseOf(m)) },
 			compare: func(a, b *v1alpha1.MemberCluster) int { return urgency(phaseOf(a)) - urgency(phaseOf(b)) },
 		},
-		{header: "VERSION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(m.KnownFacts().KubernetesVersion) }},
-		{header: "REGION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(strings.Join(regionsOf(m), ",")) }},
-		{header: "ZONES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(strings.Join(zonesOf(m), ",")) }},
-		{header: "NODES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return orNone(nodesOf(m)) }},
+		{header: "VERSION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
+			return output.OrNone(m.KnownFacts().KubernetesVersion)
+		}},
+		{header: "REGION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
+			return output.OrNone(strings.Join(regionsOf(m), ","))
+		}},
+		{header: "ZONES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
+			return output.OrNone(strings.Join(zonesOf(m), ","))
+		}},
+		{header: "NODES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return output.OrNone(nodesOf(m)) }},
 		{
 			header: "CREDENTIAL",
 			cell:   credentialLeft,
@@ -202,7 +212,7 @@ var (
 	labelsColumn = column{
 		header: "LABELS",
 		cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
-			return orNone(strings.Join(sortedLabels(m.Labels), ","))
+			return output.OrNone(strings.Join(sortedLabels(m.Labels), ","))
 		},
 	}
 )
@@ -222,7 +232,7 @@ func (c column) order(a, b *v1alpha1.MemberCluster) int {
 // compareKnown compares cells: "" and <none> last, and numbers within them as numbers.
 func compareKnown(a, b string) int {
 	unknown := func(s string) int {
-		if s == "" || s == "<none>" {
+		if s == "" || s == output.None {
 			return 1
 		}
 		return 0
@@ -249,7 +259,7 @@ func compareNatural(a, b string) int {
 		}
 		a, b = a[1:], b[1:]
 	}
-	// Equal but for zeros in front of numbers is equal to nobody but itself.
+	// Break ties (01 vs 1) by plain text, so that the order is total.
 	return cmp.Or(len(a)-len(b), strings.Compare(start, end))
 }
 
@@ -272,7 +282,7 @@ func tally(members []*v1alpha1.MemberCluster) string {
 	if len(counts) == 0 {
 		return "no members"
 	}
-	return countOf(len(members), "member", "members") + ": " + strings.Join(counts, ", ")
+	return output.Count(len(members), "member", "members") + ": " + strings.Join(counts, ", ")
 }
 
 // phaseCounts are how many members are in each phase, as "1 Offline".

@@ -13,9 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 )
 
 // noon is when the tests look.
@@ -131,12 +131,12 @@ func TestGet(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name  string
-		flags getFlags
 		typed string
+		bare  bool
 		want  string
 	}{
 		{name: "default", want: `
-NAME      FEDERATION   STATUS     VERSION   REGION                 ZONES                   NODES    CREDENTIAL       AGE   CAUSE
+NAME      FEDERATION   PHASE      VERSION   REGION                 ZONES                   NODES    CREDENTIAL       AGE   CAUSE
 us-east   prod         Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    
 eu-west   edge         Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    Unreachable (5m ago)
 far       edge         Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    
@@ -147,35 +147,32 @@ soon      prod         Ready      v1.37.0   us-east-1              us-east-1a,us
 leaving   prod         Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    Finalizers (60s ago)
 unsure    prod         NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    Starting (1s ago)
 `},
-		{name: "wide, no headers", typed: "wide", flags: getFlags{noHeaders: true}, want: `
+		{name: "wide, no headers", typed: "wide", bare: true, want: `
 us-east   prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://us-east.example.com:6443   id-us-east   
 eu-west   edge   Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
 far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    https://far.example.com:6443       id-far       
-new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not looked at it yet
+new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not probed it yet
 by-hand   prod   Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): the join is not finished; finish it: kubectl federate join by-hand --federation prod --member-context CONTEXT
-late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential ^[[31mended�
+late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
 soon      prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
-leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): it stays until its finalizers are done: example.com/a, example.com/b
+leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b
 unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://unsure.example.com:6443    id-unsure    Starting (1s ago): it was not asked yet
 `},
 	} {
-		tt.flags.output = newOutputFlags("wide")
-		*tt.flags.output.OutputFormat = tt.typed
-		shown := tt.flags.columns()
-		rows := tt.flags.header(shown)
+		o := &getOptions{columns: columnsOf(tt.typed == "wide", false), noHeaders: tt.bare}
+		rows := o.header()
 		for _, m := range fleet {
-			rows = append(rows, cells(m, shown, noon))
+			rows = append(rows, cells(m, o.columns, noon))
 		}
 		var out bytes.Buffer
-		if err := table(&out, rows); err != nil {
+		if err := output.Rows(&out, rows); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), out.String()); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
 		}
 	}
-	f := getFlags{output: newOutputFlags(), showLabels: true}
-	if got, want := cells(fleet[0], f.columns(), noon)[len(columns)+1], "example.com/team=web,kubefederate.io/federation=prod"; got != want {
+	if got, want := cells(fleet[0], columnsOf(false, true), noon)[len(columns)+1], "example.com/team=web,kubefederate.io/federation=prod"; got != want {
 		t.Errorf("labels %q, want %q", got, want)
 	}
 }
@@ -214,7 +211,7 @@ func TestOrder(t *testing.T) {
 		"name":                                "a b c d",
 		"NAME":                                "a b c d",
 		"federation":                          "a d b c",
-		"status":                              "c b a d",
+		"phase":                               "c b a d",
 		"version":                             "a d c b",
 		"region":                              "d c a b",
 		"nodes":                               "d c a b",
@@ -249,11 +246,11 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	for typed, want := range map[string]string{
-		"colour": "--sort-by=colour: it is a column (name, federation, status, version, region, zones, nodes, credential, age, server, cluster-id, cause), " +
-			"or a JSONPath as .metadata.creationTimestamp",
-		".metadata[":   "--sort-by=.metadata[: unterminated array",
-		".spec.size":   "--sort-by=.spec.size: no member has this field",
-		"{.items[*].x": "--sort-by={.items[*].x: unclosed action",
+		"colour": `invalid --sort-by "colour": must be a column (name, federation, phase, version, region, zones, nodes, credential, age, server, ` +
+			"cluster-id, cause) or a JSONPath, as .metadata.creationTimestamp",
+		".metadata[":   `invalid --sort-by ".metadata[": unterminated array`,
+		".spec.size":   `invalid --sort-by ".spec.size": no member has this field`,
+		"{.items[*].x": `invalid --sort-by "{.items[*].x": unclosed action`,
 	} {
 		by, err := parseOrder(typed)
 		if err == nil {
@@ -262,8 +259,8 @@ func TestOrder(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", typed, err, want)
 		}
-		if _, ok := errors.AsType[usageError](err); !ok {
-			t.Errorf("%s: %T is no usage error", typed, err)
+		if _, ok := errors.AsType[output.UsageError](err); !ok {
+			t.Errorf("%s: %T is not a usage error", typed, err)
 		}
 	}
 	// Nobody to sort is no fault of the path.
@@ -286,9 +283,4 @@ func TestCompareNatural(t *testing.T) {
 			}
 		}
 	}
-}
-
-func testFactory() (*factory, *bytes.Buffer) {
-	streams, _, out, _ := genericiooptions.NewTestIOStreams()
-	return &factory{IOStreams: streams, name: "kubectl federate"}, out
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,7 +14,9 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 )
@@ -32,38 +33,12 @@ func newCreate(d *factory) *cobra.Command {
 	return cmd
 }
 
-type federationFlags struct {
-	description string
-	acceptance  string
-	enforcement string
-	required    []string
-	patterns    []string
-	immutable   []string
-	max         int32
-	maxPerLabel []string
-	versions    string
-	rules       []string
-	clusterRole string
-	inventory   string
-	insecure    bool
-	joiners     []string
-	approvers   []string
-	dryRun      dryRunFlag
-	output      outputFlags
-	maxWasGiven bool
-}
+const createFederationHelp = `Create a federation, its usual rules, and who may join clusters to it.
 
-func newCreateFederation(d *factory) *cobra.Command {
-	f := &federationFlags{output: newOutputFlags()}
-	cmd := &cobra.Command{
-		Use:     "federation NAME",
-		Aliases: []string{"fed"},
-		Short:   "Create a federation, its usual rules, and who may join clusters to it",
-		Long: `Create a federation, its usual rules, and who may join clusters to it.
+For what has no flag, print a manifest with --dry-run=client -o yaml, edit it, and kubectl apply it. The
+webhook judges both the same.`
 
-What the flags cannot say is said in a manifest: print one with --dry-run=client -o yaml, edit it, and
-kubectl apply it. The webhook judges both the same.`,
-		Example: `  # A federation without rules
+const createFederationExample = `  # A federation without rules
   kubectl federate create federation prod
 
   # Members name their region, once, out of two; their team; and at most 100 are in one region
@@ -78,44 +53,92 @@ kubectl apply it. The webhook judges both the same.`,
     --rule 'us-only=cluster.facts.regions.all(r, r.startsWith("us-"))' --inventory-namespace federation-prod
 
   # Let a group join clusters to it, and a user approve them
-  kubectl federate create federation prod --acceptance Manual --joiner group:sre --approver user:alice`,
-		Args: exactlyOne("the federation's name"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f.maxWasGiven = cmd.Flags().Changed("max")
-			return f.run(cmd.Context(), d, v1alpha1.FederationName(args[0]))
-		},
+  kubectl federate create federation prod --acceptance Manual --joiner group:sre --approver user:alice`
+
+// federationFlags are what was typed.
+type federationFlags struct {
+	description string
+	acceptance  string
+	enforcement string
+	required    []string
+	patterns    []string
+	immutable   []string
+	max         int32
+	maxGiven    bool
+	maxPerLabel []string
+	versions    string
+	rules       []string
+	clusterRole string
+	inventory   string
+	insecure    bool
+	joiners     []string
+	approvers   []string
+	dryRun      dryRunFlag
+	output      output.Flags
+}
+
+func newCreateFederation(d *factory) *cobra.Command {
+	f := &federationFlags{output: output.NewFlags()}
+	cmd := &cobra.Command{
+		Use:     "federation NAME",
+		Aliases: []string{"fed"},
+		Short:   "Create a federation, its usual rules, and who may join clusters to it",
+		Long:    createFederationHelp,
+		Example: createFederationExample,
+		Args:    exactlyOne("the federation's name"),
+		RunE: runs(func(cmd *cobra.Command, args []string) (*federationOptions, error) {
+			f.maxGiven = cmd.Flags().Changed("max")
+			return f.toOptions(d, args)
+		}),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.description, "description", "", "What the federation is, for people")
-	flags.StringVar(&f.acceptance, "acceptance", string(v1alpha1.AcceptAutomatic), `"Automatic", or "Manual": a cluster that joined waits for an approver`)
+	flags.StringVar(&f.acceptance, "acceptance", string(v1alpha1.AcceptAutomatic), `"Automatic", or "Manual": a cluster that joined is Pending until it is approved`)
 	flags.StringVar(&f.enforcement, "enforcement", string(v1alpha1.EnforceDeny), `"Deny", or "Warn": labels, limits, versions and rules only warn`)
 	flags.StringArrayVar(&f.required, "require-label", nil, "A label that members must have, as KEY or KEY=VALUE[,VALUE…] (repeatable)")
 	flags.StringArrayVar(&f.patterns, "label-pattern", nil, "A regular expression (RE2) for the whole value of a label, as KEY=PATTERN (repeatable)")
-	flags.StringArrayVar(&f.immutable, "immutable-label", nil, "A label that may be set once, as KEY (repeatable)")
+	flags.StringArrayVar(&f.immutable, "immutable-label", nil, "A label that may not change once it is set, as KEY (repeatable)")
 	flags.Int32Var(&f.max, "max", 0, "How many members the federation may have")
 	flags.StringArrayVar(&f.maxPerLabel, "max-per-label", nil, "How many members may share one value of a label, as KEY=NUMBER (repeatable)")
 	flags.StringVar(&f.versions, "kubernetes-versions", "", `Kubernetes versions that members may run, as ">=1.33 <1.38"`)
 	flags.StringArrayVar(&f.rules, "rule", nil, "A CEL expression over cluster, oldCluster and federation that holds for every member, as NAME=EXPRESSION (repeatable)")
 	flags.StringVar(&f.clusterRole, "access-cluster-role", "", "The ClusterRole on each member that readers of the inventory get (default: none)")
 	flags.StringVar(&f.inventory, "inventory-namespace", "", "The namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (default: none)")
-	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Let members leave their server's certificate unverified")
+	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Allow members whose server's certificate is not verified")
 	flags.StringArrayVar(&f.joiners, "joiner", nil, "Who may join and unjoin clusters, as user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME (repeatable)")
 	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
-	_ = cmd.RegisterFlagCompletionFunc("acceptance", cobra.FixedCompletions([]string{"Automatic", "Manual"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("enforcement", cobra.FixedCompletions([]string{"Deny", "Warn"}, cobra.ShellCompDirectiveNoFileComp))
-	f.dryRun.add(cmd)
-	f.output.add(cmd)
+	complete(cmd, "acceptance", "Automatic", "Manual")
+	complete(cmd, "enforcement", "Deny", "Warn")
+	f.dryRun.addTo(cmd)
+	f.output.AddTo(cmd)
 	return cmd
 }
 
-// exactlyOne takes one argument and says what it is when there is none or more.
-func exactlyOne(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			return nil
-		}
-		return usageError{err: fmt.Errorf("one argument is needed, %s; got %d", what, len(args)), command: cmd.CommandPath()}
+// federationOptions are ready to run.
+type federationOptions struct {
+	*factory
+	federation *v1alpha1.Federation
+	bindings   []*unstructured.Unstructured
+	// joiners and approvers are as they were typed.
+	joiners, approvers []string
+	dryRun             federate.DryRun
+	output             output.Flags
+}
+
+func (f *federationFlags) toOptions(d *factory, args []string) (*federationOptions, error) {
+	name := v1alpha1.FederationName(args[0])
+	dryRun, err := f.dryRun.parse()
+	if err != nil {
+		return nil, err
 	}
+	federation, err := f.federation(name)
+	if err != nil {
+		return nil, err
+	}
+	bindings, err := f.bindings(name)
+	return &federationOptions{
+		factory: d, federation: federation, bindings: bindings, joiners: f.joiners, approvers: f.approvers, dryRun: dryRun, output: f.output,
+	}, err
 }
 
 // labelRules gathers the rules on labels, in the order in which their keys were first named.
@@ -140,7 +163,7 @@ func (f *federationFlags) labelRules() ([]v1alpha1.LabelRule, error) {
 	for _, arg := range f.patterns {
 		key, pattern, ok := strings.Cut(arg, "=")
 		if !ok || pattern == "" {
-			return nil, usagef("--label-pattern=%q: it must be KEY=PATTERN", arg)
+			return nil, output.Usagef("invalid --label-pattern %q: must be KEY=PATTERN", arg)
 		}
 		rule(key).Pattern = pattern
 	}
@@ -152,14 +175,14 @@ func (f *federationFlags) labelRules() ([]v1alpha1.LabelRule, error) {
 
 func (f *federationFlags) limits() ([]v1alpha1.Limit, error) {
 	var limits []v1alpha1.Limit
-	if f.maxWasGiven {
+	if f.maxGiven {
 		limits = append(limits, v1alpha1.Limit{Max: f.max})
 	}
 	for _, arg := range f.maxPerLabel {
 		key, number, _ := strings.Cut(arg, "=")
 		n, err := strconv.ParseInt(number, 10, 32)
 		if err != nil || key == "" {
-			return nil, usagef("--max-per-label=%q: it must be KEY=NUMBER", arg)
+			return nil, output.Usagef("invalid --max-per-label %q: must be KEY=NUMBER", arg)
 		}
 		limits = append(limits, v1alpha1.Limit{PerLabel: key, Max: int32(n)})
 	}
@@ -171,7 +194,7 @@ func (f *federationFlags) expressions() ([]v1alpha1.Rule, error) {
 	for _, arg := range f.rules {
 		name, expression, _ := strings.Cut(arg, "=")
 		if name == "" || expression == "" {
-			return nil, usagef("--rule=%q: it must be NAME=EXPRESSION", arg)
+			return nil, output.Usagef("invalid --rule %q: must be NAME=EXPRESSION", arg)
 		}
 		rules = append(rules, v1alpha1.Rule{Name: name, Expression: expression})
 	}
@@ -191,7 +214,7 @@ func (f *federationFlags) federation(name v1alpha1.FederationName) (*v1alpha1.Fe
 	if err != nil {
 		return nil, err
 	}
-	federation := withKind(&v1alpha1.Federation{}, v1alpha1.GroupVersion.WithKind("Federation"))
+	federation := output.WithKind(&v1alpha1.Federation{}, "Federation")
 	federation.Name = string(name)
 	federation.Spec = v1alpha1.FederationSpec{
 		Description:        f.description,
@@ -225,7 +248,7 @@ func parseSubjects(flag string, args []string) ([]rbacv1.Subject, error) {
 		case kind == "serviceaccount" && namespace != "" && account != "":
 			subjects = append(subjects, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: account})
 		default:
-			return nil, usagef("--%s=%q: it must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", flag, arg)
+			return nil, output.Usagef("invalid --%s %q: must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", flag, arg)
 		}
 	}
 	return subjects, nil
@@ -251,66 +274,66 @@ func (f *federationFlags) bindings(name v1alpha1.FederationName) ([]*unstructure
 	return objects, nil
 }
 
-func (f *federationFlags) run(ctx context.Context, d *factory, name v1alpha1.FederationName) error {
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
+func (o *federationOptions) validate() error {
+	if err := validateName("federation", o.federation.Name); err != nil {
 		return err
 	}
-	if err := errors.Join(checkName("federation", string(name)), f.output.check()); err != nil {
-		return err
-	}
-	federation, err := f.federation(name)
-	if err != nil {
-		return err
-	}
-	bindings, err := f.bindings(name)
-	if err != nil {
-		return err
-	}
-	report := func(line string) {
-		if *f.output.OutputFormat == "" {
-			fmt.Fprintf(d.Out, "%s%s\n", line, dryRunSuffix(dryRun))
+	return o.output.Validate()
+}
+
+func (o *federationOptions) run(ctx context.Context) error {
+	report := func(object, outcome string) {
+		if o.output.Value == "" {
+			fmt.Fprintf(o.Out, "%s %s%s\n", object, outcome, dryRunSuffix(o.dryRun))
 		}
 	}
-	if dryRun != federate.DryRunClient {
-		h, err := d.host()
-		if err != nil {
-			return err
-		}
-		if federation, err = h.CreateFederation(ctx, federation, dryRun); err != nil {
-			return err
-		}
-		federation = withKind(federation, v1alpha1.GroupVersion.WithKind("Federation"))
-		report("federation.kubefederate.io/" + federation.Name + " created")
-		// Who may join goes with the federation: a later one of its name is not theirs.
-		for _, o := range bindings {
-			o.SetOwnerReferences([]metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Federation", Name: federation.Name, UID: federation.UID,
-			}})
-		}
-		err = install.Apply(ctx, h, bindings, dryRun,
-			func(o *unstructured.Unstructured, outcome install.Outcome) {
-				report(describe(o) + " " + string(outcome))
-			})
-		if err != nil {
-			return &federate.Partial{
-				Done: []string{fmt.Sprintf("federation %q is created", name)},
-				Next: fmt.Sprintf("%s create federation %s --dry-run=client -o yaml … prints the bindings for kubectl apply", d.name, name),
-				Err:  err,
-			}
+	name := "federation.kubefederate.io/" + o.federation.Name
+	if o.dryRun == federate.DryRunClient {
+		report(name, "created")
+		for _, b := range o.bindings {
+			report(install.Describe(b), string(install.Created))
 		}
 	} else {
-		report("federation.kubefederate.io/" + federation.Name + " created")
-		for _, o := range bindings {
-			report(describe(o) + " " + string(install.Created))
+		h, err := o.host()
+		if err != nil {
+			return err
+		}
+		created, err := h.CreateFederation(ctx, o.federation, o.dryRun)
+		if err != nil {
+			return err
+		}
+		o.federation = output.WithKind(created, "Federation")
+		report(name, "created")
+		// Who may join goes with the federation: a later one of its name is not theirs.
+		for _, b := range o.bindings {
+			b.SetOwnerReferences([]metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Federation", Name: created.Name, UID: created.UID,
+			}})
+		}
+		err = install.Apply(ctx, h, o.bindings, o.dryRun,
+			func(b *unstructured.Unstructured, outcome install.Outcome) {
+				report(install.Describe(b), string(outcome))
+			})
+		if err != nil {
+			return o.partly(err)
 		}
 	}
-	if *f.output.OutputFormat == "" {
+	if o.output.Value == "" {
 		return nil
 	}
-	made, err := cluster.ToUnstructured(cluster.Federations, federation)
+	made, err := cluster.ToUnstructured(cluster.Federations, o.federation)
 	if err != nil {
 		return err
 	}
-	return printObjects(d, f.output, append([]*unstructured.Unstructured{made}, bindings...))
+	return o.output.Objects(o.Out, append([]*unstructured.Unstructured{made}, o.bindings...))
+}
+
+// partly is the error of a federation that was created without its bindings.
+func (o *federationOptions) partly(err error) error {
+	again := command.CreateFederation{Name: v1alpha1.FederationName(o.federation.Name), Joiners: o.joiners, Approvers: o.approvers, Print: true}
+	return &federate.Partial{
+		Done: []string{fmt.Sprintf("federation %q is created", o.federation.Name)},
+		Next: o.commands().Line(again) + ", which prints the bindings for kubectl apply",
+		Err:  err,
+	}
 }

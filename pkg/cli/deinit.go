@@ -10,12 +10,29 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
+const deinitHelp = `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, and the kinds
+Federation and MemberCluster with all federations.
+
+It refuses while there are members, since what kubectl federate made on them could not be removed afterwards without
+the host's record. With --abandon-members their records are deleted as well; each member then still has the
+namespace kubefederate-member and its grants, until kubectl federate unjoin --member-context removes them.`
+
+const deinitExample = `  # Remove everything from a host without members
+  kubectl federate deinit
+
+  # See what would be removed
+  kubectl federate deinit --dry-run=server`
+
+// deinitFlags are what was typed.
 type deinitFlags struct {
 	abandon bool
 	timeout time.Duration
@@ -28,72 +45,81 @@ func newDeinit(d *factory) *cobra.Command {
 		Use:     "deinit",
 		GroupID: groupHost,
 		Short:   "Remove kubectl federate from the host cluster",
-		Long: `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, and the kinds
-Federation and MemberCluster with all federations.
-
-It refuses while members exist, since what they hold of us could not be removed afterwards without the
-host's record. With --abandon-members their records go as well; each member then still carries our
-namespace and grants, until kubectl federate unjoin --member-context removes them.`,
-		Example: `  # Remove everything from a host without members
-  kubectl federate deinit
-
-  # See what would be removed
-  kubectl federate deinit --dry-run=server`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), d) },
+		Long:    deinitHelp,
+		Example: deinitExample,
+		Args:    cobra.NoArgs,
+		RunE:    runs(func(*cobra.Command, []string) (*deinitOptions, error) { return f.toOptions(d) }),
 	}
 	cmd.Flags().BoolVar(&f.abandon, "abandon-members", false, "Also delete the records of members that did not leave")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 3*time.Minute, "How long to wait until everything is gone")
-	f.dryRun.add(cmd)
+	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
+	f.dryRun.addTo(cmd)
 	return cmd
 }
 
-func (f *deinitFlags) run(ctx context.Context, d *factory) error {
+// deinitOptions are ready to run.
+type deinitOptions struct {
+	*factory
+	abandon bool
+	timeout time.Duration
+	dryRun  federate.DryRun
+}
+
+func (f *deinitFlags) toOptions(d *factory) (*deinitOptions, error) {
 	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return err
-	}
+	return &deinitOptions{factory: d, abandon: f.abandon, timeout: f.timeout, dryRun: dryRun}, err
+}
+
+func (o *deinitOptions) validate() error { return targets.ValidateTimeout("timeout", o.timeout) }
+
+func (o *deinitOptions) run(ctx context.Context) error {
 	objects, err := manifests.Objects(manifests.Options{Version: version.Version, Image: manifests.Image(version.Version), Replicas: 1})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	ctx, cancel := targets.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	h, err := d.host()
+	h, err := o.host()
 	if err != nil {
 		return err
 	}
-	if !f.abandon {
-		members, err := h.Members(ctx, host.MemberQuery{})
-		if err != nil && !errors.Is(err, host.ErrNotInitialised) {
+	if !o.abandon {
+		if err := o.refuseMembers(ctx, h); err != nil {
 			return err
-		}
-		if len(members) > 0 {
-			return &federate.Refusal{Operation: "remove kubectl federate from the host", Findings: []federate.Finding{{
-				Side:   federate.SideHost,
-				Cause:  fmt.Sprintf("%s still joined", countOf(len(members), "member is", "members are")),
-				Remedy: fmt.Sprintf("let them leave (%s unjoin NAME --member-context CONTEXT), or give up what they carry of us with --abandon-members", d.name),
-			}}}
 		}
 	}
 	removed := 0
-	report := func(o *unstructured.Unstructured, outcome install.Outcome) {
+	report := func(object *unstructured.Unstructured, outcome install.Outcome) {
 		removed++
-		fmt.Fprintf(d.Out, "%s %s%s\n", describe(o), outcome, dryRunSuffix(dryRun))
+		fmt.Fprintf(o.Out, "%s %s%s\n", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 	}
-	if dryRun == federate.DryRunClient {
+	if o.dryRun == federate.DryRunClient {
 		present, err := install.Present(ctx, h, objects)
 		if err != nil {
 			return err
 		}
-		for _, o := range present {
-			report(o, install.Deleted)
+		for _, object := range present {
+			report(object, install.Deleted)
 		}
-	} else if err := install.Delete(ctx, h, objects, dryRun, report); err != nil {
+	} else if err := install.Delete(ctx, h, objects, o.dryRun, report); err != nil {
 		return err
 	}
 	if removed == 0 {
-		fmt.Fprintln(d.ErrOut, "nothing of kubectl federate is installed on the host")
+		fmt.Fprintln(o.ErrOut, "kubectl federate is not installed on the host")
 	}
 	return nil
+}
+
+func (o *deinitOptions) refuseMembers(ctx context.Context, h *host.Cluster) error {
+	members, err := h.Members(ctx, host.MemberQuery{})
+	switch {
+	case err != nil && !errors.Is(err, host.ErrNotInitialised):
+		return err
+	case len(members) == 0:
+		return nil
+	}
+	return &federate.Refusal{Operation: "remove kubectl federate from the host", Findings: []federate.Finding{{
+		Side:   federate.SideHost,
+		Cause:  output.Count(len(members), "member is", "members are") + " still joined",
+		Remedy: o.commands().To("abandon them with --abandon-members, or unjoin each", command.Unjoin{}),
+	}}}
 }

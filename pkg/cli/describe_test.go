@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // federation is prod with every kind of rule.
@@ -74,20 +75,20 @@ Phase:         Offline
 Cause:         Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
 Next:          kubectl federate check --member-contexts CONTEXT
 Joined:        2026-11-19T12:00:00Z (4d ago) by alice smith
-Accepted:      since 2026-11-19T12:00:00Z (4d ago), by the federation itself, which takes every cluster that joins
+Accepted:      since 2026-11-19T12:00:00Z (4d ago), automatically (spec.acceptance of the federation)
 Cluster ID:    id-eu-west
 Labels:
   example.com/team=Web
   kubefederate.io/federation=prod
 Endpoint:
   Server:      https://eu-west.example.com:6443
-  CA:          CN=eu-west-ca, ends 2027-11-23T12:00:00Z (in 365d)
+  CA:          CN=eu-west-ca, expires 2027-11-23T12:00:00Z (in 365d)
   Proxy:       http://proxy:3128
   Certificate: not verified (spec.insecureSkipTLSVerify)
 Credential:
   Secret:      kubefederate-credentials/eu-west
-  Ends:        2027-02-20T13:00:00Z (in 89d)
-Facts:         as the manager saw them
+  Expires:     2027-02-20T13:00:00Z (in 89d)
+Facts:         as seen by the manager
   Version:     v1.37.0
   Nodes:       5
   Capacity:    cpu 40, memory 160Gi, pods 550
@@ -117,11 +118,11 @@ Labels:
   kubefederate.io/federation=prod
 Endpoint:
   Server:      https://us-east.example.com:6443
-  CA:          no certificate (spec.caBundle is not PEM)
+  CA:          invalid spec.caBundle: it holds no PEM certificate
   Proxy:       <none>
 Credential:
   Secret:      kubefederate-credentials/us-east
-  Ends:        <none>
+  Expires:     <none>
 Facts:         unknown
   Version:     <none>
   Nodes:       <none>
@@ -151,12 +152,12 @@ Labels:
   kubefederate.io/federation=prod
 Endpoint:
   Server:      https://us-east.example.com:6443
-  CA:          the roots that the host trusts
+  CA:          the CAs that the host trusts
   Proxy:       <none>
 Credential:
   Secret:      kubefederate-credentials/us-east
-  Ends:        2027-02-20T13:00:00Z (in 89d)
-Facts:         as the manager saw them
+  Expires:     2027-02-20T13:00:00Z (in 89d)
+Facts:         as seen by the manager
   Version:     v1.37.0
   Nodes:       5
   Capacity:    cpu 40, memory 160Gi, pods 550
@@ -171,10 +172,7 @@ Conditions:
 Violations:    <none>
 `},
 	} {
-		if got := memberText("kubectl federate", tt.member, tt.book, noon); true {
-			println("=== " + tt.name + "\n" + got)
-		}
-		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText("kubectl federate", tt.member, tt.book, noon)); diff != "" {
+		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText(command.Host{}, tt.member, tt.book, noon)); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
 		}
 	}
@@ -203,18 +201,18 @@ Members:       5 members: 1 Offline, 1 Unknown, 3 Ready
 Regions:       eu-west-1 (2), us-east-1 (3), unknown (1)
 Versions:      v1.37.0 (4), unknown (1)
 Rules:
-  label topology.kubernetes.io/region: required; one of us-east-1, eu-west-1; set once
-  label example.com/team: required; all of it matches "[a-z]+" (name the owning team)
+  label topology.kubernetes.io/region: required; one of us-east-1, eu-west-1; immutable
+  label example.com/team: required; must match "[a-z]+" (name the owning team)
   at most 1 member
-  at most 100 members with one value of label topology.kubernetes.io/region
+  at most 100 members per value of label topology.kubernetes.io/region
   Kubernetes >=1.33 <1.38
-  two-nodes: cluster.name != 'eu-west' (not there), only a warning
+  two-nodes: cluster.name != 'eu-west' (not there), warning only
   named: cluster.name != ''
-  the certificate of a member's server need not be verified
+  TLS verification may be skipped
 Access:        readers of the inventory have ClusterRole view on members
 Inventory:     namespace federation-prod
-Not well:
-  NAME      STATUS    CAUSE
+Unhealthy:
+  NAME      PHASE     CAUSE
   eu-west   Offline   Unreachable (5m ago)
   new       Unknown   NotProbed (4d ago)
 `},
@@ -234,10 +232,9 @@ Inventory:     <none>
 Conditions:
   TYPE        STATUS   REASON      AGE   MESSAGE
   Published   True     Published   60m   all is well
-Not well:      <none>
+Unhealthy:     <none>
 `},
 	} {
-		println("=== " + tt.name + "\n" + tt.got)
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), tt.got); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
 		}
@@ -247,7 +244,7 @@ Not well:      <none>
 // TestNextStep names the command that goes on, for every way in which a member is not as it should be.
 func TestNextStep(t *testing.T) {
 	t.Parallel()
-	const join, rotate = "kubectl federate join us-east --federation prod --member-context CONTEXT", "kubectl federate rotate us-east --member-context CONTEXT"
+	const join, rotate = "kubectl federate join us-east --federation prod --member-context CONTEXT", "kubectl federate rotate us-east"
 	for _, tt := range []struct {
 		phase  v1alpha1.Phase
 		reason string
@@ -275,7 +272,11 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhaseOffline, v1alpha1.ReasonTimedOut, "kubectl federate check --member-contexts CONTEXT"},
 	} {
 		m := ready("us-east", phase(tt.phase))
-		if got := nextStep("kubectl federate", m, tt.reason); got != tt.want {
+		got := ""
+		if next := nextStep(m, tt.reason); next != nil {
+			got = command.Host{}.Line(next)
+		}
+		if got != tt.want {
 			t.Errorf("%s, %s: %q, want %q", tt.phase, tt.reason, got, tt.want)
 		}
 	}

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,95 +13,102 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// memberText is all that is known of a member. Plugin is how a person calls the plugin.
-func memberText(plugin string, m *v1alpha1.MemberCluster, book rulebook, now time.Time) string {
-	s := &sheet{}
+// memberText is all that is known of a member. Commands renders the command to run next.
+func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook, now time.Time) string {
+	s := &output.Sheet{}
 	why := causeOf(m)
-	s.line("Name", m.Name)
-	s.line("Federation", string(m.Federation()))
-	s.line("Phase", string(phaseOf(m)))
+	s.Line("Name", m.Name)
+	s.Line("Federation", string(m.Federation()))
+	s.Line("Phase", string(phaseOf(m)))
 	if why.Reason != "" {
-		s.line("Cause", why.long(now))
+		s.Line("Cause", why.long(now))
 	}
-	if next := nextStep(plugin, m, why.Reason); next != "" {
-		s.line("Next", next)
+	if next := nextStep(m, why.Reason); next != nil && commands.Line(next) != "" {
+		s.Line("Next", commands.Line(next))
 	}
-	s.line("Joined", joined(m, now))
-	s.line("Accepted", accepted(m, book.federation, now))
-	s.line("Cluster ID", m.Spec.ClusterID)
-	s.list("Labels", sortedLabels(m.Labels))
+	s.Line("Joined", joined(m, now))
+	s.Line("Accepted", accepted(m, book.federation, now))
+	s.Line("Cluster ID", m.Spec.ClusterID)
+	s.List("Labels", sortedLabels(m.Labels))
 
-	s.b.WriteString("Endpoint:\n")
-	s.under("Server", m.Spec.Server)
-	s.under("CA", authorities(m.Spec.CABundle, now))
-	s.under("Proxy", m.Spec.ProxyURL)
-	if m.Spec.InsecureSkipTLSVerify {
-		s.under("Certificate", "not verified (spec.insecureSkipTLSVerify)")
+	s.Head("Endpoint")
+	s.Under("Server", m.Spec.Server)
+	s.Under("CA", authorities(m.Spec.CABundle, now))
+	s.Under("Proxy", m.Spec.ProxyURL)
+	if m.Spec.TLSServerName != "" {
+		s.Under("TLS name", m.Spec.TLSServerName)
 	}
-	s.b.WriteString("Credential:\n")
-	s.under("Secret", v1alpha1.CredentialsNamespace+"/"+m.Name)
-	s.under("Ends", ends(m.Status.CredentialExpiry, now))
+	if m.Spec.InsecureSkipTLSVerify {
+		s.Under("Certificate", "not verified (spec.insecureSkipTLSVerify)")
+	}
+	s.Head("Credential")
+	s.Under("Secret", v1alpha1.CredentialsNamespace+"/"+m.Name)
+	s.Under("Expires", ends(m.Status.CredentialExpiry, now))
 
 	source := "unknown"
 	switch {
 	case m.Status.Facts != nil:
-		source = "as the manager saw them"
+		source = "as seen by the manager"
 	case m.Spec.JoinedWith != nil:
-		source = "as the joiner saw them"
+		source = "as seen at the join"
 	}
 	facts := m.KnownFacts()
-	s.line("Facts", source)
-	s.under("Version", facts.KubernetesVersion)
-	s.under("Nodes", nodesOf(m))
-	s.under("Capacity", capacity(m.Status.Facts))
-	s.under("Regions", strings.Join(regionsOf(m), ", "))
-	s.under("Zones", strings.Join(zonesOf(m), ", "))
-	s.under("Last probe", moment(m.Status.LastProbeTime, now))
+	s.Line("Facts", source)
+	s.Under("Version", facts.KubernetesVersion)
+	s.Under("Nodes", nodesOf(m))
+	s.Under("Capacity", capacity(m.Status.Facts))
+	s.Under("Regions", strings.Join(regionsOf(m), ", "))
+	s.Under("Zones", strings.Join(zonesOf(m), ", "))
+	s.Under("Last probe", moment(m.Status.LastProbeTime, now))
 
-	s.table("Conditions", conditionRows(m.Status.Conditions, now))
+	s.Table("Conditions", conditionRows(m.Status.Conditions, now))
 	if book.federation == nil {
-		s.line("Violations", "not judged: "+book.missing)
+		s.Line("Violations", "not judged: "+book.missing)
 	} else {
-		s.list("Violations", violations(m, book.federation, now))
+		s.List("Violations", violations(m, book.federation, now))
 	}
 	return s.String()
 }
 
-// nextStep is the command that goes on from the reason why a member is not as it should be; empty where nothing is to
-// do. CONTEXT is the member's context, which the host does not know.
-func nextStep(plugin string, m *v1alpha1.MemberCluster, reason string) string {
-	federation := string(m.Federation())
+// nextStep is the command to run next for the reason why a member is not as it should be; nil where nothing is to do. The
+// host does not know the member's context.
+func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
+	name := v1alpha1.MemberName(m.Name)
 	switch phaseOf(m) {
 	case v1alpha1.PhaseReady:
 		if reason == v1alpha1.ReasonCredentialExpiring {
-			return plugin + " rotate " + m.Name + " --member-context CONTEXT"
+			return command.Rotate{Member: name}
 		}
-		return ""
+		return nil
 	case v1alpha1.PhaseLeaving:
-		return ""
+		return nil
 	case v1alpha1.PhaseSuspended:
-		return plugin + " resume " + m.Name
+		return command.Resume{Member: name}
 	case phaseUnknown:
-		return plugin + " check"
+		return command.Check{}
 	}
 	switch reason {
 	case v1alpha1.ReasonAwaitingApproval:
-		return plugin + " approve " + m.Name
+		return command.Approve{Member: name}
 	case v1alpha1.ReasonFederationMissing:
-		return plugin + " create federation " + federation
+		return command.CreateFederation{Name: m.Federation()}
 	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
 		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden:
-		return plugin + " join " + m.Name + " --federation " + federation + " --member-context CONTEXT"
+		return command.Join{Member: name, Federation: m.Federation()}
 	case v1alpha1.ReasonCredentialExpired, v1alpha1.ReasonUnauthorized:
-		return plugin + " rotate " + m.Name + " --member-context CONTEXT"
+		return command.Rotate{Member: name}
 	}
 	if phaseOf(m) == v1alpha1.PhaseJoining {
-		return ""
+		return nil
 	}
-	return plugin + " check --member-contexts CONTEXT"
+	return command.Check{Cluster: &command.Cluster{}}
 }
 
 // joined is who joined a member, and when.
@@ -142,31 +147,28 @@ func accepted(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now ti
 	case federation.Spec.Acceptance == v1alpha1.AcceptManual:
 		return text + ", by an approver"
 	}
-	return text + ", by the federation itself, which takes every cluster that joins"
+	return text + ", automatically (spec.acceptance of the federation)"
 }
 
 // authorities are the certificates that verify an endpoint, and when the first of them ends.
 func authorities(bundle []byte, now time.Time) string {
 	if len(bundle) == 0 {
-		return "the roots that the host trusts"
+		return "the CAs that the host trusts"
+	}
+	certificates, err := endpoint.ReadCertificates(bundle)
+	if err != nil {
+		return "invalid spec.caBundle: " + err.Error()
 	}
 	var names []string
 	var first time.Time
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return "a certificate cannot be read: " + err.Error()
-		}
+	for _, c := range certificates {
 		names = append(names, c.Subject.String())
 		if first.IsZero() || c.NotAfter.Before(first) {
 			first = c.NotAfter
 		}
 	}
-	if len(names) == 0 {
-		return "no certificate (spec.caBundle is not PEM)"
-	}
 	end := metav1.NewTime(first)
-	return strings.Join(names, "; ") + ", ends " + ends(&end, now)
+	return strings.Join(names, "; ") + ", expires " + ends(&end, now)
 }
 
 // moment is a time and how long ago it was.
@@ -232,46 +234,46 @@ func violations(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now 
 
 // federationText is all that is known of a federation.
 func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, now time.Time) string {
-	s := &sheet{}
-	s.line("Name", f.Name)
-	s.line("Description", f.Spec.Description)
-	s.line("Created", moment(&f.CreationTimestamp, now))
+	s := &output.Sheet{}
+	s.Line("Name", f.Name)
+	s.Line("Description", f.Spec.Description)
+	s.Line("Created", moment(&f.CreationTimestamp, now))
 	if f.DeletionTimestamp != nil {
-		s.line("Deleted", moment(f.DeletionTimestamp, now))
+		s.Line("Deleted", moment(f.DeletionTimestamp, now))
 	}
-	s.line("Acceptance", string(cmp.Or(f.Spec.Acceptance, v1alpha1.AcceptAutomatic)))
-	s.line("Enforcement", string(cmp.Or(f.Spec.Enforcement, v1alpha1.EnforceDeny)))
-	s.line("Members", tally(members))
-	s.line("Regions", counted(members, regionsOf))
-	s.line("Versions", counted(members, func(m *v1alpha1.MemberCluster) []string {
+	s.Line("Acceptance", string(cmp.Or(f.Spec.Acceptance, v1alpha1.AcceptAutomatic)))
+	s.Line("Enforcement", string(cmp.Or(f.Spec.Enforcement, v1alpha1.EnforceDeny)))
+	s.Line("Members", tally(members))
+	s.Line("Regions", counted(members, regionsOf))
+	s.Line("Versions", counted(members, func(m *v1alpha1.MemberCluster) []string {
 		if v := m.KnownFacts().KubernetesVersion; v != "" {
 			return []string{v}
 		}
 		return nil
 	}))
-	s.list("Rules", ruleLines(&f.Spec))
+	s.List("Rules", ruleLines(&f.Spec))
 	if f.Spec.Access != nil {
-		s.line("Access", "readers of the inventory have ClusterRole "+f.Spec.Access.ClusterRole+" on members")
+		s.Line("Access", "readers of the inventory have ClusterRole "+f.Spec.Access.ClusterRole+" on members")
 	} else {
-		s.line("Access", "")
+		s.Line("Access", "")
 	}
 	if f.Spec.Inventory != nil {
-		s.line("Inventory", "namespace "+f.Spec.Inventory.Namespace)
+		s.Line("Inventory", "namespace "+f.Spec.Inventory.Namespace)
 	} else {
-		s.line("Inventory", "")
+		s.Line("Inventory", "")
 	}
 	if len(f.Status.Conditions) > 0 {
-		s.table("Conditions", conditionRows(f.Status.Conditions, now))
+		s.Table("Conditions", conditionRows(f.Status.Conditions, now))
 	}
-	wrong := [][]string{{"NAME", "STATUS", "CAUSE"}}
-	slices.SortFunc(members, byFederation)
+	unhealthy := [][]string{{"NAME", phaseHeader, "CAUSE"}}
+	slices.SortFunc(members, targets.ByFederation)
 	slices.SortStableFunc(members, func(a, b *v1alpha1.MemberCluster) int { return urgency(phaseOf(a)) - urgency(phaseOf(b)) })
 	for _, m := range members {
 		if why := causeOf(m); why.Reason != "" || phaseOf(m) != v1alpha1.PhaseReady {
-			wrong = append(wrong, []string{m.Name, string(phaseOf(m)), why.short(now)})
+			unhealthy = append(unhealthy, []string{m.Name, string(phaseOf(m)), why.short(now)})
 		}
 	}
-	s.table("Not well", wrong)
+	s.Table("Unhealthy", unhealthy)
 	return s.String()
 }
 
@@ -308,17 +310,17 @@ func ruleLines(spec *v1alpha1.FederationSpec) (lines []string) {
 			parts = append(parts, "one of "+strings.Join(l.Values, ", "))
 		}
 		if l.Pattern != "" {
-			parts = append(parts, fmt.Sprintf("all of it matches %q", l.Pattern))
+			parts = append(parts, fmt.Sprintf("must match %q", l.Pattern))
 		}
 		if l.Immutable {
-			parts = append(parts, "set once")
+			parts = append(parts, "immutable")
 		}
 		lines = append(lines, "label "+l.Key+": "+strings.Join(parts, "; ")+remark(l.Message))
 	}
 	for _, l := range spec.Limits {
-		line := fmt.Sprintf("at most %s", countOf(int(l.Max), "member", "members"))
+		line := fmt.Sprintf("at most %s", output.Count(int(l.Max), "member", "members"))
 		if l.PerLabel != "" {
-			line += " with one value of label " + l.PerLabel
+			line += " per value of label " + l.PerLabel
 		}
 		lines = append(lines, line)
 	}
@@ -328,12 +330,12 @@ func ruleLines(spec *v1alpha1.FederationSpec) (lines []string) {
 	for _, r := range spec.Rules {
 		line := r.Name + ": " + r.Expression + remark(r.Message)
 		if r.Enforcement == v1alpha1.EnforceWarn && spec.Enforcement != v1alpha1.EnforceWarn {
-			line += ", only a warning"
+			line += ", warning only"
 		}
 		lines = append(lines, line)
 	}
 	if spec.AllowInsecureTLS {
-		lines = append(lines, "the certificate of a member's server need not be verified")
+		lines = append(lines, "TLS verification may be skipped")
 	}
 	return lines
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,50 +11,34 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-type discoverFlags struct {
-	federation federationFlag
-	kubeconfig memberFlags
-	sources    []string
-	selector   string
-	join       bool
-	all        bool
-	many       manyFlags
-	watch      lookFlags
-	dryRun     dryRunFlag
-	output     string
-}
-
-func newDiscover(d *factory) *cobra.Command {
-	f := &discoverFlags{}
-	cmd := &cobra.Command{
-		Use:     "discover",
-		GroupID: groupMembers,
-		Short:   "Find clusters that ask to join a federation, and join them",
-		Long: `Find clusters that ask to join a federation. A cluster says so by the label
+const discoverHelp = `Find clusters that ask to join a federation. A cluster asks with the label
 kubefederate.io/federation=NAME: on its kube-system namespace ('kubectl federate label' sets it), or on the
 object that stands for it on the host. Clusters are found in these sources:
 
-` + sourcesHelp() + `
+%s
 All that the host has are read, in parallel, unless --source names some. A kubeconfig that one of them holds
-in a Secret is read as data and used to join; what the host stores of a member is a token of the cluster's
-own, which expires and must work at the endpoint that the host stores.
+in a Secret is read as data and used to join; what the host stores of a member is a token that the cluster
+issued, which expires and must work at the endpoint that the host stores.
 
 However many sources and names lead to a cluster, it is one row, by its cluster ID, and joined once, by the
-most direct way: ` + directnessHelp() + `; Rancher's proxy after all others. --selector
+most direct way: %s; Rancher's proxy after all others. --selector
 chooses by the labels of the objects on the host and of the cluster's kube-system namespace. They are not
 copied to the member: its region and zone are read from its nodes.
 
-The federation label gives nothing by itself: with --join each federation label is fulfilled by a normal join, with your own
-rights and by the federation's rules. Running it again changes nothing that is already so.`,
-		Example: `  # List the clusters that carry the label, and how they stand
+The federation label gives nothing by itself: with --join each cluster that asks is joined as by join, with your
+own rights and by the federation's rules. Running it again changes nothing that is already so.`
+
+const discoverExample = `  # List the clusters that carry the label, and their state
   kubectl federate discover
 
   # Join those that ask to be in prod
@@ -67,106 +50,50 @@ rights and by the federation's rules. Running it again changes nothing that is a
   # Only those of a team
   kubectl federate discover -l example.com/team=web
 
-  # Look again every minute, and print what has changed
-  kubectl federate discover --watch --interval 1m`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), d) },
+  # Probe again every minute, and print what has changed
+  kubectl federate discover --watch --interval 1m`
+
+// discoverFlags are what was typed.
+type discoverFlags struct {
+	federation string
+	member     targets.MemberFlags
+	sources    []string
+	selector   string
+	join       bool
+	all        bool
+	batch      targets.Batch
+	probe      targets.Probe
+	watch      pollFlags
+	dryRun     dryRunFlag
+	output     output.Flags
+}
+
+func newDiscover(d *factory) *cobra.Command {
+	f := &discoverFlags{probe: targets.Probe{Messages: &d.messages}}
+	f.output.Formats = []string{"wide", "json", "yaml", output.Name}
+	cmd := &cobra.Command{
+		Use:     "discover",
+		GroupID: groupMembers,
+		Short:   "Find clusters that ask to join a federation, and join them",
+		Long:    fmt.Sprintf(discoverHelp, sourcesHelp(), directnessHelp()),
+		Example: discoverExample,
+		Args:    cobra.NoArgs,
+		RunE:    runs(func(*cobra.Command, []string) (*discoverOptions, error) { return f.toOptions(d) }),
 	}
 	flags := cmd.Flags()
-	f.federation.add(cmd, d, "Only clusters that ask for this federation")
-	flags.StringVar(&f.kubeconfig.kubeconfig, "member-kubeconfig", "", "The kubeconfig file whose contexts are looked at (default: as for the host)")
-	names := discover.SourceNames()
-	flags.StringSliceVar(&f.sources, "source", nil, "Only these sources: "+strings.Join(names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	d.addFederation(cmd, &f.federation, "Only clusters that ask for this federation")
+	f.member.AddKubeconfigTo(cmd, "The kubeconfig file whose contexts are probed (default: as for the host)")
+	flags.StringSliceVar(&f.sources, "source", nil, "Only these sources: "+strings.Join(discover.SourceNames(), ", "))
+	complete(cmd, "source", discover.SourceNames()...)
 	flags.StringVarP(&f.selector, "selector", "l", "", "Only clusters whose labels match this selector")
-	flags.BoolVar(&f.join, "join", false, "Join every cluster that wants to join")
+	flags.BoolVar(&f.join, "join", false, "Join every cluster that asks to join")
 	flags.BoolVarP(&f.all, "all", "A", false, "Also list clusters that carry no label")
-	f.many.add(cmd, "timeout")
-	f.watch.add(cmd)
-	flags.StringVarP(&f.output, "output", "o", "", "Output format: wide, json, yaml, name")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"wide", "json", "yaml", "name"}, cobra.ShellCompDirectiveNoFileComp))
-	f.dryRun.add(cmd)
+	f.batch.AddTo(cmd, joinTimeout)
+	f.probe.AddTo(cmd)
+	f.watch.addTo(cmd)
+	f.output.Format.AddTo(cmd)
+	f.dryRun.addTo(cmd)
 	return cmd
-}
-
-// discovery is what `discover -o json` prints.
-type discovery struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Clusters   []discovered `json:"clusters"`
-	// Notes say what could not be looked at.
-	Notes []string `json:"notes,omitempty"`
-}
-
-type discovered struct {
-	Name       string              `json:"name"`
-	Source     discover.SourceName `json:"source"`
-	Also       []string            `json:"also,omitempty"`
-	Objects    []string            `json:"objects,omitempty"`
-	ClusterID  string              `json:"clusterID,omitempty"`
-	Member     string              `json:"member,omitempty"`
-	Federation string              `json:"federation,omitempty"`
-	State      discover.State      `json:"state"`
-	Reason     string              `json:"reason,omitempty"`
-}
-
-// check refuses what cannot be run as it was typed.
-func (f *discoverFlags) check() (federate.DryRun, labels.Selector, error) {
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return dryRun, nil, err
-	}
-	if !slices.Contains([]string{"", "wide", "json", "yaml", "name"}, f.output) {
-		return dryRun, nil, usagef("-o %s is unknown: it is wide, json, yaml or name", f.output)
-	}
-	if dryRun != federate.DryRunNone && !f.join {
-		return dryRun, nil, usagef("--dry-run goes with --join: listing changes nothing")
-	}
-	for _, name := range f.sources {
-		if !slices.Contains(discover.SourceNames(), name) {
-			return dryRun, nil, usagef("invalid --source %q: must be one of %s", name, strings.Join(discover.SourceNames(), ", "))
-		}
-	}
-	selector, err := labels.Parse(f.selector)
-	if err != nil {
-		return dryRun, nil, usagef("--selector=%q: %w", f.selector, err)
-	}
-	if err := f.watch.check(f.join); err != nil {
-		return dryRun, nil, err
-	}
-	return dryRun, selector, f.many.check()
-}
-
-func (f *discoverFlags) run(ctx context.Context, d *factory) error {
-	dryRun, selector, err := f.check()
-	if err != nil {
-		return err
-	}
-	h, err := d.host()
-	if err != nil {
-		return err
-	}
-	sources, err := f.open(d, h)
-	if err != nil {
-		return err
-	}
-	find := func(ctx context.Context) (*findings, error) { return f.find(ctx, d, h, sources, selector) }
-	if f.watch.on {
-		return f.watch.run(ctx, d, find, f.printRows)
-	}
-	found, err := find(ctx)
-	if err != nil {
-		return whileReading(ctx, err)
-	}
-	found.printNotes(d)
-	if f.join {
-		return cmp.Or(f.joinAll(ctx, d, h, found, dryRun), found.err)
-	}
-	if err := f.print(d, found); err != nil {
-		return err
-	}
-	found.hint(d)
-	return found.err
 }
 
 // sourcesHelp lists the sources, a line each.
@@ -187,6 +114,79 @@ func directnessHelp() string {
 	return strings.Join(titles, ", then ")
 }
 
+// discoverOptions are ready to run.
+type discoverOptions struct {
+	operationOptions
+	federation v1alpha1.FederationName
+	sources    []string
+	selector   labels.Selector
+	join, all  bool
+	watch      pollFlags
+}
+
+func (f *discoverFlags) toOptions(d *factory) (*discoverOptions, error) {
+	dryRun, err := f.dryRun.parse()
+	if err != nil {
+		return nil, err
+	}
+	selector, err := labels.Parse(f.selector)
+	if err != nil {
+		return nil, output.Usagef("invalid --selector %q: %w", f.selector, err)
+	}
+	return &discoverOptions{
+		operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, dryRun: dryRun, output: f.output},
+		federation:       v1alpha1.FederationName(f.federation), sources: f.sources, selector: selector, join: f.join, all: f.all, watch: f.watch,
+	}, nil
+}
+
+func (o *discoverOptions) validate() error {
+	if err := o.output.Format.Validate(); err != nil {
+		return err
+	}
+	if o.dryRun != federate.DryRunNone && !o.join {
+		return output.Usagef("--dry-run needs --join: listing changes nothing")
+	}
+	for _, name := range o.sources {
+		if err := output.OneOf("source", name, discover.SourceNames()...); err != nil {
+			return err
+		}
+	}
+	if o.watch.on && o.join {
+		return output.Usagef("--watch only lists: leave out --join")
+	}
+	if err := o.watch.validate(); err != nil {
+		return err
+	}
+	return o.validateBounds()
+}
+
+func (o *discoverOptions) run(ctx context.Context) error {
+	h, err := o.host()
+	if err != nil {
+		return err
+	}
+	sources, err := o.open(h)
+	if err != nil {
+		return err
+	}
+	if o.watch.on {
+		return o.poll(ctx, func(ctx context.Context) (*discovered, error) { return o.find(ctx, h, sources) })
+	}
+	found, err := o.find(ctx, h, sources)
+	if err != nil {
+		return output.WhileReading(ctx, err)
+	}
+	o.report(found)
+	if o.join {
+		return cmp.Or(o.joinAll(ctx, h, found), found.err)
+	}
+	if err := o.print(found, true); err != nil {
+		return err
+	}
+	o.hint(found)
+	return found.err
+}
+
 // openSource is a source that was opened.
 type openSource struct {
 	discover.Source
@@ -194,56 +194,55 @@ type openSource struct {
 }
 
 // open opens the sources that were chosen, or all, in the order of preference.
-func (f *discoverFlags) open(d *factory, h *host.Cluster) ([]openSource, error) {
-	contexts, err := f.kubeconfig.source(d)
+func (o *discoverOptions) open(h *host.Cluster) ([]openSource, error) {
+	contexts, err := o.member.Contexts(&o.hostFlags)
 	if err != nil {
 		return nil, err
 	}
 	environment := discover.Environment{
-		Host: h, Contexts: contexts,
-		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(d.tuned(config)) },
+		Host: h, Contexts: contexts.Source(),
+		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(o.hostFlags.Tuned(config)) },
 	}
 	var opened []openSource
 	for _, s := range discover.Sources {
-		if len(f.sources) == 0 || slices.Contains(f.sources, string(s.Name)) {
+		if len(o.sources) == 0 || slices.Contains(o.sources, string(s.Name)) {
 			opened = append(opened, openSource{s.Open(environment), s.Name})
 		}
 	}
 	return opened, nil
 }
 
-// findings are what was found at one time.
-type findings struct {
+// discovered is what one round of probes found.
+type discovered struct {
 	// all are all clusters; clusters are those that are shown.
 	all, clusters []discover.Cluster
 	// hidden is how many clusters without a label are left out.
 	hidden int
-	// notes say what could not be read of sources that --source did not name; err is what could not be read of those that it
-	// did.
+	// notes say what could not be read of sources that were not named; err is what could not be read of those that were.
 	notes []string
 	err   error
 }
 
-// find reads all clusters once.
-func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, sources []openSource, selector labels.Selector) (*findings, error) {
+// find probes all clusters once.
+func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, sources []openSource) (*discovered, error) {
 	list := make([]discover.Source, len(sources))
 	for i := range sources {
 		list[i] = sources[i]
 	}
-	view, observations, errs, err := f.many.read(ctx, d, h, list...)
+	view, observations, errs, err := o.probe.RunWithHost(ctx, h, list...)
 	if err != nil {
 		return nil, err
 	}
-	view.MemberKubeconfig = f.kubeconfig.kubeconfig
-	found := &findings{}
+	view.MemberKubeconfig = o.member.Kubeconfig
+	found := &discovered{}
 	for i, err := range errs {
 		_, absent := errors.AsType[*discover.NotServed](err)
 		switch {
 		case err == nil:
-		case slices.Contains(f.sources, string(sources[i].name)):
+		case slices.Contains(o.sources, string(sources[i].name)):
 			found.err = errors.Join(found.err, err)
 		case !absent:
-			found.notes = append(found.notes, fmt.Sprintf("%s: %s", sources[i].name, reason(err)))
+			found.notes = append(found.notes, fmt.Sprintf("%s: %s", sources[i].name, output.Reason(err)))
 		}
 	}
 	clusters := discover.Judge(view, observations)
@@ -252,12 +251,12 @@ func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, s
 	for i := range clusters {
 		c := &clusters[i]
 		switch {
-		case !selector.Matches(labels.Set(c.Labels)):
-		case f.federation.name != "" && !c.Concerns(f.federation.value()):
+		case !o.selector.Matches(labels.Set(c.Labels)):
+		case o.federation != "" && !c.Concerns(o.federation):
 			if c.State == discover.Unlabeled {
 				found.hidden++
 			}
-		case f.federation.name == "" && c.State == discover.Unlabeled && !f.all:
+		case o.federation == "" && c.State == discover.Unlabeled && !o.all:
 			found.hidden++
 		default:
 			found.clusters = append(found.clusters, *c)
@@ -266,66 +265,85 @@ func (f *discoverFlags) find(ctx context.Context, d *factory, h *host.Cluster, s
 	return found, nil
 }
 
-// printNotes prints what could not be read.
-func (r *findings) printNotes(d *factory) {
-	for _, note := range r.notes {
-		fmt.Fprintln(d.ErrOut, "note: "+printable(note))
+// report prints what could not be read.
+func (o *discoverOptions) report(found *discovered) {
+	for _, note := range found.notes {
+		fmt.Fprintln(o.ErrOut, "note: "+output.Printable(note))
 	}
 }
 
-// hint says what a bare table leaves out.
-func (r *findings) hint(d *factory) {
-	if len(r.clusters) == 0 {
-		fmt.Fprintln(d.ErrOut, "No clusters found that ask to join a federation")
+// hint prints what a bare table leaves out.
+func (o *discoverOptions) hint(found *discovered) {
+	if len(found.clusters) == 0 {
+		fmt.Fprintln(o.ErrOut, noneAsks)
 	}
-	if r.hidden > 0 {
-		fmt.Fprintf(d.ErrOut, "%s no label; --all lists them\n", countOf(r.hidden, "cluster carries", "clusters carry"))
+	if found.hidden > 0 {
+		fmt.Fprintf(o.ErrOut, "%s no label; --all lists them\n", output.Count(found.hidden, "cluster carries", "clusters carry"))
 	}
 }
 
-func (f *discoverFlags) print(d *factory, found *findings) error {
-	return f.printRows(d, found, true)
+const noneAsks = "No clusters found that ask to join a federation"
+
+// discovery is what `discover -o json` prints.
+type discovery struct {
+	APIVersion string             `json:"apiVersion"`
+	Kind       string             `json:"kind"`
+	Clusters   []discoveryCluster `json:"clusters"`
+	// Notes say what could not be read.
+	Notes []string `json:"notes,omitempty"`
 }
 
-// printRows prints what was found, as a table with or without its header.
-func (f *discoverFlags) printRows(d *factory, found *findings, headed bool) error {
-	switch f.output {
-	case "json", "yaml":
-		out := discovery{APIVersion: outputAPIVersion, Kind: "Discovery", Clusters: []discovered{}, Notes: found.notes}
+type discoveryCluster struct {
+	Name       string              `json:"name"`
+	Source     discover.SourceName `json:"source"`
+	Also       []string            `json:"also,omitempty"`
+	Objects    []string            `json:"objects,omitempty"`
+	ClusterID  string              `json:"clusterID,omitempty"`
+	Member     string              `json:"member,omitempty"`
+	Federation string              `json:"federation,omitempty"`
+	State      discover.State      `json:"state"`
+	Reason     string              `json:"reason,omitempty"`
+}
+
+// print prints what was found, as a table with or without its header.
+func (o *discoverOptions) print(found *discovered, headed bool) error {
+	switch {
+	case o.output.Data():
+		out := discovery{APIVersion: output.APIVersion, Kind: "Discovery", Clusters: []discoveryCluster{}, Notes: found.notes}
 		for i := range found.clusters {
 			c := &found.clusters[i]
-			out.Clusters = append(out.Clusters, discovered{
+			out.Clusters = append(out.Clusters, discoveryCluster{
 				Name: c.Name, Source: c.Source, Also: c.Also, Objects: objectWords(c), ClusterID: string(c.ID), Member: string(c.Member),
 				Federation: string(c.Federation), State: c.State, Reason: c.Reason,
 			})
 		}
-		return printData(d.Out, f.output, out)
-	case "name":
+		return o.output.Print(o.Out, out)
+	case o.output.Value == output.Name:
 		for i := range found.clusters {
-			fmt.Fprintln(d.Out, printable(found.clusters[i].Candidate.String()))
+			fmt.Fprintln(o.Out, output.Printable(found.clusters[i].Candidate.String()))
 		}
 		return nil
-	}
-	if len(found.clusters) == 0 {
+	case len(found.clusters) == 0:
 		return nil
 	}
+	wide := o.output.Value == "wide"
 	header := []string{"NAME", "SOURCE", "FEDERATION", "STATE", "MEMBER", "REASON"}
-	if f.output == "wide" {
+	if wide {
 		header = append(header, "CLUSTER ID", "ALSO", "OBJECTS")
 	}
 	rows := [][]string{header}
 	for i := range found.clusters {
 		c := &found.clusters[i]
-		row := []string{c.Name, string(c.Source), orNone(string(c.Federation)), string(c.State), orNone(string(c.Member)), c.Reason}
-		if f.output == "wide" {
-			row = append(row, orNone(string(c.ID)), orNone(strings.Join(c.Also, ",")), orNone(strings.Join(objectWords(c), ", ")))
+		row := []string{c.Name, string(c.Source), output.OrNone(string(c.Federation)), string(c.State), output.OrNone(string(c.Member)), c.Reason}
+		if wide {
+			row = append(row, output.OrNone(string(c.ID)), output.OrNone(strings.Join(c.Also, ",")), output.OrNone(strings.Join(objectWords(c), ", ")))
 		}
 		rows = append(rows, row)
 	}
 	if !headed {
 		rows = rows[1:]
 	}
-	return table(d.Out, rows)
+	return output.Rows(o.Out, rows)
 }
 
 // objectWords are the objects that stand for a cluster, as arguments of kubectl.
@@ -337,18 +355,18 @@ func objectWords(c *discover.Cluster) []string {
 	return words
 }
 
-// joinAll joins what wants to join, prints one table, and fails when one of them failed.
-func (f *discoverFlags) joinAll(ctx context.Context, d *factory, h *host.Cluster, found *findings, dryRun federate.DryRun) error {
-	b := &batch{doing: "joining", done: "joined", timeout: joinTimeout, dryRun: dryRun}
+// joinAll joins the clusters that ask to join, prints one table, and fails when one of them failed.
+func (o *discoverOptions) joinAll(ctx context.Context, h *host.Cluster, found *discovered) error {
+	b := &batch{doing: "joining", done: "joined", dryRun: o.dryRun}
 	for _, c := range found.clusters {
 		if c.State == discover.Wants {
-			b.Clusters = append(b.Clusters, joinRow(h, c, federate.JoinOptions{DryRun: dryRun}))
+			b.Clusters = append(b.Clusters, o.row(h, c, federate.JoinOptions{DryRun: o.dryRun}))
 		}
 	}
-	if err := b.announce(d); err != nil {
+	if err := o.announce(b); err != nil {
 		return err
 	}
-	b.work(ctx, d, f.many.parallel)
+	o.work(ctx, b)
 	ended := b.Clusters
 	for i := range found.clusters {
 		c := &found.clusters[i]
@@ -359,36 +377,18 @@ func (f *discoverFlags) joinAll(ctx context.Context, d *factory, h *host.Cluster
 		ended = ended[1:]
 		switch {
 		case r.err != nil:
-			c.Reason = "not joined: " + r.Reason
-		case dryRun == federate.DryRunNone:
+			c.Reason = "not joined: " + cmp.Or(r.Reason, r.Result)
+		case o.dryRun == federate.DryRunNone:
 			c.State, c.Reason = discover.Joined, r.Result+" now"
 		default:
 			c.Reason = r.Result
 		}
 	}
-	if err := f.print(d, found); err != nil {
+	if err := o.print(found, true); err != nil {
 		return err
 	}
 	if len(found.clusters) == 0 {
-		fmt.Fprintln(d.ErrOut, "No clusters found that ask to join a federation")
+		fmt.Fprintln(o.ErrOut, noneAsks)
 	}
-	return b.err()
-}
-
-// printData prints an object of our own as JSON or YAML.
-func printData(w interface{ Write([]byte) (int, error) }, format string, object any) error {
-	if format == "yaml" {
-		out, err := yaml.Marshal(object)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(out)
-		return err
-	}
-	out, err := json.MarshalIndent(object, "", "    ")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(out, '\n'))
-	return err
+	return b.err(ctx)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,30 +12,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
-type initFlags struct {
-	image        string
-	replicas     int32
-	webhookURL   string
-	certificates string
-	wait         bool
-	timeout      time.Duration
-	dryRun       dryRunFlag
-	output       outputFlags
-}
-
-func newInit(d *factory) *cobra.Command {
-	f := &initFlags{output: newOutputFlags()}
-	cmd := &cobra.Command{
-		Use:     "init",
-		GroupID: groupHost,
-		Short:   "Install or upgrade kubectl federate on the host cluster",
-		Long: `Install kubectl federate on the host cluster, or bring it to this plugin's version: the kinds Federation
+const initHelp = `Install kubectl federate on the host cluster, or bring it to this plugin's version: the kinds Federation
 and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair; it
 refuses to downgrade.
 
@@ -44,8 +32,9 @@ cert-manager does, which must be on the host with its CA injector; the manager t
 certificate's Secret nor on the webhook configuration. A change from one to the other refuses changes of
 members until the new pods run.
 
-It returns when the webhook is enforcing: when a member that breaks a rule, sent as a dry run, is refused.`,
-		Example: `  # Install on the cluster of the current context
+It returns when the webhook is enforcing: when a member that breaks a rule, sent as a dry run, is refused.`
+
+const initExample = `  # Install on the cluster of the current context
   kubectl federate init
 
   # Print everything for GitOps, and change nothing
@@ -55,9 +44,30 @@ It returns when the webhook is enforcing: when a member that breaks a rule, sent
   kubectl federate init --certificates cert-manager
 
   # Run the manager outside the cluster, at a URL that the API server reaches
-  kubectl federate init --webhook-url https://127.0.0.1:9443`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), d) },
+  kubectl federate init --webhook-url https://127.0.0.1:9443`
+
+// initFlags are what was typed.
+type initFlags struct {
+	image        string
+	replicas     int32
+	webhookURL   string
+	certificates string
+	wait         bool
+	timeout      time.Duration
+	dryRun       dryRunFlag
+	output       output.Flags
+}
+
+func newInit(d *factory) *cobra.Command {
+	f := &initFlags{output: output.NewFlags()}
+	cmd := &cobra.Command{
+		Use:     "init",
+		GroupID: groupHost,
+		Short:   "Install or upgrade kubectl federate on the host cluster",
+		Long:    initHelp,
+		Example: initExample,
+		Args:    cobra.NoArgs,
+		RunE:    runs(func(*cobra.Command, []string) (*initOptions, error) { return f.toOptions(d) }),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.image, "image", manifests.Image(version.Version), "The manager's container image")
@@ -65,108 +75,106 @@ It returns when the webhook is enforcing: when a member that breaks a rule, sent
 	flags.StringVar(&f.webhookURL, "webhook-url", "",
 		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then")
 	flags.StringVar(&f.certificates, "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
-	_ = cmd.RegisterFlagCompletionFunc("certificates", cobra.FixedCompletions(
-		[]string{string(manifests.CertificatesManager), string(manifests.CertificatesCertManager)}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "certificates", string(manifests.CertificatesManager), string(manifests.CertificatesCertManager))
 	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook is enforcing")
-	flags.DurationVar(&f.timeout, "timeout", 3*time.Minute, "How long to wait")
-	f.dryRun.add(cmd)
-	f.output.add(cmd)
+	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
+	f.dryRun.addTo(cmd)
+	f.output.AddTo(cmd)
 	return cmd
 }
 
-func (f *initFlags) objects() (install, obsolete []*unstructured.Unstructured, err error) {
-	options := manifests.Options{
-		Version: version.Version, Image: f.image, Replicas: f.replicas, WebhookURL: f.webhookURL, Certificates: manifests.Certificates(f.certificates),
+// initOptions are ready to run.
+type initOptions struct {
+	*factory
+	manifests manifests.Options
+	wait      bool
+	timeout   time.Duration
+	dryRun    federate.DryRun
+	output    output.Flags
+}
+
+func (f *initFlags) toOptions(d *factory) (*initOptions, error) {
+	dryRun, err := f.dryRun.parse()
+	return &initOptions{
+		factory: d, wait: f.wait, timeout: f.timeout, dryRun: dryRun, output: f.output,
+		manifests: manifests.Options{
+			Version: version.Version, Image: f.image, Replicas: f.replicas, WebhookURL: f.webhookURL, Certificates: manifests.Certificates(f.certificates),
+		},
+	}, err
+}
+
+func (o *initOptions) validate() error {
+	m := o.manifests
+	if m.Replicas < 1 {
+		return output.Usagef("invalid --replicas %d: must be at least 1", m.Replicas)
 	}
-	if install, err = manifests.Objects(options); err != nil {
+	if err := output.OneOf("certificates", string(m.Certificates), string(manifests.CertificatesManager), string(manifests.CertificatesCertManager)); err != nil {
+		return err
+	}
+	if m.WebhookURL != "" {
+		if m.Certificates == manifests.CertificatesCertManager {
+			return output.Usagef("--certificates=%s mounts a Secret into the manager's pods, and with --webhook-url there are none", m.Certificates)
+		}
+		if faults := endpoint.ValidateServer(nil, m.WebhookURL); len(faults) > 0 {
+			return output.Usagef("invalid --webhook-url %q: %s", m.WebhookURL, faults[0].Detail)
+		}
+	}
+	if err := targets.ValidateTimeout("timeout", o.timeout); err != nil {
+		return err
+	}
+	return o.output.Validate()
+}
+
+// objects are what is installed, and what only another kind of install needs, in case that was here before.
+func (o *initOptions) objects() (wanted, obsolete []*unstructured.Unstructured, err error) {
+	if wanted, err = manifests.Objects(o.manifests); err != nil {
 		return nil, nil, err
 	}
-	// What only another kind of install needs goes, in case that was here before. This one has everything.
-	options.WebhookURL, options.Certificates = "", manifests.CertificatesCertManager
-	everything, err := manifests.Objects(options)
-	if err != nil {
+	everything := o.manifests
+	everything.WebhookURL, everything.Certificates = "", manifests.CertificatesCertManager
+	if obsolete, err = manifests.Objects(everything); err != nil {
 		return nil, nil, err
+	}
+	key := func(object *unstructured.Unstructured) string {
+		return object.GetNamespace() + " " + install.Describe(object)
 	}
 	kept := map[string]bool{}
-	for _, o := range install {
-		kept[o.GetNamespace()+" "+describe(o)] = true
+	for _, object := range wanted {
+		kept[key(object)] = true
 	}
-	for _, o := range everything {
-		if !kept[o.GetNamespace()+" "+describe(o)] {
-			obsolete = append(obsolete, o)
-		}
-	}
-	return install, obsolete, nil
+	return wanted, slices.DeleteFunc(obsolete, func(object *unstructured.Unstructured) bool { return kept[key(object)] }), nil
 }
 
-// describe names an object as kubectl prints it.
-func describe(o *unstructured.Unstructured) string { return install.Describe(o) }
-
-func (f *initFlags) validate() error {
-	if f.replicas < 1 {
-		return usagef("--replicas=%d: at least one replica must guard the host", f.replicas)
-	}
-	switch c := manifests.Certificates(f.certificates); {
-	case c != manifests.CertificatesManager && c != manifests.CertificatesCertManager:
-		return usagef("--certificates=%q: it is manager or cert-manager", f.certificates)
-	case f.webhookURL == "":
-		return nil
-	case c == manifests.CertificatesCertManager:
-		return usagef("--certificates=%s mounts a Secret into the manager's pods, and with --webhook-url there are none", c)
-	}
-	u, err := url.Parse(f.webhookURL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return usagef("--webhook-url=%q: it must be an https URL with a host and no user, query or fragment", f.webhookURL)
-	}
-	return nil
-}
-
-func (f *initFlags) run(ctx context.Context, d *factory) error {
-	dryRun, err := f.dryRun.parse()
+func (o *initOptions) run(ctx context.Context) error {
+	objects, obsolete, err := o.objects()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.validate(), f.output.check()); err != nil {
-		return err
-	}
-	objects, obsolete, err := f.objects()
-	if err != nil {
-		return err
-	}
-	printed := *f.output.OutputFormat != ""
-	report := func(o *unstructured.Unstructured, outcome install.Outcome) {
+	printed := o.output.Value != ""
+	report := func(object *unstructured.Unstructured, outcome install.Outcome) {
 		if !printed {
-			fmt.Fprintf(d.Out, "%s %s%s\n", describe(o), outcome, dryRunSuffix(dryRun))
+			fmt.Fprintf(o.Out, "%s %s%s\n", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 		}
 	}
-	if dryRun == federate.DryRunClient {
+	if o.dryRun == federate.DryRunClient {
 		if printed {
-			return printObjects(d, f.output, objects)
+			return o.output.Objects(o.Out, objects)
 		}
-		for _, o := range objects {
-			report(o, install.Created)
+		for _, object := range objects {
+			report(object, install.Created)
 		}
 		return nil
 	}
-
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	ctx, cancel := targets.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	h, err := d.host()
+	h, err := o.host()
 	if err != nil {
 		return err
 	}
-	installed, err := install.Version(ctx, h)
-	if err != nil {
+	if err := o.installable(ctx, h, objects); err != nil {
 		return err
 	}
-	if install.Newer(installed, version.Version) {
-		return usagef("the host has kubectl federate %s, which is newer than this plugin (%s); "+
-			"upgrade the plugin (kubectl krew upgrade federate) and run init again", installed, version.Version)
-	}
-	if err := certManagerServed(ctx, d, h, objects); err != nil {
-		return err
-	}
-	write := dryRun
+	write := o.dryRun
 	if err := install.Apply(ctx, h, objects, write, report); err != nil {
 		return err
 	}
@@ -174,64 +182,73 @@ func (f *initFlags) run(ctx context.Context, d *factory) error {
 		return err
 	}
 	if printed {
-		if err := printObjects(d, f.output, objects); err != nil {
+		if err := o.output.Objects(o.Out, objects); err != nil {
 			return err
 		}
 	}
-	if dryRun != federate.DryRunNone {
+	switch {
+	case o.dryRun != federate.DryRunNone:
+		return nil
+	case !o.wait:
+		fmt.Fprintln(o.ErrOut, "installed without waiting; member changes are rejected until the manager runs")
 		return nil
 	}
-	if !f.wait {
-		fmt.Fprintln(d.ErrOut, "installed; not waited for the webhook, which refuses all changes of members until its manager runs")
-		return nil
-	}
-	if err := waitUntilEnforcing(ctx, d, h, f.webhookURL); err != nil {
+	if err := o.waitUntilEnforcing(ctx, h); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.ErrOut, "kubectl federate %s is enforcing; create a federation next: %s create federation NAME\n", version.Version, d.name)
+	fmt.Fprintln(o.ErrOut, o.commands().To(fmt.Sprintf("kubectl federate %s is enforcing; to create a federation, run", version.Version), command.CreateFederation{}))
 	return nil
 }
 
-// certManagerServed refuses to begin what would end half-way: objects of cert-manager on a host without it.
-func certManagerServed(ctx context.Context, d *factory, h *host.Cluster, objects []*unstructured.Unstructured) error {
-	for _, o := range objects {
-		if o.GroupVersionKind().Group != manifests.CertManagerGroup {
+// installable refuses to begin what would end half-way: a downgrade, and objects of cert-manager on a host without it.
+func (o *initOptions) installable(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) error {
+	installed, err := install.Version(ctx, h)
+	if err != nil {
+		return err
+	}
+	if install.Newer(installed, version.Version) {
+		return output.Usagef("%s", o.commands().To(fmt.Sprintf("the host has kubectl federate %s, which is newer than this plugin (%s); upgrade the plugin, then run init again",
+			installed, version.Version), command.UpgradePlugin{}))
+	}
+	for _, object := range objects {
+		if object.GroupVersionKind().Group != manifests.CertManagerGroup {
 			continue
 		}
-		served, err := install.Serves(ctx, h, o)
+		served, err := install.Serves(ctx, h, object)
 		if err != nil {
 			return err
 		}
 		if !served {
-			return fmt.Errorf("host: it does not serve %s of %s, so nothing was installed; install cert-manager first, or let the manager issue its certificate: %s init --certificates=%s",
-				o.GetKind(), o.GetAPIVersion(), d.name, manifests.CertificatesManager)
+			return fmt.Errorf("host: %s of %s is not served, so nothing was installed; install cert-manager first, or let the manager issue its certificate with --certificates=%s",
+				object.GetKind(), object.GetAPIVersion(), manifests.CertificatesManager)
 		}
 	}
 	return nil
 }
 
+// enforcingPollInterval is how often the webhook is asked whether it refuses what it must.
+const enforcingPollInterval = 200 * time.Millisecond
+
 // waitUntilEnforcing waits until the webhook refuses what it must refuse.
-func waitUntilEnforcing(ctx context.Context, d *factory, h *host.Cluster, webhookURL string) error {
-	where := "the manager in namespace kubefederate-system"
-	answer := "kubectl get pods --namespace kubefederate-system"
-	if webhookURL != "" {
-		where = "the manager at " + webhookURL
-		answer = "the manager's log"
+func (o *initOptions) waitUntilEnforcing(ctx context.Context, h *host.Cluster) error {
+	where, remedy := "the manager in namespace "+v1alpha1.HostNamespace, o.commands().To("look at its pods", command.ManagerPods)
+	if o.manifests.WebhookURL != "" {
+		where, remedy = "the manager at "+o.manifests.WebhookURL, "look at the manager's log"
 	}
-	fmt.Fprintf(d.ErrOut, "waiting for %s to be enforcing\n", where)
+	fmt.Fprintf(o.ErrOut, "waiting for %s to be enforcing\n", where)
 	var cause error
-	err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, enforcingPollInterval, true, func(ctx context.Context) (bool, error) {
 		probe := h.Enforcing(ctx)
 		if probe != nil && ctx.Err() == nil {
 			cause = probe
 		}
 		return probe == nil, nil
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted; everything is installed, but the webhook was not yet enforcing: run init again to continue")
 	}
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("interrupted; everything is installed, the webhook was not yet enforcing: run init again to go on")
-	}
-	return fmt.Errorf("everything is installed, but %s is not enforcing: %w; look at %s, then run init again", where, cause, answer)
+	return fmt.Errorf("everything is installed, but %s is not enforcing: %w; run init again, or %s", where, cause, remedy)
 }

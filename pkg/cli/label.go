@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,34 +12,22 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-type labelFlags struct {
-	member    memberFlags
-	members   selectFlags
-	remove    bool
-	overwrite bool
-	list      bool
-	dryRun    dryRunFlag
-	output    outputFlags
-}
-
-func newLabel(d *factory) *cobra.Command {
-	f := &labelFlags{output: newOutputFlags()}
-	cmd := &cobra.Command{
-		Use:     "label (--member-context CONTEXT --federation NAME | MEMBER... KEY=VALUE... KEY-...)",
-		GroupID: groupMembers,
-		Short:   "Label a cluster with the federation it asks to join, or label members",
-		Long: `Label a cluster with the federation it asks to join, or label members.
+const labelHelp = `Label a cluster with the federation that it asks to join, or label members.
 
 With --member-context the label kubefederate.io/federation=NAME is written on the cluster itself, on its
 kube-system namespace (where the platform forbids that, on the namespace kubefederate-member).
 'kubectl federate discover' finds it there. Otherwise labels of members on the host are changed, as
-kubectl label does; the rules of their federation are checked by the host.`,
-		Example: `  # Let the cluster of context us-west ask to join prod
+kubectl label does; the rules of their federation are checked by the host.`
+
+const labelExample = `  # Let the cluster of context us-west ask to join prod
   kubectl federate label --member-context us-west --federation prod
 
   # Remove the label
@@ -51,84 +40,116 @@ kubectl label does; the rules of their federation are checked by the host.`,
 
   # Label every member of a federation, and list their labels
   kubectl federate label --all --federation prod example.com/tier=gold
-  kubectl federate label --all --list`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), d, args) },
+  kubectl federate label --all --list`
+
+// labelFlags are what was typed.
+type labelFlags struct {
+	member    targets.MemberFlags
+	selection targets.SelectFlags
+	batch     targets.Batch
+	remove    bool
+	overwrite bool
+	list      bool
+	dryRun    dryRunFlag
+	output    output.Flags
+}
+
+func newLabel(d *factory) *cobra.Command {
+	f := &labelFlags{output: output.NewFlags()}
+	cmd := &cobra.Command{
+		Use:     "label (--member-context CONTEXT --federation NAME | MEMBER... KEY=VALUE... KEY-...)",
+		GroupID: groupMembers,
+		Short:   "Label a cluster with the federation that it asks to join, or label members",
+		Long:    labelHelp,
+		Example: labelExample,
+		RunE: runs(func(_ *cobra.Command, args []string) (options, error) {
+			if f.member.Given() {
+				return f.toJoinRequestOptions(d, args)
+			}
+			return f.toOptions(d, args)
+		}),
 	}
-	f.member.add(cmd.Flags())
-	f.member.complete(cmd)
-	f.members.add(cmd, d, "The federation that the cluster asks to join; with members, only those of this federation")
+	f.member.AddTo(cmd, &d.hostFlags)
+	d.addSelection(cmd, &f.selection, "The federation that the cluster asks to join; with members, only those of this federation")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.remove, "remove", false, "Remove the cluster's federation label")
 	flags.BoolVar(&f.overwrite, "overwrite", false, "Change labels that have another value")
 	flags.BoolVar(&f.list, "list", false, "Print the members' labels")
-	f.dryRun.add(cmd)
-	f.output.add(cmd)
+	f.batch.AddTo(cmd, hostTimeout)
+	f.dryRun.addTo(cmd)
+	f.output.AddTo(cmd)
 	return cmd
 }
 
-func (f *labelFlags) run(ctx context.Context, d *factory, args []string) error {
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return err
-	}
-	if err := f.output.check(); err != nil {
-		return err
-	}
-	if f.member.given() {
-		return f.runJoinRequest(ctx, d, args, dryRun)
-	}
-	if f.remove {
-		return usagef("--remove goes with --member-context; to remove a label of a member, write KEY-")
-	}
-	return f.runMembers(ctx, d, args, dryRun)
+// joinRequestOptions label a cluster itself.
+type joinRequestOptions struct {
+	*factory
+	labelFlags
+	args   []string
+	dryRun federate.DryRun
 }
 
-// runJoinRequest writes the federation label on the cluster itself.
-func (f *labelFlags) runJoinRequest(ctx context.Context, d *factory, args []string, dryRun federate.DryRun) error {
+func (f *labelFlags) toJoinRequestOptions(d *factory, args []string) (*joinRequestOptions, error) {
+	dryRun, err := f.dryRun.parse()
+	return &joinRequestOptions{factory: d, labelFlags: *f, args: args, dryRun: dryRun}, err
+}
+
+func (o *joinRequestOptions) validate() error {
 	switch {
-	case len(args) > 0:
-		return usagef("with --member-context the cluster itself is labelled: no member and no other label can be named (%s)", strings.Join(args, " "))
-	case f.members.selector != "" || f.members.all || f.list || f.overwrite:
-		return usagef("--selector, --all, --list and --overwrite go with members, not with --member-context")
-	case f.remove == (f.members.federation.name != ""):
-		return usagef("with --member-context one of --federation and --remove is needed")
+	case len(o.args) > 0:
+		return output.Usagef("with --member-context the cluster itself is labeled: leave out members and other labels (%s)", strings.Join(o.args, " "))
+	case o.selection.Selector != "" || o.selection.All || o.list || o.overwrite:
+		return output.Usagef("--selector, --all, --list and --overwrite are for members: leave them out with --member-context")
+	case o.member.Context == "":
+		return output.Usagef("--member-context is required; there is no default for the member cluster")
+	case o.remove == (o.selection.Federation != ""):
+		return output.Usagef("with --member-context exactly one of --federation and --remove is required")
 	}
-	if !f.remove {
-		if err := checkName("federation", f.members.federation.name); err != nil {
+	if !o.remove {
+		if err := validateName("federation", o.selection.Federation); err != nil {
 			return err
 		}
 	}
-	if _, ok := map[string]bool{"": true, "json": true, "yaml": true, "name": true}[*f.output.OutputFormat]; !ok {
-		return usagef("-o %s goes with members; with --member-context it is json, yaml or name", *f.output.OutputFormat)
-	}
-	m, err := f.member.connect(d)
+	return errors.Join(o.output.ValidateMany(), o.batch.Validate())
+}
+
+func (o *joinRequestOptions) run(ctx context.Context) error {
+	contexts, err := o.member.Contexts(&o.hostFlags)
 	if err != nil {
 		return err
 	}
-	request, err := f.writeJoinRequest(ctx, m, dryRun)
+	m, err := contexts.Connect(o.member.Context)
 	if err != nil {
 		return err
 	}
-	switch *f.output.OutputFormat {
-	case "json", "yaml":
-		return printData(d.Out, *f.output.OutputFormat, request)
-	case "name":
-		_, err := fmt.Fprintf(d.Out, "cluster/%s\n", f.member.context)
+	ctx, cancel := targets.WithTimeout(ctx, o.batch.Timeout)
+	defer cancel()
+	request, err := o.write(ctx, m)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.output.Data():
+		return o.output.Print(o.Out, request)
+	case o.output.Value == output.Name:
+		_, err := fmt.Fprintf(o.Out, "cluster/%s\n", o.member.Context)
 		return err
 	}
 	verb := "labeled"
-	if f.remove {
+	if o.remove {
 		verb = "unlabeled"
 	}
 	if !request.Changed {
 		verb = "not " + verb
 	}
-	fmt.Fprintf(d.Out, "cluster/%s %s%s\n", f.member.context, verb, dryRunSuffix(dryRun))
+	fmt.Fprintf(o.Out, "cluster/%s %s%s\n", o.member.Context, verb, dryRunSuffix(o.dryRun))
 	if request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
-		fmt.Fprintf(d.ErrOut, "the label is on namespace %s, since this cluster does not let you label %s\n", request.Namespace, v1alpha1.IdentityNamespace)
+		fmt.Fprintf(o.ErrOut, "the label is on namespace %s, since you are not allowed to label namespace %s of this cluster\n", request.Namespace, v1alpha1.IdentityNamespace)
 	}
-	if !f.remove {
-		fmt.Fprintf(d.ErrOut, "the cluster asks to join %q; to join it: %s discover --join\n", f.members.federation.name, d.name)
+	if !o.remove && o.dryRun == federate.DryRunNone {
+		federation := v1alpha1.FederationName(o.selection.Federation)
+		fmt.Fprintln(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q; to join it now, run", federation),
+			command.Discover{Federation: federation, Join: true}))
 	}
 	return nil
 }
@@ -143,27 +164,47 @@ type joinRequestResult struct {
 	Changed    bool                    `json:"changed"`
 }
 
-func (f *labelFlags) writeJoinRequest(ctx context.Context, m *member.Cluster, dryRun federate.DryRun) (joinRequestResult, error) {
+// write changes the label, unless it is as it should be.
+func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (joinRequestResult, error) {
+	federation := v1alpha1.FederationName(o.selection.Federation)
 	self, err := m.Self(ctx)
 	if err != nil {
 		return joinRequestResult{}, err
 	}
 	before, after := self.JoinRequest, self.JoinRequest
-	changed := before.Federation != f.members.federation.value() || before.Left != ""
-	if changed && dryRun != federate.DryRunClient {
-		if f.remove {
-			_, err = m.RemoveJoinRequest(ctx, dryRun)
+	changed := before.Federation != federation || before.Left != ""
+	if changed && o.dryRun != federate.DryRunClient {
+		if o.remove {
+			_, err = m.RemoveJoinRequest(ctx, o.dryRun)
 		} else {
-			after, err = m.SetJoinRequest(ctx, f.members.federation.value(), dryRun)
+			after, err = m.SetJoinRequest(ctx, federation, o.dryRun)
 		}
 		if err != nil {
 			return joinRequestResult{}, err
 		}
 	}
 	return joinRequestResult{
-		APIVersion: outputAPIVersion, Kind: "JoinRequest", Context: f.member.context,
-		Federation: f.members.federation.value(), Namespace: after.Namespace, Changed: changed,
+		APIVersion: output.APIVersion, Kind: "JoinRequest", Context: o.member.Context,
+		Federation: federation, Namespace: after.Namespace, Changed: changed,
 	}, nil
+}
+
+// labelOptions label members.
+type labelOptions struct {
+	*factory
+	labelFlags
+	names  []string
+	change labelChange
+	dryRun federate.DryRun
+}
+
+func (f *labelFlags) toOptions(d *factory, args []string) (*labelOptions, error) {
+	dryRun, err := f.dryRun.parse()
+	if err != nil {
+		return nil, err
+	}
+	names, change, err := parseLabelArgs(args)
+	return &labelOptions{factory: d, labelFlags: *f, names: names, change: change, dryRun: dryRun}, err
 }
 
 // labelChange is what the words KEY=VALUE and KEY- ask for.
@@ -171,6 +212,8 @@ type labelChange struct {
 	set    map[string]string
 	remove []string
 }
+
+func (c labelChange) empty() bool { return len(c.set)+len(c.remove) == 0 }
 
 // parseLabelArgs splits MEMBER… KEY=VALUE… KEY-….
 func parseLabelArgs(args []string) (names []string, change labelChange, err error) {
@@ -182,20 +225,17 @@ func parseLabelArgs(args []string) (names []string, change labelChange, err erro
 			key = strings.TrimSuffix(arg, "-")
 		}
 		if !set && !remove {
-			if len(change.set)+len(change.remove) > 0 {
-				return nil, change, usagef("member %q stands after the labels; members come first", arg)
+			if !change.empty() {
+				return nil, change, output.Usagef("member %q follows the labels; name members first", arg)
 			}
 			names = append(names, arg)
 			continue
 		}
-		if errs := validation.IsQualifiedName(key); len(errs) > 0 {
-			return nil, change, usagef("%q is no label key: %s", key, errs[0])
-		}
-		if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
-			return nil, change, usagef("%q is no value for label %s: %s", value, key, errs[0])
+		if err := validateLabel(key, value); err != nil {
+			return nil, change, err
 		}
 		if _, twice := change.set[key]; twice || slices.Contains(change.remove, key) {
-			return nil, change, usagef("label %s is named twice", key)
+			return nil, change, output.Usagef("label %s is named twice", key)
 		}
 		if remove {
 			change.remove = append(change.remove, key)
@@ -206,119 +246,100 @@ func parseLabelArgs(args []string) (names []string, change labelChange, err erro
 	return names, change, nil
 }
 
-func (f *labelFlags) runMembers(ctx context.Context, d *factory, args []string, dryRun federate.DryRun) error {
-	names, change, err := parseLabelArgs(args)
-	if err != nil {
-		return err
+// validateLabel refuses what no server takes for a label.
+func validateLabel(key, value string) error {
+	if errs := validation.IsQualifiedName(key); len(errs) > 0 {
+		return output.Usagef("invalid label key %q: %s", key, errs[0])
 	}
-	if err := f.members.check(names); err != nil {
-		return err
-	}
-	if len(change.set)+len(change.remove) == 0 && !f.list {
-		return usagef("no label given: KEY=VALUE sets one, KEY- removes one, --list prints them")
-	}
-	h, err := d.host()
-	if err != nil {
-		return err
-	}
-	members, err := f.members.members(ctx, d, h, names)
-	if err != nil || len(members) == 0 {
-		return err
-	}
-	if len(change.set)+len(change.remove) > 0 {
-		if members, err = f.change(ctx, d, h, members, change, dryRun); err != nil {
-			return err
-		}
-	}
-	if *f.output.OutputFormat != "" {
-		return printMembers(d, f.output, members)
-	}
-	if f.list {
-		return listLabels(d, members)
+	if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
+		return output.Usagef("invalid value %q for label %s: %s", value, key, errs[0])
 	}
 	return nil
 }
 
-// change labels every member and goes on when one is refused, as kubectl label does.
-func (f *labelFlags) change(ctx context.Context, d *factory, h *host.Cluster, members []v1alpha1.MemberCluster, change labelChange, dryRun federate.DryRun) ([]v1alpha1.MemberCluster, error) {
-	var failed []error
-	var done []v1alpha1.MemberCluster
-	for i := range members {
-		m := &members[i]
-		changed, err := f.changeOne(aboutOne(ctx, members, i), h, m, change, dryRun)
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		done = append(done, *m)
-		if *f.output.OutputFormat == "" && !f.list {
-			verb := "labeled"
-			if !changed {
-				verb = "not labeled"
-			}
-			fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s %s%s\n", m.Name, verb, dryRunSuffix(dryRun))
-		}
+func (o *labelOptions) validate() error {
+	if o.remove {
+		return output.Usagef("--remove needs --member-context; to remove a label of a member, write KEY-")
 	}
-	if len(failed) == 0 {
-		return done, nil
+	if err := o.selection.Validate(o.names); err != nil {
+		return err
 	}
-	if len(failed) == 1 && len(members) == 1 {
-		return nil, failed[0]
+	if o.change.empty() && !o.list {
+		return output.Usagef("no label given: KEY=VALUE sets one, KEY- removes one, --list prints them")
 	}
-	for _, err := range failed {
-		printError(d.ErrOut, err)
-	}
-	return nil, someFailed(len(done), failed, "labeled")
+	return errors.Join(o.output.Validate(), o.batch.Validate())
 }
 
-// changeOne labels m and leaves in it what the server answered.
-func (f *labelFlags) changeOne(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster, change labelChange, dryRun federate.DryRun) (bool, error) {
+func (o *labelOptions) run(ctx context.Context) error {
+	h, members, err := o.selected(ctx, o.names, o.selection)
+	if err != nil || len(members) == 0 {
+		return err
+	}
+	if !o.change.empty() {
+		changes := memberChanges{
+			factory: o.factory, batch: o.batch, silent: o.output.Value != "" || o.list, dryRun: o.dryRun, done: "labeled",
+			change: func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
+				return o.label(ctx, h.Cluster, m)
+			},
+		}
+		if members, err = changes.run(ctx, members); err != nil {
+			return err
+		}
+	}
+	if o.output.Value != "" {
+		return o.output.Members(o.Out, members)
+	}
+	if o.list {
+		o.print(members)
+	}
+	return nil
+}
+
+// label labels m and leaves in it what the server returned.
+func (o *labelOptions) label(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster) (did string, err error) {
 	set := map[string]string{}
-	for key, value := range change.set {
+	for key, value := range o.change.set {
 		old, had := m.Labels[key]
 		if had && old == value {
 			continue
 		}
-		if had && !f.overwrite {
-			return false, usagef("member %q already has label %s=%s; change it with --overwrite", m.Name, key, old)
+		if had && !o.overwrite {
+			return "", output.Usagef("member %q already has label %s=%s; change it with --overwrite", m.Name, key, old)
 		}
 		set[key] = value
 	}
-	remove := slices.DeleteFunc(slices.Clone(change.remove), func(key string) bool {
+	remove := slices.DeleteFunc(slices.Clone(o.change.remove), func(key string) bool {
 		_, had := m.Labels[key]
 		return !had
 	})
-	if len(set)+len(remove) == 0 {
-		return false, nil
-	}
-	if dryRun == federate.DryRunClient {
+	switch {
+	case len(set)+len(remove) == 0:
+		return "not labeled", nil
+	case o.dryRun == federate.DryRunClient:
 		maps.Copy(m.Labels, set)
 		maps.DeleteFunc(m.Labels, func(key, _ string) bool { return slices.Contains(remove, key) })
-		return true, nil
+		return "labeled", nil
 	}
-	labelled, err := h.LabelMember(ctx, m, set, remove, dryRun)
+	labeled, err := h.LabelMember(ctx, m, set, remove, o.dryRun)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	*m = *labelled
-	return true, nil
+	*m = *labeled
+	return "labeled", nil
 }
 
-func listLabels(d *factory, members []v1alpha1.MemberCluster) error {
+// print lists the labels of members.
+func (o *labelOptions) print(members []v1alpha1.MemberCluster) {
 	for i := range members {
-		m := &members[i]
+		indent := ""
 		if len(members) > 1 {
-			fmt.Fprintf(d.Out, "Listing labels for MemberCluster/%s:\n", m.Name)
+			fmt.Fprintf(o.Out, "Listing labels for MemberCluster/%s:\n", members[i].Name)
+			indent = " "
 		}
-		for _, line := range sortedLabels(m.Labels) {
-			indent := ""
-			if len(members) > 1 {
-				indent = " "
-			}
-			fmt.Fprintf(d.Out, "%s%s\n", indent, printable(line))
+		for _, line := range sortedLabels(members[i].Labels) {
+			fmt.Fprintf(o.Out, "%s%s\n", indent, output.Printable(line))
 		}
 	}
-	return nil
 }
 
 func sortedLabels(labels map[string]string) []string {

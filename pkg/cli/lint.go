@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,53 +15,85 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/lint"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-type lintFlags struct {
-	files     []string
-	recursive bool
-	strict    bool
-	output    string
-}
-
-func newLint(d *factory) *cobra.Command {
-	f := &lintFlags{}
-	cmd := &cobra.Command{
-		Use:     "lint -f FILE...",
-		GroupID: groupMembers,
-		Short:   "Judge manifests of federations and members before they reach a host",
-		Long: `Judge manifests of federations and members before they reach a host. No cluster is asked.
+const lintHelp = `Judge manifests of federations and members before they reach a host. No cluster is asked.
 
 Files are YAML or JSON, of one document or many; of a directory, every .yaml, .yml and .json in it. Objects of
-other kinds are passed over. The schemas that 'init' installs are checked, unknown fields too, and then the
+other kinds are skipped. The schemas that 'init' installs are checked, unknown fields too, and then the
 rules, in the words of the webhook: each object as if it were created on a host that holds all the others.
 
-What lint does not see: who may do it; what an object is on the host now, and so what must not change; members
+What lint does not know: who may do it; what an object is on the host now, and so what must not change; members
 and federations of the host that are not among the files. A member whose federation is not among them has rules
-that are "not judged"; --strict makes a failure of that.
+that are "not judged"; with --strict these are failures.
 
 Exit codes: 0 nothing is refused; 2 something is, or with --strict was not judged; 1 a file cannot be read (the
-others are judged all the same).`,
-		Example: `  # Judge two files together
+others are judged all the same).`
+
+const lintExample = `  # Judge two files together
   kubectl federate lint -f federation.yaml -f members.yaml
 
   # Judge a repository, and fail for what cannot be judged
   kubectl federate lint -R -f clusters/ --strict
 
   # Judge what another tool prints, for a machine to read
-  kustomize build . | kubectl federate lint -f - -o json`,
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(d, args) },
+  kustomize build . | kubectl federate lint -f - -o json`
+
+// lintFlags are what was typed.
+type lintFlags struct {
+	files     []string
+	recursive bool
+	strict    bool
+	output    output.Format
+}
+
+func newLint(d *factory) *cobra.Command {
+	f := &lintFlags{output: output.Format{Formats: []string{"json", "yaml"}}}
+	cmd := &cobra.Command{
+		Use:     "lint -f FILE...",
+		GroupID: groupMembers,
+		Short:   "Judge manifests of federations and members before they reach a host",
+		Long:    lintHelp,
+		Example: lintExample,
+		RunE:    runs(func(_ *cobra.Command, args []string) (*lintOptions, error) { return f.toOptions(d, args), nil }),
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "filename", "f", nil, "A file or a directory, or - for stdin (repeatable; further arguments are files, too)")
-	flags.BoolVarP(&f.recursive, "recursive", "R", false, "Look into the directories of a directory")
-	flags.BoolVar(&f.strict, "strict", false, "Fail for rules that are not judged")
-	flags.StringVarP(&f.output, "output", "o", "", "Output format: json, yaml")
+	flags.BoolVarP(&f.recursive, "recursive", "R", false, "Process directories recursively")
+	flags.BoolVar(&f.strict, "strict", false, "Fail if any rule could not be evaluated")
+	f.output.AddTo(cmd)
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml", "json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// lintOptions are ready to run.
+type lintOptions struct {
+	*factory
+	files             []string
+	recursive, strict bool
+	output            output.Format
+}
+
+func (f *lintFlags) toOptions(d *factory, args []string) *lintOptions {
+	return &lintOptions{factory: d, files: slices.Concat(f.files, args), recursive: f.recursive, strict: f.strict, output: f.output}
+}
+
+func (o *lintOptions) validate() error {
+	if err := o.output.Validate(); err != nil {
+		return err
+	}
+	if len(o.files) == 0 {
+		return output.Usagef("no files specified: name files or directories with -f, or - for stdin")
+	}
+	for _, name := range o.files {
+		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
+			return output.Usagef("invalid --filename %q: lint downloads nothing; pipe what another tool downloads to lint -f -", name)
+		}
+	}
+	return nil
 }
 
 // lintResult is what `lint -o json` prints.
@@ -97,45 +130,33 @@ type lintNotJudged struct {
 	Message string `json:"message"`
 }
 
-func (f *lintFlags) run(d *factory, args []string) error {
-	if f.output != "" && f.output != "json" && f.output != "yaml" {
-		return usagef("-o %s is unknown: it is json or yaml", f.output)
-	}
-	named := slices.Concat(f.files, args)
-	if len(named) == 0 {
-		return usagef("no file named: name files or directories with -f, or - for stdin")
-	}
-	for _, name := range named {
-		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
-			return usagef("-f %s: lint asks no network; pipe it: curl -sSf %s | %s lint -f -", name, name, d.name)
-		}
-	}
+func (o *lintOptions) run(context.Context) error {
 	schemas, err := lint.LoadSchemas()
 	if err != nil {
 		return fmt.Errorf("read the schemas that this plugin brings: %w", err)
 	}
 	m := lint.NewManifests(schemas)
-	files, unread := f.find(named)
+	files, unread := o.find(o.files)
 	for _, file := range files {
-		unread = append(unread, readInto(m, d.In, file)...)
+		unread = append(unread, readInto(m, o.In, file)...)
 	}
 	findings := m.Judge(time.Now())
-	if f.output != "" {
-		err = printData(d.Out, f.output, newLintResult(m, findings, unread))
+	if o.output.Data() {
+		err = o.output.Print(o.Out, newLintResult(m, findings, unread))
 	} else {
-		err = printFindings(d.Out, findings)
+		err = printFindings(o.Out, findings)
 	}
 	if err != nil {
 		return err
 	}
 	for _, err := range unread {
-		printError(d.ErrOut, err)
+		output.Error(o.ErrOut, err)
 	}
-	return f.summary(d, m, findings, unread)
+	return o.summary(m, findings, unread)
 }
 
 // find lists the files to read, each once, directories by name.
-func (f *lintFlags) find(named []string) (files []string, errs []error) {
+func (o *lintOptions) find(named []string) (files []string, errs []error) {
 	add := func(file string) {
 		if !slices.Contains(files, file) {
 			files = append(files, file)
@@ -154,13 +175,13 @@ func (f *lintFlags) find(named []string) (files []string, errs []error) {
 		case !info.IsDir():
 			add(name)
 		default:
-			found, err := f.within(name)
+			found, err := o.within(name)
 			if err == nil && len(found) == 0 {
 				hint := ""
-				if !f.recursive {
-					hint = "; -R looks into its directories, too"
+				if !o.recursive {
+					hint = "; -R processes its directories, too"
 				}
-				err = fmt.Errorf("%s: no .yaml, .yml or .json is in this directory%s", name, hint)
+				err = fmt.Errorf("%s: this directory has no .yaml, .yml or .json file%s", name, hint)
 			}
 			if err != nil {
 				errs = append(errs, err)
@@ -174,16 +195,16 @@ func (f *lintFlags) find(named []string) (files []string, errs []error) {
 }
 
 // within lists the manifests of a directory. A link counts as what it points to, but no directory is entered by one.
-func (f *lintFlags) within(directory string) (files []string, err error) {
+func (o *lintOptions) within(directory string) (files []string, err error) {
 	var errs []error
-	// With a slash behind it a directory that is named by a link is looked into.
+	// With a slash behind it a directory that is named by a link is read.
 	root := directory + string(filepath.Separator)
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			errs = append(errs, err)
 			return nil
-		case entry.IsDir() && path != root && !f.recursive:
+		case entry.IsDir() && path != root && !o.recursive:
 			return fs.SkipDir
 		case !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
 			return nil
@@ -211,29 +232,29 @@ func readInto(m *lint.Manifests, stdin io.Reader, file string) []error {
 	return m.Read(file, r)
 }
 
-// printFindings prints what there is to say about each object, in kubectl's form.
+// printFindings prints the findings of each object, in kubectl's form.
 func printFindings(w io.Writer, findings []lint.Finding) error {
 	for i := range findings {
 		f := &findings[i]
 		var lines []string
 		if err := f.Err(); err != nil {
-			lines = append(lines, errorText(err))
+			lines = append(lines, output.ErrorText(err))
 		}
 		for _, text := range f.WarningTexts() {
-			lines = append(lines, "Warning: "+printable(text))
+			lines = append(lines, "Warning: "+output.Printable(text))
 		}
 		lines = append(lines, notJudgedLines(f)...)
 		if len(lines) == 0 {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%s: %s %q\n%s\n", printable(f.Source.String()), f.Kind, f.Name, strings.Join(lines, "\n")); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %s %q\n%s\n", output.Printable(f.Source.String()), f.Kind, f.Name, strings.Join(lines, "\n")); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// notJudgedLines say each reason once, with the rules that it keeps from being judged.
+// notJudgedLines give each reason once, with the rules that could not be judged for it.
 func notJudgedLines(f *lint.Finding) (lines []string) {
 	var reasons []string
 	of := map[string][]string{}
@@ -244,13 +265,13 @@ func notJudgedLines(f *lint.Finding) (lines []string) {
 		of[u.Why] = append(of[u.Why], string(u.Rule))
 	}
 	for _, why := range reasons {
-		lines = append(lines, printable(fmt.Sprintf("not judged: %s (%s)", why, strings.Join(of[why], ", "))))
+		lines = append(lines, output.Printable(fmt.Sprintf("not judged: %s (%s)", why, strings.Join(of[why], ", "))))
 	}
 	return lines
 }
 
 func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) lintResult {
-	result := lintResult{APIVersion: outputAPIVersion, Kind: "LintResult", Objects: []lintObject{}}
+	result := lintResult{APIVersion: output.APIVersion, Kind: "LintResult", Objects: []lintObject{}}
 	for _, n := range m.PassedOver {
 		result.PassedOver += n
 	}
@@ -274,8 +295,8 @@ func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) l
 	return result
 }
 
-// summary tells on stderr what was judged, and is the error that the exit code comes from.
-func (f *lintFlags) summary(d *factory, m *lint.Manifests, findings []lint.Finding, unread []error) error {
+// summary reports on stderr what was judged, and is the error that the exit code comes from.
+func (o *lintOptions) summary(m *lint.Manifests, findings []lint.Finding, unread []error) error {
 	refused, warned, open := 0, 0, 0
 	for i := range findings {
 		if len(findings[i].Refusals) > 0 {
@@ -298,17 +319,17 @@ func (f *lintFlags) summary(d *factory, m *lint.Manifests, findings []lint.Findi
 			}
 			kinds = append(kinds, kind)
 		}
-		fmt.Fprintln(d.ErrOut, printable(fmt.Sprintf("%s passed over (%s)",
-			countOf(total, "object of another kind was", "objects of other kinds were"), strings.Join(kinds, ", "))))
+		fmt.Fprintln(o.ErrOut, output.Printable(fmt.Sprintf("%s skipped (%s)",
+			output.Count(total, "object of another kind was", "objects of other kinds were"), strings.Join(kinds, ", "))))
 	}
 	text := fmt.Sprintf("%s judged: %d refused, %d with warnings, %d not judged in full",
-		countOf(m.Len(), "object was", "objects were"), refused, warned, open)
+		output.Count(m.Len(), "object was", "objects were"), refused, warned, open)
 	switch {
 	case len(unread) > 0:
-		return fmt.Errorf("%s; %s", countOf(len(unread), "file or document cannot be read", "files or documents cannot be read"), text)
-	case refused > 0 || f.strict && open > 0:
-		return &refusedAll{errors.New(text)}
+		return fmt.Errorf("%s; %s", output.Count(len(unread), "file or document cannot be read", "files or documents cannot be read"), text)
+	case refused > 0 || o.strict && open > 0:
+		return &output.Refused{Err: errors.New(text)}
 	}
-	fmt.Fprintln(d.ErrOut, text)
+	fmt.Fprintln(o.ErrOut, text)
 	return nil
 }

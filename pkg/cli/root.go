@@ -1,7 +1,7 @@
-// Package cli holds the commands of kubectl federate. Each command's file goes from what was typed
-// (flags), over one bridge (complete), to a validated run that calls pkg/federate, pkg/host or
-// pkg/discover and prints what they answer. Standard kubectl flags mean the host cluster; a member
-// cluster is always named by flags that start with --member.
+// Package cli holds the commands of kubectl federate. Each command's file goes from what was typed (flags) over one
+// bridge (toOptions) to options, which are validated and run: they call pkg/federate, pkg/host or pkg/discover and print
+// the result. Standard kubectl flags mean the host cluster; a member cluster is always named by flags that start with
+// --member.
 package cli
 
 import (
@@ -14,6 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/klog/v2" //nolint:depguard // imported to silence it
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 // Run executes the command line args, whose first element is the name that the binary was called by,
@@ -26,15 +29,15 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 		name = "kubectl-" + plugin
 		rest = append([]string{cobra.ShellCompRequestCmd}, rest...)
 	}
-	// client-go logs what it also returns as an error; a person is told once, by us.
+	// client-go logs what it also returns as an error, which is printed once.
 	klog.SetLogger(logr.Discard())
 	root := newRoot(displayName(name), streams)
 	root.SetArgs(rest)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		printError(streams.ErrOut, err)
+		output.Error(streams.ErrOut, err)
 	}
-	return exitCode(err)
+	return output.ExitCode(err)
 }
 
 // displayName is what a person types for the plugin called name: kubectl turns the dashes of a plugin's
@@ -42,24 +45,13 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 func displayName(name string) string {
 	words := strings.TrimPrefix(name, "kubectl-")
 	if words == name {
-		return "kubectl federate"
+		return command.Plugin
 	}
 	return "kubectl " + strings.ReplaceAll(strings.ReplaceAll(words, "-", " "), "_", "-")
 }
 
-// factory is what every command starts from: the streams and the flags that choose the host.
-type factory struct {
-	genericiooptions.IOStreams
-	hostFlags hostFlags
-	// name is how a person calls the plugin, for the commands that messages propose.
-	name     string
-	warnings warnings
-}
-
-func newRoot(display string, streams genericiooptions.IOStreams) *cobra.Command {
-	d := &factory{IOStreams: streams, name: display}
-	d.warnings.d = d
-
+func newRoot(name string, streams genericiooptions.IOStreams) *cobra.Command {
+	d := newFactory(name, streams)
 	root := &cobra.Command{
 		Use:   "kubectl-federate",
 		Short: "Label and join clusters to a named federation",
@@ -70,9 +62,12 @@ cluster, where a webhook and policies enforce the rules for every client. The st
 (--context, --kubeconfig, --as, …) choose the host; a member cluster is always named explicitly, with
 --member-context.
 
-Exit codes: 0 done, or already so; 1 usage, network or internal error, or interrupted with everything taken
+Durations of 0 are no limit. --timeout is how long the work on one cluster may take: on the host for init and
+deinit, on each member for the others.
+
+Exit codes: 0 done, or already so; 1 usage, network or internal error, or interrupted with everything rolled
 back; 2 refused by a rule or a right; 3 partly done.`,
-		Annotations:                map[string]string{cobra.CommandDisplayNameAnnotation: display},
+		Annotations:                map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		DisableAutoGenTag:          true,
@@ -86,14 +81,15 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{err: err, command: cmd.CommandPath()}
+		return output.UsageError{Err: err, Command: cmd.CommandPath()}
 	})
-	d.hostFlags.add(root)
+	d.hostFlags.AddTo(root)
+	d.flags = root.PersistentFlags()
 
 	root.AddGroup(
-		&cobra.Group{ID: groupHost, Title: "The host:"},
-		&cobra.Group{ID: groupMembers, Title: "Members:"},
-		&cobra.Group{ID: groupOther, Title: "Other:"},
+		&cobra.Group{ID: groupHost, Title: "Host Commands:"},
+		&cobra.Group{ID: groupMembers, Title: "Member Commands:"},
+		&cobra.Group{ID: groupOther, Title: "Other Commands:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
 	root.AddCommand(
@@ -111,26 +107,25 @@ const (
 	groupOther   = "other"
 )
 
-// knownCommand refuses words that are no command, and names the nearest.
+// knownCommand refuses words that are not commands, and names the nearest.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%q is no command of %s", args[0], cmd.CommandPath())
+	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		err = fmt.Errorf("%w; did you mean %q?", err, near[0])
 	}
-	return usageError{err: err, command: cmd.CommandPath()}
+	return output.UsageError{Err: err, Command: cmd.CommandPath()}
 }
 
-// usageTemplate is cobra's own but for the flags that choose the host: each command would repeat all of
-// them.
+// usageTemplate is cobra's own without the flags that choose the host: each command would repeat all of them.
 func usageTemplate(cobras string) string {
 	return strings.Replace(cobras, `Global Flags:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `The flags that choose the host (--context, --kubeconfig, --as, …) are listed by "{{.Root.CommandPath}} --help".`, 1)
 }
 
-// Examples are the examples of every command's help, by command; a command that runs and has none is there, too.
+// Examples are the examples of every command's help, by command. A command that runs and has none is included.
 func Examples() map[string]string {
 	examples := map[string]string{}
 	var collect func(*cobra.Command)
@@ -142,6 +137,6 @@ func Examples() map[string]string {
 			collect(sub)
 		}
 	}
-	collect(newRoot("kubectl federate", genericiooptions.NewTestIOStreamsDiscard()))
+	collect(newRoot(command.Plugin, genericiooptions.NewTestIOStreamsDiscard()))
 	return examples
 }

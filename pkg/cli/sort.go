@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 )
 
 // order is --sort-by: a column, or a path into the objects. The zero value is by federation and name.
@@ -33,11 +35,11 @@ func parseOrder(typed string) (order, error) {
 		}
 	}
 	if !strings.ContainsAny(typed, ".{[") {
-		return order{}, usagef("--sort-by=%s: it is a column (%s), or a JSONPath as .metadata.creationTimestamp", typed, strings.Join(sortNames(), ", "))
+		return order{}, output.Usagef("invalid --sort-by %q: must be a column (%s) or a JSONPath, as .metadata.creationTimestamp", typed, strings.Join(sortNames(), ", "))
 	}
 	path := jsonpath.New("--sort-by").AllowMissingKeys(true)
 	if err := path.Parse(relaxed(typed)); err != nil {
-		return order{}, usagef("--sort-by=%s: %w", typed, err)
+		return order{}, output.Usagef("invalid --sort-by %q: %w", typed, err)
 	}
 	return order{path: path, typed: typed}, nil
 }
@@ -62,7 +64,7 @@ func sortNames() []string {
 
 // sort puts members into order; equal ones by federation and name.
 func (o order) sort(members []*v1alpha1.MemberCluster) error {
-	slices.SortFunc(members, byFederation)
+	slices.SortFunc(members, targets.ByFederation)
 	switch {
 	case o.column != nil:
 		slices.SortStableFunc(members, o.column.order)
@@ -70,10 +72,6 @@ func (o order) sort(members []*v1alpha1.MemberCluster) error {
 		return o.sortByPath(members)
 	}
 	return nil
-}
-
-func byFederation(a, b *v1alpha1.MemberCluster) int {
-	return cmp.Or(cmp.Compare(a.Federation(), b.Federation()), cmp.Compare(a.Name, b.Name))
 }
 
 // sortByPath orders by the first value that the path finds in each member; members without one come last.
@@ -91,7 +89,7 @@ func (o order) sortByPath(members []*v1alpha1.MemberCluster) error {
 		}
 		values, err := o.path.FindResults(object)
 		if err != nil {
-			return usagef("--sort-by=%s: %w", o.typed, err)
+			return output.Usagef("invalid --sort-by %q: %w", o.typed, err)
 		}
 		all[i].member = members[i]
 		if len(values) > 0 && len(values[0]) > 0 && values[0][0].CanInterface() {
@@ -100,7 +98,7 @@ func (o order) sortByPath(members []*v1alpha1.MemberCluster) error {
 		}
 	}
 	if !found {
-		return usagef("--sort-by=%s: no member has this field", o.typed)
+		return output.Usagef("invalid --sort-by %q: no member has this field", o.typed)
 	}
 	slices.SortStableFunc(all, func(a, b keyed) int { return compareValues(a.key, b.key) })
 	for i := range all {
@@ -120,7 +118,7 @@ func compareValues(a, b any) int {
 			return cmp.Compare(a, b)
 		}
 	}
-	left, right := text(a), text(b)
+	left, right := valueText(a), valueText(b)
 	if a, err := resource.ParseQuantity(left); err == nil {
 		if b, err := resource.ParseQuantity(right); err == nil {
 			return a.Cmp(b)
@@ -146,7 +144,7 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-func text(v any) string {
+func valueText(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}

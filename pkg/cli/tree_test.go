@@ -8,10 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 )
 
 // trees is a fleet of three regions, and what is odd about fleets.
-func trees() []branch {
+func trees() []output.Branch {
 	return grow([]v1alpha1.FederationName{"prod", "empty", "edge"}, []*v1alpha1.MemberCluster{
 		ready("us-east"),
 		ready("us-east-10", at("us-east-1", "us-east-1b us-east-1a")),
@@ -21,7 +22,7 @@ func trees() []branch {
 		ready("both", at("us-west-2 us-east-1", ""), inEdge),
 		ready("new", unknown, inEdge),
 		ready("labelled", unknown, inEdge, func(m *v1alpha1.MemberCluster) { m.Labels["topology.kubernetes.io/region"] = "ap-south-1" }),
-	})
+	}, noon)
 }
 
 func TestTree(t *testing.T) {
@@ -29,7 +30,7 @@ func TestTree(t *testing.T) {
 	for _, tt := range []struct {
 		name, got, want string
 	}{
-		{"text", drawn(trees(), noon, false), `
+		{"text", output.Tree(trees(), false), `
 edge (3 members: 2 Unknown, 1 Ready)
 ├── ap-south-1
 │   └── unknown zone
@@ -55,7 +56,7 @@ prod (5 members: 1 Offline, 1 Suspended, 3 Ready)
     └── us-west-2a
         └── us-west      Suspended
 `},
-		{"mermaid", mermaid(trees()), `
+		{"mermaid", output.Mermaid(trees()), `
 flowchart LR
   f1["edge<br>2 Unknown<br>1 Ready"]
   f1 --> f1_1["ap-south-1"]
@@ -81,7 +82,10 @@ flowchart LR
   f3 --> f3_3["us-west-2"]
   f3_3 --> f3_3_1["us-west-2a"]
   f3_3_1 --> f3_3_1_1(["us-west<br>Suspended"]):::waits
-` + mermaidClasses},
+  classDef good fill:#d3f9d8,stroke:#2b8a3e,color:#1b1b1b
+  classDef waits fill:#fff3bf,stroke:#e67700,color:#1b1b1b
+  classDef bad fill:#ffe3e3,stroke:#c92a2a,color:#1b1b1b
+`},
 	} {
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), tt.got); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
@@ -92,59 +96,17 @@ flowchart LR
 // TestTreeColours: a colour is around the state, moves nothing, and is nowhere else.
 func TestTreeColours(t *testing.T) {
 	t.Parallel()
-	coloured := drawn(trees(), noon, true)
+	coloured := output.Tree(trees(), true)
 	for state, colour := range map[string]string{"Ready": "32", "Suspended": "33", "Unknown": "33", "Offline": "31"} {
 		if painted := "   \x1b[" + colour + "m" + state + "\x1b[0m"; !strings.Contains(coloured, painted) {
 			t.Errorf("%q is nowhere in %q", painted, coloured)
 		}
 	}
 	plain := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(coloured, "")
-	if diff := cmp.Diff(drawn(trees(), noon, false), plain); diff != "" {
+	if diff := cmp.Diff(output.Tree(trees(), false), plain); diff != "" {
 		t.Error(diff)
 	}
-	d, _ := testFactory()
-	if colours(d) {
+	if output.Colours(&strings.Builder{}) {
 		t.Error("a buffer is no terminal")
 	}
-}
-
-// TestMermaidText: nothing that a cluster says of itself is read as a part of the picture.
-func TestMermaidText(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"us-east-1a, us-east-1b":        "us-east-1a, us-east-1b",
-		"v1.36.3":                       "v1.36.3",
-		"1 member: 1 Ready":             "1 member: 1 Ready",
-		`"]; click f1 "javascript:x()"`: "#34;#93;#59; click f1 #34;javascript#58;x#40;#41;#34;",
-		"<img src=x>":                   "#60;img src#61;x#62;",
-		"1. list":                       "1#46; list",
-		"- list":                        "#45; list",
-		"`code` **bold** _it_":          "#96;code#96; #42;#42;bold#42;#42; #95;it#95;",
-		"fa:fa-ban":                     "fa#58;fa-ban",
-		"#35;":                          "#35;35#59;",
-		"%%{init: {}}%%":                "#37;#37;#123;init: #123;#125;#125;#37;#37;",
-		"a\nb\x1b[31m":                  "a b#94;#91;#91;31m",
-		"düne-1":                        "d#252;ne-1",
-		"end":                           "end",
-		"a -- b":                        "a #45;#45; b",
-		"a.":                            "a#46;",
-		"":                              "",
-	} {
-		if got := mermaidText(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
-// FuzzMermaidText holds that any text stays within the quotes and on the line that it is written to.
-func FuzzMermaidText(f *testing.F) {
-	for _, seed := range []string{"us-east-1", `"]`, "#quot;", "a\nb", "\xff", "`"} {
-		f.Add(seed)
-	}
-	safe := regexp.MustCompile(`^([A-Za-z0-9 ,:.-]|#[0-9]+;)*$`)
-	f.Fuzz(func(t *testing.T, text string) {
-		if got := mermaidText(text); !safe.MatchString(got) {
-			t.Errorf("%q: %q", text, got)
-		}
-	})
 }

@@ -8,44 +8,34 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-type unjoinFlags struct {
-	member    memberFlags
-	members   selectFlags
-	many      manyFlags
-	dropLabel bool
-	force     bool
-	timeout   time.Duration
-	dryRun    dryRunFlag
-	output    outputFlags
-}
-
-// unjoinTimeout is how long the unjoin of one cluster may take when nothing else is said.
+// unjoinTimeout is how long the unjoin of one cluster may take by default.
 const unjoinTimeout = time.Minute
 
-func newUnjoin(d *factory) *cobra.Command {
-	f := &unjoinFlags{output: newOutputFlags()}
-	cmd := &cobra.Command{
-		Use:     "unjoin (NAME --member-context CONTEXT | NAME NAME... | -l SELECTOR | --all)",
-		GroupID: groupMembers,
-		Short:   "Let clusters leave their federation",
-		Long: `Let clusters leave their federation.
+const unjoinHelp = `Remove clusters from their federation.
 
-It revokes what the host may do on the member, takes everything of ours off it, and then removes the
-member's record from the host. What was on the member before, and what others put into our namespace,
-stays. It returns when the last grant is gone.
+It revokes what the host may do on the member, removes everything that kubectl federate made there, and then
+removes the member's record from the host. What was on the member before, and what others put into the
+namespace kubefederate-member, stays. It returns when the last grant is gone.
+
+The context of a member is found by its cluster ID among all contexts of the kubeconfig, so that no cluster is
+taken for another, unless --member-context names it.
 
 A cluster whose label kubefederate.io/federation stays is not joined again by discover; --drop-label
 removes the label too. --force gives up a member that cannot be reached any more.
 
-Several names, -l and --all let many members leave at once. Their contexts are found by cluster ID: every
-context of the kubeconfig is looked at, so that no cluster is taken for another. A member that no context
-reaches stays, and holds up nobody. One table tells at the end what became of each; the exit code is 0
-when all left, 3 when some did, 2 when all were refused.`,
-		Example: `  # Let us-east leave
+Several names, -l and --all unjoin many members at once. A member that no context leads to stays, and does not
+delay the others. A table at the end shows the result for each; the exit code is 0 when all left, 3 when
+some did, 2 when all were refused.`
+
+const unjoinExample = `  # Remove us-east from its federation
   kubectl federate unjoin us-east --member-context us-east
 
   # Remove its federation label as well
@@ -56,104 +46,117 @@ when all left, 3 when some did, 2 when all were refused.`,
 
   # All members of a region, and all of a federation
   kubectl federate unjoin -l topology.kubernetes.io/region=us-west-2
-  kubectl federate unjoin --all --federation prod`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 || f.members.many() {
-				return f.runMany(cmd.Context(), d, args)
-			}
-			if err := exactlyOne("the member's name")(cmd, args); err != nil {
-				return err
-			}
-			return f.run(cmd.Context(), d, v1alpha1.MemberName(args[0]))
-		},
+  kubectl federate unjoin --all --federation prod`
+
+// unjoinFlags are what was typed.
+type unjoinFlags struct {
+	member    targets.MemberFlags
+	members   targets.SelectFlags
+	batch     targets.Batch
+	probe     targets.Probe
+	dropLabel bool
+	force     bool
+	dryRun    dryRunFlag
+	output    output.Flags
+}
+
+func newUnjoin(d *factory) *cobra.Command {
+	f := &unjoinFlags{output: output.NewFlags(), probe: targets.Probe{Messages: &d.messages}}
+	cmd := &cobra.Command{
+		Use:     "unjoin (NAME... | -l SELECTOR | --all)",
+		GroupID: groupMembers,
+		Short:   "Remove clusters from their federation",
+		Long:    unjoinHelp,
+		Example: unjoinExample,
+		RunE: runs(func(_ *cobra.Command, args []string) (*unjoinOptions, error) {
+			return f.toOptions(d, args)
+		}),
 	}
-	f.member.add(cmd.Flags())
-	f.member.complete(cmd)
-	f.members.add(cmd, d, "With --all or --selector, only members of this federation")
-	f.many.add(cmd, "connect-timeout")
+	f.member.AddTo(cmd, &d.hostFlags)
+	d.addSelection(cmd, &f.members, "With --all or --selector, only members of this federation")
 	flags := cmd.Flags()
-	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster asks for to be in the federation")
+	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster asks to join the federation")
 	flags.BoolVar(&f.force, "force", false, "Remove the host's record without reaching the member")
-	flags.DurationVar(&f.timeout, "timeout", unjoinTimeout, "How long the unjoin of a cluster may take")
-	f.dryRun.add(cmd)
-	f.output.add(cmd)
+	f.batch.AddTo(cmd, unjoinTimeout)
+	f.probe.AddTo(cmd)
+	f.dryRun.addTo(cmd)
+	f.output.AddTo(cmd)
 	return cmd
 }
 
-const finishing = "the member still finishes deleting namespace " + v1alpha1.MemberNamespace + "; no grant is left in it"
-
-func (f *unjoinFlags) checkForce() error {
-	switch {
-	case f.force && f.dropLabel:
-		return usagef("--drop-label needs the member, which --force does not reach")
-	case f.force && f.member.given():
-		return usagef("--force gives the member up without reaching it: leave out --member-context and --member-kubeconfig")
-	}
-	return nil
+// unjoinOptions are ready to run.
+type unjoinOptions struct {
+	reachOptions
+	dropLabel, force bool
 }
 
-func (f *unjoinFlags) run(ctx context.Context, d *factory, name v1alpha1.MemberName) error {
+func (f *unjoinFlags) toOptions(d *factory, args []string) (*unjoinOptions, error) {
 	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return err
-	}
-	if err := f.checkForce(); err != nil {
-		return err
-	}
-	if !f.force && f.member.context == "" {
-		return usagef("the member cluster is never guessed: name it with --member-context; if it is gone for good, --force removes the host's record alone")
-	}
-	if err := f.output.check(); err != nil {
-		return err
-	}
-	h, err := d.host()
-	if err != nil {
-		return err
-	}
-	var m *member.Cluster
-	if !f.force {
-		if m, err = f.member.connect(d); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
+	return &unjoinOptions{
+		reachOptions: reachOptions{
+			operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, dryRun: dryRun, output: f.output},
+			names:            args, selection: f.members,
+		},
+		dropLabel: f.dropLabel, force: f.force,
+	}, err
+}
 
-	progress := newProgress(d, fmt.Sprintf("reading the host and member %q", name))
-	defer progress.end()
-	step := func(s federate.Step) { progress.update(s.String()) }
-	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{
-		Name: name, DropLabel: f.dropLabel, Force: f.force, DryRun: dryRun,
-		MemberContext: f.member.context,
+func (o *unjoinOptions) validate() error {
+	switch {
+	case o.force && o.dropLabel:
+		return output.Usagef("--drop-label needs the member, which --force does not reach")
+	case o.force && o.member.Given():
+		return output.Usagef("--force removes the host's record without reaching the member: leave out --member-context and --member-kubeconfig")
+	case !o.selection.All && o.selection.Selector == "" && o.selection.Federation != "":
+		return output.Usagef("--federation=%s alone would unjoin all its members: confirm with --all", o.selection.Federation)
+	}
+	return o.reachOptions.validate()
+}
+
+func (o *unjoinOptions) run(ctx context.Context) error {
+	b := &batch{
+		Operation: "unjoin", Federation: v1alpha1.FederationName(o.selection.Federation),
+		doing: "unjoining", done: "unjoined", dryRun: o.dryRun,
+	}
+	return o.reach(ctx, b, !o.force, func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) operation {
+		unjoin := federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, MemberContext: at.Context, MemberKubeconfig: at.Kubeconfig}
+		return operation{Cluster: at, Plan: func(ctx context.Context, _ func(federate.Step)) (plan, error) {
+			var m *member.Cluster
+			if !o.force {
+				var err error
+				if m, err = connect(); err != nil {
+					return nil, err
+				}
+			}
+			p, err := federate.PlanUnjoin(ctx, h, m, unjoin)
+			return unjoinPlan{p}, err
+		}}
+	}, func(m *v1alpha1.MemberCluster) string {
+		return o.commands().To(
+			fmt.Sprintf("no context of the kubeconfig leads to the cluster with ID %s; name another file with --member-kubeconfig, or, if it is gone for good, "+
+				"remove only the host's record", m.Spec.ClusterID),
+			command.Unjoin{Member: v1alpha1.MemberName(m.Name), Force: true})
 	})
+}
+
+// unjoinPlan is an unjoin as a plan.
+type unjoinPlan struct{ *federate.UnjoinPlan }
+
+func (p unjoinPlan) Verb() string { return "unjoin" }
+
+func (p unjoinPlan) Notes() []federate.Finding { return p.UnjoinPlan.Notes }
+
+func (p unjoinPlan) Apply(ctx context.Context, step func(federate.Step)) (*result, error) {
+	r, err := p.UnjoinPlan.Apply(ctx, step)
 	if err != nil {
-		progress.end()
-		return whileReading(ctx, err)
+		return nil, err
 	}
-	progress.notes(plan.Notes)
-	if dryRun != federate.DryRunNone {
-		progress.end()
-		return printPlan(d, f.output, plan)
+	done := &result{Done: "unjoined", Notes: r.Notes}
+	if r.Already {
+		done.Done = "already unjoined"
 	}
-	result, err := plan.Apply(ctx, step)
-	progress.end()
-	if err != nil {
-		return whileReading(ctx, err)
+	if r.Finishing {
+		done.Reason = "namespace " + v1alpha1.MemberNamespace + " on the member is still terminating; all grants are already removed"
 	}
-	progress.notes(result.Notes, plan.Notes...)
-	if result.Finishing {
-		progress.line(finishing)
-	}
-	if *f.output.OutputFormat == "name" || *f.output.OutputFormat == "" {
-		word := " unjoined"
-		if result.Already {
-			word = " already unjoined"
-		}
-		if *f.output.OutputFormat == "name" {
-			word = ""
-		}
-		_, err := fmt.Fprintf(d.Out, "membercluster.kubefederate.io/%s%s\n", name, word)
-		return err
-	}
-	return printObjects(d, f.output, plan.Objects())
+	return done, nil
 }

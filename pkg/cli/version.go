@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
@@ -30,12 +32,14 @@ type hostVersion struct {
 	Version string `json:"version"`
 }
 
-// outputKind stamps every -o json|yaml object that is not one of the host's own.
-const outputAPIVersion = "output.kubefederate.io/v1alpha1"
+// versionFlags are what was typed.
+type versionFlags struct {
+	clientOnly bool
+	output     output.Format
+}
 
 func newVersion(d *factory) *cobra.Command {
-	var clientOnly bool
-	var output string
+	f := &versionFlags{output: output.Format{Formats: []string{"json", "yaml"}}}
 	cmd := &cobra.Command{
 		Use:     "version",
 		GroupID: groupOther,
@@ -46,19 +50,26 @@ func newVersion(d *factory) *cobra.Command {
   # Print the plugin's version, and ask no cluster
   kubectl federate version --client`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runVersion(cmd.Context(), d, clientOnly, output)
-		},
+		RunE: runs(func(*cobra.Command, []string) (*versionOptions, error) { return f.toOptions(d), nil }),
 	}
-	cmd.Flags().BoolVar(&clientOnly, "client", false, "Print the plugin's version only; ask no cluster")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolVar(&f.clientOnly, "client", false, "Print the plugin's version only; ask no cluster")
+	f.output.AddTo(cmd)
 	return cmd
 }
 
-func runVersion(ctx context.Context, d *factory, clientOnly bool, output string) error {
+// versionOptions are ready to run.
+type versionOptions struct {
+	*factory
+	versionFlags
+}
+
+func (f *versionFlags) toOptions(d *factory) *versionOptions { return &versionOptions{d, *f} }
+
+func (o *versionOptions) validate() error { return o.output.Validate() }
+
+func (o *versionOptions) run(ctx context.Context) error {
 	v := versions{
-		APIVersion: outputAPIVersion,
+		APIVersion: output.APIVersion,
 		Kind:       "Versions",
 		Client: clientVersion{
 			Version:   version.Version,
@@ -66,21 +77,18 @@ func runVersion(ctx context.Context, d *factory, clientOnly bool, output string)
 			Platform:  runtime.GOOS + "/" + runtime.GOARCH,
 		},
 	}
-	if output != "" && output != "json" && output != "yaml" {
-		return usagef("-o %s is unknown: it is json or yaml", output)
-	}
 	var failed error
-	if !clientOnly {
-		v.Host, failed = readHostVersion(ctx, d)
+	if !o.clientOnly {
+		v.Host, failed = o.hostVersion(ctx)
 	}
-	if err := v.print(d, output); err != nil {
+	if err := o.print(&v); err != nil {
 		return err
 	}
 	return failed
 }
 
-func readHostVersion(ctx context.Context, d *factory) (*hostVersion, error) {
-	h, err := d.host()
+func (o *versionOptions) hostVersion(ctx context.Context) (*hostVersion, error) {
+	h, err := o.host()
 	if err != nil {
 		return nil, err
 	}
@@ -91,22 +99,23 @@ func readHostVersion(ctx context.Context, d *factory) (*hostVersion, error) {
 	return &hostVersion{Version: installed}, nil
 }
 
-func (v *versions) print(d *factory, output string) error {
-	if output != "" {
-		return printData(d.Out, output, v)
+func (o *versionOptions) print(v *versions) error {
+	if o.output.Data() {
+		return o.output.Print(o.Out, v)
 	}
-	fmt.Fprintf(d.Out, "Client Version: %s\n", v.Client.Version)
+	fmt.Fprintf(o.Out, "Client Version: %s\n", v.Client.Version)
 	if v.Host == nil {
 		return nil
 	}
+	installation := o.commands().Line(command.Init{})
 	if v.Host.Version == "" {
-		_, err := fmt.Fprintf(d.Out, "Host Version: none installed (%s init installs it)\n", d.name)
+		_, err := fmt.Fprintf(o.Out, "Host Version: none installed (%s installs it)\n", installation)
 		return err
 	}
-	fmt.Fprintf(d.Out, "Host Version: %s\n", v.Host.Version)
+	fmt.Fprintf(o.Out, "Host Version: %s\n", v.Host.Version)
 	if v.Host.Version != v.Client.Version {
-		fmt.Fprintf(d.ErrOut, "warning: the plugin is %s and the host has %s; %s init brings the host to the plugin's version\n",
-			v.Client.Version, v.Host.Version, d.name)
+		fmt.Fprintf(o.ErrOut, "warning: the plugin is %s and the host has %s; %s brings the host to the plugin's version\n",
+			v.Client.Version, v.Host.Version, installation)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/check"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
@@ -89,7 +90,7 @@ func TestCheckLoopback(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
 	endpoints := func(config *rest.Config) (reported []string) {
-		facts, err := check.Read(t.Context(), connectHost(t, config), check.Options{Timeout: 30 * time.Second, Tuned: func(c *rest.Config) *rest.Config { return c }})
+		facts, err := check.Read(t.Context(), connectHost(t, config), check.Options{Each: (&targets.Batch{Parallel: 1, Timeout: 30 * time.Second}).In(t.Context()), Tuned: func(c *rest.Config) *rest.Config { return c }})
 		if err != nil {
 			t.Fatal(err)
 		}

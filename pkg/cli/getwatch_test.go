@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
@@ -52,7 +53,7 @@ func TestFollower(t *testing.T) {
 		want   string
 	}{
 		{want: `
-NAME            FEDERATION   STATUS      VERSION   REGION      ZONES                   NODES   CREDENTIAL   AGE   CAUSE
+NAME            FEDERATION   PHASE       VERSION   REGION      ZONES                   NODES   CREDENTIAL   AGE   CAUSE
 a               prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
 b-with-a-name   prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
 c               prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
@@ -83,10 +84,10 @@ membercluster.kubefederate.io/d
 membercluster.kubefederate.io/d
 `},
 	} {
-		f := getFlags{output: newOutputFlags("wide")}
-		*f.output.OutputFormat = tt.format
-		d, out := testFactory()
-		x, err := f.follower(d, tt.names)
+		d, out, _ := newTestFactory()
+		o := &getOptions{factory: d, names: tt.names, columns: columnsOf(false, false), output: output.NewFlags("wide")}
+		o.output.Value = tt.format
+		x, err := o.follower()
 		if err != nil {
 			t.Fatal(err)
 		}

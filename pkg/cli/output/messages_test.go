@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"bytes"
@@ -8,14 +8,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// TestWarnings asks a server that warns of everything: each warning is told once, with the member's name where there
+// TestWarnings asks a server that warns of everything: each warning is printed once, with the member's name where there
 // are many, and never behind a live line.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
@@ -27,31 +25,30 @@ func TestWarnings(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	var out bytes.Buffer
-	d := &factory{IOStreams: genericiooptions.IOStreams{ErrOut: &out}}
-	d.warnings.d = d
-	h, err := host.Connect(d.tuned(&rest.Config{Host: server.URL}))
+	messages := &Messages{W: &out}
+	h, err := host.Connect(&rest.Config{Host: server.URL, WarningHandlerWithContext: messages})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := func(names ...string) {
 		t.Helper()
-		members := make([]v1alpha1.MemberCluster, len(names))
-		for i, name := range names {
-			members[i].Name = name
-		}
-		for i := range members {
-			if _, err := h.Member(aboutOne(t.Context(), members, i), "x"); err != nil {
+		for _, name := range names {
+			ctx := t.Context()
+			if name != "" {
+				ctx = About(ctx, name)
+			}
+			if _, err := h.Member(ctx, "x"); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	ask("one")
-	ask("one")
-	p := newProgress(d, "working")
+	ask("")
+	ask("")
+	p := messages.Progress("working")
 	p.terminal = true
-	p.update("working")
+	p.Update("working")
 	ask("us-east", "us-west", "us-east")
-	p.end()
+	p.End()
 	ask("us-east", "eu-west")
 	want := "Warning: 127.0.0.1 is a loopback address\n" +
 		"\r\x1b[Kworking\r\x1b[KWarning: us-east: 127.0.0.1 is a loopback address\n" +
@@ -59,5 +56,24 @@ func TestWarnings(t *testing.T) {
 		"Warning: eu-west: 127.0.0.1 is a loopback address\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestProgressOfMany pins what is printed of each cluster: a line that counts on a terminal, a line each elsewhere.
+func TestProgressOfMany(t *testing.T) {
+	t.Parallel()
+	for terminal, want := range map[bool]string{
+		true:  "\r\x1b[K1 of 2 clusters done\r\x1b[Knote: x\n",
+		false: "us-east: joined\nnote: x\n",
+	} {
+		var out bytes.Buffer
+		p := (&Messages{W: &out}).Progress("working")
+		p.terminal = terminal
+		p.Step("1 of 2 clusters done", "us-east: joined")
+		p.Line("note: x")
+		p.End()
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("terminal %v:\n%s", terminal, diff)
+		}
 	}
 }

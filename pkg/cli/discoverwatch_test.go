@@ -15,14 +15,14 @@ func TestChanges(t *testing.T) {
 	row := func(name, id string, state discover.State) discover.Cluster {
 		return discover.Cluster{Candidate: discover.Candidate{Source: discover.FromRancher, Name: name}, ID: v1alpha1.ClusterID(id), State: state}
 	}
-	shown := func(clusters ...discover.Cluster) *findings { return &findings{all: clusters, clusters: clusters} }
+	shown := func(clusters ...discover.Cluster) *discovered { return &discovered{all: clusters, clusters: clusters} }
 	reason := row("a", "1", discover.Wants)
 	reason.Reason = "why"
 	also := row("a", "1", discover.Wants)
 	also.Also = []string{"b"}
 	for _, tt := range []struct {
 		name          string
-		before, after *findings
+		before, after *discovered
 		want          []string
 	}{
 		{"as it was", shown(row("a", "1", discover.Wants)), shown(row("a", "1", discover.Wants)), nil},
@@ -31,7 +31,7 @@ func TestChanges(t *testing.T) {
 		{"another reason", shown(row("a", "1", discover.Wants)), shown(reason), []string{"a WantsToJoin"}},
 		{"another name beside", shown(row("a", "1", discover.Wants)), shown(also), []string{"a WantsToJoin"}},
 		{"gone", shown(row("a", "1", discover.Wants), row("b", "2", discover.Wants)), shown(row("b", "2", discover.Wants)), []string{"a Gone"}},
-		{"its label is gone", shown(row("a", "1", discover.Wants)), &findings{all: []discover.Cluster{row("a", "1", discover.Unlabeled)}}, []string{"a Unlabeled"}},
+		{"its label is gone", shown(row("a", "1", discover.Wants)), &discovered{all: []discover.Cluster{row("a", "1", discover.Unlabeled)}}, []string{"a Unlabeled"}},
 		{"no answer any more", shown(row("a", "1", discover.Wants)), shown(row("a", "", discover.Unreachable)), []string{"a Unreachable"}},
 		{"made anew under its name", shown(row("a", "1", discover.Wants)), shown(row("a", "2", discover.Wants)), []string{"a WantsToJoin"}},
 	} {

@@ -10,25 +10,25 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
 // phaseGone is shown of a member that left, or is not selected any more.
 const phaseGone v1alpha1.Phase = "Gone"
 
-// Waits between two watches: servers end one now and then, and one that does not answer is left in peace.
-const shortestWait, longestWait = time.Second, 30 * time.Second
+// Delays between two watches: servers end one now and then, and one that does not respond is not asked all the time.
+const minRetryDelay, maxRetryDelay = time.Second, 30 * time.Second
 
 // follower prints members, and prints one again when what is shown of it changes.
 type follower struct {
 	show func(members []*v1alpha1.MemberCluster) error
-	// answers is what is shown of a member, but for what changes with time alone.
-	answers func(m *v1alpha1.MemberCluster) string
-	// gone makes the last state of a member that is not there any more tell that; nil leaves it as it was.
+	// shown is what is shown of a member, without what changes with time alone.
+	shown func(m *v1alpha1.MemberCluster) string
+	// gone makes the last state of a member that is not there any more show that; nil leaves it as it was.
 	gone func(m *v1alpha1.MemberCluster)
 	// wanted are the only names to follow; none follows all.
 	wanted []string
@@ -37,8 +37,8 @@ type follower struct {
 }
 
 type seen struct {
-	member  v1alpha1.MemberCluster
-	answers string
+	member v1alpha1.MemberCluster
+	shown  string
 }
 
 // listed takes a whole list, in the order it is to be shown in: what changed since the last one is shown.
@@ -77,10 +77,10 @@ func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
 
 // note remembers m and says whether it looks otherwise than before.
 func (f *follower) note(m *v1alpha1.MemberCluster) bool {
-	now := seen{*m, f.answers(m)}
+	now := seen{*m, f.shown(m)}
 	before, had := f.known[m.Name]
 	f.known[m.Name] = now
-	return !had || before.answers != now.answers
+	return !had || before.shown != now.shown
 }
 
 func (f *follower) forget(name string, m v1alpha1.MemberCluster) *v1alpha1.MemberCluster {
@@ -101,17 +101,18 @@ func (f *follower) wants(name string) bool {
 }
 
 // follow prints the members that were asked for, and what changes, until ctx ends.
-func (f *getFlags) follow(ctx context.Context, d *factory, h *host.Cluster, names []string, q host.MemberQuery, by order) error {
-	ctx, cancel := f.watch.bound(ctx)
+func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
+	ctx, cancel := o.watch.bound(ctx)
 	defer cancel()
-	follower, err := f.follower(d, names)
+	follower, err := o.follower()
 	if err != nil {
 		return err
 	}
-	if len(names) == 1 {
-		q.Name = v1alpha1.MemberName(names[0])
+	q := o.members.Query()
+	if len(o.names) == 1 {
+		q.Name = v1alpha1.MemberName(o.names[0])
 	}
-	members, version, err := listMembers(ctx, h, q)
+	members, version, err := h.List(ctx, q)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -119,21 +120,21 @@ func (f *getFlags) follow(ctx context.Context, d *factory, h *host.Cluster, name
 		return err
 	}
 	chosen := follower.chosen(members)
-	for _, name := range names {
+	for _, name := range o.names {
 		if !slices.ContainsFunc(chosen, func(m *v1alpha1.MemberCluster) bool { return m.Name == name }) {
-			return noMember(name)
+			return h.NotFound(name)
 		}
 	}
 	if len(chosen) == 0 {
-		fmt.Fprintln(d.ErrOut, "No members found")
+		o.reportNoMembers()
 	}
-	if err := by.sort(chosen); err != nil {
+	if err := o.by.sort(chosen); err != nil {
 		return err
 	}
 	if err := follower.listed(chosen); err != nil {
 		return err
 	}
-	for pause := shortestWait; ; pause = min(2*pause, longestWait) {
+	for delay := minRetryDelay; ; delay = min(2*delay, maxRetryDelay) {
 		began := time.Now()
 		err := h.WatchMembers(ctx, q, version, func(e cluster.Event[v1alpha1.MemberCluster]) error {
 			version = e.ResourceVersion
@@ -141,7 +142,7 @@ func (f *getFlags) follow(ctx context.Context, d *factory, h *host.Cluster, name
 		})
 		if cluster.IsTooOld(err) {
 			// What happened meanwhile is not known: what is there now is compared with what was shown.
-			// Until that is read the version stays what it was: a watch without one would not tell what is gone.
+			// Until that is read the version stays what it was: a watch without one would not report what is gone.
 			var now string
 			if members, now, err = h.MembersAt(ctx, q); err == nil {
 				version = now
@@ -151,24 +152,24 @@ func (f *getFlags) follow(ctx context.Context, d *factory, h *host.Cluster, name
 		switch {
 		case ctx.Err() != nil:
 			return nil // a person ended it, or its time is over
-		case err != nil && !passing(err):
+		case err != nil && !transient(err):
 			return err
 		case err != nil:
-			fmt.Fprintf(d.ErrOut, "%s; trying again\n", printable(err.Error()))
+			fmt.Fprintf(o.ErrOut, "%s; trying again\n", output.Printable(err.Error()))
 		}
-		if time.Since(began) > longestWait {
-			pause = shortestWait
+		if time.Since(began) > maxRetryDelay {
+			delay = minRetryDelay
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pause):
+		case <-time.After(delay):
 		}
 	}
 }
 
-// passing says whether a server that failed with err may soon answer again.
-func passing(err error) bool {
+// transient says whether a server that failed with err may soon respond again.
+func transient(err error) bool {
 	if e, ok := errors.AsType[*cluster.Error](err); ok && e.Fault == cluster.FaultUnreachable {
 		return true
 	}
@@ -176,16 +177,11 @@ func passing(err error) bool {
 		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)
 }
 
-func (f *getFlags) follower(d *factory, names []string) (*follower, error) {
-	x := &follower{wanted: names, known: map[string]seen{}}
-	if _, ok := f.output.format(); ok {
-		shown, began := f.columns(), time.Now()
-		g := &grid{w: d.Out}
-		for _, c := range shown {
-			g.widths = append(g.widths, max(minWidth, c.least+gap))
-		}
-		header := f.header(shown)
-		x.answers = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, shown, began)) }
+func (o *getOptions) follower() (*follower, error) {
+	x := &follower{wanted: o.names, known: map[string]seen{}}
+	if o.output.Table() {
+		began, header, table := time.Now(), o.header(), output.NewTable(o.Out)
+		x.shown = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, o.columns, began)) }
 		x.gone = func(m *v1alpha1.MemberCluster) {
 			m.DeletionTimestamp, m.Status.Phase, m.Status.Conditions = nil, phaseGone, nil
 		}
@@ -194,27 +190,28 @@ func (f *getFlags) follower(d *factory, names []string) (*follower, error) {
 			header = nil
 			now := time.Now()
 			for _, m := range members {
-				rows = append(rows, cells(m, shown, now))
+				rows = append(rows, cells(m, o.columns, now))
 			}
-			return g.print(rows)
+			// As wide as the longest phase, so that later rows stay aligned.
+			phase := slices.IndexFunc(o.columns, func(c column) bool { return c.header == phaseHeader })
+			rows[0][phase] = fmt.Sprintf("%-*s", len(v1alpha1.PhaseSuspended), rows[0][phase])
+			return table.Print(rows)
 		}
 		return x, nil
 	}
 	// One printer for all: it puts the separator between YAML documents.
-	printer, err := f.output.printer()
+	printer, err := o.output.Printer()
 	if err != nil {
 		return nil, err
 	}
-	x.answers = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
-	x.show = func(members []*v1alpha1.MemberCluster) error { return printEach(d, printer, members) }
-	return x, nil
-}
-
-func printEach(d *factory, printer printers.ResourcePrinter, members []*v1alpha1.MemberCluster) error {
-	for _, m := range members {
-		if err := printer.PrintObj(withKind(m, v1alpha1.GroupVersion.WithKind("MemberCluster")), d.Out); err != nil {
-			return err
+	x.shown = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
+	x.show = func(members []*v1alpha1.MemberCluster) error {
+		for _, m := range members {
+			if err := printer.PrintObj(output.WithKind(m, "MemberCluster"), o.Out); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
+	return x, nil
 }

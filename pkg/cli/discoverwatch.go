@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+)
+
+// pollFlags watch what has no watch of its own: everything is probed again at each interval.
+type pollFlags struct {
+	watchFlags
+	interval time.Duration
+}
+
+func (f *pollFlags) addTo(cmd *cobra.Command) {
+	f.watchFlags.addTo(cmd, "After listing, probe again at each interval and print what has changed")
+	cmd.Flags().DurationVar(&f.interval, "interval", 30*time.Second, "How long a watch waits before it probes again")
+}
+
+// minInterval keeps a watch from probing every cluster all the time.
+const minInterval = time.Second
+
+func (f *pollFlags) validate() error {
+	if f.interval < minInterval {
+		return output.Usagef("invalid --interval %s: must be at least %s", f.interval, minInterval)
+	}
+	return f.watchFlags.validate()
+}
+
+// poll prints what the first round finds, and after it what has changed since the round before. A round that fails later is
+// reported and tried again. It ends without an error when it is interrupted or its time is over.
+func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (*discovered, error)) error {
+	ctx, cancel := o.watch.bound(ctx)
+	defer cancel()
+	last, reported := &discovered{}, ""
+	for first := true; ; first = false {
+		found, err := find(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil:
+			if reported != err.Error() {
+				fmt.Fprintln(o.ErrOut, "note: "+output.ErrorText(err))
+			}
+			reported = err.Error()
+		default:
+			reported = ""
+			if first || !slices.Equal(found.notes, last.notes) {
+				o.report(found)
+			}
+			if first {
+				o.hint(found)
+			}
+			changed := &discovered{clusters: changes(last, found), notes: found.notes}
+			if first || len(changed.clusters) > 0 {
+				if err := o.print(changed, first); err != nil {
+					return err
+				}
+			}
+			if found.err != nil {
+				return found.err
+			}
+			last = found
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(o.watch.interval):
+		}
+	}
+}
+
+// changes are the clusters that are shown after and are new or not as they were, and then those that were shown before and
+// are not any more: as they are now, or Gone.
+func changes(before, after *discovered) []discover.Cluster {
+	key := func(c *discover.Cluster) string { return string(c.ID) + " " + c.Candidate.String() }
+	known := map[string]*discover.Cluster{}
+	for i := range before.clusters {
+		known[key(&before.clusters[i])] = &before.clusters[i]
+	}
+	var changed []discover.Cluster
+	for i := range after.clusters {
+		c := &after.clusters[i]
+		was := known[key(c)]
+		delete(known, key(c))
+		if was == nil || was.State != c.State || was.Federation != c.Federation || was.Member != c.Member || was.Reason != c.Reason || !slices.Equal(was.Also, c.Also) {
+			changed = append(changed, *c)
+		}
+	}
+	for i := range before.clusters {
+		c := before.clusters[i]
+		if known[key(&c)] == nil {
+			continue
+		}
+		same := func(now discover.Cluster) bool { return now.Candidate.String() == c.Candidate.String() }
+		if slices.ContainsFunc(after.clusters, same) {
+			continue // under another ID now, and printed as that
+		}
+		if at := slices.IndexFunc(after.all, same); at >= 0 {
+			c = after.all[at]
+		} else {
+			c.State, c.Reason = discover.Gone, ""
+		}
+		changed = append(changed, c)
+	}
+	return changed
+}

@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"context"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+)
+
+// factory is the context of every command: the streams, and the flags that choose the host.
+type factory struct {
+	genericiooptions.IOStreams
+	hostFlags targets.HostFlags
+	messages  output.Messages
+	// name is how a person calls the plugin.
+	name string
+	// flags are those that choose the host.
+	flags *pflag.FlagSet
+}
+
+func newFactory(name string, streams genericiooptions.IOStreams) *factory {
+	d := &factory{IOStreams: streams, name: name}
+	d.messages.W = streams.ErrOut
+	d.hostFlags.Warnings = &d.messages
+	return d
+}
+
+// options are what the flags of a command become: typed, and ready to run once they are valid.
+type options interface {
+	validate() error
+	run(ctx context.Context) error
+}
+
+// runs makes a command run the options that its flags become.
+func runs[O options](toOptions func(cmd *cobra.Command, args []string) (O, error)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		o, err := toOptions(cmd, args)
+		if err != nil {
+			return err
+		}
+		if err := o.validate(); err != nil {
+			return err
+		}
+		return o.run(cmd.Context())
+	}
+}
+
+// host connects to the host.
+func (d *factory) host() (*host.Cluster, error) {
+	h, err := d.hostFlags.Host()
+	if err == nil {
+		h.Commands = d.commands()
+	}
+	return h, err
+}
+
+// members reads members from the host.
+func (d *factory) members() (targets.Members, error) {
+	h, err := d.host()
+	return targets.Members{Cluster: h}, err
+}
+
+// commands renders the commands that messages propose, with the flags of this run.
+func (d *factory) commands() command.Host {
+	h := command.Host{Plugin: d.name}
+	if d.flags != nil {
+		h.Flags = typedFlags(d.flags)
+	}
+	return h
+}
+
+// typedFlags are the flags that choose the host as they were typed. A token is not repeated: what is printed may be kept.
+func typedFlags(hostFlags *pflag.FlagSet) []command.Flag {
+	var typed []command.Flag
+	hostFlags.VisitAll(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		switch list, isList := f.Value.(pflag.SliceValue); {
+		case !f.Changed:
+			return
+		case isList:
+			values = list.GetSlice()
+		case f.Name == "token":
+			values = []string{"TOKEN"}
+		case f.Value.Type() == "bool" && f.Value.String() == "true":
+			values = []string{""}
+		case f.Value.Type() == "bool":
+			return
+		}
+		for _, value := range values {
+			typed = append(typed, command.Flag{Name: f.Name, Value: value})
+		}
+	})
+	return typed
+}
+
+// completeFederations offers the host's federations.
+func (d *factory) completeFederations(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return d.complete(func(h *host.Cluster) (names []string, err error) {
+		federations, err := h.Federations(cmd.Context())
+		for i := range federations {
+			names = append(names, federations[i].Name)
+		}
+		return names, err
+	})
+}
+
+// completeMembers offers the host's members.
+func (d *factory) completeMembers(cmd *cobra.Command, typed []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return d.complete(func(h *host.Cluster) (names []string, err error) {
+		members, err := h.Members(cmd.Context(), host.MemberQuery{})
+		for i := range members {
+			if !slices.Contains(typed, members[i].Name) {
+				names = append(names, members[i].Name)
+			}
+		}
+		return names, err
+	})
+}
+
+func (d *factory) complete(read func(*host.Cluster) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	h, err := d.host()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names, err := read(h)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// addFederation adds --federation.
+func (d *factory) addFederation(cmd *cobra.Command, federation *string, usage string) {
+	cmd.Flags().StringVarP(federation, "federation", "F", "", usage)
+	_ = cmd.RegisterFlagCompletionFunc("federation", d.completeFederations)
+}
+
+// addSelection adds the flags and arguments that choose members; usage is that of --federation.
+func (d *factory) addSelection(cmd *cobra.Command, f *targets.SelectFlags, usage string) {
+	d.addFederation(cmd, &f.Federation, usage)
+	f.AddTo(cmd)
+	cmd.ValidArgsFunction = d.completeMembers
+}
+
+// selected reads the members that were chosen and reports when there are none.
+func (d *factory) selected(ctx context.Context, names []string, f targets.SelectFlags) (h targets.Members, members []v1alpha1.MemberCluster, err error) {
+	if h, err = d.members(); err != nil {
+		return h, nil, err
+	}
+	members, err = h.Select(ctx, names, f.Query())
+	if err == nil && len(members) == 0 {
+		d.reportNoMembers()
+	}
+	return h, members, output.WhileReading(ctx, err)
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// complete makes a flag complete to words.
+func complete(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// exactlyOne takes one argument and says what it is when there is none or more.
+func exactlyOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return output.UsageError{Err: fmt.Errorf("exactly one argument is required, %s; got %d", what, len(args)), Command: cmd.CommandPath()}
+	}
+}
+
+// validateName refuses what cannot name a federation or a member.
+func validateName(what, name string) error {
+	if len(validation.IsDNS1123Label(name)) == 0 {
+		return nil
+	}
+	return output.Usagef("invalid name of a %s %q: must be at most 63 lower-case letters, digits and '-', and start and end with a letter or digit", what, name)
+}
+
+// dryRunFlag is --dry-run=none|client|server.
+type dryRunFlag struct{ value string }
+
+var dryRuns = map[string]federate.DryRun{"none": federate.DryRunNone, "client": federate.DryRunClient, "server": federate.DryRunServer}
+
+func (f *dryRunFlag) addTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.value, "dry-run", "none",
+		`"none", "client" or "server". Client prints the plan from what is read; server also lets the API servers judge it. Neither changes anything`)
+	complete(cmd, "dry-run", "none", "client", "server")
+}
+
+func (f *dryRunFlag) parse() (federate.DryRun, error) {
+	return dryRuns[f.value], output.OneOf("dry-run", f.value, "none", "client", "server")
+}
+
+// dryRunSuffix follows what a dry run prints, as kubectl's own commands do.
+func dryRunSuffix(dryRun federate.DryRun) string {
+	switch dryRun {
+	case federate.DryRunClient:
+		return " (dry run)"
+	case federate.DryRunServer:
+		return " (server dry run)"
+	}
+	return ""
+}
+
+// addLifetime adds --token-lifetime.
+func addLifetime(flags *pflag.FlagSet, lifetime *time.Duration) {
+	flags.DurationVar(lifetime, "token-lifetime", federate.DefaultTokenLifetime,
+		"How long the credential is asked to be valid, from 10m to 8760h (a year); the member's API server may shorten it, which is then reported")
+}
+
+// validateLifetime refuses what no credential may have.
+func validateLifetime(lifetime time.Duration) error {
+	switch {
+	case lifetime < member.MinTokenLifetime:
+		return output.Usagef("invalid --token-lifetime %s: API servers issue no token that is valid for less than 10m", lifetime)
+	case lifetime > member.MaxTokenLifetime:
+		return output.Usagef("invalid --token-lifetime %s: must be at most 8760h (a year); rotate the credential before it expires", lifetime)
+	}
+	return nil
+}
+
+// watchFlags are those of every watch.
+type watchFlags struct {
+	on     bool
+	length time.Duration
+}
+
+// addTo adds the flags; usage is that of --watch.
+func (f *watchFlags) addTo(cmd *cobra.Command, usage string) {
+	cmd.Flags().BoolVarP(&f.on, "watch", "w", false, usage)
+	cmd.Flags().DurationVar(&f.length, "watch-for", 0, "How long a watch lasts (default: until it is interrupted)")
+}
+
+func (f *watchFlags) validate() error {
+	if f.length < 0 {
+		return output.Usagef("invalid --watch-for %s: must not be negative", f.length)
+	}
+	return nil
+}
+
+// bound is ctx for as long as a watch lasts.
+func (f *watchFlags) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.length > 0 {
+		return context.WithTimeout(ctx, f.length)
+	}
+	return ctx, func() {}
+}

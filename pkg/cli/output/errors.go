@@ -1,0 +1,162 @@
+package output
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+)
+
+// Exit codes of every command.
+const (
+	ExitDone    = 0 // done, or already so
+	ExitFailed  = 1 // usage, network or internal error; interrupted
+	ExitRefused = 2 // refused by a rule or a right
+	ExitPartly  = 3 // partly done
+)
+
+// UsageError is a command line that cannot be run as it was typed.
+type UsageError struct {
+	Err error
+	// Command is the command whose help explains more; empty where the error is enough.
+	Command string
+}
+
+func (e UsageError) Error() string {
+	if e.Command == "" {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%v\nsee '%s --help'", e.Err, e.Command)
+}
+
+func (e UsageError) Unwrap() error { return e.Err }
+
+// Usagef makes a UsageError.
+func Usagef(format string, args ...any) error {
+	return UsageError{Err: fmt.Errorf(format, args...)}
+}
+
+// OneOf refuses a value of a flag that is not one of those allowed.
+func OneOf(flag, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	last := len(allowed) - 1
+	text := allowed[last]
+	if last > 0 {
+		text = strings.Join(allowed[:last], ", ") + " or " + text
+	}
+	return Usagef("invalid --%s %q: must be %s", flag, value, text)
+}
+
+// Refused is an error that sums up refusals, which were printed one by one.
+type Refused struct{ Err error }
+
+func (e *Refused) Error() string { return e.Err.Error() }
+
+func (e *Refused) Unwrap() error { return e.Err }
+
+// Partly is an error of a command that did some of its work.
+type Partly struct{ Err error }
+
+func (e *Partly) Error() string { return e.Err.Error() }
+
+func (e *Partly) Unwrap() error { return e.Err }
+
+// whole says whether err is of an operation that reports by itself what it changed.
+func whole(err error) bool {
+	var refusal *federate.Refusal
+	var undone *federate.Undone
+	var partial *federate.Partial
+	return errors.As(err, &refusal) || errors.As(err, &undone) || errors.As(err, &partial)
+}
+
+// WhileReading is err of a command. Where a person stopped it before anything was changed, that is no fault of the
+// clusters that were just being read; what pkg/federate reports of an operation that had begun stands.
+func WhileReading(ctx context.Context, err error) error {
+	if err != nil && !whole(err) && errors.Is(ctx.Err(), context.Canceled) {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// ErrInterrupted is a command that was stopped before it changed anything.
+var ErrInterrupted = errors.New("interrupted; nothing was changed")
+
+// ExitCode is the exit code of a command that ends with err.
+func ExitCode(err error) int {
+	var refusal *federate.Refusal
+	var refused *Refused
+	var partial *federate.Partial
+	var partly *Partly
+	switch {
+	case err == nil:
+		return ExitDone
+	case errors.As(err, &partial), errors.As(err, &partly):
+		return ExitPartly
+	case errors.As(err, &refusal), errors.As(err, &refused), apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+		return ExitRefused
+	}
+	return ExitFailed
+}
+
+// Error prints err as kubectl prints its own: a refused object with one bullet per fault, anything else behind "error: ".
+func Error(w io.Writer, err error) {
+	text := ErrorText(err)
+	if !strings.HasPrefix(text, "The ") {
+		text = "error: " + text
+	}
+	fmt.Fprintln(w, text)
+}
+
+// ErrorText is err as a person reads it. What pkg/federate reports is complete; only a bare answer of the host is put
+// into kubectl's form.
+func ErrorText(err error) string {
+	var status apierrors.APIStatus
+	if !whole(err) && errors.As(err, &status) && apierrors.IsInvalid(err) {
+		if details := status.Status().Details; details != nil && len(details.Causes) > 0 {
+			var b strings.Builder
+			fmt.Fprintf(&b, "The %s %q is invalid:", details.Kind, details.Name)
+			for _, cause := range details.Causes {
+				b.WriteString("\n* ")
+				// A policy's refusal names no field.
+				if cause.Field != "" {
+					b.WriteString(cause.Field + ": ")
+				}
+				b.WriteString(cause.Message)
+			}
+			return Printable(b.String())
+		}
+	}
+	return Printable(err.Error())
+}
+
+// Reason is err on one line, without what the row that it stands in says as well.
+func Reason(err error) string {
+	var refusal *federate.Refusal
+	var undone *federate.Undone
+	var partial *federate.Partial
+	const rolledBack = "; all changes were rolled back"
+	text := ErrorText(err)
+	switch {
+	case errors.As(err, &partial):
+	case errors.As(err, &refusal):
+		findings := make([]string, len(refusal.Findings))
+		for i, f := range refusal.Findings {
+			findings[i] = f.String()
+		}
+		text = strings.Join(findings, "; ")
+		if refusal.Undone {
+			text += rolledBack
+		}
+	case errors.As(err, &undone):
+		text = ErrorText(undone.Err) + rolledBack
+	}
+	return strings.NewReplacer(":\n* ", ": ", "\n* ", "; ", "\n", "; ").Replace(text)
+}

@@ -1,0 +1,139 @@
+package output
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"k8s.io/cli-runtime/pkg/printers"
+)
+
+// Messages are what a command prints on stderr while it works: the warnings of API servers, each text once, and a line of
+// progress that warnings do not run into. What cannot be written is dropped: the work goes on without its reader.
+type Messages struct {
+	W io.Writer
+
+	mu      sync.Mutex
+	printed map[string]bool
+	// live is the progress that is shown; nil while there is none.
+	live *Progress
+}
+
+// subjectKey is the key of the name that a request is about.
+type subjectKey struct{}
+
+// About makes the warnings that a server answers to requests with the context name what they are about. It is for
+// commands on many: one host warns of all of them in the same words.
+func About(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, subjectKey{}, name)
+}
+
+// HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
+func (m *Messages) HandleWarningHeaderWithContext(ctx context.Context, code int, _, text string) {
+	const miscellaneousPersistent = 299 // RFC 7234, section 5.5: the one that API servers send
+	if code != miscellaneousPersistent || text == "" {
+		return
+	}
+	if name, ok := ctx.Value(subjectKey{}).(string); ok {
+		text = name + ": " + text
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.printed[text] {
+		return
+	}
+	if m.printed == nil {
+		m.printed = map[string]bool{}
+	}
+	m.printed[text] = true
+	m.line("Warning: " + text)
+}
+
+// line prints a line that stays. It is called with the lock held.
+func (m *Messages) line(text string) {
+	m.clear()
+	fmt.Fprintln(m.W, Printable(text))
+}
+
+// clear takes the live line away, which a line that stays would run into.
+func (m *Messages) clear() {
+	if m.live != nil && m.live.dirty {
+		fmt.Fprint(m.W, clearLine)
+		m.live.dirty = false
+	}
+}
+
+// Progress reports what is being done: a line that is rewritten on a terminal; elsewhere one line, and only when the
+// work takes long, so that logs stay short. Its methods may be called from several goroutines.
+type Progress struct {
+	m        *Messages
+	terminal bool
+	dirty    bool
+	slow     *time.Timer
+}
+
+const (
+	// clearLine moves to the start of a terminal's line and empties it (ECMA-48 EL).
+	clearLine = "\r\x1b[K"
+	// quietTime is how long work may take without a line in a log.
+	quietTime = 2 * time.Second
+)
+
+// Progress begins to report; text is what is being done first.
+func (m *Messages) Progress(text string) *Progress {
+	p := &Progress{m: m, terminal: printers.IsTerminal(m.W)}
+	m.mu.Lock()
+	m.live = p
+	m.mu.Unlock()
+	if p.terminal {
+		p.Update(text)
+	} else {
+		p.slow = time.AfterFunc(quietTime, func() { p.Line(text) })
+	}
+	return p
+}
+
+// Update replaces the live line; elsewhere than on a terminal it prints nothing.
+func (p *Progress) Update(text string) {
+	if !p.terminal {
+		return
+	}
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	fmt.Fprint(p.m.W, clearLine+OneLine(text))
+	p.dirty = true
+}
+
+// Step reports that one of many is done: on a terminal the live line says how many are, elsewhere a line says which.
+func (p *Progress) Step(count, which string) {
+	if p.terminal {
+		p.Update(count)
+	} else {
+		p.Line(which)
+	}
+}
+
+// Wait reports what takes a while: elsewhere than on a terminal a line of its own.
+func (p *Progress) Wait(text string) { p.Step(text, text) }
+
+// Line prints a line that stays.
+func (p *Progress) Line(text string) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.m.line(text)
+}
+
+// End takes the live line away. It may be called twice.
+func (p *Progress) End() {
+	if p.slow != nil {
+		p.slow.Stop()
+	}
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.m.clear()
+	if p.m.live == p {
+		p.m.live = nil
+	}
+}

@@ -1,0 +1,109 @@
+package output
+
+import (
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"k8s.io/cli-runtime/pkg/printers"
+)
+
+// Branch is what stands in a tree: at the top a federation, below it regions and their zones.
+type Branch struct {
+	// Name is the name, or several, separated by ", ".
+	Name string
+	// Counts say what is in a branch at the top: Count in a line, Counts in a picture.
+	Count  string
+	Counts []string
+	// Branches are below it; one that has none has leaves.
+	Branches []Branch
+	Leaves   []Leaf
+}
+
+// Leaf is a member in a tree.
+type Leaf struct {
+	Name, State string
+	Level       Level
+	// Reason is why its state is not as it should be, and Age how long it has been so; both may be empty.
+	Reason, Age string
+}
+
+// Level is how good a state is, and gives it its colour.
+type Level int
+
+// The levels.
+const (
+	Good Level = iota
+	// Waiting is what a person or a controller brings to an end.
+	Waiting
+	Bad
+)
+
+// Colours says whether w shows them: a terminal does, unless its user wants none (https://no-color.org).
+func Colours(w io.Writer) bool {
+	return printers.IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// paint gives text the colour of a level (ECMA-48 SGR).
+func paint(level Level, text string) string {
+	code := map[Level]string{Good: "32", Waiting: "33", Bad: "31"}[level]
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// columnGap is how many blanks separate the columns of a tree, as those of a table.
+const columnGap = 3
+
+// Tree draws branches as a tree of text.
+func Tree(branches []Branch, coloured bool) string {
+	type line struct {
+		text string
+		leaf *Leaf
+	}
+	var lines []line
+	fork := func(i, n int) (own, below string) {
+		if i == n-1 {
+			return "└── ", "    "
+		}
+		return "├── ", "│   "
+	}
+	var draw func(b *Branch, indent string)
+	draw = func(b *Branch, indent string) {
+		for i := range b.Branches {
+			own, below := fork(i, len(b.Branches))
+			lines = append(lines, line{text: indent + own + OneLine(b.Branches[i].Name)})
+			draw(&b.Branches[i], indent+below)
+		}
+		for i := range b.Leaves {
+			own, _ := fork(i, len(b.Leaves))
+			lines = append(lines, line{indent + own + OneLine(b.Leaves[i].Name), &b.Leaves[i]})
+		}
+	}
+	for i := range branches {
+		lines = append(lines, line{text: OneLine(branches[i].Name) + " (" + branches[i].Count + ")"})
+		draw(&branches[i], "")
+	}
+	name, state := 0, 0
+	for _, l := range lines {
+		if l.leaf != nil {
+			name = max(name, utf8.RuneCountInString(l.text))
+			state = max(state, len(l.leaf.State))
+		}
+	}
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString(l.text)
+		if l.leaf != nil {
+			shown := OneLine(l.leaf.State)
+			if coloured {
+				shown = paint(l.leaf.Level, shown)
+			}
+			b.WriteString(strings.Repeat(" ", name-utf8.RuneCountInString(l.text)+columnGap) + shown)
+			if l.leaf.Reason != "" {
+				b.WriteString(strings.Repeat(" ", state-len(l.leaf.State)+columnGap) + OneLine(l.leaf.Reason+l.leaf.Age))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

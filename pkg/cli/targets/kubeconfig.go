@@ -1,0 +1,204 @@
+package targets
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // kubeconfigs whose user has auth-provider oidc, as kubectl takes them
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// HostFlags are the standard kubectl flags, which choose the host. They are client-go's own: cli-runtime's ConfigFlags
+// would bring the resource builder and every Kubernetes type along, which makes the plugin 35 MB larger.
+type HostFlags struct {
+	Kubeconfig string
+	overrides  clientcmd.ConfigOverrides
+	// Warnings gets the warnings of every API server.
+	Warnings rest.WarningHandlerWithContext
+
+	loader clientcmd.ClientConfig
+}
+
+// AddTo adds the flags to the root command.
+func (f *HostFlags) AddTo(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVar(&f.Kubeconfig, clientcmd.RecommendedConfigPathFlag, "", "Path to the kubeconfig file to use")
+	names := clientcmd.RecommendedConfigOverrideFlags("")
+	// The host's objects are cluster-scoped, and the namespaces of kubectl federate have fixed names.
+	names.ContextOverrideFlags.Namespace.LongName = ""
+	names.AuthOverrideFlags.Username.LongName = ""
+	names.AuthOverrideFlags.Password.LongName = ""
+	names.ClusterOverrideFlags.APIServer.ShortName = "s"
+	clientcmd.BindOverrideFlags(&f.overrides, flags, names)
+	_ = root.RegisterFlagCompletionFunc(clientcmd.FlagContext, completeContexts(&f.Kubeconfig))
+}
+
+// config loads the files that choose the host, once.
+func (f *HostFlags) config() clientcmd.ClientConfig {
+	if f.loader == nil {
+		f.loader = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(f.Kubeconfig), &f.overrides)
+	}
+	return f.loader
+}
+
+func loadingRules(path string) *clientcmd.ClientConfigLoadingRules {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = path
+	return rules
+}
+
+// Tuned prepares a client configuration for a command line: no client-side rate limit (a command sends a bounded number
+// of requests, and API servers have fairness of their own), and each warning of a server printed once.
+func (f *HostFlags) Tuned(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.QPS = -1
+	c.WarningHandlerWithContext = f.Warnings
+	return c
+}
+
+// Host connects to the cluster that the flags choose.
+func (f *HostFlags) Host() (*host.Cluster, error) {
+	raw, err := f.config().RawConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
+	}
+	_, inCluster := os.LookupEnv("KUBERNETES_SERVICE_HOST")
+	if len(raw.Contexts) == 0 && f.overrides.ClusterInfo.Server == "" && !inCluster {
+		return nil, output.Usagef("no host cluster: the kubeconfig does not exist or is empty; name one with --kubeconfig or set KUBECONFIG")
+	}
+	if name := f.overrides.CurrentContext; name != "" {
+		if err := known("host", "--context", name, raw); err != nil {
+			return nil, err
+		}
+	}
+	config, err := f.config().ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
+	}
+	return host.Connect(f.Tuned(config))
+}
+
+// MemberFlags name one member cluster. There is no default, since a default joins the wrong cluster one day.
+type MemberFlags struct {
+	Context    string
+	Kubeconfig string
+}
+
+// AddTo adds the flags.
+func (f *MemberFlags) AddTo(cmd *cobra.Command, host *HostFlags) {
+	cmd.Flags().StringVar(&f.Context, "member-context", "", "The kubeconfig context of the member cluster")
+	_ = cmd.RegisterFlagCompletionFunc("member-context", f.Complete(host))
+	f.AddKubeconfigTo(cmd, "The kubeconfig file that holds the member's context (default: as for the host)")
+}
+
+// AddKubeconfigTo adds --member-kubeconfig alone.
+func (f *MemberFlags) AddKubeconfigTo(cmd *cobra.Command, usage string) {
+	cmd.Flags().StringVar(&f.Kubeconfig, "member-kubeconfig", "", usage)
+}
+
+// Complete offers the contexts of members.
+func (f *MemberFlags) Complete(host *HostFlags) cobra.CompletionFunc {
+	return completeContexts(&f.Kubeconfig, &host.Kubeconfig)
+}
+
+// Given says whether a member was named at all.
+func (f *MemberFlags) Given() bool { return f.Context != "" || f.Kubeconfig != "" }
+
+// Contexts are those of the kubeconfig that leads to members.
+type Contexts struct {
+	host   *HostFlags
+	raw    clientcmdapi.Config
+	access clientcmd.ConfigAccess
+}
+
+// Contexts reads the kubeconfig that leads to members, once; where it is that of the host, it is not read again.
+func (f *MemberFlags) Contexts(host *HostFlags) (*Contexts, error) {
+	config, access := host.config(), clientcmd.ConfigAccess(loadingRules(cmp.Or(f.Kubeconfig, host.Kubeconfig)))
+	if f.Kubeconfig != "" {
+		config = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(f.Kubeconfig), &clientcmd.ConfigOverrides{})
+	}
+	raw, err := config.RawConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig for members: %w", err)
+	}
+	return &Contexts{host, raw, access}, nil
+}
+
+// Has refuses names of contexts that there are not; flag is where they were typed.
+func (c *Contexts) Has(flag string, names ...string) error {
+	for _, name := range names {
+		if err := known("member", flag, name, c.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Connect opens the cluster of a context. It sends no request.
+func (c *Contexts) Connect(name string) (*member.Cluster, error) {
+	if err := c.Has("--member-context", name); err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(c.raw, name, &clientcmd.ConfigOverrides{CurrentContext: name}, c.access).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read context %q for the member: %w", name, err)
+	}
+	return member.Connect(c.host.Tuned(config))
+}
+
+// Source is every context, or those that are named.
+func (c *Contexts) Source(names ...string) discover.Source {
+	chosen := c.raw
+	if len(names) > 0 {
+		chosen.Contexts = map[string]*clientcmdapi.Context{}
+		for _, name := range names {
+			chosen.Contexts[name] = c.raw.Contexts[name]
+		}
+	}
+	return discover.Kubeconfig{Config: chosen, Connect: c.Connect}
+}
+
+func known(side, flag, name string, raw clientcmdapi.Config) error {
+	if _, ok := raw.Contexts[name]; ok {
+		return nil
+	}
+	has := "it has no contexts"
+	if names := slices.Sorted(maps.Keys(raw.Contexts)); len(names) > 0 {
+		const shown = 10
+		more := ""
+		if len(names) > shown {
+			more = fmt.Sprintf(" and %d more", len(names)-shown)
+			names = names[:shown]
+		}
+		has = "it has " + strings.Join(names, ", ") + more
+	}
+	return output.Usagef("the kubeconfig has no context %q for the %s (%s); choose one with %s", name, side, cluster.Printable(has), flag)
+}
+
+// completeContexts offers the contexts of the first kubeconfig that was named, or of the default ones.
+func completeContexts(paths ...*string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var named string
+		for _, path := range paths {
+			named = cmp.Or(named, *path)
+		}
+		raw, err := loadingRules(named).Load()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return slices.Sorted(maps.Keys(raw.Contexts)), cobra.ShellCompDirectiveNoFileComp
+	}
+}
