@@ -159,6 +159,7 @@ func TestApproverMovesNothing(t *testing.T) {
 		"server":                {value: `"https://other.example.com"`, dave: policy},
 		"caBundle":              {value: `"Z2FyYmFnZQ=="`, dave: policy, joinerIsFaulty: true},
 		"proxyURL":              {value: `"http://proxy.example.com:3128"`, dave: policy},
+		"tlsServerName":         {value: `"api.example.com"`, dave: policy},
 		"insecureSkipTLSVerify": {value: `true`, dave: policy, joinerIsFaulty: true},
 		"suspended":             {value: `true`, dave: policy},
 		"joinedWith":            {value: `{"kubernetesVersion":"v1.36.3"}`, dave: policy},
