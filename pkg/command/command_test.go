@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -97,7 +98,7 @@ func TestHostileNames(t *testing.T) {
 			(command.Host{Flags: []command.Flag{{"as", name}}}).Line(command.Approve{Member: "a"}): {"approve", "a", "--as", name},
 		}
 		for line, want := range lines {
-			if line == "" && strings.ContainsAny(name, "\n\x1b\xff\u202e") {
+			if line == "" && (!utf8.ValidString(name) || strings.ContainsAny(name, "\n\x1b\u202e")) {
 				continue
 			}
 			if got := argv(t, line); !contains(got, want) {

@@ -148,7 +148,7 @@ func TestSnapshotComplete(t *testing.T) {
 			map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "one"}})
 	})
 	var before Objects
-	Eventually(t, "the snapshot has what the API server lists", func(ctx context.Context) error {
+	Eventually(t, "the snapshot has what the API server lists", func(context.Context) error {
 		before = snapshot(t, c)
 		listed, err := listAll(c.Config())
 		if got := slices.Sorted(maps.Keys(before)); err == nil && !slices.Equal(got, listed) {

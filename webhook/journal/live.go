@@ -260,7 +260,7 @@ func (l *lists) next() *list {
 	defer l.mu.Unlock()
 	if pause := l.interval - time.Since(l.began); pause > 0 {
 		l.mu.Unlock()
-		time.Sleep(pause)
+		<-time.After(pause) // at most l.interval; a request that has given up meanwhile is passed over below
 		l.mu.Lock()
 	}
 	for len(l.waiting) > 0 {
