@@ -69,15 +69,18 @@ func addLifetime(flags *pflag.FlagSet, lifetime *time.Duration) {
 		"How long the credential is asked to be valid, from 10m to 8760h (a year); the member's API server may shorten it, which is then reported")
 }
 
-// validateLifetime refuses what no credential may have.
-func validateLifetime(lifetime time.Duration) error {
+// parseLifetime is --token-lifetime where it was typed, and else 0, which is the default. It refuses what no credential
+// may have.
+func parseLifetime(cmd *cobra.Command, lifetime time.Duration) (time.Duration, error) {
 	switch {
+	case !cmd.Flags().Changed("token-lifetime"):
+		return 0, nil
 	case lifetime < member.MinTokenLifetime:
-		return output.Usagef("invalid --token-lifetime %s: API servers issue no token that is valid for less than 10m", lifetime)
+		return 0, output.Usagef("invalid --token-lifetime %s: API servers issue no token that is valid for less than 10m", lifetime)
 	case lifetime > member.MaxTokenLifetime:
-		return output.Usagef("invalid --token-lifetime %s: must be at most 8760h (a year); rotate the credential before it expires", lifetime)
+		return 0, output.Usagef("invalid --token-lifetime %s: must be at most 8760h (a year); rotate the credential before it expires", lifetime)
 	}
-	return nil
+	return lifetime, nil
 }
 
 // watchFlags are those of every watch.

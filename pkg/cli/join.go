@@ -127,13 +127,16 @@ func (f *joinFlags) toOptions(d *factory, cmd *cobra.Command, args []string) (o 
 	o = &joinOptions{
 		operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, output: f.output},
 		names:            args, contexts: f.contexts, all: f.allContexts,
-		join: federate.JoinOptions{Federation: v1alpha1.FederationName(f.federation), TokenLifetime: f.lifetime, TakeOver: f.takeOver},
+		join: federate.JoinOptions{Federation: v1alpha1.FederationName(f.federation), TakeOver: f.takeOver},
 	}
 	if o.dryRun, err = f.dryRun.parse(); err != nil {
 		return nil, err
 	}
 	o.join.DryRun = o.dryRun
 	if o.join.Labels, err = parseLabels(f.labels); err != nil {
+		return nil, err
+	}
+	if o.join.TokenLifetime, err = parseLifetime(cmd, f.lifetime); err != nil {
 		return nil, err
 	}
 	if o.endpoint, err = f.endpoint.parse(cmd); err != nil {
@@ -183,9 +186,6 @@ func (o *joinOptions) validate() error {
 	}
 	if _, ok := o.join.Labels[v1alpha1.LabelFederation]; ok {
 		return output.Usagef("invalid --labels: label %s is set by --federation", v1alpha1.LabelFederation)
-	}
-	if err := validateLifetime(o.join.TokenLifetime); err != nil {
-		return err
 	}
 	return o.validateBounds()
 }

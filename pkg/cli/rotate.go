@@ -62,8 +62,8 @@ func newRotate(d *factory) *cobra.Command {
 		Short:   "Give the host a new credential for members, and revoke the old one",
 		Long:    rotateHelp,
 		Example: rotateExample,
-		RunE: runs(func(_ *cobra.Command, args []string) (*rotateOptions, error) {
-			return f.toOptions(d, args)
+		RunE: runs(func(cmd *cobra.Command, args []string) (*rotateOptions, error) {
+			return f.toOptions(d, cmd, args)
 		}),
 	}
 	f.member.AddTo(cmd, &d.hostFlags)
@@ -82,22 +82,19 @@ type rotateOptions struct {
 	lifetime time.Duration
 }
 
-func (f *rotateFlags) toOptions(d *factory, args []string) (*rotateOptions, error) {
+func (f *rotateFlags) toOptions(d *factory, cmd *cobra.Command, args []string) (*rotateOptions, error) {
 	dryRun, err := f.dryRun.parse()
+	if err != nil {
+		return nil, err
+	}
+	lifetime, err := parseLifetime(cmd, f.lifetime)
 	return &rotateOptions{
 		reachOptions: reachOptions{
 			operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, dryRun: dryRun, output: f.output},
 			names:            args, selection: f.members,
 		},
-		lifetime: f.lifetime,
+		lifetime: lifetime,
 	}, err
-}
-
-func (o *rotateOptions) validate() error {
-	if err := validateLifetime(o.lifetime); err != nil {
-		return err
-	}
-	return o.reachOptions.validate()
 }
 
 func (o *rotateOptions) run(ctx context.Context) error {
