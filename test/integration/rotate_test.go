@@ -182,7 +182,7 @@ func TestMaxTokenLifetime(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNotes("join", joined.Notes, joined.Expires,
-		"member: token: asked for 30d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy")
+		"member: token: asked for 30d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy --token-lifetime 720h")
 	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy"})
 	if err != nil {
 		t.Fatal(err)

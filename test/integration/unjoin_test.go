@@ -34,7 +34,7 @@ func TestUserObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(result.Notes) != 1 || result.Notes[0].String() != `member: Namespace "kubefederate-member": stays, since it holds objects that kubectl federate did not create: configmaps/theirs` {
+	if len(result.Notes) != 1 || result.Notes[0].String() != `member: Namespace "kubefederate-member": stays: it holds objects that kubectl federate did not create: configmaps/theirs` {
 		t.Errorf("notes %v", result.Notes)
 	}
 	if _, err := theirs.Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
@@ -76,7 +76,7 @@ func TestUnjoinFinalizers(t *testing.T) {
 	if !ok {
 		t.Fatalf("error %T: %v", err, err)
 	}
-	const want = `member: ClusterRoleBinding "kubefederate-member:manager": is deleted, and stays until its finalizers are done: example.com/theirs`
+	const want = `member: ClusterRoleBinding "kubefederate-member:manager": is being deleted, and stays until its finalizers are done: example.com/theirs`
 	if partial.Err.Error() != want || partial.Next != "kubectl federate unjoin final --member-context west" {
 		t.Errorf("%v\nwant:\n%s", partial, want)
 	}
@@ -89,7 +89,7 @@ func TestUnjoinFinalizers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(result.Notes) != 1 || result.Notes[0].String() != `host: MemberCluster "final": is deleted, and stays until its finalizers are done: example.com/theirs` {
+	if len(result.Notes) != 1 || result.Notes[0].String() != `host: MemberCluster "final": is being deleted, and stays until its finalizers are done: example.com/theirs` {
 		t.Errorf("notes %v", result.Notes)
 	}
 	finalizers(h.Conn, host.MemberRef("final"))
