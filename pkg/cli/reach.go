@@ -34,11 +34,6 @@ func (o *reachOptions) validate() error {
 	if o.member.Context != "" && !o.single() {
 		return output.Usagef("--member-context names one cluster; those of many members are found by their cluster IDs: leave it out, or name one member")
 	}
-	for _, name := range o.names {
-		if err := validateName("member", name); err != nil {
-			return err
-		}
-	}
 	if err := o.validateBounds(); err != nil {
 		return err
 	}

@@ -97,6 +97,15 @@ func (f *rotateFlags) toOptions(d *factory, cmd *cobra.Command, args []string) (
 	}, err
 }
 
+func (o *rotateOptions) validate() error {
+	for _, name := range o.names {
+		if err := validateName("member", name); err != nil {
+			return err
+		}
+	}
+	return o.reachOptions.validate()
+}
+
 func (o *rotateOptions) run(ctx context.Context) error {
 	b := &batch{
 		Operation: "rotate", Federation: v1alpha1.FederationName(o.selection.Federation),
