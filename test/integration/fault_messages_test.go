@@ -26,7 +26,7 @@ var (
 	saidDoing  = regexp.MustCompile(`\((create|apply|patch|delete|update|ask|try) [^()]*\)`)
 	saidRight  = regexp.MustCompile(`ask for the right to ([^:"\n]|"[^"]*")*`)
 	saidObject = regexp.MustCompile(`[A-Z][A-Za-z]+ "[^"]*"`)
-	saidVerb   = regexp.MustCompile(`: (get|list|create|apply|patch|delete|update) (OBJECT|/\S*[^:\s]):`)
+	saidVerb   = regexp.MustCompile(`: (get|list|create|apply|patch|delete|update) (OBJECT|/\S*[^:\s]|[a-z0-9./-]+( in namespace "[^"]*")?):`)
 	saidTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d(T[\d:]+Z)?`)
 	saidSteps  = regexp.MustCompile(`\d+ of \d+ steps`)
 )
@@ -53,7 +53,7 @@ func (m *messages) keep(how, text string) {
 // What one request said and another may say in the next run: which of them is the k-th is the server's business.
 var (
 	saidAnswer = regexp.MustCompile(`injected (already exists|has been modified|is forbidden)|Internal error occurred: injected`)
-	saidLoss   = regexp.MustCompile(`SERVER: (broken pipe|unexpected EOF|connection reset by peer|EOF|timed out)`)
+	saidLoss   = regexp.MustCompile(`SERVER: (broken pipe|unexpected EOF|connection reset by peer|the connection was reset|EOF|timed out)`)
 	saidWhat   = regexp.MustCompile(`((create )?serviceaccounts/token of |DO )?OBJECT: ANSWER|ask for the right to DO: ANSWER`)
 )
 
