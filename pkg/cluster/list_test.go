@@ -230,7 +230,7 @@ func (w *warned) HandleWarningHeaderWithContext(_ context.Context, _ int, _, tex
 	*w = append(*w, text)
 }
 
-// TestQuietList drops the warnings of a server where it is told to.
+// TestQuietList shows that a list with Quiet drops the warnings of a server.
 func TestQuietList(t *testing.T) {
 	t.Parallel()
 	for quiet, want := range map[bool]int{true: 0, false: 1} {
