@@ -11,11 +11,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules/expression"
 )
 
-// ExpressionRules: the CEL expressions of a federation can be asked.
+// ExpressionRules: the CEL expressions of a federation can be evaluated.
 //
 // Reads: spec.rules and spec.enforcement.
 // Allows: at most twenty rules, each with a name of its own that is a DNS label and an expression that compiles, gives a
-// bool and costs at most expression.MaxCost. A rule that wants Deny where the federation warns only warns, and is told.
+// bool and costs at most expression.MaxCost. A rule with enforcement Deny in a federation that warns only warns, and a warning says so.
 // Does not promise: that an expression always has an answer; see Expressions.
 const ExpressionRules ID = "expressionRules"
 

@@ -38,7 +38,7 @@ func TestSurveyHasAnEnd(t *testing.T) {
 	}
 }
 
-// TestSurveyInParts holds that what members say who are asked at the same time is told as one, in the same words each time.
+// TestSurveyInParts holds that the findings on members that are judged in parallel are merged, in the same words each time.
 func TestSurveyInParts(t *testing.T) {
 	t.Parallel()
 	x := rules.NewIndex()

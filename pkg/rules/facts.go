@@ -6,8 +6,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// factsOf is what is known about a member's cluster, and where it is told. An empty field is unknown.
-//
+// factsOf is what is known about a member's cluster, and the path of the field that has it. An empty field is unknown.
 // A new member is judged by what its joiner saw: see MemberChange.stored.
 func factsOf(m *v1alpha1.MemberCluster) (v1alpha1.JoinFacts, *field.Path) {
 	path := specPath.Child("joinedWith")

@@ -14,11 +14,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// LabelRules: the rules on labels can be kept.
+// LabelRules: members can keep the rules on labels.
 //
 // Reads: spec.labels.
-// Allows: one rule a key, keys and values as Kubernetes takes them, patterns that compile (RE2), and at least one
-// value that the pattern matches where both are given. A rule that rules nothing warns.
+// Allows: one rule per key, valid label keys and values, patterns that compile (RE2), and at least one value that the
+// pattern matches where both are set. A rule without any requirement warns.
 // Does not promise: that a pattern without values matches anything.
 const LabelRules ID = "labelRules"
 
@@ -59,7 +59,7 @@ func labelRules(_ Snapshot, f *v1alpha1.Federation) (found Findings) {
 	return found
 }
 
-// labelKey refuses what is no key of a label, or one of ours.
+// labelKey refuses what is not a label key, and keys under kubefederate.io/.
 func (f *Findings) labelKey(path *field.Path, key string) {
 	if strings.HasPrefix(key, v1alpha1.Prefix) {
 		f.refuse(field.Invalid(path, key, fmt.Sprintf("keys under %s are reserved", v1alpha1.Prefix)))
@@ -70,7 +70,7 @@ func (f *Findings) labelKey(path *field.Path, key string) {
 	}
 }
 
-// where says where a pattern does not compile, and why.
+// where describes the position and the cause of a pattern's fault.
 func where(pattern string, err error) string {
 	var fault *syntax.Error
 	if !errors.As(err, &fault) {

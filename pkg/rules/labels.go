@@ -11,15 +11,15 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Labels: members carry the labels that their federation asks for.
+// Labels: members have the labels that their federation requires.
 //
 // Reads: metadata.labels, and spec.labels of the Federation.
-// Allows: a label that is there if it is required, with one of the values if there are any, and with a value that the
-// pattern matches as a whole (RE2) if there is one. An empty value is a value.
-// Does not promise: that a label tells the truth; see Topology.
+// Allows: a label that is there if it is required, has one of the values if the rule lists any, and matches the pattern
+// as a whole (RE2) if the rule has one. An empty value is a value.
+// Does not promise: that a label is true; see Topology.
 const Labels ID = "labels"
 
-// ImmutableLabels: some labels are set once.
+// ImmutableLabels: labels that a federation makes immutable are set once.
 //
 // Reads: metadata.labels before and after, and spec.labels of the Federation.
 // Allows: setting the label where there is none.
@@ -60,7 +60,7 @@ func immutableLabels(s Snapshot, c MemberChange) (found Findings) {
 	return found
 }
 
-// labelRule is a LabelRule ready to be asked many times.
+// labelRule is a LabelRule with its pattern compiled.
 type labelRule struct {
 	v1alpha1.LabelRule
 	// pattern is nil when there is none, or when it does not compile.
@@ -118,7 +118,7 @@ func (r *labelRule) judge(m *v1alpha1.MemberCluster) (faults []labelFault) {
 	if len(r.Values) > 0 && !slices.Contains(r.Values, value) {
 		faults = append(faults, faultValues)
 	}
-	// A pattern that does not compile is older than the rule that refuses it. What cannot be checked has not passed.
+	// A pattern that does not compile was stored before LabelRules refused it. A check that cannot run has not passed.
 	if r.Pattern != "" && (r.pattern == nil || !r.pattern.MatchString(value)) {
 		faults = append(faults, faultPattern)
 	}

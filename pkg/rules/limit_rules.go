@@ -7,12 +7,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// LimitRules: the limits make sense.
+// LimitRules: the limits are valid.
 //
 // Reads: spec.limits.
-// Allows: one limit for all members and one per key, keys as Kubernetes takes them. A limit per value above that for
-// all warns: it never counts.
-// Does not promise: that members are below; see MembersKeepRules.
+// Allows: one limit for all members and one per label key, with valid keys. A limit per label that is above the limit for
+// all members warns: it is never reached.
+// Does not promise: that members are within the limits; see MembersKeepRules.
 const LimitRules ID = "limitRules"
 
 func limitRules(_ Snapshot, f *v1alpha1.Federation) (found Findings) {

@@ -8,12 +8,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Limits: a federation has a size.
+// Limits: a federation has at most as many members as its limits allow.
 //
 // Reads: metadata.labels, spec.limits of the Federation, and how many members there are.
-// Allows: as many members as max, in all and for each value of a label. A member without the label is counted
-// in no value. Every phase counts, also Pending and Leaving.
-// Does not promise: that two creates at one time are told apart; the snapshot must do that.
+// Allows: as many members as max, in all and for each value of a label. A member without the label does not count for
+// any value. Members of every phase count, also Pending and Leaving.
+// Does not promise: that two concurrent creates see each other; the snapshot must ensure that.
 const Limits ID = "limits"
 
 func limits(s Snapshot, c MemberChange) (found Findings) {
@@ -36,7 +36,7 @@ func limits(s Snapshot, c MemberChange) (found Findings) {
 			continue
 		}
 		if s.budget != nil {
-			n++ // MembersKeepRules asks about one that is there
+			n++ // MembersKeepRules judges a member that exists, which Count leaves out
 		}
 		path, which := federationPath, ""
 		if limit.PerLabel != "" {
@@ -48,7 +48,7 @@ func limits(s Snapshot, c MemberChange) (found Findings) {
 	return found
 }
 
-// bucketOf is where a limit counts a member.
+// bucketOf is the bucket that a member counts in for a limit; counted is false where it counts in none.
 func bucketOf(limit v1alpha1.Limit, m *v1alpha1.MemberCluster) (b Bucket, counted bool) {
 	b = Bucket{Federation: m.Federation()}
 	if limit.PerLabel == "" {

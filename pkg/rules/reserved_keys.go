@@ -11,10 +11,10 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// ReservedKeys: a mistyped key of ours is no silent wish.
+// ReservedKeys: a mistyped label or annotation under kubefederate.io/ is refused instead of ignored.
 //
 // Reads: the keys of metadata.labels and metadata.annotations.
-// Allows: keys that do not start with kubefederate.io/, and those that this project defines for the kind.
+// Allows: keys outside of kubefederate.io/, and the keys that this project defines for the kind.
 // Does not promise: anything about values.
 const ReservedKeys ID = "reservedKeys"
 

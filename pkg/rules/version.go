@@ -12,7 +12,7 @@ type number int64
 
 const endless number = 1 << 62
 
-// versionPattern takes what API servers tell: v1.33.1, v1.33.4-gke.1036000, v1.32.3+k3s1, v1.31.6-eks-bc803b4.
+// versionPattern matches the versions that API servers report: v1.33.1, v1.33.4-gke.1036000, v1.32.3+k3s1, v1.31.6-eks-bc803b4.
 var versionPattern = regexp.MustCompile(`\Av?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?(?:[-+].*)?\z`)
 
 // parseVersion reads a version; whatever a distribution appends is ignored, also a "-rc.1". With two parts the
@@ -34,7 +34,7 @@ func parseVersion(s string) (at, next number, ok bool) {
 	return at, at + 1, true
 }
 
-// versions is a range: everything from low on and before high, but for the holes.
+// versions is a range: everything from low on and before high, except the holes.
 type versions struct {
 	low, high number
 	holes     [][2]number

@@ -11,7 +11,7 @@ import (
 const (
 	joined = "metadata.labels[kubefederate.io/federation]: "
 	// teamed is broken by a label, and has no answer without one.
-	teamed = "cluster.labels['example.com/team'] != 'nobody'"
+	teamed = "cluster.labels['example.com/team'] != 'unknown'"
 	east   = "cluster.facts.regions.all(r, r.startsWith('us-'))"
 	moved  = "oldCluster == null || cluster.spec.server == oldCluster.spec.server"
 )
@@ -58,13 +58,13 @@ func expressions() []Case {
 		}),
 		create(rules.Expressions, "worded", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Message: "name the owning team"}}
-			label(team, "nobody")(m)
+			label(team, "unknown")(m)
 			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worded" is violated; name the owning team`}
 		}),
 		create(rules.Expressions, "expressed-softly", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Enforcement = v1alpha1.EnforceWarn
 			s.f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Message: "name the owning team", Enforcement: v1alpha1.EnforceDeny}}
-			label(team, "nobody")(m)
+			label(team, "unknown")(m)
 			s.Warnings = []string{
 				joined + `Forbidden: rule "teamed" of federation "expressed-softly" is violated; name`,
 				`  the owning team`,
@@ -115,12 +115,12 @@ func expressions() []Case {
 		update(rules.Expressions, "half-mended", func(s set, _, after *v1alpha1.MemberCluster) {
 			// It had no answer, and is broken still.
 			s.f.Spec.Rules = teams
-			label(team, "nobody")(after)
+			label(team, "unknown")(after)
 		}),
 		update(rules.Expressions, "worsened", func(s set, before, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = teams
 			label(team, "web")(before)
-			label(team, "nobody")(after)
+			label(team, "unknown")(after)
 			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worsened" is violated: ` + teamed}
 		}),
 		update(rules.Expressions, "moving", func(s set, _, after *v1alpha1.MemberCluster) {

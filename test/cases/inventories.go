@@ -51,9 +51,9 @@ func inventories() []Case {
 			c.Refusals = []string{`spec.inventory.namespace: Forbidden: namespace "plain-namespace-ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces plain-namespace-ns kubefederate.io/inventory=plain-namespace`}
 		}),
 		define(rules.InventoryNamespace, "others-namespace", func(c *Case, f *v1alpha1.Federation) {
-			c.Namespaces = []*metav1.ObjectMeta{namespace("others-namespace-ns", "somebody")}
+			c.Namespaces = []*metav1.ObjectMeta{namespace("others-namespace-ns", "other")}
 			in(f, "others-namespace-ns")
-			c.Refusals = []string{`spec.inventory.namespace: Forbidden: namespace "others-namespace-ns" is the inventory of federation "somebody", by its label kubefederate.io/inventory`}
+			c.Refusals = []string{`spec.inventory.namespace: Forbidden: namespace "others-namespace-ns" is the inventory of federation "other", by its label kubefederate.io/inventory`}
 		}),
 		define(rules.InventoryNamespace, "going-namespace", func(c *Case, f *v1alpha1.Federation) {
 			n := namespace("going-namespace-ns", f.Name)

@@ -183,7 +183,7 @@ func sizes() []Case {
 	region := rules.LabelRegion
 	limits := []v1alpha1.Limit{{Max: 3}, {PerLabel: region, Max: 2}}
 	return []Case{
-		create(rules.Limits, "room", func(s set, m *v1alpha1.MemberCluster) {
+		create(rules.Limits, "below", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Limits = limits
 			s.others(2, nil)
 			label(region, "us-east-1")(m)
@@ -343,10 +343,10 @@ func connection() []Case {
 			m.Spec.TLSServerName = "https://other.example.com"
 			s.Refusals = []string{`spec.tlsServerName: Invalid value: "https://other.example.com" is neither a DNS name nor an IP address`}
 		}),
-		create(rules.Endpoint, "same-door", func(s set, m *v1alpha1.MemberCluster) {
-			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.Server = "https://same-door.example.com/" })
-			m.Spec.Server = "https://Same-Door.example.com:443"
-			s.Warnings = []string{`spec.server: member "same-door-a" has the same endpoint`}
+		create(rules.Endpoint, "same-server", func(s set, m *v1alpha1.MemberCluster) {
+			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.Server = "https://same-server.example.com/" })
+			m.Spec.Server = "https://Same-Server.example.com:443"
+			s.Warnings = []string{`spec.server: member "same-server-a" has the same endpoint`}
 		}),
 		update(rules.Endpoint, "loopback-before", func(_ set, before, after *v1alpha1.MemberCluster) {
 			before.Spec.Server, after.Spec.Server = "https://127.0.0.1:17443", "https://127.0.0.1:17443"

@@ -12,8 +12,7 @@ import (
 	"k8s.io/apiserver/pkg/cel/library"
 )
 
-// environment is what expressions are compiled in. It takes milliseconds to make, which no command pays that judges no
-// expression.
+// environment is what expressions are compiled in. It takes milliseconds to make, so it is made at the first use.
 type environment struct {
 	*cel.Env
 	sizes roots
@@ -47,8 +46,8 @@ func newEnvironment() (environment, error) {
 	return environment{env, sizes}, err
 }
 
-// libraries are those of k8s.io/apiserver/pkg/cel/environment at 1.37, but for authz. That package itself would bring
-// Prometheus and eight megabytes into the plugin.
+// libraries are those of k8s.io/apiserver/pkg/cel/environment at 1.37, except authz. Importing that package would add
+// Prometheus and eight megabytes to the plugin.
 func libraries() []cel.EnvOption {
 	return []cel.EnvOption{
 		cel.HomogeneousAggregateLiterals(),

@@ -36,13 +36,12 @@ type federationView struct {
 	Spec   v1alpha1.FederationSpec `json:"spec"`
 }
 
-// hidden fields change without a rule being asked, are in facts, or are more than the journal of admitted writes keeps
-// of a member.
+// hidden fields change without a rule being asked, are in facts, or are too large for the journal of admitted writes.
 var hidden = []string{"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.joinedWith", "cluster.spec.caBundle"}
 
-// lengths are the most bytes of a text and the most elements of a list or map, by path, as the schemas in manifests/crd
-// bound them. Kubernetes bounds the labels of an object by its size alone; estimates take 64, and what has more is held
-// by the measured cost. An enum is as long as its longest word.
+// lengths are the maximum bytes of a string and the maximum elements of a list or map, by path, as the schemas in
+// manifests/crd bound them. Kubernetes bounds the labels of an object only by its size: estimates assume 64, and the
+// measured cost bounds more. An enum is as long as its longest value.
 var lengths = map[string]int64{
 	"cluster.name":               63,
 	"cluster.labels":             64,
@@ -84,8 +83,8 @@ var lengths = map[string]int64{
 	"federation.spec.inventory.namespace": 63,
 }
 
-// declare gives the CEL type of a Go type. It panics for a field whose length it is not told: a loop over it could not
-// be bounded.
+// declare returns the CEL type of a Go type. It panics for a field that has no entry in lengths: the cost of a loop over
+// it would have no bound.
 func declare(t reflect.Type, path string) *apiservercel.DeclType {
 	sized := func(d apiservercel.DeclType) *apiservercel.DeclType {
 		n, known := lengths[path]
@@ -118,7 +117,7 @@ func declare(t reflect.Type, path string) *apiservercel.DeclType {
 		}
 		return apiservercel.NewObjectType(typeName(path), fields)
 	}
-	panic(fmt.Sprintf("%s has a type that CEL is not told of: %s", path, t))
+	panic(fmt.Sprintf("%s has a type without a CEL declaration: %s", path, t))
 }
 
 // typeName is the name of an object's type. CEL prints it for a value of a wrong type.
@@ -177,8 +176,8 @@ func (r roots) length(path []string) int64 {
 	return max(at.MaxElements, 0)
 }
 
-// lengthOf is taken for what functions give, as long as the longest text and list that most of them are given. What
-// proves longer is held by the measured cost.
+// lengthOf is assumed for what functions return: the lengths of the longest string and list that most of them are given.
+// The measured cost bounds what is longer.
 var lengthOf = map[types.Kind]int64{
 	types.StringKind: 2048,
 	types.BytesKind:  2048,

@@ -31,7 +31,7 @@ func NewFederation(f *v1alpha1.Federation) Federation {
 	return Federation{valueOf(reflect.ValueOf(view), varFederation)}
 }
 
-// UnknownFact is the error of an expression that needs what nobody knows about a cluster.
+// UnknownFact is the error of an expression that reads a fact which is not known.
 type UnknownFact struct {
 	// Path of the fact, as "cluster.facts.regions".
 	Path string
@@ -73,7 +73,7 @@ func valueOf(v reflect.Value, path string) ref.Val {
 	case reflect.Struct:
 		return objectOf(v, path)
 	}
-	return types.NewErr("%s has a type that CEL is not told of: %s", path, v.Type())
+	return types.NewErr("%s has a type without a CEL declaration: %s", path, v.Type())
 }
 
 // object is a value of a declared type.
@@ -131,8 +131,8 @@ func zero(v ref.Val) bool {
 	return ok && z.IsZeroValue()
 }
 
-// Equal implements ref.Val. Objects with a fact that is not known are neither equal nor different, unless something
-// else tells them apart.
+// Equal implements ref.Val. Two objects of which one has an unknown fact are neither equal nor different, unless another
+// field differs.
 func (o *object) Equal(other ref.Val) ref.Val {
 	with, ok := other.(*object)
 	if !ok || o.kind.TypeName() != with.kind.TypeName() {

@@ -112,9 +112,9 @@ func TestFaultsOfOCM(t *testing.T) {
 			want: "membercluster.kubefederate.io/labelled-m created (server dry run)\n",
 		},
 		{
-			name: "no warnings", ofCase: "same-door", args: create,
-			want: `Warning: spec.server: member "same-door-a" has the same endpoint
-membercluster.kubefederate.io/same-door-m created (server dry run)
+			name: "no warnings", ofCase: "same-server", args: create,
+			want: `Warning: spec.server: member "same-server-a" has the same endpoint
+membercluster.kubefederate.io/same-server-m created (server dry run)
 `,
 		},
 		{
