@@ -208,9 +208,9 @@ func (o *joinOptions) run(ctx context.Context) error {
 	}
 	join := o.join
 	join.Server, join.ProxyURL, join.CABundle, join.CertificateAuthority = o.endpoint.server, o.endpoint.proxyURL, o.endpoint.caBundle, o.endpoint.caFile
-	join.MemberContext, join.MemberKubeconfig = o.member.Context, o.member.Kubeconfig
+	join.Cluster = command.Cluster{Context: o.member.Context, Kubeconfig: o.member.Kubeconfig}
 	return o.one(ctx, join.Name, operation{
-		Cluster: command.Cluster{Context: o.member.Context, Kubeconfig: o.member.Kubeconfig},
+		Cluster: join.Cluster,
 		Plan: func(ctx context.Context, step func(federate.Step)) (plan, error) {
 			join.Progress = step
 			p, err := federate.PlanJoin(ctx, h, m, join)
@@ -264,7 +264,7 @@ func (o *operationOptions) row(h *host.Cluster, c discover.Cluster, join federat
 		return r
 	}
 	join.Name, join.Federation = c.Member, c.Federation
-	join.MemberContext, join.MemberKubeconfig = c.Context(), o.member.Kubeconfig
+	join.Cluster = command.Cluster{Context: c.Context(), Kubeconfig: o.member.Kubeconfig}
 	join.RequestedBy = c.RequestedBy()
 	if c.Endpoint != nil {
 		join.Server, join.CABundle = c.Endpoint.Server, c.Endpoint.CABundle

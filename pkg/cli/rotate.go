@@ -112,7 +112,7 @@ func (o *rotateOptions) run(ctx context.Context) error {
 		doing: "rotating", done: "rotated", dryRun: o.dryRun,
 	}
 	return o.reach(ctx, b, true, func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) operation {
-		rotate := federate.RotateOptions{Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, MemberContext: at.Context, MemberKubeconfig: at.Kubeconfig}
+		rotate := federate.RotateOptions{Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Cluster: at}
 		return operation{Cluster: at, Plan: func(ctx context.Context, step func(federate.Step)) (plan, error) {
 			m, err := connect()
 			if err != nil {

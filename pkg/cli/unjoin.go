@@ -119,7 +119,7 @@ func (o *unjoinOptions) run(ctx context.Context) error {
 		doing: "unjoining", done: "unjoined", dryRun: o.dryRun,
 	}
 	return o.reach(ctx, b, !o.force, func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) operation {
-		unjoin := federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, MemberContext: at.Context, MemberKubeconfig: at.Kubeconfig}
+		unjoin := federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Cluster: at}
 		return operation{Cluster: at, Plan: func(ctx context.Context, _ func(federate.Step)) (plan, error) {
 			var m *member.Cluster
 			if !o.force {

@@ -130,7 +130,7 @@ func TestCommands(t *testing.T) {
 	t.Parallel()
 	proxy, prod := "socks5://p", command.Host{Flags: []command.Flag{{Name: "context", Value: "prod"}}}
 	o := joinOptions(func(o *JoinOptions) {
-		o.Server, o.ProxyURL, o.CABundle, o.MemberContext, o.MemberKubeconfig = "https://e", &proxy, []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b", "/f"
+		o.Server, o.ProxyURL, o.CABundle, o.Cluster.Context, o.Cluster.Kubeconfig = "https://e", &proxy, []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b", "/f"
 		o.Labels, o.TokenLifetime, o.TakeOver = map[string]string{"team": "blue"}, 168*time.Hour, true
 	})
 	got := prod.Line(o.command())

@@ -44,8 +44,8 @@ type JoinOptions struct {
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	DryRun   DryRun
-	// MemberContext and MemberKubeconfig lead to the member. They appear in messages only.
-	MemberContext, MemberKubeconfig string
+	// Cluster leads to the member. It appears in messages only.
+	Cluster command.Cluster
 	// Progress is called for every wait while planning; it may be nil.
 	Progress func(Step)
 
@@ -58,14 +58,10 @@ func (o JoinOptions) operation() string {
 	return fmt.Sprintf("join %q to federation %q", o.Name, o.Federation)
 }
 
-func (o JoinOptions) cluster() command.Cluster {
-	return command.Cluster{Context: o.MemberContext, Kubeconfig: o.MemberKubeconfig}
-}
-
 // command is the command that joins again.
 func (o JoinOptions) command() command.Join {
 	c := command.Join{
-		Member: o.Name, Federation: o.Federation, Cluster: o.cluster(), Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver,
+		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver,
 		Server: o.Server, ProxyURL: o.ProxyURL, CertificateAuthority: o.CertificateAuthority,
 	}
 	if len(o.CABundle) > 0 {
@@ -75,7 +71,7 @@ func (o JoinOptions) command() command.Join {
 }
 
 func (o JoinOptions) unjoin(name v1alpha1.MemberName) command.Unjoin {
-	return command.Unjoin{Member: name, Cluster: o.cluster()}
+	return command.Unjoin{Member: name, Cluster: o.Cluster}
 }
 
 // PlanJoin reads both sides at once and judges what it read. It writes nothing. The error is a *Refusal with

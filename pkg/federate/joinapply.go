@@ -316,7 +316,7 @@ func (r *joinRun) requestToken(ctx context.Context) error {
 		return err
 	}
 	r.token = token
-	r.note(judgeToken(token, asked, o.lifetime(), o.commands, command.Rotate{Member: o.Name, Cluster: o.cluster(), TokenLifetime: o.TokenLifetime})...)
+	r.note(judgeToken(token, asked, o.lifetime(), o.commands, command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime})...)
 	return nil
 }
 

@@ -143,7 +143,7 @@ func judgeMembership(k *member.Membership, hostID v1alpha1.ClusterID, o JoinOpti
 		return nil
 	case k.HostID != hostID && hostID != "":
 		return against(fmt.Sprintf("another host (cluster ID %s, this one has %s)", k.HostID, hostID),
-			leaveThere(k, o.cluster())+"; or "+o.commands.To("if that host is gone for good, take it over", o.takingOver().command()))
+			leaveThere(k, o.Cluster)+"; or "+o.commands.To("if that host is gone for good, take it over", o.takingOver().command()))
 	case k.Federation == o.Federation && k.Member == o.Name:
 		return nil
 	case o.TakeOver:

@@ -44,7 +44,7 @@ func facts(change func(*joinFacts)) joinFacts {
 }
 
 func joinOptions(change func(*JoinOptions)) JoinOptions {
-	o := JoinOptions{Name: "east", Federation: "prod", MemberContext: "ctx-east"}
+	o := JoinOptions{Name: "east", Federation: "prod", Cluster: command.Cluster{Context: "ctx-east"}}
 	if change != nil {
 		change(&o)
 	}
@@ -393,7 +393,7 @@ member: you are not allowed to get configmaps "membership" in namespace "kubefed
 				f.Member.Membership = nil
 				f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
 			},
-			options: func(o *JoinOptions) { o.MemberContext = "it's mine" },
+			options: func(o *JoinOptions) { o.Cluster.Context = "it's mine" },
 			want:    `host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another federation: kubectl federate unjoin east --member-context 'it'\''s mine'`,
 		},
 		{

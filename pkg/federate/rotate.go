@@ -23,8 +23,8 @@ type RotateOptions struct {
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	DryRun        DryRun
-	// MemberContext and MemberKubeconfig lead to the member. They appear in messages only.
-	MemberContext, MemberKubeconfig string
+	// Cluster leads to the member. It appears in messages only.
+	Cluster command.Cluster
 	// Progress is called for every wait while planning; it may be nil.
 	Progress func(Step)
 
@@ -35,18 +35,14 @@ func (o RotateOptions) operation() string { return fmt.Sprintf("rotate the crede
 
 func (o RotateOptions) lifetime() time.Duration { return cmp.Or(o.TokenLifetime, DefaultTokenLifetime) }
 
-func (o RotateOptions) cluster() command.Cluster {
-	return command.Cluster{Context: o.MemberContext, Kubeconfig: o.MemberKubeconfig}
-}
-
 // command is the command that rotates again.
 func (o RotateOptions) command() command.Rotate {
-	return command.Rotate{Member: o.Name, Cluster: o.cluster(), TokenLifetime: o.TokenLifetime}
+	return command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime}
 }
 
 // join are the options of a join of the same cluster.
 func (o RotateOptions) join(record *v1alpha1.MemberCluster) JoinOptions {
-	return JoinOptions{Name: o.Name, Federation: record.Federation(), MemberContext: o.MemberContext, MemberKubeconfig: o.MemberKubeconfig, commands: o.commands}
+	return JoinOptions{Name: o.Name, Federation: record.Federation(), Cluster: o.Cluster, commands: o.commands}
 }
 
 // rotateLease is how long another rotation of the same member is waited for. Its own writes end before

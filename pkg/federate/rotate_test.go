@@ -109,7 +109,7 @@ note: member: Secret "kubefederate-member/kubefederate-manager-binding": left ov
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := tt.options
-			o.Name, o.MemberContext = "east", "c"
+			o.Name, o.Cluster.Context = "east", "c"
 			p, against := planRotate(rotating(tt.facts), o)
 			got := p.Text()
 			for _, n := range p.Notes {

@@ -24,21 +24,17 @@ type UnjoinOptions struct {
 	// Force removes the member from the host without reaching the cluster.
 	Force  bool
 	DryRun DryRun
-	// MemberContext and MemberKubeconfig lead to the member. They appear in messages only.
-	MemberContext, MemberKubeconfig string
+	// Cluster leads to the member. It appears in messages only.
+	Cluster command.Cluster
 
 	commands command.Host
 }
 
 func (o UnjoinOptions) operation() string { return fmt.Sprintf("unjoin %q", o.Name) }
 
-func (o UnjoinOptions) cluster() command.Cluster {
-	return command.Cluster{Context: o.MemberContext, Kubeconfig: o.MemberKubeconfig}
-}
-
 // command is the command that unjoins again.
 func (o UnjoinOptions) command() command.Unjoin {
-	return command.Unjoin{Member: o.Name, Cluster: o.cluster(), DropLabel: o.DropLabel, Force: o.Force}
+	return command.Unjoin{Member: o.Name, Cluster: o.Cluster, DropLabel: o.DropLabel, Force: o.Force}
 }
 
 // Phases of an unjoin, in order.
@@ -233,14 +229,14 @@ func judgeLeaving(f unjoinFacts, o UnjoinOptions) []Finding {
 	switch {
 	case k == nil:
 	case k.HostID != f.Host.ID:
-		remedy := leaveThere(k, o.cluster())
+		remedy := leaveThere(k, o.Cluster)
 		if record != nil {
 			remedy += "; or " + o.commands.To("remove only this host's record", command.Unjoin{Member: o.Name, Force: true})
 		}
 		return against(fmt.Sprintf("this cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID), remedy)
 	case k.Member != o.Name:
 		return against(fmt.Sprintf("this cluster is member %q of federation %q", k.Member, k.Federation),
-			o.commands.To("unjoin it by that name", command.Unjoin{Member: k.Member, Cluster: o.cluster()}))
+			o.commands.To("unjoin it by that name", command.Unjoin{Member: k.Member, Cluster: o.Cluster}))
 	}
 	return nil
 }
@@ -324,7 +320,7 @@ func (p *UnjoinPlan) planLabel() {
 		}
 		p.note(Finding{Side: SideMember, Object: s.Object.String(),
 			Cause:  fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
-			Remedy: o.commands.To("remove it", command.Label{Cluster: o.cluster(), Remove: true})})
+			Remedy: o.commands.To("remove it", command.Label{Cluster: o.Cluster, Remove: true})})
 	}
 }
 

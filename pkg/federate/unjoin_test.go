@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -196,7 +197,7 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			tt.options.Name, tt.options.MemberContext = "east", "ctx-east"
+			tt.options.Name, tt.options.Cluster.Context = "east", "ctx-east"
 			plan, against := planUnjoin(leaving(tt.joined, tt.facts), tt.options)
 			compare(t, "against", texts(against), "")
 			compare(t, "plan", plan.Text(), tt.want)
@@ -248,7 +249,7 @@ host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: 
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, against := planUnjoin(leaving(nil, tt.facts), UnjoinOptions{Name: "east", MemberContext: "ctx-east"})
+			_, against := planUnjoin(leaving(nil, tt.facts), UnjoinOptions{Name: "east", Cluster: command.Cluster{Context: "ctx-east"}})
 			compare(t, "against", texts(against), tt.want)
 		})
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -369,7 +370,7 @@ func (l *shard) takeOver() {
 // rotate: after each fault the host keeps a credential that works. Every other time a rotation that was cut off is
 // completed, which leaves one Secret and no earlier credential.
 func (l *shard) rotate(side federate.Side) {
-	options := federate.RotateOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"}
+	options := federate.RotateOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}}
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 		plan, err := federate.PlanRotate(ctx, h, m, options)
 		if err == nil {

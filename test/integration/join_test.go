@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -30,7 +31,7 @@ func TestJoinAndUnjoin(t *testing.T) {
 	h, m := connectHost(t, hostCluster.Config()), connectMember(t, east.Config())
 	hostBefore, before := snapshot(t, hostCluster), snapshot(t, east)
 
-	options := federate.JoinOptions{Name: "us-east-1", Federation: prod, MemberContext: "east", Labels: map[string]string{"example.com/team": "blue"}}
+	options := federate.JoinOptions{Name: "us-east-1", Federation: prod, Cluster: command.Cluster{Context: "east"}, Labels: map[string]string{"example.com/team": "blue"}}
 	plan, err := federate.PlanJoin(t.Context(), h, m, options)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func TestJoinAndUnjoin(t *testing.T) {
 		t.Error("joining again did not renew the credential")
 	}
 
-	left, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "us-east-1", MemberContext: "east"})
+	left, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "us-east-1", Cluster: command.Cluster{Context: "east"}})
 	if err != nil || !left.Finishing || len(left.Notes) > 0 {
 		t.Fatalf("%+v, %v", left, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -79,7 +80,7 @@ func TestRotateLostAnswer(t *testing.T) {
 	old := credential(t, hostCluster, "deaf")
 	config := hostCluster.Config()
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return deaf{next} })
-	options := federate.RotateOptions{Name: "deaf", MemberContext: "west"}
+	options := federate.RotateOptions{Name: "deaf", Cluster: command.Cluster{Context: "west"}}
 	_, err := rotate(t, connectHost(t, config), m, options)
 	want := `could not finish: rotate the credential of "deaf"
 * host: no request could be sent to ` + h.Server() + `: connection lost: repair the user of the context in the kubeconfig
@@ -127,7 +128,7 @@ func TestTwoRotations(t *testing.T) {
 	errs := atOnce(2, func(int) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 		defer cancel()
-		plan, err := federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: "twice", MemberContext: "west"})
+		plan, err := federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: "twice", Cluster: command.Cluster{Context: "west"}})
 		if err == nil {
 			_, err = plan.Apply(ctx, nil)
 		}
@@ -177,19 +178,19 @@ func TestMaxTokenLifetime(t *testing.T) {
 			return err
 		})
 	}
-	joined, err := join(t, h, m, federate.JoinOptions{Name: "stingy", Federation: fed, TokenLifetime: 720 * time.Hour, MemberContext: "stingy"})
+	joined, err := join(t, h, m, federate.JoinOptions{Name: "stingy", Federation: fed, TokenLifetime: 720 * time.Hour, Cluster: command.Cluster{Context: "stingy"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantNotes("join", joined.Notes, joined.Expires,
 		"member: token: asked for 30d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy --token-lifetime 720h")
-	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy"})
+	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", Cluster: command.Cluster{Context: "stingy"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantNotes("rotate", result.Notes, result.Expires,
 		"member: token: asked for 90d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy")
-	if result, err = rotate(t, h, m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy", TokenLifetime: 12 * time.Hour}); err != nil {
+	if result, err = rotate(t, h, m, federate.RotateOptions{Name: "stingy", Cluster: command.Cluster{Context: "stingy"}, TokenLifetime: 12 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	wantNotes("rotate within what it gives", result.Notes, result.Expires, "")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -261,7 +262,7 @@ func (l *shard) way() *rest.Config {
 }
 
 func (l *shard) joinOptions() federate.JoinOptions {
-	return federate.JoinOptions{Name: v1alpha1.MemberName(l.name), Federation: v1alpha1.FederationName(l.name), MemberContext: "east"}
+	return federate.JoinOptions{Name: v1alpha1.MemberName(l.name), Federation: v1alpha1.FederationName(l.name), Cluster: command.Cluster{Context: "east"}}
 }
 
 func (l *shard) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) error {
@@ -273,7 +274,7 @@ func (l *shard) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, 
 }
 
 func (l *shard) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"})
+	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}})
 	if err == nil {
 		_, err = plan.Apply(ctx, nil)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -50,7 +51,7 @@ func TestTakeOver(t *testing.T) {
 	theirs := orphan(t, hostCluster, west, "lost", fed)
 	lost := snapshot(t, west)
 
-	options := federate.JoinOptions{Name: "found", Federation: fed, MemberContext: "west"}
+	options := federate.JoinOptions{Name: "found", Federation: fed, Cluster: command.Cluster{Context: "west"}}
 	_, err := join(t, h, m, options)
 	want := `cannot join "found" to federation "rescue"; nothing was changed
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "lost" of federation "rescue" of another host (cluster ID ` + goneHost +
@@ -103,7 +104,7 @@ func TestTakeOver(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Findings[0].String() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "found", MemberContext: "west"}); err != nil {
+	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "found", Cluster: command.Cluster{Context: "west"}}); err != nil {
 		t.Fatal(err)
 	}
 	becomes(t, "the member after unjoin", before, west)
@@ -135,7 +136,7 @@ func TestTwoTakeOvers(t *testing.T) {
 		plans := make([]*federate.JoinPlan, len(hosts))
 		for i, h := range hosts {
 			plans[i], err = federate.PlanJoin(t.Context(), connectHost(t, h.Config()), connectMember(t, west.Config()),
-				federate.JoinOptions{Name: "rescued", Federation: "rescued", MemberContext: "west", TakeOver: true})
+				federate.JoinOptions{Name: "rescued", Federation: "rescued", Cluster: command.Cluster{Context: "west"}, TakeOver: true})
 			if err != nil {
 				t.Fatal(err)
 			}

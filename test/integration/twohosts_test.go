@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -37,7 +38,7 @@ func TestTwoHosts(t *testing.T) {
 	won := map[string]int{}
 	for range rounds(10) {
 		errs := atOnce(len(hosts), func(i int) error {
-			_, err := join(t, connectHost(t, hosts[i].Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "shared", Federation: "shared", MemberContext: "west"})
+			_, err := join(t, connectHost(t, hosts[i].Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "shared", Federation: "shared", Cluster: command.Cluster{Context: "west"}})
 			return err
 		})
 		winner := slices.Index(errs, nil)
@@ -69,7 +70,7 @@ func TestTwoHosts(t *testing.T) {
 // has it, with nothing taken away that the unjoin came across.
 func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Cluster]env.Objects) {
 	t.Helper()
-	options := federate.JoinOptions{Name: "shared", Federation: "shared", MemberContext: "west"}
+	options := federate.JoinOptions{Name: "shared", Federation: "shared", Cluster: command.Cluster{Context: "west"}}
 	connect := func(h *env.Cluster) (*host.Cluster, *member.Cluster) {
 		return connectHost(t, h.Config()), connectMember(t, west.Config())
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -71,7 +72,7 @@ func TestUnjoinFinalizers(t *testing.T) {
 	}
 	binding := cluster.Ref{Resource: cluster.ClusterRoleBindings, Name: member.ManagerRole}
 	finalizers(m.Conn, binding, "example.com/theirs")
-	_, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "final", MemberContext: "west"})
+	_, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "final", Cluster: command.Cluster{Context: "west"}})
 	partial, ok := errors.AsType[*federate.Partial](err)
 	if !ok {
 		t.Fatalf("error %T: %v", err, err)
@@ -113,7 +114,7 @@ func TestUnjoinForce(t *testing.T) {
 		t.Errorf("the member is still there: %v", err)
 	}
 	// Under another name the refusal says what the cluster still carries.
-	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "other", Federation: fed, MemberContext: "west"})
+	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "other", Federation: fed, Cluster: command.Cluster{Context: "west"}})
 	wantRefusal(t, err, `cannot join "other" to federation "force"; nothing was changed
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "force" of federation "force" of this host: unjoin it first: kubectl federate unjoin force --member-context west`)
 	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "force"}); err != nil {
