@@ -12,6 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
@@ -40,8 +41,8 @@ type row struct {
 	// note is what to know before anything is written; it may be empty.
 	note string
 	err  error
-	// plan plans the operation; nil where err says why nothing can be done.
-	plan func(ctx context.Context) (plan, error)
+	// plan is nil where err says why nothing can be done.
+	plan planner
 }
 
 // unreachable makes the row one of a cluster that no way leads to.
@@ -50,24 +51,24 @@ func (r *row) unreachable(what, reason string) {
 }
 
 // work plans and applies, and returns what a person should know.
-func (r *row) work(ctx context.Context, dryRun federate.DryRun) ([]federate.Finding, error) {
-	p, err := r.plan(ctx)
+func (r *row) work(ctx context.Context, dryRun cluster.DryRun) ([]federate.Finding, error) {
+	p, err := r.plan(ctx, nil)
 	if err != nil {
 		return nil, output.WhileReading(ctx, err)
 	}
-	if dryRun != federate.DryRunNone {
-		r.Result, r.Steps = "would "+p.Verb()+dryRunSuffix(dryRun), strings.Split(strings.TrimSpace(p.Text()), "\n")
-		return p.Notes(), nil
+	if dryRun != cluster.DryRunNone {
+		r.Result, r.Steps = "would "+p.verb+dryRunSuffix(dryRun), strings.Split(strings.TrimSpace(p.steps.Text()), "\n")
+		return p.notes, nil
 	}
-	done, err := p.Apply(ctx, nil)
+	done, err := p.apply(ctx, nil)
 	if err != nil {
-		return p.Notes(), output.WhileReading(ctx, err)
+		return p.notes, output.WhileReading(ctx, err)
 	}
-	r.Result, r.Reason = done.Done, done.Reason
-	if !done.Expires.IsZero() {
-		r.CredentialExpiry = new(metav1.NewTime(done.Expires))
+	r.Result, r.Reason = done.done, done.reason
+	if !done.expires.IsZero() {
+		r.CredentialExpiry = new(metav1.NewTime(done.expires))
 	}
-	return done.Notes, nil
+	return done.notes, nil
 }
 
 // end records how the work ended.
@@ -98,11 +99,11 @@ type batch struct {
 
 	// doing and done say in messages what happens to clusters: "joining", "joined".
 	doing, done string
-	dryRun      federate.DryRun
+	dryRun      cluster.DryRun
 }
 
-// many runs an operation on many clusters and prints one table.
-func (o *operationOptions) many(ctx context.Context, b *batch) error {
+// runMany runs an operation on many clusters and prints one table.
+func (o *operationFlags) runMany(ctx context.Context, b *batch) error {
 	if err := o.announce(b); err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (o *operationOptions) many(ctx context.Context, b *batch) error {
 
 // work works on all clusters. It reports each that is done: on a terminal in one line that counts, elsewhere in one line
 // each.
-func (o *operationOptions) work(ctx context.Context, b *batch) {
+func (o *operationFlags) work(ctx context.Context, b *batch) {
 	todo := slices.DeleteFunc(slices.Clone(b.Clusters), func(r *row) bool { return r.plan == nil })
 	if len(todo) == 0 {
 		return
@@ -141,7 +142,7 @@ func (o *operationOptions) work(ctx context.Context, b *batch) {
 }
 
 // announce prints which clusters will be worked on, by which names, before any is.
-func (o *operationOptions) announce(b *batch) error {
+func (o *operationFlags) announce(b *batch) error {
 	rows := [][]string{{"NAME", "CONTEXT", "NOTE"}}
 	for _, r := range b.Clusters {
 		if r.plan == nil {
@@ -166,7 +167,7 @@ func (o *operationOptions) announce(b *batch) error {
 }
 
 // print prints the summary.
-func (o *operationOptions) print(b *batch) error {
+func (o *operationFlags) print(b *batch) error {
 	switch {
 	case o.output.Data():
 		return o.output.Print(o.Out, struct {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -22,23 +21,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
-// applied is a plan that a test applies.
-type applied func(ctx context.Context) error
-
-func (applied) Verb() string                          { return "join" }
-func (applied) Notes() []federate.Finding             { return nil }
-func (applied) Text() string                          { return "" }
-func (applied) Objects() []*unstructured.Unstructured { return nil }
-
-func (a applied) Apply(ctx context.Context, _ func(federate.Step)) (*result, error) {
-	if err := a(ctx); err != nil {
-		return nil, err
-	}
-	return &result{Done: "joined"}, nil
-}
-
-func applies(name v1alpha1.MemberName, a applied) *row {
-	return &row{Name: name, plan: func(context.Context) (plan, error) { return a, nil }}
+// applies is a cluster whose plan a test applies.
+func applies(name v1alpha1.MemberName, apply func(ctx context.Context) error) *row {
+	p := &plan{verb: "join", apply: func(ctx context.Context, _ func(federate.Step)) (*result, error) {
+		return &result{done: "joined"}, apply(ctx)
+	}}
+	return &row{Name: name, plan: func(context.Context, func(federate.Step)) (*plan, error) { return p, nil }}
 }
 
 func newTestFactory() (d *factory, out, errOut *bytes.Buffer) {
@@ -74,7 +62,7 @@ func TestBatchIsBounded(t *testing.T) {
 		}
 		d, _, _ := newTestFactory()
 		began := time.Now()
-		o := &operationOptions{factory: d, batch: targets.Batch{Parallel: 4, Timeout: 10 * time.Second}}
+		o := &operationFlags{factory: d, batch: targets.Batch{Parallel: 4, Timeout: 10 * time.Second}}
 		o.work(t.Context(), b)
 		if took := time.Since(began); took != 10*time.Second {
 			t.Errorf("took %s, want the timeout of the dead one", took)
@@ -103,7 +91,7 @@ func TestBatchInterrupted(t *testing.T) {
 		applies("c", func(context.Context) error { t.Error("c was begun"); return nil }),
 	}}
 	d, out, errOut := newTestFactory()
-	err := (&operationOptions{factory: d, batch: targets.Batch{Parallel: 1}}).many(ctx, b)
+	err := (&operationFlags{factory: d, batch: targets.Batch{Parallel: 1}}).runMany(ctx, b)
 	const want = `joining 3 clusters:
 NAME   CONTEXT
 a      <none>

@@ -42,6 +42,7 @@ const checkParallel = 64
 
 // checkFlags are what was typed.
 type checkFlags struct {
+	*factory
 	member      targets.MemberFlags
 	contexts    []string
 	allContexts bool
@@ -51,7 +52,7 @@ type checkFlags struct {
 }
 
 func newCheck(d *factory) *cobra.Command {
-	f := &checkFlags{output: output.Format{Formats: []string{"json", "yaml"}}}
+	f := &checkFlags{factory: d, output: output.Format{Formats: []string{"json", "yaml"}}}
 	cmd := &cobra.Command{
 		Use:     "check",
 		GroupID: groupHost,
@@ -59,7 +60,7 @@ func newCheck(d *factory) *cobra.Command {
 		Long:    checkHelp,
 		Example: checkExample,
 		Args:    cobra.NoArgs,
-		RunE:    runs(func(*cobra.Command, []string) (*checkOptions, error) { return f.toOptions(d), nil }),
+		RunE:    runs(f.toOptions),
 	}
 	f.member.AddTo(cmd, &d.hostFlags)
 	flags := cmd.Flags()
@@ -83,31 +84,25 @@ func severities() []string {
 
 // checkOptions are ready to run.
 type checkOptions struct {
-	*factory
-	member      targets.MemberFlags
-	named       []string
-	allContexts bool
-	severity    check.Severity
-	batch       targets.Batch
-	output      output.Format
+	checkFlags
+	// named are all contexts that were named.
+	named []string
+	batch targets.Batch
 }
 
-func (f *checkFlags) toOptions(d *factory) *checkOptions {
-	named := slices.Clone(f.contexts)
+func (f *checkFlags) toOptions(*cobra.Command, []string) (*checkOptions, error) {
+	o := &checkOptions{checkFlags: *f, named: slices.Clone(f.contexts), batch: targets.Batch{Parallel: checkParallel, Timeout: f.timeout}}
 	if f.member.Context != "" {
-		named = append(named, f.member.Context)
+		o.named = append(o.named, f.member.Context)
 	}
-	return &checkOptions{
-		factory: d, member: f.member, named: named, allContexts: f.allContexts, severity: check.Severity(f.severity),
-		batch: targets.Batch{Parallel: checkParallel, Timeout: f.timeout}, output: f.output,
-	}
+	return o, nil
 }
 
 func (o *checkOptions) validate() error {
 	if err := o.output.Validate(); err != nil {
 		return err
 	}
-	if err := output.OneOf("severity", string(o.severity), severities()...); err != nil {
+	if err := output.OneOf("severity", o.severity, severities()...); err != nil {
 		return err
 	}
 	if o.allContexts && len(o.named) > 0 {
@@ -168,7 +163,7 @@ type diagnosis struct {
 }
 
 func (o *checkOptions) print(findings []check.Finding) error {
-	least := slices.Index(check.Severities, o.severity)
+	least := slices.Index(check.Severities, check.Severity(o.severity))
 	shown := slices.DeleteFunc(slices.Clone(findings), func(x check.Finding) bool {
 		return slices.Index(check.Severities, x.Severity) > least
 	})

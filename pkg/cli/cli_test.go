@@ -73,7 +73,7 @@ func TestFederationFlags(t *testing.T) {
 		inventory:   "federation-prod",
 		acceptance:  "Manual", enforcement: "Warn", clusterRole: "view",
 	}
-	got, err := f.federation("prod")
+	got, err := f.parse("prod")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestFederationFlags(t *testing.T) {
 		{federationFlags{maxPerLabel: []string{"region=many"}}, `invalid --max-per-label "region=many": must be KEY=NUMBER`},
 		{federationFlags{maxPerLabel: []string{"=1"}}, `invalid --max-per-label "=1": must be KEY=NUMBER`},
 	} {
-		if _, err := bad.flags.federation("prod"); err == nil || err.Error() != bad.err {
+		if _, err := bad.flags.parse("prod"); err == nil || err.Error() != bad.err {
 			t.Errorf("got %v, want %s", err, bad.err)
 		}
 	}

@@ -90,7 +90,7 @@ func offline(m *v1alpha1.MemberCluster) {
 	condition(v1alpha1.ConditionReady, metav1.ConditionFalse, "Unreachable", "https://eu-west.example.com:6443: connection refused", 5*time.Minute)(m)
 }
 
-// unknown is a member that nobody has looked at: its labels are all that is known.
+// unknown is a member that the manager has not probed: its labels are all that is known.
 func unknown(m *v1alpha1.MemberCluster) {
 	m.Spec.JoinedWith = nil
 	m.Status = v1alpha1.MemberClusterStatus{}
@@ -159,7 +159,7 @@ leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-
 unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://unsure.example.com:6443    id-unsure    Starting (1s ago): it was not asked yet
 `},
 	} {
-		o := &getOptions{columns: columnsOf(tt.typed == "wide", false), noHeaders: tt.bare}
+		o := &getOptions{getFlags: getFlags{noHeaders: tt.bare}, columns: columnsOf(tt.typed == "wide", false)}
 		rows := o.header()
 		for _, m := range fleet {
 			rows = append(rows, cells(m, o.columns, noon))
@@ -263,7 +263,7 @@ func TestOrder(t *testing.T) {
 			t.Errorf("%s: %T is not a usage error", typed, err)
 		}
 	}
-	// Nobody to sort is no fault of the path.
+	// That there are no members is no fault of the path.
 	by, err := parseOrder(".spec.size")
 	if err != nil {
 		t.Fatal(err)

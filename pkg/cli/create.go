@@ -57,6 +57,7 @@ const createFederationExample = `  # A federation without rules
 
 // federationFlags are what was typed.
 type federationFlags struct {
+	*factory
 	description string
 	acceptance  string
 	enforcement string
@@ -73,12 +74,12 @@ type federationFlags struct {
 	insecure    bool
 	joiners     []string
 	approvers   []string
-	dryRun      dryRunFlag
+	dryRun      cluster.DryRun
 	output      output.Flags
 }
 
 func newCreateFederation(d *factory) *cobra.Command {
-	f := &federationFlags{output: output.NewFlags()}
+	f := &federationFlags{factory: d, output: output.NewFlags()}
 	cmd := &cobra.Command{
 		Use:     "federation NAME",
 		Aliases: []string{"fed"},
@@ -86,10 +87,7 @@ func newCreateFederation(d *factory) *cobra.Command {
 		Long:    createFederationHelp,
 		Example: createFederationExample,
 		Args:    exactlyOne("the federation's name"),
-		RunE: runs(func(cmd *cobra.Command, args []string) (*federationOptions, error) {
-			f.maxGiven = cmd.Flags().Changed("max")
-			return f.toOptions(d, args)
-		}),
+		RunE:    runs(f.toOptions),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.description, "description", "", "What the federation is, for people")
@@ -109,36 +107,27 @@ func newCreateFederation(d *factory) *cobra.Command {
 	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
 	complete(cmd, "acceptance", "Automatic", "Manual")
 	complete(cmd, "enforcement", "Deny", "Warn")
-	f.dryRun.addTo(cmd)
+	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
 	return cmd
 }
 
 // federationOptions are ready to run.
 type federationOptions struct {
-	*factory
+	federationFlags
 	federation *v1alpha1.Federation
 	bindings   []*unstructured.Unstructured
-	// joiners and approvers are as they were typed.
-	joiners, approvers []string
-	dryRun             federate.DryRun
-	output             output.Flags
 }
 
-func (f *federationFlags) toOptions(d *factory, args []string) (*federationOptions, error) {
+func (f *federationFlags) toOptions(cmd *cobra.Command, args []string) (o *federationOptions, err error) {
 	name := v1alpha1.FederationName(args[0])
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
+	f.maxGiven = cmd.Flags().Changed("max")
+	o = &federationOptions{federationFlags: *f}
+	if o.federation, err = f.parse(name); err != nil {
 		return nil, err
 	}
-	federation, err := f.federation(name)
-	if err != nil {
-		return nil, err
-	}
-	bindings, err := f.bindings(name)
-	return &federationOptions{
-		factory: d, federation: federation, bindings: bindings, joiners: f.joiners, approvers: f.approvers, dryRun: dryRun, output: f.output,
-	}, err
+	o.bindings, err = f.parseBindings(name)
+	return o, err
 }
 
 // labelRules gathers the rules on labels, in the order in which their keys were first named.
@@ -201,7 +190,8 @@ func (f *federationFlags) expressions() ([]v1alpha1.Rule, error) {
 	return rules, nil
 }
 
-func (f *federationFlags) federation(name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
+// parse is the federation that the flags describe.
+func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
 	labels, err := f.labelRules()
 	if err != nil {
 		return nil, err
@@ -254,8 +244,8 @@ func parseSubjects(flag string, args []string) ([]rbacv1.Subject, error) {
 	return subjects, nil
 }
 
-// bindings are the roles and bindings that --joiner and --approver ask for.
-func (f *federationFlags) bindings(name v1alpha1.FederationName) ([]*unstructured.Unstructured, error) {
+// parseBindings are the roles and bindings that --joiner and --approver ask for.
+func (f *federationFlags) parseBindings(name v1alpha1.FederationName) ([]*unstructured.Unstructured, error) {
 	joiners, err := parseSubjects("joiner", f.joiners)
 	if err != nil {
 		return nil, err
@@ -288,7 +278,7 @@ func (o *federationOptions) run(ctx context.Context) error {
 		}
 	}
 	name := "federation.kubefederate.io/" + o.federation.Name
-	if o.dryRun == federate.DryRunClient {
+	if o.dryRun == cluster.DryRunClient {
 		report(name, "created")
 		for _, b := range o.bindings {
 			report(install.Describe(b), string(install.Created))

@@ -13,7 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
-	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -40,50 +40,99 @@ func (x decision) of(m *v1alpha1.MemberCluster) *bool {
 	return &m.Spec.Suspended
 }
 
+const approveHelp = `Accept members of a federation whose acceptance is Manual.
+
+A cluster that joins such a federation is Pending until it is approved, and is not published to consumers. To
+approve takes the verb approve on the federation, and no right to join clusters. A federation with acceptance
+Automatic needs no approval. A cluster that leaves and joins again must be approved again.`
+
+const approveExample = `  # See who is waiting, and accept one
+  kubectl federate get --federation prod
+  kubectl federate approve us-east
+
+  # Accept everything that is waiting in a region
+  kubectl federate approve --federation prod -l topology.kubernetes.io/region=us-east-1
+
+  # Revoke the approval: the member is Pending again
+  kubectl federate approve us-east --revoke`
+
+func newApprove(d *factory) *cobra.Command {
+	return newDecide(d, approval, &cobra.Command{
+		Use: "approve NAME...", Short: "Accept members of a federation whose acceptance is Manual", Long: approveHelp, Example: approveExample,
+	})
+}
+
+const suspendHelp = `Keep members registered, but hide them from consumers.
+
+A suspended member keeps its credential and its place among the limits; consumers no longer find it. What runs
+on it keeps running. 'kubectl federate resume' ends the suspension.`
+
+const suspendExample = `  # Take a cluster out of service for a while
+  kubectl federate suspend us-east
+
+  # All of a region
+  kubectl federate suspend -l topology.kubernetes.io/region=us-east-1 --dry-run=server`
+
+func newSuspend(d *factory) *cobra.Command {
+	return newDecide(d, suspension, &cobra.Command{
+		Use: "suspend NAME...", Short: "Keep members registered, but hide them from consumers", Long: suspendHelp, Example: suspendExample,
+	})
+}
+
+const resumeExample = `  # Put a cluster back into service
+  kubectl federate resume us-east
+
+  # Every member of a federation
+  kubectl federate resume --federation prod`
+
+func newResume(d *factory) *cobra.Command {
+	return newDecide(d, resumption, &cobra.Command{Use: "resume NAME...", Short: "Publish suspended members again", Example: resumeExample})
+}
+
 // hostTimeout is how long a change of one member on the host may take by default.
 const hostTimeout = 30 * time.Second
 
 // decideFlags are what was typed.
 type decideFlags struct {
-	decision decision
-	members  targets.SelectFlags
-	batch    targets.Batch
-	dryRun   dryRunFlag
-	output   output.Flags
+	*factory
+	decision  decision
+	revoke    bool
+	selection targets.SelectFlags
+	batch     targets.Batch
+	dryRun    cluster.DryRun
+	output    output.Flags
 }
 
-func newDecideFlags(x decision) *decideFlags {
-	return &decideFlags{decision: x, output: output.NewFlags()}
-}
-
-func (f *decideFlags) addTo(cmd *cobra.Command, d *factory) {
-	d.addSelection(cmd, &f.members, "All members of this federation")
+// newDecide makes cmd the command of a decision.
+func newDecide(d *factory, x decision, cmd *cobra.Command) *cobra.Command {
+	f := &decideFlags{factory: d, decision: x, output: output.NewFlags()}
+	cmd.GroupID, cmd.RunE = groupMembers, runs(f.toOptions)
+	if x == approval {
+		cmd.Flags().BoolVar(&f.revoke, "revoke", false, "Revoke the approval")
+	}
+	d.addSelection(cmd, &f.selection, "All members of this federation")
 	f.batch.AddTo(cmd, hostTimeout)
-	f.dryRun.addTo(cmd)
+	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
+	return cmd
 }
 
 // decideOptions are ready to run.
 type decideOptions struct {
-	*factory
-	decision  decision
-	names     []string
-	selection targets.SelectFlags
-	batch     targets.Batch
-	dryRun    federate.DryRun
-	output    output.Flags
+	decideFlags
+	names []string
 
 	mu sync.Mutex
 	// automatic are the federations that were asked whether they accept members automatically.
 	automatic map[v1alpha1.FederationName]bool
 }
 
-func (f *decideFlags) toOptions(d *factory, args []string) (*decideOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	return &decideOptions{
-		factory: d, decision: f.decision, names: args, selection: f.members, batch: f.batch, dryRun: dryRun, output: f.output,
-		automatic: map[v1alpha1.FederationName]bool{},
-	}, err
+func (f *decideFlags) toOptions(_ *cobra.Command, args []string) (*decideOptions, error) {
+	o := &decideOptions{decideFlags: *f, names: args, automatic: map[v1alpha1.FederationName]bool{}}
+	if f.revoke {
+		o.decision = revocation
+	}
+	return o, nil
 }
 
 func (o *decideOptions) validate() error {
@@ -125,7 +174,7 @@ func (o *decideOptions) decide(ctx context.Context, h *host.Cluster, m *v1alpha1
 			return "needs no approval", err
 		}
 	}
-	if o.dryRun == federate.DryRunClient {
+	if o.dryRun == cluster.DryRunClient {
 		*x.of(m) = x.yes
 		return x.done, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -34,13 +35,14 @@ const deinitExample = `  # Remove everything from a host without members
 
 // deinitFlags are what was typed.
 type deinitFlags struct {
+	*factory
 	abandon bool
 	timeout time.Duration
-	dryRun  dryRunFlag
+	dryRun  cluster.DryRun
 }
 
 func newDeinit(d *factory) *cobra.Command {
-	f := &deinitFlags{}
+	f := &deinitFlags{factory: d}
 	cmd := &cobra.Command{
 		Use:     "deinit",
 		GroupID: groupHost,
@@ -48,25 +50,19 @@ func newDeinit(d *factory) *cobra.Command {
 		Long:    deinitHelp,
 		Example: deinitExample,
 		Args:    cobra.NoArgs,
-		RunE:    runs(func(*cobra.Command, []string) (*deinitOptions, error) { return f.toOptions(d) }),
+		RunE:    runs(f.toOptions),
 	}
 	cmd.Flags().BoolVar(&f.abandon, "abandon-members", false, "Also delete the records of members that did not leave")
 	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
-	f.dryRun.addTo(cmd)
+	addDryRun(cmd, &f.dryRun)
 	return cmd
 }
 
 // deinitOptions are ready to run.
-type deinitOptions struct {
-	*factory
-	abandon bool
-	timeout time.Duration
-	dryRun  federate.DryRun
-}
+type deinitOptions struct{ deinitFlags }
 
-func (f *deinitFlags) toOptions(d *factory) (*deinitOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	return &deinitOptions{factory: d, abandon: f.abandon, timeout: f.timeout, dryRun: dryRun}, err
+func (f *deinitFlags) toOptions(*cobra.Command, []string) (*deinitOptions, error) {
+	return &deinitOptions{*f}, nil
 }
 
 func (o *deinitOptions) validate() error { return targets.ValidateTimeout("timeout", o.timeout) }
@@ -92,7 +88,7 @@ func (o *deinitOptions) run(ctx context.Context) error {
 		removed++
 		fmt.Fprintf(o.Out, "%s %s%s\n", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 	}
-	if o.dryRun == federate.DryRunClient {
+	if o.dryRun == cluster.DryRunClient {
 		present, err := install.Present(ctx, h, objects)
 		if err != nil {
 			return err

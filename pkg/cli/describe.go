@@ -33,10 +33,14 @@ const describeExample = `  # One member
   kubectl federate describe --federation prod`
 
 // describeFlags are what was typed.
-type describeFlags struct{ members targets.SelectFlags }
+type describeFlags struct {
+	*factory
+	federation string
+	selector   string
+}
 
 func newDescribe(d *factory) *cobra.Command {
-	f := &describeFlags{}
+	f := &describeFlags{factory: d}
 	cmd := &cobra.Command{
 		Use:               "describe (NAME... | -l SELECTOR | --federation FEDERATION)",
 		GroupID:           groupMembers,
@@ -44,36 +48,28 @@ func newDescribe(d *factory) *cobra.Command {
 		Long:              describeHelp,
 		Example:           describeExample,
 		ValidArgsFunction: d.completeMembers,
-		RunE:              runs(func(_ *cobra.Command, args []string) (*describeOptions, error) { return f.toOptions(d, args), nil }),
+		RunE:              runs(f.toOptions),
 	}
-	d.addFederation(cmd, &f.members.Federation, "Describe this federation")
-	cmd.Flags().StringVarP(&f.members.Selector, "selector", "l", "", "Describe the members whose labels match this selector")
+	d.addFederation(cmd, &f.federation, "Describe this federation")
+	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "Describe the members whose labels match this selector")
 	return cmd
 }
 
 // describeOptions are ready to run.
 type describeOptions struct {
-	*factory
-	names      []string
-	federation v1alpha1.FederationName
-	selector   string
+	describeFlags
+	names []string
 }
 
-func (f *describeFlags) toOptions(d *factory, args []string) *describeOptions {
-	return &describeOptions{factory: d, names: args, federation: v1alpha1.FederationName(f.members.Federation), selector: f.members.Selector}
+func (f *describeFlags) toOptions(_ *cobra.Command, args []string) (*describeOptions, error) {
+	return &describeOptions{*f, args}, nil
 }
 
 func (o *describeOptions) validate() error {
-	ways := 0
-	for _, way := range []bool{len(o.names) > 0, o.selector != "", o.federation != ""} {
-		if way {
-			ways++
-		}
+	if (len(o.names) > 0) == (o.selector != "" || o.federation != "") || o.selector != "" && o.federation != "" {
+		return output.Usagef("give names of members, or exactly one of --selector and --federation")
 	}
-	if ways == 1 {
-		return nil
-	}
-	return output.Usagef("give names of members, or exactly one of --selector and --federation")
+	return nil
 }
 
 func (o *describeOptions) run(ctx context.Context) error {
@@ -116,11 +112,12 @@ func (o *describeOptions) run(ctx context.Context) error {
 
 func (o *describeOptions) describeFederation(ctx context.Context, h targets.Members) error {
 	// Members first: they are refused with the nearest name when there is no federation of this one.
-	members, _, err := h.List(ctx, host.MemberQuery{Federation: o.federation})
+	name := v1alpha1.FederationName(o.federation)
+	members, _, err := h.List(ctx, host.MemberQuery{Federation: name})
 	if err != nil {
 		return err
 	}
-	federation, err := h.Federation(ctx, o.federation)
+	federation, err := h.Federation(ctx, name)
 	if err != nil {
 		return err
 	}

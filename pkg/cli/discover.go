@@ -14,7 +14,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
-	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -55,21 +55,17 @@ const discoverExample = `  # List the clusters that carry the label, and their s
 
 // discoverFlags are what was typed.
 type discoverFlags struct {
+	operationFlags
 	federation string
-	member     targets.MemberFlags
 	sources    []string
 	selector   string
 	join       bool
 	all        bool
-	batch      targets.Batch
-	probe      targets.Probe
 	watch      pollFlags
-	dryRun     dryRunFlag
-	output     output.Flags
 }
 
 func newDiscover(d *factory) *cobra.Command {
-	f := &discoverFlags{probe: targets.Probe{Messages: &d.messages}}
+	f := &discoverFlags{operationFlags: newOperationFlags(d)}
 	f.output.Formats = []string{"wide", "json", "yaml", output.Name}
 	cmd := &cobra.Command{
 		Use:     "discover",
@@ -78,7 +74,7 @@ func newDiscover(d *factory) *cobra.Command {
 		Long:    fmt.Sprintf(discoverHelp, sourcesHelp(), directnessHelp()),
 		Example: discoverExample,
 		Args:    cobra.NoArgs,
-		RunE:    runs(func(*cobra.Command, []string) (*discoverOptions, error) { return f.toOptions(d) }),
+		RunE:    runs(f.toOptions),
 	}
 	flags := cmd.Flags()
 	d.addFederation(cmd, &f.federation, "Only clusters that ask for this federation")
@@ -92,7 +88,7 @@ func newDiscover(d *factory) *cobra.Command {
 	f.probe.AddTo(cmd)
 	f.watch.addTo(cmd)
 	f.output.Format.AddTo(cmd)
-	f.dryRun.addTo(cmd)
+	addDryRun(cmd, &f.dryRun)
 	return cmd
 }
 
@@ -116,34 +112,23 @@ func directnessHelp() string {
 
 // discoverOptions are ready to run.
 type discoverOptions struct {
-	operationOptions
-	federation v1alpha1.FederationName
-	sources    []string
-	selector   labels.Selector
-	join, all  bool
-	watch      pollFlags
+	discoverFlags
+	labels labels.Selector
 }
 
-func (f *discoverFlags) toOptions(d *factory) (*discoverOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return nil, err
-	}
+func (f *discoverFlags) toOptions(*cobra.Command, []string) (*discoverOptions, error) {
 	selector, err := labels.Parse(f.selector)
 	if err != nil {
 		return nil, output.Usagef("invalid --selector %q: %w", f.selector, err)
 	}
-	return &discoverOptions{
-		operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, dryRun: dryRun, output: f.output},
-		federation:       v1alpha1.FederationName(f.federation), sources: f.sources, selector: selector, join: f.join, all: f.all, watch: f.watch,
-	}, nil
+	return &discoverOptions{*f, selector}, nil
 }
 
 func (o *discoverOptions) validate() error {
 	if err := o.output.Format.Validate(); err != nil {
 		return err
 	}
-	if o.dryRun != federate.DryRunNone && !o.join {
+	if o.dryRun != cluster.DryRunNone && !o.join {
 		return output.Usagef("--dry-run needs --join: listing changes nothing")
 	}
 	for _, name := range o.sources {
@@ -251,8 +236,8 @@ func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, sources []o
 	for i := range clusters {
 		c := &clusters[i]
 		switch {
-		case !o.selector.Matches(labels.Set(c.Labels)):
-		case o.federation != "" && !c.Concerns(o.federation):
+		case !o.labels.Matches(labels.Set(c.Labels)):
+		case o.federation != "" && !c.Concerns(v1alpha1.FederationName(o.federation)):
 			if c.State == discover.Unlabeled {
 				found.hidden++
 			}
@@ -378,7 +363,7 @@ func (o *discoverOptions) joinAll(ctx context.Context, h *host.Cluster, found *d
 		switch {
 		case r.err != nil:
 			c.Reason = "not joined: " + cmp.Or(r.Reason, r.Result)
-		case o.dryRun == federate.DryRunNone:
+		case o.dryRun == cluster.DryRunNone:
 			c.State, c.Reason = discover.Joined, r.Result+" now"
 		default:
 			c.Reason = r.Result

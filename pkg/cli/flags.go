@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -37,30 +40,35 @@ func validateName(what, name string) error {
 	return output.Usagef("invalid name of a %s %q: must be at most 63 lower-case letters, digits and '-', and start and end with a letter or digit", what, name)
 }
 
-// dryRunFlag is --dry-run=none|client|server.
-type dryRunFlag struct{ value string }
+// dryRunNames are the values of --dry-run, in the order of those of cluster.DryRun.
+var dryRunNames = []string{cluster.DryRunNone: "none", cluster.DryRunClient: "client", cluster.DryRunServer: "server"}
 
-var dryRuns = map[string]federate.DryRun{"none": federate.DryRunNone, "client": federate.DryRunClient, "server": federate.DryRunServer}
+// dryRunValue is --dry-run as a flag.
+type dryRunValue cluster.DryRun
 
-func (f *dryRunFlag) addTo(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.value, "dry-run", "none",
-		`"none", "client" or "server". Client prints the plan from what is read; server also lets the API servers judge it. Neither changes anything`)
-	complete(cmd, "dry-run", "none", "client", "server")
+func (v *dryRunValue) String() string { return dryRunNames[*v] }
+
+func (v *dryRunValue) Type() string { return "string" }
+
+func (v *dryRunValue) Set(typed string) error {
+	i := slices.Index(dryRunNames, typed)
+	if i < 0 {
+		return errors.New("must be none, client or server")
+	}
+	*v = dryRunValue(i)
+	return nil
 }
 
-func (f *dryRunFlag) parse() (federate.DryRun, error) {
-	return dryRuns[f.value], output.OneOf("dry-run", f.value, "none", "client", "server")
+// addDryRun adds --dry-run.
+func addDryRun(cmd *cobra.Command, value *cluster.DryRun) {
+	cmd.Flags().Var((*dryRunValue)(value), "dry-run",
+		`"none", "client" or "server". Client prints the plan from what is read; server also lets the API servers judge it. Neither changes anything`)
+	complete(cmd, "dry-run", dryRunNames...)
 }
 
 // dryRunSuffix follows what a dry run prints, as kubectl's own commands do.
-func dryRunSuffix(dryRun federate.DryRun) string {
-	switch dryRun {
-	case federate.DryRunClient:
-		return " (dry run)"
-	case federate.DryRunServer:
-		return " (server dry run)"
-	}
-	return ""
+func dryRunSuffix(dryRun cluster.DryRun) string {
+	return [...]string{cluster.DryRunNone: "", cluster.DryRunClient: " (dry run)", cluster.DryRunServer: " (server dry run)"}[dryRun]
 }
 
 // addLifetime adds --token-lifetime.

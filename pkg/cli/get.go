@@ -43,7 +43,8 @@ const getExample = `  # All members
 
 // getFlags are what was typed.
 type getFlags struct {
-	members    targets.SelectFlags
+	*factory
+	selection  targets.SelectFlags
 	showLabels bool
 	noHeaders  bool
 	sortBy     string
@@ -52,7 +53,7 @@ type getFlags struct {
 }
 
 func newGet(d *factory) *cobra.Command {
-	f := &getFlags{output: output.NewFlags("wide")}
+	f := &getFlags{factory: d, output: output.NewFlags("wide")}
 	cmd := &cobra.Command{
 		Use:               "get [NAME...]",
 		GroupID:           groupMembers,
@@ -60,11 +61,11 @@ func newGet(d *factory) *cobra.Command {
 		Long:              getHelp,
 		Example:           getExample,
 		ValidArgsFunction: d.completeMembers,
-		RunE:              runs(func(_ *cobra.Command, args []string) (*getOptions, error) { return f.toOptions(d, args) }),
+		RunE:              runs(f.toOptions),
 	}
-	d.addFederation(cmd, &f.members.Federation, "Only members of this federation")
+	d.addFederation(cmd, &f.selection.Federation, "Only members of this federation")
 	flags := cmd.Flags()
-	flags.StringVarP(&f.members.Selector, "selector", "l", "", "Only members whose labels match this selector")
+	flags.StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
 	flags.BoolVar(&f.showLabels, "show-labels", false, "Add a column with all labels")
 	flags.BoolVar(&f.noHeaders, "no-headers", false, "Print no header above a table")
 	flags.StringVar(&f.sortBy, "sort-by", "", "Order by a column (phase puts what is wrong first) or by a JSONPath, as .metadata.creationTimestamp")
@@ -76,48 +77,40 @@ func newGet(d *factory) *cobra.Command {
 
 // getOptions are ready to run.
 type getOptions struct {
-	*factory
-	names     []string
-	members   targets.SelectFlags
-	sorted    bool
-	by        order
-	columns   []column
-	noHeaders bool
-	watch     watchFlags
-	output    output.Flags
+	getFlags
+	names   []string
+	by      order
+	columns []column
 }
 
-func (f *getFlags) toOptions(d *factory, args []string) (*getOptions, error) {
+func (f *getFlags) toOptions(_ *cobra.Command, args []string) (*getOptions, error) {
 	by, err := parseOrder(f.sortBy)
-	return &getOptions{
-		factory: d, names: args, members: f.members, sorted: f.sortBy != "" || len(args) == 0, by: by,
-		columns: columnsOf(f.output.Value == "wide", f.showLabels), noHeaders: f.noHeaders, watch: f.watch, output: f.output,
-	}, err
+	return &getOptions{*f, args, by, columnsOf(f.output.Value == "wide", f.showLabels)}, err
 }
 
 func (o *getOptions) validate() error {
 	if err := o.output.Validate(); err != nil {
 		return err
 	}
-	if len(o.names) > 0 && o.members.Given() {
+	if len(o.names) > 0 && o.selection.Given() {
 		return output.Usagef("give names of members, or use --selector and --federation, but not both")
 	}
 	return o.watch.validate()
 }
 
 func (o *getOptions) run(ctx context.Context) error {
-	h, err := o.factory.members()
+	h, err := o.members()
 	if err != nil {
 		return err
 	}
 	if o.watch.on {
 		return o.follow(ctx, h)
 	}
-	members, err := h.Select(ctx, o.names, o.members.Query())
+	members, err := h.Select(ctx, o.names, o.selection.Query())
 	if err != nil {
 		return output.WhileReading(ctx, err)
 	}
-	if o.sorted {
+	if o.sortBy != "" || len(o.names) == 0 {
 		sorted := pointers(members)
 		if err := o.by.sort(sorted); err != nil {
 			return err

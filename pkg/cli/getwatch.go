@@ -108,7 +108,7 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 	if err != nil {
 		return err
 	}
-	q := o.members.Query()
+	q := o.selection.Query()
 	if len(o.names) == 1 {
 		q.Name = v1alpha1.MemberName(o.names[0])
 	}

@@ -85,7 +85,7 @@ membercluster.kubefederate.io/d
 `},
 	} {
 		d, out, _ := newTestFactory()
-		o := &getOptions{factory: d, names: tt.names, columns: columnsOf(false, false), output: output.NewFlags("wide")}
+		o := &getOptions{getFlags: getFlags{factory: d, output: output.NewFlags("wide")}, names: tt.names, columns: columnsOf(false, false)}
 		o.output.Value = tt.format
 		x, err := o.follower()
 		if err != nil {

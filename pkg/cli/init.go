@@ -15,9 +15,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
-	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
@@ -48,18 +48,16 @@ const initExample = `  # Install on the cluster of the current context
 
 // initFlags are what was typed.
 type initFlags struct {
-	image        string
-	replicas     int32
-	webhookURL   string
-	certificates string
-	wait         bool
-	timeout      time.Duration
-	dryRun       dryRunFlag
-	output       output.Flags
+	*factory
+	manifests manifests.Options
+	wait      bool
+	timeout   time.Duration
+	dryRun    cluster.DryRun
+	output    output.Flags
 }
 
 func newInit(d *factory) *cobra.Command {
-	f := &initFlags{output: output.NewFlags()}
+	f := &initFlags{factory: d, output: output.NewFlags(), manifests: manifests.Options{Version: version.Version}}
 	cmd := &cobra.Command{
 		Use:     "init",
 		GroupID: groupHost,
@@ -67,40 +65,27 @@ func newInit(d *factory) *cobra.Command {
 		Long:    initHelp,
 		Example: initExample,
 		Args:    cobra.NoArgs,
-		RunE:    runs(func(*cobra.Command, []string) (*initOptions, error) { return f.toOptions(d) }),
+		RunE:    runs(f.toOptions),
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&f.image, "image", manifests.Image(version.Version), "The manager's container image")
-	flags.Int32Var(&f.replicas, "replicas", 2, "How many replicas of the manager run")
-	flags.StringVar(&f.webhookURL, "webhook-url", "",
+	m, flags := &f.manifests, cmd.Flags()
+	flags.StringVar(&m.Image, "image", manifests.Image(version.Version), "The manager's container image")
+	flags.Int32Var(&m.Replicas, "replicas", 2, "How many replicas of the manager run")
+	flags.StringVar(&m.WebhookURL, "webhook-url", "",
 		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then")
-	flags.StringVar(&f.certificates, "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
+	flags.StringVar((*string)(&m.Certificates), "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
 	complete(cmd, "certificates", string(manifests.CertificatesManager), string(manifests.CertificatesCertManager))
 	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook is enforcing")
 	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
-	f.dryRun.addTo(cmd)
+	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
 	return cmd
 }
 
 // initOptions are ready to run.
-type initOptions struct {
-	*factory
-	manifests manifests.Options
-	wait      bool
-	timeout   time.Duration
-	dryRun    federate.DryRun
-	output    output.Flags
-}
+type initOptions struct{ initFlags }
 
-func (f *initFlags) toOptions(d *factory) (*initOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	return &initOptions{
-		factory: d, wait: f.wait, timeout: f.timeout, dryRun: dryRun, output: f.output,
-		manifests: manifests.Options{
-			Version: version.Version, Image: f.image, Replicas: f.replicas, WebhookURL: f.webhookURL, Certificates: manifests.Certificates(f.certificates),
-		},
-	}, err
+func (f *initFlags) toOptions(*cobra.Command, []string) (*initOptions, error) {
+	return &initOptions{*f}, nil
 }
 
 func (o *initOptions) validate() error {
@@ -156,7 +141,7 @@ func (o *initOptions) run(ctx context.Context) error {
 			fmt.Fprintf(o.Out, "%s %s%s\n", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 		}
 	}
-	if o.dryRun == federate.DryRunClient {
+	if o.dryRun == cluster.DryRunClient {
 		if printed {
 			return o.output.Objects(o.Out, objects)
 		}
@@ -174,11 +159,10 @@ func (o *initOptions) run(ctx context.Context) error {
 	if err := o.installable(ctx, h, objects); err != nil {
 		return err
 	}
-	write := o.dryRun
-	if err := install.Apply(ctx, h, objects, write, report); err != nil {
+	if err := install.Apply(ctx, h, objects, o.dryRun, report); err != nil {
 		return err
 	}
-	if err := install.Delete(ctx, h, obsolete, write, report); err != nil {
+	if err := install.Delete(ctx, h, obsolete, o.dryRun, report); err != nil {
 		return err
 	}
 	if printed {
@@ -187,7 +171,7 @@ func (o *initOptions) run(ctx context.Context) error {
 		}
 	}
 	switch {
-	case o.dryRun != federate.DryRunNone:
+	case o.dryRun != cluster.DryRunNone:
 		return nil
 	case !o.wait:
 		fmt.Fprintln(o.ErrOut, "installed without waiting; member changes are rejected until the manager runs")

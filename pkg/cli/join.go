@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
@@ -20,6 +21,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // joinTimeout is how long the join of one cluster may take by default.
@@ -68,22 +70,18 @@ const joinExample = `  # Join the cluster of context us-east to federation prod
 
 // joinFlags are what was typed.
 type joinFlags struct {
-	member      targets.MemberFlags
+	operationFlags
 	contexts    []string
 	allContexts bool
-	batch       targets.Batch
-	probe       targets.Probe
 	federation  string
 	labels      []string
 	takeOver    bool
 	endpoint    endpointFlags
 	lifetime    time.Duration
-	dryRun      dryRunFlag
-	output      output.Flags
 }
 
 func newJoin(d *factory) *cobra.Command {
-	f := &joinFlags{output: output.NewFlags(), probe: targets.Probe{Messages: &d.messages}}
+	f := &joinFlags{operationFlags: newOperationFlags(d)}
 	cmd := &cobra.Command{
 		Use:               "join (NAME --member-context CONTEXT | --member-contexts CONTEXT,... | --all-contexts) --federation FEDERATION",
 		GroupID:           groupMembers,
@@ -91,11 +89,9 @@ func newJoin(d *factory) *cobra.Command {
 		Long:              joinHelp,
 		Example:           joinExample,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: runs(func(cmd *cobra.Command, args []string) (*joinOptions, error) {
-			return f.toOptions(d, cmd, args)
-		}),
+		RunE:              runs(f.toOptions),
 	}
-	f.member.AddTo(cmd, &d.hostFlags)
+	f.addTo(cmd, joinTimeout)
 	d.addFederation(cmd, &f.federation, "The federation to join")
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.contexts, "member-contexts", nil, "The contexts of many member clusters")
@@ -103,43 +99,31 @@ func newJoin(d *factory) *cobra.Command {
 	flags.BoolVar(&f.allContexts, "all-contexts", false, "All contexts of the kubeconfig; one that leads to the host only where --member-contexts names it")
 	flags.BoolVar(&f.takeOver, "take-over", false, "Take clusters from another host that is gone, and remove what it put on them")
 	flags.StringSliceVar(&f.labels, "labels", nil, "Labels of the member, as KEY=VALUE,…; its region and zone are read from its nodes when not given")
-	f.endpoint.addTo(cmd)
+	f.endpoint.addTo(flags)
 	addLifetime(flags, &f.lifetime)
-	f.batch.AddTo(cmd, joinTimeout)
-	f.probe.AddTo(cmd)
-	f.dryRun.addTo(cmd)
-	f.output.AddTo(cmd)
 	return cmd
 }
 
 // joinOptions are ready to run.
 type joinOptions struct {
-	operationOptions
+	joinFlags
 	names []string
-	// contexts are those that were named; all takes every context of the kubeconfig.
-	contexts []string
-	all      bool
-	join     federate.JoinOptions
-	endpoint typedEndpoint
+	// join is what all clusters have in common, and the name and endpoint of one that joins alone.
+	join federate.JoinOptions
 }
 
-func (f *joinFlags) toOptions(d *factory, cmd *cobra.Command, args []string) (o *joinOptions, err error) {
-	o = &joinOptions{
-		operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, output: f.output},
-		names:            args, contexts: f.contexts, all: f.allContexts,
-		join: federate.JoinOptions{Federation: v1alpha1.FederationName(f.federation), TakeOver: f.takeOver},
-	}
-	if o.dryRun, err = f.dryRun.parse(); err != nil {
-		return nil, err
-	}
-	o.join.DryRun = o.dryRun
+func (f *joinFlags) toOptions(cmd *cobra.Command, args []string) (o *joinOptions, err error) {
+	o = &joinOptions{joinFlags: *f, names: args, join: federate.JoinOptions{
+		Federation: v1alpha1.FederationName(f.federation), TakeOver: f.takeOver, DryRun: f.dryRun,
+		Cluster: command.Cluster{Context: f.member.Context, Kubeconfig: f.member.Kubeconfig},
+	}}
 	if o.join.Labels, err = parseLabels(f.labels); err != nil {
 		return nil, err
 	}
 	if o.join.TokenLifetime, err = parseLifetime(cmd, f.lifetime); err != nil {
 		return nil, err
 	}
-	if o.endpoint, err = f.endpoint.parse(cmd); err != nil {
+	if err := f.endpoint.set(&o.join, cmd.Flags()); err != nil {
 		return nil, err
 	}
 	if !o.many() {
@@ -152,7 +136,7 @@ func (f *joinFlags) toOptions(d *factory, cmd *cobra.Command, args []string) (o 
 }
 
 // many says whether the members are named by their contexts.
-func (o *joinOptions) many() bool { return o.all || len(o.contexts) > 0 }
+func (o *joinOptions) many() bool { return o.allContexts || len(o.contexts) > 0 }
 
 func (o *joinOptions) validate() error {
 	if o.many() {
@@ -161,7 +145,7 @@ func (o *joinOptions) validate() error {
 			return output.Usagef("with --member-contexts and --all-contexts names come from the contexts: leave out %s", strings.Join(o.names, " "))
 		case o.member.Context != "":
 			return output.Usagef("--member-context names one cluster: with --member-contexts or --all-contexts leave it out")
-		case o.endpoint.given:
+		case o.join.Server != "" || o.join.ProxyURL != nil || o.join.CABundle != nil:
 			return output.Usagef("the endpoint flags --member-… are for one cluster: join it by its name")
 		}
 		if err := o.output.ValidateMany(); err != nil {
@@ -200,32 +184,22 @@ func (o *joinOptions) run(ctx context.Context) error {
 		return err
 	}
 	if o.many() {
-		return o.runMany(ctx, h, contexts)
+		return o.joinMany(ctx, h, contexts)
 	}
-	m, err := contexts.Connect(o.member.Context)
-	if err != nil {
+	if err := contexts.Has("--member-context", o.member.Context); err != nil {
 		return err
 	}
-	join := o.join
-	join.Server, join.ProxyURL, join.CABundle, join.CertificateAuthority = o.endpoint.server, o.endpoint.proxyURL, o.endpoint.caBundle, o.endpoint.caFile
-	join.Cluster = command.Cluster{Context: o.member.Context, Kubeconfig: o.member.Kubeconfig}
-	return o.one(ctx, join.Name, operation{
-		Cluster: join.Cluster,
-		Plan: func(ctx context.Context, step func(federate.Step)) (plan, error) {
-			join.Progress = step
-			p, err := federate.PlanJoin(ctx, h, m, join)
-			return joinPlan{p}, err
-		},
-	})
+	connect := func() (*member.Cluster, error) { return contexts.Connect(o.member.Context) }
+	return o.runOne(ctx, o.join.Name, o.join.Cluster, planJoin(h, connect, o.join))
 }
 
-// runMany joins the clusters of many contexts.
-func (o *joinOptions) runMany(ctx context.Context, h *host.Cluster, contexts *targets.Contexts) error {
+// joinMany joins the clusters of many contexts.
+func (o *joinOptions) joinMany(ctx context.Context, h *host.Cluster, contexts *targets.Contexts) error {
 	if err := contexts.Has("--member-contexts", o.contexts...); err != nil {
 		return err
 	}
 	source := contexts.Source(o.contexts...)
-	if o.all {
+	if o.allContexts {
 		source = contexts.Source()
 	}
 	view, observations, errs, err := o.probe.RunWithHost(ctx, h, source)
@@ -235,7 +209,7 @@ func (o *joinOptions) runMany(ctx context.Context, h *host.Cluster, contexts *ta
 	view.MemberKubeconfig = o.member.Kubeconfig
 	clusters := discover.Choose(view, o.join.Federation, observations)
 	discover.Sort(clusters)
-	if o.all {
+	if o.allContexts {
 		clusters = slices.DeleteFunc(clusters, func(c discover.Cluster) bool {
 			names := append([]string{c.Name}, c.Also...)
 			out := c.ID == view.HostID && !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(o.contexts, n) })
@@ -253,11 +227,11 @@ func (o *joinOptions) runMany(ctx context.Context, h *host.Cluster, contexts *ta
 		fmt.Fprintln(o.ErrOut, "No clusters found")
 		return nil
 	}
-	return o.operationOptions.many(ctx, b)
+	return o.runMany(ctx, b)
 }
 
 // row is a cluster that joins as it was discovered; join holds what all clusters have in common.
-func (o *operationOptions) row(h *host.Cluster, c discover.Cluster, join federate.JoinOptions) *row {
+func (o *operationFlags) row(h *host.Cluster, c discover.Cluster, join federate.JoinOptions) *row {
 	r := &row{Name: c.Member, Context: c.Candidate.String(), Also: c.Also, ClusterID: c.ID, note: c.Reason}
 	if c.State == discover.Unreachable {
 		r.unreachable(fmt.Sprintf("context %q", c.Name), c.Reason)
@@ -269,43 +243,42 @@ func (o *operationOptions) row(h *host.Cluster, c discover.Cluster, join federat
 	if c.Endpoint != nil {
 		join.Server, join.CABundle = c.Endpoint.Server, c.Endpoint.CABundle
 	}
-	r.plan = func(ctx context.Context) (plan, error) {
-		m, err := c.Connect()
-		if err != nil {
-			return nil, err
-		}
-		p, err := federate.PlanJoin(ctx, h, m, join)
-		return joinPlan{p}, err
-	}
+	r.plan = planJoin(h, c.Connect, join)
 	return r
 }
 
-// joinPlan is a join as a plan.
-type joinPlan struct{ *federate.JoinPlan }
-
-func (p joinPlan) Verb() string {
-	if p.Already() {
-		return "renew"
+// planJoin plans the join of one cluster.
+func planJoin(h *host.Cluster, connect connector, join federate.JoinOptions) planner {
+	return func(ctx context.Context, step func(federate.Step)) (*plan, error) {
+		m, err := connect()
+		if err != nil {
+			return nil, err
+		}
+		join.Progress = step
+		p, err := federate.PlanJoin(ctx, h, m, join)
+		if err != nil {
+			return nil, err
+		}
+		verb := "join"
+		if p.Already() {
+			verb = "renew"
+		}
+		return &plan{p, verb, p.Notes, func(ctx context.Context, step func(federate.Step)) (*result, error) {
+			r, err := p.Apply(ctx, step)
+			if err != nil {
+				return nil, err
+			}
+			done := &result{done: "joined", notes: r.Notes, member: r.Member, expires: r.Expires}
+			switch {
+			case r.Already:
+				done.done, done.line = "renewed", "already joined, credential renewed"
+			case r.TakenFrom != "":
+				done.reason = "taken over from the host with cluster ID " + string(r.TakenFrom)
+				done.line = "joined, " + done.reason
+			}
+			return done, nil
+		}}, nil
 	}
-	return "join"
-}
-
-func (p joinPlan) Notes() []federate.Finding { return p.JoinPlan.Notes }
-
-func (p joinPlan) Apply(ctx context.Context, step func(federate.Step)) (*result, error) {
-	r, err := p.JoinPlan.Apply(ctx, step)
-	if err != nil {
-		return nil, err
-	}
-	done := &result{Done: "joined", Notes: r.Notes, Member: r.Member, Expires: r.Expires}
-	switch {
-	case r.Already:
-		done.Done, done.Line = "renewed", "already joined, credential renewed"
-	case r.TakenFrom != "":
-		done.Reason = "taken over from the host with cluster ID " + string(r.TakenFrom)
-		done.Line = "joined, " + done.Reason
-	}
-	return done, nil
 }
 
 // parseLabels reads --labels.
@@ -328,54 +301,42 @@ func parseLabels(pairs []string) (map[string]string, error) {
 }
 
 // endpointFlags name where the host reaches a member, instead of where the caller does.
-type endpointFlags struct {
-	server   string
-	proxyURL string
-	caFile   string
-}
+type endpointFlags struct{ server, proxyURL, caFile string }
 
-func (f *endpointFlags) addTo(cmd *cobra.Command) {
-	flags := cmd.Flags()
+func (f *endpointFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server that is stored, or that of the context)")
 	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it; empty for none (default: as for --member-server)")
 	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies its certificate (default: as for --member-server)")
 }
 
-// typedEndpoint holds the parts of an endpoint that were named; the zero value names none.
-type typedEndpoint struct {
-	given    bool
-	server   string
-	proxyURL *string
-	// caBundle is nil when it was not named; an empty one stands for the CAs that the host trusts.
-	caBundle []byte
-	caFile   string
-}
-
-func (f *endpointFlags) parse(cmd *cobra.Command) (typed typedEndpoint, err error) {
-	if cmd.Flags().Changed("member-server") {
-		typed.given, typed.server = true, f.server
-		if f.server == "" {
-			return typed, output.Usagef("invalid --member-server %q: must be an https URL", f.server)
+// set puts what was typed into the options of a join, in which empty differs from not given.
+func (f *endpointFlags) set(o *federate.JoinOptions, flags *pflag.FlagSet) error {
+	typed := func(flag string, value string) *string {
+		if !flags.Changed(flag) {
+			return nil
 		}
+		return &value
 	}
-	if cmd.Flags().Changed("member-proxy-url") {
-		typed.given, typed.proxyURL = true, &f.proxyURL
+	o.ProxyURL = typed("member-proxy-url", f.proxyURL)
+	if o.Server = f.server; o.Server == "" && flags.Changed("member-server") {
+		return output.Usagef("invalid --member-server %q: must be an https URL", f.server)
 	}
-	if cmd.Flags().Changed("member-certificate-authority") {
-		typed.given, typed.caFile, typed.caBundle = true, f.caFile, []byte{}
-		if f.caFile == "" {
-			return typed, nil
-		}
-		typed.caBundle, err = os.ReadFile(f.caFile)
-		if err == nil && len(typed.caBundle) == 0 {
-			err = errors.New("the file is empty")
-		}
-		if err == nil {
-			_, err = endpoint.ReadCertificates(typed.caBundle)
-		}
-		if err != nil {
-			return typed, output.Usagef("invalid --member-certificate-authority %q: %w", f.caFile, err)
-		}
+	if !flags.Changed("member-certificate-authority") {
+		return nil
 	}
-	return typed, nil
+	if o.CertificateAuthority, o.CABundle = f.caFile, []byte{}; f.caFile == "" {
+		return nil // the CAs that the host trusts
+	}
+	var err error
+	o.CABundle, err = os.ReadFile(f.caFile)
+	if err == nil && len(o.CABundle) == 0 {
+		err = errors.New("the file is empty")
+	}
+	if err == nil {
+		_, err = endpoint.ReadCertificates(o.CABundle)
+	}
+	if err != nil {
+		return output.Usagef("invalid --member-certificate-authority %q: %w", f.caFile, err)
+	}
+	return nil
 }

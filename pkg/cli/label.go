@@ -14,8 +14,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
-	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -44,30 +44,26 @@ const labelExample = `  # Let the cluster of context us-west ask to join prod
 
 // labelFlags are what was typed.
 type labelFlags struct {
+	*factory
 	member    targets.MemberFlags
 	selection targets.SelectFlags
 	batch     targets.Batch
 	remove    bool
 	overwrite bool
 	list      bool
-	dryRun    dryRunFlag
+	dryRun    cluster.DryRun
 	output    output.Flags
 }
 
 func newLabel(d *factory) *cobra.Command {
-	f := &labelFlags{output: output.NewFlags()}
+	f := &labelFlags{factory: d, output: output.NewFlags()}
 	cmd := &cobra.Command{
 		Use:     "label (--member-context CONTEXT --federation NAME | MEMBER... KEY=VALUE... KEY-...)",
 		GroupID: groupMembers,
 		Short:   "Label a cluster with the federation that it asks to join, or label members",
 		Long:    labelHelp,
 		Example: labelExample,
-		RunE: runs(func(_ *cobra.Command, args []string) (options, error) {
-			if f.member.Given() {
-				return f.toJoinRequestOptions(d, args)
-			}
-			return f.toOptions(d, args)
-		}),
+		RunE:    runs(f.toOptions),
 	}
 	f.member.AddTo(cmd, &d.hostFlags)
 	d.addSelection(cmd, &f.selection, "The federation that the cluster asks to join; with members, only those of this federation")
@@ -76,22 +72,24 @@ func newLabel(d *factory) *cobra.Command {
 	flags.BoolVar(&f.overwrite, "overwrite", false, "Change labels that have another value")
 	flags.BoolVar(&f.list, "list", false, "Print the members' labels")
 	f.batch.AddTo(cmd, hostTimeout)
-	f.dryRun.addTo(cmd)
+	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
 	return cmd
 }
 
-// joinRequestOptions label a cluster itself.
-type joinRequestOptions struct {
-	*factory
-	labelFlags
-	args   []string
-	dryRun federate.DryRun
+// toOptions are those that label a cluster itself where one is named, and else those that label members.
+func (f *labelFlags) toOptions(_ *cobra.Command, args []string) (options, error) {
+	if f.member.Given() {
+		return &joinRequestOptions{*f, args}, nil
+	}
+	names, change, err := parseLabelArgs(args)
+	return &labelOptions{*f, names, change}, err
 }
 
-func (f *labelFlags) toJoinRequestOptions(d *factory, args []string) (*joinRequestOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	return &joinRequestOptions{factory: d, labelFlags: *f, args: args, dryRun: dryRun}, err
+// joinRequestOptions label a cluster itself.
+type joinRequestOptions struct {
+	labelFlags
+	args []string
 }
 
 func (o *joinRequestOptions) validate() error {
@@ -146,7 +144,7 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	if request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
 		fmt.Fprintf(o.ErrOut, "the label is on namespace %s, since you are not allowed to label namespace %s of this cluster\n", request.Namespace, v1alpha1.IdentityNamespace)
 	}
-	if !o.remove && o.dryRun == federate.DryRunNone {
+	if !o.remove && o.dryRun == cluster.DryRunNone {
 		federation := v1alpha1.FederationName(o.selection.Federation)
 		fmt.Fprintln(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q; to join it now, run", federation),
 			command.Discover{Federation: federation, Join: true}))
@@ -173,7 +171,7 @@ func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (join
 	}
 	before, after := self.JoinRequest, self.JoinRequest
 	changed := before.Federation != federation || before.Left != ""
-	if changed && o.dryRun != federate.DryRunClient {
+	if changed && o.dryRun != cluster.DryRunClient {
 		if o.remove {
 			_, err = m.RemoveJoinRequest(ctx, o.dryRun)
 		} else {
@@ -191,20 +189,9 @@ func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (join
 
 // labelOptions label members.
 type labelOptions struct {
-	*factory
 	labelFlags
 	names  []string
 	change labelChange
-	dryRun federate.DryRun
-}
-
-func (f *labelFlags) toOptions(d *factory, args []string) (*labelOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return nil, err
-	}
-	names, change, err := parseLabelArgs(args)
-	return &labelOptions{factory: d, labelFlags: *f, names: names, change: change, dryRun: dryRun}, err
 }
 
 // labelChange is what the words KEY=VALUE and KEY- ask for.
@@ -315,7 +302,7 @@ func (o *labelOptions) label(ctx context.Context, h *host.Cluster, m *v1alpha1.M
 	switch {
 	case len(set)+len(remove) == 0:
 		return "not labeled", nil
-	case o.dryRun == federate.DryRunClient:
+	case o.dryRun == cluster.DryRunClient:
 		maps.Copy(m.Labels, set)
 		maps.DeleteFunc(m.Labels, func(key, _ string) bool { return slices.Contains(remove, key) })
 		return "labeled", nil

@@ -44,6 +44,7 @@ const lintExample = `  # Judge two files together
 
 // lintFlags are what was typed.
 type lintFlags struct {
+	*factory
 	files     []string
 	recursive bool
 	strict    bool
@@ -51,14 +52,14 @@ type lintFlags struct {
 }
 
 func newLint(d *factory) *cobra.Command {
-	f := &lintFlags{output: output.Format{Formats: []string{"json", "yaml"}}}
+	f := &lintFlags{factory: d, output: output.Format{Formats: []string{"json", "yaml"}}}
 	cmd := &cobra.Command{
 		Use:     "lint -f FILE...",
 		GroupID: groupMembers,
 		Short:   "Judge manifests of federations and members before they reach a host",
 		Long:    lintHelp,
 		Example: lintExample,
-		RunE:    runs(func(_ *cobra.Command, args []string) (*lintOptions, error) { return f.toOptions(d, args), nil }),
+		RunE:    runs(f.toOptions),
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "filename", "f", nil, "A file or a directory, or - for stdin (repeatable; further arguments are files, too)")
@@ -70,15 +71,12 @@ func newLint(d *factory) *cobra.Command {
 }
 
 // lintOptions are ready to run.
-type lintOptions struct {
-	*factory
-	files             []string
-	recursive, strict bool
-	output            output.Format
-}
+type lintOptions struct{ lintFlags }
 
-func (f *lintFlags) toOptions(d *factory, args []string) *lintOptions {
-	return &lintOptions{factory: d, files: slices.Concat(f.files, args), recursive: f.recursive, strict: f.strict, output: f.output}
+func (f *lintFlags) toOptions(_ *cobra.Command, args []string) (*lintOptions, error) {
+	o := &lintOptions{*f}
+	o.files = slices.Concat(f.files, args)
+	return o, nil
 }
 
 func (o *lintOptions) validate() error {

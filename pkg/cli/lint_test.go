@@ -60,7 +60,7 @@ func TestLintFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files, errs := (&lintOptions{recursive: test.recursive}).find(test.named)
+			files, errs := (&lintOptions{lintFlags{recursive: test.recursive}}).find(test.named)
 			if diff := cmp.Diff(test.want, files); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
-	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // memberChanges changes many members on the host and prints a line for each, as kubectl does. It continues when one is
@@ -18,7 +18,7 @@ type memberChanges struct {
 	batch targets.Batch
 	// silent leaves stdout to what is printed afterwards.
 	silent bool
-	dryRun federate.DryRun
+	dryRun cluster.DryRun
 	// done is what the changes do: "labeled".
 	done string
 	// change leaves in a member what the server returned, and says what was done to it.

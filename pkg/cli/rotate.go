@@ -8,8 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
-	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -45,56 +43,33 @@ const rotateExample = `  # Replace the credential of us-east
 
 // rotateFlags are what was typed.
 type rotateFlags struct {
-	member   targets.MemberFlags
-	members  targets.SelectFlags
-	batch    targets.Batch
-	probe    targets.Probe
+	reachFlags
 	lifetime time.Duration
-	dryRun   dryRunFlag
-	output   output.Flags
 }
 
 func newRotate(d *factory) *cobra.Command {
-	f := &rotateFlags{output: output.NewFlags(), probe: targets.Probe{Messages: &d.messages}}
+	f := &rotateFlags{reachFlags: reachFlags{operationFlags: newOperationFlags(d)}}
 	cmd := &cobra.Command{
 		Use:     "rotate (NAME... | -l SELECTOR | --federation FEDERATION | --all)",
 		GroupID: groupMembers,
 		Short:   "Give the host a new credential for members, and revoke the old one",
 		Long:    rotateHelp,
 		Example: rotateExample,
-		RunE: runs(func(cmd *cobra.Command, args []string) (*rotateOptions, error) {
-			return f.toOptions(d, cmd, args)
-		}),
+		RunE:    runs(f.toOptions),
 	}
-	f.member.AddTo(cmd, &d.hostFlags)
-	d.addSelection(cmd, &f.members, "All members of this federation")
+	f.addTo(cmd, rotateTimeout, "All members of this federation")
 	addLifetime(cmd.Flags(), &f.lifetime)
-	f.batch.AddTo(cmd, rotateTimeout)
-	f.probe.AddTo(cmd)
-	f.dryRun.addTo(cmd)
-	f.output.AddTo(cmd)
 	return cmd
 }
 
 // rotateOptions are ready to run.
-type rotateOptions struct {
-	reachOptions
-	lifetime time.Duration
-}
+type rotateOptions struct{ rotateFlags }
 
-func (f *rotateFlags) toOptions(d *factory, cmd *cobra.Command, args []string) (*rotateOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	if err != nil {
-		return nil, err
-	}
-	lifetime, err := parseLifetime(cmd, f.lifetime)
-	return &rotateOptions{
-		reachOptions: reachOptions{
-			operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, dryRun: dryRun, output: f.output},
-			names:            args, selection: f.members,
-		},
-		lifetime: lifetime,
-	}, err
+func (f *rotateFlags) toOptions(cmd *cobra.Command, args []string) (o *rotateOptions, err error) {
+	o = &rotateOptions{*f}
+	o.names = args
+	o.lifetime, err = parseLifetime(cmd, f.lifetime)
+	return o, err
 }
 
 func (o *rotateOptions) validate() error {
@@ -103,7 +78,7 @@ func (o *rotateOptions) validate() error {
 			return err
 		}
 	}
-	return o.reachOptions.validate()
+	return o.reachFlags.validate()
 }
 
 func (o *rotateOptions) run(ctx context.Context) error {
@@ -111,33 +86,30 @@ func (o *rotateOptions) run(ctx context.Context) error {
 		Operation: "rotate", Federation: v1alpha1.FederationName(o.selection.Federation),
 		doing: "rotating", done: "rotated", dryRun: o.dryRun,
 	}
-	return o.reach(ctx, b, true, func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) operation {
-		rotate := federate.RotateOptions{Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Cluster: at}
-		return operation{Cluster: at, Plan: func(ctx context.Context, step func(federate.Step)) (plan, error) {
-			m, err := connect()
-			if err != nil {
-				return nil, err
-			}
-			rotate.Progress = step
-			p, err := federate.PlanRotate(ctx, h, m, rotate)
-			return rotatePlan{p}, err
-		}}
-	}, func(m *v1alpha1.MemberCluster) string {
+	return o.reach(ctx, b, true, o.plan, func(m *v1alpha1.MemberCluster) string {
 		return fmt.Sprintf("no context of the kubeconfig leads to the cluster with ID %s; name another file with --member-kubeconfig", m.Spec.ClusterID)
 	})
 }
 
-// rotatePlan is a rotation as a plan.
-type rotatePlan struct{ *federate.RotatePlan }
-
-func (p rotatePlan) Verb() string { return "rotate" }
-
-func (p rotatePlan) Notes() []federate.Finding { return p.RotatePlan.Notes }
-
-func (p rotatePlan) Apply(ctx context.Context, step func(federate.Step)) (*result, error) {
-	r, err := p.RotatePlan.Apply(ctx, step)
-	if err != nil {
-		return nil, err
+// plan plans the rotation of one member's credential.
+func (o *rotateOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner {
+	return func(ctx context.Context, step func(federate.Step)) (*plan, error) {
+		m, err := connect()
+		if err != nil {
+			return nil, err
+		}
+		p, err := federate.PlanRotate(ctx, h, m, federate.RotateOptions{
+			Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Cluster: at, Progress: step,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &plan{p, "rotate", p.Notes, func(ctx context.Context, step func(federate.Step)) (*result, error) {
+			r, err := p.Apply(ctx, step)
+			if err != nil {
+				return nil, err
+			}
+			return &result{done: "rotated", notes: r.Notes, member: r.Member, expires: r.Expires}, nil
+		}}, nil
 	}
-	return &result{Done: "rotated", Notes: r.Notes, Member: r.Member, Expires: r.Expires}, nil
 }

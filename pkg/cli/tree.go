@@ -40,12 +40,13 @@ const mermaidFormat = "mermaid"
 
 // treeFlags are what was typed.
 type treeFlags struct {
-	members targets.SelectFlags
-	output  output.Format
+	*factory
+	selection targets.SelectFlags
+	output    output.Format
 }
 
 func newTree(d *factory) *cobra.Command {
-	f := &treeFlags{output: output.Format{Formats: []string{mermaidFormat}}}
+	f := &treeFlags{factory: d, output: output.Format{Formats: []string{mermaidFormat}}}
 	cmd := &cobra.Command{
 		Use:     "tree",
 		GroupID: groupMembers,
@@ -53,23 +54,22 @@ func newTree(d *factory) *cobra.Command {
 		Long:    treeHelp,
 		Example: treeExample,
 		Args:    cobra.NoArgs,
-		RunE:    runs(func(*cobra.Command, []string) (*treeOptions, error) { return f.toOptions(d), nil }),
+		RunE:    runs(f.toOptions),
 	}
-	d.addFederation(cmd, &f.members.Federation, "Only this federation")
-	cmd.Flags().StringVarP(&f.members.Selector, "selector", "l", "", "Only members whose labels match this selector")
+	d.addFederation(cmd, &f.selection.Federation, "Only this federation")
+	cmd.Flags().StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
 	f.output.AddTo(cmd)
 	return cmd
 }
 
 // treeOptions are ready to run.
 type treeOptions struct {
-	*factory
-	query  host.MemberQuery
-	output output.Format
+	treeFlags
+	query host.MemberQuery
 }
 
-func (f *treeFlags) toOptions(d *factory) *treeOptions {
-	return &treeOptions{factory: d, query: f.members.Query(), output: f.output}
+func (f *treeFlags) toOptions(*cobra.Command, []string) (*treeOptions, error) {
+	return &treeOptions{*f, f.selection.Query()}, nil
 }
 
 func (o *treeOptions) validate() error { return o.output.Validate() }

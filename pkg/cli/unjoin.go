@@ -9,7 +9,6 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
-	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -50,55 +49,35 @@ const unjoinExample = `  # Remove us-east from its federation
 
 // unjoinFlags are what was typed.
 type unjoinFlags struct {
-	member    targets.MemberFlags
-	members   targets.SelectFlags
-	batch     targets.Batch
-	probe     targets.Probe
+	reachFlags
 	dropLabel bool
 	force     bool
-	dryRun    dryRunFlag
-	output    output.Flags
 }
 
 func newUnjoin(d *factory) *cobra.Command {
-	f := &unjoinFlags{output: output.NewFlags(), probe: targets.Probe{Messages: &d.messages}}
+	f := &unjoinFlags{reachFlags: reachFlags{operationFlags: newOperationFlags(d)}}
 	cmd := &cobra.Command{
 		Use:     "unjoin (NAME... | -l SELECTOR | --all)",
 		GroupID: groupMembers,
 		Short:   "Remove clusters from their federation",
 		Long:    unjoinHelp,
 		Example: unjoinExample,
-		RunE: runs(func(_ *cobra.Command, args []string) (*unjoinOptions, error) {
-			return f.toOptions(d, args)
-		}),
+		RunE:    runs(f.toOptions),
 	}
-	f.member.AddTo(cmd, &d.hostFlags)
-	d.addSelection(cmd, &f.members, "With --all or --selector, only members of this federation")
+	f.addTo(cmd, unjoinTimeout, "With --all or --selector, only members of this federation")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster asks to join the federation")
 	flags.BoolVar(&f.force, "force", false, "Remove the host's record without reaching the member")
-	f.batch.AddTo(cmd, unjoinTimeout)
-	f.probe.AddTo(cmd)
-	f.dryRun.addTo(cmd)
-	f.output.AddTo(cmd)
 	return cmd
 }
 
 // unjoinOptions are ready to run.
-type unjoinOptions struct {
-	reachOptions
-	dropLabel, force bool
-}
+type unjoinOptions struct{ unjoinFlags }
 
-func (f *unjoinFlags) toOptions(d *factory, args []string) (*unjoinOptions, error) {
-	dryRun, err := f.dryRun.parse()
-	return &unjoinOptions{
-		reachOptions: reachOptions{
-			operationOptions: operationOptions{factory: d, member: f.member, batch: f.batch, probe: f.probe, dryRun: dryRun, output: f.output},
-			names:            args, selection: f.members,
-		},
-		dropLabel: f.dropLabel, force: f.force,
-	}, err
+func (f *unjoinFlags) toOptions(_ *cobra.Command, args []string) (*unjoinOptions, error) {
+	o := &unjoinOptions{*f}
+	o.names = args
+	return o, nil
 }
 
 func (o *unjoinOptions) validate() error {
@@ -110,7 +89,7 @@ func (o *unjoinOptions) validate() error {
 	case !o.selection.All && o.selection.Selector == "" && o.selection.Federation != "":
 		return output.Usagef("--federation=%s alone would unjoin all its members: confirm with --all", o.selection.Federation)
 	}
-	return o.reachOptions.validate()
+	return o.reachFlags.validate()
 }
 
 func (o *unjoinOptions) run(ctx context.Context) error {
@@ -118,20 +97,7 @@ func (o *unjoinOptions) run(ctx context.Context) error {
 		Operation: "unjoin", Federation: v1alpha1.FederationName(o.selection.Federation),
 		doing: "unjoining", done: "unjoined", dryRun: o.dryRun,
 	}
-	return o.reach(ctx, b, !o.force, func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) operation {
-		unjoin := federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Cluster: at}
-		return operation{Cluster: at, Plan: func(ctx context.Context, _ func(federate.Step)) (plan, error) {
-			var m *member.Cluster
-			if !o.force {
-				var err error
-				if m, err = connect(); err != nil {
-					return nil, err
-				}
-			}
-			p, err := federate.PlanUnjoin(ctx, h, m, unjoin)
-			return unjoinPlan{p}, err
-		}}
-	}, func(m *v1alpha1.MemberCluster) string {
+	return o.reach(ctx, b, !o.force, o.plan, func(m *v1alpha1.MemberCluster) string {
 		return o.commands().To(
 			fmt.Sprintf("no context of the kubeconfig leads to the cluster with ID %s; name another file with --member-kubeconfig, or, if it is gone for good, "+
 				"remove only the host's record", m.Spec.ClusterID),
@@ -139,24 +105,35 @@ func (o *unjoinOptions) run(ctx context.Context) error {
 	})
 }
 
-// unjoinPlan is an unjoin as a plan.
-type unjoinPlan struct{ *federate.UnjoinPlan }
-
-func (p unjoinPlan) Verb() string { return "unjoin" }
-
-func (p unjoinPlan) Notes() []federate.Finding { return p.UnjoinPlan.Notes }
-
-func (p unjoinPlan) Apply(ctx context.Context, step func(federate.Step)) (*result, error) {
-	r, err := p.UnjoinPlan.Apply(ctx, step)
-	if err != nil {
-		return nil, err
+// plan plans the unjoin of one member.
+func (o *unjoinOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner {
+	return func(ctx context.Context, _ func(federate.Step)) (*plan, error) {
+		var m *member.Cluster
+		if !o.force {
+			var err error
+			if m, err = connect(); err != nil {
+				return nil, err
+			}
+		}
+		p, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{
+			Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Cluster: at,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &plan{p, "unjoin", p.Notes, func(ctx context.Context, step func(federate.Step)) (*result, error) {
+			r, err := p.Apply(ctx, step)
+			if err != nil {
+				return nil, err
+			}
+			done := &result{done: "unjoined", notes: r.Notes}
+			if r.Already {
+				done.done = "already unjoined"
+			}
+			if r.Finishing {
+				done.reason = "namespace " + v1alpha1.MemberNamespace + " on the member is still terminating; all grants are already removed"
+			}
+			return done, nil
+		}}, nil
 	}
-	done := &result{Done: "unjoined", Notes: r.Notes}
-	if r.Already {
-		done.Done = "already unjoined"
-	}
-	if r.Finishing {
-		done.Reason = "namespace " + v1alpha1.MemberNamespace + " on the member is still terminating; all grants are already removed"
-	}
-	return done, nil
 }

@@ -34,12 +34,13 @@ type hostVersion struct {
 
 // versionFlags are what was typed.
 type versionFlags struct {
+	*factory
 	clientOnly bool
 	output     output.Format
 }
 
 func newVersion(d *factory) *cobra.Command {
-	f := &versionFlags{output: output.Format{Formats: []string{"json", "yaml"}}}
+	f := &versionFlags{factory: d, output: output.Format{Formats: []string{"json", "yaml"}}}
 	cmd := &cobra.Command{
 		Use:     "version",
 		GroupID: groupOther,
@@ -50,7 +51,7 @@ func newVersion(d *factory) *cobra.Command {
   # Print the plugin's version, and ask no cluster
   kubectl federate version --client`,
 		Args: cobra.NoArgs,
-		RunE: runs(func(*cobra.Command, []string) (*versionOptions, error) { return f.toOptions(d), nil }),
+		RunE: runs(f.toOptions),
 	}
 	cmd.Flags().BoolVar(&f.clientOnly, "client", false, "Print the plugin's version only; ask no cluster")
 	f.output.AddTo(cmd)
@@ -58,12 +59,11 @@ func newVersion(d *factory) *cobra.Command {
 }
 
 // versionOptions are ready to run.
-type versionOptions struct {
-	*factory
-	versionFlags
-}
+type versionOptions struct{ versionFlags }
 
-func (f *versionFlags) toOptions(d *factory) *versionOptions { return &versionOptions{d, *f} }
+func (f *versionFlags) toOptions(*cobra.Command, []string) (*versionOptions, error) {
+	return &versionOptions{*f}, nil
+}
 
 func (o *versionOptions) validate() error { return o.output.Validate() }
 
