@@ -24,7 +24,7 @@ import (
 // samples are values of every type in package command. Those of a type set every field between them.
 func samples() []command.Command {
 	east := command.Cluster{Context: "us east", Kubeconfig: "/tmp/k"}
-	proxy := ""
+	none := ""
 	object := command.Object{GroupResource: schema.GroupResource{Group: "cluster.x-k8s.io", Resource: "clusters"}, Namespace: "team-x", Name: "us-east"}
 	return []command.Command{
 		command.Init{WebhookURL: "https://host.example.com/hooks"},
@@ -32,7 +32,7 @@ func samples() []command.Command {
 		command.Label{Cluster: east, Federation: "prod"}, command.Label{Cluster: east, Remove: true},
 		command.Discover{Federation: "prod", Join: true},
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},
-			Server: "https://us-east.example.com", CertificateAuthority: "ca.pem", ProxyURL: &proxy, TokenLifetime: time.Hour, TakeOver: true},
+			Server: "https://us-east.example.com", CertificateAuthority: "ca.pem", ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true},
 		command.Unjoin{Member: "us-east", Cluster: east, DropLabel: true}, command.Unjoin{Member: "us-east", Force: true},
 		command.UnjoinMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}},
 		command.Rotate{Member: "us-east", Cluster: east, TokenLifetime: time.Hour},

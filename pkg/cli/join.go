@@ -35,8 +35,8 @@ record and two accounts with few rights are made on the member, and a credential
 the host and tried. "joined" is printed when all of it was read back. A join that fails is rolled back.
 
 Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or, with
---member-server, --member-proxy-url or --member-certificate-authority, to store another endpoint: without these
-flags a member keeps the one that it has.
+--member-server, --member-proxy-url, --member-tls-server-name or --member-certificate-authority, to store
+another endpoint: without these flags a member keeps the one that it has.
 
 A cluster that belongs to another host stays there. If that host is gone for good, or has a new cluster ID,
 --take-over takes the cluster from it: the membership record on the cluster is changed first, then what that
@@ -145,7 +145,7 @@ func (o *joinOptions) validate() error {
 			return output.Usagef("with --member-contexts and --all-contexts names come from the contexts: leave out %s", strings.Join(o.names, " "))
 		case o.member.Context != "":
 			return output.Usagef("--member-context names one cluster: with --member-contexts or --all-contexts leave it out")
-		case o.join.Server != "" || o.join.ProxyURL != nil || o.join.CABundle != nil:
+		case o.join.Server != "" || o.join.ProxyURL != nil || o.join.TLSServerName != nil || o.join.CABundle != nil:
 			return output.Usagef("the endpoint flags --member-… are for one cluster: join it by its name")
 		}
 		if err := o.output.ValidateMany(); err != nil {
@@ -301,11 +301,13 @@ func parseLabels(pairs []string) (map[string]string, error) {
 }
 
 // endpointFlags name where the host reaches a member, instead of where the caller does.
-type endpointFlags struct{ server, proxyURL, caFile string }
+type endpointFlags struct{ server, proxyURL, tlsServerName, caFile string }
 
 func (f *endpointFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server that is stored, or that of the context)")
 	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it; empty for none (default: as for --member-server)")
+	flags.StringVar(&f.tlsServerName, "member-tls-server-name", "",
+		"The name that its certificate is verified for; empty for the host of its URL (default: as for --member-server)")
 	flags.StringVar(&f.caFile, "member-certificate-authority", "", "A PEM file that verifies its certificate (default: as for --member-server)")
 }
 
@@ -317,7 +319,7 @@ func (f *endpointFlags) set(o *federate.JoinOptions, flags *pflag.FlagSet) error
 		}
 		return &value
 	}
-	o.ProxyURL = typed("member-proxy-url", f.proxyURL)
+	o.ProxyURL, o.TLSServerName = typed("member-proxy-url", f.proxyURL), typed("member-tls-server-name", f.tlsServerName)
 	if o.Server = f.server; o.Server == "" && flags.Changed("member-server") {
 		return output.Usagef("invalid --member-server %q: must be an https URL", f.server)
 	}

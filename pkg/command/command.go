@@ -111,6 +111,14 @@ func (l *line) flag(name, value string) {
 	}
 }
 
+// given appends a flag whose value may be empty; nil leaves it out.
+func (l *line) given(name string, value *string) {
+	if value != nil {
+		l.words = append(l.words, "--"+name)
+		l.add(*value)
+	}
+}
+
 func (l *line) flagIf(on bool, name string) {
 	if on {
 		l.words = append(l.words, "--"+name)

@@ -20,16 +20,16 @@ var host = command.Host{Flags: []command.Flag{{"context", "prod"}, {"insecure-sk
 func TestLine(t *testing.T) {
 	t.Parallel()
 	east := command.Cluster{Context: "us-east"}
-	proxy := ""
+	none := ""
 	for want, c := range map[string]command.Command{
-		"kubectl federate unjoin us-east --member-context us-east":                                                              command.Unjoin{Member: "us-east", Cluster: east},
-		"kubectl federate unjoin us-east --force":                                                                               command.Unjoin{Member: "us-east", Cluster: east, Force: true},
-		"kubectl federate rotate NAME --token-lifetime 10m":                                                                     command.Rotate{TokenLifetime: 10 * time.Minute},
-		"kubectl federate join a --federation prod --member-context us-east --labels a=b,c=d --member-proxy-url '' --take-over": command.Join{Member: "a", Federation: "prod", Cluster: east, Labels: map[string]string{"c": "d", "a": "b"}, ProxyURL: &proxy, TakeOver: true},
-		"kubectl federate join NAME --federation FEDERATION --member-context CONTEXT --token-lifetime 2160h":                    command.Join{TokenLifetime: 90 * 24 * time.Hour},
-		"kubectl federate label --member-context us-east --member-kubeconfig '/my files/k' --remove":                            command.Label{Cluster: command.Cluster{Context: "us-east", Kubeconfig: "/my files/k"}, Remove: true},
-		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation=prod --overwrite":        command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation, Value: "prod", Overwrite: true},
-		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation-":                        command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation},
+		"kubectl federate unjoin us-east --member-context us-east": command.Unjoin{Member: "us-east", Cluster: east},
+		"kubectl federate unjoin us-east --force":                  command.Unjoin{Member: "us-east", Cluster: east, Force: true},
+		"kubectl federate rotate NAME --token-lifetime 10m":        command.Rotate{TokenLifetime: 10 * time.Minute},
+		"kubectl federate join a --federation prod --member-context us-east --labels a=b,c=d --member-proxy-url '' --member-tls-server-name '' --take-over": command.Join{Member: "a", Federation: "prod", Cluster: east, Labels: map[string]string{"c": "d", "a": "b"}, ProxyURL: &none, TLSServerName: &none, TakeOver: true},
+		"kubectl federate join NAME --federation FEDERATION --member-context CONTEXT --token-lifetime 2160h":                                                command.Join{TokenLifetime: 90 * 24 * time.Hour},
+		"kubectl federate label --member-context us-east --member-kubeconfig '/my files/k' --remove":                                                        command.Label{Cluster: command.Cluster{Context: "us-east", Kubeconfig: "/my files/k"}, Remove: true},
+		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation=prod --overwrite":                                    command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation, Value: "prod", Overwrite: true},
+		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation-":                                                    command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation},
 		"kubectl get federations":                                             command.Federations,
 		"kubectl get pods --namespace kubefederate-system":                    command.ManagerPods,
 		"kubectl delete clusterproperties.about.k8s.io a.b --context us-east": command.KubectlDelete{Object: command.Object{GroupResource: schema.GroupResource{Group: "about.k8s.io", Resource: "clusterproperties"}, Name: "a.b"}, Cluster: &east},

@@ -77,10 +77,10 @@ type Join struct {
 	Federation v1alpha1.FederationName
 	Cluster    Cluster
 	Labels     map[string]string
-	// Server, ProxyURL and CertificateAuthority are the flags --member-…. CertificateAuthority is a file. An empty ProxyURL
-	// clears the proxy; nil does not name one.
+	// Server, CertificateAuthority (a file), ProxyURL and TLSServerName are the flags --member-…. An empty ProxyURL or
+	// TLSServerName clears what is stored; nil leaves the flag out.
 	Server, CertificateAuthority string
-	ProxyURL                     *string
+	ProxyURL, TLSServerName      *string
 	// TokenLifetime of zero is the default.
 	TokenLifetime time.Duration
 	TakeOver      bool
@@ -93,10 +93,8 @@ func (c Join) render(l *line) {
 	l.labels(c.Labels)
 	l.flag("member-server", c.Server)
 	l.flag("member-certificate-authority", c.CertificateAuthority)
-	if c.ProxyURL != nil {
-		l.words = append(l.words, "--member-proxy-url")
-		l.add(*c.ProxyURL)
-	}
+	l.given("member-proxy-url", c.ProxyURL)
+	l.given("member-tls-server-name", c.TLSServerName)
 	l.lifetime(c.TokenLifetime)
 	l.flagIf(c.TakeOver, "take-over")
 	l.onHost()

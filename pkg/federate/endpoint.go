@@ -33,6 +33,9 @@ func endpointOf(o JoinOptions, caller endpoint.Endpoint, existing *v1alpha1.Memb
 	if o.ProxyURL != nil {
 		e.ProxyURL = *o.ProxyURL
 	}
+	if o.TLSServerName != nil {
+		e.TLSServerName = *o.TLSServerName
+	}
 	if existing != nil && e.Equal(stored) {
 		return stored
 	}
@@ -103,7 +106,7 @@ var remedies = map[string]string{
 	"spec.server":        "give the member's URL with --member-server",
 	"spec.proxyURL":      "give another proxy with --member-proxy-url",
 	"spec.caBundle":      "give the CA with --member-certificate-authority",
-	"spec.tlsServerName": "correct tls-server-name in the kubeconfig",
+	"spec.tlsServerName": "give another name with --member-tls-server-name",
 }
 
 // judgeEndpoint is everything that can be said about an endpoint without a request, and with the result of tryEndpoint.

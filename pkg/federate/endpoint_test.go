@@ -12,9 +12,9 @@ import (
 // same as not given.
 func TestEndpointOf(t *testing.T) {
 	t.Parallel()
-	none, other := "", "socks5://other"
+	none, other, name := "", "socks5://other", "other"
 	caller := endpoint.Endpoint{Server: "https://caller", CABundle: ca, ProxyURL: "http://caller", TLSServerName: "name"}
-	stored := endpoint.Endpoint{Server: "https://stored/", CABundle: append([]byte("# text\n"), ca...), ProxyURL: "http://stored", TLSServerName: "stored"}
+	stored := endpoint.Endpoint{Server: "https://stored/", CABundle: append([]byte("# text\n"), ca...), ProxyURL: "http://stored", TLSServerName: "kept"}
 	var member v1alpha1.MemberCluster
 	stored.Store(&member.Spec)
 	insecure := endpoint.Endpoint{Server: "https://caller", InsecureSkipTLSVerify: true}
@@ -30,8 +30,11 @@ func TestEndpointOf(t *testing.T) {
 		{"the member's in another spelling", JoinOptions{Server: "https://STORED:443", CABundle: ca}, caller, &member, stored},
 		{"another server, which has another name", JoinOptions{Server: "https://other/"}, caller, nil, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://caller"}},
 		{"another server of a member", JoinOptions{Server: "https://other"}, caller, &member, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://stored"}},
-		{"no proxy", JoinOptions{ProxyURL: &none}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, TLSServerName: "stored"}},
-		{"another proxy", JoinOptions{ProxyURL: &other}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, ProxyURL: other, TLSServerName: "stored"}},
+		{"no proxy", JoinOptions{ProxyURL: &none}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, TLSServerName: "kept"}},
+		{"another proxy", JoinOptions{ProxyURL: &other}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, ProxyURL: other, TLSServerName: "kept"}},
+		{"no server name", JoinOptions{TLSServerName: &none}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, ProxyURL: "http://stored"}},
+		{"another server name", JoinOptions{TLSServerName: &name}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, ProxyURL: "http://stored", TLSServerName: name}},
+		{"another server with its name", JoinOptions{Server: "https://other", TLSServerName: &name}, caller, nil, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://caller", TLSServerName: name}},
 		{"no CA", JoinOptions{CABundle: []byte{}}, caller, nil, endpoint.Endpoint{Server: "https://caller", ProxyURL: "http://caller", TLSServerName: "name"}},
 		{"a CA for a context that verifies nothing", JoinOptions{CABundle: ca}, insecure, nil, endpoint.Endpoint{Server: "https://caller", CABundle: ca}},
 	} {

@@ -128,13 +128,13 @@ func TestAttempt(t *testing.T) {
 // TestCommands pins that a command which continues says all that the run was given.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	proxy, prod := "socks5://p", command.Host{Flags: []command.Flag{{Name: "context", Value: "prod"}}}
+	proxy, name, prod := "socks5://p", "n", command.Host{Flags: []command.Flag{{Name: "context", Value: "prod"}}}
 	o := joinOptions(func(o *JoinOptions) {
-		o.Server, o.ProxyURL, o.CABundle, o.Cluster.Context, o.Cluster.Kubeconfig = "https://e", &proxy, []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b", "/f"
+		o.Server, o.ProxyURL, o.TLSServerName, o.CABundle, o.Cluster.Context, o.Cluster.Kubeconfig = "https://e", &proxy, &name, []byte("CA"), "arn:aws:eks:us-east-1:1:cluster/a b", "/f"
 		o.Labels, o.TokenLifetime, o.TakeOver = map[string]string{"team": "blue"}, 168*time.Hour, true
 	})
 	got := prod.Line(o.command())
-	const want = `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-kubeconfig /f --labels team=blue --member-server https://e --member-certificate-authority FILE --member-proxy-url socks5://p --token-lifetime 168h --take-over --context prod`
+	const want = `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-kubeconfig /f --labels team=blue --member-server https://e --member-certificate-authority FILE --member-proxy-url socks5://p --member-tls-server-name n --token-lifetime 168h --take-over --context prod`
 	if got != want {
 		t.Errorf("command %s\nwant    %s", got, want)
 	}

@@ -27,12 +27,12 @@ type JoinOptions struct {
 	Federation v1alpha1.FederationName
 	// Labels are the member's labels beside the federation's.
 	Labels map[string]string
-	// Server, ProxyURL and CABundle are what the host uses to reach the member. One that is not given is that of the member
-	// where it exists, else what the caller uses. A ProxyURL that points to "" clears the proxy, and a CABundle that is
-	// empty and not nil stands for the roots that the host trusts.
-	Server   string
-	ProxyURL *string
-	CABundle []byte
+	// Server, ProxyURL, TLSServerName and CABundle are what the host uses to reach the member. One that is not given is that
+	// of the member where it exists, else what the caller uses. A ProxyURL or TLSServerName that points to "" clears the
+	// stored one, and a CABundle that is empty and not nil stands for the roots that the host trusts.
+	Server                  string
+	ProxyURL, TLSServerName *string
+	CABundle                []byte
 	// CertificateAuthority is the file that CABundle came from.
 	CertificateAuthority string
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
@@ -62,7 +62,7 @@ func (o JoinOptions) operation() string {
 func (o JoinOptions) command() command.Join {
 	c := command.Join{
 		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver,
-		Server: o.Server, ProxyURL: o.ProxyURL, CertificateAuthority: o.CertificateAuthority,
+		Server: o.Server, ProxyURL: o.ProxyURL, TLSServerName: o.TLSServerName, CertificateAuthority: o.CertificateAuthority,
 	}
 	if len(o.CABundle) > 0 {
 		c.CertificateAuthority = cmp.Or(c.CertificateAuthority, "FILE")

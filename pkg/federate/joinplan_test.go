@@ -437,6 +437,11 @@ member: token: a lifetime of 1m is shorter than API servers grant: ask for at le
 			want:  `member: spec.proxyURL: the scheme must be http, https or socks5, and is "ftp": give another proxy with --member-proxy-url`,
 		},
 		{
+			name:  "a server name that no certificate has",
+			facts: func(f *joinFacts) { f.Endpoint.TLSServerName = "https://east" },
+			want:  `member: spec.tlsServerName: "https://east" is neither a DNS name nor an IP address: give another name with --member-tls-server-name`,
+		},
+		{
 			name: "Rancher's proxy, which takes no token of the cluster's own",
 			facts: func(f *joinFacts) {
 				f.Endpoint.Server, f.RefusesTokens = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
