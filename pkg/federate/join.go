@@ -43,7 +43,7 @@ type JoinOptions struct {
 	RequestedBy command.Object
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
-	DryRun   DryRun
+	DryRun   cluster.DryRun
 	// Cluster leads to the member. It appears in messages only.
 	Cluster command.Cluster
 	// Progress is called for every wait while planning; it may be nil.
@@ -87,7 +87,7 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	}
 	plan, findings := planJoin(*facts, o)
 	plan.host, plan.member = h, m
-	if o.DryRun != DryRunClient && !plan.blocked {
+	if o.DryRun != cluster.DryRunClient && !plan.blocked {
 		judged, err := plan.ask(ctx)
 		if err != nil {
 			return nil, err
@@ -233,7 +233,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
 		func() (err error) { memberMayUndo, err = m.Allowed(ctx, memberUndo); return err },
 		func() error {
-			if o.DryRun != DryRunClient {
+			if o.DryRun != cluster.DryRunClient {
 				enforcing = h.EnforcingFor(ctx, o.Federation)
 			}
 			return nil
@@ -265,7 +265,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	if !f.proven() {
 		f.Tried = tryEndpoint(ctx, f.Endpoint)
 	}
-	if o.DryRun != DryRunClient && len(f.MemberMissing) == 0 {
+	if o.DryRun != cluster.DryRunClient && len(f.MemberMissing) == 0 {
 		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
 	}
 	return f, nil

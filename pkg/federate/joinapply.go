@@ -58,7 +58,7 @@ type joinRun struct {
 // it is a *Partial with the command that continues. Ending ctx makes it fail. A plan of a dry run writes
 // nothing.
 func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
-	if p.Options.DryRun != DryRunNone {
+	if p.Options.DryRun != cluster.DryRunNone {
 		return &JoinResult{Already: p.Already(), Notes: p.Notes}, nil
 	}
 	r := &p.run

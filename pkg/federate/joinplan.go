@@ -77,7 +77,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	if f.RefusesTokens {
 		against = append(against, refusedTokens(f.Endpoint.Server))
 	}
-	if o.DryRun == DryRunClient {
+	if o.DryRun == cluster.DryRunClient {
 		p.Notes = append(p.Notes, loopback(f.Endpoint, f.HostServer)...)
 	}
 	against = append(against, judgeMember(f, o)...)

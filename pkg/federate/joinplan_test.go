@@ -478,14 +478,14 @@ func TestPlanJoinNotes(t *testing.T) {
 		{
 			"loopback that only this machine reaches", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" },
 			`member: endpoint "https://127.0.0.1:6443": is a loopback address, where the host reaches itself and not this member: give the address that the host uses with --member-server`,
-			func(o *JoinOptions) { o.DryRun = DryRunClient },
+			func(o *JoinOptions) { o.DryRun = cluster.DryRunClient },
 		},
 		{
 			"loopback on both sides", func(f *joinFacts) {
 				f.Endpoint.Server, f.HostServer = "https://localhost:6443", "https://[::1]:6443"
 			},
 			`member: endpoint "https://localhost:6443": is a loopback address; it is accepted, since the host's own endpoint is one too`,
-			func(o *JoinOptions) { o.DryRun = DryRunClient },
+			func(o *JoinOptions) { o.DryRun = cluster.DryRunClient },
 		},
 		{
 			"a federation that allows unverified certificates", func(f *joinFacts) {

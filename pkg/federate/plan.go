@@ -21,16 +21,6 @@ const (
 	SideMember = cluster.Member
 )
 
-// DryRun says what a run may send.
-type DryRun = cluster.DryRun
-
-// The dry runs of kubectl.
-const (
-	DryRunNone   = cluster.DryRunNone
-	DryRunClient = cluster.DryRunClient
-	DryRunServer = cluster.DryRunServer
-)
-
 // Verb is what a step does.
 type Verb string
 

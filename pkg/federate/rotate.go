@@ -22,7 +22,7 @@ type RotateOptions struct {
 	// TokenLifetime is how long the new credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
-	DryRun        DryRun
+	DryRun        cluster.DryRun
 	// Cluster leads to the member. It appears in messages only.
 	Cluster command.Cluster
 	// Progress is called for every wait while planning; it may be nil.
@@ -110,7 +110,7 @@ func PlanRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	}
 	plan, against := planRotate(*facts, o)
 	plan.host, plan.member = h, m
-	if len(against) == 0 && o.DryRun == DryRunServer {
+	if len(against) == 0 && o.DryRun == cluster.DryRunServer {
 		if against, err = plan.ask(ctx); err != nil {
 			return nil, err
 		}

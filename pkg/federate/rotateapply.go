@@ -50,7 +50,7 @@ type rotateRun struct {
 func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*RotateResult, error) {
 	r := &p.run
 	*r = rotateRun{engine: start(p.Steps, p.Notes, progress), plan: p}
-	if p.Options.DryRun == DryRunNone {
+	if p.Options.DryRun == cluster.DryRunNone {
 		if err := r.apply(ctx); err != nil {
 			return nil, r.failed(ctx, stopped(ctx, err))
 		}

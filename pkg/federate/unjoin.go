@@ -23,7 +23,7 @@ type UnjoinOptions struct {
 	DropLabel bool
 	// Force removes the member from the host without reaching the cluster.
 	Force  bool
-	DryRun DryRun
+	DryRun cluster.DryRun
 	// Cluster leads to the member. It appears in messages only.
 	Cluster command.Cluster
 
@@ -138,7 +138,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 			return err
 		},
 		func() error {
-			if o.DryRun == DryRunClient {
+			if o.DryRun == cluster.DryRunClient {
 				return nil
 			}
 			err := h.DeleteMember(ctx, o.Name, cluster.Preconditions{}, cluster.DryRunServer)
@@ -310,7 +310,10 @@ func (p *UnjoinPlan) planLabel() {
 	switch {
 	case o.DropLabel:
 		s.Note = "remove the label " + v1alpha1.LabelFederation + "=" + string(request.Federation)
-		s.do = func(ctx context.Context) error { _, err := p.member.DropJoinRequest(ctx, DryRunNone); return err }
+		s.do = func(ctx context.Context) error {
+			_, err := p.member.DropJoinRequest(ctx, cluster.DryRunNone)
+			return err
+		}
 		p.step(s)
 	case federation == request.Federation:
 		if request.Left != request.Federation {
@@ -344,7 +347,7 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 // called by two goroutines at once. When it fails after something was changed, the error is a *Partial with
 // the command that continues. A plan of a dry run writes nothing.
 func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinResult, error) {
-	if p.Options.DryRun != DryRunNone {
+	if p.Options.DryRun != cluster.DryRunNone {
 		return &UnjoinResult{Already: p.Already(), Notes: p.Notes}, nil
 	}
 	r := &p.run

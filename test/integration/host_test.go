@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -126,7 +127,7 @@ func TestRuleRefusals(t *testing.T) {
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: "rulde"})
 	wantRefusal(t, err, `cannot join "ruled" to federation "rulde"; nothing was changed
 * host: MemberCluster "ruled": metadata.labels[kubefederate.io/federation]: Not found: "rulde": no federation has this name; did you mean "ruled"?`)
-	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: "rulde", DryRun: federate.DryRunClient})
+	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "ruled", Federation: "rulde", DryRun: cluster.DryRunClient})
 	wantRefusal(t, err, `cannot join "ruled" to federation "rulde"; nothing was changed
 * host: Federation "rulde": not found: list the federations: kubectl get federations; or create it: kubectl federate create federation rulde`)
 	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "Ru/led", Federation: "ruled"})

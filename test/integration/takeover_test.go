@@ -61,7 +61,7 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
 	options.TakeOver = true
-	for _, mode := range []federate.DryRun{federate.DryRunClient, federate.DryRunServer} {
+	for _, mode := range []cluster.DryRun{cluster.DryRunClient, cluster.DryRunServer} {
 		dry := options
 		dry.DryRun = mode
 		if _, err := join(t, h, m, dry); err != nil {
