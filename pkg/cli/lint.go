@@ -27,8 +27,8 @@ other kinds are skipped. The schemas that 'init' installs are checked, unknown f
 rules, in the words of the webhook: each object as if it were created on a host that holds all the others.
 
 What lint does not know: who may do it; what an object is on the host now, and so what must not change; members
-and federations of the host that are not among the files. A member whose federation is not among them has rules
-that are "not judged"; with --strict these are failures.
+and federations of the host that are not among the files. A member whose federation is not among them is "not
+judged" by the rules that read the federation (-o json names them); with --strict that is a failure.
 
 Exit codes: 0 nothing is refused; 2 something is, or with --strict was not judged; 1 a file cannot be read (the
 others are judged all the same).`
@@ -241,7 +241,9 @@ func printFindings(w io.Writer, findings []lint.Finding) error {
 		for _, text := range f.WarningTexts() {
 			lines = append(lines, "Warning: "+output.Printable(text))
 		}
-		lines = append(lines, notJudgedLines(f)...)
+		if len(f.NotJudged) > 0 {
+			lines = append(lines, output.Printable("not judged: "+f.Why))
+		}
 		if len(lines) == 0 {
 			continue
 		}
@@ -250,22 +252,6 @@ func printFindings(w io.Writer, findings []lint.Finding) error {
 		}
 	}
 	return nil
-}
-
-// notJudgedLines give each reason once, with the rules that could not be judged for it.
-func notJudgedLines(f *lint.Finding) (lines []string) {
-	var reasons []string
-	of := map[string][]string{}
-	for _, u := range f.NotJudged {
-		if of[u.Why] == nil {
-			reasons = append(reasons, u.Why)
-		}
-		of[u.Why] = append(of[u.Why], string(u.Rule))
-	}
-	for _, why := range reasons {
-		lines = append(lines, output.Printable(fmt.Sprintf("not judged: %s (%s)", why, strings.Join(of[why], ", "))))
-	}
-	return lines
 }
 
 func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) lintResult {
@@ -285,8 +271,8 @@ func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) l
 		for _, e := range f.Warnings {
 			o.Warnings = append(o.Warnings, lintFault{Field: e.Field, Message: strings.TrimPrefix(rules.WarningText(e), e.Field+": "), Rule: e.Origin})
 		}
-		for _, u := range f.NotJudged {
-			o.NotJudged = append(o.NotJudged, lintNotJudged{Rule: string(u.Rule), Message: u.Why})
+		for _, rule := range f.NotJudged {
+			o.NotJudged = append(o.NotJudged, lintNotJudged{Rule: string(rule), Message: f.Why})
 		}
 		result.Objects = append(result.Objects, o)
 	}

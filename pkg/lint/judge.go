@@ -22,14 +22,9 @@ type Finding struct {
 	Kind, Name string
 	// Verdict holds faults of shape first, then those of the rules in their order.
 	rules.Verdict
-	// NotJudged are rules that need what only a host knows, or a manifest that can be read.
-	NotJudged []Unknown
-}
-
-// Unknown is a rule that was not judged.
-type Unknown struct {
-	Rule rules.ID
-	Why  string
+	// NotJudged are rules that need what is not among the manifests, or a manifest that can be read, and Why says which.
+	NotJudged []rules.ID
+	Why       string
 }
 
 // Err is the refusal as an API server words it; nil when nothing was refused.
@@ -79,19 +74,25 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 		c := rules.FederationChange{New: o.federation}
 		v = rules.JudgeFederation(s, c)
 		if name := c.NamespaceToRead(); name != "" && s.Namespace(name) == nil {
-			f.NotJudged = []Unknown{{rules.InventoryNamespace, fmt.Sprintf("namespace %q is not among the manifests", name)}}
+			f.NotJudged, f.Why = []rules.ID{rules.InventoryNamespace}, fmt.Sprintf("namespace %q is not among the manifests", name)
 			drop(&v, rules.InventoryNamespace)
 		}
 	case o.member != nil:
 		v = rules.JudgeMember(s, rules.MemberChange{New: o.member})
-		f.NotJudged = unknown(s, o.member)
-		if len(f.NotJudged) > 0 {
+		if name := o.member.Federation(); name != "" && s.Federation(name) == nil {
+			f.withoutFederation(s, o.member)
 			drop(&v, rules.FederationExists)
 		}
 	default:
-		f.NotJudged = unread(o.kind)
+		f.Why = "the manifest cannot be read as its kind"
+		switch rules.Kind(o.kind) {
+		case rules.KindFederation:
+			f.NotJudged = ids(rules.FederationRules)
+		case rules.KindMemberCluster:
+			f.NotJudged = ids(rules.MemberRules)
+		}
 	}
-	// What the schema has said of a field is not said again.
+	// A fault that the schema has found is not reported again.
 	said := func(e *field.Error) bool {
 		return slices.ContainsFunc(o.faults, func(fault *field.Error) bool { return covers(fault.Field, e.Field) })
 	}
@@ -114,36 +115,22 @@ func covers(a, b string) bool {
 	return ok && a != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// unknown lists the rules that ask a member's federation, when it is not among the manifests.
-func unknown(s rules.Snapshot, m *v1alpha1.MemberCluster) (list []Unknown) {
-	name := m.Federation()
-	if name == "" || s.Federation(name) != nil {
-		return nil
-	}
-	why := fmt.Sprintf("federation %q is not among the manifests", name)
-	if near, ok := rules.Nearest(name, s.FederationNames()); ok {
-		why += fmt.Sprintf("; did you mean %q?", near)
+// withoutFederation notes the rules that read a member's federation, which is not among the manifests.
+func (f *Finding) withoutFederation(s rules.Snapshot, m *v1alpha1.MemberCluster) {
+	f.Why = fmt.Sprintf("federation %q is not among the manifests", m.Federation())
+	if near, ok := rules.Nearest(m.Federation(), s.FederationNames()); ok {
+		f.Why += fmt.Sprintf("; did you mean %q?", near)
 	}
 	for _, rule := range rules.MemberRules {
 		if _, reads := rule.Ask(s, rules.MemberChange{New: m}); reads.Has(rules.ReadsFederation) {
-			list = append(list, Unknown{rule.ID, why})
+			f.NotJudged = append(f.NotJudged, rule.ID)
 		}
 	}
-	return list
 }
 
-// unread lists every rule on a kind.
-func unread(kind string) (list []Unknown) {
-	const why = "the manifest cannot be read as its kind"
-	if kind == "Federation" {
-		for _, rule := range rules.FederationRules {
-			list = append(list, Unknown{rule.ID, why})
-		}
-	}
-	if kind == "MemberCluster" {
-		for _, rule := range rules.MemberRules {
-			list = append(list, Unknown{rule.ID, why})
-		}
+func ids[C any](table []rules.Rule[C]) (list []rules.ID) {
+	for _, rule := range table {
+		list = append(list, rule.ID)
 	}
 	return list
 }

@@ -88,13 +88,13 @@ func TestCases(t *testing.T) {
 				return
 			}
 			if c.Member != nil && c.Member.New.Federation() != "" && x.Federation(c.Member.New.Federation()) == nil {
-				if len(got.NotJudged) == 0 || got.NotJudged[0].Rule != rules.FederationExists {
+				if len(got.NotJudged) == 0 || got.NotJudged[0] != rules.FederationExists {
 					t.Errorf("not judged: %v", got.NotJudged)
 				}
 				return
 			}
 			if federation, ok := written.(*v1alpha1.Federation); ok && federation.Spec.Inventory != nil && x.Namespace(federation.Spec.Inventory.Namespace) == nil {
-				if len(got.NotJudged) != 1 || got.NotJudged[0].Rule != rules.InventoryNamespace {
+				if len(got.NotJudged) != 1 || got.NotJudged[0] != rules.InventoryNamespace {
 					t.Errorf("not judged: %v", got.NotJudged)
 				}
 				return
@@ -131,8 +131,8 @@ func read(t *testing.T, text string) (said []string) {
 		for _, e := range f.Refusals {
 			said = append(said, at+e.Error()+" ("+e.Origin+")")
 		}
-		for _, u := range f.NotJudged {
-			said = append(said, at+"not judged: "+string(u.Rule)+": "+u.Why)
+		if len(f.NotJudged) > 0 {
+			said = append(said, at+"not judged: "+f.Why)
 		}
 	}
 	for kind, n := range m.PassedOver {
@@ -141,13 +141,8 @@ func read(t *testing.T, text string) (said []string) {
 	return said
 }
 
-// unread is what is said of a Federation that cannot be read.
-func unread(at string) (said []string) {
-	for _, rule := range rules.FederationRules {
-		said = append(said, at+"not judged: "+string(rule.ID)+": the manifest cannot be read as its kind")
-	}
-	return said
-}
+// unread is what is said of a manifest that cannot be read.
+const unread = "not judged: the manifest cannot be read as its kind"
 
 const (
 	federation = "apiVersion: kubefederate.io/v1alpha1\nkind: Federation\nmetadata: {name: prod}\n"
@@ -169,11 +164,12 @@ func TestManifests(t *testing.T) {
 		"exported":   {federation + "status: {members: 1, ready: 1, conditions: []}\n", nil},
 		"namespaced": {strings.Replace(federation, "name: prod", "name: prod, namespace: default", 1), nil},
 		"no object":  {"- a\n---\n" + federation, []string{"unread: in.yaml, document 1: not a Kubernetes object: apiVersion and kind are required"}},
-		"bad YAML": {"a: {\n---\n" + federation + "spec: {limits: [{max: 1.5}]}\n", append([]string{
+		"bad YAML": {"a: {\n---\n" + federation + "spec: {limits: [{max: 1.5}]}\n", []string{
 			"unread: in.yaml, document 1: yaml: line 1: did not find expected node content",
 			`in.yaml, document 2: Federation "prod": <nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.limits[0].max (schema)`,
 			`in.yaml, document 2: Federation "prod": spec.limits[0].max: Invalid value: "float64": spec.limits[0].max in body must be of type int32: "float64" (schema)`,
-		}, unread(`in.yaml, document 2: Federation "prod": `)...)},
+			`in.yaml, document 2: Federation "prod": ` + unread,
+		}},
 		"twice in YAML": {federation + "kind: Federation\n", []string{"unread: in.yaml, document 1: yaml: unmarshal errors:\n  line 4: key \"kind\" already set in map"}},
 		"bad JSON":      {`{"a":`, []string{"unread: in.yaml: unexpected EOF"}},
 		"bad separator": {federation + "--- x\n", []string{"unread: in.yaml: invalid Yaml document separator: x"}},
@@ -186,16 +182,17 @@ func TestManifests(t *testing.T) {
 				`'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') (schema)`,
 			`in.yaml, document 1, item 1: Federation "B": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`,
 		}},
-		"versions": {strings.Replace(federation, "v1alpha1", "v1", 1) + "---\n" + strings.Replace(federation, "kind: Federation", "kind: Fedration", 1), slices.Concat(
-			[]string{at + `apiVersion: Unsupported value: "kubefederate.io/v1": supported values: "kubefederate.io/v1alpha1" (schema)`},
-			unread(at),
-			[]string{`in.yaml, document 2: Fedration "prod": kind: Unsupported value: "Fedration": supported values: "Federation", "MemberCluster" (schema)`},
-		)},
+		"versions": {strings.Replace(federation, "v1alpha1", "v1", 1) + "---\n" + strings.Replace(federation, "kind: Federation", "kind: Fedration", 1), []string{
+			at + `apiVersion: Unsupported value: "kubefederate.io/v1": supported values: "kubefederate.io/v1alpha1" (schema)`,
+			at + unread,
+			`in.yaml, document 2: Fedration "prod": kind: Unsupported value: "Fedration": supported values: "Federation", "MemberCluster" (schema)`,
+		}},
 		"no name":   {strings.Replace(federation, "{name: prod}", "{}", 1), []string{`in.yaml, document 1: Federation "": metadata.name: Required value: name or generateName is required (schema)`}},
 		"long name": {strings.Replace(federation, "name: prod", "name: prod.east", 1), []string{`in.yaml, document 1: Federation "prod.east": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
-		"labels of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, labels: {a: 1}", 1), append([]string{
+		"labels of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, labels: {a: 1}", 1), []string{
 			at + `metadata: Invalid value: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string (schema)`,
-		}, unread(at)...)},
+			at + unread,
+		}},
 		"shape": {federation + "spec:\n  acceptance: null\n  descr: x\n  enforcement: Soft\n  description: " + strings.Repeat("x", 1025) + "\n" +
 			"  labels: [{key: a, values: [b, b]}, {key: a}, {}]\n  limits: [{max: -1}, {max: 1, perLabel: ''}]\n  access: {clusterRole: a/b}\n", []string{
 			at + `spec.descr: Invalid value: unknown field (schema)`,
@@ -224,7 +221,7 @@ func TestManifests(t *testing.T) {
 			`in.yaml, document 3: MemberCluster "a": metadata.name: Duplicate value: "a": it is also in in.yaml, document 2 (manifestTwice)`,
 		}},
 		"inventory": {federation + "spec: {inventory: {namespace: ns}}\n", []string{
-			at + `not judged: inventoryNamespace: namespace "ns" is not among the manifests`,
+			at + `not judged: namespace "ns" is not among the manifests`,
 		}},
 		"inventory with its namespace": {
 			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns, labels: {kubefederate.io/inventory: prod}}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
@@ -241,13 +238,7 @@ func TestManifests(t *testing.T) {
 			at + `spec.rules[0].expression: Invalid value: "cluster.spce == 1": 1:8: undefined field 'spce' (expressionRules)`,
 		}},
 		"elsewhere": {strings.Replace(federation, "prod", "prdo", 1) + "---\n" + member, []string{
-			`in.yaml, document 2: MemberCluster "a": not judged: federationExists: federation "prod" is not among the manifests; did you mean "prdo"?`,
-			`in.yaml, document 2: MemberCluster "a": not judged: labels: federation "prod" is not among the manifests; did you mean "prdo"?`,
-			`in.yaml, document 2: MemberCluster "a": not judged: limits: federation "prod" is not among the manifests; did you mean "prdo"?`,
-			`in.yaml, document 2: MemberCluster "a": not judged: kubernetesVersion: federation "prod" is not among the manifests; did you mean "prdo"?`,
-			`in.yaml, document 2: MemberCluster "a": not judged: expressions: federation "prod" is not among the manifests; did you mean "prdo"?`,
-			`in.yaml, document 2: MemberCluster "a": not judged: inventoryName: federation "prod" is not among the manifests; did you mean "prdo"?`,
-			`in.yaml, document 2: MemberCluster "a": not judged: insecureTLS: federation "prod" is not among the manifests; did you mean "prdo"?`,
+			`in.yaml, document 2: MemberCluster "a": not judged: federation "prod" is not among the manifests; did you mean "prdo"?`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -259,6 +250,26 @@ func TestManifests(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestNotJudged names the rules that were not judged: all of a manifest that cannot be read, and those of a member that
+// read its federation. New rules are found by what they read, so the test names two of either kind only.
+func TestNotJudged(t *testing.T) {
+	t.Parallel()
+	m := lint.NewManifests(schemas(t))
+	if errs := m.Read("in.yaml", strings.NewReader(member+"---\n"+federation+"spec: {limits: 1}\n---\n"+strings.Replace(member, "labels:", "labels: 1, annotations:", 1))); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	findings := m.Judge(cases.Now)
+	withoutFederation, badFederation, badMember := findings[0].NotJudged, findings[1].NotJudged, findings[2].NotJudged
+	for id, want := range map[rules.ID]bool{rules.FederationExists: true, rules.Labels: true, rules.InsecureTLS: true, rules.ClusterIDUnique: false, rules.Proxy: false} {
+		if slices.Contains(withoutFederation, id) != want {
+			t.Errorf("rule %s is not judged without the federation: %t, want %t", id, !want, want)
+		}
+	}
+	if len(badFederation) != len(rules.FederationRules) || len(badMember) != len(rules.MemberRules) {
+		t.Errorf("not judged of what cannot be read: %q and %q", badFederation, badMember)
 	}
 }
 
