@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +92,21 @@ func TestEveryRuleHasCases(t *testing.T) {
 	for rule, s := range found {
 		if s.passes == 0 || s.refuses == 0 {
 			t.Errorf("%s: %d cases pass, %d are refused", rule, s.passes, s.refuses)
+		}
+	}
+}
+
+// TestEveryFieldHasARule finds, for each field of a Federation's spec, the rule on members that reads it: MembersKeepRules
+// asks that rule when the field changes.
+func TestEveryFieldHasARule(t *testing.T) {
+	t.Parallel()
+	// notJudged are fields that no rule judges members by. enforcement is what softens rules.
+	notJudged := []string{"description", "acceptance", "enforcement", "access"}
+	for f := range reflect.TypeFor[v1alpha1.FederationSpec]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		judged := slices.ContainsFunc(rules.MemberRules, func(r rules.Rule[rules.MemberChange]) bool { return r.Spec == name })
+		if judged == slices.Contains(notJudged, name) {
+			t.Errorf("spec.%s is the Spec of a row in MemberRules: %t; it must be so, or the test lists the field, and not both", name, judged)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func declare(t reflect.Type, path string) *apiservercel.DeclType {
 	sized := func(d apiservercel.DeclType) *apiservercel.DeclType {
 		n, known := lengths[path]
 		if !known {
-			panic(fmt.Sprintf("%s has no length", path))
+			panic(fmt.Sprintf("%s has no entry in lengths of pkg/rules/expression/types.go", path))
 		}
 		d.MaxElements = n
 		return &d
