@@ -106,7 +106,7 @@ func TestEveryFieldHasARule(t *testing.T) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		judged := slices.ContainsFunc(rules.MemberRules, func(r rules.Rule[rules.MemberChange]) bool { return r.Spec == name })
 		if judged == slices.Contains(notJudged, name) {
-			t.Errorf("spec.%s is the Spec of a row in MemberRules: %t; it must be so, or the test lists the field, and not both", name, judged)
+			t.Errorf("spec.%s: a row of MemberRules has it as Spec: %t; notJudged of this test lists it: %t: exactly one must", name, judged, judged)
 		}
 	}
 }
