@@ -118,17 +118,12 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 }
 
 // rights asks what the caller may do with the members of each federation.
-func (r *reader) rights(ctx context.Context) error {
+func (r *reader) rights(ctx context.Context) (err error) {
 	var rights []cluster.Right
 	for i := range r.facts.Host.Federations {
 		rights = append(rights, host.MayRights(v1alpha1.FederationName(r.facts.Host.Federations[i].Name))...)
 	}
-	may, err := r.h.Allowed(ctx, rights)
-	for i := range rights {
-		if err == nil && !may[i] {
-			r.facts.Host.Lacking = append(r.facts.Host.Lacking, rights[i])
-		}
-	}
+	r.facts.Host.Lacking, err = r.h.Lacking(ctx, rights)
 	return err
 }
 

@@ -50,7 +50,7 @@ func (j *judge) leftover(o *Observation) {
 			Cause: "makes the cluster " + k.String()})
 	default:
 		for _, ref := range o.State.Found() {
-			if o.State.Objects[ref].GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin {
+			if member.ByJoin(o.State.Objects[ref]) {
 				j.inContext(o, Finding{Code: Leftover, Severity: Error, Object: ref.String(),
 					Cause: "is left over from an earlier membership", Remedy: leave("")})
 				return // one command removes all of it

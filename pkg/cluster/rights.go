@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,6 +17,18 @@ type Right struct {
 	Subresource string
 	Namespace   string
 	Name        string
+}
+
+// Rights are the rights to do each of verbs with what r names.
+func (r Ref) Rights(verbs ...string) []Right {
+	rights := make([]Right, len(verbs))
+	for i, verb := range verbs {
+		rights[i] = Right{Verb: verb, Resource: r.Resource, Subresource: r.Subresource, Namespace: r.Namespace, Name: r.Name}
+		if verb == "create" && r.Subresource == "" {
+			rights[i].Name = "" // the name of an object is not known before it is made, so RBAC does not go by it
+		}
+	}
+	return rights
 }
 
 // String names the right as an RBAC rule would: the verb, the resource with its group, and where.
@@ -44,22 +57,28 @@ var accessReviews = resource(schema.GroupVersion{Group: "authorization.k8s.io", 
 // everything is the right of an administrator. RBAC knows no other way to hold it than a rule that gives it whole.
 var everything = Right{Verb: "*", Resource: Resource{GroupVersionResource: schema.GroupVersionResource{Group: "*", Resource: "*"}}}
 
-// Allowed asks the API server whether the caller has each of the rights; the answers are in the order of
-// the questions. An administrator has them all, which one question shows; of others all questions are asked at once.
-func (c *Conn) Allowed(ctx context.Context, rights []Right) ([]bool, error) {
-	answers := make([]bool, len(rights))
+// Lacking asks the API server which of rights the caller does not have, each once and in their order. An administrator has
+// them all, which one request shows; for other callers there is a request for each right, all at once.
+func (c *Conn) Lacking(ctx context.Context, rights []Right) ([]Right, error) {
 	all, err := c.allowed(ctx, everything)
-	if err != nil {
-		return answers, err
+	if all || err != nil {
+		return nil, err
 	}
-	if all {
-		for i := range answers {
-			answers[i] = true
+	var distinct []Right
+	for _, r := range rights {
+		if !slices.Contains(distinct, r) {
+			distinct = append(distinct, r)
 		}
-		return answers, nil
 	}
-	errs := ForEach(len(rights), func(i int) (err error) { answers[i], err = c.allowed(ctx, rights[i]); return err })
-	return answers, cmp.Or(errs...)
+	may := make([]bool, len(distinct))
+	errs := ForEach(len(distinct), func(i int) (err error) { may[i], err = c.allowed(ctx, distinct[i]); return err })
+	var lacking []Right
+	for i, r := range distinct {
+		if !may[i] {
+			lacking = append(lacking, r)
+		}
+	}
+	return lacking, cmp.Or(errs...)
 }
 
 func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {

@@ -19,6 +19,7 @@ import (
 // engine applies the steps of a plan, phase by phase, and rolls them back in the opposite order. It is what join, unjoin
 // and rotate have in common; each embeds it in its run.
 type engine struct {
+	of       operation
 	steps    []Step
 	progress func(Step)
 
@@ -32,11 +33,19 @@ type engine struct {
 	begun bool
 }
 
+// operation is what the options of all operations have in common.
+type operation interface {
+	// operation is what messages call it, as `join "us-east-1" to federation "prod"`.
+	operation() string
+	// again is the command line that runs it again.
+	again() string
+}
+
 // start is an engine for one application of a plan. progress may be nil; it is never called twice at once.
-func start(steps []Step, notes []Finding, progress func(Step)) engine {
+func start(o operation, steps []Step, notes []Finding, progress func(Step)) engine {
 	var mu sync.Mutex
 	return engine{
-		steps: steps, notes: slices.Clone(notes), made: map[cluster.Ref]bool{}, done: make([]bool, len(steps)),
+		of: o, steps: steps, notes: slices.Clone(notes), made: map[cluster.Ref]bool{}, done: make([]bool, len(steps)),
 		progress: func(s Step) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -210,7 +219,7 @@ func retry(ctx context.Context, f func() error) error {
 	var last error
 	err := wait.ExponentialBackoffWithContext(ctx, wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Steps: 4}, func(context.Context) (bool, error) {
 		last = f()
-		return last == nil || isRefused(last) || errors.Is(last, host.ErrNotOurs), nil
+		return last == nil || isRefused(last) || errors.Is(last, host.ErrAnotherAttempt), nil
 	})
 	if last != nil {
 		return last
@@ -226,19 +235,24 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 }
 
-// refused is cause, the failure of an operation that changed nothing or has been rolled back: a *Refusal where a server or
-// this package refuses, an *Undone where something was rolled back, and cause otherwise.
-func refused(operation string, cause error, undone bool) error {
+// refused is cause, the failure of a run that changed nothing or has been rolled back: a *Refusal where a server or this
+// package refuses, an *Undone where something was rolled back, and cause otherwise.
+func (e *engine) refused(cause error, undone bool) error {
 	refusal, ok := errors.AsType[*Refusal](cause)
 	switch {
 	case ok:
-		return &Refusal{Operation: operation, Findings: refusal.Findings, Undone: undone, Err: refusal.Err}
+		return &Refusal{Operation: e.of.operation(), Findings: refusal.Findings, Undone: undone, Err: refusal.Err}
 	case isRefused(cause):
-		return &Refusal{Operation: operation, Findings: findingsOf(cause), Undone: undone, Err: cause}
+		return &Refusal{Operation: e.of.operation(), Findings: findingsOf(cause), Undone: undone, Err: cause}
 	case undone:
-		return &Undone{Operation: operation, Err: cause}
+		return &Undone{Operation: e.of.operation(), Err: cause}
 	}
 	return cause
+}
+
+// partial is cause, the failure of a run that could not be rolled back; the caller adds what is done and what is left.
+func (e *engine) partial(cause error) *Partial {
+	return &Partial{Operation: e.of.operation(), Next: e.of.again(), Err: cause}
 }
 
 // rollbackFailed is cause where rolling back failed with err.

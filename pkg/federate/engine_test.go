@@ -41,7 +41,7 @@ func TestEngine(t *testing.T) {
 				return nil
 			}}
 		}
-		engine := start([]Step{step("grant", 3, true, false), step("found", 2, false, false), step("account", 1, true, false), step("record", 0, true, true), step("last", 4, false, false)}, nil, nil)
+		engine := start(JoinOptions{}, []Step{step("grant", 3, true, false), step("found", 2, false, false), step("account", 1, true, false), step("record", 0, true, true), step("last", 4, false, false)}, nil, nil)
 		e = &engine
 		if err := e.apply(t.Context()); err == nil || strings.Join(done, " ") != "record account found grant last" || e.done[4] {
 			t.Errorf("%s: done %v, %v, error %v", tt.name, done, e.done, err)

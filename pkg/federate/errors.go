@@ -29,6 +29,11 @@ type Finding struct {
 	field string
 }
 
+// about is a finding about an object.
+func about(side Side, ref cluster.Ref, cause, remedy string) Finding {
+	return Finding{Side: side, Object: ref.String(), Cause: cause, Remedy: remedy}
+}
+
 // String is the finding on one line, escaped for a terminal.
 func (f Finding) String() string {
 	var b strings.Builder

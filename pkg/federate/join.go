@@ -70,6 +70,8 @@ func (o JoinOptions) command() command.Join {
 	return c
 }
 
+func (o JoinOptions) again() string { return o.commands.Line(o.command()) }
+
 func (o JoinOptions) unjoin(name v1alpha1.MemberName) command.Unjoin {
 	return command.Unjoin{Member: name, Cluster: o.Cluster}
 }
@@ -213,25 +215,23 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	f := &joinFacts{HostServer: h.Server(), Now: time.Now()}
 	f.Attempt = newAttempt(f.Now)
 	target := host.Target{Member: o.Name, Federation: o.Federation}
-	// What the member serves and what the federation gives is not known yet: the rights are asked for all of
-	// it, and those that turn out not to be needed are dropped.
+	hostRights := slices.Concat(target.JoinRights(), []cluster.Right{target.EventRight()}, target.LeaveRights())
+	// What the member serves and what the federation gives is not known yet: the request is for all rights that a join may
+	// need, and those that this one does not need are dropped.
 	grants := member.Grants{Properties: true, AccessRole: "any"}
+	memberRights := append(grants.JoinRights(), grants.LeaveRights()...)
+	grants.Binding = member.BindingRefs()[1].Name
+	memberRights = append(memberRights, grants.JoinRights()...)
 
 	var hostState *host.State
 	var memberState *member.State
-	hostRights := append(target.JoinRights(), target.EventRight())
-	hostUndo, memberRights, memberUndo := target.LeaveRights(), grants.JoinRights(), grants.LeaveRights()
-	grants.Binding = member.BindingRefs()[1].Name
-	memberRights = append(memberRights, grants.JoinRights()...)
-	var hostMay, hostMayUndo, memberMay, memberMayUndo []bool
+	var hostLacks, memberLacks []cluster.Right
 	var enforcing error
 	if err := bothSides(cluster.Together(
 		func() (err error) { hostState, err = h.Read(ctx, target); return err },
 		func() (err error) { memberState, err = m.Read(ctx); return err },
-		func() (err error) { hostMay, err = h.Allowed(ctx, hostRights); return err },
-		func() (err error) { hostMayUndo, err = h.Allowed(ctx, hostUndo); return err },
-		func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
-		func() (err error) { memberMayUndo, err = m.Allowed(ctx, memberUndo); return err },
+		func() (err error) { hostLacks, err = h.Lacking(ctx, hostRights); return err },
+		func() (err error) { memberLacks, err = m.Lacking(ctx, memberRights); return err },
 		func() error {
 			if o.DryRun != cluster.DryRunClient {
 				enforcing = h.EnforcingFor(ctx, o.Federation)
@@ -243,13 +243,11 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	}
 	f.Host, f.Member = *hostState, *memberState
 
-	last := len(hostRights) - 1
-	f.CanCreateEvents = hostMay[last]
-	f.HostMissing = lacking(SideHost, hostRights[:last], hostMay[:last])
-	f.UndoMissing = lacking(SideHost, hostUndo, hostMayUndo)
 	needed := f.grants()
-	f.MemberMissing = lacking(SideMember, memberRights, memberMay, needed.JoinRights()...)
-	f.UndoMissing = append(f.UndoMissing, lacking(SideMember, memberUndo, memberMayUndo, needed.LeaveRights()...)...)
+	f.CanCreateEvents = !slices.Contains(hostLacks, target.EventRight())
+	f.HostMissing = missingOf(SideHost, hostLacks, target.JoinRights())
+	f.MemberMissing = missingOf(SideMember, memberLacks, needed.JoinRights())
+	f.UndoMissing = append(missingOf(SideHost, hostLacks, target.LeaveRights()), missingOf(SideMember, memberLacks, needed.LeaveRights())...)
 
 	if err := cmp.Or(f.Host.Denied.First(), f.Member.Denied.First()); err != nil && len(f.HostMissing)+len(f.MemberMissing) == 0 {
 		return nil, err
@@ -280,13 +278,12 @@ func (f *joinFacts) grants() member.Grants {
 	return g
 }
 
-// lacking are the rights that were denied, and of these only the needed ones when any are named.
-func lacking(side Side, rights []cluster.Right, may []bool, needed ...cluster.Right) []missing {
-	var out []missing
-	for i, r := range rights {
-		if !may[i] && (len(needed) == 0 || slices.Contains(needed, r)) {
-			out = append(out, missing{side, r})
+// missingOf are those of the needed rights that the caller lacks on a side.
+func missingOf(side Side, lacks, needed []cluster.Right) (all []missing) {
+	for _, r := range lacks {
+		if slices.Contains(needed, r) {
+			all = append(all, missing{side, r})
 		}
 	}
-	return out
+	return all
 }

@@ -52,17 +52,16 @@ type joinRun struct {
 	sealed string
 }
 
-// Apply carries the plan out and tells progress of each step that is done; progress may be nil and is never
-// called by two goroutines at once. When it fails, what this run made is rolled back and the error is a
-// *Refusal (a server refused) or an *Undone; where rolling back fails too, or must not happen,
-// it is a *Partial with the command that continues. Ending ctx makes it fail. A plan of a dry run writes
-// nothing.
+// Apply carries the plan out and calls progress with each step that is done; progress may be nil and is never called by two
+// goroutines at once. When it fails, what this run made is rolled back and the error is a *Refusal (a server refused) or an
+// *Undone; where rolling back fails too, or must not happen, it is a *Partial with the command that continues. Ending ctx
+// makes it fail. A plan of a dry run writes nothing.
 func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
 	if p.Options.DryRun != cluster.DryRunNone {
 		return &JoinResult{Already: p.Already(), Notes: p.Notes}, nil
 	}
 	r := &p.run
-	*r = joinRun{engine: start(p.Steps, p.Notes, progress), plan: p, record: p.facts.Host.Member, membership: p.facts.Member.Membership}
+	*r = joinRun{engine: start(p.Options, p.Steps, p.Notes, progress), plan: p, record: p.facts.Host.Member, membership: p.facts.Member.Membership}
 	r.binding.Ref = p.facts.Member.Binding()
 	if live := p.facts.Member.Objects[r.binding.Ref]; live != nil {
 		r.binding.UID = live.GetUID()
@@ -110,7 +109,7 @@ func (r *joinRun) updateRecord(ctx context.Context) error {
 func (r *joinRun) adopt(ctx context.Context) error {
 	p, ref := r.plan, host.MemberRef(r.plan.Options.Name)
 	refuse := func(cause, remedy string) error {
-		return &Refusal{Findings: []Finding{{Side: SideHost, Object: ref.String(), Cause: cause, Remedy: remedy}}}
+		return &Refusal{Findings: []Finding{about(SideHost, ref, cause, remedy)}}
 	}
 	return await(ctx, pollInterval, r.progress, func() (*Step, error) {
 		m, err := p.host.FindMember(ctx, p.Options.Name)
@@ -453,7 +452,7 @@ func (r *joinRun) writeEvent(ctx context.Context) error {
 	record := r.record
 	r.mu.Unlock()
 	message := fmt.Sprintf("joined to federation %q by %s", p.Options.Federation, p.facts.Host.User)
-	if err := p.host.Tell(ctx, record, "Joined", message); err != nil {
+	if err := p.host.RecordEvent(ctx, record, "Joined", message); err != nil {
 		cause := cluster.Cause(err)
 		if stop, ok := errors.AsType[*interrupted](stopped(ctx, err)); ok {
 			cause = stop.Error()

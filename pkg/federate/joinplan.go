@@ -135,7 +135,7 @@ func judgeMember(f joinFacts, o JoinOptions) []Finding {
 func judgeMembership(k *member.Membership, hostID v1alpha1.ClusterID, o JoinOptions) []Finding {
 	is := fmt.Sprintf("this cluster is member %q of federation %q of ", k.Member, k.Federation)
 	against := func(cause, remedy string) []Finding {
-		return []Finding{{Side: SideMember, Object: member.MembershipRef().String(), Cause: is + cause, Remedy: remedy}}
+		return []Finding{about(SideMember, member.MembershipRef(), is+cause, remedy)}
 	}
 	unjoin := o.commands.To("unjoin it first", o.unjoin(k.Member))
 	switch {
@@ -160,18 +160,15 @@ func leaveThere(k *member.Membership, c command.Cluster) string {
 
 // otherCluster refuses a context that leads to another cluster than the member's.
 func otherCluster(record *v1alpha1.MemberCluster, id v1alpha1.ClusterID) Finding {
-	return Finding{Side: SideMember, Object: cluster.MemberClusters.Kind + " " + cluster.Quoted(record.Name),
-		Cause:  fmt.Sprintf("has cluster ID %s, but the context leads to cluster %s", record.Spec.ClusterID, id),
-		Remedy: "name the member's own context with --member-context"}
+	return about(SideMember, host.MemberRef(v1alpha1.MemberName(record.Name)), fmt.Sprintf("has cluster ID %s, but the context leads to cluster %s", record.Spec.ClusterID, id),
+		"name the member's own context with --member-context")
 }
 
 // planRecord plans the MemberCluster.
 func (p *JoinPlan) planRecord() []Finding {
 	f, o, existing := p.facts, p.Options, p.facts.Host.Member
 	ref := host.MemberRef(o.Name)
-	against := func(cause, remedy string) []Finding {
-		return []Finding{{Side: SideHost, Object: ref.String(), Cause: cause, Remedy: remedy}}
-	}
+	against := func(cause, remedy string) []Finding { return []Finding{about(SideHost, ref, cause, remedy)} }
 	s := Step{Side: SideHost, Verb: VerbCreate, Object: ref, phase: phaseRecord, do: p.run.createRecord, undo: p.run.undoRecord, holds: true}
 	desired := &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{ClusterID: string(f.Member.ID)}}
 	if existing != nil {
@@ -304,7 +301,7 @@ func (p *JoinPlan) noteEndpoint(old endpoint.Endpoint) {
 		changes = append(changes, fmt.Sprintf("spec.insecureSkipTLSVerify to %v", e.InsecureSkipTLSVerify))
 	}
 	if len(changes) > 0 {
-		p.note(Finding{Side: SideHost, Object: host.MemberRef(p.Options.Name).String(), Cause: "the stored endpoint changes: " + strings.Join(changes, ", ")})
+		p.note(about(SideHost, host.MemberRef(p.Options.Name), "the stored endpoint changes: "+strings.Join(changes, ", "), ""))
 	}
 }
 
@@ -348,7 +345,7 @@ func (p *JoinPlan) planMember() []Finding {
 	}
 	if p.grants.Properties {
 		id := member.Property(v1alpha1.PropertyClusterID, string(f.ID), p.Options.Federation)
-		against = append(against, p.planProperty(id, phaseBase)...)
+		against = append(against, p.planObject(id, phaseBase, planned)...)
 	}
 	if p.takenFrom != "" {
 		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", phase: phaseBinding, do: r.endTakeOver})
@@ -359,7 +356,7 @@ func (p *JoinPlan) planMember() []Finding {
 	if p.grants.AccessRole == "" {
 		// The Federation gave access once, and gives none now.
 		for _, ref := range member.ConsumerRefs() {
-			if live := p.facts.Member.Objects[ref]; live != nil && byJoin(ref, live) {
+			if live := p.facts.Member.Objects[ref]; live != nil && member.ByJoin(live) {
 				p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the federation gives no access", phase: phaseBinding, live: live,
 					do: func(ctx context.Context) error { return r.delete(ctx, ref, live) }})
 			}
@@ -387,62 +384,44 @@ func (p *JoinPlan) planMembership(planned bool) {
 	p.step(s)
 }
 
-// notByJoin refuses to touch an object that has the name of one that a join makes.
+// notByJoin refuses to touch an object that has the name of one that a join creates.
 func notByJoin(ref cluster.Ref) []Finding {
-	return []Finding{{Side: SideMember, Object: ref.String(),
-		Cause:  "already exists and was not created by kubectl federate (it lacks the label " + v1alpha1.LabelManagedBy + "=" + v1alpha1.ManagedByJoin + ")",
-		Remedy: "find out who uses it, then delete or rename it"}}
+	return []Finding{about(SideMember, ref, "already exists and was not created by kubectl federate (it lacks the label "+v1alpha1.LabelManagedBy+"="+v1alpha1.ManagedByJoin+")",
+		"find out who uses it, then delete or rename it")}
 }
 
-// planObject plans one account, role, binding or Secret.
+// judgeForeign says what stands against an object that others created under the name of o. A ClusterProperty with another
+// value puts the cluster into another set; one with the same value may stay.
+func judgeForeign(o member.Object, live *unstructured.Unstructured) []Finding {
+	switch {
+	case o.Ref.Resource != cluster.ClusterProperties:
+		return notByJoin(o.Ref)
+	case cluster.Covers(live.Object["spec"], o.Manifest.Object["spec"]):
+		return nil
+	}
+	value, _, _ := unstructured.NestedString(live.Object, "spec", "value")
+	want, _, _ := unstructured.NestedString(o.Manifest.Object, "spec", "value")
+	return []Finding{about(SideMember, o.Ref, fmt.Sprintf("has the value %q, which kubectl federate did not set (this join would set %q): the cluster belongs to another ClusterSet", value, want),
+		"remove it from that set first")}
+}
+
+// planObject plans one object on the member: it is written if it differs, and undone only where this join creates it.
 func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding {
 	live := p.facts.Member.Objects[o.Ref]
-	s := Step{Side: SideMember, Verb: VerbCreate, Object: o.Ref, Planned: planned && o.Ref.Namespace != "", Manifest: o.Manifest, phase: at, live: live}
-	if live != nil {
-		switch {
-		case !byJoin(o.Ref, live):
-			return notByJoin(o.Ref)
-		case cluster.Covers(live.Object, o.Manifest.Object):
-			s.Verb, s.Manifest = VerbUnchanged, nil
-		case o.Manifest.Object["roleRef"] != nil && !cluster.Covers(live.Object["roleRef"], o.Manifest.Object["roleRef"]):
-			s.Verb = VerbReplace
-		default:
-			s.Verb = VerbUpdate
+	s := Step{Side: SideMember, Verb: VerbUpdate, Object: o.Ref, Planned: planned && o.Ref.Namespace != "", Manifest: o.Manifest, phase: at, live: live}
+	switch {
+	case live == nil:
+		s.Verb = VerbCreate
+	case !member.ByJoin(live):
+		if against := judgeForeign(o, live); len(against) > 0 {
+			return against
 		}
+		s.Verb, s.Manifest, s.Note = VerbKeep, nil, "not set by kubectl federate, with the same value"
+	case cluster.Covers(live.Object, o.Manifest.Object):
+		s.Verb, s.Manifest = VerbUnchanged, nil
+	case o.Manifest.Object["roleRef"] != nil && !cluster.Covers(live.Object["roleRef"], o.Manifest.Object["roleRef"]):
+		s.Verb = VerbReplace
 	}
-	p.write(s)
-	return nil
-}
-
-// planProperty plans one ClusterProperty. One that others have set is left alone when it has the same value; with another
-// value the cluster is in another set.
-func (p *JoinPlan) planProperty(o member.Object, at phase) []Finding {
-	live := p.facts.Member.Objects[o.Ref]
-	s := Step{Side: SideMember, Verb: VerbCreate, Object: o.Ref, Manifest: o.Manifest, phase: at, live: live}
-	if live != nil {
-		ours := byJoin(o.Ref, live)
-		same := cluster.Covers(live.Object["spec"], o.Manifest.Object["spec"])
-		switch {
-		case !ours && !same:
-			value, _, _ := unstructured.NestedString(live.Object, "spec", "value")
-			want, _, _ := unstructured.NestedString(o.Manifest.Object, "spec", "value")
-			return []Finding{{Side: SideMember, Object: o.Ref.String(),
-				Cause:  fmt.Sprintf("has the value %q, which kubectl federate did not set (this join would set %q): the cluster belongs to another ClusterSet", value, want),
-				Remedy: "remove it from that set first"}}
-		case !ours:
-			s.Verb, s.Manifest, s.Note = VerbKeep, nil, "not set by kubectl federate, with the same value"
-		case cluster.Covers(live.Object, o.Manifest.Object):
-			s.Verb, s.Manifest = VerbUnchanged, nil
-		default:
-			s.Verb = VerbUpdate
-		}
-	}
-	p.write(s)
-	return nil
-}
-
-// write plans a step that writes one object on the member, if it has something to write. Only what it creates is undone.
-func (p *JoinPlan) write(s Step) {
 	if !s.silent() {
 		s.do = func(ctx context.Context) error { return p.run.write(ctx, s) }
 	}
@@ -450,6 +429,7 @@ func (p *JoinPlan) write(s Step) {
 		s.undo = func(ctx context.Context) error { return p.member.Remove(ctx, s.Object, cluster.Preconditions{}) }
 	}
 	p.step(s)
+	return nil
 }
 
 // planCredential plans the credential, its trial, and the record of the join.
@@ -466,7 +446,7 @@ func (p *JoinPlan) planCredential() (against []Finding) {
 		do: r.storeCredential, undo: r.undoCredential})
 	if p.grants.Properties && p.accepted() {
 		set := member.Property(v1alpha1.PropertyClusterSet, string(o.Federation), o.Federation)
-		against = p.planProperty(set, phaseCredential)
+		against = p.planObject(set, phaseCredential, false)
 	}
 	p.step(Step{Side: SideMember, Verb: VerbTry, Note: "the stored credential at " + f.Endpoint.Server, phase: phaseTrial, do: r.confirm})
 	if p.sent == nil {

@@ -343,9 +343,9 @@ func TestPlanJoinRefuses(t *testing.T) {
 			name: "rights on both sides, all at once",
 			facts: func(f *joinFacts) {
 				target := host.Target{Member: "east", Federation: "prod"}
-				f.HostMissing = lacking(SideHost, target.JoinRights(), make([]bool, 8))
+				f.HostMissing = missingOf(SideHost, target.JoinRights(), target.JoinRights())
 				rights := member.Grants{}.JoinRights()
-				f.MemberMissing = lacking(SideMember, rights[:5], make([]bool, 5))
+				f.MemberMissing = missingOf(SideMember, rights, rights[:5])
 			},
 			want: `
 host: you are not allowed to get namespaces "kube-system"
@@ -496,7 +496,8 @@ func TestPlanJoinNotes(t *testing.T) {
 		},
 		{
 			"no way back", func(f *joinFacts) {
-				f.UndoMissing = lacking(SideHost, host.Target{Member: "east", Federation: "prod"}.LeaveRights(), []bool{true, false, false})
+				rights := host.Target{Member: "east", Federation: "prod"}.LeaveRights()
+				f.UndoMissing = missingOf(SideHost, rights, rights[1:])
 			},
 			`if the join fails halfway, not all of it can be rolled back, since you are not allowed to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
 		},

@@ -25,22 +25,21 @@ func (r *joinRun) failed(ctx context.Context, cause error) error {
 		return r.halfway(cause)
 	}
 	if len(r.made) == 0 && r.plan.sent == nil {
-		return refused(o.operation(), cause, false)
+		return r.refused(cause, false)
 	}
 	fresh, cancel := afterwards(ctx)
 	defer cancel()
-	left, err := r.takeBack(fresh)
+	left, err := r.undo(fresh)
+	p := r.partial(cause)
+	p.Left = left
 	switch {
 	case err == nil:
-		return refused(o.operation(), cause, true)
+		return r.refused(cause, true)
 	case errors.Is(err, errNothing):
-		return refused(o.operation(), cause, false)
-	}
-	p := &Partial{Operation: o.operation(), Left: left, Next: o.commands.Line(o.command()), Err: cause}
-	switch {
+		return r.refused(cause, false)
 	case errors.Is(err, errNotFirst):
 		p.Done = []string{fmt.Sprintf("host: %s existed before this run, so nothing was rolled back", host.MemberRef(o.Name))}
-	case errors.Is(err, host.ErrNotOurs):
+	case errors.Is(err, host.ErrAnotherAttempt):
 		p.Done = []string{fmt.Sprintf("host: %s was not rolled back: another join has taken it over, or this one had just ended", host.MemberRef(o.Name))}
 	default:
 		p.Err = rollbackFailed(cause, err)
@@ -51,17 +50,17 @@ func (r *joinRun) failed(ctx context.Context, cause error) error {
 var (
 	// errNothing means that there was nothing to roll back.
 	errNothing = errors.New("nothing was made")
-	// errNotFirst means that the membership is older than this run: others rely on what it repaired.
+	// errNotFirst means that the membership is older than this run: others rely on what this run repaired.
 	errNotFirst = errors.New("the membership was not begun by this run")
 )
 
-// takeBack rolls back what this run made, last things first. It returns what could not be rolled back.
-func (r *joinRun) takeBack(ctx context.Context) (left []string, err error) {
+// undo rolls back what this run made, the last first. It returns what could not be rolled back.
+func (r *joinRun) undo(ctx context.Context) (left []string, err error) {
 	p := r.plan
 	mine := p.facts.Attempt.String()
 	if err = r.claim(ctx, mine); err == nil {
 		err = r.disown(ctx, mine)
-	} else if errors.Is(err, errNothing) || errors.Is(err, errNotFirst) || r.sealed == "" && errors.Is(err, host.ErrNotOurs) {
+	} else if errors.Is(err, errNothing) || errors.Is(err, errNotFirst) || r.sealed == "" && errors.Is(err, host.ErrAnotherAttempt) {
 		return nil, err
 	}
 	if err != nil {
@@ -99,7 +98,7 @@ func (r *joinRun) claim(ctx context.Context, mine string) error {
 	case stamp != mine && len(r.made) <= 1 && !r.first:
 		return errNothing
 	case stamp != mine:
-		return fmt.Errorf("host: %s: %w", host.MemberRef(name), host.ErrNotOurs)
+		return fmt.Errorf("host: %s: %w", host.MemberRef(name), host.ErrAnotherAttempt)
 	case r.created:
 		r.first = true // the answer was lost, the member exists
 	case !r.first:
@@ -110,7 +109,7 @@ func (r *joinRun) claim(ctx context.Context, mine string) error {
 	r.sealed = undoing.String()
 	return retry(ctx, func() error {
 		m, err := p.host.ExchangeAttempt(ctx, name, mine, r.sealed)
-		if errors.Is(err, host.ErrNotOurs) {
+		if errors.Is(err, host.ErrAnotherAttempt) {
 			// The answer to an earlier try may have been lost.
 			if now, readErr := p.host.FindMember(ctx, name); readErr == nil && now != nil && now.Annotations[v1alpha1.AnnotationAttempt] == r.sealed {
 				m, err = now, nil
@@ -179,7 +178,7 @@ func (r *joinRun) undoRecord(ctx context.Context) error {
 		return err
 	}
 	if now.Annotations[v1alpha1.AnnotationAttempt] != r.sealed {
-		return fmt.Errorf("host: %s: %w", host.MemberRef(name), host.ErrNotOurs)
+		return fmt.Errorf("host: %s: %w", host.MemberRef(name), host.ErrAnotherAttempt)
 	}
 	return h.DeleteMember(ctx, name, cluster.Preconditions{UID: now.UID, ResourceVersion: now.ResourceVersion}, cluster.DryRunNone)
 }

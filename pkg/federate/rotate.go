@@ -40,13 +40,15 @@ func (o RotateOptions) command() command.Rotate {
 	return command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime}
 }
 
+func (o RotateOptions) again() string { return o.commands.Line(o.command()) }
+
 // join are the options of a join of the same cluster.
 func (o RotateOptions) join(record *v1alpha1.MemberCluster) JoinOptions {
 	return JoinOptions{Name: o.Name, Federation: record.Federation(), Cluster: o.Cluster, commands: o.commands}
 }
 
-// rotateLease is how long another rotation of the same member is waited for. Its own writes end before
-// rotateTimeout, so that one that died blocks nobody for longer.
+// rotateLease is how long another rotation of the same member is waited for. A rotation ends its writes within
+// rotateTimeout, so that one that died blocks others for no longer.
 const (
 	rotateTimeout = 45 * time.Second
 	rotateLease   = time.Minute
@@ -165,10 +167,10 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	target.Federation = f.Host.Member.Federation()
 	refs := member.BindingRefs()
 	hostRights, memberRights := target.CredentialRights(), member.RotateRights(refs[0], refs[1])
-	var hostMay, memberMay []bool
+	var hostLacks, memberLacks []cluster.Right
 	if err := bothSides(cluster.Together(
-		func() (err error) { hostMay, err = h.Allowed(ctx, hostRights); return err },
-		func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
+		func() (err error) { hostLacks, err = h.Lacking(ctx, hostRights); return err },
+		func() (err error) { memberLacks, err = m.Lacking(ctx, memberRights); return err },
 	)); err != nil {
 		return nil, err
 	}
@@ -176,7 +178,7 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	for _, x := range f.rounds() {
 		needed = append(needed, member.RotateRights(x.from, x.to)...)
 	}
-	f.Missing = append(lacking(SideHost, hostRights, hostMay), lacking(SideMember, memberRights, memberMay, needed...)...)
+	f.Missing = append(missingOf(SideHost, hostLacks, hostRights), missingOf(SideMember, memberLacks, needed)...)
 	if len(f.Missing) == 0 {
 		// What was forbidden although the caller has the rights would else pass for missing.
 		for _, ref := range []cluster.Ref{cluster.IdentityNamespace, member.MembershipRef(), refs[0], refs[1]} {
@@ -266,7 +268,7 @@ func (p *RotatePlan) judgeMember() []Finding {
 			Remedy: o.commands.To("join it again", join.command())}}
 	}
 	for _, ref := range member.BindingRefs() {
-		if o := f.Member.Objects[ref]; o != nil && !byJoin(ref, o) {
+		if o := f.Member.Objects[ref]; o != nil && !member.ByJoin(o) {
 			return notByJoin(ref)
 		}
 	}

@@ -43,13 +43,12 @@ type rotateRun struct {
 	undone bool
 }
 
-// Apply carries the plan out and tells progress of each step that is done; progress may be nil. Until the new
-// credential is stored a failure rolls back what was made, and the old one stays valid and stored: the error is
-// then a *Refusal or an *Undone. Later it is a *Partial with the command that continues. A plan of a dry run writes
-// nothing.
+// Apply carries the plan out and calls progress with each step that is done; progress may be nil. Until the new credential
+// is stored a failure rolls back what was made, and the old one stays valid and stored: the error is then a *Refusal or an
+// *Undone. Later it is a *Partial with the command that continues. A plan of a dry run writes nothing.
 func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*RotateResult, error) {
 	r := &p.run
-	*r = rotateRun{engine: start(p.Steps, p.Notes, progress), plan: p}
+	*r = rotateRun{engine: start(p.Options, p.Steps, p.Notes, progress), plan: p}
 	if p.Options.DryRun == cluster.DryRunNone {
 		if err := r.apply(ctx); err != nil {
 			return nil, r.failed(ctx, stopped(ctx, err))
@@ -60,14 +59,14 @@ func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*RotateRes
 
 // failed ends a run that failed with cause, and says which credential works.
 func (r *rotateRun) failed(ctx context.Context, cause error) error {
-	o := r.plan.Options
 	fresh, cancel := afterwards(ctx)
 	defer cancel()
-	p := &Partial{Operation: o.operation(), Next: o.commands.Line(o.command()), Err: cause, Done: []string{r.state}, Left: r.left}
+	p := r.partial(cause)
+	p.Done, p.Left = []string{r.state}, r.left
 	if r.state == "" {
 		left, err := r.rollBack(fresh)
 		if err == nil {
-			return refused(o.operation(), cause, r.undone)
+			return r.refused(cause, r.undone)
 		}
 		p.Err, p.Done, p.Left = rollbackFailed(cause, err), []string{"the old credential is stored and works"}, left
 	} else if len(r.left) > 0 {

@@ -14,11 +14,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// A take-over is a join of a cluster whose membership record names another host, one that is gone. The membership record is changed first, on
-// the condition that it is as it was read: of two take-overs one wins, and the other has changed nothing on the cluster.
-// From then on the other host's joins and unjoins are refused. The membership record also says from whom the cluster was taken,
-// until everything is removed that the other host had there: so a take-over that ended halfway continues with that when
-// it is run again, and never takes what it finds for its own.
+// A take-over is a join of a cluster whose membership record names another host, which is gone. First the record is changed,
+// on the condition that it is as it was read: of two take-overs one wins, and the other has changed nothing on the cluster.
+// From then on joins and unjoins of the other host are refused. The record also names the host from which the cluster was
+// taken until everything is removed that this host had there: a take-over that ended halfway continues with that when it is
+// run again, and does not rely on what it finds.
 
 // takingOver are the options of the same join that takes the cluster over.
 func (o JoinOptions) takingOver() JoinOptions {
@@ -33,20 +33,11 @@ func takenFrom(f joinFacts, o JoinOptions) v1alpha1.ClusterID {
 	case k == nil:
 		return ""
 	case k.HostID == f.Host.ID:
-		return k.TakenFrom // one that ended halfway goes on, whoever runs it again
+		return k.TakenFrom // a take-over that ended halfway continues
 	case o.TakeOver:
 		return k.HostID
 	}
 	return ""
-}
-
-// byJoin says whether a join created an object of the member.
-func byJoin(ref cluster.Ref, live *unstructured.Unstructured) bool {
-	if ref.Resource == cluster.ClusterProperties {
-		_, labelled := live.GetLabels()[v1alpha1.LabelFederation]
-		return labelled
-	}
-	return live.GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin
 }
 
 // judgeEviction says what the caller may not remove of the other host's. For other joins these rights are only a
@@ -73,7 +64,7 @@ func (p *JoinPlan) planEviction() {
 		Cause: fmt.Sprintf("is taken over from the host with cluster ID %s; what that host could do here ends", p.takenFrom)})
 	left := maps.Clone(p.facts.Member.Objects)
 	for _, ref := range p.facts.Member.Found() {
-		if live := left[ref]; byJoin(ref, live) {
+		if live := left[ref]; member.ByJoin(live) {
 			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the other host's", phase: phaseEvict, live: live,
 				do: func(ctx context.Context) error { return p.run.evict(ctx, ref, live) }})
 			delete(left, ref)
@@ -112,8 +103,8 @@ func (r *joinRun) endTakeOver(ctx context.Context) error {
 // halfway is how a take-over stands that failed after it had taken the membership record, or perhaps had. There is no way
 // back: the other host's grants are gone or going. What was made stays for the run that continues.
 func (r *joinRun) halfway(cause error) error {
-	o := r.plan.Options
-	p := &Partial{Operation: o.operation(), Next: o.commands.Line(o.takingOver().command()), Err: cause}
+	p := r.partial(cause)
+	p.Next = r.plan.Options.takingOver().again()
 	if r.took == tookPerhaps {
 		p.Left = []string{"member: " + member.MembershipRef().String() + " may name this host by now"}
 		return p

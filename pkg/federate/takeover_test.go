@@ -132,7 +132,8 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 					{Verb: "delete", Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount},
 					{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole},
 				}
-				f.UndoMissing = append(lacking(SideMember, rights, make([]bool, 2)), lacking(SideHost, host.Target{Member: "east"}.LeaveRights(), make([]bool, 3))...)
+				onHost := host.Target{Member: "east"}.LeaveRights()
+				f.UndoMissing = append(missingOf(SideMember, rights, rights), missingOf(SideHost, onHost, onHost)...)
 			},
 			want: `member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`,
 		},

@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,8 @@ type UnjoinOptions struct {
 
 func (o UnjoinOptions) operation() string { return fmt.Sprintf("unjoin %q", o.Name) }
 
-// command is the command that unjoins again.
-func (o UnjoinOptions) command() command.Unjoin {
-	return command.Unjoin{Member: o.Name, Cluster: o.Cluster, DropLabel: o.DropLabel, Force: o.Force}
+func (o UnjoinOptions) again() string {
+	return o.commands.Line(command.Unjoin{Member: o.Name, Cluster: o.Cluster, DropLabel: o.DropLabel, Force: o.Force})
 }
 
 // Phases of an unjoin, in order.
@@ -129,14 +129,10 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	f := &unjoinFacts{}
 	target := host.Target{Member: o.Name}
 	var hostState *host.State
-	var memberRights []cluster.Right
-	var mayDeleteCredential, memberMay []bool
+	var hostLacks, memberLacks []cluster.Right
 	work := []func() error{
 		func() (err error) { hostState, err = h.Read(ctx, target); return err },
-		func() (err error) {
-			mayDeleteCredential, err = h.Allowed(ctx, []cluster.Right{target.DeleteCredentialRight()})
-			return err
-		},
+		func() (err error) { hostLacks, err = h.Lacking(ctx, target.DeleteCredentialRights()); return err },
 		func() error {
 			if o.DryRun == cluster.DryRunClient {
 				return nil
@@ -150,10 +146,10 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 		},
 	}
 	if m != nil {
-		memberRights = member.Grants{Properties: true, AccessRole: "any"}.LeaveRights()
+		rights := member.Grants{Properties: true, AccessRole: "any"}.LeaveRights()
 		work = append(work,
 			func() (err error) { f.Member, err = m.Read(ctx); return err },
-			func() (err error) { memberMay, err = m.Allowed(ctx, memberRights); return err },
+			func() (err error) { memberLacks, err = m.Lacking(ctx, rights); return err },
 		)
 	}
 	if err := bothSides(cluster.Together(work...)); err != nil {
@@ -162,23 +158,22 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 		}
 		return nil, err
 	}
-	f.Host, f.MayDeleteCredential = *hostState, mayDeleteCredential[0]
-	if f.Member != nil {
-		needed := member.Grants{Properties: f.Member.Properties, AccessRole: "any"}.LeaveRights()
-		for _, missed := range lacking(SideMember, memberRights, memberMay, needed...) {
-			// Only what there is to delete takes a right to delete it.
-			if missed.right.Verb == "get" || f.Member.Objects[missed.ref()] != nil || missed.ref() == member.MembershipRef() && f.Member.Membership != nil {
-				f.Missing = append(f.Missing, missed)
-			}
+	f.Host, f.MayDeleteCredential = *hostState, len(hostLacks) == 0
+	if f.Member == nil {
+		return f, f.Host.Denied.First()
+	}
+	needed := member.Grants{Properties: f.Member.Properties, AccessRole: "any"}.LeaveRights()
+	for _, missed := range missingOf(SideMember, memberLacks, needed) {
+		// Only what there is to delete takes a right to delete it.
+		if missed.right.Verb == "get" || f.Member.Objects[missed.ref()] != nil || missed.ref() == member.MembershipRef() && f.Member.Membership != nil {
+			f.Missing = append(f.Missing, missed)
 		}
 	}
-	if f.Member != nil && len(f.Missing) == 0 {
-		// An unjoin needs neither nodes nor the version.
-		if err := f.Member.Denied.First(member.VersionRef, member.NodesRef); err != nil {
-			return nil, err
-		}
+	if len(f.Missing) > 0 {
+		return f, f.Host.Denied.First()
 	}
-	return f, f.Host.Denied.First()
+	// An unjoin needs neither nodes nor the version.
+	return f, cmp.Or(f.Member.Denied.First(member.VersionRef, member.NodesRef), f.Host.Denied.First())
 }
 
 // unreachable is a member that does not answer, with the way out.
@@ -223,22 +218,18 @@ func judgeLeaving(f unjoinFacts, o UnjoinOptions) []Finding {
 	if record != nil && f.Member.ID != "" && record.Spec.ClusterID != string(f.Member.ID) {
 		return []Finding{otherCluster(record, f.Member.ID)}
 	}
-	against := func(cause, remedy string) []Finding {
-		return []Finding{{Side: SideMember, Object: member.MembershipRef().String(), Cause: cause, Remedy: remedy}}
-	}
 	switch {
-	case k == nil:
-	case k.HostID != f.Host.ID:
-		remedy := leaveThere(k, o.Cluster)
-		if record != nil {
-			remedy += "; or " + o.commands.To("remove only this host's record", command.Unjoin{Member: o.Name, Force: true})
-		}
-		return against(fmt.Sprintf("this cluster is member %q of federation %q of another host (cluster ID %s)", k.Member, k.Federation, k.HostID), remedy)
-	case k.Member != o.Name:
-		return against(fmt.Sprintf("this cluster is member %q of federation %q", k.Member, k.Federation),
-			o.commands.To("unjoin it by that name", command.Unjoin{Member: k.Member, Cluster: o.Cluster}))
+	case k == nil || k.HostID == f.Host.ID && k.Member == o.Name:
+		return nil
+	case k.HostID == f.Host.ID:
+		return []Finding{about(SideMember, member.MembershipRef(), fmt.Sprintf("this cluster is member %q of federation %q", k.Member, k.Federation),
+			o.commands.To("unjoin it by that name", command.Unjoin{Member: k.Member, Cluster: o.Cluster}))}
 	}
-	return nil
+	remedy := leaveThere(k, o.Cluster)
+	if record != nil {
+		remedy += "; or " + o.commands.To("remove only this host's record", command.Unjoin{Member: o.Name, Force: true})
+	}
+	return []Finding{about(SideMember, member.MembershipRef(), "this cluster is "+k.String(), remedy)}
 }
 
 // planForced plans the host's side alone and says what stays.
@@ -275,7 +266,7 @@ func (p *UnjoinPlan) planHost() {
 func (p *UnjoinPlan) planMember() {
 	f, r := p.facts.Member, &p.run
 	for _, ref := range f.Found() {
-		if live := f.Objects[ref]; byJoin(ref, live) {
+		if live := f.Objects[ref]; member.ByJoin(live) {
 			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: r.remove(ref, live)})
 		}
 	}
@@ -288,7 +279,8 @@ func (p *UnjoinPlan) planMember() {
 	p.planLabelElsewhere()
 	request := f.JoinRequest
 	dropsOwn := p.Options.DropLabel && request.Namespace == v1alpha1.MemberNamespace
-	if f.OurNamespace() && !f.Terminating() && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
+	removable := f.Namespace != nil && member.ByJoin(f.Namespace) && f.Namespace.GetDeletionTimestamp() == nil
+	if removable && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
 		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: r.removeNamespace})
 	}
 }
@@ -321,9 +313,8 @@ func (p *UnjoinPlan) planLabel() {
 			s.do = func(ctx context.Context) error { return p.member.MarkLeft(ctx, request) }
 			p.step(s)
 		}
-		p.note(Finding{Side: SideMember, Object: s.Object.String(),
-			Cause:  fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
-			Remedy: o.commands.To("remove it", command.Label{Cluster: o.Cluster, Remove: true})})
+		p.note(about(SideMember, s.Object, fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
+			o.commands.To("remove it", command.Label{Cluster: o.Cluster, Remove: true})))
 	}
 }
 
@@ -343,15 +334,15 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 		Remedy: p.Options.commands.To("remove the label", command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation})})
 }
 
-// Apply carries the plan out and tells progress of each step that is done; progress may be nil and is never
-// called by two goroutines at once. When it fails after something was changed, the error is a *Partial with
-// the command that continues. A plan of a dry run writes nothing.
+// Apply carries the plan out and calls progress with each step that is done; progress may be nil and is never called by two
+// goroutines at once. When it fails after something was changed, the error is a *Partial with the command that continues. A
+// plan of a dry run writes nothing.
 func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinResult, error) {
 	if p.Options.DryRun != cluster.DryRunNone {
 		return &UnjoinResult{Already: p.Already(), Notes: p.Notes}, nil
 	}
 	r := &p.run
-	*r = unjoinRun{plan: p, engine: start(p.Steps, p.Notes, progress)}
+	*r = unjoinRun{plan: p, engine: start(p.Options, p.Steps, p.Notes, progress)}
 	if err := r.apply(ctx); err != nil {
 		return nil, r.failed(stopped(ctx, err))
 	}
@@ -383,7 +374,7 @@ func (r *unjoinRun) removeNamespace(ctx context.Context) error {
 	}
 	r.finishing = outcome.Deleted
 	if outcome.Kept != "" {
-		r.note(Finding{Side: SideMember, Object: member.NamespaceRef().String(), Cause: "stays: " + outcome.Kept})
+		r.note(about(SideMember, member.NamespaceRef(), "stays: "+outcome.Kept, ""))
 	}
 	return nil
 }
@@ -394,7 +385,7 @@ func (r *unjoinRun) forget(ctx context.Context) error {
 	err := p.host.Remove(ctx, host.MemberRef(p.Options.Name), cluster.Preconditions{UID: p.facts.Host.Member.UID})
 	if lingering, ok := errors.AsType[*cluster.Lingering](err); ok {
 		// It grants nothing any more, and its finalizers are for their owners to remove.
-		r.note(Finding{Side: SideHost, Object: lingering.Object.String(), Cause: lingering.Cause()})
+		r.note(about(SideHost, lingering.Object, lingering.Cause(), ""))
 		return nil
 	}
 	return err
@@ -405,8 +396,7 @@ func (r *unjoinRun) failed(err error) error {
 	if !r.begun {
 		return err
 	}
-	o := r.plan.Options
-	partial := &Partial{Operation: o.operation(), Next: o.commands.Line(o.command()), Err: err}
+	partial := r.partial(err)
 	for i, s := range r.steps {
 		if !r.done[i] {
 			partial.Left = append(partial.Left, s.place())

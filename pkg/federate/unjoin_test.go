@@ -239,7 +239,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 		{
 			name: "rights",
 			facts: func(f *unjoinFacts) {
-				f.Missing = lacking(SideMember, []cluster.Right{{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}, []bool{false})
+				f.Missing = []missing{{SideMember, cluster.Right{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}}
 				f.Refused = &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
 			},
 			want: `

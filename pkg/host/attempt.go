@@ -17,8 +17,8 @@ func pointer(key string) string {
 	return "/metadata/annotations/" + strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 }
 
-// ErrNotOurs means that the attempt on a member is not the expected one: another run of join has taken the member over.
-var ErrNotOurs = errors.New("another run of join has taken this member over")
+// ErrAnotherAttempt means that the attempt on a member is not the expected one: another run of join has taken the member over.
+var ErrAnotherAttempt = errors.New("another run of join has taken this member over")
 
 // exchange replaces the attempt on a member if it is the expected one, in one request.
 func (c *Cluster) exchange(ctx context.Context, name v1alpha1.MemberName, expected string, operations ...map[string]any) (*v1alpha1.MemberCluster, error) {
@@ -30,17 +30,17 @@ func (c *Cluster) exchange(ctx context.Context, name v1alpha1.MemberName, expect
 	// A test that fails is a 422, and so is a refusal by a rule: the object shows which it is.
 	m, readErr := c.Member(ctx, name)
 	if readErr == nil && m.Annotations[v1alpha1.AnnotationAttempt] != expected {
-		return nil, fmt.Errorf("host: %s: %w", MemberRef(name), ErrNotOurs)
+		return nil, fmt.Errorf("host: %s: %w", MemberRef(name), ErrAnotherAttempt)
 	}
 	return nil, c.explain(err)
 }
 
-// ExchangeAttempt replaces the attempt on a member if it is the expected one; ErrNotOurs otherwise.
+// ExchangeAttempt replaces the attempt on a member if it is the expected one; ErrAnotherAttempt otherwise.
 func (c *Cluster) ExchangeAttempt(ctx context.Context, name v1alpha1.MemberName, expected, replacement string) (*v1alpha1.MemberCluster, error) {
 	return c.exchange(ctx, name, expected, map[string]any{"op": "replace", "path": pointer(v1alpha1.AnnotationAttempt), "value": replacement})
 }
 
-// DropAttempt removes the attempt from a member if it is the expected one; ErrNotOurs otherwise.
+// DropAttempt removes the attempt from a member if it is the expected one; ErrAnotherAttempt otherwise.
 func (c *Cluster) DropAttempt(ctx context.Context, name v1alpha1.MemberName, expected string) (*v1alpha1.MemberCluster, error) {
 	return c.exchange(ctx, name, expected, map[string]any{"op": "remove", "path": pointer(v1alpha1.AnnotationAttempt)})
 }
@@ -52,7 +52,7 @@ func (c *Cluster) RecordJoin(ctx context.Context, name v1alpha1.MemberName, atte
 		m, err := c.exchange(ctx, name, attempt,
 			map[string]any{"op": "remove", "path": pointer(v1alpha1.AnnotationAttempt)},
 			map[string]any{"op": "add", "path": pointer(v1alpha1.AnnotationJoinedBy), "value": by.String()})
-		if !errors.Is(err, ErrNotOurs) {
+		if !errors.Is(err, ErrAnotherAttempt) {
 			return m, err
 		}
 	}

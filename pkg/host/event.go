@@ -10,8 +10,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// Tell creates an Event about a member.
-func (c *Cluster) Tell(ctx context.Context, m *v1alpha1.MemberCluster, reason, message string) error {
+// RecordEvent creates an Event about a member.
+func (c *Cluster) RecordEvent(ctx context.Context, m *v1alpha1.MemberCluster, reason, message string) error {
 	now := metav1.Now().UTC().Format(time.RFC3339)
 	o := cluster.Events.New(metav1.NamespaceDefault, "")
 	o.SetGenerateName(m.Name + ".")

@@ -1,6 +1,8 @@
 package member
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -50,6 +52,11 @@ func labelled(o *unstructured.Unstructured) *unstructured.Unstructured {
 	return o
 }
 
+// membershipLabels are the labels of an object that names its federation.
+func membershipLabels(federation v1alpha1.FederationName) map[string]string {
+	return map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedByJoin, v1alpha1.LabelFederation: string(federation)}
+}
+
 func words(s ...string) []any {
 	out := make([]any, len(s))
 	for i := range s {
@@ -67,7 +74,7 @@ func rule(group, resource string, verbs, names []string) map[string]any {
 	return r
 }
 
-// clusterRules are the manager's rights outside our namespace.
+// clusterRules are the manager's rights outside kubefederate-member.
 func (g Grants) clusterRules() []any {
 	properties := []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet}
 	rules := []any{
@@ -81,7 +88,7 @@ func (g Grants) clusterRules() []any {
 	return rules
 }
 
-// namespaceRules are the manager's rights in our namespace.
+// namespaceRules are the manager's rights in kubefederate-member.
 func namespaceRules() []any {
 	return []any{
 		rule("", "serviceaccounts/token", []string{"create"}, []string{v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount}),
@@ -89,7 +96,7 @@ func namespaceRules() []any {
 	}
 }
 
-// NamespaceManifest is our namespace as it is made.
+// NamespaceManifest is kubefederate-member as a join creates it.
 func NamespaceManifest() *unstructured.Unstructured {
 	return labelled(cluster.Namespaces.New("", v1alpha1.MemberNamespace))
 }
@@ -153,10 +160,7 @@ func consumerBinding(accessRole string) Object {
 // without it is not managed.
 func Property(name, value string, federation v1alpha1.FederationName) Object {
 	o := cluster.ClusterProperties.New("", name)
-	o.SetLabels(map[string]string{
-		v1alpha1.LabelFederation: string(federation),
-		v1alpha1.LabelManagedBy:  v1alpha1.ManagedByJoin,
-	})
+	o.SetLabels(membershipLabels(federation))
 	o.Object["spec"] = map[string]any{"value": value}
 	return object(cluster.ClusterProperties, o)
 }
@@ -209,67 +213,46 @@ func ManagerAccountRef() cluster.Ref {
 	return cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
 }
 
-// NamespaceRef names our namespace.
+// NamespaceRef names kubefederate-member.
 func NamespaceRef() cluster.Ref { return namespaceRef(v1alpha1.MemberNamespace) }
 
-// verbs is right for each of the verbs on one object.
-func verbs(r cluster.Ref, verbs ...string) []cluster.Right {
+// rights are the rights to objects, one for each of the verbs, that g needs.
+func (g Grants) rights(verbs ...string) []cluster.Right {
+	refs := []cluster.Ref{MembershipRef()}
+	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
+		refs = append(refs, o.Ref)
+	}
+	if g.Properties {
+		refs = append(refs, PropertyRef(v1alpha1.PropertyClusterID), PropertyRef(v1alpha1.PropertyClusterSet))
+	}
 	var rights []cluster.Right
-	for _, v := range verbs {
-		right := cluster.Right{Verb: v, Resource: r.Resource, Namespace: r.Namespace, Name: r.Name}
-		if v == "create" || v == "list" {
-			right.Name = "" // neither is authorized by name
-		}
-		rights = append(rights, right)
+	for _, ref := range refs {
+		rights = append(rights, ref.Rights(verbs...)...)
 	}
 	return rights
 }
 
 // JoinRights are the rights that a join uses on a member.
 func (g Grants) JoinRights() []cluster.Right {
-	rights := append(verbs(cluster.IdentityNamespace, "get"), verbs(cluster.Ref{Resource: cluster.Nodes}, "list")...)
-	rights = append(rights, verbs(NamespaceRef(), "get", "create")...)
-	rights = append(rights, verbs(MembershipRef(), "get", "create", "patch")...)
-	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
-		rights = append(rights, verbs(o.Ref, "get", "create", "patch")...)
-	}
-	for _, ref := range BindingRefs() {
-		rights = append(rights, verbs(ref, "get")...)
-	}
-	rights = append(rights, tokenRight)
-	if g.Properties {
-		for _, name := range []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet} {
-			rights = append(rights, verbs(PropertyRef(name), "get", "create", "patch")...)
-		}
-	}
-	return unique(rights)
+	refs := BindingRefs()
+	return slices.Concat(
+		cluster.IdentityNamespace.Rights("get"), NodesRef.Rights("list"), NamespaceRef().Rights("get", "create"), g.rights("get", "create", "patch"),
+		refs[0].Rights("get"), refs[1].Rights("get"), tokenRights,
+	)
 }
 
 // LeaveRights are the rights that an unjoin uses on a member, and the undoing of a join.
 func (g Grants) LeaveRights() []cluster.Right {
-	rights := append(verbs(NamespaceRef(), "get", "delete"), verbs(MembershipRef(), "get", "delete")...)
-	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
-		rights = append(rights, verbs(o.Ref, "get", "delete")...)
-	}
-	for _, ref := range BindingRefs() {
-		rights = append(rights, verbs(ref, "get", "delete")...)
-	}
-	if g.Properties {
-		for _, name := range []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet} {
-			rights = append(rights, verbs(PropertyRef(name), "get", "delete")...)
-		}
-	}
-	return unique(rights)
+	refs := BindingRefs()
+	return slices.Concat(NamespaceRef().Rights("get", "delete"), g.rights("get", "delete"), refs[0].Rights("get", "delete"), refs[1].Rights("get", "delete"))
 }
 
-func unique(rights []cluster.Right) []cluster.Right {
-	seen := map[cluster.Right]bool{}
-	out := rights[:0]
-	for _, r := range rights {
-		if !seen[r] {
-			seen[r] = true
-			out = append(out, r)
-		}
+// ByJoin says whether o was created for a membership or, as the namespace, by label. A ClusterProperty was where it has the
+// federation label, which the manager sets too.
+func ByJoin(o *unstructured.Unstructured) bool {
+	if o.GetKind() == cluster.ClusterProperties.Kind {
+		_, labelled := o.GetLabels()[v1alpha1.LabelFederation]
+		return labelled
 	}
-	return out
+	return o.GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin
 }

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // rights are the rules of a role, one line per verb, resource and name.
@@ -117,21 +115,6 @@ func TestTopology(t *testing.T) {
 		got := TopologyOf(tt.nodes)
 		if s := fmt.Sprintf("%v %v %s/%s %d", got.Regions, got.Zones, got.Region, got.Zone, got.Nodes); s != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, s, tt.want)
-		}
-	}
-}
-
-// TestNoRightIsAskedTwice keeps a join from asking the API server more than it must.
-func TestNoRightIsAskedTwice(t *testing.T) {
-	t.Parallel()
-	g := Grants{Properties: true, AccessRole: "view"}
-	for _, all := range [][]cluster.Right{g.JoinRights(), g.LeaveRights()} {
-		seen := map[cluster.Right]bool{}
-		for _, r := range all {
-			if seen[r] {
-				t.Errorf("%s is asked twice", r)
-			}
-			seen[r] = true
 		}
 	}
 }

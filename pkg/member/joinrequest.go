@@ -56,7 +56,7 @@ func (c *Cluster) SetJoinRequest(ctx context.Context, federation v1alpha1.Federa
 	o, patchErr := c.MergePatch(ctx, namespaceRef(v1alpha1.MemberNamespace), patch, dryRun)
 	if cluster.IsAbsent(patchErr) {
 		o = NamespaceManifest()
-		o.SetLabels(map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedByJoin, v1alpha1.LabelFederation: string(federation)})
+		o.SetLabels(membershipLabels(federation))
 		o, patchErr = c.Create(ctx, cluster.Namespaces, o, dryRun)
 	}
 	if apierrors.IsForbidden(patchErr) {

@@ -43,10 +43,7 @@ func MembershipRef() cluster.Ref {
 // Manifest is the membership record as it is written.
 func (k Membership) Manifest() *unstructured.Unstructured {
 	o := cluster.ConfigMaps.New(v1alpha1.MemberNamespace, v1alpha1.MembershipName)
-	o.SetLabels(map[string]string{
-		v1alpha1.LabelFederation: string(k.Federation),
-		v1alpha1.LabelManagedBy:  v1alpha1.ManagedByJoin,
-	})
+	o.SetLabels(membershipLabels(k.Federation))
 	if k.Attempt != "" {
 		o.SetAnnotations(map[string]string{v1alpha1.AnnotationAttempt: k.Attempt})
 	}

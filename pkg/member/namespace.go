@@ -41,7 +41,7 @@ func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error)
 		return NamespaceOutcome{}, nil
 	case o.GetDeletionTimestamp() != nil:
 		return NamespaceOutcome{Deleted: true}, nil
-	case o.GetLabels()[v1alpha1.LabelManagedBy] != v1alpha1.ManagedByJoin:
+	case !ByJoin(o):
 		return NamespaceOutcome{Kept: "it was there before"}, nil
 	case o.GetLabels()[v1alpha1.LabelFederation] != "":
 		return NamespaceOutcome{Kept: "it carries the label that asks to join " + cluster.Quoted(o.GetLabels()[v1alpha1.LabelFederation])}, nil

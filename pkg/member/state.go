@@ -29,16 +29,6 @@ type State struct {
 	Denied cluster.Denied
 }
 
-// Terminating says whether kubefederate-member is being deleted.
-func (s *State) Terminating() bool {
-	return s.Namespace != nil && s.Namespace.GetDeletionTimestamp() != nil
-}
-
-// OurNamespace says whether join or label created kubefederate-member.
-func (s *State) OurNamespace() bool {
-	return s.Namespace != nil && s.Namespace.GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin
-}
-
 // Read reads all of it at once. Reads that the member forbids are in Denied; any other failure is returned.
 func (c *Cluster) Read(ctx context.Context) (*State, error) {
 	s := &State{Objects: map[cluster.Ref]*unstructured.Unstructured{}, Properties: true}

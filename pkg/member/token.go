@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -60,13 +61,16 @@ type Token struct {
 	Expires time.Time
 }
 
-var tokenRight = cluster.Right{Verb: "create", Resource: cluster.ServiceAccounts, Subresource: "token", Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
+// tokenRights are the right to request tokens of the manager's account.
+var tokenRights = cluster.Ref{
+	Resource: cluster.ServiceAccounts, Subresource: "token", Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount,
+}.Rights("create")
 
 // RotateRights are the rights on a member that bind a new token to the Secret to and revoke those bound to from.
 func RotateRights(from, to cluster.Ref) []cluster.Right {
-	rights := append(verbs(cluster.IdentityNamespace, "get"), verbs(MembershipRef(), "get")...)
-	rights = append(rights, verbs(to, "get", "create", "delete")...)
-	return unique(append(rights, append(verbs(from, "get", "delete"), tokenRight)...))
+	return slices.Concat(
+		cluster.IdentityNamespace.Rights("get"), MembershipRef().Rights("get"), to.Rights("get", "create", "delete"), from.Rights("get", "delete"), tokenRights,
+	)
 }
 
 // RequestToken requests a token of the manager's account that lives as long as lifetime, or as the API server allows, and
