@@ -14,8 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Fault is what went wrong on the way to an API server or in it, as far as it changes what a person does
-// next.
+// Fault is what went wrong on the way to an API server or in it, as far as it changes what a person does next.
 type Fault int
 
 // Faults.
@@ -55,7 +54,7 @@ func (e *Error) Error() string {
 	}
 	switch e.Fault {
 	case FaultUnreachable:
-		// Of several reads at once any may fail first; which one says nothing.
+		// Of several reads at once any may fail first; which one has no meaning.
 		during := ""
 		if e.Verb != "get" && e.Verb != "list" {
 			during = " (" + what + ")"
@@ -80,7 +79,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // puts in front, and what timed out.
 func Cause(err error) string {
 	if isReset(err) {
-		return "the connection was reset" // in HTTP/2's words it has numbers that mean nothing to anybody
+		return "the connection was reset" // HTTP/2's own text has numbers that help no reader
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		if u.Timeout() {
@@ -94,7 +93,7 @@ func Cause(err error) string {
 	return err.Error()
 }
 
-// FaultOf tells what went wrong.
+// FaultOf says what went wrong.
 func FaultOf(err error) Fault {
 	var (
 		verification *tls.CertificateVerificationError

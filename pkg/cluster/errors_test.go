@@ -49,7 +49,7 @@ func TestErrors(t *testing.T) {
 		want   string
 	}{
 		{
-			name: "nobody listens",
+			name: "a port without a server",
 			config: func(t *testing.T) *rest.Config {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
@@ -88,7 +88,7 @@ func TestErrors(t *testing.T) {
 			want:  `member: no answer from SERVER: the connection was reset: check the endpoint of the context and that this machine can reach it`,
 		},
 		{
-			name: "a certificate of somebody else",
+			name: "a certificate for another name",
 			config: func(t *testing.T) *rest.Config {
 				config := answering(t, 200, "", "")
 				config.CAData = nil
@@ -178,7 +178,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestConnectTellsOfMissingFiles(t *testing.T) {
+func TestConnectNamesMissingFiles(t *testing.T) {
 	t.Parallel()
 	_, err := cluster.Connect(cluster.Host, &rest.Config{Host: "https://h", TLSClientConfig: rest.TLSClientConfig{CAFile: "no/such/ca.crt"}})
 	if want := "host: read the certificates that the kubeconfig names: open no/such/ca.crt: no such file or directory"; err == nil || err.Error() != want {
@@ -235,6 +235,6 @@ func TestDenied(t *testing.T) {
 		t.Errorf("kept %v", denied)
 	}
 	if first, other := denied.First(), denied.First(cluster.Ref{Path: "/b"}); !errors.Is(first, b) || !errors.Is(other, c) {
-		t.Errorf("first %v, but for it %v", first, other)
+		t.Errorf("first %v, without it %v", first, other)
 	}
 }

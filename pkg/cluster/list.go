@@ -25,7 +25,7 @@ type ListOptions struct {
 // ref names what is listed.
 func (o ListOptions) ref(r Resource) Ref { return Ref{Resource: r, Namespace: o.Namespace} }
 
-// get is the request for objects of a kind. Options of the API are in sent, but for the selectors.
+// get is the request for objects of a kind, with sent, whose selectors it sets.
 func (o ListOptions) get(client rest.Interface, r Resource, sent metav1.ListOptions) (*rest.Request, error) {
 	sent.LabelSelector, sent.FieldSelector = o.Labels, o.Fields
 	parameters, err := queryparams.Convert(&sent)

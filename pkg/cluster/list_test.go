@@ -135,35 +135,35 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestWatch reads what a server tells, and how a watch ends.
+// TestWatch reads what a server reports, and how a watch ends.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	const events = `{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"8"}}}
 {"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}
 `
-	told := []string{"ADDED a 8", "BOOKMARK  9"}
+	reported := []string{"ADDED a 8", "BOOKMARK  9"}
 	mine := errors.New("my own")
 	for _, tt := range []struct {
-		name   string
-		answer func(w http.ResponseWriter)
-		told   []string
-		stop   error
-		err    string
-		tooOld bool
+		name     string
+		answer   func(w http.ResponseWriter)
+		reported []string
+		stop     error
+		err      string
+		tooOld   bool
 	}{
-		{name: "ended by the server", answer: sends(events), told: told},
-		{name: "ended by the caller", answer: sends(events), told: told[:1], stop: mine, err: "my own"},
+		{name: "ended by the server", answer: sends(events), reported: reported},
+		{name: "ended by the caller", answer: sends(events), reported: reported[:1], stop: mine, err: "my own"},
 		{
 			name: "the version is too old", answer: fails(apierrors.NewResourceExpired("too old resource version: 7 (100)")),
 			err: "host: watch configmaps: too old resource version: 7 (100)", tooOld: true,
 		},
 		{
-			name: "the version becomes too old", tooOld: true, told: told,
+			name: "the version becomes too old", tooOld: true, reported: reported,
 			answer: sends(events + `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired","message":"too old resource version: 9 (100)"}}`),
 			err:    "host: watch configmaps: too old resource version: 9 (100)",
 		},
 		{
-			name: "cut off", answer: sends(events + `{"type":"ADD`), told: told,
+			name: "cut off", answer: sends(events + `{"type":"ADD`), reported: reported,
 			err: "host: no answer from SERVER (watch configmaps): unexpected EOF: check the endpoint of the context and that this machine can reach it",
 		},
 		{
@@ -187,7 +187,7 @@ func TestWatch(t *testing.T) {
 		if cluster.IsTooOld(err) != tt.tooOld {
 			t.Errorf("%s: IsTooOld is %t", tt.name, !tt.tooOld)
 		}
-		if diff := cmp.Diff(tt.told, got); diff != "" {
+		if diff := cmp.Diff(tt.reported, got); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
 		}
 		want := []string{"/api/v1/configmaps?allowWatchBookmarks=true&fieldSelector=metadata.name%3Da&resourceVersion=7&watch=true"}

@@ -195,9 +195,9 @@ func mentions(findings []Finding, field string) bool {
 	return field != "" && slices.ContainsFunc(findings, func(f Finding) bool { return f.field == field })
 }
 
-// withoutEchoes are the server's findings without those about a field that ours speak of as well, with a flag as the remedy.
-func withoutEchoes(servers, ours []Finding) []Finding {
-	return slices.DeleteFunc(servers, func(s Finding) bool { return s.Side == SideHost && mentions(ours, s.field) })
+// withoutEchoes are the server's findings without those about a field that own findings name as well, whose remedy is a flag.
+func withoutEchoes(servers, own []Finding) []Finding {
+	return slices.DeleteFunc(servers, func(s Finding) bool { return s.Side == SideHost && mentions(own, s.field) })
 }
 
 // sideOf is the side that err speaks of; empty when it names none.

@@ -145,7 +145,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestOvertaken pins what a join says of answers that rest on what somebody else removed meanwhile, and that it leaves all
+// TestOvertaken pins what a join says of answers that rest on what another client removed meanwhile, and that it leaves all
 // others alone.
 func TestOvertaken(t *testing.T) {
 	t.Parallel()

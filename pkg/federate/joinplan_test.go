@@ -255,7 +255,7 @@ host   store     Secret "kubefederate-credentials/east"
 member try       (the stored credential at https://east.example.com)`,
 		},
 		{
-			name: "written by hand, now adopted; a property of somebody else says the same",
+			name: "written by hand, now adopted; a property of another client has the same value",
 			facts: func(f *joinFacts) {
 				f.Host.Member = &v1alpha1.MemberCluster{
 					ObjectMeta: metav1.ObjectMeta{Name: "east", UID: "uid-east", Labels: map[string]string{v1alpha1.LabelFederation: "prod"}},
@@ -397,7 +397,7 @@ member: you are not allowed to get configmaps "membership" in namespace "kubefed
 			want:    `host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another federation: kubectl federate unjoin east --member-context 'it'\''s mine'`,
 		},
 		{
-			name: "somebody else's objects under our names",
+			name: "objects of others under the names that join uses",
 			facts: func(f *joinFacts) {
 				f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
 				f.Member.Objects[member.ManagerAccountRef()] = cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, v1alpha1.ManagerAccount)
@@ -474,7 +474,7 @@ func TestPlanJoinNotes(t *testing.T) {
 	}{
 		{"nothing to say", nil, "", nil},
 		{"host and member are one", func(f *joinFacts) { f.Member.ID = hostID }, "member: host and member are one and the same cluster", nil},
-		{"loopback, where the server tells of it", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" }, "", nil},
+		{"loopback, which the server reports", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" }, "", nil},
 		{
 			"loopback that only this machine reaches", func(f *joinFacts) { f.Endpoint.Server = "https://127.0.0.1:6443" },
 			`member: endpoint "https://127.0.0.1:6443": is a loopback address, where the host reaches itself and not this member: give the address that the host uses with --member-server`,

@@ -57,7 +57,7 @@ type Step struct {
 	live *unstructured.Unstructured
 	// do carries the step out; nil where there is nothing to send.
 	do func(context.Context) error
-	// undo takes back what do made; nil where that is not possible or not needed.
+	// undo removes what do made; nil where that is not possible or not needed.
 	undo func(context.Context) error
 	// holds says that what later phases made is worthless or dangerous without this object: it is undone only after them.
 	holds bool

@@ -94,7 +94,7 @@ note: member: Secret "kubefederate-member/kubefederate-manager-binding": left ov
 			cannot + `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID elsewhere, this one has aaaaaaaa-0000-4000-8000-000000000001): unjoin it there first: kubectl federate unjoin east --member-context c --context OTHER-HOST; or if that host is gone for good, take it over: kubectl federate join east --federation prod --member-context c --take-over`},
 		{"never joined", func(f *rotateFacts) { f.Member.Membership = nil }, RotateOptions{},
 			cannot + `member: MemberCluster "east": its join is not finished, or was removed from the cluster: join it again: kubectl federate join east --federation prod --member-context c`},
-		{"somebody else's Secret", func(f *rotateFacts) {
+		{"a Secret of others", func(f *rotateFacts) {
 			f.Member.Objects[refs[1]] = &unstructured.Unstructured{Object: map[string]any{}}
 		}, RotateOptions{},
 			cannot + `member: Secret "kubefederate-member/kubefederate-manager-binding-2": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`},
@@ -125,7 +125,7 @@ note: member: Secret "kubefederate-member/kubefederate-manager-binding": left ov
 	}
 }
 
-// TestRotationIsWaitedFor tells a rotation that is at work from one that died and from one that ended.
+// TestRotationIsWaitedFor distinguishes a rotation that is at work from one that died and from one that ended.
 func TestRotationIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	refs := member.BindingRefs()

@@ -78,7 +78,7 @@ member unchanged Namespace "kubefederate-member"
 member update    ConfigMap "kubefederate-member/membership" (was member "their-east" of federation "lab" of the host with cluster ID cccccccc-0000-4000-8000-000000000003)` + evicted,
 		},
 		{
-			name: "one that ended halfway goes on without being told to",
+			name: "one that ended halfway continues by itself",
 			facts: func(f *joinFacts) {
 				joinedRecord(f)
 				k := f.Member.Membership
@@ -138,7 +138,7 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 			want: `member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`,
 		},
 		{
-			name:  "what is not ours is not removed",
+			name:  "what join did not create is not removed",
 			facts: func(f *joinFacts) { f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil) },
 			want:  `member: ServiceAccount "kubefederate-member/kubefederate-manager": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`,
 		},

@@ -66,7 +66,7 @@ host   delete    Secret "kubefederate-credentials/east"
 host   delete    MemberCluster "east"`,
 		},
 		{
-			name:   "what is not ours stays",
+			name:   "what join did not create stays",
 			joined: everything,
 			facts: func(f *unjoinFacts) {
 				f.Member.Namespace.SetLabels(nil)
@@ -183,7 +183,7 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east`,
 		},
 		{
-			name:    "forced, and the manager has not told when the token ends",
+			name:    "forced, and the manager has not reported when the token ends",
 			facts:   func(f *unjoinFacts) { f.Member = nil },
 			options: UnjoinOptions{Force: true},
 			want:    `host   delete    MemberCluster "east" (garbage collection removes its credential)`,

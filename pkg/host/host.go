@@ -12,7 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
-// Cluster is a connection to a host. It is a type of its own, so that the compiler tells hosts from members.
+// Cluster is a connection to a host. It is a type of its own, so that the compiler never takes a member for it.
 type Cluster struct {
 	*cluster.Conn
 	// Commands renders the commands that messages propose, with the flags that chose this host.
