@@ -124,7 +124,7 @@ func (j *judge) host() bool {
 		j.add(Finding{Code: InstallChanged, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "differs from what init installs", Remedy: initAgain})
 	}
 	for _, d := range h.Denied {
-		j.add(Finding{Code: NotChecked, Severity: Warning, Side: cluster.Host, Cause: d.What + " could not be checked: " + causeOf(d.Err)})
+		j.add(Finding{Code: NotChecked, Severity: Warning, Side: cluster.Host, Cause: d.What + " could not be checked: " + cluster.Cause(d.Err)})
 	}
 	for _, r := range h.Lacking {
 		j.add(Finding{Code: NoRight, Severity: Info, Side: cluster.Host, Object: cluster.Ref{Resource: r.Resource, Name: r.Name}.String(),

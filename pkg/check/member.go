@@ -2,7 +2,6 @@ package check
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 
@@ -115,27 +114,18 @@ var credentialCauses = map[string]string{
 // throughCredential judges whether the stored credential works, and the cluster that it leads to where no context does.
 func (s subject) throughCredential(o *Observation) {
 	at := "endpoint " + cluster.Quoted(s.Spec.Server)
-	if o.Err != nil {
-		failed, ok := errors.AsType[*cluster.Error](o.Err)
-		switch {
-		case ok && failed.Fault == cluster.FaultUnauthorized:
-			s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at,
-				Cause: "does not accept the stored credential (401)", Remedy: s.rotate()})
-		case ok && failed.Fault == cluster.FaultCertificate:
-			s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at,
-				Cause: "its certificate does not verify: " + cluster.Cause(failed.Err), Remedy: s.join(command.Join{CertificateAuthority: "FILE"})})
-		default:
-			s.onMember(Finding{Code: Unreachable, Severity: Warning, Object: at,
-				Cause: "could not be reached from here: " + causeOf(o.Err)})
-		}
-		return
-	}
-	if string(o.State.ID) != s.Spec.ClusterID {
+	switch fault := cluster.FaultOf(o.Err); {
+	case fault == cluster.FaultUnauthorized:
+		s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at, Cause: "does not accept the stored credential (401)", Remedy: s.rotate()})
+	case fault == cluster.FaultCertificate:
+		s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at,
+			Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: s.join(command.Join{CertificateAuthority: "FILE"})})
+	case o.Err != nil:
+		s.onMember(Finding{Code: Unreachable, Severity: Warning, Object: at, Cause: "could not be reached from here: " + cluster.Cause(o.Err)})
+	case string(o.State.ID) != s.Spec.ClusterID:
 		s.onMember(Finding{Code: IdentityMismatch, Severity: Error, Object: at,
 			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", o.State.ID, s.Spec.ClusterID), Remedy: s.join(command.Join{Server: "URL"})})
-		return
-	}
-	if s.context == "" {
+	case s.context == "":
 		s.drift(o)
 	}
 }
@@ -190,14 +180,6 @@ func (s subject) membership(state *member.State) bool {
 		s.onMember(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "is that of an earlier member of this name", Remedy: s.join(command.Join{})})
 	}
 	return true
-}
-
-// causeOf is why a request failed, without the side and the object, which the finding names.
-func causeOf(err error) string {
-	if failed, ok := errors.AsType[*cluster.Error](err); ok {
-		return cluster.Cause(failed.Err)
-	}
-	return cluster.Cause(err)
 }
 
 // grants judges the accounts, roles and bindings that a join makes.

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -16,8 +15,8 @@ func (j *judge) unknownCluster(o *Observation) {
 		return // a stored credential: judged with its member
 	}
 	if o.Err != nil {
-		f := Finding{Code: ContextUnreachable, Severity: Warning, Object: "context " + cluster.Quoted(o.Context), Cause: "could not be read: " + causeOf(o.Err)}
-		if failed, ok := errors.AsType[*cluster.Error](o.Err); ok && failed.Fault == cluster.FaultUnauthorized {
+		f := Finding{Code: ContextUnreachable, Severity: Warning, Object: "context " + cluster.Quoted(o.Context), Cause: "could not be read: " + cluster.Cause(o.Err)}
+		if cluster.FaultOf(o.Err) == cluster.FaultUnauthorized {
 			f.Code, f.Cause = ContextWithoutAccess, "its cluster does not accept your credential (401)"
 		}
 		j.inContext(o, f)

@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"syscall"
 
+	"golang.org/x/net/http2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -75,9 +78,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Cause is the text of err without what only names the request again: the method and URL that net/http
-// puts in front, and what timed out.
+// Cause is the text of err without what only names the request again: the side, verb and object of an Error, the method and
+// URL that net/http puts in front, and what timed out.
 func Cause(err error) string {
+	if failed, ok := errors.AsType[*Error](err); ok {
+		err = failed.Err
+	}
 	if isReset(err) {
 		return "the connection was reset" // HTTP/2's own text has numbers that help no reader
 	}
@@ -95,6 +101,9 @@ func Cause(err error) string {
 
 // FaultOf says what went wrong.
 func FaultOf(err error) Fault {
+	if failed, ok := errors.AsType[*Error](err); ok {
+		return failed.Fault
+	}
 	var (
 		verification *tls.CertificateVerificationError
 		authority    x509.UnknownAuthorityError
@@ -130,6 +139,19 @@ func FaultOf(err error) Fault {
 		return FaultUnreachable
 	}
 	return FaultAnswer
+}
+
+// isLost says whether a connection ended before the answer came.
+func isLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || isReset(err)
+}
+
+// isReset says whether a server, or what stands before it, gave up a request or its whole connection over HTTP/2.
+func isReset(err error) bool {
+	var stream http2.StreamError
+	var away http2.GoAwayError
+	return errors.As(err, &stream) || errors.As(err, &away)
 }
 
 // IsNotServed says whether err is an API server's answer for a kind that it does not serve, which is not

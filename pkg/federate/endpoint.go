@@ -55,7 +55,7 @@ func tryEndpoint(ctx context.Context, e endpoint.Endpoint) error {
 		return err
 	}
 	_, err = c.Version(ctx)
-	if failed, ok := errors.AsType[*cluster.Error](err); ok && (failed.Fault == cluster.FaultUnreachable || failed.Fault == cluster.FaultCertificate) {
+	if fault := cluster.FaultOf(err); fault == cluster.FaultUnreachable || fault == cluster.FaultCertificate {
 		return err
 	}
 	return nil
@@ -76,7 +76,7 @@ func refusesTokens(ctx context.Context, e endpoint.Endpoint, m *member.Cluster) 
 		return false
 	}
 	_, err = c.Version(ctx)
-	return unauthorized(err)
+	return cluster.FaultOf(err) == cluster.FaultUnauthorized
 }
 
 func atEndpoint(server, cause, remedy string) Finding {
@@ -128,8 +128,8 @@ func judgeEndpoint(e endpoint.Endpoint, federation *v1alpha1.Federation, tried e
 		f.field = "spec.insecureSkipTLSVerify"
 		against = append(against, f)
 	}
-	if failed, ok := errors.AsType[*cluster.Error](tried); ok && failed.Fault == cluster.FaultCertificate {
-		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(failed.Err),
+	if cluster.FaultOf(tried) == cluster.FaultCertificate {
+		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(tried),
 			"give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server"))
 	} else if tried != nil {
 		notes = append(notes, atEndpoint(e.Server, "does not respond from here: "+cluster.Cause(tried), "the manager on the host will report whether it responds from there"))
@@ -169,7 +169,7 @@ func (t trial) of(ctx context.Context, config *rest.Config) error {
 		if ctx.Err() != nil || !rejected(err) {
 			return true, err
 		}
-		rejection = errors.Unwrap(err)
+		rejection = err
 		return false, nil
 	})
 	if errors.Is(err, errPatience) {
@@ -181,12 +181,6 @@ func (t trial) of(ctx context.Context, config *rest.Config) error {
 // rejected says whether err is an API server's response to a credential that it does not know or that grants nothing.
 // At another cluster's endpoint the token of this member grants nothing, either.
 func rejected(err error) bool {
-	failed, ok := errors.AsType[*cluster.Error](err)
-	return ok && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden)
-}
-
-// unauthorized says whether err is an API server's response to a token that it does not accept, or no longer.
-func unauthorized(err error) bool {
-	failed, ok := errors.AsType[*cluster.Error](err)
-	return ok && failed.Fault == cluster.FaultUnauthorized
+	fault := cluster.FaultOf(err)
+	return fault == cluster.FaultUnauthorized || fault == cluster.FaultForbidden
 }

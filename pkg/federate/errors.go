@@ -166,7 +166,7 @@ func isRefused(err error) bool {
 func findingsOf(err error) []Finding {
 	f := Finding{Cause: cluster.Cause(err)}
 	if failed, ok := errors.AsType[*cluster.Error](err); ok {
-		f = Finding{Side: failed.Side, Object: failed.Object.String(), Cause: cluster.Cause(failed.Err)}
+		f.Side, f.Object = failed.Side, failed.Object.String()
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {

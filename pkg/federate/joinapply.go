@@ -379,9 +379,8 @@ func (r *joinRun) try(ctx context.Context) error {
 		ifOther:   "give the member's own endpoint with --member-server",
 		ifRefused: "check that the endpoint is this member's own and passes tokens on to its API server",
 	}.of(ctx, config(e, r.token.Value))
-	failed, ok := errors.AsType[*cluster.Error](err)
-	if ok && failed.Fault == cluster.FaultUnreachable && !r.plan.facts.proven() && ctx.Err() == nil {
-		r.note(atEndpoint(e.Server, "could not be tried from here: "+cluster.Cause(failed.Err), "the manager on the host will report whether the credential works from there"))
+	if cluster.FaultOf(err) == cluster.FaultUnreachable && !r.plan.facts.proven() && ctx.Err() == nil {
+		r.note(atEndpoint(e.Server, "could not be tried from here: "+cluster.Cause(err), "the manager on the host will report whether the credential works from there"))
 		return nil
 	}
 	return err

@@ -181,14 +181,13 @@ func (t *replacement) try(ctx context.Context) error {
 	again := o.commands.To("store the member's own endpoint", join)
 	trial := trial{server: record.Spec.Server, id: r.plan.facts.Member.ID, ifOther: again, ifRefused: again}
 	err := trial.of(ctx, r.at(r.token.Value))
-	failed, ok := errors.AsType[*cluster.Error](err)
-	switch {
-	case ok && failed.Fault == cluster.FaultCertificate:
+	switch fault := cluster.FaultOf(err); {
+	case fault == cluster.FaultCertificate:
 		join.CertificateAuthority = "FILE"
-		return &Refusal{Findings: []Finding{atEndpoint(trial.server, "the certificate does not verify: "+cluster.Cause(failed.Err), o.commands.To("store the member's own endpoint and CA", join))}}
-	case ok && failed.Fault == cluster.FaultUnreachable && !r.direct && ctx.Err() == nil:
+		return &Refusal{Findings: []Finding{atEndpoint(trial.server, "the certificate does not verify: "+cluster.Cause(err), o.commands.To("store the member's own endpoint and CA", join))}}
+	case fault == cluster.FaultUnreachable && !r.direct && ctx.Err() == nil:
 		r.direct = true
-		r.note(atEndpoint(trial.server, "could not be tried from here: "+cluster.Cause(failed.Err)+"; the credential was tried at "+r.plan.member.Server(), ""))
+		r.note(atEndpoint(trial.server, "could not be tried from here: "+cluster.Cause(err)+"; the credential was tried at "+r.plan.member.Server(), ""))
 		trial.server = r.plan.member.Server()
 		return trial.of(ctx, r.at(r.token.Value))
 	}
@@ -260,7 +259,7 @@ func (t *replacement) awaitRefusal(ctx context.Context) error {
 	}
 	err := poll(ctx, planInterval, revokeTimeout, func() (bool, error) {
 		_, err := t.canary.ID(ctx) // a connection that is lost says nothing of the token
-		return unauthorized(err), nil
+		return cluster.FaultOf(err) == cluster.FaultUnauthorized, nil
 	})
 	if errors.Is(err, errPatience) {
 		return fmt.Errorf("member: %s still accepts a token whose Secret is gone after %s", t.run.plan.member.Server(), revokeTimeout)

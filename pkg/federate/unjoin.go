@@ -183,7 +183,7 @@ type unreachable struct {
 }
 
 func (u *unreachable) Error() string {
-	if failed, ok := errors.AsType[*cluster.Error](u.err); ok && failed.Fault == cluster.FaultUnreachable {
+	if cluster.FaultOf(u.err) == cluster.FaultUnreachable {
 		return u.options.commands.To(u.err.Error()+"; if the cluster is gone for good, remove only the host's record", command.Unjoin{Member: u.options.Name, Force: true})
 	}
 	return u.err.Error()
