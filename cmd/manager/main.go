@@ -1,5 +1,5 @@
-// Command manager is the process on a host cluster: it answers the webhooks of kubectl federate and writes the
-// status of federations and members. It runs in the cluster, or anywhere with a kubeconfig of the account
+// Command manager is the process on a host cluster that serves the admission webhooks of kubectl federate and writes the
+// status of federations and members. It runs in the cluster, or anywhere with a kubeconfig of the service account
 // kubefederate-system/kubefederate-manager.
 package main
 
@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
 func main() {
@@ -22,7 +24,7 @@ func main() {
 		if !errors.Is(err, pflag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "manager:", err)
 		}
-		os.Exit(1) //nolint:gocritic // stop only gives the signals back
+		os.Exit(1) //nolint:gocritic // stop only restores the handling of signals
 	}
 }
 
@@ -32,7 +34,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.version {
-		_, err := fmt.Fprintln(stdout, versionLine())
+		_, err := fmt.Fprintln(stdout, "kubefederate manager", version.Version)
 		return err
 	}
 	return o.run(ctx, stderr)

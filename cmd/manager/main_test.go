@@ -10,7 +10,7 @@ import (
 )
 
 func TestRunRefuses(t *testing.T) {
-	// No account of a pod, and no kubeconfig of whoever runs the test.
+	// No service account of a pod, and no kubeconfig of the user who runs the test.
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
@@ -23,11 +23,11 @@ func TestRunRefuses(t *testing.T) {
 		want string
 	}{
 		"argument":      {[]string{"serve"}, `unexpected argument "serve"`},
-		"log format":    {[]string{"--log-format=xml"}, `--log-format="xml": it must be json or text`},
-		"address":       {[]string{"--webhook-bind-address=9443"}, `--webhook-bind-address="9443": it must be HOST:PORT or :PORT`},
-		"port":          {[]string{"--webhook-bind-address=:0"}, `--webhook-bind-address=":0": "0" is no port`},
-		"port by name":  {[]string{"--webhook-bind-address=127.0.0.1:https"}, `--webhook-bind-address="127.0.0.1:https": "https" is no port`},
-		"no files":      {[]string{"--kubeconfig=" + kubeconfig, "--cert-dir=/does/not/exist"}, `--cert-dir="/does/not/exist": read the webhook's certificate: open /does/not/exist/tls.crt: no such file or directory`},
+		"log format":    {[]string{"--log-format=xml"}, `invalid --log-format "xml": must be json or text`},
+		"address":       {[]string{"--webhook-bind-address=9443"}, `invalid --webhook-bind-address "9443": must be HOST:PORT or :PORT`},
+		"port":          {[]string{"--webhook-bind-address=:0"}, `invalid --webhook-bind-address ":0": "0" is not a port number`},
+		"port by name":  {[]string{"--webhook-bind-address=127.0.0.1:https"}, `invalid --webhook-bind-address "127.0.0.1:https": "https" is not a port number`},
+		"no files":      {[]string{"--kubeconfig=" + kubeconfig, "--cert-dir=/does/not/exist"}, `invalid --cert-dir "/does/not/exist": read the webhook's certificate: open /does/not/exist/tls.crt: no such file or directory`},
 		"no kubeconfig": {[]string{"--kubeconfig=/does/not/exist"}, "no access to a host cluster: stat /does/not/exist: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

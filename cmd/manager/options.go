@@ -59,40 +59,37 @@ type options struct {
 func (o *options) parse(args []string, stderr io.Writer) error {
 	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the host; without it KUBECONFIG, then the pod's account")
-	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; without it the current one")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to the kubeconfig of the host; by default KUBECONFIG, then the pod's service account")
+	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; by default the current one")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
 	flags.StringVar(&o.certDir, "cert-dir", "",
-		"Folder with tls.crt and tls.key to serve with, read again when they change; without it the manager issues its own certificate")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to who may get it; 0 for none")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 for none")
-	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas run the controllers; all answer webhooks")
-	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "The longest time between two probes of a member")
-	flags.DurationVar(&o.probeTimeout, "probe-timeout", 10*time.Second, "How long a probe waits for a member's answer")
-	flags.StringVar(&o.logFormat, "log-format", "json", "json or text, on stderr")
-	flags.IntVarP(&o.logLevel, "v", "v", 0, "How much to log: 0 is what an operator wants, higher is for developers")
-	flags.BoolVar(&o.version, "version", false, "Print the version and end")
+		"Directory with tls.crt and tls.key to serve with, read again when they change; by default the manager issues its own certificate")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to authorized users; 0 disables it")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 disables it")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers on one of several replicas only; all of them serve webhooks")
+	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "Longest time between two probes of a member")
+	flags.DurationVar(&o.probeTimeout, "probe-timeout", 10*time.Second, "How long a probe waits for a member's response")
+	flags.StringVar(&o.logFormat, "log-format", "json", "Format of the log on stderr: json or text")
+	flags.IntVarP(&o.logLevel, "v", "v", 0, "Log level: 0 is for operators, higher levels are for developers")
+	flags.BoolVar(&o.version, "version", false, "Print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if o.logFormat != "json" && o.logFormat != "text" {
-		return fmt.Errorf("--log-format=%q: it must be json or text", o.logFormat)
-	}
-	if o.probeInterval <= 0 {
-		return fmt.Errorf("--probe-interval=%s: it must be more than zero", o.probeInterval)
-	}
-	if o.probeTimeout <= 0 {
-		return fmt.Errorf("--probe-timeout=%s: it must be more than zero", o.probeTimeout)
+	switch {
+	case o.logFormat != "json" && o.logFormat != "text":
+		return fmt.Errorf("invalid --log-format %q: must be json or text", o.logFormat)
+	case o.probeInterval <= 0:
+		return fmt.Errorf("invalid --probe-interval %s: must be more than zero", o.probeInterval)
+	case o.probeTimeout <= 0:
+		return fmt.Errorf("invalid --probe-timeout %s: must be more than zero", o.probeTimeout)
 	}
 	return nil
 }
 
-func versionLine() string { return "kubefederate manager " + version.Version }
-
-// logger writes to stderr. The libraries log through it as well; nothing of theirs or ours logs a Secret.
+// logger writes to stderr. The libraries log through it as well; none of them, and nothing here, logs a Secret.
 func (o *options) logger(stderr io.Writer) logr.Logger {
 	options := &slog.HandlerOptions{Level: slog.Level(-o.logLevel)}
 	if o.logFormat == "text" {
@@ -111,7 +108,7 @@ func (o *options) config() (*rest.Config, error) {
 		return nil, fmt.Errorf("no access to a host cluster: %w", err)
 	}
 	config.UserAgent = "kubefederate-manager/" + version.Version
-	// The API server's own fairness bounds us better than a number here.
+	// The API server's priority and fairness bound the manager better than a number here.
 	config.QPS, config.Burst = -1, -1
 	return config, nil
 }
@@ -123,7 +120,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 
 	host, port, err := bindAddress(o.webhookAddress)
 	if err != nil {
-		return fmt.Errorf("--webhook-bind-address=%q: %w", o.webhookAddress, err)
+		return fmt.Errorf("invalid --webhook-bind-address %q: %w", o.webhookAddress, err)
 	}
 	config, err := o.config()
 	if err != nil {
@@ -134,9 +131,8 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 
-	// The certificate and the journal are kept with a client of their own: the server must be able to start before the
-	// manager, and nothing of theirs may come from a cache. Over HTTP/1.1 a request that ends without an answer closes its
-	// connection, so that the next one dials anew; over HTTP/2 all requests would go on to share it.
+	// The certificate and the journal need a client that reads past the cache. Over HTTP/1.1 a request without a response
+	// closes its connection, so that the next one dials anew; over HTTP/2 all requests would keep sharing it.
 	directConfig := rest.CopyConfig(config)
 	directConfig.NextProtos = http1
 	directHTTP, err := rest.HTTPClientFor(directConfig)
@@ -151,27 +147,27 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	release := 15 * time.Second
+	serveTLS := func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS12, certificate.GetCertificate }
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Logger: log,
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			// The manager may read Secrets nowhere else.
+			// The manager has no right to read Secrets anywhere else.
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}},
 		}},
 		Metrics: metricsserver.Options{
-			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){certificate.TLS}, FilterProvider: scrape.Filter,
+			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){serveTLS}, FilterProvider: scrape.Filter,
 		},
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){certificate.TLS, overHTTP1}}),
+		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){serveTLS, overHTTP1}}),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              manifests.ManagerLease,
 		LeaderElectionNamespace:       v1alpha1.HostNamespace,
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &release,
+		GracefulShutdownTimeout:       new(15 * time.Second),
 	})
 	if err != nil {
-		return fmt.Errorf("start: %w", err)
+		return fmt.Errorf("create the manager: %w", err)
 	}
 
 	server, err := webhook.New(ctx, webhook.Options{
@@ -199,7 +195,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	log.Info("starting", "version", version.Version, "webhook", o.webhookAddress)
-	// The journal outlives the HTTP server, whose last requests need it.
+	// The journal outlives the HTTP server, which needs it to answer its last requests.
 	journalCtx, end := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { server.Start(journalCtx) })
@@ -209,18 +205,16 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	return err
 }
 
-// http1 is HTTP without HTTP/2.
+// http1 is HTTP without HTTP/2, as TLS negotiates it.
 var http1 = []string{"http/1.1"}
 
-// overHTTP1 keeps HTTP/2 away from whoever reaches the port: one connection could begin streams without end and reset them
-// (CVE-2023-44487).
+// overHTTP1 serves no HTTP/2: over one connection any client could begin and reset streams without end (CVE-2023-44487).
 func overHTTP1(c *tls.Config) { c.NextProtos = http1 }
 
-// certificate is what the manager serves with, over TLS.
+// certificate is the source of the serving certificate.
 type certificate interface {
 	manager.Runnable
 	Ready() healthz.Checker
-	TLS(*tls.Config)
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
@@ -228,22 +222,22 @@ func (o *options) certificate(direct client.WithWatch, log logr.Logger) (certifi
 	if o.certDir != "" {
 		files, err := serving.FromFiles(o.certDir)
 		if err != nil {
-			return nil, fmt.Errorf("--cert-dir=%q: %w", o.certDir, err)
+			return nil, fmt.Errorf("invalid --cert-dir %q: %w", o.certDir, err)
 		}
 		return files, nil
 	}
 	return serving.New(direct, log), nil
 }
 
-// bindAddress parts host and port.
+// bindAddress splits host and port.
 func bindAddress(address string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, errors.New("it must be HOST:PORT or :PORT")
+		return "", 0, errors.New("must be HOST:PORT or :PORT")
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("%q is no port", text)
+		return "", 0, fmt.Errorf("%q is not a port number", text)
 	}
 	return host, int(n), nil
 }

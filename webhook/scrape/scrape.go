@@ -1,12 +1,13 @@
-// Package scrape lets only those read the manager's metrics who may: numbers about federations tell how many
-// clusters a company has, and which rules it breaks.
+// Package scrape lets only authorized users read the manager's metrics, which reveal how many clusters a company has and
+// which rules they violate.
 //
-// controller-runtime has such a filter, too. It reaches the whole of k8s.io/apiserver, which makes the manager
-// 20 MB bigger.
+// controller-runtime has such a filter in pkg/metrics/filters. It is not used because it imports k8s.io/apiserver, which
+// makes the manager 20 MB bigger.
 package scrape
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -21,13 +22,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// deadline bounds both questions to the API server. Collectors give up after ten seconds.
-const deadline = 8 * time.Second
+// reviewTimeout bounds both reviews together. Collectors give up after ten seconds.
+const reviewTimeout = 8 * time.Second
 
-// Filter asks the host's API server about each request: by TokenReview who sends it, by SubjectAccessReview whether
-// RBAC gives the verb get on the path, as the ClusterRole kubefederate-metrics-reader does. It answers 401 where
-// nobody is named, 403 where the right is missing, and 500 where the API server did not say. Answers are not kept,
-// so a right that is taken away is gone at once.
+// Filter asks the host's API server about each request: a TokenReview says who sends it, a SubjectAccessReview whether
+// RBAC allows the verb get on the path, as the ClusterRole kubefederate-metrics-reader does. It responds with 401 to an
+// unknown user, 403 where the right is missing, and 500 where the API server could not be asked. Reviews are not cached,
+// so revoking a right takes effect at once.
 //
 // It is a FilterProvider of controller-runtime's metrics server.
 func Filter(config *rest.Config, client *http.Client) (server.Filter, error) {
@@ -40,33 +41,33 @@ func Filter(config *rest.Config, client *http.Client) (server.Filter, error) {
 		return nil, err
 	}
 	return func(log logr.Logger, next http.Handler) (http.Handler, error) {
-		return &door{tokens.TokenReviews(), rights.SubjectAccessReviews(), log, next}, nil
+		return &filter{tokens.TokenReviews(), rights.SubjectAccessReviews(), log, next}, nil
 	}, nil
 }
 
-type door struct {
+type filter struct {
 	tokens authenticationclient.TokenReviewInterface
 	rights authorizationclient.SubjectAccessReviewInterface
 	log    logr.Logger
 	next   http.Handler
 }
 
-func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), deadline)
+func (f *filter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), reviewTimeout)
 	defer cancel()
-	// Nobody without a token costs the API server a question.
+	// Requests without a token are refused before the API server is asked.
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if token = strings.TrimSpace(token); token == "" || !strings.EqualFold(scheme, "Bearer") {
-		d.unknown(w)
+		f.unauthorized(w)
 		return
 	}
-	who, err := d.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	who, err := f.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
 	switch {
 	case err != nil:
-		d.undecided(w, err)
+		f.failed(w, err)
 		return
 	case !who.Status.Authenticated:
-		d.unknown(w)
+		f.unauthorized(w)
 		return
 	}
 	user := who.Status.User
@@ -74,28 +75,28 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for key, value := range user.Extra {
 		extra[key] = authorizationv1.ExtraValue(value)
 	}
-	may, err := d.rights.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+	may, err := f.rights.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: user.Username, Groups: user.Groups, UID: user.UID, Extra: extra,
 		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: r.URL.Path, Verb: strings.ToLower(r.Method)},
 	}}, metav1.CreateOptions{})
 	switch {
 	case err != nil:
-		d.undecided(w, err)
+		f.failed(w, err)
 	case !may.Status.Allowed || may.Status.Denied:
-		http.Error(w, "it takes the verb "+strings.ToLower(r.Method)+" on the URL "+r.URL.Path+
-			": bind the ClusterRole kubefederate-metrics-reader", http.StatusForbidden)
+		http.Error(w, fmt.Sprintf("requires the verb %s on the URL %s: bind the ClusterRole kubefederate-metrics-reader",
+			strings.ToLower(r.Method), r.URL.Path), http.StatusForbidden)
 	default:
-		d.next.ServeHTTP(w, r)
+		f.next.ServeHTTP(w, r)
 	}
 }
 
-func (d *door) unknown(w http.ResponseWriter) {
+func (f *filter) unauthorized(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", "Bearer")
-	http.Error(w, "it takes a token of the host cluster", http.StatusUnauthorized)
+	http.Error(w, "requires a bearer token of the host cluster", http.StatusUnauthorized)
 }
 
-// undecided tells the cause to the log alone: the caller may be anybody.
-func (d *door) undecided(w http.ResponseWriter, err error) {
-	d.log.Error(err, "who reads metrics was not told by the host")
-	http.Error(w, "the host's API server did not say who may read this", http.StatusInternalServerError)
+// failed writes the cause to the log only, since the caller is not known.
+func (f *filter) failed(w http.ResponseWriter, err error) {
+	f.log.Error(err, "could not authorize a request for metrics")
+	http.Error(w, "the host's API server could not authorize the request", http.StatusInternalServerError)
 }

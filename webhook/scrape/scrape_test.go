@@ -13,8 +13,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/webhook/scrape"
 )
 
-// TestWithoutTheHost holds that nobody reads while the API server cannot be asked, that the cause is for the log
-// alone, and that whoever shows no token costs no question. test/integration/admission has the answers of a real one.
+// TestWithoutTheHost holds that no request passes while the API server cannot be asked, that the cause goes to the log
+// only, and that a request without a token is refused without asking. test/integration/admission has a real API server.
 func TestWithoutTheHost(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(http.NotFoundHandler())
@@ -29,17 +29,17 @@ func TestWithoutTheHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const anybody, broken = "401 it takes a token of the host cluster\n", "500 the host's API server did not say who may read this\n"
+	const unauthorized, failed = "401 requires a bearer token of the host cluster\n", "500 the host's API server could not authorize the request\n"
 	for _, test := range []struct {
 		authorization, want string
 		logs                int
 	}{
-		{"", anybody, 0},
-		{"Bearer", anybody, 0},
-		{"Bearer  ", anybody, 0},
-		{"Basic dTpw", anybody, 0},
-		{"Bearer secret", broken, 1},
-		{"bearer secret", broken, 1},
+		{"", unauthorized, 0},
+		{"Bearer", unauthorized, 0},
+		{"Bearer  ", unauthorized, 0},
+		{"Basic dTpw", unauthorized, 0},
+		{"Bearer secret", failed, 1},
+		{"bearer secret", failed, 1},
 	} {
 		logged = nil
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)

@@ -9,7 +9,7 @@ import (
 // Source gives the certificate that is served now.
 type Source func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// Expiry is a metric: when the certificate that is served ends, in seconds since 1970. It is 0 while there is none.
+// Expiry is a metric: when the certificate that is served expires, in seconds since 1970. It is 0 while there is none.
 func Expiry(served Source) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kubefederate_webhook_certificate_expiry_timestamp_seconds",

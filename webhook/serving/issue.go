@@ -8,24 +8,26 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"math/big"
 	"net"
 	"slices"
 	"time"
+
+	"k8s.io/client-go/util/keyutil"
+
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
-// Lifetimes. Renewal begins when a third is left, so weeks pass before an outage of the manager matters.
+// Lifetimes. A certificate is renewed when a third is left, so the manager may be down for weeks.
 const (
 	caLifetime      = 2 * 365 * 24 * time.Hour
 	servingLifetime = 90 * 24 * time.Hour
 	// skew is how far the clock of an API server may be behind.
 	skew = 5 * time.Minute
-	// announced is how long a new CA is in the webhook configuration before it signs: API servers take a few
-	// seconds to honour a change, and replicas some to read the Secret.
-	announced = 2 * time.Minute
+	// announceDuration is how long a new CA is in the webhook configuration before it signs: API servers and the other
+	// replicas need a few seconds to read a change.
+	announceDuration = 2 * time.Minute
 )
 
 // Keys of the Secret.
@@ -41,7 +43,8 @@ type material map[string][]byte
 
 // renewed is the material as it should be for the names, and whether it differs.
 func (m material) renewed(names []string, now time.Time) (material, bool, error) {
-	cas := certificates(m[keyCABundle])
+	// A bundle that cannot be read holds no CA: there is a new one then.
+	cas, _ := endpoint.ReadCertificates(m[keyCABundle])
 	cas = slices.DeleteFunc(cas, func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 	var key *ecdsa.PrivateKey
 	if len(cas) > 0 {
@@ -59,12 +62,12 @@ func (m material) renewed(names []string, now time.Time) (material, bool, error)
 		}
 		changed = true
 	}
-	if bundle := encodeCertificates(cas); !bytes.Equal(bundle, next[keyCABundle]) {
+	if bundle := endpoint.EncodeCertificates(cas); !bytes.Equal(bundle, next[keyCABundle]) {
 		next[keyCABundle], changed = bundle, true
 	}
 
 	serving, err := m.serving(cas, names, now)
-	fresh := now.Sub(cas[0].NotBefore.Add(skew)) < announced
+	fresh := now.Sub(cas[0].NotBefore.Add(skew)) < announceDuration
 	outdated := err == nil && (due(serving, now) || serving.CheckSignatureFrom(cas[0]) != nil)
 	if err != nil || outdated && !fresh {
 		if next[keyCert], next[keyKey], err = newServing(cas[0], key, names, now); err != nil {
@@ -75,7 +78,7 @@ func (m material) renewed(names []string, now time.Time) (material, bool, error)
 	return next, changed, nil
 }
 
-// serving is the leaf, if API servers would take it now for all the names.
+// serving is the serving certificate, or an error when API servers would refuse it now for one of the names.
 func (m material) serving(cas []*x509.Certificate, names []string, now time.Time) (*x509.Certificate, error) {
 	pair, err := tls.X509KeyPair(m[keyCert], m[keyKey])
 	if err != nil {
@@ -131,7 +134,7 @@ func newServing(ca *x509.Certificate, caKey *ecdsa.PrivateKey, names []string, n
 		return nil, nil, err
 	}
 	key, err = encodeKey(private)
-	return encodeCertificates([]*x509.Certificate{leaf}), key, err
+	return endpoint.EncodeCertificates([]*x509.Certificate{leaf}), key, err
 }
 
 // sign makes a key and a certificate for it; without a parent the certificate signs itself.
@@ -154,46 +157,17 @@ func sign(template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x50
 	return certificate, key, err
 }
 
-func certificates(data []byte) (found []*x509.Certificate) {
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return found
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
-			found = append(found, c)
-		}
-	}
-}
-
-func encodeCertificates(list []*x509.Certificate) (data []byte) {
-	for _, c := range list {
-		data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-	}
-	return data
-}
-
-func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) { return keyutil.MarshalPrivateKeyToPEM(key) }
 
 // parseKey reads the key of a certificate.
-func parseKey(data []byte, of *x509.Certificate) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New("no PEM key")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+func parseKey(data []byte, certificate *x509.Certificate) (*ecdsa.PrivateKey, error) {
+	parsed, err := keyutil.ParsePrivateKeyPEM(data)
 	if err != nil {
 		return nil, err
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || !key.PublicKey.Equal(of.PublicKey) {
-		return nil, fmt.Errorf("the key is not that of the CA")
+	if !ok || !key.PublicKey.Equal(certificate.PublicKey) {
+		return nil, errors.New("the key is not that of the CA")
 	}
 	return key, nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 var (
@@ -24,12 +26,23 @@ func first(t *testing.T) material {
 	return m
 }
 
+// certificates are those of a PEM bundle of ours.
+func certificates(t *testing.T, data []byte) []*x509.Certificate {
+	t.Helper()
+	all, err := endpoint.ReadCertificates(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // verifies says whether API servers that know a bundle take a certificate now.
-func verifies(bundle, certificate []byte, now time.Time) bool {
+func verifies(t *testing.T, bundle, certificate []byte, now time.Time) bool {
+	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
 	for _, name := range hosts {
-		_, err := certificates(certificate)[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: name, CurrentTime: now})
+		_, err := certificates(t, certificate)[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: name, CurrentTime: now})
 		if err != nil {
 			return false
 		}
@@ -88,11 +101,11 @@ func TestRenewed(t *testing.T) {
 			if certificate := !bytes.Equal(before[keyCert], after[keyCert]); certificate != test.certificate {
 				t.Errorf("new certificate: %v", certificate)
 			}
-			if _, err := after.serving(certificates(after[keyCABundle]), names, now); err != nil {
+			if _, err := after.serving(certificates(t, after[keyCABundle]), names, now); err != nil {
 				t.Errorf("it does not verify: %v", err)
 			}
 			if _, changed, _ := after.renewed(names, now); changed {
-				t.Error("a second look changes it again")
+				t.Error("a second renewal changes it again")
 			}
 		})
 	}
@@ -103,7 +116,7 @@ func TestRenewed(t *testing.T) {
 func TestCARotatesWithoutAGap(t *testing.T) {
 	t.Parallel()
 	before := first(t)
-	// A certificate that is new when the CA's time comes, so that only the CA is due.
+	// A certificate that is new when the CA is due, so that only the CA is renewed.
 	rotation := start.Add(caLifetime - (caLifetime+skew)/3)
 	before, _, err := before.renewed(hosts, rotation.Add(-time.Hour))
 	if err != nil {
@@ -116,15 +129,15 @@ func TestCARotatesWithoutAGap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !verifies(before[keyCABundle], after[keyCert], now) {
+		if !verifies(t, before[keyCABundle], after[keyCert], now) {
 			t.Fatalf("minute %d: an API server that is a minute behind does not take the certificate", minute)
 		}
-		if !verifies(after[keyCABundle], before[keyCert], now) {
+		if !verifies(t, after[keyCABundle], before[keyCert], now) {
 			t.Fatalf("minute %d: a replica that is a minute behind is not taken", minute)
 		}
-		cas := certificates(after[keyCABundle])
+		cas := certificates(t, after[keyCABundle])
 		two = two || len(cas) == 2
-		signed = signed || two && certificates(after[keyCert])[0].CheckSignatureFrom(cas[0]) == nil
+		signed = signed || two && certificates(t, after[keyCert])[0].CheckSignatureFrom(cas[0]) == nil
 		before = after
 	}
 	if !two || !signed {
@@ -132,8 +145,8 @@ func TestCARotatesWithoutAGap(t *testing.T) {
 	}
 	// The old CA goes when it ends.
 	gone, _, err := before.renewed(hosts, start.Add(caLifetime+time.Hour))
-	if err != nil || len(certificates(gone[keyCABundle])) != 1 {
-		t.Errorf("%d CAs, %v", len(certificates(gone[keyCABundle])), err)
+	if err != nil || len(certificates(t, gone[keyCABundle])) != 1 {
+		t.Errorf("%d CAs, %v", len(certificates(t, gone[keyCABundle])), err)
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -28,19 +27,18 @@ import (
 )
 
 const (
-	// every is how often the Secret and the configuration are compared with what is served even when nobody told
-	// of a change.
-	every = 10 * time.Second
-	// retry is how soon after a fault, and until the first success.
-	retry = time.Second
-	// attempts bound how often two replicas may get in each other's way in one round.
-	attempts = 5
+	// syncInterval is how often the Secret and the configuration are compared with what is served, although no watch
+	// reported a change.
+	syncInterval = 10 * time.Second
+	// retryInterval is the same after an error.
+	retryInterval = time.Second
+	// maxConflicts is how often one sync writes the Secret again after another replica has written it.
+	maxConflicts = 5
 )
 
-// Keeper keeps the certificate. It runs on every replica, whoever leads.
+// Keeper keeps the certificate. It runs on every replica.
 type Keeper struct {
 	client client.WithWatch
-	clock  clock.WithTicker
 	log    logr.Logger
 	// changed has an element when the Secret or the configuration may have changed.
 	changed chan struct{}
@@ -59,8 +57,7 @@ var (
 // New makes a keeper. The client reads from the API server itself.
 func New(c client.WithWatch, log logr.Logger) *Keeper {
 	return &Keeper{
-		client: c, clock: clock.RealClock{}, log: log, changed: make(chan struct{}, 1),
-		problem: errors.New("the webhook has no certificate yet"),
+		client: c, log: log, changed: make(chan struct{}, 1), problem: errors.New("the webhook has no certificate yet"),
 	}
 }
 
@@ -81,27 +78,27 @@ func (k *Keeper) Start(ctx context.Context) error {
 		k.problem = err
 		k.mu.Unlock()
 
-		wait := every
+		wait := syncInterval
 		switch {
 		case err != nil:
-			wait = retry
+			wait = retryInterval
 			if changed {
-				k.log.Error(err, "the webhook is not on guard")
+				k.log.Error(err, "the serving certificate is not ready")
 			}
 		case changed:
-			k.log.Info("the webhook is on guard")
+			k.log.Info("the serving certificate is ready")
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-k.changed:
-		case <-k.clock.After(wait):
+		case <-time.After(wait):
 		}
 	}
 }
 
-// watch tells of changes of one object: whoever applies the shipped configuration again takes the CA out of it, and
-// until it is back nobody joins. A watch that ends, or cannot be had, is opened again after a while.
+// watch reports changes of one object. Applying the shipped configuration again removes the CA, and no cluster can join
+// until it is back. A watch that ends or fails is opened again after retryInterval.
 func (k *Keeper) watch(ctx context.Context, list client.ObjectList, name string, options ...client.ListOption) {
 	options = append(options, client.MatchingFields{metav1.ObjectNameField: name})
 	for ctx.Err() == nil {
@@ -115,7 +112,7 @@ func (k *Keeper) watch(ctx context.Context, list client.ObjectList, name string,
 		}
 		select {
 		case <-ctx.Done():
-		case <-k.clock.After(retry):
+		case <-time.After(retryInterval):
 		}
 	}
 }
@@ -129,13 +126,7 @@ func (k *Keeper) Ready() healthz.Checker {
 	}
 }
 
-// TLS makes a server serve the certificate.
-func (k *Keeper) TLS(config *tls.Config) {
-	config.MinVersion = tls.VersionTLS12
-	config.GetCertificate = k.GetCertificate
-}
-
-// GetCertificate is the certificate that is served, whoever asks; without one it is an error that says why.
+// GetCertificate is the certificate that is served, or an error that says why there is none.
 func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -145,8 +136,8 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return k.served, nil
 }
 
-// sync brings the Secret, the configuration and what is served in line, in the order in which API servers can
-// follow: a certificate is served only after its CA is in the configuration.
+// sync brings the Secret, the configuration and what is served in line. A certificate is served only after its CA is in
+// the configuration.
 func (k *Keeper) sync(ctx context.Context) error {
 	var configuration admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := k.client.Get(ctx, client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration); err != nil {
@@ -166,18 +157,18 @@ func (k *Keeper) sync(ctx context.Context) error {
 	return k.serve(m)
 }
 
-// agree gives the material that all replicas use. Whoever writes first wins, the others read again.
+// agree gives the material that all replicas use: that of the replica which writes the Secret first.
 func (k *Keeper) agree(ctx context.Context, names []string) (material, error) {
 	key := client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}
-	var lost error
-	for range attempts {
+	var conflict error
+	for range maxConflicts {
 		var secret corev1.Secret
 		err := k.client.Get(ctx, key, &secret)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("read Secret %s: %w", key, err)
 		}
 		missing := err != nil
-		m, changed, err := material(secret.Data).renewed(names, k.clock.Now())
+		m, changed, err := material(secret.Data).renewed(names, time.Now())
 		if err != nil {
 			return nil, fmt.Errorf("issue a certificate: %w", err)
 		}
@@ -191,19 +182,19 @@ func (k *Keeper) agree(ctx context.Context, names []string) (material, error) {
 				Labels: map[string]string{manifests.LabelName: manifests.Name, manifests.LabelPartOf: manifests.Name},
 			}
 			secret.Type = corev1.SecretTypeTLS
-			lost = k.client.Create(ctx, &secret)
+			conflict = k.client.Create(ctx, &secret)
 		} else {
-			lost = k.client.Update(ctx, &secret)
+			conflict = k.client.Update(ctx, &secret)
 		}
-		if lost == nil {
+		if conflict == nil {
 			k.log.Info("issued a certificate", "names", names)
 			return m, nil
 		}
-		if !apierrors.IsAlreadyExists(lost) && !apierrors.IsConflict(lost) {
-			return nil, fmt.Errorf("write Secret %s: %w", key, lost)
+		if !apierrors.IsAlreadyExists(conflict) && !apierrors.IsConflict(conflict) {
+			return nil, fmt.Errorf("write Secret %s: %w", key, conflict)
 		}
 	}
-	return nil, fmt.Errorf("write Secret %s: %w", key, lost)
+	return nil, fmt.Errorf("write Secret %s: %w", key, conflict)
 }
 
 // announce puts the CA into every webhook of the configuration.
@@ -257,7 +248,7 @@ func Names(configuration *admissionregistrationv1.ValidatingWebhookConfiguration
 			}
 			names = append(names, u.Hostname())
 		case c.Service != nil:
-			// API servers ask for the first; the second is for people with curl.
+			// API servers use the first; the second is for people with curl.
 			name := c.Service.Name + "." + c.Service.Namespace + ".svc"
 			names = append(names, name, name+".cluster.local")
 		}

@@ -55,14 +55,14 @@ func TestMetrics(t *testing.T) {
 	var token authenticationv1.TokenRequest
 	must(t, admin.SubResource("token").Create(t.Context(), account, &token))
 
-	const nobody = "401 it takes a token of the host cluster\n"
+	const nobody = "401 requires a bearer token of the host cluster\n"
 	if got := get(""); got != nobody {
 		t.Errorf("without a token: %s", got)
 	}
 	if got := get("forged"); got != nobody {
 		t.Errorf("with a forged token: %s", got)
 	}
-	if got := get(token.Status.Token); got != "403 it takes the verb get on the URL /metrics: bind the ClusterRole kubefederate-metrics-reader\n" {
+	if got := get(token.Status.Token); got != "403 requires the verb get on the URL /metrics: bind the ClusterRole kubefederate-metrics-reader\n" {
 		t.Errorf("without the right: %s", got)
 	}
 	binding := &rbacv1.ClusterRoleBinding{
