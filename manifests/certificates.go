@@ -10,12 +10,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Certificates says who issues the certificate that the webhook serves with, renews it and tells API servers its CA.
+// Certificates says who issues and renews the webhook's serving certificate and writes its CA into the configuration.
 type Certificates string
 
 // Who issues it. Empty means the manager.
 const (
-	// CertificatesManager is the manager itself: it needs nothing else on the host.
+	// CertificatesManager is the manager itself, which needs nothing else on the host.
 	CertificatesManager Certificates = "manager"
 	// CertificatesCertManager is cert-manager, at least 1.12, with its CA injector. The manager serves what is mounted
 	// into its pods, and has no right on the Secret and the webhook configuration.
@@ -26,7 +26,7 @@ const (
 const CertManagerGroup = "cert-manager.io"
 
 const (
-	// CertificateDir is where the pods find tls.crt and tls.key that cert-manager issued.
+	// CertificateDir is where tls.crt and tls.key that cert-manager issued are mounted.
 	CertificateDir = "/etc/kubefederate/tls"
 
 	certManagerSecret = "kubefederate-webhook-cert"
@@ -34,18 +34,18 @@ const (
 	injectFrom        = v1alpha1.HostNamespace + "/kubefederate-webhook"
 )
 
-// check refuses who nobody knows, and cert-manager for a manager that has no pods to mount anything into.
+// check refuses unknown values, and cert-manager for a manager outside the cluster or together with a CA bundle.
 func (c Certificates) check(o Options) error {
 	switch {
 	case c != "" && c != CertificatesManager && c != CertificatesCertManager:
-		return fmt.Errorf("certificates %q: they come from %q or %q", c, CertificatesManager, CertificatesCertManager)
+		return fmt.Errorf("invalid certificates %q: must be %q or %q", c, CertificatesManager, CertificatesCertManager)
 	case c == CertificatesCertManager && (o.WebhookURL != "" || len(o.CABundle) > 0):
-		return fmt.Errorf("certificates %q: it is for a manager in the cluster, and its CA is cert-manager's to tell", c)
+		return fmt.Errorf("certificates %q require a manager in the cluster, and no CA bundle: cert-manager injects its own", c)
 	}
 	return nil
 }
 
-// byCertManager changes an object to what it is where cert-manager issues the certificate.
+// byCertManager changes an object for an install where cert-manager issues the certificate.
 func byCertManager(object *unstructured.Unstructured) error {
 	switch object.GetKind() {
 	case "ValidatingWebhookConfiguration":
@@ -69,7 +69,7 @@ func byCertManager(object *unstructured.Unstructured) error {
 	return nil
 }
 
-// withoutRights takes the rules on one resource out of a role.
+// withoutRights removes the rules on one resource from a role.
 func withoutRights(role *unstructured.Unstructured, resource string) error {
 	rules, _, err := unstructured.NestedSlice(role.Object, "rules")
 	if err != nil {
@@ -80,7 +80,7 @@ func withoutRights(role *unstructured.Unstructured, resource string) error {
 		return slices.Equal(resources, []string{resource})
 	})
 	if len(kept) == len(rules) {
-		return fmt.Errorf("no rule is on %s alone", resource)
+		return fmt.Errorf("no rule has %s as its only resource", resource)
 	}
 	return unstructured.SetNestedSlice(role.Object, kept, "rules")
 }

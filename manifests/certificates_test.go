@@ -88,11 +88,11 @@ func TestCertificatesAreRefused(t *testing.T) {
 		options manifests.Options
 		want    string
 	}{
-		"nobody": {manifests.Options{Certificates: "vault"}, `certificates "vault": they come from "manager" or "cert-manager"`},
+		"unknown": {manifests.Options{Certificates: "vault"}, `invalid certificates "vault": must be "manager" or "cert-manager"`},
 		"no pods": {manifests.Options{Certificates: manifests.CertificatesCertManager, WebhookURL: "https://manager.example"},
-			`certificates "cert-manager": it is for a manager in the cluster, and its CA is cert-manager's to tell`},
+			`certificates "cert-manager" require a manager in the cluster, and no CA bundle: cert-manager injects its own`},
 		"two CAs": {manifests.Options{Certificates: manifests.CertificatesCertManager, CABundle: []byte("pem")},
-			`certificates "cert-manager": it is for a manager in the cluster, and its CA is cert-manager's to tell`},
+			`certificates "cert-manager" require a manager in the cluster, and no CA bundle: cert-manager injects its own`},
 		"the manager": {manifests.Options{Certificates: manifests.CertificatesManager}, "<nil>"},
 	} {
 		if _, err := manifests.Objects(test.options); fmt.Sprint(err) != test.want {

@@ -36,9 +36,9 @@ const (
 	ManagerAccount = "kubefederate-manager"
 	// CertificateSecret in kubefederate-system holds the CA and the serving certificate of the webhook.
 	CertificateSecret = "kubefederate-webhook-tls"
-	// ManagerLease in kubefederate-system says which replica runs the controllers.
+	// ManagerLease in kubefederate-system names the replica that runs the controllers.
 	ManagerLease = "kubefederate-manager"
-	// Journal is the ConfigMap in kubefederate-system of what the webhook admitted and not everybody has seen.
+	// Journal is the ConfigMap in kubefederate-system of writes that the webhook admitted and not every replica has seen.
 	Journal = "kubefederate-journal"
 )
 
@@ -57,9 +57,8 @@ type Options struct {
 	Image string
 	// Replicas of the manager. Zero means as in the file, two.
 	Replicas int32
-	// WebhookURL is the https URL of a manager outside the cluster, without a path of its own or with one
-	// that every webhook's path is appended to. Nothing that runs or serves pods is then among the objects;
-	// the manager's account and its rights stay.
+	// WebhookURL is the https URL of a manager outside the cluster; the path of each webhook is appended to it. The objects
+	// then include nothing that runs or serves pods, but still the manager's account and its rights.
 	WebhookURL string
 	// CABundle is the PEM bundle that API servers verify the webhook with. Empty leaves it to the manager.
 	CABundle []byte
@@ -152,7 +151,7 @@ func URLOf(installed *unstructured.Unstructured) (string, error) {
 	return "", nil
 }
 
-// inCluster says whether an object is there only for a manager that runs in pods.
+// inCluster says whether an object is only for a manager that runs in pods.
 func inCluster(o *unstructured.Unstructured) bool {
 	return slices.Contains([]string{"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}, o.GetKind())
 }

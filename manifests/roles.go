@@ -9,12 +9,10 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Roles in install/2-roles.yaml that people are bound to.
+// Roles in install/2-roles.yaml that every joiner and every approver is bound to.
 const (
-	RoleAdmin    = "kubefederate-admin"
 	RoleJoiner   = "kubefederate-joiner"
 	RoleApprover = "kubefederate-approver"
-	RoleViewer   = "kubefederate-viewer"
 )
 
 // JoinerBinding lets subjects join clusters to one federation and unjoin them: a ClusterRole with the verbs
@@ -24,9 +22,9 @@ func JoinerBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subjec
 	name := RoleJoiner + ":" + string(federation)
 	return objectsOf(
 		verbs(name, federation, v1alpha1.VerbJoin, v1alpha1.VerbLeave),
-		clusterBinding(name, name, subjects),
-		clusterBinding(name+":common", RoleJoiner, subjects),
-		credentialsBinding(name, RoleJoiner, subjects),
+		binding(labelled(name, ""), name, subjects),
+		binding(labelled(name+":common", ""), RoleJoiner, subjects),
+		binding(labelled(name, v1alpha1.CredentialsNamespace), RoleJoiner, subjects),
 	)
 }
 
@@ -35,16 +33,9 @@ func ApproverBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subj
 	name := RoleApprover + ":" + string(federation)
 	return objectsOf(
 		verbs(name, federation, v1alpha1.VerbApprove),
-		clusterBinding(name, name, subjects),
-		clusterBinding(name+":common", RoleApprover, subjects),
+		binding(labelled(name, ""), name, subjects),
+		binding(labelled(name+":common", ""), RoleApprover, subjects),
 	)
-}
-
-// AdminBinding lets subjects do everything on all federations but read credentials. The names of its objects
-// end in a name of the caller's choice, as "platform-team".
-func AdminBinding(suffix string, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
-	name := RoleAdmin + ":" + suffix
-	return objectsOf(clusterBinding(name, RoleAdmin, subjects), credentialsBinding(name, RoleJoiner, subjects))
 }
 
 func verbs(name string, federation v1alpha1.FederationName, verbs ...string) *rbacv1.ClusterRole {
@@ -58,20 +49,17 @@ func verbs(name string, federation v1alpha1.FederationName, verbs ...string) *rb
 	}
 }
 
-func clusterBinding(name, role string, subjects []rbacv1.Subject) *rbacv1.ClusterRoleBinding {
-	return &rbacv1.ClusterRoleBinding{
-		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"},
-		ObjectMeta: labelled(name, ""),
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects:   subjects,
+// binding is a RoleBinding where the metadata has a namespace, and a ClusterRoleBinding, which has the same fields, where
+// it has none.
+func binding(metadata metav1.ObjectMeta, role string, subjects []rbacv1.Subject) *rbacv1.RoleBinding {
+	kind := "ClusterRole"
+	if metadata.Namespace != "" {
+		kind = "Role"
 	}
-}
-
-func credentialsBinding(name, role string, subjects []rbacv1.Subject) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
-		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
-		ObjectMeta: labelled(name, v1alpha1.CredentialsNamespace),
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role},
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: kind + "Binding"},
+		ObjectMeta: metadata,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: role},
 		Subjects:   subjects,
 	}
 }

@@ -10,15 +10,15 @@ import (
 type Phase string
 
 const (
-	// PhaseJoining has no credential yet, or one with which the manager has not asked the cluster yet.
+	// PhaseJoining has no credential yet, or one with which the manager has not probed the cluster yet.
 	PhaseJoining Phase = "Joining"
 	// PhasePending waits for acceptance.
 	PhasePending Phase = "Pending"
-	// PhaseReady is a member in good standing.
+	// PhaseReady is accepted, reachable and has a valid credential.
 	PhaseReady Phase = "Ready"
-	// PhaseNotReady answers, but is not well.
+	// PhaseNotReady responds, but not as a healthy member.
 	PhaseNotReady Phase = "NotReady"
-	// PhaseOffline does not answer.
+	// PhaseOffline does not respond.
 	PhaseOffline Phase = "Offline"
 	// PhaseSuspended is registered, but not offered to consumers.
 	PhaseSuspended Phase = "Suspended"
@@ -105,7 +105,7 @@ type MemberClusterSpec struct {
 
 // JoinFacts is what a joiner saw on the member.
 type JoinFacts struct {
-	// KubernetesVersion is the member's version as its API server tells it: "v1.36.3".
+	// KubernetesVersion is the member's version as its API server reports it: "v1.36.3".
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`

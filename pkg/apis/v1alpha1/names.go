@@ -17,7 +17,7 @@ const (
 	// LabelManagedBy marks what `kubectl federate` made on a member cluster, with the value ManagedByJoin.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 
-	// AnnotationJoinedBy says who joined a member and when: "<user> <RFC 3339 time>".
+	// AnnotationJoinedBy records who joined a member and when: "<user> <RFC 3339 time>".
 	AnnotationJoinedBy = Prefix + "joined-by"
 	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the membership record:
 	// "<random ID> <RFC 3339 time>". A run undoes its own work only while its attempt stands.
@@ -26,7 +26,7 @@ const (
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
 	// AnnotationAllowDeletion on one of our CustomResourceDefinitions lets it be deleted. Deleting a
-	// CustomResourceDefinition deletes every object of its kind past all admission.
+	// CustomResourceDefinition deletes every object of its kind without admission.
 	AnnotationAllowDeletion = Prefix + "allow-deletion"
 )
 
@@ -79,8 +79,7 @@ const (
 	MembershipRequestedBy = "requestedBy"
 )
 
-// Verbs on federations/<name> that decide who may. They are RBAC verbs, checked by the
-// ValidatingAdmissionPolicies in manifests/.
+// RBAC verbs on federations/<name>, which the ValidatingAdmissionPolicies in manifests/ check.
 const (
 	// VerbJoin lets a user create members of a federation and change their labels, spec and credential.
 	VerbJoin = "join"

@@ -1,12 +1,12 @@
 package v1alpha1
 
-// Reasons of the conditions of a MemberCluster. They are part of the API: others wait for them.
+// Reasons of the conditions of a MemberCluster. They are part of the API: other tools wait for them.
 const (
 	ReasonAccepted          = "Accepted"
 	ReasonAwaitingApproval  = "AwaitingApproval"
 	ReasonFederationMissing = "FederationMissing"
 	ReasonCredentialStored  = "CredentialStored"
-	// ReasonCredentialExpiring is a credential that is good, and of whose life a fifth or less is left.
+	// ReasonCredentialExpiring is a valid credential with a fifth or less of its lifetime left.
 	ReasonCredentialExpiring      = "CredentialExpiring"
 	ReasonCredentialMissing       = "CredentialMissing"
 	ReasonCredentialNotOwned      = "CredentialNotOwned"
@@ -18,19 +18,19 @@ const (
 
 // Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.
 const (
-	// ReasonReachable is the one reason of True: the cluster answers, takes the credential and is the cluster that joined.
+	// ReasonReachable is the one reason of True: the cluster responds, accepts the credential and is the one that joined.
 	ReasonReachable = "Reachable"
 	// ReasonNotProbed is the one reason of Unknown.
 	ReasonNotProbed = "NotProbed"
 
-	// The cluster does not answer: phase Offline.
+	// The cluster does not respond: phase Offline.
 	ReasonNameNotFound      = "NameNotFound"
 	ReasonConnectionRefused = "ConnectionRefused"
 	ReasonTimedOut          = "TimedOut"
-	// ReasonUnreachable is every other way not to get an answer.
+	// ReasonUnreachable is every other failure to get a response.
 	ReasonUnreachable = "Unreachable"
 
-	// It answers, and is not well: phase NotReady.
+	// It responds, but not as a healthy member: phase NotReady.
 	ReasonCertificateInvalid = "CertificateInvalid"
 	ReasonUnauthorized       = "Unauthorized"
 	ReasonForbidden          = "Forbidden"
