@@ -16,8 +16,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// FuzzReview holds that whatever is sent to either webhook gets a well-formed answer: admitted, or refused with a code
-// and a text, under the UID that was asked about; and that nobody panics.
+// FuzzReview holds that everything that is sent to either webhook gets a well-formed response, with the UID of the review:
+// admitted, or refused with a code and a message; and that nothing panics.
 func FuzzReview(f *testing.F) {
 	hosts := &server{
 		federations: []v1alpha1.Federation{federation("f", v1alpha1.Limit{Max: 1}), federation("g")},

@@ -84,8 +84,8 @@ func TestEachAnswerIsCounted(t *testing.T) {
 	}
 }
 
-// TestSeriesAreBounded holds that whoever sends reviews makes no series beyond those of the tables and one named unknown:
-// neither by an operation, nor by a name, nor by a rule.
+// TestSeriesAreBounded holds that reviews create no series beyond those of the tables and one named unknown: neither by an
+// operation, nor by a name, nor by a rule.
 func TestSeriesAreBounded(t *testing.T) {
 	t.Parallel()
 	g, registry := instrumented(t, serverOf(&server{}, &server{}))

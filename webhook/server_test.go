@@ -122,10 +122,10 @@ func cluster(name, federation, id string) v1alpha1.MemberCluster {
 func serverOf(seen, now *server) *Server {
 	host := journal.NewHost()
 	for i := range seen.federations {
-		host.SetFederation(&seen.federations[i])
+		host.Set(&seen.federations[i])
 	}
 	for i := range seen.members {
-		host.SetMember(&seen.members[i])
+		host.Set(&seen.members[i])
 	}
 	noon := clocktesting.NewFakePassiveClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
 	return &Server{informers: &informers{}, reader: now, journal: journal.New(journal.Options{Host: host, Reader: now, Clock: noon})}

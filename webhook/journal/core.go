@@ -44,7 +44,7 @@ type observation struct {
 	since, seen time.Time
 	// listed says that the journal has it still.
 	listed bool
-	// dead says that the write can never come: a live read after Patience did not find it, or nobody took the answer.
+	// dead says that the write can never come: a live read after Patience did not find it, or the request gave up.
 	dead bool
 }
 
@@ -54,7 +54,7 @@ func newCore(h *Host) *core { return &core{host: h, known: map[types.UID]*observ
 func (c *core) observe(s State, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.Writes < c.writes || s.Last < c.read || c.host.wentBack() {
+	if s.Writes < c.writes || s.Last < c.read || c.host.wasRestored() {
 		// The host was restored from a backup, or the journal was emptied: what is known is of another history.
 		c.host.forgetAll()
 		c.known, c.behind = map[types.UID]*observation{}, true
@@ -89,7 +89,7 @@ func (c *core) forget() {
 	})
 }
 
-// withdraw notes that nobody took the answer which an entry was written for.
+// withdraw notes that the request gave up which an entry was written for.
 func (c *core) withdraw(request types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,7 +173,7 @@ func (c *core) decide(r Request, now time.Time, more []Entry) (d decision) {
 			return
 		}
 		if r.Member != nil {
-			if o := c.host.object(Member, r.Member.New.Name); o != nil && r.creates(o.GetName(), o.GetUID()) {
+			if o := c.host.object(named{Member, r.Member.New.Name}); o != nil && r.creates(o.GetName(), o.GetUID()) {
 				d.exists, d.sameName, d.rests = true, false, readsObject
 				return
 			}
@@ -265,7 +265,7 @@ func (c *core) resolve(o observation, now time.Time) {
 	var past, there bool
 	c.host.Read(func(*rules.Index) {
 		past = c.host.past(&o.Entry)
-		object := c.host.object(o.Kind, o.Name)
+		object := c.host.object(o.object().named)
 		there = object != nil && object.GetUID() == o.UID
 	})
 	switch {
@@ -278,7 +278,7 @@ func (c *core) resolve(o observation, now time.Time) {
 		}
 		c.mu.Unlock()
 	case o.Seen || o.After != 0 || expired:
-		c.host.drop(o.Kind, o.Name, o.UID)
+		c.host.drop(o.object())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

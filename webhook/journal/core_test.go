@@ -78,20 +78,20 @@ func TestPast(t *testing.T) {
 		want  bool
 	}{
 		"nothing":                           {created, func(*Host) {}, false},
-		"the object":                        {created, func(h *Host) { h.SetMember(member("a", "1", "3")) }, true},
-		"another object of the name":        {created, func(h *Host) { h.SetMember(member("a", "2", "9")) }, false},
-		"the object come and gone":          {created, func(h *Host) { h.SetMember(member("a", "1", "3")); h.DropMember(member("a", "1", "3")) }, true},
-		"only that the object is gone":      {created, func(h *Host) { h.DropMember(member("a", "1", "3")) }, true},
-		"that another of the name went":     {created, func(h *Host) { h.DropMember(member("a", "2", "3")) }, false},
-		"the version that was judged":       {changed, func(h *Host) { h.SetMember(member("a", "1", "5")) }, false},
-		"a version before":                  {changed, func(h *Host) { h.SetMember(member("a", "1", "4")) }, false},
-		"a version after":                   {changed, func(h *Host) { h.SetMember(member("a", "1", "6")) }, true},
-		"the changed one gone":              {changed, func(h *Host) { h.DropMember(member("a", "1", "5")) }, true},
-		"a later object in its place":       {changed, func(h *Host) { h.SetMember(member("a", "2", "9")) }, true},
-		"an earlier object in its place":    {changed, func(h *Host) { h.SetMember(member("a", "2", "4")) }, false},
-		"the federation to be deleted":      {deleted, func(h *Host) { h.SetFederation(federation("5")) }, false},
-		"the federation gone":               {deleted, func(h *Host) { h.DropFederation(federation("5")) }, true},
-		"a member of the federation's name": {deleted, func(h *Host) { h.SetMember(member("prod", "prod-1", "9")) }, false},
+		"the object":                        {created, func(h *Host) { h.Set(member("a", "1", "3")) }, true},
+		"another object of the name":        {created, func(h *Host) { h.Set(member("a", "2", "9")) }, false},
+		"the object come and gone":          {created, func(h *Host) { h.Set(member("a", "1", "3")); h.Drop(member("a", "1", "3")) }, true},
+		"only that the object is gone":      {created, func(h *Host) { h.Drop(member("a", "1", "3")) }, true},
+		"that another of the name went":     {created, func(h *Host) { h.Drop(member("a", "2", "3")) }, false},
+		"the version that was judged":       {changed, func(h *Host) { h.Set(member("a", "1", "5")) }, false},
+		"a version before":                  {changed, func(h *Host) { h.Set(member("a", "1", "4")) }, false},
+		"a version after":                   {changed, func(h *Host) { h.Set(member("a", "1", "6")) }, true},
+		"the changed one gone":              {changed, func(h *Host) { h.Drop(member("a", "1", "5")) }, true},
+		"a later object in its place":       {changed, func(h *Host) { h.Set(member("a", "2", "9")) }, true},
+		"an earlier object in its place":    {changed, func(h *Host) { h.Set(member("a", "2", "4")) }, false},
+		"the federation to be deleted":      {deleted, func(h *Host) { h.Set(federation("5")) }, false},
+		"the federation gone":               {deleted, func(h *Host) { h.Drop(federation("5")) }, true},
+		"a member of the federation's name": {deleted, func(h *Host) { h.Set(member("prod", "prod-1", "9")) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -108,21 +108,21 @@ func TestPast(t *testing.T) {
 func TestHostGoesForward(t *testing.T) {
 	t.Parallel()
 	h := NewHost()
-	h.SetMember(labelled(member("a", "1", "12"), "zone", "b"))
-	h.SetMember(labelled(member("a", "1", "9"), "zone", "a"))
-	h.DropMember(member("a", "0", "8"))
-	h.DropFederation(federation("5"))
-	h.SetFederation(federation("4"))
+	h.Set(labelled(member("a", "1", "12"), "zone", "b"))
+	h.Set(labelled(member("a", "1", "9"), "zone", "a"))
+	h.Drop(member("a", "0", "8"))
+	h.Drop(federation("5"))
+	h.Set(federation("4"))
 	// Another object had the name in between, and is gone as well.
-	h.SetMember(member("b", "2", "5"))
-	h.SetMember(member("b", "3", "8"))
-	h.DropMember(member("b", "3", "8"))
-	h.SetMember(member("b", "2", "5"))
+	h.Set(member("b", "2", "5"))
+	h.Set(member("b", "3", "8"))
+	h.Drop(member("b", "3", "8"))
+	h.Set(member("b", "2", "5"))
 	// It was not there when all were listed.
-	h.SetMember(member("c", "4", "20"))
+	h.Set(member("c", "4", "20"))
 	h.list(Member, 20)
-	h.SetMember(member("d", "5", "20"))
-	h.SetMember(member("e", "6", "21"))
+	h.Set(member("d", "5", "20"))
+	h.Set(member("e", "6", "21"))
 	h.Read(func(x *rules.Index) {
 		if m := x.Member("a"); m == nil || m.Labels["zone"] != "b" {
 			t.Errorf("got %+v", m)
@@ -198,12 +198,12 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := NewHost()
-			h.SetFederation(federation("5", test.limits...))
+			h.Set(federation("5", test.limits...))
 			other := federation("5")
 			other.Name, other.UID = "other", "other-1"
-			h.SetFederation(other)
+			h.Set(other)
 			for _, m := range test.members {
-				h.SetMember(m)
+				h.Set(m)
 			}
 			c := newCore(h)
 			var s State
@@ -293,8 +293,8 @@ func TestWrittenDown(t *testing.T) {
 	}
 }
 
-// TestTidy holds when entries leave: marked when seen, dropped when everybody had time to read it, or when they
-// can never come.
+// TestTidy holds when entries leave: marked when seen, dropped when every replica had time to read that, or when the
+// write can never come.
 func TestTidy(t *testing.T) {
 	t.Parallel()
 	h := NewHost()
@@ -320,7 +320,7 @@ func TestTidy(t *testing.T) {
 		}
 	}
 	tidy(0, "a seen=false, b seen=false dropped=0")
-	h.SetMember(member("a", "1", "7"))
+	h.Set(member("a", "1", "7"))
 	tidy(time.Second, "a seen=true, b seen=false dropped=0")
 	tidy(3*time.Second, "a seen=true, b seen=false dropped=0")
 	tidy(4*time.Second, "b seen=false dropped=1")
@@ -339,7 +339,7 @@ func TestUnread(t *testing.T) {
 	both := stateOf(first, second)
 	c := newCore(NewHost())
 	c.observe(stateOf(first), start)
-	// Both have come and gone for somebody else.
+	// Another replica has seen the first come and go.
 	c.observe(State{Last: 2, Dropped: 1, Entries: both.Entries[1:]}, start)
 	if got := c.entries(); len(got) != 2 || c.isBehind() {
 		t.Errorf("behind %v, entries %+v", c.isBehind(), got)
@@ -415,8 +415,8 @@ func (m *memory) write(_ context.Context, s State, version string) (string, erro
 	return fmt.Sprint(m.version), nil
 }
 
-// TestCommit holds that whoever waits shares one Update, that a taken one is decided anew, and that one that fails
-// admits nobody.
+// TestCommit holds that requests that wait share one Update, that they are decided anew after a conflict, and that none is
+// admitted when it fails.
 func TestCommit(t *testing.T) {
 	t.Parallel()
 	down := errors.New("etcd is away")
@@ -434,7 +434,7 @@ func TestCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := NewHost()
-			h.SetFederation(federation("1"))
+			h.Set(federation("1"))
 			j := New(Options{Host: h})
 			store := &memory{faults: test.faults}
 			j.store = store
@@ -470,8 +470,8 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestCameAndWent holds what a replica that has just started makes of entries whose objects it never saw: what
-// somebody has seen and a live read does not find is gone, what nobody has seen may still come.
+// TestCameAndWent holds what a replica that has just started concludes of entries whose objects it never saw: an object
+// that another replica has seen and a live read does not find is gone, one that no replica has seen may still come.
 func TestCameAndWent(t *testing.T) {
 	t.Parallel()
 	other := member("c", "3", "")
@@ -492,8 +492,8 @@ func TestCameAndWent(t *testing.T) {
 	}
 }
 
-// TestWithdraw holds that what nobody took the answer for counts no longer and leaves, and that whoever read the
-// journal in between does not count it for long either.
+// TestWithdraw holds that the entry of a request that gave up no longer counts and is dropped, also by a replica that read
+// the journal in between.
 func TestWithdraw(t *testing.T) {
 	t.Parallel()
 	s := stateOf(entryOf(t, create(member("a", "1", ""))))

@@ -50,6 +50,9 @@ type MemberEntry struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
+// object is the one that the entry writes.
+func (e *Entry) object() objectKey { return objectKey{named{e.Kind, e.Name}, e.UID} }
+
 // federation is the one whose share of the journal the entry takes.
 func (e *Entry) federation() v1alpha1.FederationName {
 	if e.Member != nil {

@@ -16,18 +16,20 @@ import (
 // goneRetention is how long an object that is gone is known as such. It is far longer than a watch lags and an entry lives.
 const goneRetention = time.Hour
 
-// Host is the newest that a replica knows of the host, from its watches and from live reads. It only goes forward: what
-// is older than what it has is left out. A host that is restored from a backup goes back, and is read anew.
+// Host is the newest state of the host that a replica knows, from its watches and from live reads. It only goes forward: an
+// older version of an object than the known one is ignored. A host that is restored from a backup is read anew.
+//
+// Objects are MemberClusters and Federations.
 type Host struct {
 	mu    sync.RWMutex
 	index *rules.Index
 	gone  map[objectKey]time.Time
 	// last is what each name was dropped with: a late watch may bring what came before.
-	last  map[named]dropped
-	swept time.Time
+	last   map[named]dropped
+	pruned time.Time
 	// listed is the version at which all objects of a kind were listed.
 	listed map[Kind]uint64
-	// restored says that something went back that never does.
+	// restored says that a version went back, which only a restore from a backup does.
 	restored bool
 }
 
@@ -36,7 +38,7 @@ type named struct {
 	name string
 }
 
-// objectKey is one object. Its UID alone does not do: an admission review may claim any.
+// objectKey is one object. The UID alone is not enough, since an admission review may claim any.
 type objectKey struct {
 	named
 	uid types.UID
@@ -45,6 +47,14 @@ type objectKey struct {
 type dropped struct {
 	version uint64
 	at      time.Time
+}
+
+func keyOf(o client.Object) objectKey {
+	kind := Member
+	if _, is := o.(*v1alpha1.Federation); is {
+		kind = Federation
+	}
+	return objectKey{named{kind, o.GetName()}, o.GetUID()}
 }
 
 // NewHost knows nothing yet.
@@ -69,98 +79,115 @@ func (h *Host) Read(f func(*rules.Index)) {
 	f(h.index)
 }
 
-// WentBack notes that a watch, or two reads in a row, gave an older version of an object than before. API servers never do
-// that, unless their etcd was restored from a backup.
-func (h *Host) WentBack() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.restored = true
-}
-
-func (h *Host) wentBack() bool {
+func (h *Host) wasRestored() bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.restored
 }
 
-// SetMember notes a member as it was seen.
-func (h *Host) SetMember(m *v1alpha1.MemberCluster) {
+// Replace notes an object that a watch, or a read, gives after it gave before, which may be nil. API servers give no older
+// version of an object than before, unless their etcd was restored from a backup.
+func (h *Host) Replace(before, o client.Object) {
+	if before != nil && before.GetUID() == o.GetUID() && version(o) < version(before) {
+		h.mu.Lock()
+		h.restored = true
+		h.mu.Unlock()
+	}
+	h.Set(o)
+}
+
+// Set notes an object as it was seen.
+func (h *Host) Set(o client.Object) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.newer(Member, m, h.object(Member, m.Name)) {
-		h.index.SetMember(m)
+	if !h.isNewer(o) {
+		return
+	}
+	switch o := o.(type) {
+	case *v1alpha1.MemberCluster:
+		h.index.SetMember(o)
+	case *v1alpha1.Federation:
+		h.index.SetFederation(o)
 	}
 }
 
-// SetFederation notes a federation as it was seen.
-func (h *Host) SetFederation(f *v1alpha1.Federation) {
+// Drop notes that an object is gone.
+func (h *Host) Drop(o client.Object) { h.drop(keyOf(o)) }
+
+func (h *Host) drop(key objectKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.newer(Federation, f, h.object(Federation, f.Name)) {
-		h.index.SetFederation(f)
+	now := time.Now()
+	if key.uid != "" {
+		h.gone[key] = now
 	}
-}
-
-// DropMember notes that a member is gone.
-func (h *Host) DropMember(m *v1alpha1.MemberCluster) { h.drop(Member, m.Name, m.UID) }
-
-// DropFederation notes that a federation is gone.
-func (h *Host) DropFederation(f *v1alpha1.Federation) { h.drop(Federation, f.Name, f.UID) }
-
-func (h *Host) drop(kind Kind, name string, uid types.UID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now, at := time.Now(), named{kind, name}
-	if uid != "" {
-		h.gone[objectKey{at, uid}] = now
-	}
-	if now.Sub(h.swept) > goneRetention/10 {
-		h.swept = now
+	if now.Sub(h.pruned) > goneRetention/10 {
+		h.pruned = now
 		maps.DeleteFunc(h.gone, func(_ objectKey, at time.Time) bool { return now.Sub(at) > goneRetention })
 		maps.DeleteFunc(h.last, func(_ named, d dropped) bool { return now.Sub(d.at) > goneRetention })
 	}
-	o := h.object(kind, name)
-	if o == nil || o.GetUID() != uid {
+	o := h.object(key.named)
+	if o == nil || o.GetUID() != key.uid {
 		return
 	}
-	h.last[at] = dropped{version(o), now}
-	switch kind {
+	h.last[key.named] = dropped{version(o), now}
+	switch key.kind {
 	case Member:
-		h.index.DropMember(v1alpha1.MemberName(name))
+		h.index.DropMember(v1alpha1.MemberName(key.name))
 	case Federation:
-		h.index.DropFederation(v1alpha1.FederationName(name))
+		h.index.DropFederation(v1alpha1.FederationName(key.name))
 	}
 }
 
-// object is what is known under a name, or nil.
-func (h *Host) object(kind Kind, name string) client.Object {
-	switch kind {
+// object is what is known under a name, or nil. The host is held by Read.
+func (h *Host) object(at named) client.Object {
+	switch at.kind {
 	case Member:
-		if m := h.index.Member(v1alpha1.MemberName(name)); m != nil {
+		if m := h.index.Member(v1alpha1.MemberName(at.name)); m != nil {
 			return m
 		}
 	case Federation:
-		if f := h.index.Federation(v1alpha1.FederationName(name)); f != nil {
+		if f := h.index.Federation(v1alpha1.FederationName(at.name)); f != nil {
 			return f
 		}
 	}
 	return nil
 }
 
-// list notes that all objects of a kind were listed at a version. What was not among them and is older, as the watch of a
-// replica that has just started may bring it, is gone.
+// objects are all that are known of a kind.
+func (h *Host) objects(kind Kind) map[types.UID]client.Object {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	found := map[types.UID]client.Object{}
+	if kind == Federation {
+		for _, name := range h.index.FederationNames() {
+			f := h.index.Federation(name)
+			found[f.UID] = f
+		}
+		return found
+	}
+	for _, name := range h.index.Memberships() {
+		for m := range h.index.Members(name) {
+			found[m.UID] = m
+		}
+	}
+	return found
+}
+
+// list notes that all objects of a kind were listed at a version. An older object that was not among them, as the watch
+// of a replica that has just started may bring it, is gone.
 func (h *Host) list(kind Kind, version uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.listed[kind] = max(h.listed[kind], version)
 }
 
-func (h *Host) newer(kind Kind, o, known client.Object) bool {
-	at := named{kind, o.GetName()}
-	if _, gone := h.gone[objectKey{at, o.GetUID()}]; gone {
+func (h *Host) isNewer(o client.Object) bool {
+	key := keyOf(o)
+	if _, gone := h.gone[key]; gone {
 		return false
 	}
-	since := max(h.listed[kind], h.last[at].version)
+	known, since := h.object(key.named), max(h.listed[key.kind], h.last[key.named].version)
 	if since > 0 && version(o) <= since && (known == nil || known.GetUID() != o.GetUID()) {
 		return false
 	}
@@ -169,10 +196,10 @@ func (h *Host) newer(kind Kind, o, known client.Object) bool {
 
 // past says whether what is known includes the write of an entry, or that it failed. The host is held by Read.
 func (h *Host) past(e *Entry) bool {
-	if _, gone := h.gone[objectKey{named{e.Kind, e.Name}, e.UID}]; gone {
+	if _, gone := h.gone[e.object()]; gone {
 		return true
 	}
-	o := h.object(e.Kind, e.Name)
+	o := h.object(e.object().named)
 	switch {
 	case o == nil:
 		return false
@@ -189,7 +216,7 @@ func (h *Host) shows(e *Entry) bool {
 	if e.Kind == Member && e.After == 0 {
 		return true // it is created
 	}
-	o := h.object(e.Kind, e.Name)
+	o := h.object(e.object().named)
 	return o != nil && o.GetUID() == e.UID && version(o) >= e.After
 }
 

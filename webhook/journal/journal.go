@@ -77,18 +77,20 @@ func New(o Options) *Journal {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	j := &Journal{core: newCore(o.Host), clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call)}
+	j := &Journal{
+		core: newCore(o.Host), live: live{o.Host, o.Reader, newLists(listInterval)},
+		clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call),
+	}
 	if o.Client != nil {
 		j.store = &configMap{client: o.Client}
 	}
-	j.live.host, j.live.reader, j.live.lists.interval = o.Host, o.Reader, listInterval
 	return j
 }
 
 // call is a request that waits for its decision.
 type call struct {
 	Request
-	// done is closed when nobody waits any more: what is admitted then would hold its place in vain.
+	// done is closed when the request gives up: what is admitted then would hold its place in vain.
 	done <-chan struct{}
 	// fresh asks for the journal as it is now, not as it was written last.
 	fresh bool
@@ -418,7 +420,7 @@ func (j *Journal) refresh(ctx context.Context) error {
 func (j *Journal) resolve(ctx context.Context, unresolved []observation) error {
 	now := time.Now()
 	for _, o := range unresolved {
-		if err := j.live.get(ctx, o.Kind, o.Name); err != nil {
+		if err := j.live.get(ctx, o.object().named); err != nil {
 			return err
 		}
 		j.core.resolve(o, now)

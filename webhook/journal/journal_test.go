@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +97,7 @@ func TestSizes(t *testing.T) {
 func TestOneBadEntry(t *testing.T) {
 	t.Parallel()
 	h := NewHost()
-	h.SetFederation(federation("1"))
+	h.Set(federation("1"))
 	j := New(Options{Host: h})
 	store := &picky{refuses: "b"}
 	j.store = store
@@ -176,6 +177,52 @@ func (s *shelf) List(_ context.Context, l client.ObjectList, _ ...client.ListOpt
 	return nil
 }
 
+// paged is a shelf that gives one member a page and decodes it into the memory of the list, as clients do.
+type paged struct{ shelf }
+
+func (p *paged) List(ctx context.Context, l client.ObjectList, options ...client.ListOption) error {
+	members, is := l.(*v1alpha1.MemberClusterList)
+	if !is {
+		return p.shelf.List(ctx, l, options...)
+	}
+	var o client.ListOptions
+	o.ApplyOptions(options)
+	next := 0
+	if o.Continue != "" {
+		next, _ = strconv.Atoi(o.Continue)
+	}
+	members.Items, members.Continue = append(members.Items[:0], *p.members[next]), ""
+	if next+1 < len(p.members) {
+		members.Continue = strconv.Itoa(next + 1)
+	}
+	return nil
+}
+
+// TestEverything holds that a read of everything finds what there is, over several pages, and drops what is gone.
+func TestEverything(t *testing.T) {
+	t.Parallel()
+	h := NewHost()
+	h.Set(member("gone", "9", "5"))
+	l := live{host: h, reader: &paged{shelf{members: []*v1alpha1.MemberCluster{member("a", "1", "6"), member("b", "2", "7"), member("c", "3", "8")}}}}
+	if err := l.everything(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c"}, membersOf(h)); diff != "" {
+		t.Errorf("members (-want +got):\n%s", diff)
+	}
+}
+
+// membersOf are the names of the members of federation prod, sorted.
+func membersOf(h *Host) (names []string) {
+	h.Read(func(x *rules.Index) {
+		for m := range x.Members("prod") {
+			names = append(names, m.Name)
+		}
+	})
+	slices.Sort(names)
+	return names
+}
+
 // TestListsAreRare holds that refusals by a limit are confirmed by at most one list a second over all federations, of which
 // each refusal waits for one that began after it came.
 func TestListsAreRare(t *testing.T) {
@@ -186,10 +233,10 @@ func TestListsAreRare(t *testing.T) {
 		for _, name := range []string{"prod", "dev"} {
 			f := federation("5", v1alpha1.Limit{Max: 1})
 			f.Name, f.UID = name, types.UID(name)
-			h.SetFederation(f)
+			h.Set(f)
 			m := member("in-"+name, types.UID("in-"+name), "5")
 			m.Labels[v1alpha1.LabelFederation] = name
-			h.SetMember(m)
+			h.Set(m)
 			s.members = append(s.members, m)
 		}
 		j := New(Options{Host: h, Reader: s})
@@ -233,7 +280,8 @@ func TestListsAreRare(t *testing.T) {
 func TestListIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := lists{interval: time.Minute, began: time.Now()}
+		l := newLists(time.Minute)
+		l.began = time.Now()
 		listed := 0
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -242,8 +290,8 @@ func TestListIsGivenUp(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(2 * time.Minute)
-		if listed > 0 || l.running {
-			t.Errorf("%d lists, running %v", listed, l.running)
+		if listed > 0 || len(l.turn) > 0 {
+			t.Errorf("%d lists, the turn is held %d times", listed, len(l.turn))
 		}
 	})
 }
@@ -299,7 +347,7 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHost()
-		h.SetFederation(federation("1"))
+		h.Set(federation("1"))
 		store := &flaky{}
 		j := New(Options{Host: h, Reader: &shelf{}})
 		j.store = store
@@ -460,35 +508,28 @@ func TestRestore(t *testing.T) {
 		"the journal is older": func(_ *Journal, m *memory) { m.State = State{Writes: 3} },
 		"the watch brings an older version": func(j *Journal, m *memory) {
 			m.Writes = 100
-			j.core.host.WentBack()
+			j.core.host.Replace(member("a", "1", "12"), member("a", "1", "10"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := NewHost()
-			h.SetFederation(limited)
+			h.Set(limited)
 			// The backup holds a and b. Since then b left, and c and d came.
 			backup := &shelf{members: []*v1alpha1.MemberCluster{member("a", "1", "10"), member("b", "2", "11")}}
 			for _, m := range backup.members {
-				h.SetMember(m)
+				h.Set(m)
 			}
 			store := &memory{}
 			store.State = State{Writes: 7, Last: 4, Dropped: 4}
 			j := New(Options{Host: h, Reader: backup})
 			j.store = store
 			j.tick(t.Context())
-			h.DropMember(member("b", "2", "11"))
-			h.SetMember(member("c", "3", "20"))
+			h.Drop(member("b", "2", "11"))
+			h.Set(member("c", "3", "20"))
 			goesBack(j, store)
 			j.tick(t.Context())
-			var names []string
-			h.Read(func(x *rules.Index) {
-				for m := range x.Members("prod") {
-					names = append(names, m.Name)
-				}
-			})
-			slices.Sort(names)
-			if diff := cmp.Diff([]string{"a", "b"}, names); diff != "" {
+			if diff := cmp.Diff([]string{"a", "b"}, membersOf(h)); diff != "" {
 				t.Errorf("members (-want +got):\n%s", diff)
 			}
 			if got := outcome(j.core.decide(create(duplicate), start, nil)); got != "refuse ["+refused+", metadata.labels[kubefederate.io/federation]: Forbidden: federation \"prod\" has 2 members and takes at most 1]" {
@@ -503,10 +544,10 @@ func TestClaims(t *testing.T) {
 	t.Parallel()
 	zone := v1alpha1.Limit{PerLabel: "zone", Max: 5}
 	h := NewHost()
-	h.SetFederation(federation("5", zone))
-	h.SetMember(member("a", "1", "5"))
+	h.Set(federation("5", zone))
+	h.Set(member("a", "1", "5"))
 	empty := NewHost()
-	empty.SetFederation(federation("5"))
+	empty.Set(federation("5"))
 	moved := func(uid types.UID, version string) Request {
 		return change(member("a", uid, version), labelled(member("a", uid, version), "zone", "z"))
 	}

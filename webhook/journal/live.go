@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,14 +31,14 @@ const (
 type live struct {
 	host   *Host
 	reader client.Reader
-	lists  lists
+	lists  *lists
 }
 
 // confirm reads what a decision rests on.
 func (l *live) confirm(ctx context.Context, r Request, rests reads) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelReads)
-	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, kind, name) }) }
+	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, named{kind, name}) }) }
 	if name := string(r.federation()); name != "" && (rests.Has(rules.ReadsFederation) || r.Member == nil && rests.Has(readsObject)) {
 		get(Federation, name)
 	}
@@ -45,7 +46,7 @@ func (l *live) confirm(ctx context.Context, r Request, rests reads) error {
 		get(Member, r.Member.New.Name)
 	}
 	if rests.Has(rules.ReadsFederations) {
-		group.Go(func() error { return l.federations(ctx) })
+		group.Go(func() error { return l.all(ctx, Federation) })
 	}
 	if rests.Has(rules.ReadsIdentity) {
 		for _, holder := range l.holders(v1alpha1.ClusterID(r.Member.New.Spec.ClusterID)) {
@@ -69,32 +70,43 @@ func (l *live) holders(id v1alpha1.ClusterID) (names []string) {
 }
 
 // get reads one object.
-func (l *live) get(ctx context.Context, kind Kind, name string) error {
+func (l *live) get(ctx context.Context, at named) error {
 	var known client.Object
-	l.host.Read(func(*rules.Index) { known = l.host.object(kind, name) })
+	l.host.Read(func(*rules.Index) { known = l.host.object(at) })
 	var o client.Object = &v1alpha1.MemberCluster{}
-	if kind == Federation {
+	if at.kind == Federation {
 		o = &v1alpha1.Federation{}
 	}
-	switch err := l.reader.Get(ctx, client.ObjectKey{Name: name}, o); {
+	switch err := l.reader.Get(ctx, client.ObjectKey{Name: at.name}, o); {
 	case apierrors.IsNotFound(err):
 		// Only what was there before the read: it may have been made again since.
 		if known != nil {
-			l.host.drop(kind, name, known.GetUID())
+			l.host.Drop(known)
 		}
-		return nil
 	case err != nil:
-		return fmt.Errorf("read %s %q: %w", kind, name, err)
-	case known != nil && known.GetUID() == o.GetUID() && version(o) < version(known):
-		l.host.WentBack()
-	}
-	switch o := o.(type) {
-	case *v1alpha1.MemberCluster:
-		l.host.SetMember(o)
-	case *v1alpha1.Federation:
-		l.host.SetFederation(o)
+		return fmt.Errorf("read %s %q: %w", at.kind, at.name, err)
+	default:
+		l.host.Replace(known, o)
 	}
 	return nil
+}
+
+// pages gives each object of a list to f, and returns the resourceVersion of the list.
+func (l *live) pages(ctx context.Context, list client.ObjectList, f func(client.Object), options ...client.ListOption) (uint64, error) {
+	for next := ""; ; {
+		// What f keeps must not be overwritten by the next page.
+		page := list.DeepCopyObject().(client.ObjectList)
+		if err := l.reader.List(ctx, page, append(options, client.Limit(pageSize), client.Continue(next))...); err != nil {
+			return 0, err
+		}
+		err := meta.EachListItem(page, func(o runtime.Object) error {
+			f(o.(client.Object))
+			return nil
+		})
+		if next = page.GetContinue(); next == "" || err != nil {
+			return version(page), err
+		}
+	}
 }
 
 // members reads which members a federation has, and with which labels. Only what frees a place is noted: a member that is gone,
@@ -107,89 +119,55 @@ func (l *live) members(ctx context.Context, name v1alpha1.FederationName) error 
 		}
 	})
 	var changed []string
-	for next := ""; ; {
-		page := &metav1.PartialObjectMetadataList{}
-		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberClusterList"))
-		of := client.MatchingLabels{v1alpha1.LabelFederation: string(name)}
-		if err := l.reader.List(ctx, page, client.Limit(pageSize), client.Continue(next), of); err != nil {
-			return fmt.Errorf("read members of federation %q: %w", name, err)
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberClusterList"))
+	_, err := l.pages(ctx, list, func(m client.Object) {
+		if known := before[m.GetUID()]; known != nil && !maps.Equal(known.Labels, m.GetLabels()) {
+			changed = append(changed, m.GetName())
 		}
-		for i := range page.Items {
-			m := &page.Items[i]
-			if known := before[m.UID]; known != nil && !maps.Equal(known.Labels, m.Labels) {
-				changed = append(changed, m.Name)
-			}
-			delete(before, m.UID)
-		}
-		if next = page.Continue; next == "" {
-			break
-		}
+		delete(before, m.GetUID())
+	}, client.MatchingLabels{v1alpha1.LabelFederation: string(name)})
+	if err != nil {
+		return fmt.Errorf("read members of federation %q: %w", name, err)
 	}
 	// The label is immutable, so what is not listed is gone.
 	for _, m := range before {
-		l.host.DropMember(m)
+		l.host.Drop(m)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelReads)
 	for _, name := range changed {
-		group.Go(func() error { return l.get(ctx, Member, name) })
+		group.Go(func() error { return l.get(ctx, named{Member, name}) })
 	}
 	return group.Wait()
 }
 
 // everything reads all there is.
 func (l *live) everything(ctx context.Context) error {
-	if err := l.federations(ctx); err != nil {
+	if err := l.all(ctx, Federation); err != nil {
 		return err
 	}
-	before := map[types.UID]*v1alpha1.MemberCluster{}
-	l.host.Read(func(x *rules.Index) {
-		for _, name := range x.Memberships() {
-			for m := range x.Members(name) {
-				before[m.UID] = m
-			}
-		}
-	})
-	for next := ""; ; {
-		var page v1alpha1.MemberClusterList
-		if err := l.reader.List(ctx, &page, client.Limit(pageSize), client.Continue(next)); err != nil {
-			return fmt.Errorf("read members: %w", err)
-		}
-		for i := range page.Items {
-			delete(before, page.Items[i].UID)
-			l.host.SetMember(&page.Items[i])
-		}
-		if next = page.Continue; next == "" {
-			for _, m := range before {
-				l.host.DropMember(m)
-			}
-			l.host.list(Member, version(&page))
-			return nil
-		}
-	}
+	return l.all(ctx, Member)
 }
 
-// federations reads all federations.
-func (l *live) federations(ctx context.Context) error {
-	before := map[types.UID]*v1alpha1.Federation{}
-	l.host.Read(func(x *rules.Index) {
-		for _, name := range x.FederationNames() {
-			f := x.Federation(name)
-			before[f.UID] = f
-		}
+// all reads all objects of a kind.
+func (l *live) all(ctx context.Context, kind Kind) error {
+	before := l.host.objects(kind)
+	var list client.ObjectList = &v1alpha1.MemberClusterList{}
+	if kind == Federation {
+		list = &v1alpha1.FederationList{}
+	}
+	at, err := l.pages(ctx, list, func(o client.Object) {
+		delete(before, o.GetUID())
+		l.host.Set(o)
 	})
-	var all v1alpha1.FederationList
-	if err := l.reader.List(ctx, &all); err != nil {
-		return fmt.Errorf("read federations: %w", err)
+	if err != nil {
+		return fmt.Errorf("read %ss: %w", kind, err)
 	}
-	for i := range all.Items {
-		delete(before, all.Items[i].UID)
-		l.host.SetFederation(&all.Items[i])
+	for _, o := range before {
+		l.host.Drop(o)
 	}
-	for _, f := range before {
-		l.host.DropFederation(f)
-	}
-	l.host.list(Federation, version(&all))
+	l.host.list(kind, at)
 	return nil
 }
 
@@ -197,80 +175,57 @@ func (l *live) federations(ctx context.Context) error {
 // waited for it before it began.
 type lists struct {
 	interval time.Duration
-
-	mu      sync.Mutex
-	waiting []*list
-	running bool
-	began   time.Time
+	// turn is held, by sending to it, while a list is made or the interval is waited for. The next fields are its holder's.
+	turn  chan struct{}
+	began time.Time
+	// made are the lists of the last minute, which is longer than a request waits.
+	made map[v1alpha1.FederationName]madeList
 }
 
-type list struct {
-	federation v1alpha1.FederationName
-	waiters    int
-	done       chan struct{}
-	err        error
+type madeList struct {
+	began time.Time
+	err   error
+}
+
+func newLists(interval time.Duration) *lists {
+	return &lists{interval: interval, turn: make(chan struct{}, 1), made: map[v1alpha1.FederationName]madeList{}}
 }
 
 // wait returns when the members of a federation have been listed by a list that began after the call.
 func (l *lists) wait(ctx context.Context, name v1alpha1.FederationName, read func(context.Context, v1alpha1.FederationName) error) error {
-	mine := l.join(name, read)
-	select {
-	case <-mine.done:
-		return mine.err
-	case <-ctx.Done():
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		mine.waiters--
+	came := time.Now()
+	gaveUp := func() error {
 		return fmt.Errorf("wait for a list of the members of federation %q: %w", name, ctx.Err())
 	}
-}
-
-func (l *lists) join(name v1alpha1.FederationName, read func(context.Context, v1alpha1.FederationName) error) *list {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.running {
-		l.running = true
-		go l.run(read)
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return gaveUp()
 	}
-	for _, other := range l.waiting {
-		if other.federation == name {
-			other.waiters++
-			return other
-		}
+	if made := l.made[name]; made.began.After(came) {
+		<-l.turn
+		return made.err
 	}
-	mine := &list{federation: name, waiters: 1, done: make(chan struct{})}
-	l.waiting = append(l.waiting, mine)
-	return mine
-}
-
-// run makes lists until no request waits for one.
-func (l *lists) run(read func(context.Context, v1alpha1.FederationName) error) {
-	for next := l.next(); next != nil; next = l.next() {
-		// Not the context of the request that came first: others wait, too.
-		ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
-		next.err = read(ctx, next.federation)
-		cancel()
-		close(next.done)
+	if sleep(ctx, l.interval-time.Since(l.began)) != nil {
+		<-l.turn
+		return gaveUp()
 	}
-}
-
-// next is the list to make now; nil when no request waits for one.
-func (l *lists) next() *list {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if pause := l.interval - time.Since(l.began); pause > 0 {
-		l.mu.Unlock()
-		<-time.After(pause) // at most l.interval; a request that has given up meanwhile is passed over below
-		l.mu.Lock()
+	done := make(chan error, 1)
+	go func() {
+		// Not the context of this request: others may have begun to wait, too.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTimeout)
+		defer cancel()
+		l.began = time.Now()
+		err := read(ctx, name)
+		maps.DeleteFunc(l.made, func(_ v1alpha1.FederationName, m madeList) bool { return time.Since(m.began) > time.Minute })
+		l.made[name] = madeList{l.began, err}
+		<-l.turn
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return gaveUp()
 	}
-	for len(l.waiting) > 0 {
-		next := l.waiting[0]
-		l.waiting = l.waiting[1:]
-		if next.waiters > 0 {
-			l.began = time.Now()
-			return next
-		}
-	}
-	l.running = false
-	return nil
 }

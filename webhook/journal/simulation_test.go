@@ -90,7 +90,7 @@ func newWorld(t *testing.T, seed uint64, disabled bool) *world {
 func (w *world) boot(i int) {
 	h := NewHost()
 	// An old list may be what a watch starts from.
-	w.replicas[i] = &replica{core: newCore(h), live: live{host: h, reader: w}, at: 0}
+	w.replicas[i] = &replica{core: newCore(h), live: live{h, w, newLists(0)}}
 	w.flights = slices.DeleteFunc(w.flights, func(f *flight) bool {
 		return !f.admitted && !slices.Contains(w.replicas[:], f.replica)
 	})
@@ -167,19 +167,10 @@ func (w *world) watch(r *replica) {
 	}
 	e := w.events[r.at]
 	r.at++
-	switch o := e.object.(type) {
-	case *v1alpha1.MemberCluster:
-		if e.gone {
-			r.core.host.DropMember(o)
-		} else {
-			r.core.host.SetMember(o)
-		}
-	case *v1alpha1.Federation:
-		if e.gone {
-			r.core.host.DropFederation(o)
-		} else {
-			r.core.host.SetFederation(o)
-		}
+	if e.gone {
+		r.core.host.Drop(e.object)
+	} else {
+		r.core.host.Set(e.object)
 	}
 }
 
@@ -203,7 +194,7 @@ func (w *world) must(err error) {
 // resolve is Journal.resolve.
 func (w *world) resolve(r *replica, unresolved []observation) {
 	for _, o := range unresolved {
-		w.must(r.live.get(w.t.Context(), o.Kind, o.Name))
+		w.must(r.live.get(w.t.Context(), o.object().named))
 		r.core.resolve(o, w.now)
 	}
 }
@@ -343,7 +334,7 @@ func (w *world) refusedRightly(q Request, d decision) {
 // land is the API server's write of what was admitted: upon the version that was judged, or not at all.
 func (w *world) land(f *flight) {
 	if w.now.Sub(f.since) > 34*time.Second || w.r.IntN(20) == 0 {
-		return // too late, or somebody after us refused it
+		return // too late, or a later admission plugin refused it
 	}
 	w.admitted++
 	if c := f.Member; c != nil {
@@ -477,7 +468,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// comesToRest holds that when nobody writes the journal is empty within a minute, and that what fits then is admitted.
+// comesToRest holds that without further writes the journal is empty within a minute, and that what fits then is admitted.
 func (w *world) comesToRest(seed int) {
 	w.t.Helper()
 	w.flights = nil

@@ -26,7 +26,7 @@ func first(t *testing.T) material {
 	return m
 }
 
-// certificates are those of a PEM bundle of ours.
+// certificates are those of a PEM bundle.
 func certificates(t *testing.T, data []byte) []*x509.Certificate {
 	t.Helper()
 	all, err := endpoint.ReadCertificates(data)
