@@ -171,10 +171,9 @@ func (o *operationFlags) print(b *batch) error {
 	switch {
 	case o.output.Data():
 		return o.output.Print(o.Out, struct {
-			APIVersion string `json:"apiVersion"`
-			Kind       string `json:"kind"`
+			output.TypeMeta
 			*batch
-		}{output.APIVersion, "Summary", b})
+		}{output.Kind("Summary"), b})
 	case o.output.Value == output.Name:
 		for _, r := range b.Clusters {
 			if r.err == nil {
@@ -226,7 +225,7 @@ func summary(ctx context.Context, errs []error, verb string) error {
 			err = fmt.Errorf("%w, %d not begun", err, notBegun)
 		}
 		if done > 0 {
-			err = &output.Partly{Err: err}
+			err = &output.Exit{Code: output.ExitPartly, Err: err}
 		}
 		return err
 	}
@@ -235,7 +234,7 @@ func summary(ctx context.Context, errs []error, verb string) error {
 	case done > 0:
 		return &federate.Partial{Done: []string{output.Count(done, "cluster was ", "clusters were ") + verb}, Err: err}
 	case refused == failed:
-		return &output.Refused{Err: err}
+		return &output.Exit{Code: output.ExitRefused, Err: err}
 	}
 	return err
 }

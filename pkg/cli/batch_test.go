@@ -123,20 +123,17 @@ func TestChangesInterrupted(t *testing.T) {
 		members[i].Name = fmt.Sprintf("m%03d", i)
 	}
 	d, out, errOut := newTestFactory()
-	changes := memberChanges{
-		factory: d, batch: targets.Batch{Parallel: 1, Timeout: time.Minute}, done: "labeled",
-		change: func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
-			switch m.Name {
-			case "m001":
-				return "", apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, m.Name, errors.New("no"))
-			case "m003":
-				cancel()
-				return "", fmt.Errorf("host: no answer from https://x: %w", ctx.Err())
-			}
-			return "labeled", nil
-		},
-	}
-	changed, err := changes.run(ctx, members)
+	o := &changeFlags{factory: d, batch: targets.Batch{Parallel: 1, Timeout: time.Minute}}
+	changed, err := o.changeMembers(ctx, members, false, "labeled", func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
+		switch m.Name {
+		case "m001":
+			return "", apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, m.Name, errors.New("no"))
+		case "m003":
+			cancel()
+			return "", fmt.Errorf("host: no answer from https://x: %w", ctx.Err())
+		}
+		return "labeled", nil
+	})
 	output.Error(errOut, err)
 	const want = `membercluster.kubefederate.io/m000 labeled
 membercluster.kubefederate.io/m002 labeled

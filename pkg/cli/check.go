@@ -157,9 +157,8 @@ func (o *checkOptions) ways(ctx context.Context) ([]check.Way, error) {
 
 // diagnosis is what `check -o json` prints.
 type diagnosis struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Findings   []check.Finding `json:"findings"`
+	output.TypeMeta
+	Findings []check.Finding `json:"findings"`
 }
 
 func (o *checkOptions) print(findings []check.Finding) error {
@@ -168,7 +167,7 @@ func (o *checkOptions) print(findings []check.Finding) error {
 		return slices.Index(check.Severities, x.Severity) > least
 	})
 	if o.output.Data() {
-		return o.output.Print(o.Out, diagnosis{APIVersion: output.APIVersion, Kind: "Diagnosis", Findings: append([]check.Finding{}, shown...)})
+		return o.output.Print(o.Out, diagnosis{output.Kind("Diagnosis"), append([]check.Finding{}, shown...)})
 	}
 	if len(shown) == 0 {
 		return nil
@@ -204,7 +203,7 @@ func (o *checkOptions) outcome(facts *check.Facts, findings []check.Finding) err
 	checked := output.Count(len(facts.Host.Members), "member", "members") + " on the host, " + output.Count(len(seen), "cluster", "clusters") + " checked"
 	switch {
 	case count[check.Error] > 0:
-		return &output.Refused{Err: fmt.Errorf("%s; %s", summary, checked)}
+		return &output.Exit{Code: output.ExitRefused, Err: fmt.Errorf("%s; %s", summary, checked)}
 	case len(unseen) > 0:
 		return fmt.Errorf("context %s could not be checked; %s; %s", strings.Join(unseen, ", "), summary, checked)
 	}

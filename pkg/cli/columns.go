@@ -229,15 +229,21 @@ func (c column) order(a, b *v1alpha1.MemberCluster) int {
 	return compareKnown(c.cell(a, never), c.cell(b, never))
 }
 
+// compareTrue orders what is false before what is true.
+func compareTrue(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
 // compareKnown compares cells: "" and <none> last, and numbers within them as numbers.
 func compareKnown(a, b string) int {
-	unknown := func(s string) int {
-		if s == "" || s == output.None {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(unknown(a)-unknown(b), compareNatural(a, b))
+	unknown := func(s string) bool { return s == "" || s == output.None }
+	return cmp.Or(compareTrue(unknown(a), unknown(b)), compareNatural(a, b))
 }
 
 // compareNatural compares text in which runs of digits count as numbers: v1.9.0 comes before v1.10.0.
@@ -265,13 +271,8 @@ func compareNatural(a, b string) int {
 
 // compareTimes compares times, what is not known last.
 func compareTimes(a, b *metav1.Time) int {
-	switch unknownA, unknownB := a.IsZero(), b.IsZero(); {
-	case unknownA && unknownB:
-		return 0
-	case unknownA:
-		return 1
-	case unknownB:
-		return -1
+	if a.IsZero() || b.IsZero() {
+		return compareTrue(a.IsZero(), b.IsZero())
 	}
 	return a.Compare(b.Time)
 }

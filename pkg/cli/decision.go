@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
-	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
@@ -89,38 +86,27 @@ func newResume(d *factory) *cobra.Command {
 	return newDecide(d, resumption, &cobra.Command{Use: "resume NAME...", Short: "Publish suspended members again", Example: resumeExample})
 }
 
-// hostTimeout is how long a change of one member on the host may take by default.
-const hostTimeout = 30 * time.Second
-
 // decideFlags are what was typed.
 type decideFlags struct {
-	*factory
-	decision  decision
-	revoke    bool
-	selection targets.SelectFlags
-	batch     targets.Batch
-	dryRun    cluster.DryRun
-	output    output.Flags
+	changeFlags
+	decision decision
+	revoke   bool
 }
 
 // newDecide makes cmd the command of a decision.
 func newDecide(d *factory, x decision, cmd *cobra.Command) *cobra.Command {
-	f := &decideFlags{factory: d, decision: x, output: output.NewFlags()}
+	f := &decideFlags{changeFlags: newChangeFlags(d), decision: x}
 	cmd.GroupID, cmd.RunE = groupMembers, runs(f.toOptions)
 	if x == approval {
 		cmd.Flags().BoolVar(&f.revoke, "revoke", false, "Revoke the approval")
 	}
-	d.addSelection(cmd, &f.selection, "All members of this federation")
-	f.batch.AddTo(cmd, hostTimeout)
-	addDryRun(cmd, &f.dryRun)
-	f.output.AddTo(cmd)
+	f.addTo(cmd, "All members of this federation")
 	return cmd
 }
 
 // decideOptions are ready to run.
 type decideOptions struct {
 	decideFlags
-	names []string
 
 	mu sync.Mutex
 	// automatic are the federations that were asked whether they accept members automatically.
@@ -128,21 +114,12 @@ type decideOptions struct {
 }
 
 func (f *decideFlags) toOptions(_ *cobra.Command, args []string) (*decideOptions, error) {
-	o := &decideOptions{decideFlags: *f, names: args, automatic: map[v1alpha1.FederationName]bool{}}
+	o := &decideOptions{decideFlags: *f, automatic: map[v1alpha1.FederationName]bool{}}
+	o.names = args
 	if f.revoke {
 		o.decision = revocation
 	}
 	return o, nil
-}
-
-func (o *decideOptions) validate() error {
-	if err := o.output.Validate(); err != nil {
-		return err
-	}
-	if err := o.selection.Validate(o.names); err != nil {
-		return err
-	}
-	return o.batch.Validate()
 }
 
 func (o *decideOptions) run(ctx context.Context) error {
@@ -150,13 +127,9 @@ func (o *decideOptions) run(ctx context.Context) error {
 	if err != nil || len(members) == 0 {
 		return err
 	}
-	changes := memberChanges{
-		factory: o.factory, batch: o.batch, silent: o.output.Value != "", dryRun: o.dryRun, done: o.decision.done,
-		change: func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
-			return o.decide(ctx, h.Cluster, m)
-		},
-	}
-	done, err := changes.run(ctx, members)
+	done, err := o.changeMembers(ctx, members, o.output.Value != "", o.decision.done, func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
+		return o.decide(ctx, h.Cluster, m)
+	})
 	if o.output.Value != "" && len(done) > 0 {
 		return errors.Join(err, o.output.Members(o.Out, done))
 	}

@@ -113,22 +113,13 @@ func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
 
 // joined is who joined a member, and when.
 func joined(m *v1alpha1.MemberCluster, now time.Time) string {
-	who, when, ok := cutLast(m.Annotations[v1alpha1.AnnotationJoinedBy])
-	at, err := time.Parse(time.RFC3339, when)
-	if !ok || err != nil {
+	text := m.Annotations[v1alpha1.AnnotationJoinedBy]
+	i := strings.LastIndexByte(text, ' ') // names of users may hold blanks, too
+	at, err := time.Parse(time.RFC3339, text[i+1:])
+	if i < 0 || err != nil {
 		return "not finished; created " + moment(&m.CreationTimestamp, now)
 	}
-	t := metav1.NewTime(at)
-	return moment(&t, now) + " by " + who
-}
-
-// cutLast cuts at the last blank: user names may hold blanks.
-func cutLast(s string) (before, after string, ok bool) {
-	i := strings.LastIndexByte(s, ' ')
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
+	return moment(new(metav1.NewTime(at)), now) + " by " + text[:i]
 }
 
 // accepted says since when a member is accepted, and by whose word.
@@ -167,8 +158,7 @@ func authorities(bundle []byte, now time.Time) string {
 			first = c.NotAfter
 		}
 	}
-	end := metav1.NewTime(first)
-	return strings.Join(names, "; ") + ", expires " + ends(&end, now)
+	return strings.Join(names, "; ") + ", expires " + ends(new(metav1.NewTime(first)), now)
 }
 
 // moment is a time and how long ago it was.
@@ -252,16 +242,15 @@ func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, n
 		return nil
 	}))
 	s.List("Rules", ruleLines(&f.Spec))
+	access, inventory := "", ""
 	if f.Spec.Access != nil {
-		s.Line("Access", "readers of the inventory have ClusterRole "+f.Spec.Access.ClusterRole+" on members")
-	} else {
-		s.Line("Access", "")
+		access = "readers of the inventory have ClusterRole " + f.Spec.Access.ClusterRole + " on members"
 	}
 	if f.Spec.Inventory != nil {
-		s.Line("Inventory", "namespace "+f.Spec.Inventory.Namespace)
-	} else {
-		s.Line("Inventory", "")
+		inventory = "namespace " + f.Spec.Inventory.Namespace
 	}
+	s.Line("Access", access)
+	s.Line("Inventory", inventory)
 	if len(f.Status.Conditions) > 0 {
 		s.Table("Conditions", conditionRows(f.Status.Conditions, now))
 	}

@@ -271,9 +271,8 @@ const noneAsks = "No clusters found that ask to join a federation"
 
 // discovery is what `discover -o json` prints.
 type discovery struct {
-	APIVersion string             `json:"apiVersion"`
-	Kind       string             `json:"kind"`
-	Clusters   []discoveryCluster `json:"clusters"`
+	output.TypeMeta
+	Clusters []discoveryCluster `json:"clusters"`
 	// Notes say what could not be read.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -294,7 +293,7 @@ type discoveryCluster struct {
 func (o *discoverOptions) print(found *discovered, headed bool) error {
 	switch {
 	case o.output.Data():
-		out := discovery{APIVersion: output.APIVersion, Kind: "Discovery", Clusters: []discoveryCluster{}, Notes: found.notes}
+		out := discovery{output.Kind("Discovery"), []discoveryCluster{}, found.notes}
 		for i := range found.clusters {
 			c := &found.clusters[i]
 			out.Clusters = append(out.Clusters, discoveryCluster{

@@ -103,38 +103,37 @@ func typedFlags(hostFlags *pflag.FlagSet) []command.Flag {
 
 // completeFederations offers the host's federations.
 func (d *factory) completeFederations(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return d.complete(func(h *host.Cluster) (names []string, err error) {
-		federations, err := h.Federations(cmd.Context())
-		for i := range federations {
-			names = append(names, federations[i].Name)
+	return d.complete(func(h targets.Members) (words []string, err error) {
+		names, err := h.FederationNames(cmd.Context())
+		for _, name := range names {
+			words = append(words, string(name))
 		}
-		return names, err
+		return words, err
 	})
 }
 
 // completeMembers offers the host's members.
 func (d *factory) completeMembers(cmd *cobra.Command, typed []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return d.complete(func(h *host.Cluster) (names []string, err error) {
+	return d.complete(func(h targets.Members) (words []string, err error) {
 		members, err := h.Members(cmd.Context(), host.MemberQuery{})
 		for i := range members {
 			if !slices.Contains(typed, members[i].Name) {
-				names = append(names, members[i].Name)
+				words = append(words, members[i].Name)
 			}
 		}
-		return names, err
+		return words, err
 	})
 }
 
-func (d *factory) complete(read func(*host.Cluster) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	h, err := d.host()
+func (d *factory) complete(read func(targets.Members) ([]string, error)) (words []string, _ cobra.ShellCompDirective) {
+	h, err := d.members()
+	if err == nil {
+		words, err = read(h)
+	}
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	names, err := read(h)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // addFederation adds --federation.

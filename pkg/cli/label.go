@@ -44,19 +44,15 @@ const labelExample = `  # Let the cluster of context us-west ask to join prod
 
 // labelFlags are what was typed.
 type labelFlags struct {
-	*factory
+	changeFlags
 	member    targets.MemberFlags
-	selection targets.SelectFlags
-	batch     targets.Batch
 	remove    bool
 	overwrite bool
 	list      bool
-	dryRun    cluster.DryRun
-	output    output.Flags
 }
 
 func newLabel(d *factory) *cobra.Command {
-	f := &labelFlags{factory: d, output: output.NewFlags()}
+	f := &labelFlags{changeFlags: newChangeFlags(d)}
 	cmd := &cobra.Command{
 		Use:     "label (--member-context CONTEXT --federation NAME | MEMBER... KEY=VALUE... KEY-...)",
 		GroupID: groupMembers,
@@ -66,14 +62,11 @@ func newLabel(d *factory) *cobra.Command {
 		RunE:    runs(f.toOptions),
 	}
 	f.member.AddTo(cmd, &d.hostFlags)
-	d.addSelection(cmd, &f.selection, "The federation that the cluster asks to join; with members, only those of this federation")
+	f.addTo(cmd, "The federation that the cluster asks to join; with members, only those of this federation")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.remove, "remove", false, "Remove the cluster's federation label")
 	flags.BoolVar(&f.overwrite, "overwrite", false, "Change labels that have another value")
 	flags.BoolVar(&f.list, "list", false, "Print the members' labels")
-	f.batch.AddTo(cmd, hostTimeout)
-	addDryRun(cmd, &f.dryRun)
-	f.output.AddTo(cmd)
 	return cmd
 }
 
@@ -83,7 +76,9 @@ func (f *labelFlags) toOptions(_ *cobra.Command, args []string) (options, error)
 		return &joinRequestOptions{*f, args}, nil
 	}
 	names, change, err := parseLabelArgs(args)
-	return &labelOptions{*f, names, change}, err
+	o := &labelOptions{*f, change}
+	o.names = names
+	return o, err
 }
 
 // joinRequestOptions label a cluster itself.
@@ -154,8 +149,7 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 
 // joinRequestResult is what `label --member-context -o json` prints.
 type joinRequestResult struct {
-	APIVersion string                  `json:"apiVersion"`
-	Kind       string                  `json:"kind"`
+	output.TypeMeta
 	Context    string                  `json:"context"`
 	Federation v1alpha1.FederationName `json:"federation,omitempty"`
 	Namespace  string                  `json:"namespace,omitempty"`
@@ -182,7 +176,7 @@ func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (join
 		}
 	}
 	return joinRequestResult{
-		APIVersion: output.APIVersion, Kind: "JoinRequest", Context: o.member.Context,
+		TypeMeta: output.Kind("JoinRequest"), Context: o.member.Context,
 		Federation: federation, Namespace: after.Namespace, Changed: changed,
 	}, nil
 }
@@ -190,7 +184,6 @@ func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (join
 // labelOptions label members.
 type labelOptions struct {
 	labelFlags
-	names  []string
 	change labelChange
 }
 
@@ -248,13 +241,13 @@ func (o *labelOptions) validate() error {
 	if o.remove {
 		return output.Usagef("--remove needs --member-context; to remove a label of a member, write KEY-")
 	}
-	if err := o.selection.Validate(o.names); err != nil {
+	if err := o.changeFlags.validate(); err != nil {
 		return err
 	}
 	if o.change.empty() && !o.list {
 		return output.Usagef("no label given: KEY=VALUE sets one, KEY- removes one, --list prints them")
 	}
-	return errors.Join(o.output.Validate(), o.batch.Validate())
+	return nil
 }
 
 func (o *labelOptions) run(ctx context.Context) error {
@@ -263,13 +256,10 @@ func (o *labelOptions) run(ctx context.Context) error {
 		return err
 	}
 	if !o.change.empty() {
-		changes := memberChanges{
-			factory: o.factory, batch: o.batch, silent: o.output.Value != "" || o.list, dryRun: o.dryRun, done: "labeled",
-			change: func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
-				return o.label(ctx, h.Cluster, m)
-			},
-		}
-		if members, err = changes.run(ctx, members); err != nil {
+		members, err = o.changeMembers(ctx, members, o.output.Value != "" || o.list, "labeled", func(ctx context.Context, m *v1alpha1.MemberCluster) (string, error) {
+			return o.label(ctx, h.Cluster, m)
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -96,9 +96,8 @@ func (o *lintOptions) validate() error {
 
 // lintResult is what `lint -o json` prints.
 type lintResult struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Objects    []lintObject `json:"objects"`
+	output.TypeMeta
+	Objects []lintObject `json:"objects"`
 	// PassedOver counts the objects of other kinds.
 	PassedOver int `json:"passedOver"`
 	// Unread are files and documents that cannot be read.
@@ -255,7 +254,7 @@ func printFindings(w io.Writer, findings []lint.Finding) error {
 }
 
 func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) lintResult {
-	result := lintResult{APIVersion: output.APIVersion, Kind: "LintResult", Objects: []lintObject{}}
+	result := lintResult{TypeMeta: output.Kind("LintResult"), Objects: []lintObject{}}
 	for _, n := range m.PassedOver {
 		result.PassedOver += n
 	}
@@ -312,7 +311,7 @@ func (o *lintOptions) summary(m *lint.Manifests, findings []lint.Finding, unread
 	case len(unread) > 0:
 		return fmt.Errorf("%s; %s", output.Count(len(unread), "file or document cannot be read", "files or documents cannot be read"), text)
 	case refused > 0 || o.strict && open > 0:
-		return &output.Refused{Err: errors.New(text)}
+		return &output.Exit{Code: output.ExitRefused, Err: errors.New(text)}
 	}
 	fmt.Fprintln(o.ErrOut, text)
 	return nil

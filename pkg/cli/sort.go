@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -111,12 +110,7 @@ func (o order) sortByPath(members []*v1alpha1.MemberCluster) error {
 // what is not.
 func compareValues(a, b any) int {
 	if a == nil || b == nil {
-		return rank(a) - rank(b)
-	}
-	if a, ok := number(a); ok {
-		if b, ok := number(b); ok {
-			return cmp.Compare(a, b)
-		}
+		return compareTrue(a == nil, b == nil)
 	}
 	left, right := valueText(a), valueText(b)
 	if a, err := resource.ParseQuantity(left); err == nil {
@@ -125,23 +119,6 @@ func compareValues(a, b any) int {
 		}
 	}
 	return compareNatural(left, right)
-}
-
-func rank(v any) int {
-	if v == nil {
-		return 1
-	}
-	return 0
-}
-
-func number(v any) (float64, bool) {
-	switch v := v.(type) {
-	case int64:
-		return float64(v), true
-	case float64:
-		return v, true
-	}
-	return 0, false
 }
 
 func valueText(v any) string {

@@ -83,7 +83,7 @@ func (o *treeOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names, err := o.names(ctx, h.Cluster)
+	names, err := o.names(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -102,20 +102,16 @@ func (o *treeOptions) run(ctx context.Context) error {
 
 // names are the federations to show even when they have no members: those that were asked for, but not where members are
 // chosen by label. A caller who may not read federations sees those that have members.
-func (o *treeOptions) names(ctx context.Context, h *host.Cluster) ([]v1alpha1.FederationName, error) {
+func (o *treeOptions) names(ctx context.Context, h targets.Members) ([]v1alpha1.FederationName, error) {
 	switch {
 	case o.query.Selector != "":
 		return nil, nil
 	case o.query.Federation != "":
 		return []v1alpha1.FederationName{o.query.Federation}, nil
 	}
-	federations, err := h.Federations(ctx)
+	names, err := h.FederationNames(ctx)
 	if apierrors.IsForbidden(err) {
 		return nil, nil
-	}
-	var names []v1alpha1.FederationName
-	for i := range federations {
-		names = append(names, v1alpha1.FederationName(federations[i].Name))
 	}
 	return names, err
 }

@@ -15,10 +15,9 @@ import (
 
 // versions is what `version -o json` prints.
 type versions struct {
-	APIVersion string        `json:"apiVersion"`
-	Kind       string        `json:"kind"`
-	Client     clientVersion `json:"clientVersion"`
-	Host       *hostVersion  `json:"hostVersion,omitempty"`
+	output.TypeMeta
+	Client clientVersion `json:"clientVersion"`
+	Host   *hostVersion  `json:"hostVersion,omitempty"`
 }
 
 type clientVersion struct {
@@ -68,15 +67,8 @@ func (f *versionFlags) toOptions(*cobra.Command, []string) (*versionOptions, err
 func (o *versionOptions) validate() error { return o.output.Validate() }
 
 func (o *versionOptions) run(ctx context.Context) error {
-	v := versions{
-		APIVersion: output.APIVersion,
-		Kind:       "Versions",
-		Client: clientVersion{
-			Version:   version.Version,
-			GoVersion: runtime.Version(),
-			Platform:  runtime.GOOS + "/" + runtime.GOARCH,
-		},
-	}
+	client := clientVersion{Version: version.Version, GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versions{TypeMeta: output.Kind("Versions"), Client: client}
 	var failed error
 	if !o.clientOnly {
 		v.Host, failed = o.hostVersion(ctx)

@@ -55,26 +55,24 @@ func OneOf(flag, value string, allowed ...string) error {
 	return Usagef("invalid --%s %q: must be %s", flag, value, text)
 }
 
-// Refused is an error that sums up refusals, which were printed one by one.
-type Refused struct{ Err error }
+// Exit is an error with an exit code of its own: it sums up what was printed one by one.
+type Exit struct {
+	Code int
+	Err  error
+}
 
-func (e *Refused) Error() string { return e.Err.Error() }
+func (e *Exit) Error() string { return e.Err.Error() }
 
-func (e *Refused) Unwrap() error { return e.Err }
+func (e *Exit) Unwrap() error { return e.Err }
 
-// Partly is an error of a command that did some of its work.
-type Partly struct{ Err error }
-
-func (e *Partly) Error() string { return e.Err.Error() }
-
-func (e *Partly) Unwrap() error { return e.Err }
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
 
 // whole says whether err is of an operation that reports by itself what it changed.
 func whole(err error) bool {
-	var refusal *federate.Refusal
-	var undone *federate.Undone
-	var partial *federate.Partial
-	return errors.As(err, &refusal) || errors.As(err, &undone) || errors.As(err, &partial)
+	return is[*federate.Refusal](err) || is[*federate.Undone](err) || is[*federate.Partial](err)
 }
 
 // WhileReading is err of a command. Where a person stopped it before anything was changed, that is no fault of the
@@ -91,16 +89,15 @@ var ErrInterrupted = errors.New("interrupted; nothing was changed")
 
 // ExitCode is the exit code of a command that ends with err.
 func ExitCode(err error) int {
-	var refusal *federate.Refusal
-	var refused *Refused
-	var partial *federate.Partial
-	var partly *Partly
+	exit, ok := errors.AsType[*Exit](err)
 	switch {
 	case err == nil:
 		return ExitDone
-	case errors.As(err, &partial), errors.As(err, &partly):
+	case is[*federate.Partial](err):
 		return ExitPartly
-	case errors.As(err, &refusal), errors.As(err, &refused), apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+	case ok:
+		return exit.Code
+	case is[*federate.Refusal](err), apierrors.IsInvalid(err), apierrors.IsForbidden(err):
 		return ExitRefused
 	}
 	return ExitFailed
@@ -119,34 +116,31 @@ func Error(w io.Writer, err error) {
 // into kubectl's form.
 func ErrorText(err error) string {
 	var status apierrors.APIStatus
-	if !whole(err) && errors.As(err, &status) && apierrors.IsInvalid(err) {
-		if details := status.Status().Details; details != nil && len(details.Causes) > 0 {
-			var b strings.Builder
-			fmt.Fprintf(&b, "The %s %q is invalid:", details.Kind, details.Name)
-			for _, cause := range details.Causes {
-				b.WriteString("\n* ")
-				// A policy's refusal names no field.
-				if cause.Field != "" {
-					b.WriteString(cause.Field + ": ")
-				}
-				b.WriteString(cause.Message)
-			}
-			return Printable(b.String())
-		}
+	if whole(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
+		return Printable(err.Error())
 	}
-	return Printable(err.Error())
+	details := status.Status().Details
+	text := fmt.Sprintf("The %s %q is invalid:", details.Kind, details.Name)
+	for _, cause := range details.Causes {
+		text += "\n* "
+		// A policy's refusal names no field.
+		if cause.Field != "" {
+			text += cause.Field + ": "
+		}
+		text += cause.Message
+	}
+	return Printable(text)
 }
 
 // Reason is err on one line, without what the row that it stands in says as well.
 func Reason(err error) string {
-	var refusal *federate.Refusal
-	var undone *federate.Undone
-	var partial *federate.Partial
 	const rolledBack = "; all changes were rolled back"
 	text := ErrorText(err)
+	refusal, refused := errors.AsType[*federate.Refusal](err)
+	undone, isUndone := errors.AsType[*federate.Undone](err)
 	switch {
-	case errors.As(err, &partial):
-	case errors.As(err, &refusal):
+	case is[*federate.Partial](err): // its text has everything
+	case refused:
 		findings := make([]string, len(refusal.Findings))
 		for i, f := range refusal.Findings {
 			findings[i] = f.String()
@@ -155,7 +149,7 @@ func Reason(err error) string {
 		if refusal.Undone {
 			text += rolledBack
 		}
-	case errors.As(err, &undone):
+	case isUndone:
 		text = ErrorText(undone.Err) + rolledBack
 	}
 	return strings.NewReplacer(":\n* ", ": ", "\n* ", "; ", "\n", "; ").Replace(text)

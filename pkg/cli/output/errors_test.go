@@ -51,8 +51,8 @@ func TestExitCodes(t *testing.T) {
 		{&federate.Undone{Err: forbidden}, 2},
 		{&federate.Undone{Err: errors.New("x")}, 1},
 		{&federate.Partial{Err: forbidden}, 3},
-		{&Refused{forbidden}, 2},
-		{&Partly{forbidden}, 3},
+		{&Exit{ExitRefused, forbidden}, 2},
+		{&Exit{ExitPartly, forbidden}, 3},
 	} {
 		if got := ExitCode(tt.err); got != tt.want {
 			t.Errorf("exit code of %v is %d, want %d", tt.err, got, tt.want)

@@ -17,8 +17,14 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// APIVersion stamps everything that -o json|yaml prints and that is not an object of the host.
-const APIVersion = "output.kubefederate.io/v1alpha1"
+// TypeMeta begins everything that -o json|yaml prints and that is not an object of the host.
+type TypeMeta struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// Kind is the TypeMeta of a kind.
+func Kind(kind string) TypeMeta { return TypeMeta{"output.kubefederate.io/v1alpha1", kind} }
 
 // Name is the format that prints one name a line.
 const Name = "name"

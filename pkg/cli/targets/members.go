@@ -98,22 +98,25 @@ func (h Members) List(ctx context.Context, q host.MemberQuery) ([]v1alpha1.Membe
 // hasFederation refuses a federation that the host does not have, with the nearest that it has. A caller who may not
 // read federations may still choose members by one.
 func (h Members) hasFederation(ctx context.Context, name v1alpha1.FederationName) error {
-	federations, err := h.Federations(ctx)
+	names, err := h.FederationNames(ctx)
 	if apierrors.IsForbidden(err) {
 		return nil
 	}
-	if err != nil {
+	if err != nil || slices.Contains(names, name) {
 		return err
 	}
+	return fmt.Errorf("host: federation %q not found; %s", name,
+		rules.Hint(name, names, h.Commands.To("create it", command.CreateFederation{Name: name})))
+}
+
+// FederationNames are the names of the host's federations.
+func (h Members) FederationNames(ctx context.Context) ([]v1alpha1.FederationName, error) {
+	federations, err := h.Federations(ctx)
 	names := make([]v1alpha1.FederationName, len(federations))
 	for i := range federations {
 		names[i] = v1alpha1.FederationName(federations[i].Name)
 	}
-	if slices.Contains(names, name) {
-		return nil
-	}
-	return fmt.Errorf("host: federation %q not found; %s", name,
-		rules.Hint(name, names, h.Commands.To("create it", command.CreateFederation{Name: name})))
+	return names, err
 }
 
 // ByFederation orders members by federation and then by name.
