@@ -43,7 +43,14 @@ type Flag struct{ Name, Value string }
 // Line is the command as a person types it; empty when it has none that is safe to paste.
 func (h Host) Line(c Command) string {
 	l := &line{host: h}
-	c.render(l)
+	if c.render(l); !l.elsewhere {
+		for _, f := range h.Flags {
+			l.words = append(l.words, "--"+f.Name)
+			if f.Value != "" {
+				l.add(f.Value)
+			}
+		}
+	}
 	if l.invalid {
 		return ""
 	}
@@ -78,9 +85,12 @@ func Word(s string) string {
 
 // line is a command line while it is rendered.
 type line struct {
-	host    Host
-	words   []string
+	host  Host
+	words []string
+	// invalid is a line that is not safe to paste, or would not print as it is.
 	invalid bool
+	// elsewhere is a command that does not go to the host, whose flags it does not get.
+	elsewhere bool
 }
 
 // federate begins a command of the plugin.
@@ -159,19 +169,10 @@ func (l *line) lifetime(d time.Duration) {
 	}
 }
 
-// onHost appends the flags with which this run chose the host.
-func (l *line) onHost() {
-	for _, f := range l.host.Flags {
-		l.words = append(l.words, "--"+f.Name)
-		if f.Value != "" {
-			l.add(f.Value)
-		}
-	}
-}
-
 // onMember appends kubectl's own flags, for a cluster that is not the host. Those of the host do not lead there, but the
 // kubeconfig that holds its context may be the member's too.
 func (l *line) onMember(c Cluster) {
+	l.elsewhere = true
 	l.flag("context", cmp.Or(c.Context, "CONTEXT"))
 	kubeconfig := c.Kubeconfig
 	if i := slices.IndexFunc(l.host.Flags, func(f Flag) bool { return f.Name == "kubeconfig" }); i >= 0 {

@@ -13,7 +13,6 @@ type Init struct{ WebhookURL string }
 func (c Init) render(l *line) {
 	l.federate("init")
 	l.flag("webhook-url", c.WebhookURL)
-	l.onHost()
 }
 
 // CreateFederation is kubectl federate create federation.
@@ -37,7 +36,6 @@ func (c CreateFederation) render(l *line) {
 		l.flag("dry-run", "client")
 		l.flag("output", "yaml")
 	}
-	l.onHost()
 }
 
 // Label is kubectl federate label of a cluster, which asks to join the federation, or asks no more.
@@ -53,7 +51,6 @@ func (c Label) render(l *line) {
 	if l.flagIf(c.Remove, "remove"); !c.Remove {
 		l.flag("federation", l.name(string(c.Federation), "FEDERATION"))
 	}
-	l.onHost()
 }
 
 // Discover is kubectl federate discover.
@@ -68,7 +65,6 @@ func (c Discover) render(l *line) {
 		l.flag("federation", l.name(string(c.Federation), ""))
 	}
 	l.flagIf(c.Join, "join")
-	l.onHost()
 }
 
 // Join is kubectl federate join of one cluster.
@@ -97,7 +93,6 @@ func (c Join) render(l *line) {
 	l.given("member-tls-server-name", c.TLSServerName)
 	l.lifetime(c.TokenLifetime)
 	l.flagIf(c.TakeOver, "take-over")
-	l.onHost()
 }
 
 // Unjoin is kubectl federate unjoin of one member.
@@ -115,7 +110,6 @@ func (c Unjoin) render(l *line) {
 		l.memberIfKnown(c.Cluster)
 	}
 	l.flagIf(c.DropLabel, "drop-label")
-	l.onHost()
 }
 
 // UnjoinMany is kubectl federate unjoin of many members, which the plugin looks for among the contexts.
@@ -129,7 +123,6 @@ func (c UnjoinMany) render(l *line) {
 	if len(c.Members) == 0 {
 		l.words = append(l.words, "NAME...")
 	}
-	l.onHost()
 }
 
 // Rotate is kubectl federate rotate of one member.
@@ -144,40 +137,25 @@ func (c Rotate) render(l *line) {
 	l.federate("rotate", l.name(string(c.Member), "NAME"))
 	l.memberIfKnown(c.Cluster)
 	l.lifetime(c.TokenLifetime)
-	l.onHost()
 }
 
-// Approve is kubectl federate approve.
-type Approve struct{ Member v1alpha1.MemberName }
+// Approve, Resume and Describe are kubectl federate approve, resume and describe of one member.
+type (
+	Approve  struct{ Member v1alpha1.MemberName }
+	Resume   struct{ Member v1alpha1.MemberName }
+	Describe struct{ Member v1alpha1.MemberName }
+)
 
-func (c Approve) render(l *line) {
-	l.federate("approve", l.name(string(c.Member), "NAME"))
-	l.onHost()
-}
+func (c Approve) render(l *line) { l.federate("approve", l.name(string(c.Member), "NAME")) }
 
-// Resume is kubectl federate resume.
-type Resume struct{ Member v1alpha1.MemberName }
+func (c Resume) render(l *line) { l.federate("resume", l.name(string(c.Member), "NAME")) }
 
-func (c Resume) render(l *line) {
-	l.federate("resume", l.name(string(c.Member), "NAME"))
-	l.onHost()
-}
+func (c Describe) render(l *line) { l.federate("describe", l.name(string(c.Member), "NAME")) }
 
 // Get is kubectl federate get, which lists members.
 type Get struct{}
 
-func (Get) render(l *line) {
-	l.federate("get")
-	l.onHost()
-}
-
-// Describe is kubectl federate describe of one member.
-type Describe struct{ Member v1alpha1.MemberName }
-
-func (c Describe) render(l *line) {
-	l.federate("describe", l.name(string(c.Member), "NAME"))
-	l.onHost()
-}
+func (Get) render(l *line) { l.federate("get") }
 
 // Check is kubectl federate check.
 type Check struct {
@@ -191,5 +169,4 @@ func (c Check) render(l *line) {
 		l.flag("member-contexts", cmp.Or(c.Cluster.Context, "CONTEXT"))
 		l.flag("member-kubeconfig", c.Cluster.Kubeconfig)
 	}
-	l.onHost()
 }

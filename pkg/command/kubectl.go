@@ -73,7 +73,6 @@ func (c KubectlGet) render(l *line) {
 	l.kubectl("get")
 	l.object(c.Object)
 	l.flag("output", c.Output)
-	l.onHost()
 }
 
 // Federations lists the federations of the host.
@@ -94,8 +93,6 @@ func (c KubectlDelete) render(l *line) {
 	l.object(c.Object)
 	if c.Cluster != nil {
 		l.onMember(*c.Cluster)
-	} else {
-		l.onHost()
 	}
 }
 
@@ -104,7 +101,6 @@ type KubectlCreateNamespace struct{ Name string }
 
 func (c KubectlCreateNamespace) render(l *line) {
 	l.kubectl("create", "namespace", l.name(c.Name, "NAMESPACE"))
-	l.onHost()
 }
 
 // KubectlLabel is kubectl label of one object on the host.
@@ -125,10 +121,12 @@ func (c KubectlLabel) render(l *line) {
 		l.add(c.Key + "=" + c.Value)
 	}
 	l.flagIf(c.Overwrite, "overwrite")
-	l.onHost()
 }
 
 // UpgradePlugin is how krew brings the plugin up to date.
 type UpgradePlugin struct{}
 
-func (UpgradePlugin) render(l *line) { l.kubectl("krew", "upgrade", "federate") }
+func (UpgradePlugin) render(l *line) {
+	l.kubectl("krew", "upgrade", "federate")
+	l.elsewhere = true
+}
