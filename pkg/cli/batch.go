@@ -16,7 +16,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
-// Results of an operation on one of many clusters, beside the words of what it does.
+// Results of an operation on one of many clusters that did not succeed; the others say what was done.
 const (
 	resultRefused     = "refused"
 	resultFailed      = "failed"
@@ -45,12 +45,12 @@ type row struct {
 	plan planner
 }
 
-// unreachable makes the row one of a cluster that no way leads to.
+// unreachable records that the cluster, which what names, cannot be reached.
 func (r *row) unreachable(what, reason string) {
 	r.Result, r.Reason, r.err = resultUnreachable, reason, fmt.Errorf("%s: %s", what, reason)
 }
 
-// work plans and applies, and returns what a person should know.
+// work plans the operation and, unless it is a dry run, applies it. It returns what a person should know.
 func (r *row) work(ctx context.Context, dryRun cluster.DryRun) ([]federate.Finding, error) {
 	p, err := r.plan(ctx, nil)
 	if err != nil {
@@ -114,8 +114,7 @@ func (o *operationFlags) runMany(ctx context.Context, b *batch) error {
 	return b.err(ctx)
 }
 
-// work works on all clusters. It reports each that is done: on a terminal in one line that counts, elsewhere in one line
-// each.
+// work works on all clusters, and reports each that is done: a terminal shows how many are, a log has a line for each.
 func (o *operationFlags) work(ctx context.Context, b *batch) {
 	todo := slices.DeleteFunc(slices.Clone(b.Clusters), func(r *row) bool { return r.plan == nil })
 	if len(todo) == 0 {
@@ -141,7 +140,7 @@ func (o *operationFlags) work(ctx context.Context, b *batch) {
 	})
 }
 
-// announce prints which clusters will be worked on, by which names, before any is.
+// announce prints, before anything is done, which clusters will be worked on and their names.
 func (o *operationFlags) announce(b *batch) error {
 	rows := [][]string{{"NAME", "CONTEXT", "NOTE"}}
 	for _, r := range b.Clusters {

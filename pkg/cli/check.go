@@ -14,14 +14,13 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 )
 
-const checkHelp = `Find what is wrong with the host and its members, and the command that repairs it.
+const checkHelp = `Find what is wrong with the host and its members, and the command that repairs it. Nothing is changed.
 
-On the host it checks what is installed and of which version, whether the webhook refuses what it must,
-members, credentials and your rights. Members are checked through the credentials that the host keeps, if
-you may read them, and through the contexts that you give, which show more: which federation the cluster
-belongs to, the accounts and roles there, its About API properties, its federation label, and what earlier
-memberships left. A context that leads to no member is checked, too. Nothing is changed; what is asked of the
-servers to judge a write is a dry run.
+On the host it checks what is installed and of which version, whether the webhook enforces the rules, members,
+credentials and your rights. Members are checked through the credentials that the host stores, if you may read
+them, and through the contexts that you name, which show more: which federation the cluster belongs to, the
+accounts and roles there, its About API properties, its federation label, and what earlier memberships left. A
+context that leads to no member is checked, too.
 
 Findings are errors (it does not work, or is not protected), warnings (it will stop working, or could not be
 checked) and infos.

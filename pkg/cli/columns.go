@@ -18,7 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// phases are all phases, what needs a person first.
+// phases are all phases; those that need attention come first.
 var phases = []v1alpha1.Phase{
 	v1alpha1.PhaseOffline, v1alpha1.PhaseNotReady, phaseUnknown, v1alpha1.PhaseJoining, v1alpha1.PhasePending,
 	v1alpha1.PhaseLeaving, v1alpha1.PhaseSuspended, v1alpha1.PhaseReady,
@@ -27,7 +27,7 @@ var phases = []v1alpha1.Phase{
 // phaseUnknown is the phase of a member that the manager has not probed.
 const phaseUnknown v1alpha1.Phase = "Unknown"
 
-// phaseOf is a member's phase; what is being deleted is Leaving whatever the manager has written.
+// phaseOf is a member's phase. A member that is being deleted is Leaving, whatever its status says.
 func phaseOf(m *v1alpha1.MemberCluster) v1alpha1.Phase {
 	if m.DeletionTimestamp != nil {
 		return v1alpha1.PhaseLeaving
@@ -35,17 +35,17 @@ func phaseOf(m *v1alpha1.MemberCluster) v1alpha1.Phase {
 	return cmp.Or(m.Status.Phase, phaseUnknown)
 }
 
-// urgency orders phases as phases does; a phase that this release does not know comes first.
+// urgency is the place of a phase in phases. A phase that this release does not know comes before all.
 func urgency(p v1alpha1.Phase) int { return slices.Index(phases, p) }
 
-// cause is why a member is not as it should be; the zero value is of one that is.
+// cause is why a member is not healthy; it is zero for one that is.
 type cause struct {
 	Reason, Message string
-	// Since is when it began; zero when that is not known.
+	// Since is when it began; zero when unknown.
 	Since time.Time
 }
 
-// decisive is the condition that a phase comes from, when it is not True.
+// decisive has, by phase, the condition that explains the phase when it is not True.
 var decisive = map[v1alpha1.Phase]string{
 	v1alpha1.PhaseJoining:  v1alpha1.ConditionCredentialValid,
 	v1alpha1.PhasePending:  v1alpha1.ConditionAccepted,
@@ -53,7 +53,7 @@ var decisive = map[v1alpha1.Phase]string{
 	v1alpha1.PhaseOffline:  v1alpha1.ConditionReady,
 }
 
-// causeOf is what a member's conditions say against it: the one that its phase comes from, or else the first of them.
+// causeOf is the cause that a member's conditions give: the one that explains its phase, or else the first that is not True.
 func causeOf(m *v1alpha1.MemberCluster) cause {
 	conditions := m.Status.Conditions
 	of := func(c metav1.Condition) cause { return cause{c.Reason, c.Message, c.LastTransitionTime.Time} }
@@ -79,10 +79,10 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 	return cause{}
 }
 
-// short is the reason and how long it has been so; empty without a cause.
+// short is the reason and its age: "Unreachable (5m ago)"; empty without a cause.
 func (c cause) short(now time.Time) string { return c.Reason + c.age(now) }
 
-// age follows the reason: " (5m ago)"; empty where it is not known.
+// age is " (5m ago)"; empty when unknown.
 func (c cause) age(now time.Time) string {
 	if c.Reason == "" || c.Since.IsZero() {
 		return ""
@@ -98,7 +98,7 @@ func (c cause) long(now time.Time) string {
 	return c.short(now) + ": " + c.Message
 }
 
-// credentialLeft is how long the stored credential still lives.
+// credentialLeft is how long the stored credential is still valid.
 func credentialLeft(m *v1alpha1.MemberCluster, now time.Time) string {
 	if m.Status.CredentialExpiry == nil {
 		return output.None
@@ -122,12 +122,12 @@ func age(t metav1.Time, now time.Time) string {
 	return duration.HumanDuration(now.Sub(t.Time))
 }
 
-// regionsOf are the regions that a member's nodes are in, or else that its label says; none are known when it is empty.
+// regionsOf are the regions of a member's nodes, or else that of its label; empty when unknown.
 func regionsOf(m *v1alpha1.MemberCluster) []string {
 	return places(m.KnownFacts().Regions, m.Labels[rules.LabelRegion])
 }
 
-// zonesOf are the zones, as regionsOf.
+// zonesOf are the zones of a member's nodes, or else that of its label; empty when unknown.
 func zonesOf(m *v1alpha1.MemberCluster) []string {
 	return places(m.KnownFacts().Zones, m.Labels[rules.LabelZone])
 }
@@ -141,7 +141,7 @@ func places(known []string, label string) []string {
 	return known
 }
 
-// nodesOf is how many nodes the manager has seen on a member; empty when it has not probed it.
+// nodesOf is how many nodes the manager has seen on a member; empty when unknown.
 func nodesOf(m *v1alpha1.MemberCluster) string {
 	if m.Status.Facts == nil {
 		return ""
@@ -149,19 +149,18 @@ func nodesOf(m *v1alpha1.MemberCluster) string {
 	return strconv.Itoa(int(m.Status.Facts.Nodes))
 }
 
-// column is one column of get. Its header is what --sort-by knows it by.
+// column is a column of get, which --sort-by knows by its header.
 type column struct {
 	header string
 	cell   func(m *v1alpha1.MemberCluster, now time.Time) string
-	// compare orders two members by the column. By default their cells are compared, and what a cell does not know
-	// comes last.
+	// compare orders two members by the column; nil compares their cells.
 	compare func(a, b *v1alpha1.MemberCluster) int
 }
 
 // phaseHeader is the header of the column of phases.
 const phaseHeader = "PHASE"
 
-// columns of get. The last is of any length, and does not move the others.
+// The columns of get. Causes come last: they are of any length.
 var (
 	columns = []column{
 		{header: "NAME", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Name }},
@@ -240,7 +239,7 @@ func compareTrue(a, b bool) int {
 	return -1
 }
 
-// compareKnown compares cells: "" and <none> last, and numbers within them as numbers.
+// compareKnown compares cells in natural order, "" and <none> last.
 func compareKnown(a, b string) int {
 	unknown := func(s string) bool { return s == "" || s == output.None }
 	return cmp.Or(compareTrue(unknown(a), unknown(b)), compareNatural(a, b))
@@ -269,7 +268,7 @@ func compareNatural(a, b string) int {
 	return cmp.Or(len(a)-len(b), strings.Compare(start, end))
 }
 
-// compareTimes compares times, what is not known last.
+// compareTimes compares times, unknown ones last.
 func compareTimes(a, b *metav1.Time) int {
 	if a.IsZero() || b.IsZero() {
 		return compareTrue(a.IsZero(), b.IsZero())
@@ -277,7 +276,7 @@ func compareTimes(a, b *metav1.Time) int {
 	return a.Compare(b.Time)
 }
 
-// tally says how many members are in which phase, what needs a person first: "3 members: 1 Offline, 2 Ready".
+// tally counts members by phase: "3 members: 1 Offline, 2 Ready".
 func tally(members []*v1alpha1.MemberCluster) string {
 	counts := phaseCounts(members)
 	if len(counts) == 0 {
@@ -286,7 +285,7 @@ func tally(members []*v1alpha1.MemberCluster) string {
 	return output.Count(len(members), "member", "members") + ": " + strings.Join(counts, ", ")
 }
 
-// phaseCounts are how many members are in each phase, as "1 Offline".
+// phaseCounts are the counts by phase, "1 Offline", in the order of phases.
 func phaseCounts(members []*v1alpha1.MemberCluster) []string {
 	count := map[v1alpha1.Phase]int{}
 	for _, m := range members {

@@ -127,7 +127,7 @@ func TestGet(t *testing.T) {
 			deleted := ago(time.Minute)
 			m.DeletionTimestamp, m.Finalizers = &deleted, []string{"example.com/a", "example.com/b"}
 		}),
-		ready("unsure", phase(v1alpha1.PhaseNotReady), condition(v1alpha1.ConditionReady, metav1.ConditionUnknown, "Starting", "it was not asked yet", time.Second)),
+		ready("unsure", phase(v1alpha1.PhaseNotReady), condition(v1alpha1.ConditionReady, metav1.ConditionUnknown, "Starting", "the first probe is under way", time.Second)),
 	}
 	for _, tt := range []struct {
 		name  string
@@ -156,7 +156,7 @@ by-hand   prod   Joining    v1.33.1   <none>                 <none>             
 late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
 soon      prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
 leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b
-unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://unsure.example.com:6443    id-unsure    Starting (1s ago): it was not asked yet
+unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://unsure.example.com:6443    id-unsure    Starting (1s ago): the first probe is under way
 `},
 	} {
 		o := &getOptions{getFlags: getFlags{noHeaders: tt.bare}, columns: columnsOf(tt.typed == "wide", false)}

@@ -90,7 +90,7 @@ func newCreateFederation(d *factory) *cobra.Command {
 		RunE:    runs(f.toOptions),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.description, "description", "", "What the federation is, for people")
+	flags.StringVar(&f.description, "description", "", "What the federation is for")
 	flags.StringVar(&f.acceptance, "acceptance", string(v1alpha1.AcceptAutomatic), `"Automatic", or "Manual": a cluster that joined is Pending until it is approved`)
 	flags.StringVar(&f.enforcement, "enforcement", string(v1alpha1.EnforceDeny), `"Deny", or "Warn": labels, limits, versions and rules only warn`)
 	flags.StringArrayVar(&f.required, "require-label", nil, "A label that members must have, as KEY or KEY=VALUE[,VALUE…] (repeatable)")

@@ -18,7 +18,7 @@ import (
 type decision struct {
 	field host.Decision
 	yes   bool
-	// done follows a member's name, with "already" before it when it was so.
+	// done follows a member's name: "approved", or "already approved".
 	done string
 }
 
@@ -39,9 +39,9 @@ func (x decision) of(m *v1alpha1.MemberCluster) *bool {
 
 const approveHelp = `Accept members of a federation whose acceptance is Manual.
 
-A cluster that joins such a federation is Pending until it is approved, and is not published to consumers. To
-approve takes the verb approve on the federation, and no right to join clusters. A federation with acceptance
-Automatic needs no approval. A cluster that leaves and joins again must be approved again.`
+A cluster that joins such a federation is Pending, and not published to consumers, until it is approved. That
+takes the verb approve on the federation, and no right to join clusters. A cluster that leaves and joins again
+must be approved again.`
 
 const approveExample = `  # See who is waiting, and accept one
   kubectl federate get --federation prod
@@ -61,8 +61,8 @@ func newApprove(d *factory) *cobra.Command {
 
 const suspendHelp = `Keep members registered, but hide them from consumers.
 
-A suspended member keeps its credential and its place among the limits; consumers no longer find it. What runs
-on it keeps running. 'kubectl federate resume' ends the suspension.`
+A suspended member keeps its credential and still counts for limits, and what runs on it keeps running.
+'kubectl federate resume' ends the suspension.`
 
 const suspendExample = `  # Take a cluster out of service for a while
   kubectl federate suspend us-east
@@ -93,7 +93,7 @@ type decideFlags struct {
 	revoke   bool
 }
 
-// newDecide makes cmd the command of a decision.
+// newDecide completes cmd, the command of a decision.
 func newDecide(d *factory, x decision, cmd *cobra.Command) *cobra.Command {
 	f := &decideFlags{changeFlags: newChangeFlags(d), decision: x}
 	cmd.GroupID, cmd.RunE = groupMembers, runs(f.toOptions)

@@ -23,9 +23,9 @@ import (
 const deinitHelp = `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, and the kinds
 Federation and MemberCluster with all federations.
 
-It refuses while there are members, since what kubectl federate made on them could not be removed afterwards without
-the host's record. With --abandon-members their records are deleted as well; each member then still has the
-namespace kubefederate-member and its grants, until kubectl federate unjoin --member-context removes them.`
+It refuses while there are members: without them on the host, what kubectl federate created on their clusters
+could not be removed. With --abandon-members they are deleted as well; each cluster then still has the namespace
+kubefederate-member and its grants, until kubectl federate unjoin --member-context removes them.`
 
 const deinitExample = `  # Remove everything from a host without members
   kubectl federate deinit

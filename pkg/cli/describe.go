@@ -17,9 +17,9 @@ import (
 
 const describeHelp = `Show everything that the host knows of members, or of a federation.
 
-Of a member: its phase, since when and why, and the command to run next; who joined it; its endpoint,
-credential, labels, conditions, and what was seen of it. Violations are what the federation's rules
-say of the member as it is now, without limits, which are about all members together.
+Of a member: its phase, since when and why, and the command to run next; who joined it; its endpoint, credential,
+labels, conditions, and what was seen of it. Violations are the rules of the federation that the member breaks
+now, except limits, which count all members.
 
 Of a federation: its rules, and which members are unhealthy.`
 

@@ -20,7 +20,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// memberText is all that is known of a member. Commands renders the command to run next.
+// memberText describes a member. Commands renders the command to run next.
 func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook, now time.Time) string {
 	s := &output.Sheet{}
 	why := causeOf(m)
@@ -77,8 +77,8 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 	return s.String()
 }
 
-// nextStep is the command to run next for the reason why a member is not as it should be; nil where nothing is to do. The
-// host does not know the member's context.
+// nextStep is the command to run next for a member with a reason; nil when there is nothing to do. The host does not know
+// the member's context.
 func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
 	name := v1alpha1.MemberName(m.Name)
 	switch phaseOf(m) {
@@ -122,7 +122,7 @@ func joined(m *v1alpha1.MemberCluster, now time.Time) string {
 	return moment(new(metav1.NewTime(at)), now) + " by " + text[:i]
 }
 
-// accepted says since when a member is accepted, and by whose word.
+// accepted says since when a member is accepted, and how.
 func accepted(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now time.Time) string {
 	c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionAccepted)
 	switch {
@@ -141,7 +141,7 @@ func accepted(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now ti
 	return text + ", automatically (spec.acceptance of the federation)"
 }
 
-// authorities are the certificates that verify an endpoint, and when the first of them ends.
+// authorities are the CAs that verify an endpoint, and when the first of them expires.
 func authorities(bundle []byte, now time.Time) string {
 	if len(bundle) == 0 {
 		return "the CAs that the host trusts"
@@ -169,7 +169,7 @@ func moment(t *metav1.Time, now time.Time) string {
 	return t.UTC().Format(time.RFC3339) + " (" + duration.HumanDuration(now.Sub(t.Time)) + " ago)"
 }
 
-// ends is a time to come and how long it takes.
+// ends is a time and how long it is until then, or since.
 func ends(t *metav1.Time, now time.Time) string {
 	if t.IsZero() || !t.After(now) {
 		return moment(t, now)
@@ -197,7 +197,7 @@ func conditionRows(conditions []metav1.Condition, now time.Time) [][]string {
 	return rows
 }
 
-// violations are what the rules of its federation have against a member, as far as that needs no other member.
+// violations are the rules of its federation that a member breaks, except those that read other members.
 func violations(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now time.Time) (said []string) {
 	x := rules.NewIndex()
 	x.SetFederation(federation)
@@ -222,7 +222,7 @@ func violations(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now 
 	return said
 }
 
-// federationText is all that is known of a federation.
+// federationText describes a federation.
 func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, now time.Time) string {
 	s := &output.Sheet{}
 	s.Line("Name", f.Name)
@@ -266,7 +266,7 @@ func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, n
 	return s.String()
 }
 
-// counted says how many members are in each of the places that they are in, and of how many that is not known.
+// counted counts members by a property that may have several values, or none: "us-east-1 (3), unknown (1)".
 func counted(members []*v1alpha1.MemberCluster, in func(m *v1alpha1.MemberCluster) []string) string {
 	count, unknown := map[string]int{}, 0
 	for _, m := range members {

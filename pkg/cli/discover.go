@@ -23,20 +23,20 @@ import (
 
 const discoverHelp = `Find clusters that ask to join a federation. A cluster asks with the label
 kubefederate.io/federation=NAME: on its kube-system namespace ('kubectl federate label' sets it), or on the
-object that stands for it on the host. Clusters are found in these sources:
+object that represents it on the host. Clusters are found in these sources:
 
 %s
-All that the host has are read, in parallel, unless --source names some. A kubeconfig that one of them holds
-in a Secret is read as data and used to join; what the host stores of a member is a token that the cluster
-issued, which expires and must work at the endpoint that the host stores.
+All sources that the host has are read, unless --source names some. A kubeconfig that one of them holds in a
+Secret is used to join and is not stored: the host stores a token that the cluster issued and that expires, and
+which must work at the endpoint that the host stores.
 
-However many sources and names lead to a cluster, it is one row, by its cluster ID, and joined once, by the
-most direct way: %s; Rancher's proxy after all others. --selector
-chooses by the labels of the objects on the host and of the cluster's kube-system namespace. They are not
-copied to the member: its region and zone are read from its nodes.
+A cluster that is found several times is one row, by its cluster ID, and is joined once, by the most direct
+way: %s; Rancher's proxy after all others. --selector selects
+by the labels of the objects on the host and of the cluster's kube-system namespace. They are not copied to the
+member.
 
-The federation label gives nothing by itself: with --join each cluster that asks is joined as by join, with your
-own rights and by the federation's rules. Running it again changes nothing that is already so.`
+The label grants nothing: with --join each cluster that asks is joined as by join, with your own rights and by the
+federation's rules. Running it again changes nothing that is already so.`
 
 const discoverExample = `  # List the clusters that carry the label, and their state
   kubectl federate discover
@@ -203,7 +203,7 @@ type discovered struct {
 	all, clusters []discover.Cluster
 	// hidden is how many clusters without a label are left out.
 	hidden int
-	// notes say what could not be read of sources that were not named; err is what could not be read of those that were.
+	// notes say what could not be read of sources that --source does not name; err is that of those that it names.
 	notes []string
 	err   error
 }
@@ -257,7 +257,7 @@ func (o *discoverOptions) report(found *discovered) {
 	}
 }
 
-// hint prints what a bare table leaves out.
+// hint prints what the table does not show.
 func (o *discoverOptions) hint(found *discovered) {
 	if len(found.clusters) == 0 {
 		fmt.Fprintln(o.ErrOut, noneAsks)
@@ -330,7 +330,7 @@ func (o *discoverOptions) print(found *discovered, headed bool) error {
 	return output.Rows(o.Out, rows)
 }
 
-// objectWords are the objects that stand for a cluster, as arguments of kubectl.
+// objectWords are the objects that represent a cluster, as arguments of kubectl.
 func objectWords(c *discover.Cluster) []string {
 	var words []string
 	for _, o := range c.Objects {

@@ -12,7 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 )
 
-// pollFlags watch what has no watch of its own: everything is probed again at each interval.
+// pollFlags watch clusters, which have no common API to watch: all are probed again at each interval.
 type pollFlags struct {
 	watchFlags
 	interval time.Duration
@@ -33,8 +33,8 @@ func (f *pollFlags) validate() error {
 	return f.watchFlags.validate()
 }
 
-// poll prints what the first round finds, and after it what has changed since the round before. A round that fails later is
-// reported and tried again. It ends without an error when it is interrupted or its time is over.
+// poll prints what the first round finds, and then what each round finds changed. A later round that fails is reported and
+// tried again. It ends without an error when it is interrupted or its time is over.
 func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (*discovered, error)) error {
 	ctx, cancel := o.watch.bound(ctx)
 	defer cancel()
@@ -78,8 +78,8 @@ func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (
 	}
 }
 
-// changes are the clusters that are shown after and are new or not as they were, and then those that were shown before and
-// are not any more: as they are now, or Gone.
+// changes are the clusters of after that are new or have changed, and then those that are no longer shown: as they are
+// now, or Gone.
 func changes(before, after *discovered) []discover.Cluster {
 	key := func(c *discover.Cluster) string { return string(c.ID) + " " + c.Candidate.String() }
 	known := map[string]*discover.Cluster{}

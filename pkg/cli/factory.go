@@ -33,13 +33,13 @@ func newFactory(name string, streams genericiooptions.IOStreams) *factory {
 	return d
 }
 
-// options are what the flags of a command become: typed, and ready to run once they are valid.
+// options are what the flags of a command become: ready to run once they are valid.
 type options interface {
 	validate() error
 	run(ctx context.Context) error
 }
 
-// runs makes a command run the options that its flags become.
+// runs is the RunE of a command: flags become options, which are validated and run.
 func runs[O options](toOptions func(cmd *cobra.Command, args []string) (O, error)) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		o, err := toOptions(cmd, args)
@@ -149,7 +149,7 @@ func (d *factory) addSelection(cmd *cobra.Command, f *targets.SelectFlags, usage
 	cmd.ValidArgsFunction = d.completeMembers
 }
 
-// selected reads the members that were chosen and reports when there are none.
+// selected reads the chosen members, and reports when there are none.
 func (d *factory) selected(ctx context.Context, names []string, f targets.SelectFlags) (h targets.Members, members []v1alpha1.MemberCluster, err error) {
 	if h, err = d.members(); err != nil {
 		return h, nil, err

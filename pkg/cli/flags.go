@@ -17,12 +17,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// complete makes a flag complete to words.
+// complete offers words for a flag.
 func complete(cmd *cobra.Command, flag string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// exactlyOne takes one argument and says what it is when there is none or more.
+// exactlyOne takes one argument. What says which when there is none, or more than one.
 func exactlyOne(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
@@ -40,7 +40,7 @@ func validateName(what, name string) error {
 	return output.Usagef("invalid name of a %s %q: must be at most 63 lower-case letters, digits and '-', and start and end with a letter or digit", what, name)
 }
 
-// dryRunNames are the values of --dry-run, in the order of those of cluster.DryRun.
+// dryRunNames are the words for the values of cluster.DryRun.
 var dryRunNames = []string{cluster.DryRunNone: "none", cluster.DryRunClient: "client", cluster.DryRunServer: "server"}
 
 // dryRunValue is --dry-run as a flag.
@@ -77,8 +77,7 @@ func addLifetime(flags *pflag.FlagSet, lifetime *time.Duration) {
 		"How long the credential is asked to be valid, from 10m to 8760h (a year); the member's API server may shorten it, which is then reported")
 }
 
-// parseLifetime is --token-lifetime where it was typed, and else 0, which is the default. It refuses what no credential
-// may have.
+// parseLifetime is --token-lifetime where it was typed, and else 0, which stands for the default.
 func parseLifetime(cmd *cobra.Command, lifetime time.Duration) (time.Duration, error) {
 	switch {
 	case !cmd.Flags().Changed("token-lifetime"):
@@ -91,7 +90,7 @@ func parseLifetime(cmd *cobra.Command, lifetime time.Duration) (time.Duration, e
 	return lifetime, nil
 }
 
-// watchFlags are those of every watch.
+// watchFlags are --watch and --watch-for.
 type watchFlags struct {
 	on     bool
 	length time.Duration
@@ -110,7 +109,7 @@ func (f *watchFlags) validate() error {
 	return nil
 }
 
-// bound is ctx for as long as a watch lasts.
+// bound is ctx with the time limit of the watch.
 func (f *watchFlags) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.length > 0 {
 		return context.WithTimeout(ctx, f.length)

@@ -15,12 +15,12 @@ import (
 
 const getHelp = `Show members by federation, and their state.
 
-PHASE is the state that the manager reports of a member, and CAUSE why it is not as it should be, and since when;
--o wide adds the whole message. Version, region, zones and nodes are what the manager saw last, or else
-what was seen at the join, or else what labels say. CREDENTIAL is how long the host's credential is still valid.
+PHASE is the state that the manager reports, and CAUSE why a member is not ready and since when; -o wide adds the
+whole message. Version, region, zones and nodes are what the manager saw last, or else what was seen at the join,
+or else what labels say. CREDENTIAL is how long the host's credential is still valid.
 
-With --watch, members are shown again as soon as something that is shown of them changes, until it is
-interrupted. One that left, or that the selector does not match any more, is shown once more, as Gone.`
+With --watch, a member is shown again when something that is shown of it changes. One that left, or that the
+selector no longer matches, is shown once more, as Gone.`
 
 const getExample = `  # All members
   kubectl federate get

@@ -17,20 +17,20 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// phaseGone is shown of a member that left, or is not selected any more.
+// phaseGone is shown for a member that left, or is no longer selected.
 const phaseGone v1alpha1.Phase = "Gone"
 
-// Delays between two watches: servers end one now and then, and one that does not respond is not asked all the time.
+// Delays between two watches: servers end a watch from time to time, and one that does not respond is left in peace.
 const minRetryDelay, maxRetryDelay = time.Second, 30 * time.Second
 
 // follower prints members, and prints one again when what is shown of it changes.
 type follower struct {
 	show func(members []*v1alpha1.MemberCluster) error
-	// shown is what is shown of a member, without what changes with time alone.
+	// shown is what is shown of a member, except ages.
 	shown func(m *v1alpha1.MemberCluster) string
-	// gone makes the last state of a member that is not there any more show that; nil leaves it as it was.
+	// gone changes the last state of a member that is gone, so that it shows; nil leaves it as it was.
 	gone func(m *v1alpha1.MemberCluster)
-	// wanted are the only names to follow; none follows all.
+	// wanted are the names to follow; empty follows all.
 	wanted []string
 
 	known map[string]seen
@@ -41,7 +41,7 @@ type seen struct {
 	shown  string
 }
 
-// listed takes a whole list, in the order it is to be shown in: what changed since the last one is shown.
+// listed shows what of a whole list, in its order, has changed since the last one.
 func (f *follower) listed(members []*v1alpha1.MemberCluster) error {
 	gone := maps.Clone(f.known)
 	var changed []*v1alpha1.MemberCluster
@@ -60,7 +60,7 @@ func (f *follower) listed(members []*v1alpha1.MemberCluster) error {
 	return f.show(changed)
 }
 
-// happened takes one event of a watch.
+// happened shows one event of a watch, if it changes what is shown.
 func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
 	m := e.Object
 	if m == nil || !f.wants(m.Name) {
@@ -75,7 +75,7 @@ func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
 	return f.show([]*v1alpha1.MemberCluster{m})
 }
 
-// note remembers m and says whether it looks otherwise than before.
+// note remembers m, and says whether what is shown of it has changed.
 func (f *follower) note(m *v1alpha1.MemberCluster) bool {
 	now := seen{*m, f.shown(m)}
 	before, had := f.known[m.Name]
@@ -91,7 +91,7 @@ func (f *follower) forget(name string, m v1alpha1.MemberCluster) *v1alpha1.Membe
 	return &m
 }
 
-// chosen are the wanted ones of a list.
+// chosen are the wanted members of a list.
 func (f *follower) chosen(members []v1alpha1.MemberCluster) []*v1alpha1.MemberCluster {
 	return slices.DeleteFunc(pointers(members), func(m *v1alpha1.MemberCluster) bool { return !f.wants(m.Name) })
 }
@@ -141,8 +141,8 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 			return follower.happened(e)
 		})
 		if cluster.IsTooOld(err) {
-			// What happened meanwhile is not known: what is there now is compared with what was shown.
-			// Until that is read the version stays what it was: a watch without one would not report what is gone.
+			// What happened meanwhile is lost: what is there now is compared with what was shown. Until it is read
+			// the version stays as it was, since a watch without one would not report what is gone.
 			var now string
 			if members, now, err = h.MembersAt(ctx, q); err == nil {
 				version = now

@@ -29,10 +29,10 @@ refuses to downgrade.
 
 The manager issues and renews the webhook's certificate itself. With --certificates=cert-manager,
 cert-manager does, which must be on the host with its CA injector; the manager then has no right on the
-certificate's Secret nor on the webhook configuration. A change from one to the other refuses changes of
-members until the new pods run.
+certificate's Secret nor on the webhook configuration. After a change from one to the other, changes of members
+are refused until the new pods run.
 
-It returns when the webhook is enforcing: when a member that breaks a rule, sent as a dry run, is refused.`
+It returns when the webhook enforces the rules: when it has refused a member that breaks one, sent as a dry run.`
 
 const initExample = `  # Install on the cluster of the current context
   kubectl federate init
@@ -110,7 +110,7 @@ func (o *initOptions) validate() error {
 	return o.output.Validate()
 }
 
-// objects are what is installed, and what only another kind of install needs, in case that was here before.
+// objects are what is installed, and what another kind of installation may have left that this one does not need.
 func (o *initOptions) objects() (wanted, obsolete []*unstructured.Unstructured, err error) {
 	if wanted, err = manifests.Objects(o.manifests); err != nil {
 		return nil, nil, err
@@ -184,7 +184,7 @@ func (o *initOptions) run(ctx context.Context) error {
 	return nil
 }
 
-// installable refuses to begin what would end half-way: a downgrade, and objects of cert-manager on a host without it.
+// installable refuses a downgrade, and what would fail halfway: objects of cert-manager on a host without it.
 func (o *initOptions) installable(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) error {
 	installed, err := install.Version(ctx, h)
 	if err != nil {
@@ -210,10 +210,10 @@ func (o *initOptions) installable(ctx context.Context, h *host.Cluster, objects 
 	return nil
 }
 
-// enforcingPollInterval is how often the webhook is asked whether it refuses what it must.
+// enforcingPollInterval is the time between two probes of the webhook.
 const enforcingPollInterval = 200 * time.Millisecond
 
-// waitUntilEnforcing waits until the webhook refuses what it must refuse.
+// waitUntilEnforcing waits until the webhook refuses a member that breaks a rule.
 func (o *initOptions) waitUntilEnforcing(ctx context.Context, h *host.Cluster) error {
 	where, remedy := "the manager in namespace "+v1alpha1.HostNamespace, o.commands().To("look at its pods", command.ManagerPods)
 	if o.manifests.WebhookURL != "" {

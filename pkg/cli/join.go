@@ -29,24 +29,23 @@ const joinTimeout = 2 * time.Minute
 
 const joinHelp = `Join clusters to a federation.
 
-Both sides are read and judged before anything is written: rights, rules, versions, endpoints, and
-whether the cluster belongs to a federation already. Then the member is recorded on the host, a membership
-record and two accounts with few rights are made on the member, and a credential that expires is stored on
-the host and tried. "joined" is printed when all of it was read back. A join that fails is rolled back.
+Both sides are read and checked before anything is written: rights, rules, versions, endpoints, and whether the
+cluster belongs to a federation already. Then the member is recorded on the host, a membership record and two
+accounts with few rights are created on the member, and a credential that expires is stored on the host and
+tried. "joined" is printed when all of it was read back. A join that fails is rolled back.
 
 Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or, with
 --member-server, --member-proxy-url, --member-tls-server-name or --member-certificate-authority, to store
-another endpoint: without these flags a member keeps the one that it has.
+another endpoint: without these flags a member keeps its endpoint.
 
 A cluster that belongs to another host stays there. If that host is gone for good, or has a new cluster ID,
---take-over takes the cluster from it: the membership record on the cluster is changed first, then what that
-host put on it is removed, its token included, and the join continues. If it is interrupted, run it again.
+--take-over changes the membership record on the cluster, removes what that host created there, its token
+included, and continues to join. If it is interrupted, run it again.
 
-With --member-contexts or --all-contexts many clusters join at once, each as it would alone; one that does
-not respond does not delay the others. Names are derived from those of the contexts, with the start of the
-cluster's ID where two would be the same; a cluster that is a member keeps its name. They are printed before
-anything is written, and --dry-run=client prints them and writes nothing. A table at the end shows the result
-for each; the exit code is 0 when all joined, 3 when some did, 2 when all were refused.`
+--member-contexts and --all-contexts join many clusters at once; one that does not respond does not delay the
+others. Members are named after contexts, with the start of the cluster's ID where two names would be the same;
+a cluster that is a member keeps its name. The names are printed before anything is written. A table at the end
+shows the result for each; the exit code is 0 when all joined, 3 when some did, 2 when all were refused.`
 
 const joinExample = `  # Join the cluster of context us-east to federation prod
   kubectl federate join us-east --federation prod --member-context us-east
@@ -96,7 +95,7 @@ func newJoin(d *factory) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.contexts, "member-contexts", nil, "The contexts of many member clusters")
 	_ = cmd.RegisterFlagCompletionFunc("member-contexts", f.member.Complete(&d.hostFlags))
-	flags.BoolVar(&f.allContexts, "all-contexts", false, "All contexts of the kubeconfig; one that leads to the host only where --member-contexts names it")
+	flags.BoolVar(&f.allContexts, "all-contexts", false, "All contexts of the kubeconfig, except one that leads to the host, unless --member-contexts names it")
 	flags.BoolVar(&f.takeOver, "take-over", false, "Take clusters from another host that is gone, and remove what it put on them")
 	flags.StringSliceVar(&f.labels, "labels", nil, "Labels of the member, as KEY=VALUE,…; its region and zone are read from its nodes when not given")
 	f.endpoint.addTo(flags)

@@ -70,7 +70,7 @@ func newLabel(d *factory) *cobra.Command {
 	return cmd
 }
 
-// toOptions are those that label a cluster itself where one is named, and else those that label members.
+// toOptions are joinRequestOptions when a cluster is named, and else labelOptions.
 func (f *labelFlags) toOptions(_ *cobra.Command, args []string) (options, error) {
 	if f.member.Given() {
 		return &joinRequestOptions{*f, args}, nil
@@ -81,7 +81,7 @@ func (f *labelFlags) toOptions(_ *cobra.Command, args []string) (options, error)
 	return o, err
 }
 
-// joinRequestOptions label a cluster itself.
+// joinRequestOptions label a cluster itself, which asks to join.
 type joinRequestOptions struct {
 	labelFlags
 	args []string
@@ -156,7 +156,7 @@ type joinRequestResult struct {
 	Changed    bool                    `json:"changed"`
 }
 
-// write changes the label, unless it is as it should be.
+// write sets or removes the label, unless that is already so.
 func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (joinRequestResult, error) {
 	federation := v1alpha1.FederationName(o.selection.Federation)
 	self, err := m.Self(ctx)
@@ -226,7 +226,7 @@ func parseLabelArgs(args []string) (names []string, change labelChange, err erro
 	return names, change, nil
 }
 
-// validateLabel refuses what no server takes for a label.
+// validateLabel refuses what is not valid as a label.
 func validateLabel(key, value string) error {
 	if errs := validation.IsQualifiedName(key); len(errs) > 0 {
 		return output.Usagef("invalid label key %q: %s", key, errs[0])

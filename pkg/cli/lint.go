@@ -23,12 +23,12 @@ import (
 const lintHelp = `Judge manifests of federations and members before they reach a host. No cluster is asked.
 
 Files are YAML or JSON, of one document or many; of a directory, every .yaml, .yml and .json in it. Objects of
-other kinds are skipped. The schemas that 'init' installs are checked, unknown fields too, and then the
-rules, in the words of the webhook: each object as if it were created on a host that holds all the others.
+other kinds are skipped. The schemas that 'init' installs are checked, unknown fields too, and then the rules, in
+the words of the webhook: each object as if it were created on a host that holds all the others.
 
-What lint does not know: who may do it; what an object is on the host now, and so what must not change; members
-and federations of the host that are not among the files. A member whose federation is not among them is "not
-judged" by the rules that read the federation (-o json names them); with --strict that is a failure.
+lint does not know who may do it, what an object is on the host now (and so what must not change), and members
+and federations that are not among the files. A member whose federation is not among them is "not judged" by the
+rules that read the federation (-o json names them); with --strict that is a failure.
 
 Exit codes: 0 nothing is refused; 2 something is, or with --strict was not judged; 1 a file cannot be read (the
 others are judged all the same).`
@@ -98,7 +98,7 @@ func (o *lintOptions) validate() error {
 type lintResult struct {
 	output.TypeMeta
 	Objects []lintObject `json:"objects"`
-	// PassedOver counts the objects of other kinds.
+	// PassedOver is how many objects of other kinds were skipped.
 	PassedOver int `json:"passedOver"`
 	// Unread are files and documents that cannot be read.
 	Unread []string `json:"unread,omitempty"`
@@ -191,10 +191,10 @@ func (o *lintOptions) find(named []string) (files []string, errs []error) {
 	return files, errs
 }
 
-// within lists the manifests of a directory. A link counts as what it points to, but no directory is entered by one.
+// within lists the manifests of a directory. Links to files are followed, links to directories are not.
 func (o *lintOptions) within(directory string) (files []string, err error) {
 	var errs []error
-	// With a slash behind it a directory that is named by a link is read.
+	// With the separator at its end, WalkDir also enters a directory that is named by a link.
 	root := directory + string(filepath.Separator)
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {

@@ -18,19 +18,18 @@ const rotateTimeout = 2 * time.Minute
 
 const rotateHelp = `Give the host a new credential for members, and revoke the old one.
 
-The new credential is issued by the member, tried, and stored on the host. Then the old one is revoked, and the
-command returns when the member refuses it, some ten seconds later: API servers cache for that long that a token
-is valid. Until the new one is stored, a failure leaves the old one stored and valid. To finish a rotation that
-was interrupted, run it again.
+The new credential is issued by the member, tried, and stored on the host. Then the old one is revoked. The
+command returns when the member refuses it, after some ten seconds: for that long API servers cache that a token
+is valid. If it fails before the new one is stored, the old one stays valid. To finish a rotation that was
+interrupted, run it again.
 
-It takes the right to create and delete Secrets and to issue tokens in namespace kubefederate-member of the
-member, which the host's own credential does not have, so your kubeconfig must lead to the member. Its context
-is found by its cluster ID among all contexts of the kubeconfig, unless --member-context names it. On the host it
-takes the verb join on the federation.
+On the member you need the right to create and delete Secrets and to issue tokens in namespace
+kubefederate-member, which the host's own credential does not have; on the host, the verb join on the federation.
+The context of a member is found by its cluster ID among all contexts of the kubeconfig, unless --member-context
+names it. A member that no context leads to does not delay the others.
 
-Several names, -l, --federation and --all rotate many at once. A member that no context leads to does not delay the
-others. A table at the end shows the result for each; the exit code is 0 when all are rotated, 3 when some
-are, 2 when all were refused.`
+Of several members a table at the end shows the result for each; the exit code is 0 when all are rotated, 3 when
+some are, 2 when all were refused.`
 
 const rotateExample = `  # Replace the credential of us-east
   kubectl federate rotate us-east --member-context us-east

@@ -43,7 +43,7 @@ func parseOrder(typed string) (order, error) {
 	return order{path: path, typed: typed}, nil
 }
 
-// relaxed is a JSONPath template of a path that leaves out the braces and the first dot, as kubectl takes it.
+// relaxed makes a JSONPath template of a path without the braces or the first dot, as kubectl does.
 func relaxed(path string) string {
 	if strings.HasPrefix(path, "{") {
 		return path
@@ -106,8 +106,7 @@ func (o order) sortByPath(members []*v1alpha1.MemberCluster) error {
 	return nil
 }
 
-// compareValues orders values of JSON: numbers and quantities by size, text in natural order, what is there before
-// what is not.
+// compareValues orders values of JSON: numbers and quantities by size, text in natural order, nil last.
 func compareValues(a, b any) int {
 	if a == nil || b == nil {
 		return compareTrue(a == nil, b == nil)

@@ -100,8 +100,8 @@ func (o *treeOptions) run(ctx context.Context) error {
 	return err
 }
 
-// names are the federations to show even when they have no members: those that were asked for, but not where members are
-// chosen by label. A caller who may not read federations sees those that have members.
+// names are the federations to show even when they have no members: none when members are selected by label, and none
+// for a caller who may not list federations.
 func (o *treeOptions) names(ctx context.Context, h targets.Members) ([]v1alpha1.FederationName, error) {
 	switch {
 	case o.query.Selector != "":
@@ -116,8 +116,8 @@ func (o *treeOptions) names(ctx context.Context, h targets.Members) ([]v1alpha1.
 	return names, err
 }
 
-// grow sorts members into federations, these into regions, and these into zones: a member of several is in all of them
-// together, once. Names are federations that are shown even when they have no members.
+// grow makes branches of federations, regions and zones. A member of several regions or zones is once below all of them
+// together. Names are federations that are shown even when they have no members.
 func grow(names []v1alpha1.FederationName, members []*v1alpha1.MemberCluster, now time.Time) []output.Branch {
 	members = slices.SortedFunc(slices.Values(members), targets.ByFederation)
 	federations := split(members, func(m *v1alpha1.MemberCluster) string { return output.OrNone(string(m.Federation())) })
@@ -162,13 +162,13 @@ func leaf(m *v1alpha1.MemberCluster, now time.Time) output.Leaf {
 	return l
 }
 
-// group is members that are in one place.
+// group is the members of one federation, region or zone.
 type group struct {
 	name    string
 	members []*v1alpha1.MemberCluster
 }
 
-// split groups members, in their order, by the place that they are in; the place "" is the last group.
+// split groups members, in their order, by place; the unknown place "" is the last group.
 func split(members []*v1alpha1.MemberCluster, place func(m *v1alpha1.MemberCluster) string) []group {
 	var groups []group
 	at := map[string]int{}

@@ -20,19 +20,18 @@ const unjoinTimeout = time.Minute
 
 const unjoinHelp = `Remove clusters from their federation.
 
-It revokes what the host may do on the member, removes everything that kubectl federate made there, and then
-removes the member's record from the host. What was on the member before, and what others put into the
-namespace kubefederate-member, stays. It returns when the last grant is gone.
+It revokes what the host may do on the member, removes everything that kubectl federate created there, and then
+deletes the member on the host. What was on the member before, and what others put into the namespace
+kubefederate-member, stays. It returns when the last grant is gone.
 
-The context of a member is found by its cluster ID among all contexts of the kubeconfig, so that no cluster is
-taken for another, unless --member-context names it.
+The context of a member is found by its cluster ID among all contexts of the kubeconfig, unless --member-context
+names it. A member that no context leads to stays, and does not delay the others. --force deletes a member on the
+host when its cluster can no longer be reached.
 
-A cluster whose label kubefederate.io/federation stays is not joined again by discover; --drop-label
-removes the label too. --force gives up a member that cannot be reached any more.
+A cluster that keeps its label kubefederate.io/federation still asks to join; --drop-label removes the label too.
 
-Several names, -l and --all unjoin many members at once. A member that no context leads to stays, and does not
-delay the others. A table at the end shows the result for each; the exit code is 0 when all left, 3 when
-some did, 2 when all were refused.`
+Of several members a table at the end shows the result for each; the exit code is 0 when all left, 3 when some
+did, 2 when all were refused.`
 
 const unjoinExample = `  # Remove us-east from its federation
   kubectl federate unjoin us-east --member-context us-east

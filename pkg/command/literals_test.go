@@ -20,7 +20,7 @@ var spelled = regexp.MustCompile(`kubectl[- ]federate (init|deinit|create|grant|
 // help ends the names of what holds the help of a command, whose examples test/script runs.
 var help = regexp.MustCompile(`(Use|Short|Long|Help|Example)$`)
 
-// commandsIn are the string literals of a file that spell a command, but for help.
+// commandsIn are the string literals of a file that spell a command, except help.
 func commandsIn(name string, source any) ([]string, error) {
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, name, source, parser.SkipObjectResolution)

@@ -42,8 +42,7 @@ func Mermaid(branches []Branch) string {
 	return text.String()
 }
 
-// mermaidLines are the lines in a box. What belongs together stands on a line of its own: a longer one is broken at any
-// blank or dash.
+// mermaidLines are the lines in a box. A long line would be broken at any blank or dash, so each part has its own.
 func mermaidLines(lines []string) string {
 	escaped := make([]string, len(lines))
 	for i, l := range lines {

@@ -11,7 +11,7 @@ import (
 )
 
 // Messages are what a command prints on stderr while it works: the warnings of API servers, each text once, and a line of
-// progress that warnings do not run into. What cannot be written is dropped: the work goes on without its reader.
+// progress that warnings do not run into. What cannot be written is dropped: the work continues without its reader.
 type Messages struct {
 	W io.Writer
 
@@ -24,8 +24,8 @@ type Messages struct {
 // subjectKey is the key of the name that a request is about.
 type subjectKey struct{}
 
-// About makes the warnings that a server answers to requests with the context name what they are about. It is for
-// commands on many: one host warns of all of them in the same words.
+// About puts name before the warnings that answer requests with the context. It is for commands on many members, of which
+// a host warns in the same words.
 func About(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, subjectKey{}, name)
 }
@@ -57,7 +57,7 @@ func (m *Messages) line(text string) {
 	fmt.Fprintln(m.W, Printable(text))
 }
 
-// clear takes the live line away, which a line that stays would run into.
+// clear removes the live line, which a line that stays would run into.
 func (m *Messages) clear() {
 	if m.live != nil && m.live.dirty {
 		fmt.Fprint(m.W, clearLine)
@@ -125,7 +125,7 @@ func (p *Progress) Line(text string) {
 	p.m.line(text)
 }
 
-// End takes the live line away. It may be called twice.
+// End removes the live line. It may be called twice.
 func (p *Progress) End() {
 	if p.slow != nil {
 		p.slow.Stop()

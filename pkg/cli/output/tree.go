@@ -9,14 +9,14 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 )
 
-// Branch is what stands in a tree: at the top a federation, below it regions and their zones.
+// Branch is a branch of a tree: a federation at the top, below it regions and their zones.
 type Branch struct {
 	// Name is the name, or several, separated by ", ".
 	Name string
-	// Counts say what is in a branch at the top: Count in a line, Counts in a picture.
+	// Count and Counts say what is in a branch at the top, in text and in a flowchart.
 	Count  string
 	Counts []string
-	// Branches are below it; one that has none has leaves.
+	// Branches are below it; the lowest have leaves instead.
 	Branches []Branch
 	Leaves   []Leaf
 }
@@ -25,7 +25,7 @@ type Branch struct {
 type Leaf struct {
 	Name, State string
 	Level       Level
-	// Reason is why its state is not as it should be, and Age how long it has been so; both may be empty.
+	// Reason is why it is not healthy, and Age since when; both may be empty.
 	Reason, Age string
 }
 
@@ -35,7 +35,7 @@ type Level int
 // The levels.
 const (
 	Good Level = iota
-	// Waiting is what a person or a controller brings to an end.
+	// Waiting is a state that a person or a controller ends.
 	Waiting
 	Bad
 )

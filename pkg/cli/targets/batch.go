@@ -62,8 +62,8 @@ func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context
 // ErrNotBegun is the error of a cluster whose work was not begun, because the command was stopped before.
 var ErrNotBegun = errors.New("interrupted before it was begun")
 
-// Run works on n clusters, each within the bounds, and returns the error of each. Once ctx ends, none is begun. Ended is
-// called after each, one call at a time; it may be nil.
+// Run works on n clusters within the bounds and returns the error of each. Once ctx ends, no work is begun. Ended is called
+// after each, one call at a time; it may be nil.
 func (b *Batch) Run(ctx context.Context, n int, work func(ctx context.Context, i int) error, ended func(i int, err error)) []error {
 	errs := make([]error, n)
 	var mu sync.Mutex
@@ -89,7 +89,7 @@ func (b *Batch) Run(ctx context.Context, n int, work func(ctx context.Context, i
 	return errs
 }
 
-// In is Run under ctx, for packages that know of no batch.
+// In is Run with ctx, for packages that do not import this one.
 func (b *Batch) In(ctx context.Context) func(n int, work func(ctx context.Context, i int) error) []error {
 	return func(n int, work func(ctx context.Context, i int) error) []error { return b.Run(ctx, n, work, nil) }
 }

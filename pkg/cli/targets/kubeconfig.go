@@ -91,7 +91,7 @@ func (f *HostFlags) Host() (*host.Cluster, error) {
 	return host.Connect(f.Tuned(config))
 }
 
-// MemberFlags name one member cluster. There is no default, since a default joins the wrong cluster one day.
+// MemberFlags name one member cluster. There is no default, which would one day join the wrong cluster.
 type MemberFlags struct {
 	Context    string
 	Kubeconfig string
@@ -137,7 +137,7 @@ func (f *MemberFlags) Contexts(host *HostFlags) (*Contexts, error) {
 	return &Contexts{host, raw, access}, nil
 }
 
-// Has refuses names of contexts that there are not; flag is where they were typed.
+// Has refuses names that are not contexts; flag is where they were typed.
 func (c *Contexts) Has(flag string, names ...string) error {
 	for _, name := range names {
 		if err := known("member", flag, name, c.raw); err != nil {

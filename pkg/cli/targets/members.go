@@ -34,7 +34,7 @@ func (f *SelectFlags) AddTo(cmd *cobra.Command) {
 // Given says whether a flag chooses the members.
 func (f *SelectFlags) Given() bool { return f.Selector != "" || f.All || f.Federation != "" }
 
-// Validate refuses to choose no members, and to choose twice.
+// Validate refuses a choice of no members, and one by both names and flags.
 func (f *SelectFlags) Validate(names []string) error {
 	switch {
 	case len(names) == 0 && !f.Given():
@@ -95,8 +95,8 @@ func (h Members) List(ctx context.Context, q host.MemberQuery) ([]v1alpha1.Membe
 	return members, version, err
 }
 
-// hasFederation refuses a federation that the host does not have, with the nearest that it has. A caller who may not
-// read federations may still choose members by one.
+// hasFederation refuses a federation that the host does not have, and proposes the nearest. A caller who may not list
+// federations may still choose members by one.
 func (h Members) hasFederation(ctx context.Context, name v1alpha1.FederationName) error {
 	names, err := h.FederationNames(ctx)
 	if apierrors.IsForbidden(err) {

@@ -17,7 +17,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// Probe asks many clusters at once which they are, so that dead ones cost its time once.
+// Probe asks many clusters at once which they are, so that those that do not respond cost its time only once.
 type Probe struct {
 	// Timeout is how long they have to answer, all together; 0 is no limit.
 	Timeout  time.Duration
@@ -62,8 +62,8 @@ func (p *Probe) RunWithHost(ctx context.Context, h *host.Cluster, sources ...dis
 	return view, observations, errs, group.Wait()
 }
 
-// Find finds the context of each member by the cluster ID that its cluster reports: the first of several. The order is
-// that of the members; nil stands for a member that no context leads to.
+// Find finds a context for each member, in their order, by the ID that the cluster reports; nil when no context leads to
+// it.
 func (p *Probe) Find(ctx context.Context, contexts *Contexts, members []v1alpha1.MemberCluster) ([]*discover.Observation, error) {
 	observations, errs := p.Run(ctx, contexts.Source())
 	if err := errors.Join(errs...); err != nil {
