@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,10 +41,7 @@ func (o *changeFlags) addTo(cmd *cobra.Command, usage string) {
 }
 
 func (o *changeFlags) validate() error {
-	if err := o.selection.Validate(o.names); err != nil {
-		return err
-	}
-	return errors.Join(o.output.Validate(), o.batch.Validate())
+	return cmp.Or(o.output.Validate(), o.selection.Validate(o.names), o.batch.Validate())
 }
 
 // memberChange leaves in a member what the server returned, and says what was done to it.

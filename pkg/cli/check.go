@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -98,16 +99,10 @@ func (f *checkFlags) toOptions(*cobra.Command, []string) (*checkOptions, error) 
 }
 
 func (o *checkOptions) validate() error {
-	if err := o.output.Validate(); err != nil {
-		return err
-	}
-	if err := output.OneOf("severity", o.severity, severities()...); err != nil {
-		return err
-	}
 	if o.allContexts && len(o.named) > 0 {
 		return output.Usagef("name contexts, or check all with --all-contexts, but not both")
 	}
-	return o.batch.Validate()
+	return cmp.Or(o.output.Validate(), output.OneOf("severity", o.severity, severities()...), o.batch.Validate())
 }
 
 func (o *checkOptions) run(ctx context.Context) error {

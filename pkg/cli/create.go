@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -192,16 +193,10 @@ func (f *federationFlags) expressions() ([]v1alpha1.Rule, error) {
 
 // parse is the federation that the flags describe.
 func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
-	labels, err := f.labelRules()
-	if err != nil {
-		return nil, err
-	}
-	limits, err := f.limits()
-	if err != nil {
-		return nil, err
-	}
-	rules, err := f.expressions()
-	if err != nil {
+	labels, invalidLabels := f.labelRules()
+	limits, invalidLimits := f.limits()
+	rules, invalidRules := f.expressions()
+	if err := cmp.Or(invalidLabels, invalidLimits, invalidRules); err != nil {
 		return nil, err
 	}
 	federation := output.WithKind(&v1alpha1.Federation{}, "Federation")
@@ -246,12 +241,9 @@ func parseSubjects(flag string, args []string) ([]rbacv1.Subject, error) {
 
 // parseBindings are the roles and bindings that --joiner and --approver ask for.
 func (f *federationFlags) parseBindings(name v1alpha1.FederationName) ([]*unstructured.Unstructured, error) {
-	joiners, err := parseSubjects("joiner", f.joiners)
-	if err != nil {
-		return nil, err
-	}
-	approvers, err := parseSubjects("approver", f.approvers)
-	if err != nil {
+	joiners, invalidJoiners := parseSubjects("joiner", f.joiners)
+	approvers, invalidApprovers := parseSubjects("approver", f.approvers)
+	if err := cmp.Or(invalidJoiners, invalidApprovers); err != nil {
 		return nil, err
 	}
 	var objects []*unstructured.Unstructured
@@ -265,10 +257,7 @@ func (f *federationFlags) parseBindings(name v1alpha1.FederationName) ([]*unstru
 }
 
 func (o *federationOptions) validate() error {
-	if err := validateName("federation", o.federation.Name); err != nil {
-		return err
-	}
-	return o.output.Validate()
+	return cmp.Or(validateName("federation", o.federation.Name), o.output.Validate())
 }
 
 func (o *federationOptions) run(ctx context.Context) error {

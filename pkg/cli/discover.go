@@ -125,24 +125,18 @@ func (f *discoverFlags) toOptions(*cobra.Command, []string) (*discoverOptions, e
 }
 
 func (o *discoverOptions) validate() error {
-	if err := o.output.Format.Validate(); err != nil {
-		return err
-	}
-	if o.dryRun != cluster.DryRunNone && !o.join {
-		return output.Usagef("--dry-run needs --join: listing changes nothing")
-	}
 	for _, name := range o.sources {
 		if err := output.OneOf("source", name, discover.SourceNames()...); err != nil {
 			return err
 		}
 	}
-	if o.watch.on && o.join {
+	switch {
+	case o.dryRun != cluster.DryRunNone && !o.join:
+		return output.Usagef("--dry-run needs --join: listing changes nothing")
+	case o.watch.on && o.join:
 		return output.Usagef("--watch only lists: leave out --join")
 	}
-	if err := o.watch.validate(); err != nil {
-		return err
-	}
-	return o.validateBounds()
+	return cmp.Or(o.output.Format.Validate(), o.watch.validate(), o.validateBounds())
 }
 
 func (o *discoverOptions) run(ctx context.Context) error {

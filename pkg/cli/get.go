@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -89,13 +90,10 @@ func (f *getFlags) toOptions(_ *cobra.Command, args []string) (*getOptions, erro
 }
 
 func (o *getOptions) validate() error {
-	if err := o.output.Validate(); err != nil {
-		return err
-	}
 	if len(o.names) > 0 && o.selection.Given() {
 		return output.Usagef("give names of members, or use --selector and --federation, but not both")
 	}
-	return o.watch.validate()
+	return cmp.Or(o.output.Validate(), o.watch.validate())
 }
 
 func (o *getOptions) run(ctx context.Context) error {

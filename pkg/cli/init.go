@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,10 +105,7 @@ func (o *initOptions) validate() error {
 			return output.Usagef("invalid --webhook-url %q: %s", m.WebhookURL, faults[0].Detail)
 		}
 	}
-	if err := targets.ValidateTimeout("timeout", o.timeout); err != nil {
-		return err
-	}
-	return o.output.Validate()
+	return cmp.Or(targets.ValidateTimeout("timeout", o.timeout), o.output.Validate())
 }
 
 // objects are what is installed, and what another kind of installation may have left that this one does not need.

@@ -138,39 +138,27 @@ func (f *joinFlags) toOptions(cmd *cobra.Command, args []string) (o *joinOptions
 func (o *joinOptions) many() bool { return o.allContexts || len(o.contexts) > 0 }
 
 func (o *joinOptions) validate() error {
-	if o.many() {
-		switch {
-		case len(o.names) > 0:
-			return output.Usagef("with --member-contexts and --all-contexts names come from the contexts: leave out %s", strings.Join(o.names, " "))
-		case o.member.Context != "":
-			return output.Usagef("--member-context names one cluster: with --member-contexts or --all-contexts leave it out")
-		case o.join.Server != "" || o.join.ProxyURL != nil || o.join.TLSServerName != nil || o.join.CABundle != nil:
-			return output.Usagef("the endpoint flags --member-… are for one cluster: join it by its name")
-		}
-		if err := o.output.ValidateMany(); err != nil {
-			return err
-		}
-	} else {
-		if err := validateName("member", string(o.join.Name)); err != nil {
-			return err
-		}
-		if o.member.Context == "" {
-			return output.Usagef("--member-context is required; there is no default for the member cluster")
-		}
-		if err := o.output.Validate(); err != nil {
-			return err
-		}
-	}
-	if o.join.Federation == "" {
+	many := o.many()
+	_, labeled := o.join.Labels[v1alpha1.LabelFederation]
+	switch {
+	case many && len(o.names) > 0:
+		return output.Usagef("with --member-contexts and --all-contexts names come from the contexts: leave out %s", strings.Join(o.names, " "))
+	case many && o.member.Context != "":
+		return output.Usagef("--member-context names one cluster: with --member-contexts or --all-contexts leave it out")
+	case many && (o.join.Server != "" || o.join.ProxyURL != nil || o.join.TLSServerName != nil || o.join.CABundle != nil):
+		return output.Usagef("the endpoint flags --member-… are for one cluster: join it by its name")
+	case !many && o.member.Context == "":
+		return output.Usagef("--member-context is required; there is no default for the member cluster")
+	case o.join.Federation == "":
 		return output.Usagef("--federation is required: it names the federation to join")
-	}
-	if err := validateName("federation", string(o.join.Federation)); err != nil {
-		return err
-	}
-	if _, ok := o.join.Labels[v1alpha1.LabelFederation]; ok {
+	case labeled:
 		return output.Usagef("invalid --labels: label %s is set by --federation", v1alpha1.LabelFederation)
 	}
-	return o.validateBounds()
+	federation := validateName("federation", string(o.join.Federation))
+	if many {
+		return cmp.Or(federation, o.output.ValidateMany(), o.validateBounds())
+	}
+	return cmp.Or(validateName("member", string(o.join.Name)), federation, o.output.Validate(), o.validateBounds())
 }
 
 func (o *joinOptions) run(ctx context.Context) error {

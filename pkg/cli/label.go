@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,12 +98,11 @@ func (o *joinRequestOptions) validate() error {
 	case o.remove == (o.selection.Federation != ""):
 		return output.Usagef("with --member-context exactly one of --federation and --remove is required")
 	}
+	var err error
 	if !o.remove {
-		if err := validateName("federation", o.selection.Federation); err != nil {
-			return err
-		}
+		err = validateName("federation", o.selection.Federation)
 	}
-	return errors.Join(o.output.ValidateMany(), o.batch.Validate())
+	return cmp.Or(err, o.output.ValidateMany(), o.batch.Validate())
 }
 
 func (o *joinRequestOptions) run(ctx context.Context) error {
@@ -241,13 +240,11 @@ func (o *labelOptions) validate() error {
 	if o.remove {
 		return output.Usagef("--remove needs --member-context; to remove a label of a member, write KEY-")
 	}
-	if err := o.changeFlags.validate(); err != nil {
-		return err
+	err := o.changeFlags.validate()
+	if err == nil && o.change.empty() && !o.list {
+		err = output.Usagef("no label given: KEY=VALUE sets one, KEY- removes one, --list prints them")
 	}
-	if o.change.empty() && !o.list {
-		return output.Usagef("no label given: KEY=VALUE sets one, KEY- removes one, --list prints them")
-	}
-	return nil
+	return err
 }
 
 func (o *labelOptions) run(ctx context.Context) error {

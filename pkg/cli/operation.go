@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -75,10 +76,7 @@ func (o *operationFlags) addTo(cmd *cobra.Command, timeout time.Duration) {
 
 // validateBounds refuses bounds that make no sense.
 func (o *operationFlags) validateBounds() error {
-	if err := o.batch.Validate(); err != nil {
-		return err
-	}
-	return o.probe.Validate()
+	return cmp.Or(o.batch.Validate(), o.probe.Validate())
 }
 
 // runOne runs an operation on one member and prints what it did.

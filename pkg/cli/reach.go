@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -38,16 +39,13 @@ func (o *reachFlags) validate() error {
 	if err := o.selection.Validate(o.names); err != nil {
 		return err
 	}
-	if o.member.Context != "" && !o.single() {
+	if o.single() {
+		return cmp.Or(o.validateBounds(), o.output.Validate())
+	}
+	if o.member.Context != "" {
 		return output.Usagef("--member-context names one cluster; those of many members are found by their cluster IDs: leave it out, or name one member")
 	}
-	if err := o.validateBounds(); err != nil {
-		return err
-	}
-	if o.single() {
-		return o.output.Validate()
-	}
-	return o.output.ValidateMany()
+	return cmp.Or(o.validateBounds(), o.output.ValidateMany())
 }
 
 // reach finds the clusters of the chosen members, if they are needed, and runs on each what planned plans. Lost says of a
