@@ -68,18 +68,10 @@ func newCheck(d *factory) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("member-contexts", f.member.Complete(&d.hostFlags))
 	flags.BoolVar(&f.allContexts, "all-contexts", false, "Check the clusters of all contexts of the kubeconfig")
 	flags.StringVar(&f.severity, "severity", string(check.Warning), "Show findings of this severity and worse: error, warning, info")
-	complete(cmd, "severity", severities()...)
+	complete(cmd, "severity", words(check.Severities)...)
 	targets.AddTimeout(cmd, &f.timeout, 10*time.Second)
 	f.output.AddTo(cmd)
 	return cmd
-}
-
-func severities() []string {
-	var words []string
-	for _, s := range check.Severities {
-		words = append(words, string(s))
-	}
-	return words
 }
 
 // checkOptions are ready to run.
@@ -102,7 +94,7 @@ func (o *checkOptions) validate() error {
 	if o.allContexts && len(o.named) > 0 {
 		return output.Usagef("name contexts, or check all with --all-contexts, but not both")
 	}
-	return cmp.Or(o.output.Validate(), output.OneOf("severity", o.severity, severities()...), o.batch.Validate())
+	return cmp.Or(o.output.Validate(), output.OneOf("severity", o.severity, words(check.Severities)...), o.batch.Validate())
 }
 
 func (o *checkOptions) run(ctx context.Context) error {

@@ -157,64 +157,45 @@ type column struct {
 	compare func(a, b *v1alpha1.MemberCluster) int
 }
 
+// timeless is a cell that does not change with time; <none> when it is empty.
+func timeless(text func(m *v1alpha1.MemberCluster) string) func(*v1alpha1.MemberCluster, time.Time) string {
+	return func(m *v1alpha1.MemberCluster, _ time.Time) string { return output.OrNone(text(m)) }
+}
+
 // phaseHeader is the header of the column of phases.
 const phaseHeader = "PHASE"
 
 // The columns of get. Causes come last: they are of any length.
 var (
 	columns = []column{
-		{header: "NAME", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Name }},
-		{header: "FEDERATION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return output.OrNone(string(m.Federation())) }},
-		{
-			header:  phaseHeader,
-			cell:    func(m *v1alpha1.MemberCluster, _ time.Time) string { return string(phaseOf(m)) },
-			compare: func(a, b *v1alpha1.MemberCluster) int { return urgency(phaseOf(a)) - urgency(phaseOf(b)) },
-		},
-		{header: "VERSION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
-			return output.OrNone(m.KnownFacts().KubernetesVersion)
+		{"NAME", timeless(func(m *v1alpha1.MemberCluster) string { return m.Name }), nil},
+		{"FEDERATION", timeless(func(m *v1alpha1.MemberCluster) string { return string(m.Federation()) }), nil},
+		{phaseHeader, timeless(func(m *v1alpha1.MemberCluster) string { return string(phaseOf(m)) }), comparePhases},
+		{"VERSION", timeless(func(m *v1alpha1.MemberCluster) string { return m.KnownFacts().KubernetesVersion }), nil},
+		{"REGION", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(regionsOf(m), ",") }), nil},
+		{"ZONES", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(zonesOf(m), ",") }), nil},
+		{"NODES", timeless(nodesOf), nil},
+		{"CREDENTIAL", credentialLeft, func(a, b *v1alpha1.MemberCluster) int {
+			return compareTimes(a.Status.CredentialExpiry, b.Status.CredentialExpiry)
 		}},
-		{header: "REGION", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
-			return output.OrNone(strings.Join(regionsOf(m), ","))
-		}},
-		{header: "ZONES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
-			return output.OrNone(strings.Join(zonesOf(m), ","))
-		}},
-		{header: "NODES", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return output.OrNone(nodesOf(m)) }},
-		{
-			header: "CREDENTIAL",
-			cell:   credentialLeft,
-			compare: func(a, b *v1alpha1.MemberCluster) int {
-				return compareTimes(a.Status.CredentialExpiry, b.Status.CredentialExpiry)
-			},
-		},
-		{
-			header: "AGE",
-			cell:   func(m *v1alpha1.MemberCluster, now time.Time) string { return age(m.CreationTimestamp, now) },
-			// The youngest first: ages grow.
-			compare: func(a, b *v1alpha1.MemberCluster) int {
+		{"AGE", func(m *v1alpha1.MemberCluster, now time.Time) string { return age(m.CreationTimestamp, now) },
+			func(a, b *v1alpha1.MemberCluster) int {
 				return compareTimes(&b.CreationTimestamp, &a.CreationTimestamp)
-			},
-		},
+			}},
 	}
 	wideColumns = []column{
-		{header: "SERVER", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Spec.Server }},
-		{header: "CLUSTER ID", cell: func(m *v1alpha1.MemberCluster, _ time.Time) string { return m.Spec.ClusterID }},
+		{"SERVER", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.Server }), nil},
+		{"CLUSTER ID", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.ClusterID }), nil},
 	}
-	causeColumn = column{
-		header: "CAUSE",
-		cell:   func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).short(now) },
-	}
-	longCauseColumn = column{
-		header: "CAUSE",
-		cell:   func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).long(now) },
-	}
-	labelsColumn = column{
-		header: "LABELS",
-		cell: func(m *v1alpha1.MemberCluster, _ time.Time) string {
-			return output.OrNone(strings.Join(sortedLabels(m.Labels), ","))
-		},
-	}
+	causeColumn     = column{"CAUSE", func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).short(now) }, nil}
+	longCauseColumn = column{"CAUSE", func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).long(now) }, nil}
+	labelsColumn    = column{"LABELS", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(sortedLabels(m.Labels), ",") }), nil}
 )
+
+// comparePhases orders members by the urgency of their phases.
+func comparePhases(a, b *v1alpha1.MemberCluster) int {
+	return urgency(phaseOf(a)) - urgency(phaseOf(b))
+}
 
 // name is what --sort-by takes for the column.
 func (c column) name() string { return strings.ToLower(strings.ReplaceAll(c.header, " ", "-")) }

@@ -256,7 +256,7 @@ func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, n
 	}
 	unhealthy := [][]string{{"NAME", phaseHeader, "CAUSE"}}
 	slices.SortFunc(members, targets.ByFederation)
-	slices.SortStableFunc(members, func(a, b *v1alpha1.MemberCluster) int { return urgency(phaseOf(a)) - urgency(phaseOf(b)) })
+	slices.SortStableFunc(members, comparePhases)
 	for _, m := range members {
 		if why := causeOf(m); why.Reason != "" || phaseOf(m) != v1alpha1.PhaseReady {
 			unhealthy = append(unhealthy, []string{m.Name, string(phaseOf(m)), why.short(now)})

@@ -144,14 +144,14 @@ func (o *discoverOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sources, err := o.open(h)
+	opened, err := o.open(h)
 	if err != nil {
 		return err
 	}
 	if o.watch.on {
-		return o.poll(ctx, func(ctx context.Context) (*discovered, error) { return o.find(ctx, h, sources) })
+		return o.poll(ctx, func(ctx context.Context) (*discovered, error) { return o.find(ctx, h, opened) })
 	}
-	found, err := o.find(ctx, h, sources)
+	found, err := o.find(ctx, h, opened)
 	if err != nil {
 		return output.WhileReading(ctx, err)
 	}
@@ -166,26 +166,24 @@ func (o *discoverOptions) run(ctx context.Context) error {
 	return found.err
 }
 
-// openSource is a source that was opened.
-type openSource struct {
-	discover.Source
-	name discover.SourceName
+// openSources are the sources that were chosen, or all, in the order of preference.
+type openSources struct {
+	names   []string
+	sources []discover.Source
 }
 
-// open opens the sources that were chosen, or all, in the order of preference.
-func (o *discoverOptions) open(h *host.Cluster) ([]openSource, error) {
+func (o *discoverOptions) open(h *host.Cluster) (opened openSources, err error) {
 	contexts, err := o.member.Contexts(&o.hostFlags)
 	if err != nil {
-		return nil, err
+		return opened, err
 	}
 	environment := discover.Environment{
 		Host: h, Contexts: contexts.Source(),
 		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(o.hostFlags.Tuned(config)) },
 	}
-	var opened []openSource
 	for _, s := range discover.Sources {
 		if len(o.sources) == 0 || slices.Contains(o.sources, string(s.Name)) {
-			opened = append(opened, openSource{s.Open(environment), s.Name})
+			opened.names, opened.sources = append(opened.names, string(s.Name)), append(opened.sources, s.Open(environment))
 		}
 	}
 	return opened, nil
@@ -203,12 +201,8 @@ type discovered struct {
 }
 
 // find probes all clusters once.
-func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, sources []openSource) (*discovered, error) {
-	list := make([]discover.Source, len(sources))
-	for i := range sources {
-		list[i] = sources[i]
-	}
-	view, observations, errs, err := o.probe.RunWithHost(ctx, h, list...)
+func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, opened openSources) (*discovered, error) {
+	view, observations, errs, err := o.probe.RunWithHost(ctx, h, opened.sources...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,10 +212,10 @@ func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, sources []o
 		_, absent := errors.AsType[*discover.NotServed](err)
 		switch {
 		case err == nil:
-		case slices.Contains(o.sources, string(sources[i].name)):
+		case slices.Contains(o.sources, opened.names[i]):
 			found.err = errors.Join(found.err, err)
 		case !absent:
-			found.notes = append(found.notes, fmt.Sprintf("%s: %s", sources[i].name, output.Reason(err)))
+			found.notes = append(found.notes, fmt.Sprintf("%s: %s", opened.names[i], output.Reason(err)))
 		}
 	}
 	clusters := discover.Judge(view, observations)
@@ -336,24 +330,19 @@ func objectWords(c *discover.Cluster) []string {
 // joinAll joins the clusters that ask to join, prints one table, and fails when one of them failed.
 func (o *discoverOptions) joinAll(ctx context.Context, h *host.Cluster, found *discovered) error {
 	b := &batch{doing: "joining", done: "joined", dryRun: o.dryRun}
-	for _, c := range found.clusters {
-		if c.State == discover.Wants {
-			b.Clusters = append(b.Clusters, o.row(h, c, federate.JoinOptions{DryRun: o.dryRun}))
+	var asking []*discover.Cluster
+	for i := range found.clusters {
+		if c := &found.clusters[i]; c.State == discover.Wants {
+			asking = append(asking, c)
+			b.Clusters = append(b.Clusters, o.row(h, *c, federate.JoinOptions{DryRun: o.dryRun}))
 		}
 	}
 	if err := o.announce(b); err != nil {
 		return err
 	}
 	o.work(ctx, b)
-	ended := b.Clusters
-	for i := range found.clusters {
-		c := &found.clusters[i]
-		if c.State != discover.Wants {
-			continue
-		}
-		r := ended[0]
-		ended = ended[1:]
-		switch {
+	for i, c := range asking {
+		switch r := b.Clusters[i]; {
 		case r.err != nil:
 			c.Reason = "not joined: " + cmp.Or(r.Reason, r.Result)
 		case o.dryRun == cluster.DryRunNone:

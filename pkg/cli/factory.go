@@ -103,37 +103,34 @@ func typedFlags(hostFlags *pflag.FlagSet) []command.Flag {
 
 // completeFederations offers the host's federations.
 func (d *factory) completeFederations(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return d.complete(func(h targets.Members) (words []string, err error) {
+	return d.complete(func(h targets.Members) ([]string, error) {
 		names, err := h.FederationNames(cmd.Context())
-		for _, name := range names {
-			words = append(words, string(name))
-		}
-		return words, err
+		return words(names), err
 	})
 }
 
 // completeMembers offers the host's members.
 func (d *factory) completeMembers(cmd *cobra.Command, typed []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return d.complete(func(h targets.Members) (words []string, err error) {
+	return d.complete(func(h targets.Members) (names []string, err error) {
 		members, err := h.Members(cmd.Context(), host.MemberQuery{})
 		for i := range members {
 			if !slices.Contains(typed, members[i].Name) {
-				words = append(words, members[i].Name)
+				names = append(names, members[i].Name)
 			}
 		}
-		return words, err
+		return names, err
 	})
 }
 
-func (d *factory) complete(read func(targets.Members) ([]string, error)) (words []string, _ cobra.ShellCompDirective) {
+func (d *factory) complete(read func(targets.Members) ([]string, error)) (names []string, _ cobra.ShellCompDirective) {
 	h, err := d.members()
 	if err == nil {
-		words, err = read(h)
+		names, err = read(h)
 	}
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	return words, cobra.ShellCompDirectiveNoFileComp
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // addFederation adds --federation.

@@ -22,6 +22,15 @@ func complete(cmd *cobra.Command, flag string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// words are values as they are typed.
+func words[T ~string](values []T) []string {
+	typed := make([]string, len(values))
+	for i, v := range values {
+		typed[i] = string(v)
+	}
+	return typed
+}
+
 // exactlyOne takes one argument. What says which when there is none, or more than one.
 func exactlyOne(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -76,6 +76,7 @@ func (o *reachFlags) reach(ctx context.Context, b *batch, needed bool,
 			return err
 		}
 	}
+	b.Federation, b.dryRun = v1alpha1.FederationName(o.selection.Federation), o.dryRun
 	for i := range members {
 		r := &row{Name: v1alpha1.MemberName(members[i].Name), ClusterID: v1alpha1.ClusterID(members[i].Spec.ClusterID)}
 		b.Clusters = append(b.Clusters, r)

@@ -13,9 +13,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// rotateTimeout is how long the rotation of one credential may take by default.
-const rotateTimeout = 2 * time.Minute
-
 const rotateHelp = `Give the host a new credential for members, and revoke the old one.
 
 The new credential is issued by the member, tried, and stored on the host. Then the old one is revoked. The
@@ -56,7 +53,7 @@ func newRotate(d *factory) *cobra.Command {
 		Example: rotateExample,
 		RunE:    runs(f.toOptions),
 	}
-	f.addTo(cmd, rotateTimeout, "All members of this federation")
+	f.addTo(cmd, 2*time.Minute, "All members of this federation")
 	addLifetime(cmd.Flags(), &f.lifetime)
 	return cmd
 }
@@ -81,11 +78,7 @@ func (o *rotateOptions) validate() error {
 }
 
 func (o *rotateOptions) run(ctx context.Context) error {
-	b := &batch{
-		Operation: "rotate", Federation: v1alpha1.FederationName(o.selection.Federation),
-		doing: "rotating", done: "rotated", dryRun: o.dryRun,
-	}
-	return o.reach(ctx, b, true, o.plan, func(m *v1alpha1.MemberCluster) string {
+	return o.reach(ctx, &batch{Operation: "rotate", doing: "rotating", done: "rotated"}, true, o.plan, func(m *v1alpha1.MemberCluster) string {
 		return fmt.Sprintf("no context of the kubeconfig leads to the cluster with ID %s; name another file with --member-kubeconfig", m.Spec.ClusterID)
 	})
 }

@@ -15,9 +15,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// unjoinTimeout is how long the unjoin of one cluster may take by default.
-const unjoinTimeout = time.Minute
-
 const unjoinHelp = `Remove clusters from their federation.
 
 It revokes what the host may do on the member, removes everything that kubectl federate created there, and then
@@ -63,7 +60,7 @@ func newUnjoin(d *factory) *cobra.Command {
 		Example: unjoinExample,
 		RunE:    runs(f.toOptions),
 	}
-	f.addTo(cmd, unjoinTimeout, "With --all or --selector, only members of this federation")
+	f.addTo(cmd, time.Minute, "With --all or --selector, only members of this federation")
 	flags := cmd.Flags()
 	flags.BoolVar(&f.dropLabel, "drop-label", false, "Also remove the label with which the cluster asks to join the federation")
 	flags.BoolVar(&f.force, "force", false, "Remove the host's record without reaching the member")
@@ -92,11 +89,7 @@ func (o *unjoinOptions) validate() error {
 }
 
 func (o *unjoinOptions) run(ctx context.Context) error {
-	b := &batch{
-		Operation: "unjoin", Federation: v1alpha1.FederationName(o.selection.Federation),
-		doing: "unjoining", done: "unjoined", dryRun: o.dryRun,
-	}
-	return o.reach(ctx, b, !o.force, o.plan, func(m *v1alpha1.MemberCluster) string {
+	return o.reach(ctx, &batch{Operation: "unjoin", doing: "unjoining", done: "unjoined"}, !o.force, o.plan, func(m *v1alpha1.MemberCluster) string {
 		return o.commands().To(
 			fmt.Sprintf("no context of the kubeconfig leads to the cluster with ID %s; name another file with --member-kubeconfig, or, if it is gone for good, "+
 				"remove only the host's record", m.Spec.ClusterID),
