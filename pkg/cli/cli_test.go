@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,16 +49,8 @@ func TestParseLabelArgs(t *testing.T) {
 			if err == nil || err.Error() != tt.err {
 				t.Errorf("%q: got error %v, want %s", tt.args, err, tt.err)
 			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("%q: %v", tt.args, err)
-		}
-		if diff := cmp.Diff(tt.names, names); diff != "" {
-			t.Errorf("%q: names:\n%s", tt.args, diff)
-		}
-		if diff := cmp.Diff(tt.change, change, cmp.AllowUnexported(labelChange{})); diff != "" {
-			t.Errorf("%q: change:\n%s", tt.args, diff)
+		} else if err != nil || !slices.Equal(names, tt.names) || !reflect.DeepEqual(change, tt.change) {
+			t.Errorf("%q: got %q, %+v, %v", tt.args, names, change, err)
 		}
 	}
 }
@@ -92,18 +86,15 @@ func TestFederationFlags(t *testing.T) {
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
 		t.Error(diff)
 	}
-	for _, bad := range []struct {
-		flags federationFlags
-		err   string
-	}{
-		{federationFlags{patterns: []string{"team"}}, `invalid --label-pattern "team": must be KEY=PATTERN`},
-		{federationFlags{rules: []string{"us-only"}}, `invalid --rule "us-only": must be NAME=EXPRESSION`},
-		{federationFlags{rules: []string{"=true"}}, `invalid --rule "=true": must be NAME=EXPRESSION`},
-		{federationFlags{maxPerLabel: []string{"region=many"}}, `invalid --max-per-label "region=many": must be KEY=NUMBER`},
-		{federationFlags{maxPerLabel: []string{"=1"}}, `invalid --max-per-label "=1": must be KEY=NUMBER`},
+	for want, bad := range map[string]federationFlags{
+		`invalid --label-pattern "team": must be KEY=PATTERN`:       {patterns: []string{"team"}},
+		`invalid --rule "us-only": must be NAME=EXPRESSION`:         {rules: []string{"us-only"}},
+		`invalid --rule "=true": must be NAME=EXPRESSION`:           {rules: []string{"=true"}},
+		`invalid --max-per-label "region=many": must be KEY=NUMBER`: {maxPerLabel: []string{"region=many"}},
+		`invalid --max-per-label "=1": must be KEY=NUMBER`:          {maxPerLabel: []string{"=1"}},
 	} {
-		if _, err := bad.flags.parse("prod"); err == nil || err.Error() != bad.err {
-			t.Errorf("got %v, want %s", err, bad.err)
+		if _, err := bad.parse("prod"); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }

@@ -56,8 +56,6 @@ func authority(t *testing.T) []byte {
 
 func TestDescribeMember(t *testing.T) {
 	t.Parallel()
-	manual := federation()
-	manual.Spec = v1alpha1.FederationSpec{Acceptance: v1alpha1.AcceptManual}
 	for _, tt := range []struct {
 		name   string
 		member *v1alpha1.MemberCluster
@@ -133,47 +131,32 @@ Facts:         unknown
 Conditions:    <none>
 Violations:    not judged: you may not read federation "prod"
 `},
-		{"waits for an approver", ready("us-east", phase(v1alpha1.PhasePending),
-			condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "federation \"prod\" accepts members manually", time.Hour),
-			func(m *v1alpha1.MemberCluster) {
-				m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "alice 2026-11-23T11:00:00Z"}
-			}),
-			rulebook{federation: manual}, `
-Name:          us-east
-Federation:    prod
-Phase:         Pending
-Cause:         AwaitingApproval (60m ago): federation "prod" accepts members manually
-Next:          kubectl federate approve us-east
-Joined:        2026-11-23T11:00:00Z (60m ago) by alice
-Accepted:      no: federation "prod" accepts members manually
-Cluster ID:    id-us-east
-Labels:
-  example.com/team=web
-  kubefederate.io/federation=prod
-Endpoint:
-  Server:      https://us-east.example.com:6443
-  CA:          the CAs that the host trusts
-  Proxy:       <none>
-Credential:
-  Secret:      kubefederate-credentials/us-east
-  Expires:     2027-02-20T13:00:00Z (in 89d)
-Facts:         as seen by the manager
-  Version:     v1.37.0
-  Nodes:       5
-  Capacity:    cpu 40, memory 160Gi, pods 550
-  Regions:     us-east-1
-  Zones:       us-east-1a, us-east-1b
-  Last probe:  2026-11-23T11:59:40Z (20s ago)
-Conditions:
-  TYPE              STATUS   REASON             AGE   MESSAGE
-  Accepted          False    AwaitingApproval   60m   federation "prod" accepts members manually
-  CredentialValid   True     CredentialStored   4d    a credential for the member's endpoint is stored
-  Ready             True     Reachable          3d    the member answers
-Violations:    <none>
-`},
 	} {
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText(command.Host{}, tt.member, tt.book, noon)); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestDescribePending holds the lines of a member that waits for an approver.
+func TestDescribePending(t *testing.T) {
+	t.Parallel()
+	m := ready("us-east", phase(v1alpha1.PhasePending),
+		condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "federation \"prod\" accepts members manually", time.Hour))
+	m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "alice 2026-11-23T11:00:00Z"}
+	manual := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}, Spec: v1alpha1.FederationSpec{Acceptance: v1alpha1.AcceptManual}}
+	text := memberText(command.Host{}, m, rulebook{federation: manual}, noon)
+	for _, want := range []string{
+		`Cause:         AwaitingApproval (60m ago): federation "prod" accepts members manually`,
+		"Next:          kubectl federate approve us-east",
+		"Joined:        2026-11-23T11:00:00Z (60m ago) by alice",
+		`Accepted:      no: federation "prod" accepts members manually`,
+		"  CA:          the CAs that the host trusts",
+		`  Accepted          False    AwaitingApproval   60m   federation "prod" accepts members manually`,
+		"Violations:    <none>",
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("no line %q in\n%s", want, text)
 		}
 	}
 }
@@ -185,8 +168,7 @@ func TestDescribeFederation(t *testing.T) {
 		ready("eu-west", offline, at("eu-west-1", "")), ready("both", at("us-east-1 eu-west-1", "")),
 	}
 	empty := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "empty", CreationTimestamp: ago(time.Hour)}}
-	deleted := ago(time.Minute)
-	empty.DeletionTimestamp = &deleted
+	empty.DeletionTimestamp = new(ago(time.Minute))
 	empty.Status.Conditions = []metav1.Condition{{Type: "Published", Status: metav1.ConditionTrue, Reason: "Published", LastTransitionTime: ago(time.Hour), Message: "all is well"}}
 	for _, tt := range []struct {
 		name, got, want string

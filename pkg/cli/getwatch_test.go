@@ -21,9 +21,7 @@ func TestFollower(t *testing.T) {
 	member := func(name, version string, change ...func(m *v1alpha1.MemberCluster)) *v1alpha1.MemberCluster {
 		m := ready(name, change...)
 		m.ResourceVersion = version
-		m.CreationTimestamp = metav1.NewTime(now.Add(-4*day - time.Minute))
-		end := metav1.NewTime(now.Add(89*day + time.Hour))
-		m.Status.CredentialExpiry = &end
+		m.CreationTimestamp, m.Status.CredentialExpiry = metav1.NewTime(now.Add(-4*day-time.Minute)), new(metav1.NewTime(now.Add(89*day+time.Hour)))
 		return m
 	}
 	probed := func(m *v1alpha1.MemberCluster) { m.Status.LastProbeTime = &metav1.Time{Time: now} }

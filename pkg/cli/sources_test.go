@@ -7,9 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/cli-runtime/pkg/genericiooptions"
-
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 )
 
@@ -32,8 +29,7 @@ func TestSources(t *testing.T) {
 		}
 		return b.String()
 	}
-	root := newRoot(command.Plugin, genericiooptions.NewTestIOStreamsDiscard())
-	cmd, _, err := root.Find([]string{"discover"})
+	cmd, _, err := testRoot().Find([]string{"discover"})
 	if err != nil {
 		t.Fatal(err)
 	}
