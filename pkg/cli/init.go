@@ -75,7 +75,7 @@ func newInit(d *factory) *cobra.Command {
 		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then")
 	flags.StringVar((*string)(&m.Certificates), "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
 	complete(cmd, "certificates", string(manifests.CertificatesManager), string(manifests.CertificatesCertManager))
-	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook is enforcing")
+	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook enforces the rules")
 	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
 	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
