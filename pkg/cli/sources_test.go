@@ -11,7 +11,7 @@ import (
 )
 
 // TestSources names every place that a source must reach. A row of discover.Sources is complete, the help and the
-// documentation name it, and scripts on real API servers read its kinds, garbage among them.
+// documentation name it, and a script on real API servers reads its kinds. FuzzForeign of pkg/discover reads all sources.
 func TestSources(t *testing.T) {
 	t.Parallel()
 	read := func(pattern string) string {
@@ -34,7 +34,8 @@ func TestSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	docs := read("README.md") + read("docs/*.md")
-	kinds, garbage := read("test/script/kinds/*.yaml"), read("test/script/garbage.txtar")
+	scripts := read("test/script/*.txtar")
+	kinds := read("test/script/kinds/*.yaml") + scripts
 	usage := cmd.Flag("source").Usage
 	for _, s := range discover.Sources {
 		name := string(s.Name)
@@ -52,16 +53,16 @@ func TestSources(t *testing.T) {
 		if !strings.Contains(docs, s.Title) {
 			t.Errorf("source %s: docs do not speak of %q", name, s.Title)
 		}
-		if s.Renewal == "" {
-			t.Errorf("source %s: its row does not say what to do about a credential that has expired", name)
+		if s.Renewal == "" || s.Read == nil {
+			t.Errorf("source %s: its row lacks what to do about a credential that has expired, or what reads its objects", name)
 		}
-		if !regexp.MustCompile(`--source[ =]\S*\b` + name + `\b`).MatchString(garbage) {
-			t.Errorf("source %s is not in garbage.txtar", name)
+		if !regexp.MustCompile(`--source[ =]\S*\b` + name + `\b`).MatchString(scripts) {
+			t.Errorf("source %s: no script asks it with --source", name)
 		}
 		for _, versions := range s.Kinds {
 			kind := versions[0].GroupResource().String()
 			if versions[0].Group != "" && !strings.Contains(kinds, "metadata: {name: "+kind+"}") {
-				t.Errorf("source %s: %s is in no file of test/script/kinds", name, kind)
+				t.Errorf("source %s: %s is in no script and in no file of test/script/kinds", name, kind)
 			}
 		}
 	}

@@ -13,8 +13,8 @@ func TestRefs(t *testing.T) {
 		ref        cluster.Ref
 		text, word string
 	}{
-		{cluster.Ref{Resource: cluster.RancherClusters, Name: "c-m-k2x9wq7d"}, `Cluster "c-m-k2x9wq7d"`, "clusters.management.cattle.io/c-m-k2x9wq7d"},
-		{cluster.Ref{Resource: cluster.ClusterAPIClusters[0], Namespace: "team-x", Name: "prod-a"}, `Cluster "team-x/prod-a"`, "clusters.cluster.x-k8s.io/prod-a --namespace team-x"},
+		{cluster.Ref{Resource: cluster.RancherSettings, Name: "cacerts"}, `Setting "cacerts"`, "settings.management.cattle.io/cacerts"},
+		{cluster.Ref{Resource: cluster.Roles, Namespace: "team-x", Name: "prod-a"}, `Role "team-x/prod-a"`, "roles.rbac.authorization.k8s.io/prod-a --namespace team-x"},
 		{cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: "a", Name: "b", Subresource: "token"}, `serviceaccounts/token of ServiceAccount "a/b"`, ""},
 		{cluster.Ref{Resource: cluster.Secrets, Namespace: "a"}, `secrets in namespace "a"`, ""},
 		{cluster.Ref{Resource: cluster.MemberClusters}, "memberclusters.kubefederate.io", ""},

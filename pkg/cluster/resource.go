@@ -18,7 +18,7 @@ const (
 	Member Side = "member"
 )
 
-// Resource is a kind that the plugin reads or writes. All are listed here, so that no discovery request is needed.
+// Resource is a kind that the plugin reads or writes. Its version is known, so that no discovery request is needed.
 type Resource struct {
 	schema.GroupVersionResource
 	Kind string
@@ -29,13 +29,10 @@ func resource(groupVersion schema.GroupVersion, resource, kind string) Resource 
 }
 
 var (
-	coreV1            = schema.GroupVersion{Version: "v1"}
-	rbacV1            = schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
-	rancherV3         = schema.GroupVersion{Group: "management.cattle.io", Version: "v3"}
-	rancherV1         = schema.GroupVersion{Group: "provisioning.cattle.io", Version: "v1"}
-	aboutV1beta1      = schema.GroupVersion{Group: "about.k8s.io", Version: "v1beta1"}
-	clusterAPIV1beta1 = schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta1"}
-	clusterAPIV1beta2 = schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta2"}
+	coreV1       = schema.GroupVersion{Version: "v1"}
+	rbacV1       = schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+	rancherV3    = schema.GroupVersion{Group: "management.cattle.io", Version: "v3"}
+	aboutV1beta1 = schema.GroupVersion{Group: "about.k8s.io", Version: "v1beta1"}
 )
 
 // The kinds that the plugin reads or writes.
@@ -56,18 +53,12 @@ var (
 	ClusterProperties = resource(aboutV1beta1, "clusterproperties", "ClusterProperty")
 )
 
-// The kinds with which other systems manage clusters on a host. They are only read.
+// Kinds of Rancher that say how its clusters are reached. They are only read; package discover has those that stand for clusters.
 var (
-	// RancherClusters are what Rancher manages; their names are Rancher's IDs of clusters.
-	RancherClusters = resource(rancherV3, "clusters", "Cluster")
-	// RancherProvisioned are the same clusters in the namespaces of their workspaces, beside their Secrets.
-	RancherProvisioned = resource(rancherV1, "clusters", "Cluster")
 	// RancherSettings are Rancher's own settings.
 	RancherSettings = resource(rancherV3, "settings", "Setting")
 	// RancherProxyConfigs say whether Rancher's proxy hands on tokens that a cluster itself issued.
 	RancherProxyConfigs = resource(rancherV3, "clusterproxyconfigs", "ClusterProxyConfig")
-	// ClusterAPIClusters are Cluster API's clusters, the newest version first.
-	ClusterAPIClusters = []Resource{resource(clusterAPIV1beta2, "clusters", "Cluster"), resource(clusterAPIV1beta1, "clusters", "Cluster")}
 )
 
 // path is where an API server lists objects of the kind; an empty namespace means all of them.

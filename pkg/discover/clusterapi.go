@@ -1,12 +1,12 @@
 package discover
 
 import (
-	"context"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
@@ -14,28 +14,22 @@ import (
 // FromClusterAPI is the source of Cluster API's clusters on the host.
 const FromClusterAPI SourceName = "cluster-api"
 
-var clusterAPISource = SourceType{
-	Name: FromClusterAPI, Title: "Cluster API", Help: "clusters.cluster.x-k8s.io on the host",
-	Kinds:   [][]cluster.Resource{cluster.ClusterAPIClusters},
-	Renewal: "run this again when Cluster API has written a new one",
-	Open:    func(e Environment) Source { return clusterAPI{e} },
+// clusterAPIClusters are Cluster API's clusters, the newest version first.
+var clusterAPIClusters = []cluster.Resource{
+	foreignKind(schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta2"}, "clusters", "Cluster"),
+	foreignKind(schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta1"}, "clusters", "Cluster"),
 }
 
-// clusterAPI reads clusters.cluster.x-k8s.io. A cluster's kubeconfig is in the Secret <name>-kubeconfig in its namespace; it
-// is an administrator's (system:masters), and is used to join and stored nowhere.
+// clusterAPISource reads Clusters by namespace and name. A cluster's kubeconfig is in the Secret <name>-kubeconfig in its
+// namespace; it is an administrator's (system:masters), and is used to join and stored nowhere.
 //
 // Contract: https://cluster-api.sigs.k8s.io/developer/providers/contracts/control-plane
-type clusterAPI struct{ Environment }
-
-// Candidates lists the Clusters by namespace and name, and reads their Secrets.
-func (s clusterAPI) Candidates(ctx context.Context) ([]Candidate, error) {
-	objects, err := s.objects(ctx, FromClusterAPI)
-	if err != nil {
-		return nil, err
-	}
-	candidates := clusterAPICandidates(objects[0])
-	s.open(ctx, candidates, nil)
-	return candidates, nil
+var clusterAPISource = SourceType{
+	Name: FromClusterAPI, Title: "Cluster API", Help: "clusters.cluster.x-k8s.io on the host",
+	Kinds:   [][]cluster.Resource{clusterAPIClusters},
+	Read:    func(objects [][]unstructured.Unstructured) []Candidate { return clusterAPICandidates(objects[0]) },
+	Renewal: "run this again when Cluster API has written a new one",
+	Open:    func(e Environment) Source { return objectSource{e, FromClusterAPI} },
 }
 
 // clusterAPICandidates are the candidates without what their Secrets hold. Clusters that are being deleted are left out,
@@ -49,7 +43,7 @@ func clusterAPICandidates(objects []unstructured.Unstructured) []Candidate {
 		}
 		candidates = append(candidates, Candidate{
 			Source: FromClusterAPI, Name: o.GetNamespace() + "/" + o.GetName(), Base: o.GetName(),
-			Objects: []Object{objectOf(cluster.ClusterAPIClusters[0], o)}, Labels: o.GetLabels(),
+			Objects: []Object{objectOf(clusterAPIClusters[0], o)}, Labels: o.GetLabels(),
 			Secret: cluster.Ref{Resource: cluster.Secrets, Namespace: o.GetNamespace(), Name: o.GetName() + "-kubeconfig"},
 			Hint:   clusterAPIHint(o),
 		})
@@ -59,7 +53,7 @@ func clusterAPICandidates(objects []unstructured.Unstructured) []Candidate {
 }
 
 func isRancherCluster(o metav1.OwnerReference) bool {
-	return o.Kind == cluster.RancherProvisioned.Kind && strings.HasPrefix(o.APIVersion, cluster.RancherProvisioned.Group+"/")
+	return o.Kind == rancherProvisioned.Kind && strings.HasPrefix(o.APIVersion, rancherProvisioned.Group+"/")
 }
 
 // clusterAPIHint says that a cluster is not up yet, or has failed; empty when the object says neither. The control plane is

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -29,6 +30,23 @@ func (e Environment) objects(ctx context.Context, source SourceName) ([][]unstru
 		return nil, &NotServed{source}
 	}
 	return objects, err
+}
+
+// objectSource is a source whose candidates need nothing but their objects and Secrets.
+type objectSource struct {
+	Environment
+	name SourceName
+}
+
+// Candidates reads the objects, then their Secrets.
+func (s objectSource) Candidates(ctx context.Context) ([]Candidate, error) {
+	objects, err := s.objects(ctx, s.name)
+	if objects == nil {
+		return nil, err
+	}
+	candidates := s.name.row().Read(objects)
+	s.open(ctx, candidates, nil)
+	return candidates, err
 }
 
 // open reads the Secret of each candidate and gives it a Connect, or an Err. The credential is changed by adapt first, if
@@ -89,6 +107,11 @@ func distinguish(candidates []Candidate) {
 			c.Name += "/" + c.id
 		}
 	}
+}
+
+// foreignKind is a kind of another system. Kinds with the same resource in several versions are one entry of Kinds.
+func foreignKind(group schema.GroupVersion, resource, kind string) cluster.Resource {
+	return cluster.Resource{GroupVersionResource: group.WithResource(resource), Kind: kind}
 }
 
 // objectOf is an object that stands for a cluster, in the version in which it was read.

@@ -32,11 +32,16 @@ func FuzzForeign(f *testing.F) {
 			return
 		}
 		objects := []unstructured.Unstructured{{Object: o}}
-		for _, r := range append(rancherCandidates(objects, nil), rancherCandidates(nil, objects)...) {
-			if r.Endpoint != nil && len(r.Endpoint.CABundle) == 0 {
-				t.Errorf("%s is stored at %s without a CA", r.Name, r.Endpoint.Server)
+		for _, source := range Sources {
+			for i := range source.Kinds {
+				kinds := make([][]unstructured.Unstructured, len(source.Kinds))
+				kinds[i] = objects
+				for _, c := range source.Read(kinds) {
+					if c.Endpoint != nil && len(c.Endpoint.CABundle) == 0 {
+						t.Errorf("%s is stored at %s without a CA", c, c.Endpoint.Server)
+					}
+				}
 			}
 		}
-		clusterAPICandidates(objects)
 	})
 }

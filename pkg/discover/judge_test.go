@@ -20,9 +20,9 @@ const proxy = "https://rancher.example.com/k8s/clusters/c-1"
 func through(source SourceName, name string, id v1alpha1.ClusterID, request v1alpha1.FederationName, more ...func(*Observation)) Observation {
 	s := seen(name, id, nil)
 	s.Source, s.Server = source, "https://10.0.0.1:6443"
-	kind := cluster.ClusterAPIClusters[0]
+	kind := clusterAPIClusters[0]
 	if source == FromRancher {
-		kind, s.Server = cluster.RancherClusters, proxy
+		kind, s.Server = rancherClusters, proxy
 	}
 	namespace, object, found := strings.Cut(name, "/")
 	if !found {

@@ -14,6 +14,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
@@ -24,9 +25,19 @@ import (
 // FromRancher is the source of the clusters that the Rancher on the host manages.
 const FromRancher SourceName = "rancher"
 
+var (
+	// rancherClusters are named by Rancher's IDs of clusters.
+	rancherClusters = foreignKind(schema.GroupVersion{Group: "management.cattle.io", Version: "v3"}, "clusters", "Cluster")
+	// rancherProvisioned are the same clusters in the namespaces of their workspaces, next to their Secrets.
+	rancherProvisioned = foreignKind(schema.GroupVersion{Group: "provisioning.cattle.io", Version: "v1"}, "clusters", "Cluster")
+)
+
 var rancherSource = SourceType{
 	Name: FromRancher, Title: "Rancher", Help: "clusters.management.cattle.io and clusters.provisioning.cattle.io on the host",
-	Kinds:   [][]cluster.Resource{{cluster.RancherClusters}, {cluster.RancherProvisioned}},
+	Kinds: [][]cluster.Resource{{rancherClusters}, {rancherProvisioned}},
+	Read: func(objects [][]unstructured.Unstructured) []Candidate {
+		return rancherCandidates(objects[0], objects[1])
+	},
 	Renewal: "run this again when Rancher has written a new one",
 	Open:    func(e Environment) Source { return rancher{e} },
 }
@@ -155,7 +166,7 @@ func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
 		namespace, name = v1.GetNamespace(), v1.GetName()
 		secret = text(v1, "status", "clientSecretName")
 		c.Name = cmp.Or(v1.GetAnnotations()["provisioning.cattle.io/management-cluster-display-name"], name)
-		c.Objects = append(c.Objects, objectOf(cluster.RancherProvisioned, v1))
+		c.Objects = append(c.Objects, objectOf(rancherProvisioned, v1))
 		maps.Copy(c.Labels, v1.GetLabels())
 		c.readAuthorizedEndpoint(v1)
 	}
@@ -169,7 +180,7 @@ func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
 		}
 		c.isHost = c.isHost || isTrue(v3, "spec", "internal")
 		c.Name = cmp.Or(text(v3, "spec", "displayName"), c.Name, id)
-		c.Objects = append([]Object{objectOf(cluster.RancherClusters, v3)}, c.Objects...)
+		c.Objects = append([]Object{objectOf(rancherClusters, v3)}, c.Objects...)
 		maps.Copy(c.Labels, v3.GetLabels())
 		c.readAuthorizedEndpoint(v3)
 		if owner := c.Labels["cluster-api.cattle.io/capi-cluster-owner"]; owner != "" {

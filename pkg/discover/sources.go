@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -24,6 +25,9 @@ type SourceType struct {
 	// Kinds are those on the host that stand for clusters, each in all its versions, the newest first. A host that serves
 	// none of them does not have the source.
 	Kinds [][]cluster.Resource
+	// Read makes the candidates of the objects of Kinds, a list each, without what their Secrets hold. It is pure, and takes
+	// objects with anything in them.
+	Read func(objects [][]unstructured.Unstructured) []Candidate
 	// Renewal is what the user does about a credential of the source that has expired.
 	Renewal string
 	// Open makes the source. It sends no request.

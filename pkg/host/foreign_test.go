@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -37,13 +38,16 @@ func TestForeign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	clusters := func(version string) cluster.Resource {
+		return cluster.Resource{GroupVersionResource: schema.GroupVersionResource{Group: "cluster.x-k8s.io", Version: version, Resource: "clusters"}, Kind: "Cluster"}
+	}
 	for _, tt := range []struct {
 		name     string
 		versions []cluster.Resource
 		want     string
 	}{
-		{"an older version", cluster.ClusterAPIClusters, "true a"},
-		{"a group that is not served", []cluster.Resource{cluster.RancherClusters}, "false"},
+		{"an older version", []cluster.Resource{clusters("v1beta2"), clusters("v1beta1")}, "true a"},
+		{"a group that is not served", []cluster.Resource{cluster.RancherSettings}, "false"},
 		{"the core group", []cluster.Resource{cluster.Secrets}, "true b"},
 	} {
 		objects, served, err := h.Foreign(t.Context(), tt.versions...)
