@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 func TestDisplayName(t *testing.T) {
@@ -119,5 +122,26 @@ func TestParseSubjects(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", bad, err, want)
 		}
+	}
+}
+
+// TestWritersHaveDryRun holds that each command of writers can show what it would change, and none of readers can.
+func TestWritersHaveDryRun(t *testing.T) {
+	t.Parallel()
+	d := newFactory(command.Plugin, genericiooptions.NewTestIOStreamsDiscard())
+	var check func(cmd *cobra.Command, writes bool)
+	check = func(cmd *cobra.Command, writes bool) {
+		for _, sub := range cmd.Commands() {
+			check(sub, writes)
+		}
+		if dry := cmd.Flags().Lookup("dry-run") != nil; dry != writes && !cmd.HasSubCommands() {
+			t.Errorf("%q: has --dry-run: %t; is among writers of root.go: %t", cmd.Name(), dry, writes)
+		}
+	}
+	for _, cmd := range writers(d) {
+		check(cmd, true)
+	}
+	for _, cmd := range readers(d) {
+		check(cmd, false)
 	}
 }

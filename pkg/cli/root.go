@@ -97,13 +97,22 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 		&cobra.Group{ID: groupOther, Title: "Other Commands:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
-	root.AddCommand(
-		newInit(d), newDeinit(d), newCreate(d), newCheck(d),
-		newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d), newGet(d), newDescribe(d), newTree(d),
-		newApprove(d), newSuspend(d), newResume(d), newRotate(d), newLint(d),
-		newVersion(d), newCompletion(d),
-	)
+	root.AddCommand(writers(d)...)
+	root.AddCommand(readers(d)...)
 	return root
+}
+
+// writers are the commands that change a cluster. Each has --dry-run.
+func writers(d *factory) []*cobra.Command {
+	return []*cobra.Command{
+		newInit(d), newDeinit(d), newCreate(d), newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d),
+		newApprove(d), newSuspend(d), newResume(d), newRotate(d),
+	}
+}
+
+// readers are the commands that change nothing.
+func readers(d *factory) []*cobra.Command {
+	return []*cobra.Command{newCheck(d), newGet(d), newDescribe(d), newTree(d), newLint(d), newVersion(d), newCompletion(d)}
 }
 
 const (
