@@ -98,19 +98,9 @@ func compare(t *testing.T, what, got, want string) {
 	}
 }
 
-func TestPlanJoinSteps(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name    string
-		facts   func(*joinFacts)
-		options func(*JoinOptions)
-		want    string
-		notes   string
-		already bool
-	}{
-		{
-			name: "fresh cluster",
-			want: `
+// freshPlan is the plan for a cluster that never joined, and samePlan that for one that joined and is as it was then.
+const (
+	freshPlan = `
 host   create    MemberCluster "east"
 member create    Namespace "kubefederate-member"
 member create    ConfigMap "kubefederate-member/membership" (planned)
@@ -124,18 +114,54 @@ member request   ServiceAccount "kubefederate-member/kubefederate-manager" (plan
 host   store     Secret "kubefederate-credentials/east"
 member try       (the stored credential at https://east.example.com)
 host   update    MemberCluster "east" (who joined it, and when)
-host   create    Event "default/east"`,
-		},
-		{
-			name: "access, About API, a namespace that was there, no right to write Events",
-			facts: func(f *joinFacts) {
-				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
-				f.Member.Properties = true
-				f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
-				f.CanCreateEvents = false
-			},
-			options: func(o *JoinOptions) { o.TokenLifetime = 36 * time.Hour },
-			want: `
+host   create    Event "default/east"`
+	samePlan = `
+host   unchanged MemberCluster "east"
+member unchanged Namespace "kubefederate-member"
+member unchanged ConfigMap "kubefederate-member/membership"
+member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
+member unchanged ClusterRole "kubefederate-member:manager"
+member unchanged Role "kubefederate-member/kubefederate-manager"
+member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ClusterRoleBinding "kubefederate-member:manager"
+member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
+member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
+host   store     Secret "kubefederate-credentials/east"
+member try       (the stored credential at https://east.example.com)`
+)
+
+// edited is a plan in which, of each pair, the first text is replaced by the second.
+func edited(plan string, pairs ...string) string {
+	for i := 0; i < len(pairs); i += 2 {
+		if strings.Count(plan, pairs[i]) != 1 {
+			panic(pairs[i])
+		}
+		plan = strings.Replace(plan, pairs[i], pairs[i+1], 1)
+	}
+	return plan
+}
+
+func TestPlanJoinSteps(t *testing.T) {
+	t.Parallel()
+	const keep = "member keep      ClusterProperty \"cluster.clusterset.k8s.io\" (not set by kubectl federate, with the same value)\n"
+	const withoutAccess = `member delete    ClusterRoleBinding "kubefederate-member:consumer" (the federation gives no access)
+member delete    ServiceAccount "kubefederate-member/kubefederate-consumer" (the federation gives no access)
+`
+	for _, tt := range []struct {
+		name    string
+		facts   func(*joinFacts)
+		options func(*JoinOptions)
+		already bool
+		notes   string
+		want    string
+	}{
+		{"fresh cluster", nil, nil, false, "", freshPlan},
+		{"access, About API, a namespace that was there, no right to write Events", func(f *joinFacts) {
+			f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+			f.Member.Properties = true
+			f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
+			f.CanCreateEvents = false
+		}, func(o *JoinOptions) { o.TokenLifetime = 36 * time.Hour }, false, "", `
 host   create    MemberCluster "east"
 member unchanged Namespace "kubefederate-member"
 member create    ConfigMap "kubefederate-member/membership"
@@ -152,68 +178,29 @@ member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a to
 host   store     Secret "kubefederate-credentials/east"
 member create    ClusterProperty "clusterset.k8s.io"
 member try       (the stored credential at https://east.example.com)
-host   update    MemberCluster "east" (who joined it, and when)`,
-		},
-		{
-			name: "Manual acceptance does not put the cluster into the set",
-			facts: func(f *joinFacts) {
-				joined(f)
-				f.Member.Properties = true
-				f.Host.Federation.Spec.Acceptance = v1alpha1.AcceptManual
-				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = member.Property(v1alpha1.PropertyClusterID, memberID, "prod").Manifest
-				role := f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}]
-				role.Object["rules"] = member.Grants{Properties: true}.EscalationProbe().Manifest.Object["rules"].([]any)[:4]
-			},
-			want: `
-host   unchanged MemberCluster "east"
-member unchanged Namespace "kubefederate-member"
-member unchanged ConfigMap "kubefederate-member/membership"
-member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
-member unchanged ClusterRole "kubefederate-member:manager"
-member unchanged Role "kubefederate-member/kubefederate-manager"
-member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
-member unchanged ClusterProperty "cluster.clusterset.k8s.io"
-member unchanged ClusterRoleBinding "kubefederate-member:manager"
-member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
-member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
-host   store     Secret "kubefederate-credentials/east"
-member try       (the stored credential at https://east.example.com)`,
-			notes:   `host: Federation "prod": accepts members by hand, so this one stays Pending: accept it: kubectl federate approve east`,
-			already: true,
-		},
-		{
-			name:  "joined already",
-			facts: joined,
-			want: `
-host   unchanged MemberCluster "east"
-member unchanged Namespace "kubefederate-member"
-member unchanged ConfigMap "kubefederate-member/membership"
-member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
-member unchanged ClusterRole "kubefederate-member:manager"
-member unchanged Role "kubefederate-member/kubefederate-manager"
-member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
-member unchanged ClusterRoleBinding "kubefederate-member:manager"
-member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
-member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
-host   store     Secret "kubefederate-credentials/east"
-member try       (the stored credential at https://east.example.com)`,
-			already: true,
-		},
-		{
-			name: "joined, and since then everything differs a little",
-			facts: func(f *joinFacts) {
-				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
-				joined(f)
-				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "edit"}
-				f.Endpoint.Server = "https://new.example.com"
-				f.Endpoint.CABundle = nil
-				f.Member.Membership.MemberUID = "uid-before"
-				delete(f.Member.Objects, member.BindingRefs()[0])
-				f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}].Object["rules"] = []any{}
-			},
-			options: func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} },
-			notes:   `host: MemberCluster "east": the stored endpoint changes: spec.server from "https://east.example.com" to "https://new.example.com", spec.caBundle`,
-			want: `
+host   update    MemberCluster "east" (who joined it, and when)`},
+		{"Manual acceptance does not put the cluster into the set", func(f *joinFacts) {
+			joined(f)
+			f.Member.Properties = true
+			f.Host.Federation.Spec.Acceptance = v1alpha1.AcceptManual
+			f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = member.Property(v1alpha1.PropertyClusterID, memberID, "prod").Manifest
+			role := f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}]
+			role.Object["rules"] = member.Grants{Properties: true}.EscalationProbe().Manifest.Object["rules"].([]any)[:4]
+		}, nil, true,
+			`host: Federation "prod": accepts members by hand, so this one stays Pending: accept it: kubectl federate approve east`, edited(samePlan,
+				"member unchanged ClusterRoleBinding", "member unchanged ClusterProperty \"cluster.clusterset.k8s.io\"\nmember unchanged ClusterRoleBinding")},
+		{"joined already", joined, nil, true, "", samePlan},
+		{"joined, and since then everything differs a little", func(f *joinFacts) {
+			f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+			joined(f)
+			f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "edit"}
+			f.Endpoint.Server = "https://new.example.com"
+			f.Endpoint.CABundle = nil
+			f.Member.Membership.MemberUID = "uid-before"
+			delete(f.Member.Objects, member.BindingRefs()[0])
+			f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}].Object["rules"] = []any{}
+		}, func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} }, false,
+			`host: MemberCluster "east": the stored endpoint changes: spec.server from "https://east.example.com" to "https://new.example.com", spec.caBundle`, `
 host   update    MemberCluster "east" (caBundle, server, label team)
 member unchanged Namespace "kubefederate-member"
 member update    ConfigMap "kubefederate-member/membership" (left by an earlier membership of this name)
@@ -229,61 +216,25 @@ member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a to
 host   store     Secret "kubefederate-credentials/east"
 member try       (the stored credential at https://new.example.com)
 host   update    MemberCluster "east" (who joined it, and when)
-host   create    Event "default/east"`,
-		},
-		{
-			name: "joined, and the federation gives access no more",
-			facts: func(f *joinFacts) {
-				f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
-				joined(f)
-				f.Host.Federation.Spec.Access = nil
-			},
-			want: `
-host   unchanged MemberCluster "east"
-member unchanged Namespace "kubefederate-member"
-member unchanged ConfigMap "kubefederate-member/membership"
-member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
-member unchanged ClusterRole "kubefederate-member:manager"
-member unchanged Role "kubefederate-member/kubefederate-manager"
-member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
-member unchanged ClusterRoleBinding "kubefederate-member:manager"
-member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
-member delete    ClusterRoleBinding "kubefederate-member:consumer" (the federation gives no access)
-member delete    ServiceAccount "kubefederate-member/kubefederate-consumer" (the federation gives no access)
-member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
-host   store     Secret "kubefederate-credentials/east"
-member try       (the stored credential at https://east.example.com)`,
-		},
-		{
-			name: "written by hand, now adopted; a property of another client has the same value",
-			facts: func(f *joinFacts) {
-				f.Host.Member = &v1alpha1.MemberCluster{
-					ObjectMeta: metav1.ObjectMeta{Name: "east", UID: "uid-east", Labels: map[string]string{v1alpha1.LabelFederation: "prod"}},
-					Spec:       v1alpha1.MemberClusterSpec{ClusterID: memberID, Server: "https://east.example.com", CABundle: ca},
-				}
-				f.Member.Properties = true
-				theirs := member.Property(v1alpha1.PropertyClusterID, memberID, "").Manifest
-				theirs.SetLabels(nil)
-				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = theirs
-			},
-			want: `
-host   update    MemberCluster "east" (joinedWith)
-member create    Namespace "kubefederate-member"
-member create    ConfigMap "kubefederate-member/membership" (planned)
-member create    ServiceAccount "kubefederate-member/kubefederate-manager" (planned)
-member create    ClusterRole "kubefederate-member:manager"
-member create    Role "kubefederate-member/kubefederate-manager" (planned)
-member create    Secret "kubefederate-member/kubefederate-manager-binding" (planned)
-member keep      ClusterProperty "cluster.clusterset.k8s.io" (not set by kubectl federate, with the same value)
-member create    ClusterRoleBinding "kubefederate-member:manager"
-member create    RoleBinding "kubefederate-member/kubefederate-manager" (planned)
-member request   ServiceAccount "kubefederate-member/kubefederate-manager" (planned) (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
-host   store     Secret "kubefederate-credentials/east"
-member create    ClusterProperty "clusterset.k8s.io"
-member try       (the stored credential at https://east.example.com)
-host   update    MemberCluster "east" (who joined it, and when)
-host   create    Event "default/east"`,
-		},
+host   create    Event "default/east"`},
+		{"joined, and the federation gives access no more", func(f *joinFacts) {
+			f.Host.Federation.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+			joined(f)
+			f.Host.Federation.Spec.Access = nil
+		}, nil, false, "", edited(samePlan, "member request", withoutAccess+"member request")},
+		{"written by hand, now adopted; a property of another client has the same value", func(f *joinFacts) {
+			f.Host.Member = &v1alpha1.MemberCluster{
+				ObjectMeta: metav1.ObjectMeta{Name: "east", UID: "uid-east", Labels: map[string]string{v1alpha1.LabelFederation: "prod"}},
+				Spec:       v1alpha1.MemberClusterSpec{ClusterID: memberID, Server: "https://east.example.com", CABundle: ca},
+			}
+			f.Member.Properties = true
+			theirs := member.Property(v1alpha1.PropertyClusterID, memberID, "").Manifest
+			theirs.SetLabels(nil)
+			f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = theirs
+		}, nil, false, "", edited(freshPlan,
+			`create    MemberCluster "east"`, `update    MemberCluster "east" (joinedWith)`,
+			"member create    ClusterRoleBinding", keep+"member create    ClusterRoleBinding",
+			"member try", "member create    ClusterProperty \"clusterset.k8s.io\"\nmember try")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -339,15 +290,12 @@ func TestPlanJoinRefuses(t *testing.T) {
 		options func(*JoinOptions)
 		want    string
 	}{
-		{
-			name: "rights on both sides, all at once",
-			facts: func(f *joinFacts) {
-				target := host.Target{Member: "east", Federation: "prod"}
-				f.HostMissing = missingOf(SideHost, target.JoinRights(), target.JoinRights())
-				rights := member.Grants{}.JoinRights()
-				f.MemberMissing = missingOf(SideMember, rights, rights[:5])
-			},
-			want: `
+		{"rights on both sides, all at once", func(f *joinFacts) {
+			target := host.Target{Member: "east", Federation: "prod"}
+			f.HostMissing = missingOf(SideHost, target.JoinRights(), target.JoinRights())
+			rights := member.Grants{}.JoinRights()
+			f.MemberMissing = missingOf(SideMember, rights, rights[:5])
+		}, nil, `
 host: you are not allowed to get namespaces "kube-system"
 host: you are not allowed to get federations.kubefederate.io "prod"
 host: you are not allowed to join federations.kubefederate.io "prod": an administrator of the federation can grant it
@@ -360,101 +308,60 @@ member: you are not allowed to get namespaces "kube-system"
 member: you are not allowed to list nodes
 member: you are not allowed to get namespaces "kubefederate-member"
 member: you are not allowed to create namespaces
-member: you are not allowed to get configmaps "membership" in namespace "kubefederate-member"`,
-		},
-		{
-			name:  "another host's member",
-			facts: membership(func(k *member.Membership) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }),
-			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
+member: you are not allowed to get configmaps "membership" in namespace "kubefederate-member"`},
+		{"another host's member", membership(func(k *member.Membership) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }), nil,
+			`member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
 				`(cluster ID cccccccc-0000-4000-8000-000000000003, this one has aaaaaaaa-0000-4000-8000-000000000001): unjoin it there first: ` +
 				`kubectl federate unjoin their-east --member-context ctx-east --context OTHER-HOST; or if that host is gone for good, take it over: ` +
-				`kubectl federate join east --federation prod --member-context ctx-east --take-over`,
-		},
-		{
-			name:  "member of another federation of this host",
-			facts: membership(func(k *member.Membership) { k.Federation, k.Member = "lab", "lab-east" }),
-			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "lab-east" of federation "lab" of this host: ` +
-				`unjoin it first: kubectl federate unjoin lab-east --member-context ctx-east`,
-		},
-		{
-			name: "the name is another cluster's",
-			facts: func(f *joinFacts) {
-				joined(f)
-				f.Member.Membership = nil
-				f.Host.Member.Spec.ClusterID = otherID
-			},
-			want: `host: MemberCluster "east": the name is taken by another cluster (ID cccccccc-0000-4000-8000-000000000003, this one has bbbbbbbb-0000-4000-8000-000000000002): ` +
-				`join under another name, or unjoin that one first: kubectl federate unjoin east`,
-		},
-		{
-			name: "the member is in another federation",
-			facts: func(f *joinFacts) {
-				joined(f)
-				f.Member.Membership = nil
-				f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
-			},
-			options: func(o *JoinOptions) { o.Cluster.Context = "it's mine" },
-			want:    `host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another federation: kubectl federate unjoin east --member-context 'it'\''s mine'`,
-		},
-		{
-			name: "objects of others under the names that join uses",
-			facts: func(f *joinFacts) {
-				f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
-				f.Member.Objects[member.ManagerAccountRef()] = cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, v1alpha1.ManagerAccount)
-				f.Member.Properties = true
-				theirs := member.Property(v1alpha1.PropertyClusterSet, "fleet-of-others", "").Manifest
-				theirs.SetLabels(nil)
-				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)] = theirs
-			},
-			want: `
+				`kubectl federate join east --federation prod --member-context ctx-east --take-over`},
+		{"member of another federation of this host", membership(func(k *member.Membership) { k.Federation, k.Member = "lab", "lab-east" }), nil,
+			`member: ConfigMap "kubefederate-member/membership": this cluster is member "lab-east" of federation "lab" of this host: ` +
+				`unjoin it first: kubectl federate unjoin lab-east --member-context ctx-east`},
+		{"the name is another cluster's", func(f *joinFacts) {
+			joined(f)
+			f.Member.Membership = nil
+			f.Host.Member.Spec.ClusterID = otherID
+		}, nil,
+			`host: MemberCluster "east": the name is taken by another cluster (ID cccccccc-0000-4000-8000-000000000003, this one has bbbbbbbb-0000-4000-8000-000000000002): ` +
+				`join under another name, or unjoin that one first: kubectl federate unjoin east`},
+		{"the member is in another federation", func(f *joinFacts) {
+			joined(f)
+			f.Member.Membership = nil
+			f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
+		}, func(o *JoinOptions) { o.Cluster.Context = "it's mine" },
+			`host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another federation: kubectl federate unjoin east --member-context 'it'\''s mine'`},
+		{"objects of others under the names that join uses", func(f *joinFacts) {
+			f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
+			f.Member.Objects[member.ManagerAccountRef()] = cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, v1alpha1.ManagerAccount)
+			f.Member.Properties = true
+			theirs := member.Property(v1alpha1.PropertyClusterSet, "fleet-of-others", "").Manifest
+			theirs.SetLabels(nil)
+			f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)] = theirs
+		}, nil, `
 member: ServiceAccount "kubefederate-member/kubefederate-manager": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it
-member: ClusterProperty "clusterset.k8s.io": has the value "fleet-of-others", which kubectl federate did not set (this join would set "prod"): the cluster belongs to another ClusterSet: remove it from that set first`,
-		},
-		{
-			name: "an old cluster, and a token that would end at once",
-			facts: func(f *joinFacts) {
-				f.Member.Version = "v1.23.17-eks-0a21954"
-			},
-			options: func(o *JoinOptions) { o.TokenLifetime = time.Minute },
-			want: `
+member: ClusterProperty "clusterset.k8s.io": has the value "fleet-of-others", which kubectl federate did not set (this join would set "prod"): the cluster belongs to another ClusterSet: remove it from that set first`},
+		{"an old cluster, and a token that would end at once", func(f *joinFacts) {
+			f.Member.Version = "v1.23.17-eks-0a21954"
+		}, func(o *JoinOptions) { o.TokenLifetime = time.Minute }, `
 member: runs Kubernetes v1.23.17-eks-0a21954; members need at least 1.24: upgrade it first
-member: token: a lifetime of 1m is shorter than API servers grant: ask for at least 10m with --token-lifetime`,
-		},
-		{
-			name:  "a certificate that is not verified",
-			facts: func(f *joinFacts) { f.Endpoint.InsecureSkipTLSVerify, f.Endpoint.CABundle = true, nil },
-			want: `member: endpoint "https://east.example.com": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: ` +
-				`give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`,
-		},
-		{
-			name:  "an endpoint with a password in it, which is not repeated",
-			facts: func(f *joinFacts) { f.Endpoint.Server = "https://ann:secret@east.example.com" },
-			want:  `member: spec.server: it must not hold a user: everyone who may get members reads it: give the member's URL with --member-server`,
-		},
-		{
-			name:  "a proxy of a kind that is not known",
-			facts: func(f *joinFacts) { f.Endpoint.ProxyURL = "ftp://proxy.example.com" },
-			want:  `member: spec.proxyURL: the scheme must be http, https or socks5, and is "ftp": give another proxy with --member-proxy-url`,
-		},
-		{
-			name:  "a server name that no certificate has",
-			facts: func(f *joinFacts) { f.Endpoint.TLSServerName = "https://east" },
-			want:  `member: spec.tlsServerName: "https://east" is neither a DNS name nor an IP address: give another name with --member-tls-server-name`,
-		},
-		{
-			name: "Rancher's proxy, which takes no token of the cluster's own",
-			facts: func(f *joinFacts) {
-				f.Endpoint.Server, f.RefusesTokens = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
-			},
-			want: `member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored: ` +
+member: token: a lifetime of 1m is shorter than API servers grant: ask for at least 10m with --token-lifetime`},
+		{"a certificate that is not verified", func(f *joinFacts) { f.Endpoint.InsecureSkipTLSVerify, f.Endpoint.CABundle = true, nil }, nil,
+			`member: endpoint "https://east.example.com": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: ` +
+				`give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`},
+		{"an endpoint with a password in it, which is not repeated", func(f *joinFacts) { f.Endpoint.Server = "https://ann:secret@east.example.com" }, nil,
+			`member: spec.server: it must not hold a user: everyone who may get members reads it: give the member's URL with --member-server`},
+		{"a proxy of a kind that is not known", func(f *joinFacts) { f.Endpoint.ProxyURL = "ftp://proxy.example.com" }, nil,
+			`member: spec.proxyURL: the scheme must be http, https or socks5, and is "ftp": give another proxy with --member-proxy-url`},
+		{"a server name that no certificate has", func(f *joinFacts) { f.Endpoint.TLSServerName = "https://east" }, nil,
+			`member: spec.tlsServerName: "https://east" is neither a DNS name nor an IP address: give another name with --member-tls-server-name`},
+		{"Rancher's proxy, which takes no token of the cluster's own", func(f *joinFacts) {
+			f.Endpoint.Server, f.RefusesTokens = "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d", true
+		}, nil,
+			`member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored: ` +
 				`turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; ` +
-				`or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "c-m-k2x9wq7d" of Rancher's cluster`,
-		},
-		{
-			name:  "plain HTTP",
-			facts: func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" },
-			want:  `member: spec.server: the scheme must be https, and is "http": give the member's URL with --member-server`,
-		},
+				`or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "c-m-k2x9wq7d" of Rancher's cluster`},
+		{"plain HTTP", func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" }, nil,
+			`member: spec.server: the scheme must be https, and is "http": give the member's URL with --member-server`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -62,33 +62,22 @@ func TestPlanTakeOver(t *testing.T) {
 		takeOver bool
 		want     string
 	}{
-		{
-			name: "from a host that is gone", takeOver: true,
-			want: `
+		{"from a host that is gone", nil, true, `
 host   create    MemberCluster "east"
 member unchanged Namespace "kubefederate-member"
-member update    ConfigMap "kubefederate-member/membership" (was member "their-east" of federation "lab" of the host with cluster ID cccccccc-0000-4000-8000-000000000003)` + evicted,
-		},
-		{
-			name: "this host was restored elsewhere, with its records", takeOver: true,
-			facts: func(f *joinFacts) { joinedRecord(f) },
-			want: `
+member update    ConfigMap "kubefederate-member/membership" (was member "their-east" of federation "lab" of the host with cluster ID cccccccc-0000-4000-8000-000000000003)` + evicted},
+		{"this host was restored elsewhere, with its records", func(f *joinFacts) { joinedRecord(f) }, true, `
 host   update    MemberCluster "east"
 member unchanged Namespace "kubefederate-member"
-member update    ConfigMap "kubefederate-member/membership" (was member "their-east" of federation "lab" of the host with cluster ID cccccccc-0000-4000-8000-000000000003)` + evicted,
-		},
-		{
-			name: "one that ended halfway continues by itself",
-			facts: func(f *joinFacts) {
-				joinedRecord(f)
-				k := f.Member.Membership
-				k.HostID, k.Federation, k.Member, k.MemberUID, k.TakenFrom = hostID, "prod", "east", "uid-east", otherID
-			},
-			want: `
+member update    ConfigMap "kubefederate-member/membership" (was member "their-east" of federation "lab" of the host with cluster ID cccccccc-0000-4000-8000-000000000003)` + evicted},
+		{"one that ended halfway continues by itself", func(f *joinFacts) {
+			joinedRecord(f)
+			k := f.Member.Membership
+			k.HostID, k.Federation, k.Member, k.MemberUID, k.TakenFrom = hostID, "prod", "east", "uid-east", otherID
+		}, false, `
 host   update    MemberCluster "east"
 member unchanged Namespace "kubefederate-member"
-member unchanged ConfigMap "kubefederate-member/membership"` + evicted,
-		},
+member unchanged ConfigMap "kubefederate-member/membership"` + evicted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -118,30 +107,21 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 		facts func(*joinFacts)
 		want  string
 	}{
-		{
-			name:  "this host is not gone",
-			facts: func(f *joinFacts) { f.Member.Membership.HostID = hostID },
-			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of this host, which is not gone: ` +
-				`there is nothing to take over: unjoin it first: kubectl federate unjoin their-east --member-context ctx-east`,
+		{"this host is not gone", func(f *joinFacts) { f.Member.Membership.HostID = hostID },
+			`member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of this host, which is not gone: ` +
+				`there is nothing to take over: unjoin it first: kubectl federate unjoin their-east --member-context ctx-east`},
+		{"rights to remove what the other host put there, and only that", func(f *joinFacts) {
+			delete(f.Member.Objects, member.ManagerAccountRef())
+			rights := []cluster.Right{
+				{Verb: "delete", Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount},
+				{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole},
+			}
+			onHost := host.Target{Member: "east"}.LeaveRights()
+			f.UndoMissing = append(missingOf(SideMember, rights, rights), missingOf(SideHost, onHost, onHost)...)
 		},
-		{
-			name: "rights to remove what the other host put there, and only that",
-			facts: func(f *joinFacts) {
-				delete(f.Member.Objects, member.ManagerAccountRef())
-				rights := []cluster.Right{
-					{Verb: "delete", Resource: cluster.ServiceAccounts, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount},
-					{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole},
-				}
-				onHost := host.Target{Member: "east"}.LeaveRights()
-				f.UndoMissing = append(missingOf(SideMember, rights, rights), missingOf(SideHost, onHost, onHost)...)
-			},
-			want: `member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`,
-		},
-		{
-			name:  "what join did not create is not removed",
-			facts: func(f *joinFacts) { f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil) },
-			want:  `member: ServiceAccount "kubefederate-member/kubefederate-manager": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`,
-		},
+			`member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`},
+		{"what join did not create is not removed", func(f *joinFacts) { f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil) },
+			`member: ServiceAccount "kubefederate-member/kubefederate-manager": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

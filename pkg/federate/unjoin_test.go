@@ -45,11 +45,7 @@ func TestPlanUnjoinSteps(t *testing.T) {
 		want    string
 		notes   string
 	}{
-		{
-			name:   "everything there is",
-			joined: everything,
-			facts:  func(f *unjoinFacts) { f.MayDeleteCredential = true },
-			want: `
+		{"everything there is", everything, func(f *unjoinFacts) { f.MayDeleteCredential = true }, UnjoinOptions{}, `
 member delete    ClusterRoleBinding "kubefederate-member:manager"
 member delete    RoleBinding "kubefederate-member/kubefederate-manager"
 member delete    ClusterRoleBinding "kubefederate-member:consumer"
@@ -63,17 +59,12 @@ member delete    ClusterProperty "cluster.clusterset.k8s.io"
 member delete    ConfigMap "kubefederate-member/membership"
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
 host   delete    Secret "kubefederate-credentials/east"
-host   delete    MemberCluster "east"`,
-		},
-		{
-			name:   "what join did not create stays",
-			joined: everything,
-			facts: func(f *unjoinFacts) {
-				f.Member.Namespace.SetLabels(nil)
-				f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil)
-				f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].SetLabels(nil)
-			},
-			want: `
+host   delete    MemberCluster "east"`, ""},
+		{"what join did not create stays", everything, func(f *unjoinFacts) {
+			f.Member.Namespace.SetLabels(nil)
+			f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil)
+			f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].SetLabels(nil)
+		}, UnjoinOptions{}, `
 member delete    ClusterRoleBinding "kubefederate-member:manager"
 member delete    RoleBinding "kubefederate-member/kubefederate-manager"
 member delete    ClusterRoleBinding "kubefederate-member:consumer"
@@ -83,117 +74,75 @@ member delete    Role "kubefederate-member/kubefederate-manager"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ClusterProperty "cluster.clusterset.k8s.io"
 member delete    ConfigMap "kubefederate-member/membership"
-host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-		},
-		{
-			name: "an unjoin that ended halfway: the member is clean, the host's record stands",
-			facts: func(f *unjoinFacts) {
-				f.Member = &member.State{ID: memberID}
-			},
-			want: `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-		},
-		{
-			name: "no record on the host",
-			facts: func(f *unjoinFacts) {
-				f.Host.Member = nil
-				for ref := range f.Member.Objects {
-					if ref != member.BindingRefs()[0] {
-						delete(f.Member.Objects, ref)
-					}
+host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		{"an unjoin that ended halfway: the member is clean, the host's record stands", nil, func(f *unjoinFacts) {
+			f.Member = &member.State{ID: memberID}
+		}, UnjoinOptions{}, `host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		{"no record on the host", nil, func(f *unjoinFacts) {
+			f.Host.Member = nil
+			for ref := range f.Member.Objects {
+				if ref != member.BindingRefs()[0] {
+					delete(f.Member.Objects, ref)
 				}
-			},
-			want: `
+			}
+		}, UnjoinOptions{}, `
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ConfigMap "kubefederate-member/membership"
-member delete    Namespace "kubefederate-member" (if nothing else is in it)`,
-		},
-		{
-			name: "a federation label that stays",
-			facts: func(f *unjoinFacts) {
-				f.Member.Objects = nil
-				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
-			},
-			want: `
+member delete    Namespace "kubefederate-member" (if nothing else is in it)`, ""},
+		{"a federation label that stays", nil, func(f *unjoinFacts) {
+			f.Member.Objects = nil
+			f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
+		}, UnjoinOptions{}, `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, beside its federation label)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`,
-		},
-		{
-			name: "a federation label that stays on the host's object",
-			facts: func(f *unjoinFacts) {
-				f.Member.Objects = nil
-				f.Member.Membership.RequestedBy = requester
-			},
-			want: `
+			`member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`},
+		{"a federation label that stays on the host's object", nil, func(f *unjoinFacts) {
+			f.Member.Objects = nil
+			f.Member.Membership.RequestedBy = requester
+		}, UnjoinOptions{}, `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-			notes: `host: clusters.cluster.x-k8s.io/team-x/east: carried the label kubefederate.io/federation=prod, which asked to join; if it still does, discovery does not join the cluster again: ` +
-				`remove the label: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`,
-		},
-		{
-			name: "the host's object asked for it, and so does the cluster",
-			facts: func(f *unjoinFacts) {
-				f.Member.Objects = nil
-				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
-				f.Member.Membership.RequestedBy = requester
-			},
-			want: `
+			`host: clusters.cluster.x-k8s.io/team-x/east: carried the label kubefederate.io/federation=prod, which asked to join; if it still does, discovery does not join the cluster again: ` +
+				`remove the label: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`},
+		{"the host's object asked for it, and so does the cluster", nil, func(f *unjoinFacts) {
+			f.Member.Objects = nil
+			f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}
+			f.Member.Membership.RequestedBy = requester
+		}, UnjoinOptions{}, `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, beside its federation label)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-			notes: `member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`,
-		},
-		{
-			name: "a federation label that goes along, and its namespace with it",
-			facts: func(f *unjoinFacts) {
-				f.Member.Objects = nil
-				f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
-			},
-			options: UnjoinOptions{DropLabel: true},
-			want: `
+			`member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`},
+		{"a federation label that goes along, and its namespace with it", nil, func(f *unjoinFacts) {
+			f.Member.Objects = nil
+			f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: v1alpha1.MemberNamespace}
+		}, UnjoinOptions{DropLabel: true}, `
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kubefederate-member" (remove the label kubefederate.io/federation=prod)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
-host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-		},
-		{
-			name: "a federation label for another federation is none of this one's business",
-			facts: func(f *unjoinFacts) {
-				f.Member.Objects = nil
-				f.Member.JoinRequest = member.JoinRequest{Federation: "lab", Namespace: v1alpha1.MemberNamespace}
-			},
-			want: `
+host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		{"a federation label for another federation is none of this one's business", nil, func(f *unjoinFacts) {
+			f.Member.Objects = nil
+			f.Member.JoinRequest = member.JoinRequest{Federation: "lab", Namespace: v1alpha1.MemberNamespace}
+		}, UnjoinOptions{}, `
 member delete    ConfigMap "kubefederate-member/membership"
-host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-		},
-		{
-			name: "forced",
-			facts: func(f *unjoinFacts) {
-				f.Member = nil
-				f.Host.Member.Status.CredentialExpiry = &metav1.Time{Time: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}
-			},
-			options: UnjoinOptions{Force: true},
-			want:    `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-			notes: `member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
-				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east`,
-		},
-		{
-			name:    "forced, and the manager has not reported when the token ends",
-			facts:   func(f *unjoinFacts) { f.Member = nil },
-			options: UnjoinOptions{Force: true},
-			want:    `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
-			notes: `member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
-				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east`,
-		},
-		{
-			name:  "nothing anywhere",
-			facts: func(f *unjoinFacts) { f.Host.Member, f.Member = nil, &member.State{ID: memberID} },
-		},
+host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		{"forced", nil, func(f *unjoinFacts) {
+			f.Member = nil
+			f.Host.Member.Status.CredentialExpiry = &metav1.Time{Time: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}
+		}, UnjoinOptions{Force: true}, `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			`member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
+				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east`},
+		{"forced, and the manager has not reported when the token ends", nil, func(f *unjoinFacts) { f.Member = nil }, UnjoinOptions{Force: true},
+			`host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			`member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
+				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east`},
+		{"nothing anywhere", nil, func(f *unjoinFacts) { f.Host.Member, f.Member = nil, &member.State{ID: memberID} }, UnjoinOptions{}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -216,36 +165,23 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 		facts func(*unjoinFacts)
 		want  string
 	}{
-		{
-			name:  "the wrong cluster",
-			facts: func(f *unjoinFacts) { f.Member.ID = otherID },
-			want: `member: MemberCluster "east": has cluster ID bbbbbbbb-0000-4000-8000-000000000002, but the context leads to cluster cccccccc-0000-4000-8000-000000000003: ` +
-				`name the member's own context with --member-context`,
+		{"the wrong cluster", func(f *unjoinFacts) { f.Member.ID = otherID },
+			`member: MemberCluster "east": has cluster ID bbbbbbbb-0000-4000-8000-000000000002, but the context leads to cluster cccccccc-0000-4000-8000-000000000003: ` +
+				`name the member's own context with --member-context`},
+		{"taken over by another host", func(f *unjoinFacts) { f.Member.Membership.HostID = otherID },
+			`member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID cccccccc-0000-4000-8000-000000000003): ` +
+				`unjoin it there first: kubectl federate unjoin east --member-context ctx-east --context OTHER-HOST; or remove only this host's record: kubectl federate unjoin east --force`},
+		{"another member of this host", func(f *unjoinFacts) {
+			f.Host.Member = nil
+			f.Member.Membership.Member = "east-1"
 		},
-		{
-			name:  "taken over by another host",
-			facts: func(f *unjoinFacts) { f.Member.Membership.HostID = otherID },
-			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east" of federation "prod" of another host (cluster ID cccccccc-0000-4000-8000-000000000003): ` +
-				`unjoin it there first: kubectl federate unjoin east --member-context ctx-east --context OTHER-HOST; or remove only this host's record: kubectl federate unjoin east --force`,
-		},
-		{
-			name: "another member of this host",
-			facts: func(f *unjoinFacts) {
-				f.Host.Member = nil
-				f.Member.Membership.Member = "east-1"
-			},
-			want: `member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": unjoin it by that name: kubectl federate unjoin east-1 --member-context ctx-east`,
-		},
-		{
-			name: "rights",
-			facts: func(f *unjoinFacts) {
-				f.Missing = []missing{{SideMember, cluster.Right{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}}
-				f.Refused = &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
-			},
-			want: `
+			`member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": unjoin it by that name: kubectl federate unjoin east-1 --member-context ctx-east`},
+		{"rights", func(f *unjoinFacts) {
+			f.Missing = []missing{{SideMember, cluster.Right{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}}
+			f.Refused = &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
+		}, `
 member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"
-host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: <nil>`,
-		},
+host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: <nil>`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
