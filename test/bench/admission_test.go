@@ -69,6 +69,7 @@ func BenchmarkAdmission(b *testing.B) {
 				})
 			}
 			if size == sizes[len(sizes)-1] {
+				b.Run("refusals by a limit at once", s.refusals)
 				for _, refused := range []bool{false, true} {
 					b.Run(fmt.Sprintf("rule change/rules=%d/refused=%v", ruleCount, refused), func(b *testing.B) { s.ruleChange(b, refused) })
 				}

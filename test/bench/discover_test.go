@@ -114,7 +114,7 @@ func found(b *testing.B, out []byte) {
 		}
 		states[state]++
 	}
-	want := map[string]int{"NoWish": allContexts - silentContexts - refusingContexts, "silent": silentContexts, "refusing": refusingContexts}
+	want := map[string]int{"Unlabeled": allContexts - silentContexts - refusingContexts, "silent": silentContexts, "refusing": refusingContexts}
 	if fmt.Sprint(states) != fmt.Sprint(want) {
 		b.Errorf("found %v, want %v", states, want)
 	}

@@ -148,7 +148,7 @@ func joined(i int) *unstructured.Unstructured {
 			"conditions": []any{
 				condition("Accepted", "Accepted", "the cluster is a member of the federation"),
 				condition("CredentialValid", "CredentialStored", "a credential for the member's endpoint is stored"),
-				condition("Ready", "Answers", "the member answers"),
+				condition("Ready", "Reachable", "the member answers"),
 			},
 		}, []string{"status"}},
 	} {

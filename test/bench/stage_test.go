@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
@@ -28,9 +29,10 @@ import (
 
 // stage is a host with a manager, the resources to compare it with, and a webhook that does nothing.
 type stage struct {
-	client dynamic.Interface
-	filled int
-	number atomic.Int64
+	client  dynamic.Interface
+	metrics rest.Interface // the API server's own
+	filled  int
+	number  atomic.Int64
 }
 
 func (s *stage) of(g guarded) dynamic.ResourceInterface {
@@ -64,7 +66,9 @@ func newStage(b *testing.B) *stage {
 	config.QPS, config.Burst = -1, -1
 	client, err := dynamic.NewForConfig(config)
 	must(err)
-	s := &stage{client: client}
+	kube, err := kubernetes.NewForConfig(config)
+	must(err)
+	s := &stage{client: client, metrics: kube.Discovery().RESTClient()}
 	objects, err := manifests.Objects(manifests.Options{})
 	must(err)
 	for _, g := range others {
