@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -282,25 +283,15 @@ func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) l
 func (o *lintOptions) summary(m *lint.Manifests, findings []lint.Finding, unread []error) error {
 	refused, warned, open := 0, 0, 0
 	for i := range findings {
-		if len(findings[i].Refusals) > 0 {
-			refused++
-		}
-		if len(findings[i].Warnings) > 0 {
-			warned++
-		}
-		if len(findings[i].NotJudged) > 0 {
-			open++
-		}
+		refused += min(1, len(findings[i].Refusals))
+		warned += min(1, len(findings[i].Warnings))
+		open += min(1, len(findings[i].NotJudged))
 	}
-	if n := len(m.PassedOver); n > 0 {
-		total := 0
-		kinds := make([]string, 0, n)
-		for _, kind := range slices.Sorted(maps.Keys(m.PassedOver)) {
+	if len(m.PassedOver) > 0 {
+		total, kinds := 0, slices.Sorted(maps.Keys(m.PassedOver))
+		for i, kind := range kinds {
 			total += m.PassedOver[kind]
-			if kind == "" {
-				kind = "no kind"
-			}
-			kinds = append(kinds, kind)
+			kinds[i] = cmp.Or(kind, "no kind")
 		}
 		fmt.Fprintln(o.ErrOut, output.Printable(fmt.Sprintf("%s skipped (%s)",
 			output.Count(total, "object of another kind was", "objects of other kinds were"), strings.Join(kinds, ", "))))
