@@ -15,6 +15,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
 // phaseGone is shown for a member that left, or is no longer selected.
@@ -25,7 +26,7 @@ const minRetryDelay, maxRetryDelay = time.Second, 30 * time.Second
 
 // follower prints members, and prints one again when what is shown of it changes.
 type follower struct {
-	show func(members []*v1alpha1.MemberCluster) error
+	show func(members ...*v1alpha1.MemberCluster) error
 	// shown is what is shown of a member, except ages.
 	shown func(m *v1alpha1.MemberCluster) string
 	// gone changes the last state of a member that is gone, so that it shows; nil leaves it as it was.
@@ -57,22 +58,20 @@ func (f *follower) listed(members []*v1alpha1.MemberCluster) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	return f.show(changed)
+	return f.show(changed...)
 }
 
 // happened shows one event of a watch, if it changes what is shown.
 func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
-	m := e.Object
-	if m == nil || !f.wants(m.Name) {
+	switch m := e.Object; {
+	case m == nil || !f.wants(m.Name):
 		return nil
+	case e.Type == watch.Deleted:
+		return f.show(f.forget(m.Name, *m))
+	case f.note(m):
+		return f.show(m)
 	}
-	if e.Type == watch.Deleted {
-		return f.show([]*v1alpha1.MemberCluster{f.forget(m.Name, *m)})
-	}
-	if !f.note(m) {
-		return nil
-	}
-	return f.show([]*v1alpha1.MemberCluster{m})
+	return nil
 }
 
 // note remembers m, and says whether what is shown of it has changed.
@@ -134,6 +133,11 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 	if err := follower.listed(chosen); err != nil {
 		return err
 	}
+	return o.watchFrom(ctx, h, q, version, follower)
+}
+
+// watchFrom shows what happens after the version of a list, and watches again when a watch ends, until ctx ends.
+func (o *getOptions) watchFrom(ctx context.Context, h targets.Members, q host.MemberQuery, version string, follower *follower) error {
 	for delay := minRetryDelay; ; delay = min(2*delay, maxRetryDelay) {
 		began := time.Now()
 		err := h.WatchMembers(ctx, q, version, func(e cluster.Event[v1alpha1.MemberCluster]) error {
@@ -143,6 +147,7 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 		if cluster.IsTooOld(err) {
 			// What happened meanwhile is lost: what is there now is compared with what was shown. Until it is read
 			// the version stays as it was, since a watch without one would not report what is gone.
+			var members []v1alpha1.MemberCluster
 			var now string
 			if members, now, err = h.MembersAt(ctx, q); err == nil {
 				version = now
@@ -185,7 +190,7 @@ func (o *getOptions) follower() (*follower, error) {
 		x.gone = func(m *v1alpha1.MemberCluster) {
 			m.DeletionTimestamp, m.Status.Phase, m.Status.Conditions = nil, phaseGone, nil
 		}
-		x.show = func(members []*v1alpha1.MemberCluster) error {
+		x.show = func(members ...*v1alpha1.MemberCluster) error {
 			rows := header
 			header = nil
 			now := time.Now()
@@ -205,7 +210,7 @@ func (o *getOptions) follower() (*follower, error) {
 		return nil, err
 	}
 	x.shown = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
-	x.show = func(members []*v1alpha1.MemberCluster) error {
+	x.show = func(members ...*v1alpha1.MemberCluster) error {
 		for _, m := range members {
 			if err := printer.PrintObj(output.WithKind(m, "MemberCluster"), o.Out); err != nil {
 				return err
