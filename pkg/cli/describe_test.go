@@ -223,43 +223,41 @@ Unhealthy:     <none>
 	}
 }
 
-// TestNextStep names the command that goes on, for every way in which a member is not as it should be.
+// TestNextStep holds the command to run next, for every reason why a member is not healthy.
 func TestNextStep(t *testing.T) {
 	t.Parallel()
 	const join, rotate = "kubectl federate join us-east --federation prod --member-context CONTEXT", "kubectl federate rotate us-east"
+	const check = "kubectl federate check --member-contexts CONTEXT"
 	for _, tt := range []struct {
-		phase  v1alpha1.Phase
-		reason string
-		want   string
+		phase   v1alpha1.Phase
+		want    string
+		reasons []string
 	}{
-		{v1alpha1.PhaseReady, "", ""},
-		{v1alpha1.PhaseReady, v1alpha1.ReasonCredentialExpiring, rotate},
-		{v1alpha1.PhaseLeaving, "Finalizers", ""},
-		{v1alpha1.PhaseSuspended, "", "kubectl federate resume us-east"},
-		{"", "NotProbed", "kubectl federate check"},
-		{v1alpha1.PhaseJoining, v1alpha1.ReasonCredentialMissing, join},
-		{v1alpha1.PhaseJoining, v1alpha1.ReasonNotProbed, ""},
-		{v1alpha1.PhasePending, v1alpha1.ReasonAwaitingApproval, "kubectl federate approve us-east"},
-		{v1alpha1.PhasePending, v1alpha1.ReasonFederationMissing, "kubectl federate create federation prod"},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialNotOwned, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMalformed, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialMismatch, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialWithoutExpiry, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCredentialExpired, rotate},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonUnauthorized, rotate},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonForbidden, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonCertificateInvalid, join},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonServerError, "kubectl federate check --member-contexts CONTEXT"},
-		{v1alpha1.PhaseNotReady, v1alpha1.ReasonIdentityMismatch, "kubectl federate check --member-contexts CONTEXT"},
-		{v1alpha1.PhaseOffline, v1alpha1.ReasonTimedOut, "kubectl federate check --member-contexts CONTEXT"},
+		{v1alpha1.PhaseReady, "", []string{""}},
+		{v1alpha1.PhaseReady, rotate, []string{v1alpha1.ReasonCredentialExpiring}},
+		{v1alpha1.PhaseLeaving, "", []string{"Finalizers"}},
+		{v1alpha1.PhaseSuspended, "kubectl federate resume us-east", []string{""}},
+		{"", "kubectl federate check", []string{"NotProbed"}},
+		{v1alpha1.PhaseJoining, join, []string{v1alpha1.ReasonCredentialMissing}},
+		{v1alpha1.PhaseJoining, "", []string{v1alpha1.ReasonNotProbed}},
+		{v1alpha1.PhasePending, "kubectl federate approve us-east", []string{v1alpha1.ReasonAwaitingApproval}},
+		{v1alpha1.PhasePending, "kubectl federate create federation prod", []string{v1alpha1.ReasonFederationMissing}},
+		{v1alpha1.PhaseNotReady, join, []string{
+			v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed, v1alpha1.ReasonCredentialMismatch,
+			v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
+		}},
+		{v1alpha1.PhaseNotReady, rotate, []string{v1alpha1.ReasonCredentialExpired, v1alpha1.ReasonUnauthorized}},
+		{v1alpha1.PhaseNotReady, check, []string{v1alpha1.ReasonServerError, v1alpha1.ReasonIdentityMismatch}},
+		{v1alpha1.PhaseOffline, check, []string{v1alpha1.ReasonTimedOut}},
 	} {
-		m := ready("us-east", phase(tt.phase))
-		got := ""
-		if next := nextStep(m, tt.reason); next != nil {
-			got = command.Host{}.Line(next)
-		}
-		if got != tt.want {
-			t.Errorf("%s, %s: %q, want %q", tt.phase, tt.reason, got, tt.want)
+		for _, reason := range tt.reasons {
+			got := ""
+			if next := nextStep(ready("us-east", phase(tt.phase)), reason); next != nil {
+				got = command.Host{}.Line(next)
+			}
+			if got != tt.want {
+				t.Errorf("%s, %s: %q, want %q", tt.phase, reason, got, tt.want)
+			}
 		}
 	}
 }

@@ -71,7 +71,7 @@ func newDiscover(d *factory) *cobra.Command {
 		Use:     "discover",
 		GroupID: groupMembers,
 		Short:   "Find clusters that ask to join a federation, and join them",
-		Long:    fmt.Sprintf(discoverHelp, sourcesHelp(), directnessHelp()),
+		Long:    discoverLong(),
 		Example: discoverExample,
 		Args:    cobra.NoArgs,
 		RunE:    runs(f.toOptions),
@@ -92,22 +92,13 @@ func newDiscover(d *factory) *cobra.Command {
 	return cmd
 }
 
-// sourcesHelp lists the sources, a line each.
-func sourcesHelp() string {
-	var b strings.Builder
+// discoverLong is the help with all sources, in the order in which they are preferred.
+func discoverLong() string {
+	var lines, titles []string
 	for _, s := range discover.Sources {
-		fmt.Fprintf(&b, "  %-13s %s\n", s.Name, s.Help)
+		lines, titles = append(lines, fmt.Sprintf("  %-13s %s\n", s.Name, s.Help)), append(titles, s.Title)
 	}
-	return b.String()
-}
-
-// directnessHelp lists the sources in the order in which they are preferred.
-func directnessHelp() string {
-	var titles []string
-	for _, s := range discover.Sources {
-		titles = append(titles, s.Title)
-	}
-	return strings.Join(titles, ", then ")
+	return fmt.Sprintf(discoverHelp, strings.Join(lines, ""), strings.Join(titles, ", then "))
 }
 
 // discoverOptions are ready to run.

@@ -27,7 +27,7 @@ type factory struct {
 }
 
 func newFactory(name string, streams genericiooptions.IOStreams) *factory {
-	d := &factory{IOStreams: streams, name: name}
+	d := &factory{IOStreams: streams, name: name, flags: &pflag.FlagSet{}}
 	d.messages.W = streams.ErrOut
 	d.hostFlags.Warnings = &d.messages
 	return d
@@ -70,11 +70,7 @@ func (d *factory) members() (targets.Members, error) {
 
 // commands renders the commands that messages propose, with the flags of this run.
 func (d *factory) commands() command.Host {
-	h := command.Host{Plugin: d.name}
-	if d.flags != nil {
-		h.Flags = typedFlags(d.flags)
-	}
-	return h
+	return command.Host{Plugin: d.name, Flags: typedFlags(d.flags)}
 }
 
 // typedFlags are the flags that choose the host as they were typed. A token is not repeated: what is printed may be kept.
