@@ -208,12 +208,11 @@ func violations(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now 
 		if reads.Has(rules.ReadsIdentity | rules.ReadsMembers) {
 			continue
 		}
+		if rule.Soft && federation.Spec.Enforcement == v1alpha1.EnforceWarn {
+			found.Refusals, found.Warnings = nil, slices.Concat(found.Refusals, found.Warnings)
+		}
 		for _, e := range found.Refusals {
-			if rule.Soft && federation.Spec.Enforcement == v1alpha1.EnforceWarn {
-				said = append(said, "warning: "+rules.WarningText(e))
-			} else {
-				said = append(said, e.Error())
-			}
+			said = append(said, e.Error())
 		}
 		for _, e := range found.Warnings {
 			said = append(said, "warning: "+rules.WarningText(e))
