@@ -117,9 +117,9 @@ func (s set) others(n int, edit func(*v1alpha1.MemberCluster)) {
 	}
 }
 
-// create is the case of a new member of a new federation.
-func create(rule rules.ID, name string, edit func(set, *v1alpha1.MemberCluster)) Case {
-	c := Case{Rule: rule, Name: name}
+// create is the case of a new member of a new federation, which is refused with these texts, if any.
+func create(rule rules.ID, name string, edit func(set, *v1alpha1.MemberCluster), refusals ...string) Case {
+	c := Case{Rule: rule, Name: name, Refusals: refusals}
 	f, m := fed(name), member(name+"-m", name)
 	c.Federations = []*v1alpha1.Federation{f}
 	c.Member = &rules.MemberChange{New: m}
@@ -128,8 +128,8 @@ func create(rule rules.ID, name string, edit func(set, *v1alpha1.MemberCluster))
 }
 
 // update is the case of a member that changes.
-func update(rule rules.ID, name string, edit func(s set, before, after *v1alpha1.MemberCluster)) Case {
-	c := Case{Rule: rule, Name: name}
+func update(rule rules.ID, name string, edit func(s set, before, after *v1alpha1.MemberCluster), refusals ...string) Case {
+	c := Case{Rule: rule, Name: name, Refusals: refusals}
 	f, before := fed(name), member(name+"-m", name)
 	after := before.DeepCopy()
 	c.Federations = []*v1alpha1.Federation{f}
@@ -140,15 +140,15 @@ func update(rule rules.ID, name string, edit func(s set, before, after *v1alpha1
 }
 
 // define is the case of a new federation.
-func define(rule rules.ID, name string, edit func(*Case, *v1alpha1.Federation)) Case {
-	c := Case{Rule: rule, Name: name, Federation: &rules.FederationChange{New: fed(name)}}
+func define(rule rules.ID, name string, edit func(*Case, *v1alpha1.Federation), refusals ...string) Case {
+	c := Case{Rule: rule, Name: name, Refusals: refusals, Federation: &rules.FederationChange{New: fed(name)}}
 	edit(&c, c.Federation.New)
 	return c
 }
 
 // change is the case of a federation that changes.
-func change(rule rules.ID, name string, edit func(s set, before, after *v1alpha1.Federation)) Case {
-	c := Case{Rule: rule, Name: name}
+func change(rule rules.ID, name string, edit func(s set, before, after *v1alpha1.Federation), refusals ...string) Case {
+	c := Case{Rule: rule, Name: name, Refusals: refusals}
 	before, after := fed(name), fed(name)
 	c.Federation = &rules.FederationChange{Old: before, New: after}
 	edit(set{&c, before}, before, after)
@@ -157,8 +157,8 @@ func change(rule rules.ID, name string, edit func(s set, before, after *v1alpha1
 }
 
 // remove is the case of a federation that is deleted.
-func remove(rule rules.ID, name string, edit func(set, *v1alpha1.Federation)) Case {
-	c := Case{Rule: rule, Name: name}
+func remove(rule rules.ID, name string, edit func(set, *v1alpha1.Federation), refusals ...string) Case {
+	c := Case{Rule: rule, Name: name, Refusals: refusals}
 	f := fed(name)
 	c.Federations = []*v1alpha1.Federation{f}
 	c.Federation = &rules.FederationChange{Old: f}

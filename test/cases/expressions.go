@@ -45,22 +45,19 @@ func expressions() []Case {
 				expressionRule("moved", "cluster.spec.server == oldCluster.spec.server"),
 			}
 			label("gpu", "a100")(m)
-			s.Refusals = []string{
-				joined + `Forbidden: rule "teamed" of federation "inexpressible" could not be evaluated: no such key: example.com/team`,
-				joined + `Forbidden: rule "gpu-only-in-us" of federation "inexpressible" could not be evaluated: no such key: topology.kubernetes.io/region; GPU clusters must be in a US region`,
-				joined + `Forbidden: rule "west" of federation "inexpressible" is violated: 'us-west-2' in cluster.facts.regions`,
-				joined + `Forbidden: rule "moved" of federation "inexpressible" could not be evaluated: no such key: spec; oldCluster is null when a cluster joins`,
-			}
 			s.Warnings = []string{
 				joined + `Forbidden: rule "softly" of federation "inexpressible" is violated:`,
 				`  cluster.name.startsWith('x')`,
 			}
-		}),
+		},
+			joined+`Forbidden: rule "teamed" of federation "inexpressible" could not be evaluated: no such key: example.com/team`,
+			joined+`Forbidden: rule "gpu-only-in-us" of federation "inexpressible" could not be evaluated: no such key: topology.kubernetes.io/region; GPU clusters must be in a US region`,
+			joined+`Forbidden: rule "west" of federation "inexpressible" is violated: 'us-west-2' in cluster.facts.regions`,
+			joined+`Forbidden: rule "moved" of federation "inexpressible" could not be evaluated: no such key: spec; oldCluster is null when a cluster joins`),
 		create(rules.Expressions, "worded", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Message: "name the owning team"}}
 			label(team, "unknown")(m)
-			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worded" is violated; name the owning team`}
-		}),
+		}, joined+`Forbidden: rule "teamed" of federation "worded" is violated; name the owning team`),
 		create(rules.Expressions, "expressed-softly", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Enforcement = v1alpha1.EnforceWarn
 			s.f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Message: "name the owning team", Enforcement: v1alpha1.EnforceDeny}}
@@ -88,12 +85,11 @@ func expressions() []Case {
 			for i := range 6000 {
 				label(fmt.Sprintf("a.i/%s-%d", strings.Repeat("x", 40), i), "")(m)
 			}
-			s.Refusals = []string{joined + `Forbidden: rule "labels" of federation "costly" could not be evaluated: it costs more than 50000`}
-		}),
+		}, joined+`Forbidden: rule "labels" of federation "costly" could not be evaluated: it costs more than 50000`),
 		create(rules.Expressions, "bad-since", func(s set, _ *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("old", "cluster.spce == 1")}
-			s.Refusals = []string{joined + `Forbidden: rule "old" of federation "bad-since" does not compile: 1:8: undefined field 'spce'`}
-		}),
+		},
+			joined+`Forbidden: rule "old" of federation "bad-since" does not compile: 1:8: undefined field 'spce'`),
 
 		update(rules.Expressions, "seen-in-the-east", func(s set, before, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("east", "!('gpu' in cluster.labels) || "+east)}
@@ -105,8 +101,7 @@ func expressions() []Case {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("east", "!('gpu' in cluster.labels) || "+east)}
 			seen("v1.36.3", "eu-west-1", "eu-west-1a")(before)
 			label("gpu", "")(after)
-			s.Refusals = []string{joined + `Forbidden: rule "east" of federation "seen-elsewhere" is violated: !('gpu' in cluster.labels) || cluster.facts.regions.all(r, r.startsWith('us-'))`}
-		}),
+		}, joined+`Forbidden: rule "east" of federation "seen-elsewhere" is violated: !('gpu' in cluster.labels) || cluster.facts.regions.all(r, r.startsWith('us-'))`),
 		update(rules.Expressions, "broken-before", func(s set, before, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{teams[0], expressionRule("east", east), expressionRule("old", "cluster.spce == 1")}
 			before.Spec.JoinedWith, after.Spec.JoinedWith = nil, nil
@@ -121,19 +116,16 @@ func expressions() []Case {
 			s.f.Spec.Rules = teams
 			label(team, "web")(before)
 			label(team, "unknown")(after)
-			s.Refusals = []string{joined + `Forbidden: rule "teamed" of federation "worsened" is violated: ` + teamed}
-		}),
+		}, joined+`Forbidden: rule "teamed" of federation "worsened" is violated: `+teamed),
 		update(rules.Expressions, "moving", func(s set, _, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("moved", moved)}
 			after.Spec.Server = "https://elsewhere.example.com"
-			s.Refusals = []string{joined + `Forbidden: rule "moved" of federation "moving" is violated: ` + moved}
-		}),
+		}, joined+`Forbidden: rule "moved" of federation "moving" is violated: `+moved),
 		update(rules.Expressions, "fixed-in-place", func(s set, _, after *v1alpha1.MemberCluster) {
 			// False of the member as it was, too: it reads a change, which is never there before.
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("fixed", "oldCluster != null && cluster.spec.server == oldCluster.spec.server")}
 			after.Spec.Server = "https://fixed-elsewhere.example.com"
-			s.Refusals = []string{joined + `Forbidden: rule "fixed" of federation "fixed-in-place" is violated: oldCluster != null && cluster.spec.server == oldCluster.spec.server`}
-		}),
+		}, joined+`Forbidden: rule "fixed" of federation "fixed-in-place" is violated: oldCluster != null && cluster.spec.server == oldCluster.spec.server`),
 		update(rules.Expressions, "annotated", func(s set, _, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Rules = []v1alpha1.Rule{expressionRule("never", "oldCluster == null")}
 			after.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "me now"}
@@ -171,19 +163,17 @@ func expressionRules() []Case {
 				expressionRule("boundless", "type(cluster) == type(cluster)"),
 				expressionRule("many", "a || b || c || d"),
 			}
-			c.Refusals = []string{
-				`spec.rules[0].expression: Invalid value: "cluster.name != '' &&\n  cluster.spce.server != ''": 2:10: undefined field 'spce'`,
-				`spec.rules[1].expression: Invalid value: "cluster.spec.accepted && !cluster.spec.suspended": 1:13: undefined field 'accepted'; 1:39: undefined field 'suspended'`,
-				`spec.rules[2].expression: Invalid value: "object.name == 'x'": 1:1: undeclared reference to 'object'`,
-				`spec.rules[3].expression: Invalid value: "cluster.name = 'x'": 1:14: Syntax error: token recognition error at: '= '; 1:16: Syntax error: extraneous input ''x'' expecting <EOF>`,
-				`spec.rules[4].expression: Invalid value: "cluster.name.size()": it gives int, and must give bool`,
-				`spec.rules[5].expression: Invalid value: "cluster.name == 1": 1:14: found no matching overload for '_==_' applied to '(string, int)'`,
-				`spec.rules[6].expression: Invalid value: "cluster.name.matches('(a')": 1:22: invalid matches argument`,
-				`spec.rules[7].expression: Invalid value: "cluster.facts.zones.all(a, cluster.facts.zones.all(b, a == b || a.contains(b)))": it may cost 4130564, and at most 50000 is allowed: go through fewer or shorter lists`,
-				`spec.rules[8].expression: Invalid value: "type(cluster) == type(cluster)": its cost has no bound, and may be at most 50000: bound the texts and lists it goes through`,
-				`spec.rules[9].expression: Invalid value: "a || b || c || d": 1:1: undeclared reference to 'a'; 1:6: undeclared reference to 'b'; 1:11: undeclared reference to 'c'; and 1 more`,
-			}
-		}),
+		},
+			`spec.rules[0].expression: Invalid value: "cluster.name != '' &&\n  cluster.spce.server != ''": 2:10: undefined field 'spce'`,
+			`spec.rules[1].expression: Invalid value: "cluster.spec.accepted && !cluster.spec.suspended": 1:13: undefined field 'accepted'; 1:39: undefined field 'suspended'`,
+			`spec.rules[2].expression: Invalid value: "object.name == 'x'": 1:1: undeclared reference to 'object'`,
+			`spec.rules[3].expression: Invalid value: "cluster.name = 'x'": 1:14: Syntax error: token recognition error at: '= '; 1:16: Syntax error: extraneous input ''x'' expecting <EOF>`,
+			`spec.rules[4].expression: Invalid value: "cluster.name.size()": it gives int, and must give bool`,
+			`spec.rules[5].expression: Invalid value: "cluster.name == 1": 1:14: found no matching overload for '_==_' applied to '(string, int)'`,
+			`spec.rules[6].expression: Invalid value: "cluster.name.matches('(a')": 1:22: invalid matches argument`,
+			`spec.rules[7].expression: Invalid value: "cluster.facts.zones.all(a, cluster.facts.zones.all(b, a == b || a.contains(b)))": it may cost 4130564, and at most 50000 is allowed: go through fewer or shorter lists`,
+			`spec.rules[8].expression: Invalid value: "type(cluster) == type(cluster)": its cost has no bound, and may be at most 50000: bound the texts and lists it goes through`,
+			`spec.rules[9].expression: Invalid value: "a || b || c || d": 1:1: undeclared reference to 'a'; 1:6: undeclared reference to 'b'; 1:11: undeclared reference to 'c'; and 1 more`),
 		define(rules.ExpressionRules, "rules-twice", func(c *Case, f *v1alpha1.Federation) {
 			for range 21 {
 				f.Spec.Rules = append(f.Spec.Rules, expressionRule("x", "true"))
@@ -191,18 +181,15 @@ func expressionRules() []Case {
 			f.Spec.Rules = append(f.Spec.Rules[:20:20], expressionRule("X", "true"))
 			f.Spec.Rules = append(f.Spec.Rules[:1:1], f.Spec.Rules[19:]...)
 			c.Unreachable = schema
-			c.Refusals = []string{
-				`spec.rules[1].name: Duplicate value: "x"`,
-				`spec.rules[2].name: Invalid value: "X": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`,
-			}
-		}),
+		},
+			`spec.rules[1].name: Duplicate value: "x"`,
+			`spec.rules[2].name: Invalid value: "X": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`),
 		define(rules.ExpressionRules, "many-rules", func(c *Case, f *v1alpha1.Federation) {
 			for i := range 21 {
 				f.Spec.Rules = append(f.Spec.Rules, expressionRule(fmt.Sprintf("rule-%d", i), "true"))
 			}
 			c.Unreachable = schema
-			c.Refusals = []string{`spec.rules: Too many: 21: must have at most 20 items`}
-		}),
+		}, `spec.rules: Too many: 21: must have at most 20 items`),
 		define(rules.ExpressionRules, "harder-than-all", func(c *Case, f *v1alpha1.Federation) {
 			f.Spec.Enforcement = v1alpha1.EnforceWarn
 			f.Spec.Rules = []v1alpha1.Rule{{Name: "teamed", Expression: teamed, Enforcement: v1alpha1.EnforceDeny}}
@@ -237,25 +224,22 @@ func stricter() []Case {
 				expressionRule("east", east),
 				{Name: "softly", Expression: "cluster.name != 'express-broken-a'", Enforcement: v1alpha1.EnforceWarn},
 			}
-			s.Refusals = []string{
-				`spec.rules: Forbidden: 9 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more; rule "named" of federation "express-broken" could not be evaluated: no such key: express-broken-a`,
-				`spec.rules: Forbidden: 9 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more; rule "teamed" of federation "express-broken" is violated: cluster.labels['example.com/team'] == 'core'`,
-			}
 			s.Warnings = []string{
 				`spec.rules: 1 member cannot be judged: express-broken-g; rule "east" of federation "express-broken" was not evaluated:`,
 				`  cluster.facts.regions is not known`,
 				`spec.rules: 1 member would break it: express-broken-a; rule "softly" of federation "express-broken" is violated:`,
 				`  cluster.name != 'express-broken-a'`,
 			}
-		}),
+		},
+			`spec.rules: Forbidden: 9 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more; rule "named" of federation "express-broken" could not be evaluated: no such key: express-broken-a`,
+			`spec.rules: Forbidden: 9 members would break it: express-broken-a, express-broken-b, express-broken-c, express-broken-d, express-broken-e and 4 more; rule "teamed" of federation "express-broken" is violated: cluster.labels['example.com/team'] == 'core'`),
 		change(rules.MembersKeepRules, "express-seen", func(s set, _, after *v1alpha1.Federation) {
 			s.others(3, nil)
 			seen("v1.36.3", "eu-west-1", "eu-west-1a")(s.Members[0])
 			s.Members[1].Spec.JoinedWith.Regions = []string{"eu-west-1"}
 			seen("v1.36.3", "us-west-2", "us-west-2a")(s.Members[1])
 			after.Spec.Rules = one(east)
-			s.Refusals = []string{`spec.rules: Forbidden: 1 member would break it: express-seen-a; rule "one" of federation "express-seen" is violated: ` + east}
-		}),
+		}, `spec.rules: Forbidden: 1 member would break it: express-seen-a; rule "one" of federation "express-seen" is violated: `+east),
 		change(rules.MembersKeepRules, "express-softly", func(s set, _, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			after.Spec.Enforcement = v1alpha1.EnforceWarn
@@ -274,37 +258,30 @@ func stricter() []Case {
 			s.others(2, nil)
 			before.Spec.Rules = one("cluster.name != 'express-changed-a'")
 			after.Spec.Rules = one("cluster.name.startsWith('x')")
-			s.Refusals = []string{`spec.rules: Forbidden: 1 member would break it: express-changed-b; rule "one" of federation "express-changed" is violated: cluster.name.startsWith('x')`}
-		}),
+		}, `spec.rules: Forbidden: 1 member would break it: express-changed-b; rule "one" of federation "express-changed" is violated: cluster.name.startsWith('x')`),
 		change(rules.MembersKeepRules, "express-by-federation", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			before.Spec.Description = "any"
 			before.Spec.Rules = one("federation.spec.description == 'any'")
 			after.Spec.Rules = before.Spec.Rules
 			after.Spec.Description = "none"
-			s.Refusals = []string{`spec.rules: Forbidden: 1 member would break it: express-by-federation-a; rule "one" of federation "express-by-federation" is violated: federation.spec.description == 'any'`}
-		}),
+		}, `spec.rules: Forbidden: 1 member would break it: express-by-federation-a; rule "one" of federation "express-by-federation" is violated: federation.spec.description == 'any'`),
 		change(rules.MembersKeepRules, "express-hardened", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			before.Spec.Enforcement = v1alpha1.EnforceWarn
 			before.Spec.Rules = append(one("cluster.name == 'x'"), v1alpha1.Rule{Name: "soft", Expression: "cluster.name == 'y'", Enforcement: v1alpha1.EnforceWarn})
 			after.Spec.Rules = before.Spec.Rules
-			s.Refusals = []string{
-				`spec.rules: Forbidden: 1 member would break it: express-hardened-a; rule "one" of federation "express-hardened" is violated: cluster.name == 'x'`,
-				`spec.enforcement: ` + hard,
-			}
 			s.Warnings = []string{
 				`spec.rules: 1 member would break it: express-hardened-a; rule "soft" of federation "express-hardened" is violated:`,
 				`  cluster.name == 'y'`,
 			}
-		}),
+		},
+			`spec.rules: Forbidden: 1 member would break it: express-hardened-a; rule "one" of federation "express-hardened" is violated: cluster.name == 'x'`,
+			`spec.enforcement: `+hard),
 		change(rules.MembersKeepRules, "express-rule-hardened", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, nil)
 			before.Spec.Rules = []v1alpha1.Rule{{Name: "one", Expression: "cluster.name == 'x'", Enforcement: v1alpha1.EnforceWarn}}
 			after.Spec.Rules = one("cluster.name == 'x'")
-			s.Refusals = []string{
-				`spec.rules: Forbidden: 1 member would break it: express-rule-hardened-a; rule "one" of federation "express-rule-hardened" is violated: cluster.name == 'x'`,
-			}
-		}),
+		}, `spec.rules: Forbidden: 1 member would break it: express-rule-hardened-a; rule "one" of federation "express-rule-hardened" is violated: cluster.name == 'x'`),
 	}
 }
