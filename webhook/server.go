@@ -115,7 +115,7 @@ func (s *Server) decide(ctx context.Context, r journal.Request) (v rules.Verdict
 	}
 	r.DryRun = request.DryRun != nil && *request.DryRun
 	if r.Federation != nil {
-		if r.Namespace, err = s.namespace(ctx, r.Federation.NamespaceToRead()); err != nil {
+		if r.Namespace, err = s.namespace(ctx, rules.NamespaceToRead(*r.Federation)); err != nil {
 			return v, err
 		}
 	}

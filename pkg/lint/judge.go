@@ -73,7 +73,7 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 	case o.federation != nil:
 		c := rules.FederationChange{New: o.federation}
 		v = rules.JudgeFederation(s, c)
-		if name := c.NamespaceToRead(); name != "" && s.Namespace(name) == nil {
+		if name := rules.NamespaceToRead(c); name != "" && s.Namespace(name) == nil {
 			f.NotJudged, f.Why = []rules.ID{rules.InventoryNamespace}, fmt.Sprintf("namespace %q is not among the manifests", name)
 			drop(&v, rules.InventoryNamespace)
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // factsOf is what is known about a member's cluster, and the path of the field that has it. An empty field is unknown.
-// A new member is judged by what its joiner saw: see MemberChange.stored.
+// A new member is judged by what its joiner saw: see stored.
 func factsOf(m *v1alpha1.MemberCluster) (v1alpha1.JoinFacts, *field.Path) {
 	path := specPath.Child("joinedWith")
 	if m.Status.Facts != nil {

@@ -33,7 +33,7 @@ func longestName(namespace string) int {
 }
 
 func inventory(s Snapshot, c FederationChange) (found Findings) {
-	namespace := newInventory(c)
+	namespace := NamespaceToRead(c)
 	if namespace == "" {
 		return found
 	}
@@ -53,8 +53,9 @@ func inventory(s Snapshot, c FederationChange) (found Findings) {
 	return found
 }
 
-// newInventory is the namespace that a change makes a federation's inventory; empty when it stays what it was.
-func newInventory(c FederationChange) string {
+// NamespaceToRead is the namespace that a change makes a federation's inventory, and that the change is judged by; empty when
+// the inventory stays what it was.
+func NamespaceToRead(c FederationChange) string {
 	if c.New == nil || c.New.Spec.Inventory == nil {
 		return ""
 	}

@@ -19,7 +19,7 @@ import (
 const InventoryNamespace ID = "inventoryNamespace"
 
 func inventoryNamespace(s Snapshot, c FederationChange) (found Findings) {
-	name := newInventory(c)
+	name := NamespaceToRead(c)
 	if name == "" {
 		return found
 	}
@@ -42,6 +42,3 @@ func inventoryNamespace(s Snapshot, c FederationChange) (found Findings) {
 	}
 	return found
 }
-
-// NamespaceToRead is the namespace that a change of a Federation is judged by; empty when there is none.
-func (c FederationChange) NamespaceToRead() string { return newInventory(c) }

@@ -38,8 +38,7 @@ type Host interface {
 	Count(bucket Bucket, except v1alpha1.MemberName) int
 	// Members of a federation, in any order.
 	Members(v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster]
-	// Namespace is nil when there is none of the name. Only the one that FederationChange.NamespaceToRead names is
-	// asked for.
+	// Namespace is nil when there is none of the name. Only the one that NamespaceToRead names is asked for.
 	Namespace(name string) *metav1.ObjectMeta
 }
 
@@ -50,13 +49,18 @@ type Bucket struct {
 	Key, Value string
 }
 
-// MemberChange is a write of a MemberCluster. Old is nil when it is created. A deletion is never judged: a cluster
-// may always leave.
-type MemberChange struct{ Old, New *v1alpha1.MemberCluster }
+// Change is a write of an object. Old is nil when it is created, New when it is deleted.
+type Change[T any] struct{ Old, New *T }
 
-// stored is the change as API servers make it: what is created has no status, and only the manager's writes, of which no
-// rule is asked, change one. A manifest may claim anything.
-func (c MemberChange) stored() MemberChange {
+// MemberChange is a write of a MemberCluster. Its deletion is never judged: a cluster may always leave.
+type MemberChange = Change[v1alpha1.MemberCluster]
+
+// FederationChange is a write of a Federation.
+type FederationChange = Change[v1alpha1.Federation]
+
+// stored is a change as API servers store it: what is created has no status, and only the manager's writes, which no rule
+// judges, change one. A manifest may claim anything.
+func stored(c MemberChange) MemberChange {
 	var status v1alpha1.MemberClusterStatus
 	if c.Old != nil {
 		status = c.Old.Status
@@ -68,9 +72,6 @@ func (c MemberChange) stored() MemberChange {
 	written.Status = status
 	return MemberChange{Old: c.Old, New: &written}
 }
-
-// FederationChange is a write of a Federation. Old is nil when it is created, New when it is deleted.
-type FederationChange struct{ Old, New *v1alpha1.Federation }
 
 // Findings are what a rule has to say, in its own order.
 type Findings struct {
@@ -136,12 +137,12 @@ var MemberRules = []Rule[MemberChange]{
 // FederationRules are the rules on federations, in the order in which their findings are printed.
 var FederationRules = []Rule[FederationChange]{
 	{ID: FederationEmpty, Judge: federationEmpty},
-	{ID: ReservedKeys, Judge: worseFederation(reservedFederationKeys)},
-	{ID: LabelRules, Judge: worseFederation(labelRules)},
-	{ID: LimitRules, Judge: worseFederation(limitRules)},
-	{ID: VersionRange, Judge: worseFederation(versionRange)},
-	{ID: ExpressionRules, Judge: worseFederation(expressionRules)},
-	{ID: AccessRole, Judge: worseFederation(accessRole)},
+	{ID: ReservedKeys, Judge: worse(reservedFederationKeys)},
+	{ID: LabelRules, Judge: worse(labelRules)},
+	{ID: LimitRules, Judge: worse(limitRules)},
+	{ID: VersionRange, Judge: worse(versionRange)},
+	{ID: ExpressionRules, Judge: worse(expressionRules)},
+	{ID: AccessRole, Judge: worse(accessRole)},
 	{ID: Inventory, Judge: inventory},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
 	{ID: MembersKeepRules, Judge: membersKeepRules},
@@ -158,7 +159,7 @@ type Verdict struct {
 
 // JudgeMember asks every rule on members.
 func JudgeMember(s Snapshot, c MemberChange) Verdict {
-	c = c.stored()
+	c = stored(c)
 	warn := false
 	if federation := s.Federation(c.New.Federation()); federation != nil {
 		warn = federation.Spec.Enforcement == v1alpha1.EnforceWarn
@@ -188,20 +189,10 @@ func judge[C any](table []Rule[C], s Snapshot, c C, warn bool) Verdict {
 	return v
 }
 
-// worse makes a rule of a function that judges a member as it stands: what was as wrong before is left out.
-func worse(state func(Snapshot, *v1alpha1.MemberCluster) Findings) func(Snapshot, MemberChange) Findings {
-	return func(s Snapshot, c MemberChange) Findings {
-		found := state(s, c.New)
-		if c.Old == nil || len(found.Refusals)+len(found.Warnings) == 0 {
-			return found
-		}
-		return found.without(state(s, c.Old))
-	}
-}
-
-// worseFederation is worse for federations. A deletion is not judged.
-func worseFederation(state func(Snapshot, *v1alpha1.Federation) Findings) func(Snapshot, FederationChange) Findings {
-	return func(s Snapshot, c FederationChange) Findings {
+// worse makes a rule of a function that judges an object as it is: faults that it had before the change are left out. Two
+// faults are the same when they read the same. A deletion is not judged.
+func worse[T any](state func(Snapshot, *T) Findings) func(Snapshot, Change[T]) Findings {
+	return func(s Snapshot, c Change[T]) Findings {
 		if c.New == nil {
 			return Findings{}
 		}
@@ -209,14 +200,9 @@ func worseFederation(state func(Snapshot, *v1alpha1.Federation) Findings) func(S
 		if c.Old == nil || len(found.Refusals)+len(found.Warnings) == 0 {
 			return found
 		}
-		return found.without(state(s, c.Old))
+		before := state(s, c.Old)
+		return Findings{subtract(found.Refusals, before.Refusals), subtract(found.Warnings, before.Warnings)}
 	}
-}
-
-// without leaves out what was found before as well. Two findings are one when they read the same.
-func (f Findings) without(before Findings) Findings {
-	f.Refusals, f.Warnings = subtract(f.Refusals, before.Refusals), subtract(f.Warnings, before.Warnings)
-	return f
 }
 
 func subtract(now, before field.ErrorList) field.ErrorList {

@@ -259,12 +259,12 @@ func storeToken(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 }
 
-// crds serves the kinds of the script's own FILE.yaml, or of test/script/kinds/FILE.yaml, on "host" until the script ends.
+// crds serves the kinds of test/script/kinds/FILE.yaml, or of the script's own FILE.yaml, on "host" until the script ends.
 func crds(ts *testscript.TestScript, args []string) {
 	for _, name := range args {
-		file := ts.MkAbs(name + ".yaml")
+		file := filepath.Join("kinds", name+".yaml")
 		if _, err := os.Stat(file); err != nil {
-			file = filepath.Join("kinds", name+".yaml")
+			file = ts.MkAbs(name + ".yaml")
 		}
 		kubectl := func(args ...string) error {
 			cmd := exec.Command(theStage.fleet.Kubectl(), append([]string{"--kubeconfig", theStage.fleet.Cluster("host").Kubeconfig}, args...)...)
