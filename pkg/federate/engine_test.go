@@ -165,7 +165,11 @@ func TestAwait(t *testing.T) {
 // TestRunErrors pins what a run that failed is: refused, rolled back, or neither.
 func TestRunErrors(t *testing.T) {
 	t.Parallel()
-	e := engine{of: joinOptions(nil)}
+	notes := make([]Finding, 0, 1)
+	e := start(joinOptions(nil), nil, notes, nil)
+	if e.note(Finding{Cause: "a note"}); notes[:1][0] != (Finding{}) {
+		t.Error("a run writes into the notes of its plan")
+	}
 	lost, refusal := errors.New("lost"), &Refusal{Findings: []Finding{{Side: SideHost, Cause: "no"}}}
 	invalid := &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewBadRequest("bad")}
 	const cannot, changed = `cannot join "east" to federation "prod"`, "; nothing was changed\n* "

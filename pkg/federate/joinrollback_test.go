@@ -28,6 +28,8 @@ type store struct {
 	// broken is what cannot be deleted.
 	broken string
 	writes []string
+	// meanwhile is what happens when the membership record is deleted.
+	meanwhile func()
 }
 
 func (s *store) put(ref cluster.Ref, attempt string) {
@@ -63,6 +65,9 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusForbidden
 	case r.Method == http.MethodDelete:
 		delete(s.objects, name)
+		if s.meanwhile != nil && o.GetKind() == cluster.ConfigMaps.Kind {
+			s.meanwhile()
+		}
 	}
 	if code != http.StatusOK {
 		answer = map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": map[int]string{
@@ -96,16 +101,20 @@ func TestRollBack(t *testing.T) {
 	const record, account, joined = "configmaps/membership", "serviceaccounts/kubefederate-manager", "memberclusters/east"
 	const cannot, not = `cannot join "east" to federation "prod"; all changes were rolled back`, "done: host: MemberCluster \"east\" "
 	credential, made := host.CredentialRef("east"), host.MemberRef("east")
+	const sent = "patch " + joined + ", delete secrets/east, delete " + account + ", delete " + record
 	for _, tt := range []struct {
 		name   string
 		change func(*joinRun, *store)
 		writes string
 		err    string // a line of the error
 	}{
-		{"all of it", nil, "patch " + joined + ", delete secrets/east, delete " + account + ", delete " + record + ", delete " + joined, cannot},
+		{"all of it", nil, sent + ", delete " + joined, cannot},
 		{"the member was removed", func(_ *joinRun, s *store) { delete(s.objects, joined) }, "delete " + account + ", delete " + record, cannot},
 		{"another run has taken the member over", func(_ *joinRun, s *store) { s.put(made, "another") }, "",
 			"* " + not + "was not rolled back: another join has taken it over, or this one had just ended"},
+		{"another run takes the member over meanwhile", func(_ *joinRun, s *store) { s.meanwhile = func() { s.put(made, "another") } }, sent + ", patch " + joined,
+			"* " + not + "was not rolled back: another join has taken it over, or this one had just ended"},
+		{"the member is made anew meanwhile", func(_ *joinRun, s *store) { s.meanwhile = func() { s.objects[joined].SetUID("uid-2") } }, sent, cannot},
 		{"another run has taken the cluster over", func(_ *joinRun, s *store) { s.put(member.MembershipRef(), "another") },
 			"patch " + joined + ", delete secrets/east, delete " + joined, cannot},
 		{"the member is older", func(r *joinRun, _ *store) { r.first, r.created = false, false }, "",
