@@ -201,21 +201,22 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 // observe reads all clusters.
 func observe(ways []way, each func(n int, work func(ctx context.Context, i int) error) []error) []Observation {
 	seen := make([]Observation, len(ways))
+	for i, w := range ways {
+		seen[i] = w.observation
+	}
 	errs := each(len(ways), func(ctx context.Context, i int) error {
 		m, err := ways[i].connect()
 		if err != nil {
 			return err
 		}
-		state, err := m.Read(ctx)
+		seen[i].State, err = m.Read(ctx)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return errors.New("no answer in time (--timeout)")
 		}
-		seen[i].State = state
 		return err
 	})
-	for i, w := range ways {
-		w.observation.State, w.observation.Err = seen[i].State, errs[i]
-		seen[i] = w.observation
+	for i, err := range errs {
+		seen[i].Err = err
 	}
 	return seen
 }

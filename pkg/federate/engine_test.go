@@ -122,6 +122,26 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestPoll ends with success, an error, the end of its patience, or that of ctx.
+func TestPoll(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		ctx  context.Context
+		done bool
+		err  error
+		want error
+	}{
+		{t.Context(), true, nil, nil}, {t.Context(), false, broken, broken}, {t.Context(), false, nil, errPatience}, {ended, false, nil, context.Canceled},
+	} {
+		if err := poll(tt.ctx, time.Millisecond, 3*time.Millisecond, func() (bool, error) { return tt.done, tt.err }); !errors.Is(err, tt.want) {
+			t.Errorf("done %t, error %v: %v, want %v", tt.done, tt.err, err, tt.want)
+		}
+	}
+}
+
 // TestAwait reports what it waits for, once for each reason, and why it ended.
 func TestAwait(t *testing.T) {
 	t.Parallel()

@@ -123,30 +123,31 @@ func PlanRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	return plan, nil
 }
 
-// waitsFor is another rotation that is at work; nil when none is. While one is, both Secrets exist and the
-// newer one carries its stamp.
-func (f *rotateFacts) waitsFor() *Step {
+// both are the two Secrets, the one that was made last first, while a rotation is at work or was interrupted.
+func (f *rotateFacts) both() (newer, older cluster.Ref, ok bool) {
 	refs := member.BindingRefs()
-	if f.Member.Objects[refs[0]] == nil || f.Member.Objects[refs[1]] == nil {
+	first, second := f.Member.Objects[refs[0]], f.Member.Objects[refs[1]]
+	switch {
+	case first == nil || second == nil:
+		return newer, older, false
+	case first.GetCreationTimestamp().After(second.GetCreationTimestamp().Time):
+		return refs[0], refs[1], true
+	}
+	return refs[1], refs[0], true
+}
+
+// waitsFor is another rotation that is at work; nil when none is. While one is, both Secrets exist and the newer one carries
+// its stamp.
+func (f *rotateFacts) waitsFor() *Step {
+	newer, _, ok := f.both()
+	if !ok {
 		return nil
 	}
-	newer := f.newer()
-	a := parseAttempt(newer.GetAnnotations()[v1alpha1.AnnotationAttempt])
+	a := parseAttempt(f.Member.Objects[newer].GetAnnotations()[v1alpha1.AnnotationAttempt])
 	if f.Now.Sub(a.at) >= rotateLease {
 		return nil
 	}
-	return &Step{Side: SideMember, Verb: VerbWait, Object: cluster.Secrets.Of(newer),
-		Note: "another rotation has been at work since " + a.at.UTC().Format(time.RFC3339)}
-}
-
-// newer is the one of two Secrets that was made last.
-func (f *rotateFacts) newer() *unstructured.Unstructured {
-	refs := member.BindingRefs()
-	first, second := f.Member.Objects[refs[0]], f.Member.Objects[refs[1]]
-	if first.GetCreationTimestamp().After(second.GetCreationTimestamp().Time) {
-		return first
-	}
-	return second
+	return &Step{Side: SideMember, Verb: VerbWait, Object: newer, Note: "another rotation has been at work since " + a.at.UTC().Format(time.RFC3339)}
 }
 
 func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o RotateOptions) (*rotateFacts, error) {
@@ -193,13 +194,11 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 // rounds are the replacements that end with one Secret that is newer than all that existed.
 func (f *rotateFacts) rounds() []round {
 	refs := member.BindingRefs()
-	first, second := f.Member.Objects[refs[0]], f.Member.Objects[refs[1]]
+	newer, older, interrupted := f.both()
 	switch {
-	case first != nil && second != nil && f.newer() == first:
-		return []round{{to: refs[0], standing: first, from: refs[1]}, {to: refs[1], from: refs[0]}}
-	case first != nil && second != nil:
-		return []round{{to: refs[1], standing: second, from: refs[0]}, {to: refs[0], from: refs[1]}}
-	case second != nil:
+	case interrupted:
+		return []round{{to: newer, standing: f.Member.Objects[newer], from: older}, {to: older, from: newer}}
+	case f.Member.Objects[refs[1]] != nil:
 		return []round{{to: refs[0], from: refs[1]}}
 	}
 	return []round{{to: refs[1], from: refs[0]}}

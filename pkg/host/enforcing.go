@@ -34,7 +34,7 @@ func (c *Cluster) EnforcingFor(ctx context.Context, federation v1alpha1.Federati
 		},
 		Spec: v1alpha1.MemberClusterSpec{ClusterID: webhookProbe, Server: "https://webhook-probe.invalid"},
 	}
-	_, err := c.CreateMember(ctx, bad, cluster.DryRunServer)
+	_, err := create(ctx, c, cluster.MemberClusters, bad, cluster.DryRunServer)
 	if err == nil {
 		return fmt.Errorf("host: %w: %s", ErrNotEnforcing, c.Commands.To("install it again", command.Init{}))
 	}

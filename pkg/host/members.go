@@ -63,13 +63,8 @@ func (c *Cluster) WatchMembers(ctx context.Context, q MemberQuery, version strin
 	return c.explain(cluster.Watch(ctx, c.Conn, cluster.MemberClusters, q.options(), version, each))
 }
 
-// CreateMember posts m and returns what the server stored: of two joins of one name, the second gets an error. A refusal
-// is an API status error with one cause per violated rule.
-func (c *Cluster) CreateMember(ctx context.Context, m *v1alpha1.MemberCluster, dryRun cluster.DryRun) (*v1alpha1.MemberCluster, error) {
-	return create(ctx, c, cluster.MemberClusters, m, dryRun)
-}
-
-// PostMember is CreateMember for a MemberCluster as it is sent.
+// PostMember posts a MemberCluster as it is sent and returns what the server stored: of two joins of one name, the second gets
+// an error. A refusal is an API status error with one cause per violated rule.
 func (c *Cluster) PostMember(ctx context.Context, m *unstructured.Unstructured, dryRun cluster.DryRun) (*v1alpha1.MemberCluster, error) {
 	o, err := c.Create(ctx, cluster.MemberClusters, m, dryRun)
 	return typed[v1alpha1.MemberCluster](c, o, err)

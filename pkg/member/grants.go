@@ -2,6 +2,7 @@ package member
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -42,14 +43,11 @@ func (g Grants) binding() cluster.Ref {
 	return ref
 }
 
-const (
-	rbacGroup  = "rbac.authorization.k8s.io"
-	aboutGroup = "about.k8s.io"
-)
-
-func labelled(o *unstructured.Unstructured) *unstructured.Unstructured {
+// managed is an empty object as a join creates it.
+func managed(ref cluster.Ref) Object {
+	o := ref.Resource.New(ref.Namespace, ref.Name)
 	o.SetLabels(map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedByJoin})
-	return o
+	return Object{Ref: ref, Manifest: o}
 }
 
 // membershipLabels are the labels of an object that names its federation.
@@ -65,95 +63,80 @@ func words(s ...string) []any {
 	return out
 }
 
-// rule is one RBAC rule on one resource; names may be empty.
-func rule(group, resource string, verbs, names []string) map[string]any {
-	r := map[string]any{"apiGroups": words(group), "resources": words(resource), "verbs": words(verbs...)}
+// rule is one RBAC rule on one resource; verbs are separated by spaces, and without names it is for all objects.
+func rule(r cluster.Resource, verbs string, names ...string) map[string]any {
+	out := map[string]any{"apiGroups": words(r.Group), "resources": words(r.Resource), "verbs": words(strings.Fields(verbs)...)}
 	if len(names) > 0 {
-		r["resourceNames"] = words(names...)
+		out["resourceNames"] = words(names...)
 	}
-	return r
+	return out
 }
 
 // clusterRules are the manager's rights outside kubefederate-member.
 func (g Grants) clusterRules() []any {
-	properties := []string{v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet}
 	rules := []any{
-		rule("", "nodes", []string{"list"}, nil),
-		rule("", "namespaces", []string{"get"}, []string{v1alpha1.IdentityNamespace}),
-		rule(aboutGroup, "clusterproperties", []string{"get", "update", "delete"}, properties),
+		rule(cluster.Nodes, "list"),
+		rule(cluster.Namespaces, "get", v1alpha1.IdentityNamespace),
+		rule(cluster.ClusterProperties, "get update delete", v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet),
 	}
 	if g.Properties {
-		rules = append(rules, rule(aboutGroup, "clusterproperties", []string{"create"}, nil))
+		rules = append(rules, rule(cluster.ClusterProperties, "create"))
 	}
 	return rules
 }
 
 // namespaceRules are the manager's rights in kubefederate-member.
 func namespaceRules() []any {
+	tokens := cluster.ServiceAccounts
+	tokens.Resource += "/token"
 	return []any{
-		rule("", "serviceaccounts/token", []string{"create"}, []string{v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount}),
-		rule("", "configmaps", []string{"get"}, []string{v1alpha1.MembershipName}),
+		rule(tokens, "create", v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount),
+		rule(cluster.ConfigMaps, "get", v1alpha1.MembershipName),
 	}
 }
 
 // NamespaceManifest is kubefederate-member as a join creates it.
-func NamespaceManifest() *unstructured.Unstructured {
-	return labelled(cluster.Namespaces.New("", v1alpha1.MemberNamespace))
+func NamespaceManifest() *unstructured.Unstructured { return managed(NamespaceRef()).Manifest }
+
+func role(ref cluster.Ref, rules []any) Object {
+	o := managed(ref)
+	o.Manifest.Object["rules"] = rules
+	return o
 }
 
-// object wraps a manifest.
-func object(r cluster.Resource, o *unstructured.Unstructured) Object {
-	return Object{Ref: r.Of(o), Manifest: o}
+// binding gives an account a role.
+func binding(ref, role cluster.Ref, account string) Object {
+	o := managed(ref)
+	o.Manifest.Object["roleRef"] = map[string]any{"apiGroup": role.Resource.Group, "kind": role.Resource.Kind, "name": role.Name}
+	o.Manifest.Object["subjects"] = []any{map[string]any{"kind": cluster.ServiceAccounts.Kind, "namespace": v1alpha1.MemberNamespace, "name": account}}
+	return o
 }
 
-func account(name string) Object {
-	return object(cluster.ServiceAccounts, labelled(cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, name)))
-}
-
-func role(r cluster.Resource, namespace, name string, rules []any) Object {
-	o := labelled(r.New(namespace, name))
-	o.Object["rules"] = rules
-	return object(r, o)
-}
-
-func binding(r cluster.Resource, namespace, name string, to map[string]any, who string) Object {
-	o := labelled(r.New(namespace, name))
-	o.Object["roleRef"] = to
-	o.Object["subjects"] = []any{map[string]any{"kind": "ServiceAccount", "namespace": v1alpha1.MemberNamespace, "name": who}}
-	return object(r, o)
-}
-
-func roleRef(kind, name string) map[string]any {
-	return map[string]any{"apiGroup": rbacGroup, "kind": kind, "name": name}
-}
+// The roles of the manager's account: for the whole cluster, and for kubefederate-member.
+var (
+	clusterRole   = cluster.Ref{Resource: cluster.ClusterRoles, Name: ManagerRole}
+	namespaceRole = cluster.Ref{Resource: cluster.Roles, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
+)
 
 // BaseObjects are the accounts, the roles and the Secret that bindings and the token refer to.
 func (g Grants) BaseObjects() []Object {
-	objects := []Object{account(v1alpha1.ManagerAccount)}
+	objects := []Object{managed(ManagerAccountRef())}
 	if g.AccessRole != "" {
-		objects = append(objects, account(v1alpha1.ConsumerAccount))
+		objects = append(objects, managed(ConsumerRefs()[1]))
 	}
-	return append(objects,
-		role(cluster.ClusterRoles, "", ManagerRole, g.clusterRules()),
-		role(cluster.Roles, v1alpha1.MemberNamespace, v1alpha1.ManagerAccount, namespaceRules()),
-		BindingManifest(g.binding()),
-	)
+	return append(objects, role(clusterRole, g.clusterRules()), role(namespaceRole, namespaceRules()), BindingManifest(g.binding()))
 }
 
 // Bindings give the accounts their roles.
 func (g Grants) Bindings() []Object {
 	objects := []Object{
-		binding(cluster.ClusterRoleBindings, "", ManagerRole, roleRef("ClusterRole", ManagerRole), v1alpha1.ManagerAccount),
-		binding(cluster.RoleBindings, v1alpha1.MemberNamespace, v1alpha1.ManagerAccount, roleRef("Role", v1alpha1.ManagerAccount), v1alpha1.ManagerAccount),
+		binding(cluster.Ref{Resource: cluster.ClusterRoleBindings, Name: ManagerRole}, clusterRole, v1alpha1.ManagerAccount),
+		binding(cluster.Ref{Resource: cluster.RoleBindings, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}, namespaceRole, v1alpha1.ManagerAccount),
 	}
-	if g.AccessRole != "" {
-		objects = append(objects, consumerBinding(g.AccessRole))
+	if access := g.AccessProbe(); access != nil {
+		objects = append(objects, *access)
 	}
 	return objects
-}
-
-func consumerBinding(accessRole string) Object {
-	return binding(cluster.ClusterRoleBindings, "", ConsumerBinding, roleRef("ClusterRole", accessRole), v1alpha1.ConsumerAccount)
 }
 
 // Property is a ClusterProperty of the membership. Its label says which federation it is of: a property
@@ -162,14 +145,14 @@ func Property(name, value string, federation v1alpha1.FederationName) Object {
 	o := cluster.ClusterProperties.New("", name)
 	o.SetLabels(membershipLabels(federation))
 	o.Object["spec"] = map[string]any{"value": value}
-	return object(cluster.ClusterProperties, o)
+	return Object{Ref: PropertyRef(name), Manifest: o}
 }
 
 // EscalationProbe is a ClusterRole with every right of the manager's account. A server dry run of it shows
 // whether the caller may give these rights, before anything is written: Kubernetes refuses a grant of rights that the
 // caller does not hold.
 func (g Grants) EscalationProbe() Object {
-	return role(cluster.ClusterRoles, "", ManagerRole, append(g.clusterRules(), namespaceRules()...))
+	return role(clusterRole, append(g.clusterRules(), namespaceRules()...))
 }
 
 // AccessProbe is the consumer's binding, for the same purpose; nil where the Federation gives no access.
@@ -177,22 +160,18 @@ func (g Grants) AccessProbe() *Object {
 	if g.AccessRole == "" {
 		return nil
 	}
-	o := consumerBinding(g.AccessRole)
+	o := binding(ConsumerRefs()[0], cluster.Ref{Resource: cluster.ClusterRoles, Name: g.AccessRole}, v1alpha1.ConsumerAccount)
 	return &o
 }
 
 // refs are all objects that a membership can have put on a member, except the namespace and the membership record.
 func refs() []cluster.Ref {
-	var all []cluster.Ref
 	g := Grants{Properties: true, AccessRole: "any"}
-	for _, o := range g.Bindings() {
+	var all []cluster.Ref
+	for _, o := range append(g.Bindings(), g.BaseObjects()...) {
 		all = append(all, o.Ref)
 	}
-	for _, o := range g.BaseObjects() {
-		all = append(all, o.Ref)
-	}
-	all = append(all, BindingRefs()[1])
-	return append(all, PropertyRef(v1alpha1.PropertyClusterSet), PropertyRef(v1alpha1.PropertyClusterID))
+	return append(all, BindingRefs()[1], PropertyRef(v1alpha1.PropertyClusterSet), PropertyRef(v1alpha1.PropertyClusterID))
 }
 
 // PropertyRef names a ClusterProperty.

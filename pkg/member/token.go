@@ -34,9 +34,9 @@ func BindingRefs() [2]cluster.Ref {
 
 // BindingManifest is such a Secret as a join creates it.
 func BindingManifest(ref cluster.Ref) Object {
-	secret := labelled(ref.Resource.New(ref.Namespace, ref.Name))
-	secret.Object["type"] = "Opaque"
-	return object(ref.Resource, secret)
+	secret := managed(ref)
+	secret.Manifest.Object["type"] = "Opaque"
+	return secret
 }
 
 // Binding is the one of BindingRefs that tokens are bound to: the first that exists, or else the first.
