@@ -303,6 +303,20 @@ func TestRulesPageHasEachField(t *testing.T) {
 	}
 }
 
+// TestDocsNameEachMemberField finds every field of a member's spec on some page.
+func TestDocsNameEachMemberField(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	for _, p := range pages(t) {
+		text.WriteString(p.Text)
+	}
+	for name := range fields(reflect.TypeFor[v1alpha1.MemberClusterSpec]()) {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text.String()) {
+			t.Errorf("no page of docs/ and not README.md names the field %s of a member", name)
+		}
+	}
+}
+
 // fields are the names of the JSON fields of a type and of all types in it.
 func fields(of reflect.Type) map[string]bool {
 	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
