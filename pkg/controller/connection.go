@@ -42,20 +42,20 @@ const (
 	maxTopology, maxVersion = 256, 128
 )
 
-// connection sends requests to one member, one at a time and over one connection that it keeps. client-go is not used:
-// it follows redirects with the token, waits as long as a server asks before it tries again, and keeps every transport
-// that it ever made.
+// connection sends requests to one member, one at a time and over one connection that it keeps. client-go is not used: the
+// parts of it that follow redirects, retry as late as a server asks and cache every transport would all have to be
+// replaced, and so would the decoding, which holds a whole response in memory.
 type connection struct {
 	server, token string
 	client        *http.Client
 	transport     *http.Transport
 
 	dials atomic.Int64
-	// sealed is set while no new connection may be made.
+	// sealed is true while no new connection may be made.
 	sealed atomic.Bool
 }
 
-// errReconnected says that a request would have used a connection on which the cluster has not shown its ID yet.
+// errReconnected says that a request would have used a connection over which the ID of the cluster has not been read.
 var errReconnected = errors.New("the connection ended while it was in use")
 
 func connect(access *kubeconfig.Access) (*connection, error) {
@@ -170,7 +170,7 @@ func (c *connection) get(ctx context.Context, r request, into any) (presented fi
 		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxError))
 		return presented, nil
 	}
-	decoder := json.NewDecoder(&bounded{response.Body, maxResponse})
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, response.Body, maxResponse))
 	if err := decoder.Decode(into); err != nil {
 		if network := net.Error(nil); errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
 			return presented, err
@@ -193,21 +193,6 @@ func messageOf(body io.Reader) string {
 		return ""
 	}
 	return status.Message
-}
-
-// bounded is a reader that fails when there is more than left to read.
-type bounded struct {
-	from io.Reader
-	left int
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errors.New("the response is too long")
-	}
-	n, err := b.from.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
 }
 
 // fingerprint is the hash of the certificate that a server presents.

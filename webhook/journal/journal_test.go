@@ -99,7 +99,7 @@ func TestOneBadEntry(t *testing.T) {
 	h := NewHost()
 	h.Set(federation("1"))
 	j := New(Options{Host: h})
-	store := &picky{refuses: "b"}
+	store := &flaky{memory: &memory{}, refuses: "b"}
 	j.store = store
 	var batch []*call
 	for _, name := range []string{"a", "b", "c"} {
@@ -116,25 +116,11 @@ func TestOneBadEntry(t *testing.T) {
 	}
 }
 
-// picky does not take entries of a name.
-type picky struct {
-	memory
-	refuses string
-}
-
-func (p *picky) write(ctx context.Context, s State, version string) (string, error) {
-	if slices.ContainsFunc(s.Entries, func(e Entry) bool { return e.Name == p.refuses }) {
-		return "", apierrors.NewRequestEntityTooLargeError("limit is 3145728")
-	}
-	return p.memory.write(ctx, s, version)
-}
-
-// shelf is an API server with some members. It counts what it is asked.
+// shelf is an API server with some members, which notes when lists of metadata began.
 type shelf struct {
 	client.Reader
 	mu      sync.Mutex
 	members []*v1alpha1.MemberCluster
-	err     error
 	began   []time.Time
 	takes   time.Duration
 }
@@ -155,9 +141,6 @@ func (s *shelf) Get(_ context.Context, key client.ObjectKey, o client.Object, _ 
 }
 
 func (s *shelf) List(_ context.Context, l client.ObjectList, _ ...client.ListOption) error {
-	if s.err != nil {
-		return s.err
-	}
 	switch l := l.(type) {
 	case *metav1.PartialObjectMetadataList:
 		s.mu.Lock()
@@ -241,8 +224,7 @@ func TestListsAreRare(t *testing.T) {
 		}
 		j := New(Options{Host: h, Reader: s})
 		var wait sync.WaitGroup
-		var mu sync.Mutex
-		refused := 0
+		refused := 0         // with the mutex of s
 		for i := range 400 { // in two seconds
 			wait.Go(func() {
 				time.Sleep(time.Duration(i) * 5 * time.Millisecond)
@@ -258,8 +240,6 @@ func TestListsAreRare(t *testing.T) {
 				if s.began[len(s.began)-1].Before(came) {
 					t.Errorf("%d came at %s, and the last list began at %s", i, came, s.began[len(s.began)-1])
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				refused++
 			})
 		}
@@ -348,7 +328,7 @@ func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHost()
 		h.Set(federation("1"))
-		store := &flaky{}
+		store := &flaky{memory: &memory{}}
 		j := New(Options{Host: h, Reader: &shelf{}})
 		j.store = store
 		ctx, stop := context.WithCancel(t.Context())
@@ -374,11 +354,13 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// flaky is a store that fails on demand.
+// flaky is one replica's way to a store, and fails on demand.
 type flaky struct {
-	memory
+	*memory
 	mu  sync.Mutex
 	err error
+	// refuses is the name of entries that the API server does not take.
+	refuses string
 }
 
 func (f *flaky) fails(err error) {
@@ -396,6 +378,18 @@ func (f *flaky) read(ctx context.Context) (State, string, error) {
 	return f.memory.read(ctx)
 }
 
+func (f *flaky) write(ctx context.Context, s State, version string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.err != nil:
+		return "", f.err
+	case slices.ContainsFunc(s.Entries, func(e Entry) bool { return e.Name == f.refuses }):
+		return "", apierrors.NewRequestEntityTooLargeError("limit is 3145728")
+	}
+	return f.memory.write(ctx, s, version)
+}
+
 // TestReadiness holds that a replica which fails to read is not ready when another one wrote the journal since, and that two
 // which fail at the same time are never both out.
 func TestReadiness(t *testing.T) {
@@ -411,9 +405,8 @@ func TestReadiness(t *testing.T) {
 		var running sync.WaitGroup
 		for i := range replicas {
 			j := New(Options{Host: NewHost(), Reader: &shelf{}})
-			f := &flakyShared{memory: shared}
-			j.store = f
-			replicas[i] = replica{Journal: j, store: &f.flaky}
+			store := &flaky{memory: shared}
+			j.store, replicas[i] = store, replica{j, store}
 			running.Go(func() { j.Start(ctx) })
 			time.Sleep(time.Second)
 		}
@@ -470,30 +463,6 @@ func TestReadiness(t *testing.T) {
 		stop()
 		running.Wait()
 	})
-}
-
-// flakyShared is one replica's way to a store that both have.
-type flakyShared struct {
-	flaky
-	*memory
-}
-
-func (f *flakyShared) read(ctx context.Context) (State, string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err != nil {
-		return State{}, "", f.err
-	}
-	return f.memory.read(ctx)
-}
-
-func (f *flakyShared) write(ctx context.Context, s State, version string) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err != nil {
-		return "", f.err
-	}
-	return f.memory.write(ctx, s, version)
 }
 
 // TestRestore holds that a replica which goes on while etcd is restored from a backup knows what the backup holds, and
