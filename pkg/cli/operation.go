@@ -51,7 +51,7 @@ type result struct {
 	expires time.Time
 }
 
-// operationFlags are those that join, unjoin, rotate and discover have in common, and what runs with them.
+// operationFlags are those that join, unjoin, rotate and discover have in common.
 type operationFlags struct {
 	*factory
 	member targets.MemberFlags

@@ -1,6 +1,6 @@
-// Package cli holds the commands of kubectl federate. Each command's file goes from what was typed (flags) over one
-// bridge (toOptions) to options, which are validated and run: they call pkg/federate, pkg/host or pkg/discover and print
-// the result. Standard kubectl flags mean the host cluster; a member cluster is always named by flags that start with
+// Package cli holds the commands of kubectl federate. All have one shape: flags are what was typed; toOptions makes
+// options of them, which are validated and run. To run is to call pkg/federate, pkg/host or pkg/discover and to print the
+// result. Standard kubectl flags mean the host cluster; a member cluster is always named by flags that start with
 // --member.
 package cli
 
