@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
 func TestDisplayName(t *testing.T) {
@@ -54,6 +57,31 @@ func TestParseLabelArgs(t *testing.T) {
 			}
 		} else if err != nil || !slices.Equal(names, tt.names) || !reflect.DeepEqual(change, tt.change) {
 			t.Errorf("%q: got %q, %+v, %v", tt.args, names, change, err)
+		}
+	}
+}
+
+// TestEndpointFlags holds that an empty flag is not the same as one that was not typed.
+func TestEndpointFlags(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]federate.JoinOptions{
+		"":                                {},
+		"--member-server=https://a":       {Server: "https://a"},
+		"--member-proxy-url=http://p":     {ProxyURL: new("http://p")},
+		"--member-proxy-url=":             {ProxyURL: new("")},
+		"--member-tls-server-name=b":      {TLSServerName: new("b")},
+		"--member-tls-server-name=":       {TLSServerName: new("")},
+		"--member-certificate-authority=": {CABundle: []byte{}},
+	} {
+		var f endpointFlags
+		var got federate.JoinOptions
+		flags := pflag.NewFlagSet("join", pflag.ContinueOnError)
+		f.addTo(flags)
+		if err := flags.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.set(&got, flags); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v", args, got, err)
 		}
 	}
 }
