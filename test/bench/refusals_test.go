@@ -65,7 +65,7 @@ func (s *stage) refusals(b *testing.B) {
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(took).Seconds()*1000, "ours-ms")
+	b.ReportMetric(median(took).Seconds()*1000, "refusal-ms")
 }
 
 // listRequests is how many requests that list members the API server has answered.
