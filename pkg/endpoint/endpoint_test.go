@@ -2,30 +2,25 @@ package endpoint_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
 var spec = field.NewPath("spec")
 
 func TestValidate(t *testing.T) {
 	t.Parallel()
-	ca, der := certificate(t), block(t, certificate(t)).Bytes
-	cases := map[string]struct {
+	ca := cases.Certificate(cases.Now)
+	block, _ := pem.Decode(ca)
+	for name, c := range map[string]struct {
 		endpoint endpoint.Endpoint
 		want     string
 	}{
@@ -51,12 +46,11 @@ func TestValidate(t *testing.T) {
 		"server name":      {endpoint.Endpoint{Server: "https://a", TLSServerName: "b c"}, `spec.tlsServerName: Invalid value: "b c" is neither a DNS name nor an IP address`},
 		"proxy":            {endpoint.Endpoint{Server: "https://a", ProxyURL: "ftp://p"}, `spec.proxyURL: Invalid value: the scheme must be http, https or socks5, and is "ftp"`},
 		"proxy with path":  {endpoint.Endpoint{Server: "https://a", ProxyURL: "http://p/x"}, "spec.proxyURL: Invalid value: it must end after host and port"},
-		"DER":              {endpoint.Endpoint{Server: "https://a", CABundle: der}, "spec.caBundle: Invalid value: it is a certificate in DER form, and must be PEM: convert it with openssl x509 -inform der -outform pem"},
+		"DER":              {endpoint.Endpoint{Server: "https://a", CABundle: block.Bytes}, "spec.caBundle: Invalid value: it is a certificate in DER form, and must be PEM: convert it with openssl x509 -inform der -outform pem"},
 		"text alone":       {endpoint.Endpoint{Server: "https://a", CABundle: []byte("text")}, "spec.caBundle: Invalid value: it holds no PEM certificate"},
 		"too long":         {endpoint.Endpoint{Server: "https://a", CABundle: bytes.Repeat(ca, 1000)}, "bytes, and may have 196608: keep only the CA that signed the server's certificate"},
 		"insecure with CA": {endpoint.Endpoint{Server: "https://a", CABundle: ca, InsecureSkipTLSVerify: true}, "spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle"},
-	}
-	for name, c := range cases {
+	} {
 		faults := c.endpoint.Validate(spec)
 		got := ""
 		if len(faults) > 0 {
@@ -87,7 +81,7 @@ func TestScope(t *testing.T) {
 // A bundle is taken with whatever people and openssl leave around the certificates, and stored without it.
 func TestReadCertificates(t *testing.T) {
 	t.Parallel()
-	first, second := certificate(t), certificate(t)
+	first, second := cases.Certificate(cases.Now), cases.Certificate(cases.Now)
 	both := string(first) + string(second)
 	for name, c := range map[string]struct{ bundle, kept, fault string }{
 		"empty":           {"", "", ""},
@@ -120,7 +114,7 @@ func TestReadCertificates(t *testing.T) {
 
 func TestEqual(t *testing.T) {
 	t.Parallel()
-	ca, other := certificate(t), certificate(t)
+	ca, other := cases.Certificate(cases.Now), cases.Certificate(cases.Now)
 	base := endpoint.Endpoint{Server: "https://a.example.com", CABundle: ca}
 	same := []endpoint.Endpoint{
 		base, {Server: "https://A.example.com:443/", CABundle: ca}, {Server: "https://a.example.com.", CABundle: append([]byte("# text\n"), ca...)},
@@ -150,7 +144,7 @@ func TestEqual(t *testing.T) {
 
 func TestCanonical(t *testing.T) {
 	t.Parallel()
-	ca := certificate(t)
+	ca := cases.Certificate(cases.Now)
 	got := endpoint.Endpoint{Server: "https://A:443/k8s/", CABundle: append([]byte("text\n"), ca...), ProxyURL: "http://p/", TLSServerName: "b"}.Canonical()
 	want := endpoint.Endpoint{Server: "https://A:443/k8s", CABundle: ca, ProxyURL: "http://p", TLSServerName: "b"}
 	if !reflect.DeepEqual(got, want) {
@@ -175,26 +169,6 @@ func TestStore(t *testing.T) {
 	if got := endpoint.Of(&m); !reflect.DeepEqual(got, full) {
 		t.Errorf("got %+v, want %+v", got, full)
 	}
-}
-
-func certificate(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), IsCA: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-func block(t *testing.T, data []byte) *pem.Block {
-	t.Helper()
-	b, _ := pem.Decode(data)
-	return b
 }
 
 // FuzzReadCertificates holds that what is taken is written as certificates and nothing else, and read again as the same.

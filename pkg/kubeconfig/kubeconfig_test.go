@@ -1,16 +1,9 @@
 package kubeconfig_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"reflect"
 	"strings"
@@ -19,33 +12,11 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
 // secret stands for everything that must never be printed.
 const secret = "s3cr3t-t0ken"
-
-// pair makes a self-signed certificate and its key, PEM.
-func pair(t testing.TB, until time.Time) (certificate, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: until,
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-}
 
 func b64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
 
@@ -72,8 +43,8 @@ users:
 
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
-	certificate, key := pair(t, time.Now().Add(time.Hour))
-	_, otherKey := pair(t, time.Now().Add(time.Hour))
+	certificate, key := cases.KeyPair(time.Now().Add(time.Hour))
+	_, otherKey := cases.KeyPair(time.Now().Add(time.Hour))
 
 	for name, test := range map[string]struct {
 		in      string
@@ -220,7 +191,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestParseAccepts(t *testing.T) {
 	t.Parallel()
-	certificate, key := pair(t, time.Now().Add(time.Hour))
+	certificate, key := cases.KeyPair(time.Now().Add(time.Hour))
 	for name, test := range map[string]struct {
 		in      string
 		options []kubeconfig.Option
@@ -333,7 +304,7 @@ func TestAccessPrintsNoSecret(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	end := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
-	certificate, key := pair(t, end)
+	certificate, key := cases.KeyPair(end)
 	jwt := func(payload string) string {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".sig"
 	}

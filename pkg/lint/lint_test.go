@@ -49,16 +49,7 @@ func TestCases(t *testing.T) {
 			continue // a deletion
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			x := rules.NewIndex()
-			for _, n := range c.Namespaces {
-				x.SetNamespace(n)
-			}
-			for _, f := range c.Federations {
-				x.SetFederation(f)
-			}
-			for _, m := range c.Members {
-				x.SetMember(m)
-			}
+			x := c.Host()
 			s := rules.Snapshot{Now: cases.Now, Host: x}
 			var v rules.Verdict
 			if c.Member != nil {

@@ -81,9 +81,9 @@ func leaving(m metav1.Object) {
 	m.SetFinalizers([]string{"example.com/hold"})
 }
 
-// certificate is PEM, self-signed, and ends at a time.
-func certificate(end time.Time) []byte {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// KeyPair is a self-signed certificate that ends at a time, and its key, both PEM.
+func KeyPair(end time.Time) (certificate, key []byte) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
@@ -91,11 +91,21 @@ func certificate(end time.Time) []byte {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: end.Add(-time.Hour), NotAfter: end, IsCA: true, BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
 		panic(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+// Certificate is a self-signed certificate that ends at a time, PEM.
+func Certificate(end time.Time) []byte {
+	certificate, _ := KeyPair(end)
+	return certificate
 }
 
 func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -12,8 +12,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// Judge is what the rules say of the change, on a host with nothing else.
-func (c Case) Judge() rules.Verdict {
+// Host is the host before the change, and nothing else.
+func (c Case) Host() *rules.Index {
 	x := rules.NewIndex()
 	for _, f := range c.Federations {
 		x.SetFederation(f)
@@ -24,7 +24,12 @@ func (c Case) Judge() rules.Verdict {
 	for _, n := range c.Namespaces {
 		x.SetNamespace(n)
 	}
-	s := rules.Snapshot{Now: Now, Host: x}
+	return x
+}
+
+// Judge is what the rules say of the change.
+func (c Case) Judge() rules.Verdict {
+	s := rules.Snapshot{Now: Now, Host: c.Host()}
 	if c.Member != nil {
 		return rules.JudgeMember(s, *c.Member)
 	}

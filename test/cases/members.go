@@ -214,7 +214,7 @@ func sizes() []Case {
 }
 
 func connection() []Case {
-	long, short, over := certificate(Now.Add(365*24*time.Hour)), certificate(Now.Add(24*time.Hour)), certificate(Now.Add(-time.Hour))
+	long, short, over := Certificate(Now.Add(365*24*time.Hour)), Certificate(Now.Add(24*time.Hour)), Certificate(Now.Add(-time.Hour))
 	const bundle = "spec.caBundle: Invalid value: "
 	return []Case{
 		create(rules.Topology, "honest", func(_ set, m *v1alpha1.MemberCluster) {
@@ -311,7 +311,7 @@ func connection() []Case {
 			"spec.proxyURL: Invalid value: it is not a URL"),
 
 		create(rules.CABundle, "verified", func(_ set, m *v1alpha1.MemberCluster) {
-			m.Spec.CABundle = slices.Concat(long, []byte("\n\n"), certificate(Now.Add(48*time.Hour)))
+			m.Spec.CABundle = slices.Concat(long, []byte("\n\n"), Certificate(Now.Add(48*time.Hour)))
 		}),
 		create(rules.CABundle, "garbage", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.CABundle = []byte("garbage") },
 			bundle+"it holds no PEM certificate"),
