@@ -51,117 +51,42 @@ func TestParseRefuses(t *testing.T) {
 		options []kubeconfig.Option
 		want    string
 	}{
-		"exec": {
-			in:   config("", "exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [/tmp/owned]}", ""),
-			want: `user.exec would run a command: use an inline token or certificate`,
-		},
-		"exec beside a token": {
-			in:   config("", "token: "+secret+"\nexec: {apiVersion: client.authentication.k8s.io/v1, command: touch}", ""),
-			want: `user.exec would run a command: use an inline token or certificate`,
-		},
-		"exec in capitals": {
-			in:   config("", "token: "+secret+"\nExec: {command: touch}", ""),
-			want: `users[0].user.Exec is not a field of a kubeconfig`,
-		},
-		"auth provider": {
-			in:   config("", "token: "+secret+"\nauth-provider: {name: gcp, config: {cmd-path: /bin/sh}}", ""),
-			want: `user.auth-provider would run code of a provider: use an inline token or certificate`,
-		},
-		"token file": {
-			in:   config("", "token: "+secret+"\ntokenFile: /etc/shadow", ""),
-			want: `user.tokenFile would read a file: use inline data`,
-		},
-		"certificate files": {
-			in:   config("", "token: "+secret+"\nclient-certificate: /a\nclient-key: /b", ""),
-			want: `user.client-certificate would read a file: use inline data; user.client-key would read a file: use inline data`,
-		},
-		"CA file": {
-			in:   config("certificate-authority: /etc/passwd", "", ""),
-			want: `cluster.certificate-authority would read a file: use inline data`,
-		},
-		"password": {
-			in:   config("", "token: "+secret+"\nusername: admin\npassword: "+secret, ""),
-			want: `user.username is basic authentication: use an inline token or certificate`,
-		},
-		"impersonation": {
-			in:   config("", "token: "+secret+"\nas: system:admin", ""),
-			want: `user.as impersonates another user: use a credential of that user`,
-		},
-		"impersonated groups only": {
-			in:   config("", "token: "+secret+"\nas-groups: [system:masters]", ""),
-			want: `user.as impersonates another user: use a credential of that user`,
-		},
-		"insecure": {
-			in:   config("insecure-skip-tls-verify: true", "", ""),
-			want: `cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data`,
-		},
+		"exec":                     {in: config("", "exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: [/tmp/owned]}", ""), want: `user.exec would run a command: use an inline token or certificate`},
+		"exec beside a token":      {in: config("", "token: "+secret+"\nexec: {apiVersion: client.authentication.k8s.io/v1, command: touch}", ""), want: `user.exec would run a command: use an inline token or certificate`},
+		"exec in capitals":         {in: config("", "token: "+secret+"\nExec: {command: touch}", ""), want: `users[0].user.Exec is not a field of a kubeconfig`},
+		"auth provider":            {in: config("", "token: "+secret+"\nauth-provider: {name: gcp, config: {cmd-path: /bin/sh}}", ""), want: `user.auth-provider would run code of a provider: use an inline token or certificate`},
+		"token file":               {in: config("", "token: "+secret+"\ntokenFile: /etc/shadow", ""), want: `user.tokenFile would read a file: use inline data`},
+		"certificate files":        {in: config("", "token: "+secret+"\nclient-certificate: /a\nclient-key: /b", ""), want: `user.client-certificate would read a file: use inline data; user.client-key would read a file: use inline data`},
+		"CA file":                  {in: config("certificate-authority: /etc/passwd", "", ""), want: `cluster.certificate-authority would read a file: use inline data`},
+		"password":                 {in: config("", "token: "+secret+"\nusername: admin\npassword: "+secret, ""), want: `user.username is basic authentication: use an inline token or certificate`},
+		"impersonation":            {in: config("", "token: "+secret+"\nas: system:admin", ""), want: `user.as impersonates another user: use a credential of that user`},
+		"impersonated groups only": {in: config("", "token: "+secret+"\nas-groups: [system:masters]", ""), want: `user.as impersonates another user: use a credential of that user`},
+		"insecure":                 {in: config("insecure-skip-tls-verify: true", "", ""), want: `cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data`},
 		"insecure, allowed, with a CA": {
 			in:      config("insecure-skip-tls-verify: true\n    certificate-authority-data: "+b64(certificate), "", ""),
 			options: []kubeconfig.Option{kubeconfig.AllowInsecure},
 			want:    `cluster.insecure-skip-tls-verify may not be set together with certificate-authority-data`,
 		},
-		"server name": {
-			in:   config("tls-server-name: o t h e r", "", ""),
-			want: `cluster.tls-server-name must be a DNS name or an IP address`,
-		},
-		"proxy with a user": {
-			in:   config("proxy-url: http://me:"+secret+"@proxy:3128", "", ""),
-			want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`,
-		},
-		"proxy of a strange scheme": {
-			in:   config("proxy-url: file:///etc/passwd", "", ""),
-			want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`,
-		},
-		"CA that is no certificate": {
-			in:   config("certificate-authority-data: "+b64([]byte(secret)), "", ""),
-			want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`,
-		},
-		"CA with a key in it": {
-			in:   config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""),
-			want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`,
-		},
-		"key of another certificate": {
-			in:   config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(otherKey), ""),
-			want: `user.client-certificate-data and client-key-data must be a PEM certificate and its key`,
-		},
-		"token and certificate": {
-			in:   config("", "token: "+secret+"\nclient-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""),
-			want: `user has both a token and a certificate`,
-		},
-		"no credential": {
-			in:   config("", "{}", ""),
-			want: `user has neither an inline token nor an inline certificate`,
-		},
-		"token with a line break": {
-			in:   config("", `token: "a\nX-Header: `+secret+`"`, ""),
-			want: `user.token has characters that a token cannot have`,
-		},
-		"http server": {
-			in:   strings.Replace(config("", "", ""), "https://member", "http://member", 1),
-			want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`,
-		},
-		"server with a user": {
-			in:   strings.Replace(config("", "", ""), "https://member", "https://u:"+secret+"@member", 1),
-			want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`,
-		},
-		"server without a host": {
-			in:   strings.Replace(config("", "", ""), "https://member.example:6443", "https://:6443", 1),
-			want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`,
-		},
+		"server name":                {in: config("tls-server-name: o t h e r", "", ""), want: `cluster.tls-server-name must be a DNS name or an IP address`},
+		"proxy with a user":          {in: config("proxy-url: http://me:"+secret+"@proxy:3128", "", ""), want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`},
+		"proxy of a strange scheme":  {in: config("proxy-url: file:///etc/passwd", "", ""), want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`},
+		"CA that is no certificate":  {in: config("certificate-authority-data: "+b64([]byte(secret)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`},
+		"CA with a key in it":        {in: config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`},
+		"key of another certificate": {in: config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(otherKey), ""), want: `user.client-certificate-data and client-key-data must be a PEM certificate and its key`},
+		"token and certificate":      {in: config("", "token: "+secret+"\nclient-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""), want: `user has both a token and a certificate`},
+		"no credential":              {in: config("", "{}", ""), want: `user has neither an inline token nor an inline certificate`},
+		"token with a line break":    {in: config("", `token: "a\nX-Header: `+secret+`"`, ""), want: `user.token has characters that a token cannot have`},
+		"http server":                {in: strings.Replace(config("", "", ""), "https://member", "http://member", 1), want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`},
+		"server with a user":         {in: strings.Replace(config("", "", ""), "https://member", "https://u:"+secret+"@member", 1), want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`},
+		"server without a host":      {in: strings.Replace(config("", "", ""), "https://member.example:6443", "https://:6443", 1), want: `cluster.server must be an https URL with the name or address of a server, without user, query or fragment`},
 		"everything at once": {
 			in: config("certificate-authority: /a\n    insecure-skip-tls-verify: true", "tokenFile: /b", ""),
 			want: `cluster.certificate-authority would read a file: use inline data; ` +
 				`cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data; ` +
 				`user.tokenFile would read a file: use inline data`,
 		},
-		"unknown field": {
-			in:   config("", "", `"x\u001b[31m": 1`),
-			want: `"x\x1b[31m" is not a field of a kubeconfig`,
-		},
-		"key twice": {
-			in:   config("", "token: a\ntoken: b", ""),
-			want: `it is not YAML, or has a key twice`,
-		},
+		"unknown field":                  {in: config("", "", `"x\u001b[31m": 1`), want: `"x\x1b[31m" is not a field of a kubeconfig`},
+		"key twice":                      {in: config("", "token: a\ntoken: b", ""), want: `it is not YAML, or has a key twice`},
 		"not YAML":                       {in: "a: b: c", want: `it is not YAML, or has a key twice`},
 		"a list":                         {in: "[]", want: `it is not a kubeconfig of version v1`},
 		"another kind":                   {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
