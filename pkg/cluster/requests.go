@@ -80,23 +80,22 @@ func (c *Conn) Apply(ctx context.Context, r Resource, o *unstructured.Unstructur
 	return made, c.fail("apply", ref, err)
 }
 
-// MergePatch applies a JSON merge patch. A metadata.resourceVersion in it is a precondition.
+// MergePatch applies a JSON merge patch (RFC 7386). A metadata.resourceVersion in it is a precondition.
 func (c *Conn) MergePatch(ctx context.Context, r Ref, patch map[string]any, d DryRun) (*unstructured.Unstructured, error) {
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return nil, c.fail("patch", r, err)
-	}
-	made, err := c.resource(r).Patch(ctx, r.Name, types.MergePatchType, body, metav1.PatchOptions{DryRun: d.options(), FieldManager: v1alpha1.FieldOwner})
-	return made, c.fail("patch", r, err)
+	return c.patch(ctx, r, types.MergePatchType, patch, d)
 }
 
 // JSONPatch applies a JSON patch (RFC 6902).
 func (c *Conn) JSONPatch(ctx context.Context, r Ref, operations []map[string]any) (*unstructured.Unstructured, error) {
-	body, err := json.Marshal(operations)
+	return c.patch(ctx, r, types.JSONPatchType, operations, DryRunNone)
+}
+
+func (c *Conn) patch(ctx context.Context, r Ref, kind types.PatchType, patch any, d DryRun) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(patch)
 	if err != nil {
 		return nil, c.fail("patch", r, err)
 	}
-	made, err := c.resource(r).Patch(ctx, r.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldOwner})
+	made, err := c.resource(r).Patch(ctx, r.Name, kind, body, metav1.PatchOptions{DryRun: d.options(), FieldManager: v1alpha1.FieldOwner})
 	return made, c.fail("patch", r, err)
 }
 

@@ -127,8 +127,8 @@ type joinFacts struct {
 	Tried error
 	// RefusesTokens says that the endpoint takes no token of the member's own.
 	RefusesTokens bool
-	// HostMissing and MemberMissing are rights that the caller has not; UndoMissing are those that only
-	// rolling back needs.
+	// HostMissing and MemberMissing are rights that the caller lacks; UndoMissing are those that only rolling
+	// back needs.
 	HostMissing, MemberMissing, UndoMissing []missing
 	// CanCreateEvents says whether the caller may write Events on the host.
 	CanCreateEvents bool
@@ -139,7 +139,7 @@ type joinFacts struct {
 // proven says that the caller's own requests went the way that the host's will.
 func (f *joinFacts) proven() bool { return f.Endpoint.Equal(f.Caller) }
 
-// missing is a right that the caller has not on a side.
+// missing is a right that the caller lacks on a side.
 type missing struct {
 	side  Side
 	right cluster.Right

@@ -88,7 +88,7 @@ type RotatePlan struct {
 type rotateFacts struct {
 	Host   host.State
 	Member member.State
-	// Missing are rights that the caller has not.
+	// Missing are rights that the caller lacks.
 	Missing []missing
 	Now     time.Time
 }

@@ -89,7 +89,7 @@ type unjoinFacts struct {
 	Host host.State
 	// Member is nil when the member is not to be reached.
 	Member *member.State
-	// Missing are rights that the caller has not.
+	// Missing are rights that the caller lacks.
 	Missing []missing
 	// Refused is the host's refusal to delete the MemberCluster; nil when it would.
 	Refused error
