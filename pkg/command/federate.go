@@ -139,16 +139,18 @@ func (c Rotate) render(l *line) {
 	l.lifetime(c.TokenLifetime)
 }
 
-// Approve, Resume and Describe are kubectl federate approve, resume and describe of one member.
-type (
-	Approve  struct{ Member v1alpha1.MemberName }
-	Resume   struct{ Member v1alpha1.MemberName }
-	Describe struct{ Member v1alpha1.MemberName }
-)
+// Approve is kubectl federate approve of one member.
+type Approve struct{ Member v1alpha1.MemberName }
 
 func (c Approve) render(l *line) { l.federate("approve", l.name(string(c.Member), "NAME")) }
 
+// Resume is kubectl federate resume of one member.
+type Resume struct{ Member v1alpha1.MemberName }
+
 func (c Resume) render(l *line) { l.federate("resume", l.name(string(c.Member), "NAME")) }
+
+// Describe is kubectl federate describe of one member.
+type Describe struct{ Member v1alpha1.MemberName }
 
 func (c Describe) render(l *line) { l.federate("describe", l.name(string(c.Member), "NAME")) }
 

@@ -110,6 +110,8 @@ func distinguish(candidates []Candidate) {
 }
 
 // foreignKind is a kind of another system. Kinds with the same resource in several versions are one entry of Kinds.
+//
+//nolint:unparam // the two systems of today both call it a cluster
 func foreignKind(group schema.GroupVersion, resource, kind string) cluster.Resource {
 	return cluster.Resource{GroupVersionResource: group.WithResource(resource), Kind: kind}
 }

@@ -120,16 +120,15 @@ func ErrorText(err error) string {
 		return Printable(err.Error())
 	}
 	details := status.Status().Details
-	text := fmt.Sprintf("The %s %q is invalid:", details.Kind, details.Name)
+	lines := []string{fmt.Sprintf("The %s %q is invalid:", details.Kind, details.Name)}
 	for _, cause := range details.Causes {
-		text += "\n* "
-		// A policy's refusal names no field.
-		if cause.Field != "" {
-			text += cause.Field + ": "
+		line := cause.Message
+		if cause.Field != "" { // a policy's refusal names none
+			line = cause.Field + ": " + line
 		}
-		text += cause.Message
+		lines = append(lines, line)
 	}
-	return Printable(text)
+	return Printable(strings.Join(lines, "\n* "))
 }
 
 // Reason is err on one line, without what the row that it stands in says as well.
