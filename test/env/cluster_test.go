@@ -5,6 +5,7 @@ package env
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,12 @@ import (
 // fleet has a full cluster and one without a controller manager.
 var fleet = Shared(Spec{Name: "full", ControllerManager: true}, Spec{Name: "bare"})
 
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) {
+	if does := os.Getenv(childEnv); does != "" {
+		play(does)
+	}
+	Main(m)
+}
 
 func client(t *testing.T, config *rest.Config) *kubernetes.Clientset {
 	t.Helper()

@@ -15,7 +15,7 @@ const (
 	// pollInterval is how often a condition is tried.
 	pollInterval = 50 * time.Millisecond
 	// pollTimeout is how long Eventually waits. Conditions hold within seconds; a busy machine takes longer.
-	pollTimeout = time.Minute
+	pollTimeout = 2 * time.Minute
 )
 
 // Poll calls check until it returns nil or ctx ends; then the error has what check returned last.
@@ -34,7 +34,7 @@ func Poll(ctx context.Context, check func(context.Context) error) error {
 	return nil
 }
 
-// Eventually polls check for at most a minute. What check returned last is the failure of the test.
+// Eventually polls check for at most two minutes. What check returned last is the failure of the test.
 func Eventually(t testing.TB, what string, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)

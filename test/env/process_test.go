@@ -3,6 +3,7 @@
 package env
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -112,34 +113,30 @@ func gone(t *testing.T, dir string) {
 // fleet is in TMPDIR.
 const childEnv = "KUBECTL_FEDERATE_ENV_CHILD"
 
-// TestChild does nothing but in the processes that TestOrphans starts.
-func TestChild(t *testing.T) {
-	does, played := os.LookupEnv(childEnv)
-	if !played {
-		return
-	}
-	up := func() {
-		fmt.Println("child: up") // t.Output would hold it back
-		// The parent, having looked at the servers, closes it.
-		_, _ = io.Copy(io.Discard, os.Stdin)
-	}
+// played is the fleet of such a process.
+var played *Fleet
+
+// play starts it before any test, so that no test's timeout runs meanwhile, and waits until the parent has looked at the
+// servers and closes standard input.
+func play(does string) {
 	if does == "loses" {
 		// As one would start a server without a supervisor.
 		server := exec.Command("/bin/sh", "-c", "while :; do sleep 1; done", os.TempDir())
 		server.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		up()
-		select {}
+		must(server, server.Start())
+	} else {
+		played = must(Start(context.Background(), Options{Clusters: []Spec{{Name: "child", ControllerManager: true}}}))
 	}
-	f, err := Start(t.Context(), Options{Clusters: []Spec{{Name: "child", ControllerManager: true}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	up()
-	switch does {
-	case "hangs":
+	fmt.Print(childUp)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+const childUp = "child: up\n"
+
+// TestChild does nothing but in the processes that TestOrphans starts.
+func TestChild(t *testing.T) {
+	switch os.Getenv(childEnv) {
+	case "hangs", "loses":
 		select {}
 	case "panics":
 		panic("child: panics")
@@ -149,7 +146,7 @@ func TestChild(t *testing.T) {
 	case "exits":
 		os.Exit(7)
 	case "fails":
-		t.Cleanup(f.Stop)
+		t.Cleanup(played.Stop)
 		t.Fatal("child: fails")
 	}
 }
@@ -172,7 +169,7 @@ func TestOrphans(t *testing.T) {
 		{name: "SIGTERM", child: "hangs", end: func(_ *testing.T, _ string, child *exec.Cmd) { child.Process.Signal(syscall.SIGTERM) }},
 		{name: "a test panics", child: "panics", end: nothing, want: "panic: child: panics"},
 		{name: "a goroutine panics", child: "panics elsewhere", end: nothing, want: "panic: child: panics"},
-		{name: "a test times out", child: "hangs", flags: []string{"-test.timeout=30s"}, end: nothing, want: "panic: test timed out after 30s"},
+		{name: "a test times out", child: "hangs", flags: []string{"-test.timeout=1s"}, end: nothing, want: "panic: test timed out after 1s"},
 		{name: "exit without Stop", child: "exits", end: nothing},
 		{name: "a test fails", quick: true, child: "fails", end: nothing, want: "child: fails"},
 		{name: "SIGKILL after the supervisors", child: "hangs", end: func(t *testing.T, dir string, child *exec.Cmd) {
@@ -226,8 +223,8 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
-// runChild runs TestChild as a process of its own, and when its fleet is up, ends it. It
-// returns when that process is gone, with the folder of its fleet and its output.
+// runChild runs TestChild as a process of its own, and when its fleet is up, ends it. It returns when that process is
+// gone, with the folder of its fleet and its output.
 func runChild(t *testing.T, does string, flags []string, end func(*testing.T, string, *exec.Cmd)) (dir, output string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -235,31 +232,36 @@ func runChild(t *testing.T, does string, flags []string, end func(*testing.T, st
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out safeBuilder
 	cmd := exec.CommandContext(t.Context(), self, append([]string{"-test.run=^TestChild$"}, flags...)...)
 	cmd.Env = append(os.Environ(), childEnv+"="+does, "TMPDIR="+dir)
-	cmd.Stdout, cmd.Stderr = &out, &out
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() })
-	Eventually(t, "the child is up", func(context.Context) error {
-		if !strings.Contains(out.String(), "child: up\n") {
-			return errors.New(out.String())
+	said := bufio.NewReader(stdout)
+	for !strings.HasSuffix(output, childUp) {
+		line, err := said.ReadString('\n')
+		if output += line; err != nil {
+			t.Fatalf("the child does not come up: %v\n%s", err, output)
 		}
-		return nil
-	})
+	}
 	if left := alive(t, dir); len(left) == 0 {
 		t.Error("no server runs before the child ends: this test sees nothing")
 	}
 	stdin.Close()
 	end(t, dir, cmd)
+	rest, _ := io.ReadAll(said)
 	cmd.Wait()
-	return dir, out.String()
+	return dir, output + string(rest)
 }
 
 func TestStart(t *testing.T) {

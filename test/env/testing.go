@@ -65,3 +65,19 @@ func Main(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// Rounds is how often a test runs a race that it runs n times in the extended tier: half of that in the full one, and a few
+// times in the quick one.
+func Rounds(n int) int { return max(2, InTier(n, n/2, n/6)) }
+
+// InTier is what is for the tier of tests that runs.
+func InTier[T any](extended, full, quick T) T {
+	switch {
+	case Extended:
+		return extended
+	case testing.Short():
+		return quick
+	default:
+		return full
+	}
+}

@@ -20,20 +20,11 @@ import (
 
 // TestCallerCredential searches every object of both sides for the caller's own credential.
 func TestCallerCredential(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "caller", map[string]any{})
-	config := west.Config()
+	p := newPair(t, "caller", nil)
+	config := p.m.Config()
 	secrets := []string{string(config.KeyData), string(config.CertData), base64.StdEncoding.EncodeToString(config.KeyData), base64.StdEncoding.EncodeToString(config.CertData)}
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, config)
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "caller", Federation: fed}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "caller"}); err != nil {
-			t.Error(err)
-		}
-	}()
-	for _, c := range []*env.Cluster{hostCluster, west} {
+	p.joined(federate.JoinOptions{})
+	for _, c := range []*env.Cluster{p.host, p.member} {
 		everything := dump(t, c)
 		if !strings.Contains(everything, v1alpha1.IdentityNamespace) {
 			t.Fatalf("%s: the search reads nothing", c.Name)
@@ -49,9 +40,10 @@ func TestCallerCredential(t *testing.T) {
 	}
 	// The search finds what is stored: the endpoint's CA is.
 	ca := base64.StdEncoding.EncodeToString(config.CAData)
-	if !strings.Contains(dump(t, hostCluster), ca) {
+	if !strings.Contains(dump(t, p.host), ca) {
 		t.Error("the search did not find the CA, which is stored")
 	}
+	p.left("caller")
 }
 
 // dump is every object of a cluster as JSON, with the contents of Secrets decoded as well.
@@ -93,9 +85,8 @@ func dump(t *testing.T, c *env.Cluster) string {
 // TestExecCredential joins with a kubeconfig whose credential comes from a command. That command is the
 // caller's own; what is stored has none.
 func TestExecCredential(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "exec", map[string]any{})
-	admin := west.Config()
+	p := newPair(t, "exec", nil)
+	admin := p.member.Config()
 	credentials, err := json.Marshal(map[string]any{
 		"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
 		"status": map[string]any{"clientCertificateData": string(admin.CertData), "clientKeyData": string(admin.KeyData)},
@@ -108,14 +99,10 @@ func TestExecCredential(t *testing.T) {
 		APIVersion: "client.authentication.k8s.io/v1", Command: "/bin/echo", Args: []string{string(credentials)},
 		InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
 	}
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, config)
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "exec", Federation: fed}); err != nil {
-		t.Fatal(err)
-	}
-	if access := credential(t, hostCluster, "exec"); access.Token == "" || len(access.CertData) > 0 {
+	p.m = connectMember(t, config)
+	p.joined(federate.JoinOptions{})
+	if access := p.credential(); access.Token == "" || len(access.CertData) > 0 {
 		t.Errorf("stored: %v", access)
 	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "exec"}); err != nil {
-		t.Fatal(err)
-	}
+	p.left("exec")
 }

@@ -72,14 +72,14 @@ var dryRuns = []string{
 // TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none can
 // change anything, nor is one sent for a server to judge; of a server's each carries dryRun=All.
 func TestDryRuns(t *testing.T) {
-	hostCluster, east, west := joinHost(t), joinFleet(t).Cluster("east"), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "dry", map[string]any{"acceptance": "Manual", "access": map[string]any{"clusterRole": "view"}})
-	before := map[*env.Cluster]env.Objects{hostCluster: snapshot(t, hostCluster), east: snapshot(t, east), west: snapshot(t, west)}
+	p := newPair(t, "dry", map[string]any{"acceptance": "Manual", "access": map[string]any{"clusterRole": "view"}})
+	east := joinFleet(t).Cluster("east")
+	p.before[east] = snapshot(t, east)
 	direct, recorded := filepath.Join(t.TempDir(), "direct"), filepath.Join(t.TempDir(), "recorded")
 	r := &recorder{}
 	for path, contexts := range map[string][]env.Context{
-		direct:   {hostCluster.Context(), east.Context(), west.Context()},
-		recorded: {r.front(t, hostCluster), r.front(t, east), r.front(t, west)},
+		direct:   {p.host.Context(), east.Context(), p.member.Context()},
+		recorded: {r.front(t, p.host), r.front(t, east), r.front(t, p.member)},
 	} {
 		if err := env.WriteKubeconfig(path, contexts...); err != nil {
 			t.Fatal(err)
@@ -126,13 +126,11 @@ func TestDryRuns(t *testing.T) {
 	}
 	run(direct, "unjoin dry --member-context west")
 	run(direct, "label --member-context east --remove")
-	orphan(t, hostCluster, west, "lost", fed)
+	p.orphan("lost")
 	try("join dry --federation dry --member-context west --take-over")
 	run(direct, "join lost --federation dry --member-context west --take-over")
 	run(direct, "unjoin lost --member-context west")
-	for c, objects := range before {
-		becomes(t, c.Name, objects, c)
-	}
+	p.unchanged(p.host, p.member, east)
 }
 
 // faultScenarios say for every command that writes which scenarios of TestFaults and TestKills fail its requests, or why none

@@ -20,70 +20,43 @@ import (
 // TestInsecureMember joins a cluster whose certificate the caller does not verify: refused, unless the federation
 // allows it.
 func TestInsecureMember(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	snapshot(t, west)
-	strict := federation(t, hostCluster, "strict", map[string]any{})
-	lax := federation(t, hostCluster, "lax", map[string]any{"allowInsecureTLS": true})
-	config := west.Config()
+	federation(t, joinHost(t), "lax", map[string]any{"allowInsecureTLS": true})
+	p := newPair(t, "strict", nil)
+	config := p.member.Config()
 	config.CAData, config.Insecure = nil, true
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, config)
-	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict})
-	wantRefusal(t, err, `cannot join "insecure" to federation "strict"; nothing was changed
-* member: endpoint "`+m.Server()+`": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`)
+	p.m = connectMember(t, config)
+	p.refused(federate.JoinOptions{Name: "insecure"}, `cannot join "insecure" to federation "strict"; nothing was changed
+* member: endpoint "`+p.m.Server()+`": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`)
 	// With the CA given, the stored endpoint is verified, whatever the caller's kubeconfig says.
-	plan, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict, CABundle: west.Config().CAData})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := plan.Apply(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "insecure"}); err != nil {
-		t.Fatal(err)
-	}
+	p.joined(federate.JoinOptions{Name: "insecure", CABundle: p.member.Config().CAData})
+	p.left("insecure")
 	// A CA that did not sign it does not help.
-	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "insecure", Federation: strict, CABundle: hostCluster.Config().CAData})
-	wantRefusal(t, err, `cannot join "insecure" to federation "strict"; nothing was changed
-* member: endpoint "`+m.Server()+`": the certificate does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server`)
-	result, err := join(t, h, m, federate.JoinOptions{Name: "insecure", Federation: lax})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !result.Member.Spec.InsecureSkipTLSVerify {
+	p.refused(federate.JoinOptions{Name: "insecure", CABundle: p.host.Config().CAData}, `cannot join "insecure" to federation "strict"; nothing was changed
+* member: endpoint "`+p.m.Server()+`": the certificate does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server`)
+	if result := p.joined(federate.JoinOptions{Name: "insecure", Federation: "lax"}); !result.Member.Spec.InsecureSkipTLSVerify {
 		t.Error("the member does not say that its certificate is not verified")
 	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "insecure"}); err != nil {
-		t.Fatal(err)
-	}
+	p.left("insecure")
 }
 
 // TestWrongEndpoint gives an endpoint that leads to another cluster: the join is rolled back.
 func TestWrongEndpoint(t *testing.T) {
-	hostCluster, west, east := joinHost(t), joinFleet(t).Cluster("west"), joinFleet(t).Cluster("east")
-	userNamespace(t, west)
-	fed := federation(t, hostCluster, "wrong", map[string]any{})
-	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	east := joinFleet(t).Cluster("east")
+	p := newPair(t, "wrong", nil).furnished()
 	elsewhere := connectMember(t, east.Config()).Server()
-	_, err := join(t, h, m, federate.JoinOptions{Name: "wrong", Federation: fed, Server: elsewhere, CABundle: east.Config().CAData})
+	_, err := p.join(federate.JoinOptions{Server: elsewhere, CABundle: east.Config().CAData})
 	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; all changes were rolled back
 * member: endpoint "`+elsewhere+`": does not accept the new credential: Unauthorized: check that the endpoint is this member's own and passes tokens on to its API server`)
-	becomes(t, "the member", before, west)
-	becomes(t, "the host", hostBefore, hostCluster)
+	p.unchanged()
 }
 
 // TestCheckLoopback checks through a host's own name what is right among clusters of one machine: a member's
 // loopback address. The other findings are broken and mended in test/script/check.txtar.
 func TestCheckLoopback(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	snapshot(t, west)
-	fed := federation(t, hostCluster, "loop", map[string]any{})
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "loop", Federation: fed}); err != nil {
-		t.Fatal(err)
-	}
+	p := newPair(t, "loop", nil)
+	p.joined(federate.JoinOptions{})
 	// The same API server, by a name that means the same on every machine.
-	named := hostCluster.Config()
+	named := p.host.Config()
 	address := connectHost(t, named).Config().Host[len("https://"):]
 	named.Host, named.ServerName = "https://host.example.com", "localhost"
 	named.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -101,15 +74,13 @@ func TestCheckLoopback(t *testing.T) {
 		}
 		return reported
 	}
-	want := []string{`warning MemberCluster "loop": its endpoint ` + m.Server() + ` is a loopback address, where the host reaches itself: ` +
+	want := []string{`warning MemberCluster "loop": its endpoint ` + p.m.Server() + ` is a loopback address, where the host reaches itself: ` +
 		`kubectl federate join loop --federation loop --member-context CONTEXT --member-server URL`}
 	if got := endpoints(named); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := endpoints(hostCluster.Config()); len(got) > 0 {
+	if got := endpoints(p.host.Config()); len(got) > 0 {
 		t.Errorf("where the host has a loopback address itself: %q", got)
 	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "loop"}); err != nil {
-		t.Fatal(err)
-	}
+	p.left("loop")
 }

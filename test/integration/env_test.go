@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,6 +137,9 @@ func connectMember(t *testing.T, config *rest.Config) *member.Cluster {
 // federation makes a federation on the host.
 func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) v1alpha1.FederationName {
 	t.Helper()
+	if spec == nil {
+		spec = map[string]any{}
+	}
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Federation"))
 	o.SetName(name)
@@ -271,31 +275,150 @@ func aboutAPI(t *testing.T, c *env.Cluster) {
 	})
 }
 
-func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.JoinResult, error) {
-	t.Helper()
-	plan, err := federate.PlanJoin(t.Context(), h, m, o)
+// join plans and applies, as do unjoin and rotate.
+func join(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.JoinResult, error) {
+	plan, err := federate.PlanJoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+	return plan.Apply(ctx, nil)
 }
 
-func unjoin(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.UnjoinOptions) (*federate.UnjoinResult, error) {
-	t.Helper()
-	plan, err := federate.PlanUnjoin(t.Context(), h, m, o)
+func unjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.UnjoinOptions) (*federate.UnjoinResult, error) {
+	plan, err := federate.PlanUnjoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+	return plan.Apply(ctx, nil)
 }
 
-func rotate(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.RotateResult, error) {
-	t.Helper()
-	plan, err := federate.PlanRotate(t.Context(), h, m, o)
+func rotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.RotateResult, error) {
+	plan, err := federate.PlanRotate(ctx, h, m, o)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Apply(t.Context(), func(s federate.Step) { t.Log(s) })
+	return plan.Apply(ctx, nil)
+}
+
+// pair is a host with a federation and a cluster that joins it.
+type pair struct {
+	*testing.T
+	// name is the federation's, and the member's where a test gives no other.
+	name         string
+	host, member *env.Cluster
+	h            *host.Cluster
+	m            *member.Cluster
+	// before is what both held when the test began.
+	before map[*env.Cluster]env.Objects
+}
+
+// newPair is joinHost, with a federation, and "west".
+func newPair(t *testing.T, name string, spec map[string]any) *pair {
+	t.Helper()
+	return newPairOf(t, joinHost(t), joinFleet(t).Cluster("west"), name, spec)
+}
+
+func newPairOf(t *testing.T, hostCluster, memberCluster *env.Cluster, name string, spec map[string]any) *pair {
+	t.Helper()
+	federation(t, hostCluster, name, spec)
+	p := &pair{
+		T: t, name: name, host: hostCluster, member: memberCluster,
+		h: connectHost(t, hostCluster.Config()), m: connectMember(t, memberCluster.Config()),
+	}
+	p.remember()
+	return p
+}
+
+// remember takes what both hold now for what they held before.
+func (p *pair) remember() {
+	p.Helper()
+	p.before = map[*env.Cluster]env.Objects{p.host: snapshot(p.T, p.host), p.member: snapshot(p.T, p.member)}
+}
+
+// furnished makes our namespace on the member as a user would: a test that joins again and again need not wait for its end.
+func (p *pair) furnished() *pair {
+	p.Helper()
+	userNamespace(p.T, p.member)
+	p.remember()
+	return p
+}
+
+// process is p with connections of its own, as another run of the plugin has.
+func (p *pair) process() *pair {
+	p.Helper()
+	other := *p
+	other.h, other.m = connectHost(p.T, p.host.Config()), connectMember(p.T, p.member.Config())
+	return &other
+}
+
+// options are o, with the name and the federation of p where it has none.
+func (p *pair) options(o federate.JoinOptions) federate.JoinOptions {
+	o.Name, o.Federation = cmp.Or(o.Name, v1alpha1.MemberName(p.name)), cmp.Or(o.Federation, v1alpha1.FederationName(p.name))
+	return o
+}
+
+func (p *pair) planJoin(o federate.JoinOptions) (*federate.JoinPlan, error) {
+	return federate.PlanJoin(p.Context(), p.h, p.m, p.options(o))
+}
+
+func (p *pair) join(o federate.JoinOptions) (*federate.JoinResult, error) {
+	return join(p.Context(), p.h, p.m, p.options(o))
+}
+
+func (p *pair) unjoin(o federate.UnjoinOptions) (*federate.UnjoinResult, error) {
+	o.Name = cmp.Or(o.Name, v1alpha1.MemberName(p.name))
+	return unjoin(p.Context(), p.h, p.m, o)
+}
+
+// joined joins, which must succeed.
+func (p *pair) joined(o federate.JoinOptions) *federate.JoinResult {
+	p.Helper()
+	result, err := p.join(o)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return result
+}
+
+// unjoined unjoins, which must succeed.
+func (p *pair) unjoined(o federate.UnjoinOptions) *federate.UnjoinResult {
+	p.Helper()
+	result, err := p.unjoin(o)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return result
+}
+
+// left unjoins the member of the name, after which both sides are as they were.
+func (p *pair) left(name string) {
+	p.Helper()
+	p.unjoined(federate.UnjoinOptions{Name: v1alpha1.MemberName(name)})
+	p.unchanged()
+}
+
+// unchanged waits until both sides are as they were, or the one that is given: garbage collection takes its time.
+func (p *pair) unchanged(sides ...*env.Cluster) {
+	p.Helper()
+	if len(sides) == 0 {
+		sides = []*env.Cluster{p.host, p.member}
+	}
+	for _, c := range sides {
+		becomes(p.T, c.Name, p.before[c], c)
+	}
+}
+
+// refused plans a join that must be refused.
+func (p *pair) refused(o federate.JoinOptions, want string) {
+	p.Helper()
+	_, err := p.planJoin(o)
+	wantRefusal(p.T, err, want)
+}
+
+// credential is what the host keeps of the member.
+func (p *pair) credential() *kubeconfig.Access {
+	p.Helper()
+	return credential(p.T, p.host, p.name)
 }
 
 // credential reads what the host keeps of a member, as the manager would.
@@ -322,14 +445,19 @@ func works(t *testing.T, a *kubeconfig.Access) error {
 	return err
 }
 
+func wantError(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || err.Error() != want {
+		t.Errorf("error:\n%v\nwant:\n%s", err, want)
+	}
+}
+
 func wantRefusal(t *testing.T, err error, want string) {
 	t.Helper()
 	if _, ok := errors.AsType[*federate.Refusal](err); !ok {
 		t.Fatalf("error %T: %v", err, err)
 	}
-	if got := err.Error(); got != want {
-		t.Errorf("refusal:\n%s\nwant:\n%s", got, want)
-	}
+	wantError(t, err, want)
 }
 
 // isRefusal says whether err is a refusal with one finding.
@@ -346,17 +474,4 @@ func atOnce(n int, f func(int) error) []error {
 	}
 	wait.Wait()
 	return errs
-}
-
-// rounds is how often a race is run: n times in the extended tier, half of that in the full one, and in the quick tier a few
-// times.
-func rounds(n int) int {
-	switch {
-	case extended:
-		return n
-	case testing.Short():
-		return max(2, n/4)
-	default:
-		return max(2, n/2)
-	}
 }

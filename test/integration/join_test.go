@@ -16,23 +16,16 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
-	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // TestJoinAndUnjoin is the whole way: a join does what its plan says, a second one finds nothing to do, and after
 // unjoin every object of both sides is as it was.
 func TestJoinAndUnjoin(t *testing.T) {
-	hostCluster := joinHost(t)
-	east := joinFleet(t).Cluster("east")
-	prod := federation(t, hostCluster, "prod", map[string]any{})
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, east.Config())
-	hostBefore, before := snapshot(t, hostCluster), snapshot(t, east)
-
-	options := federate.JoinOptions{Name: "us-east-1", Federation: prod, Cluster: command.Cluster{Context: "east"}, Labels: map[string]string{"example.com/team": "blue"}}
-	plan, err := federate.PlanJoin(t.Context(), h, m, options)
+	p := newPairOf(t, joinHost(t), joinFleet(t).Cluster("east"), "prod", nil)
+	options := federate.JoinOptions{Name: "us-east-1", MemberContext: "east", Labels: map[string]string{"example.com/team": "blue"}}
+	plan, err := p.planJoin(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,59 +53,46 @@ func TestJoinAndUnjoin(t *testing.T) {
 	if left := time.Until(result.Expires); left < federate.DefaultTokenLifetime-time.Minute || left > federate.DefaultTokenLifetime {
 		t.Errorf("the credential ends in %s, want %s", left, federate.DefaultTokenLifetime)
 	}
-	first := credential(t, hostCluster, "us-east-1")
+	first := credential(t, p.host, "us-east-1")
 
-	if result, err = join(t, h, m, options); err != nil || !result.Already {
-		t.Fatalf("joining again: %+v, %v", result, err)
+	if result = p.joined(options); !result.Already {
+		t.Fatalf("joining again: %+v", result)
 	}
-	if credential(t, hostCluster, "us-east-1").Token == first.Token {
+	if credential(t, p.host, "us-east-1").Token == first.Token {
 		t.Error("joining again did not renew the credential")
 	}
 
-	left, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "us-east-1", Cluster: command.Cluster{Context: "east"}})
-	if err != nil || !left.Finishing || len(left.Notes) > 0 {
-		t.Fatalf("%+v, %v", left, err)
+	if left := p.unjoined(federate.UnjoinOptions{Name: "us-east-1", MemberContext: "east"}); !left.Finishing || len(left.Notes) > 0 {
+		t.Fatalf("%+v", left)
 	}
-	becomes(t, "the member after unjoin", before, east)
-	becomes(t, "the host after unjoin", hostBefore, hostCluster)
+	p.unchanged()
 }
 
 // TestAdoption completes a MemberCluster that was written by hand.
 func TestAdoption(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	snapshot(t, west)
-	fed := federation(t, hostCluster, "adopt", map[string]any{})
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
+	p := newPair(t, "adopt", nil)
 	byHand := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"clusterID": west.ID, "server": m.Server(), "caBundle": base64.StdEncoding.EncodeToString(west.Config().CAData)}}}
+		"clusterID": p.member.ID, "server": p.m.Server(), "caBundle": base64.StdEncoding.EncodeToString(p.m.Config().CAData)}}}
 	byHand.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MemberCluster"))
 	byHand.SetName("adopt")
 	byHand.SetLabels(map[string]string{v1alpha1.LabelFederation: "adopt"})
-	apply(t, hostCluster.Config(), byHand)
-	made, err := h.Member(t.Context(), "adopt")
+	apply(t, p.host.Config(), byHand)
+	made, err := p.h.Member(t.Context(), "adopt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := join(t, h, m, federate.JoinOptions{Name: "adopt", Federation: fed})
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := p.joined(federate.JoinOptions{})
 	if result.Member.UID != made.UID || result.Member.Annotations[v1alpha1.AnnotationAttempt] != "" || result.Member.Annotations[v1alpha1.AnnotationJoinedBy] == "" {
 		t.Errorf("adopted: %v, annotations %v", result.Member.UID == made.UID, result.Member.Annotations)
 	}
-	credential(t, hostCluster, "adopt")
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "adopt"}); err != nil {
-		t.Fatal(err)
-	}
+	p.credential()
+	p.left("adopt")
 }
 
 // TestHostAsMember joins the host to its own federation and lets it leave; both times everything else works on.
 func TestHostAsMember(t *testing.T) {
-	hostCluster := joinHost(t)
-	fed := federation(t, hostCluster, "self", map[string]any{"access": map[string]any{"clusterRole": "view"}})
-	before := snapshot(t, hostCluster)
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, hostCluster.Config())
-	plan, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "self", Federation: fed})
+	p := newPairOf(t, joinHost(t), joinHost(t), "self", viewAccess)
+	plan, err := p.planJoin(federate.JoinOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,24 +102,18 @@ func TestHostAsMember(t *testing.T) {
 	if _, err := plan.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "self"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Enforcing(t.Context()); err != nil {
+	p.left("self")
+	if err := p.h.Enforcing(t.Context()); err != nil {
 		t.Error(err)
 	}
-	becomes(t, "the host", before, hostCluster)
 }
 
 // TestJoinInterrupted ends the context in the middle of a join: what was begun is rolled back all the same.
 func TestJoinInterrupted(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	userNamespace(t, west)
-	fed := federation(t, hostCluster, "interrupt", map[string]any{})
-	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
+	p := newPair(t, "interrupt", nil).furnished()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	plan, err := federate.PlanJoin(ctx, connectHost(t, hostCluster.Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "interrupt", Federation: fed})
+	plan, err := federate.PlanJoin(ctx, p.h, p.m, p.options(federate.JoinOptions{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,49 +133,35 @@ func TestJoinInterrupted(t *testing.T) {
 	if len(undone) < 5 || undone[len(undone)-1] != `host   undo      MemberCluster "interrupt"` {
 		t.Errorf("undone:\n%s", strings.Join(undone, "\n"))
 	}
-	becomes(t, "the member", before, west)
-	becomes(t, "the host", hostBefore, hostCluster)
-}
-
-// slow adds a delay to every request.
-type slow struct {
-	next  http.RoundTripper
-	delay time.Duration
-}
-
-func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
-	select {
-	case <-r.Context().Done():
-	case <-time.After(s.delay):
-	}
-	return s.next.RoundTrip(r)
+	p.unchanged()
 }
 
 // TestJoinRoundTrips measures how many round trips follow one another, by making each of them long.
 func TestJoinRoundTrips(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "trips", map[string]any{"access": map[string]any{"clusterRole": "view"}})
+	p := newPair(t, "trips", viewAccess)
 	const delay = 300 * time.Millisecond
-	connect := func(delay time.Duration) (*host.Cluster, *member.Cluster) {
-		hc, mc := hostCluster.Config(), west.Config()
-		for _, c := range []*rest.Config{hc, mc} {
-			c.Wrap(func(next http.RoundTripper) http.RoundTripper { return slow{next, delay} })
-		}
-		return connectHost(t, hc), connectMember(t, mc)
-	}
 	run := func(delay time.Duration) (joined, left time.Duration) {
-		h, m := connect(delay)
-		snapshot(t, west)
-		start := time.Now()
-		if _, err := join(t, h, m, federate.JoinOptions{Name: "trips", Federation: fed}); err != nil {
-			t.Fatal(err)
+		hc, mc := p.host.Config(), p.member.Config()
+		for _, c := range []*rest.Config{hc, mc} {
+			c.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return env.RoundTripper(func(r *http.Request) (*http.Response, error) {
+					select {
+					case <-r.Context().Done():
+					case <-time.After(delay):
+					}
+					return next.RoundTrip(r)
+				})
+			})
 		}
+		p.h, p.m = connectHost(t, hc), connectMember(t, mc)
+		start := time.Now()
+		p.joined(federate.JoinOptions{})
 		joined = time.Since(start)
 		start = time.Now()
-		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "trips"}); err != nil {
-			t.Fatal(err)
-		}
-		return joined, time.Since(start)
+		p.unjoined(federate.UnjoinOptions{})
+		left = time.Since(start)
+		p.unchanged()
+		return joined, left
 	}
 	plainJoin, plainLeave := run(0)
 	slowJoin, slowLeave := run(delay)

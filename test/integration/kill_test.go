@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -16,9 +15,9 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // killRun is a command line whose process is ended, again and again.
@@ -39,18 +38,17 @@ type killRun struct {
 	clean func(what string)
 }
 
-// hang ends the process at each request, in each way; in the quick tier at a sample of the requests.
+// hang ends the process at each request: in each way in the extended tier, in a third of them in the full one, and in the quick
+// tier at a sample of the requests.
 func (s *killShard) hang(h killRun) {
 	s.Helper()
-	step := max(h.every, 1)
-	if testing.Short() {
-		step = max(5*step, 29)
-	}
+	every := max(h.every, 1)
+	step := every * env.InTier(1, 3, max(5, 29/every))
 	end := 0
 	for i, kind := range h.killings {
 		// The samples of the kinds are not the same requests.
 		for k := 1 + i*5%step; end == 0 || k < end; k += step {
-			if s.mine(i, k) && !s.try(h, kind, k) {
+			if s.mine(i, k/step) && !s.try(h, kind, k) {
 				end = k
 			}
 		}
@@ -164,11 +162,11 @@ func (s *killShard) join() {
 	h := killRun{
 		line: s.joinLine(), killings: killings,
 		works: func(what string) {
-			if err := works(s.T, credential(s.T, s.host, s.name)); err != nil {
+			if err := works(s.T, s.credential()); err != nil {
 				s.Errorf("%s: the stored credential does not work: %v", what, err)
 			}
 		},
-		clean: func(what string) { s.shard.again(what, s.doUnjoin) },
+		clean: func(what string) { s.again(what, s.doUnjoin) },
 	}
 	s.both(h)
 	h.side, h.killings, h.every = cluster.Member, []killing{duplicates}, 3
@@ -182,13 +180,9 @@ func (s *killShard) join() {
 func (s *killShard) unjoin() {
 	h := killRun{
 		line: s.unjoinLine(), killings: killings,
-		prepare: func() {
-			s.shard.again("join", func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-				return s.doJoin(ctx, h, m, s.joinOptions())
-			})
-		},
-		works: func(string) {},
-		clean: func(what string) { s.completes(what, s.unjoinLine()) },
+		prepare: func() { s.again("join", s.doJoin) },
+		works:   func(string) {},
+		clean:   func(what string) { s.completes(what, s.unjoinLine()) },
 	}
 	s.both(h)
 }
@@ -212,13 +206,13 @@ func (s *killShard) rotate() {
 		prepare: func() {
 			// Through the front, which then stands at the endpoint where credentials are tried, too.
 			m := connectMember(s.T, rest.CopyConfig(s.east))
-			if err := s.doJoin(s.Context(), s.h, m, s.joinOptions()); err != nil {
+			if err := s.doJoin(s.Context(), s.h, m); err != nil {
 				s.Fatal(err)
 			}
-			earlier = []*kubeconfig.Access{credential(s.T, s.host, s.name)}
+			earlier = []*kubeconfig.Access{s.credential()}
 		},
 		ended: func(what string, code int) {
-			now := credential(s.T, s.host, s.name)
+			now := s.credential()
 			if err := works(s.T, now); err != nil {
 				s.Fatalf("%s: the stored credential does not work: %v", what, err)
 			}
@@ -237,8 +231,8 @@ func (s *killShard) rotate() {
 				}
 			}
 		},
-		works: func(what string) { rotated(s.T, what, s.host, s.member, s.name, earlier...) },
-		clean: func(what string) { s.shard.again(what, s.doUnjoin) },
+		works: func(what string) { s.rotated(what, earlier...) },
+		clean: func(what string) { s.again(what, s.doUnjoin) },
 	}
 	if testing.Short() {
 		h.killings = []killing{{name: "SIGTERM when a request is done", signal: syscall.SIGTERM, done: true}}

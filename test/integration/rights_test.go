@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,31 +23,19 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // TestMemberRights lists what the accounts on a member may do, as the member's API server judges it, and
-// compares it with DESIGN section 5.
+// compares it with what docs/security.md promises.
 func TestMemberRights(t *testing.T) {
-	hostCluster := joinHost(t)
-	c, err := joinFleet(t).Add(t.Context(), env.Spec{Name: "rights", ControllerManager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Stop)
+	c := addMember(t, env.Spec{Name: "rights", ControllerManager: true})
 	aboutAPI(t, c)
-	fed := federation(t, hostCluster, "rights", map[string]any{"access": map[string]any{"clusterRole": "view"}})
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, c.Config())
-	before := snapshot(t, c)
-	result, err := join(t, h, m, federate.JoinOptions{Name: "rights", Federation: fed, TokenLifetime: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	access := credential(t, hostCluster, "rights")
+	p := newPairOf(t, joinHost(t), c, "rights", viewAccess)
+	result := p.joined(federate.JoinOptions{TokenLifetime: time.Hour})
+	access := p.credential()
 	if access.Server != result.Member.Spec.Server || !bytes.Equal(access.CABundle, result.Member.Spec.CABundle) {
 		t.Error("the credential has another endpoint or CA than the MemberCluster")
 	}
@@ -94,7 +83,7 @@ func TestMemberRights(t *testing.T) {
 		t.Errorf("the consumer's rights:\n%s\nwant those of view:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for name, value := range map[string]string{v1alpha1.PropertyClusterID: c.ID, v1alpha1.PropertyClusterSet: "rights"} {
-		o, err := m.Get(t.Context(), member.PropertyRef(name))
+		o, err := p.m.Get(t.Context(), member.PropertyRef(name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,9 +92,7 @@ func TestMemberRights(t *testing.T) {
 		}
 	}
 
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "rights"}); err != nil {
-		t.Fatal(err)
-	}
+	p.left("rights")
 	// API servers cache what they found out about a token for about ten seconds.
 	env.Eventually(t, "the token is refused", func(ctx context.Context) error {
 		_, err := manager.CoreV1().Namespaces().Get(ctx, "kube-system", metav1.GetOptions{})
@@ -114,7 +101,6 @@ func TestMemberRights(t *testing.T) {
 		}
 		return fmt.Errorf("the revoked token got: %w", err)
 	})
-	becomes(t, "the member after unjoin", before, c)
 }
 
 func asAccount(config *rest.Config, namespace, name string) *rest.Config {
@@ -159,47 +145,37 @@ func ruleLines(rules []rbacv1.PolicyRule) []string {
 
 // TestJoinerRights joins and unjoins as a user who may do that in one federation and read no credential.
 func TestJoinerRights(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	before := snapshot(t, west)
-	fed := federation(t, hostCluster, "team", map[string]any{})
-	federation(t, hostCluster, "foreign", map[string]any{})
-	for _, o := range manifests.JoinerBinding(fed, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: "jo"}) {
-		apply(t, hostCluster.Config(), o)
+	federation(t, joinHost(t), "foreign", nil)
+	p := newPair(t, "team", nil)
+	for _, o := range manifests.JoinerBinding("team", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: "jo"}) {
+		apply(t, p.host.Config(), o)
 	}
-	hostBefore := snapshot(t, hostCluster)
-	h, m := connectHost(t, hostCluster.User("jo")), connectMember(t, west.Config())
+	p.remember()
+	p.h = connectHost(t, p.host.User("jo"))
 	env.Eventually(t, "the bindings hold", func(ctx context.Context) error {
-		_, err := h.Federation(ctx, fed)
+		_, err := p.h.Federation(ctx, "team")
 		return err
 	})
 	for range 2 { // the second time the credential is there, and is replaced unread
-		if _, err := join(t, h, m, federate.JoinOptions{Name: "team", Federation: fed}); err != nil {
-			t.Fatal(err)
-		}
+		p.joined(federate.JoinOptions{})
 	}
-	made, err := h.Member(t.Context(), "team")
+	made, err := p.h.Member(t.Context(), "team")
 	if err != nil || !strings.HasPrefix(made.Annotations[v1alpha1.AnnotationJoinedBy], "jo ") {
 		t.Errorf("joined by %q, %v", made.Annotations[v1alpha1.AnnotationJoinedBy], err)
 	}
-	_, err = federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "stranger", Federation: "foreign", Cluster: command.Cluster{Context: "west"}})
-	wantRefusal(t, err, `cannot join "stranger" to federation "foreign"; nothing was changed
+	p.refused(federate.JoinOptions{Name: "stranger", Federation: "foreign", MemberContext: "west"}, `cannot join "stranger" to federation "foreign"; nothing was changed
 * host: you are not allowed to join federations.kubefederate.io "foreign": an administrator of the federation can grant it
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "team" of federation "team" of this host: unjoin it first: kubectl federate unjoin team --member-context west`)
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "team"}); err != nil {
-		t.Fatal(err)
-	}
-	becomes(t, "the member", before, west)
-	becomes(t, "the host", hostBefore, hostCluster)
+	p.left("team")
 }
 
 // TestMissingRights gets every missing right of both sides at once, and changes nothing.
 func TestMissingRights(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
-	h, m := connectHost(t, hostCluster.User("visitor")), connectMember(t, west.User("visitor"))
-	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "none", Federation: "none"})
-	var refusal *federate.Refusal
-	if !errors.As(err, &refusal) {
+	p := newPair(t, "visited", nil)
+	p.h, p.m = connectHost(t, p.host.User("visitor")), connectMember(t, p.member.User("visitor"))
+	_, err := p.planJoin(federate.JoinOptions{Name: "none", Federation: "none"})
+	refusal, ok := errors.AsType[*federate.Refusal](err)
+	if !ok {
 		t.Fatalf("error %T: %v", err, err)
 	}
 	hosts, members := 0, 0
@@ -216,41 +192,46 @@ func TestMissingRights(t *testing.T) {
 	if hosts != 8 || members < 20 {
 		t.Errorf("%d rights on the host, %d on the member:\n%v", hosts, members, err)
 	}
-	becomes(t, "the member", before, west)
-	becomes(t, "the host", hostBefore, hostCluster)
+	p.unchanged()
+}
+
+// grant gives a user of a cluster rights, until the test ends or calls withdraw.
+func grant(t *testing.T, c *env.Cluster, user string, rules ...rbacv1.PolicyRule) (withdraw func()) {
+	t.Helper()
+	admin, meta := clientset(t, c.Config()).RbacV1(), metav1.ObjectMeta{Name: user}
+	if _, err := admin.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	withdraw = sync.OnceFunc(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := errors.Join(admin.ClusterRoleBindings().Delete(ctx, user, metav1.DeleteOptions{}), admin.ClusterRoles().Delete(ctx, user, metav1.DeleteOptions{})); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(withdraw)
+	return withdraw
 }
 
 // TestEscalation joins as a user who may make roles on the member but does not hold what the
 // manager gets: nothing may be left of the try.
 func TestEscalation(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "escalate", map[string]any{})
-	admin := clientset(t, west.Config()).RbacV1()
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "almost"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{"", "rbac.authorization.k8s.io", "about.k8s.io"}, Resources: []string{"namespaces", "secrets", "configmaps", "serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings", "clusterproperties"},
+	p := newPair(t, "escalate", nil)
+	grant(t, p.member, "al",
+		rbacv1.PolicyRule{APIGroups: []string{"", "rbac.authorization.k8s.io", "about.k8s.io"}, Resources: []string{"namespaces", "secrets", "configmaps", "serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings", "clusterproperties"},
 			Verbs: []string{"get", "list", "create", "patch", "update", "delete"}},
-		{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"list"}},
-		{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{v1alpha1.ManagerAccount}, Verbs: []string{"create"}},
-	}}
-	if _, err := admin.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "almost"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "almost"},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "al"}}}
-	if _, err := admin.ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		_ = admin.ClusterRoleBindings().Delete(ctx, "almost", metav1.DeleteOptions{})
-		_ = admin.ClusterRoles().Delete(ctx, "almost", metav1.DeleteOptions{})
-	})
-	before, hostBefore := snapshot(t, west), snapshot(t, hostCluster)
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.User("al"))
-	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := m.ID(ctx); return err })
-	_, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "escalate", Federation: fed})
-	wantRefusal(t, err, `cannot join "escalate" to federation "escalate"; nothing was changed
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"list"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{v1alpha1.ManagerAccount}, Verbs: []string{"create"}},
+	)
+	p.remember()
+	p.m = connectMember(t, p.member.User("al"))
+	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := p.m.ID(ctx); return err })
+	p.refused(federate.JoinOptions{}, `cannot join "escalate" to federation "escalate"; nothing was changed
 * member: ClusterRole "kubefederate-member:manager": clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager" is forbidden: user "al" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held: {APIGroups:[""], Resources:["serviceaccounts/token"], ResourceNames:["kubefederate-consumer"], Verbs:["create"]}: Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member`)
-	becomes(t, "the member", before, west)
-	becomes(t, "the host", hostBefore, hostCluster)
+	p.unchanged()
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -40,64 +38,53 @@ func bindings(t *testing.T, c *env.Cluster) []string {
 
 // rotated checks what every rotation that ended well leaves: one Secret, a stored credential that works, and
 // earlier ones that do not.
-func rotated(t *testing.T, what string, h, m *env.Cluster, name string, earlier ...*kubeconfig.Access) {
-	t.Helper()
-	if got := bindings(t, m); len(got) != 1 {
-		t.Errorf("%s: Secrets %v are left, want one", what, got)
+func (p *pair) rotated(what string, earlier ...*kubeconfig.Access) {
+	p.Helper()
+	if got := bindings(p.T, p.member); len(got) != 1 {
+		p.Errorf("%s: Secrets %v are left, want one", what, got)
 	}
-	if err := works(t, credential(t, h, name)); err != nil {
-		t.Errorf("%s: the stored credential: %v", what, err)
+	if err := works(p.T, p.credential()); err != nil {
+		p.Errorf("%s: the stored credential: %v", what, err)
 	}
 	for i, a := range earlier {
-		if err := works(t, a); !apierrors.IsUnauthorized(err) {
-			t.Errorf("%s: earlier credential %d: %v, want 401", what, i, err)
+		if err := works(p.T, a); !apierrors.IsUnauthorized(err) {
+			p.Errorf("%s: earlier credential %d: %v, want 401", what, i, err)
 		}
 	}
-}
-
-// deaf passes every PUT on and loses each of the answers.
-type deaf struct{ next http.RoundTripper }
-
-func (d deaf) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := d.next.RoundTrip(r)
-	if err == nil && r.Method == http.MethodPut {
-		_ = answer.Body.Close()
-		return nil, errors.New("connection lost")
-	}
-	return answer, err
 }
 
 // TestRotateLostAnswer stores a credential and gets no answer: both work until the rotation is run again, which
 // leaves neither.
 func TestRotateLostAnswer(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "deaf", map[string]any{})
-	snapshot(t, west)
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "deaf", Federation: fed}); err != nil {
-		t.Fatal(err)
-	}
-	old := credential(t, hostCluster, "deaf")
-	config := hostCluster.Config()
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return deaf{next} })
-	options := federate.RotateOptions{Name: "deaf", Cluster: command.Cluster{Context: "west"}}
-	_, err := rotate(t, connectHost(t, config), m, options)
-	want := `could not finish: rotate the credential of "deaf"
-* host: no request could be sent to ` + h.Server() + `: connection lost: repair the user of the context in the kubeconfig
+	p := newPair(t, "deaf", nil)
+	p.joined(federate.JoinOptions{})
+	old := p.credential()
+	config := p.host.Config()
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return env.RoundTripper(func(r *http.Request) (*http.Response, error) {
+			answer, err := next.RoundTrip(r)
+			if err == nil && r.Method == http.MethodPut {
+				_ = answer.Body.Close()
+				return nil, errors.New("connection lost")
+			}
+			return answer, err
+		})
+	})
+	options := federate.RotateOptions{Name: "deaf", MemberContext: "west"}
+	_, err := rotate(t.Context(), connectHost(t, config), p.m, options)
+	wantError(t, err, `could not finish: rotate the credential of "deaf"
+* host: no request could be sent to `+p.h.Server()+`: connection lost: repair the user of the context in the kubeconfig
 * done: it is not known which credential the host has stored; the old one and the new one both work
 * left: member: Secret "kubefederate-member/kubefederate-manager-binding"
-to continue, run: kubectl federate rotate deaf --member-context west`
-	if err == nil || err.Error() != want {
-		t.Fatalf("error:\n%v\nwant:\n%s", err, want)
-	}
-	if got := bindings(t, west); len(got) != 2 {
+to continue, run: kubectl federate rotate deaf --member-context west`)
+	if got := bindings(t, p.member); len(got) != 2 {
 		t.Fatalf("Secrets %v, want both", got)
 	}
-	halfway := credential(t, hostCluster, "deaf")
+	halfway := p.credential()
 	if halfway.Token == old.Token {
 		t.Fatal("the new credential was not stored")
 	}
-	plan, err := federate.PlanRotate(t.Context(), h, m, options)
+	plan, err := federate.PlanRotate(t.Context(), p.h, p.m, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,34 +94,20 @@ to continue, run: kubectl federate rotate deaf --member-context west`
 	if _, err := plan.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	rotated(t, "again", hostCluster, west, "deaf", old, halfway)
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "deaf"}); err != nil {
-		t.Fatal(err)
-	}
+	p.rotated("again", old, halfway)
+	p.left("deaf")
 }
 
 // TestTwoRotations runs two at once: whatever becomes of each, the host keeps a credential that works, and no
 // earlier one does.
 func TestTwoRotations(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "twice", map[string]any{})
-	snapshot(t, west)
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "twice", Federation: fed}); err != nil {
-		t.Fatal(err)
-	}
-	old := credential(t, hostCluster, "twice")
-	var done atomic.Int32
+	p := newPair(t, "twice", nil)
+	p.joined(federate.JoinOptions{})
+	old := p.credential()
 	errs := atOnce(2, func(int) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 		defer cancel()
-		plan, err := federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: "twice", Cluster: command.Cluster{Context: "west"}})
-		if err == nil {
-			_, err = plan.Apply(ctx, nil)
-		}
-		if err == nil {
-			done.Add(1)
-		}
+		_, err := rotate(ctx, p.h, p.m, federate.RotateOptions{Name: "twice", MemberContext: "west"})
 		return err
 	})
 	for _, err := range errs {
@@ -142,13 +115,11 @@ func TestTwoRotations(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if done.Load() == 0 {
+	if !slices.Contains(errs, nil) {
 		t.Errorf("neither ended well: %v", errs)
 	}
-	rotated(t, "both", hostCluster, west, "twice", old)
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "twice"}); err != nil {
-		t.Fatal(err)
-	}
+	p.rotated("both", old)
+	p.left("twice")
 }
 
 // shortTokenFleet is a member whose API server gives no token for more than a day.
@@ -157,9 +128,7 @@ var shortTokenFleet = env.Shared(env.Spec{Name: "stingy", ControllerManager: tru
 // TestMaxTokenLifetime joins and rotates where the member's API server gives less than is asked for: what is
 // reported, what the host knows of it, and that a lifetime that is not shortened is not mentioned.
 func TestMaxTokenLifetime(t *testing.T) {
-	hostCluster, stingy := joinHost(t), shortTokenFleet(t).Cluster("stingy")
-	fed := federation(t, hostCluster, "stingy", map[string]any{})
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, stingy.Config())
+	p := newPairOf(t, joinHost(t), shortTokenFleet(t).Cluster("stingy"), "stingy", nil)
 	wantNotes := func(what string, notes []federate.Finding, expires time.Time, want string) {
 		t.Helper()
 		want = strings.ReplaceAll(want, "END", expires.UTC().Format(time.RFC3339))
@@ -171,62 +140,53 @@ func TestMaxTokenLifetime(t *testing.T) {
 			t.Errorf("%s: ends in %s", what, left)
 		}
 		env.Eventually(t, "the manager knows when it ends", func(ctx context.Context) error {
-			record, err := h.Member(ctx, "stingy")
+			record, err := p.h.Member(ctx, "stingy")
 			if err == nil && (record.Status.CredentialExpiry == nil || !record.Status.CredentialExpiry.Time.Equal(expires)) {
 				return fmt.Errorf("status.credentialExpiry is %v, want %v", record.Status.CredentialExpiry, expires)
 			}
 			return err
 		})
 	}
-	joined, err := join(t, h, m, federate.JoinOptions{Name: "stingy", Federation: fed, TokenLifetime: 720 * time.Hour, Cluster: command.Cluster{Context: "stingy"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	joined := p.joined(federate.JoinOptions{TokenLifetime: 720 * time.Hour, MemberContext: "stingy"})
 	wantNotes("join", joined.Notes, joined.Expires,
 		"member: token: asked for 30d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy --token-lifetime 720h")
-	result, err := rotate(t, h, m, federate.RotateOptions{Name: "stingy", Cluster: command.Cluster{Context: "stingy"}})
-	if err != nil {
-		t.Fatal(err)
+	for _, tc := range []struct {
+		lifetime time.Duration
+		want     string
+	}{
+		{0, "member: token: asked for 90d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy"},
+		{12 * time.Hour, ""},
+	} {
+		result, err := rotate(t.Context(), p.h, p.m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy", TokenLifetime: tc.lifetime})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNotes(fmt.Sprintf("rotate for %s", tc.lifetime), result.Notes, result.Expires, tc.want)
 	}
-	wantNotes("rotate", result.Notes, result.Expires,
-		"member: token: asked for 90d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy")
-	if result, err = rotate(t, h, m, federate.RotateOptions{Name: "stingy", Cluster: command.Cluster{Context: "stingy"}, TokenLifetime: 12 * time.Hour}); err != nil {
-		t.Fatal(err)
-	}
-	wantNotes("rotate within what it gives", result.Notes, result.Expires, "")
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "stingy"}); err != nil {
-		t.Fatal(err)
-	}
+	p.left("stingy")
 }
 
 // TestRotateHostOnlyEndpoint rotates where only the host reaches the stored endpoint: the credential is
 // tried where the caller reaches the member, and that is said.
 func TestRotateHostOnlyEndpoint(t *testing.T) {
-	hostCluster, west := joinHost(t), joinFleet(t).Cluster("west")
-	fed := federation(t, hostCluster, "far", map[string]any{})
-	snapshot(t, west)
-	h, m := connectHost(t, hostCluster.Config()), connectMember(t, west.Config())
-	if _, err := join(t, h, m, federate.JoinOptions{Name: "far", Federation: fed, Server: "https://127.0.0.1:1"}); err != nil {
-		t.Fatal(err)
-	}
-	old := credential(t, hostCluster, "far")
-	result, err := rotate(t, h, m, federate.RotateOptions{Name: "far"})
+	p := newPair(t, "far", nil)
+	p.joined(federate.JoinOptions{Server: "https://127.0.0.1:1"})
+	old := p.credential()
+	result, err := rotate(t.Context(), p.h, p.m, federate.RotateOptions{Name: "far"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `[member: endpoint "https://127.0.0.1:1": could not be tried from here: dial tcp 127.0.0.1:1: connect: connection refused; the credential was tried at ` + m.Server() + "]"
+	want := `[member: endpoint "https://127.0.0.1:1": could not be tried from here: dial tcp 127.0.0.1:1: connect: connection refused; the credential was tried at ` + p.m.Server() + "]"
 	if got := fmt.Sprint(result.Notes); got != want {
 		t.Errorf("notes %s, want %s", got, want)
 	}
-	for _, access := range []*kubeconfig.Access{old, credential(t, hostCluster, "far")} {
-		here := rest.AnonymousClientConfig(west.Config())
+	for _, access := range []*kubeconfig.Access{old, p.credential()} {
+		here := rest.AnonymousClientConfig(p.member.Config())
 		here.BearerToken = access.Token
 		_, err := connectMember(t, here).ID(t.Context())
 		if revoked := access == old; apierrors.IsUnauthorized(err) != revoked || err == nil == revoked {
 			t.Errorf("revoked: %v, and the member says %v", revoked, err)
 		}
 	}
-	if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "far"}); err != nil {
-		t.Fatal(err)
-	}
+	p.left("far")
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -44,18 +43,13 @@ type scenario struct {
 
 // shard is a scenario at work, or a part of it.
 type shard struct {
-	*testing.T
-	scenario
-	// name is its member's and its federation's: the scenario's, with a letter where it has several shards.
-	name string
+	// The name is the scenario's, with a letter where it has several shards.
+	*pair
+	scenario scenario
 	// part of parts says which faults are this shard's.
-	part, parts  int
-	host, member *env.Cluster
-	h            *host.Cluster
-	m            *member.Cluster
+	part, parts int
 	// trial stands before the member where the trial of a credential is to fail; else it is nil.
-	trial  *trial
-	before map[*env.Cluster]env.Objects
+	trial *trial
 	// ready says that the clusters are where the command begins.
 	ready bool
 	cases int
@@ -65,8 +59,8 @@ type shard struct {
 	secrets []string
 }
 
-// mine says whether the i-th kind of fault at the k-th request is this shard's.
-func (l *shard) mine(i, k int) bool { return (i+k)%l.parts == l.part }
+// mine says whether the n-th fault of the i-th kind is this shard's.
+func (l *shard) mine(i, n int) bool { return (i+n)%l.parts == l.part }
 
 // membersInFullTier is how many clusters TestFaults and TestKills, which run beside each other, start for their shards: most
 // shards wait most of the time, for API servers that remember for ten seconds that a token was good.
@@ -108,13 +102,12 @@ func freeMembers(t *testing.T) chan *env.Cluster {
 	return free
 }
 
-// addMember starts a cluster, which stops with the test; nil when it did not start.
+// addMember starts a cluster, which stops with the test.
 func addMember(t *testing.T, spec env.Spec) *env.Cluster {
 	t.Helper()
 	c, err := joinFleet(t).Add(t.Context(), spec)
 	if err != nil {
-		t.Error(err)
-		return nil
+		t.Fatal(err)
 	}
 	t.Cleanup(c.Stop)
 	return c
@@ -133,7 +126,7 @@ func runScenarios(t *testing.T, scenarios []scenario) {
 			parts = 1
 		}
 		for part := range parts {
-			l := &shard{scenario: d, name: d.name, part: part, parts: parts, host: hostCluster, said: &said[i]}
+			l := &shard{scenario: d, pair: &pair{name: d.name, host: hostCluster}, part: part, parts: parts, said: &said[i]}
 			if shared := testing.Short() || !d.bare; shared {
 				l.member = <-free
 			}
@@ -151,9 +144,6 @@ func runScenarios(t *testing.T, scenarios []scenario) {
 					if l.member == nil {
 						l.member = addMember(t, env.Spec{Name: l.name})
 					}
-					if t.Failed() {
-						return
-					}
 					l.work()
 				})
 			})
@@ -169,13 +159,9 @@ func runScenarios(t *testing.T, scenarios []scenario) {
 func (l *shard) work() {
 	began := time.Now()
 	l.ends = map[string]int{}
-	spec := l.spec
-	if spec == nil {
-		spec = map[string]any{}
-	}
-	federation(l.T, l.host, l.name, spec)
+	federation(l.T, l.host, l.name, l.scenario.spec)
 	settle(l.T, l.member)
-	if !l.bare {
+	if !l.scenario.bare {
 		userNamespace(l.T, l.member)
 	}
 	l.h, l.m = connectHost(l.T, l.host.Config()), connectMember(l.T, l.member.Config())
@@ -189,7 +175,7 @@ func (l *shard) work() {
 		l.before[c] = o.Without("configmaps " + v1alpha1.HostNamespace + "/" + manifests.Journal)
 	}
 	l.secrets = []string{string(l.m.Config().KeyData), string(l.h.Config().KeyData)}
-	l.run(l)
+	l.scenario.run(l)
 	l.Logf("%d faults in %.0f s: %v", l.cases, time.Since(began).Seconds(), l.ends)
 }
 
@@ -261,23 +247,14 @@ func (l *shard) way() *rest.Config {
 	return rest.CopyConfig(l.trial.front.Config)
 }
 
-func (l *shard) joinOptions() federate.JoinOptions {
-	return federate.JoinOptions{Name: v1alpha1.MemberName(l.name), Federation: v1alpha1.FederationName(l.name), Cluster: command.Cluster{Context: "east"}}
-}
-
-func (l *shard) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) error {
-	plan, err := federate.PlanJoin(ctx, h, m, o)
-	if err == nil {
-		_, err = plan.Apply(ctx, nil)
-	}
+// doJoin and doUnjoin are commands that faults are tried on.
+func (l *shard) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
+	_, err := join(ctx, h, m, l.options(federate.JoinOptions{MemberContext: "east"}))
 	return err
 }
 
 func (l *shard) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-	plan, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}})
-	if err == nil {
-		_, err = plan.Apply(ctx, nil)
-	}
+	_, err := unjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"})
 	return err
 }
 

@@ -3,141 +3,167 @@
 package integration
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
-	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// TestTwoHosts lets two hosts join one cluster at once: its etcd decides, the other host's refusal says who holds it,
-// and nothing of it is left.
+// twoHosts are joinHost and another host, each with "west", and with a federation "shared", of which it becomes member "shared".
+type twoHosts [2]*pair
+
+// TestTwoHosts lets two hosts have one cluster: its etcd decides, the other host's refusal says who holds it, and nothing of
+// it is left.
 func TestTwoHosts(t *testing.T) {
-	first, west := joinHost(t), joinFleet(t).Cluster("west")
-	second, err := joinFleet(t).Add(t.Context(), env.Spec{Name: "other-host", ControllerManager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(second.Stop)
+	second := addMember(t, env.Spec{Name: "other-host", ControllerManager: true})
 	install(t, second)
-	userNamespace(t, west)
-	hosts := []*env.Cluster{first, second}
-	before := map[*env.Cluster]env.Objects{}
-	for _, h := range hosts {
-		federation(t, h, "shared", map[string]any{})
-		before[h] = snapshot(t, h)
+	var hosts twoHosts
+	for i, h := range []*env.Cluster{joinHost(t), second} {
+		hosts[i] = newPairOf(t, h, joinFleet(t).Cluster("west"), "shared", nil)
 	}
-	before[west] = snapshot(t, west)
-	won := map[string]int{}
-	for range rounds(10) {
-		errs := atOnce(len(hosts), func(i int) error {
-			_, err := join(t, connectHost(t, hosts[i].Config()), connectMember(t, west.Config()), federate.JoinOptions{Name: "shared", Federation: "shared", Cluster: command.Cluster{Context: "west"}})
+	userNamespace(t, hosts[0].member)
+	for _, p := range hosts {
+		p.remember()
+	}
+	t.Run("join against join", hosts.joinBoth)
+	t.Run("take-over against take-over", hosts.takeOverBoth)
+	t.Run("join against unjoin", hosts.leaveAndJoin)
+}
+
+// in gives the hosts to a subtest.
+func (hosts twoHosts) in(t *testing.T) twoHosts {
+	for i, p := range hosts {
+		hosts[i] = p.process()
+		hosts[i].T = t
+	}
+	return hosts
+}
+
+// sharedJoin is how each of them joins.
+var sharedJoin = federate.JoinOptions{MemberContext: "west"}
+
+// wins looks at what two commands at once left: the one that has the cluster keeps a credential that works, and lets it leave
+// again; the other has nothing.
+func (hosts twoHosts) wins(errs []error) (winner, loser *pair, refusal error) {
+	hosts[0].Helper()
+	i := slices.Index(errs, nil)
+	if i < 0 || errs[1-i] == nil {
+		hosts[0].Fatalf("one must win: %v", errs)
+	}
+	winner, loser = hosts[i], hosts[1-i]
+	loser.unchanged(loser.host)
+	if err := works(winner.T, winner.credential()); err != nil {
+		winner.Errorf("the winner's credential does not work: %v", err)
+	}
+	winner.left("shared")
+	return winner, loser, errs[1-i]
+}
+
+func (hosts twoHosts) joinBoth(t *testing.T) {
+	hosts = hosts.in(t)
+	for range env.Rounds(10) {
+		winner, loser, err := hosts.wins(atOnce(len(hosts), func(i int) error {
+			_, err := hosts[i].process().join(sharedJoin)
 			return err
-		})
-		winner := slices.Index(errs, nil)
-		if winner < 0 {
-			t.Fatalf("neither joined: %v", errs)
+		}))
+		if want := heldByOther(winner, loser); !isRefusal(err, want) {
+			t.Errorf("the other host: %v\nwant:\n%s", err, want)
 		}
-		loser := 1 - winner
-		won[hosts[winner].Name]++
-		if want := heldByOther(hosts[winner], hosts[loser]); !isRefusal(errs[loser], want) {
-			t.Errorf("the other host: %v\nwant:\n%s", errs[loser], want)
-		}
-		becomes(t, "the host that came second", before[hosts[loser]], hosts[loser])
-		access := credential(t, hosts[winner], "shared")
-		if _, err := clientset(t, access.RESTConfig()).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{}); err != nil {
-			t.Errorf("the winner's credential does not work: %v", err)
-		}
-		if _, err := unjoin(t, connectHost(t, hosts[winner].Config()), connectMember(t, west.Config()), federate.UnjoinOptions{Name: "shared"}); err != nil {
-			t.Fatal(err)
-		}
-		becomes(t, "the host that came first", before[hosts[winner]], hosts[winner])
-		becomes(t, "the member", before[west], west)
 	}
-	t.Log(won)
-	t.Run("join against unjoin", func(t *testing.T) { leaveAndJoin(t, second, first, west, before) })
+}
+
+// takeOverBoth lets both take the cluster from a third at once.
+func (hosts twoHosts) takeOverBoth(t *testing.T) {
+	hosts = hosts.in(t)
+	options := sharedJoin
+	options.TakeOver = true
+	for range env.Rounds(10) {
+		hosts[0].orphan("lost")
+		hosts[0].unchanged(hosts[0].host)
+		// Both have read the membership record of the host that is gone before either writes.
+		var plans [2]*federate.JoinPlan
+		for i, p := range hosts {
+			var err error
+			if plans[i], err = p.planJoin(options); err != nil {
+				t.Fatal(err)
+			}
+		}
+		winner, loser, err := hosts.wins(atOnce(len(hosts), func(i int) error {
+			_, err := plans[i].Apply(t.Context(), nil)
+			return err
+		}))
+		wantError(t, err, "cannot join \"shared\" to federation \"shared\"; all changes were rolled back\n* "+heldByOther(winner, loser))
+	}
 }
 
 // leaveAndJoin lets a cluster leave one host while another joins it. The join begins at each request of the unjoin in turn,
 // which goes on beside it or waits for its end. The cluster leaves in any case, and the other host's refusal says who holds it, or
 // has it, with nothing taken away that the unjoin came across.
-func leaveAndJoin(t *testing.T, from, to, west *env.Cluster, before map[*env.Cluster]env.Objects) {
-	t.Helper()
-	options := federate.JoinOptions{Name: "shared", Federation: "shared", Cluster: command.Cluster{Context: "west"}}
-	connect := func(h *env.Cluster) (*host.Cluster, *member.Cluster) {
-		return connectHost(t, h.Config()), connectMember(t, west.Config())
-	}
+func (hosts twoHosts) leaveAndJoin(t *testing.T) {
+	hosts = hosts.in(t)
+	to, from := hosts[0], hosts[1]
 	ends := map[string]int{}
 	round := func(side federate.Side, k int) bool {
-		h, m := connect(from)
-		if _, err := join(t, h, m, options); err != nil {
-			t.Fatal(err)
-		}
+		from.joined(sharedJoin)
 		end := make(chan error, 1)
-		p := &proxy{kind: faultMeanwhile, side: side, k: k, meanwhile: func() {
+		x := &proxy{kind: faultMeanwhile, side: side, k: k, meanwhile: func() {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				h, m := connect(to)
-				plan, err := federate.PlanJoin(t.Context(), h, m, options)
-				if err == nil {
-					_, err = plan.Apply(t.Context(), nil)
-				}
+				_, err := to.process().join(sharedJoin)
 				end <- err
 			}()
 			if k%2 == 0 {
 				<-done
 			}
 		}}
-		h, m = connectHost(t, p.through(from.Config(), federate.SideHost)), connectMember(t, p.through(west.Config(), federate.SideMember))
-		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "shared"}); err != nil {
+		h, m := connectHost(t, x.through(from.host.Config(), federate.SideHost)), connectMember(t, x.through(from.member.Config(), federate.SideMember))
+		if _, err := unjoin(t.Context(), h, m, federate.UnjoinOptions{Name: "shared"}); err != nil {
 			t.Fatalf("unjoin: %v", err)
 		}
-		becomes(t, "the host that it left", before[from], from)
-		if p.hit == "" {
-			becomes(t, "the member", before[west], west)
+		from.unchanged(from.host)
+		if x.hit == "" {
+			from.unchanged(from.member)
 			return false
 		}
 		err := <-end
-		h, m = connect(to)
-		if err == nil {
+		undone, isUndone := errors.AsType[*federate.Undone](err)
+		switch want := heldByOther(from, to); {
+		case err == nil:
 			ends["joined"]++
-		} else {
-			if undone, ok := errors.AsType[*federate.Undone](err); ok && goneMeanwhile.MatchString(undone.Error()) {
-				ends["rolled back"]++
-			} else if want := heldByOther(from, to); isRefusal(err, want) {
-				ends["refused"]++
-			} else {
-				t.Errorf("%s %d (%s): join: %v\nwant:\n%s", side, k, p.hit, err, want)
-			}
-			becomes(t, "the host that did not get it", before[to], to)
-			if _, err := join(t, h, m, options); err != nil {
-				t.Fatalf("join afterwards: %v", err)
-			}
+		case isUndone && goneMeanwhile.MatchString(undone.Error()):
+			ends["rolled back"]++
+		case isRefusal(err, want):
+			ends["refused"]++
+		default:
+			t.Errorf("%s %d (%s): join: %v\nwant:\n%s", side, k, x.hit, err, want)
 		}
-		if err := works(t, credential(t, to, "shared")); err != nil {
+		if err != nil {
+			to.unchanged(to.host)
+			to.joined(sharedJoin)
+		}
+		if err := works(t, to.credential()); err != nil {
 			t.Errorf("the stored credential does not work: %v", err)
 		}
-		if _, err := unjoin(t, h, m, federate.UnjoinOptions{Name: "shared"}); err != nil {
-			t.Fatal(err)
-		}
-		becomes(t, "the host that it joined", before[to], to)
-		becomes(t, "the member", before[west], west)
+		to.left("shared")
 		return true
 	}
-	step := map[federate.Side]int{federate.SideHost: 1, federate.SideMember: 1}
-	if testing.Short() {
-		step = map[federate.Side]int{federate.SideHost: 9, federate.SideMember: 19}
-	}
-	for _, side := range []federate.Side{federate.SideHost, federate.SideMember} {
-		for k := 1; round(side, k); k += step[side] {
+	for _, tc := range []struct {
+		side  federate.Side
+		quick int
+	}{{federate.SideHost, 9}, {federate.SideMember, 19}} {
+		for k := 1; round(tc.side, k); k += env.InTier(1, 3, tc.quick) {
 		}
 	}
 	t.Logf("the joins: %v", ends)
@@ -151,8 +177,89 @@ var goneMeanwhile = regexp.MustCompile(`^cannot join "shared" to federation "sha
 \* member: [A-Z][A-Za-z]+ "[a-z:/-]+": was removed by another client while this join ran: join again: kubectl federate join shared --federation shared --member-context [A-Za-z]+$`)
 
 // heldByOther is the finding that another host has the cluster.
-func heldByOther(holder, loser *env.Cluster) string {
-	return `member: ConfigMap "kubefederate-member/membership": this cluster is member "shared" of federation "shared" of another host (cluster ID ` + holder.ID +
-		`, this one has ` + loser.ID + `): unjoin it there first: kubectl federate unjoin shared --member-context west --context OTHER-HOST; ` +
-		`or if that host is gone for good, take it over: kubectl federate join shared --federation shared --member-context west --take-over`
+func heldByOther(holder, loser *pair) string {
+	return heldBy(v1alpha1.ClusterID(holder.host.ID), "shared", loser, "shared")
+}
+
+// heldBy is what p finds when it joins a cluster as member joining, which is member held of another host.
+func heldBy(hostID v1alpha1.ClusterID, held string, p *pair, joining string) string {
+	return fmt.Sprintf(`member: ConfigMap "kubefederate-member/membership": this cluster is member %q of federation %q of another host (cluster ID %s, this one has %s): `+
+		`unjoin it there first: kubectl federate unjoin %s --member-context west --context OTHER-HOST; `+
+		`or if that host is gone for good, take it over: kubectl federate join %s --federation %s --member-context west --take-over`,
+		held, p.name, hostID, p.host.ID, held, joining, p.name)
+}
+
+// goneHost is the cluster ID of a host that does not come back.
+const goneHost = "99999999-0000-4000-8000-00000000dead"
+
+// orphan makes the cluster a member of a host that is gone, and returns the credential that host had. It joins this host,
+// which then forgets it; the membership record gets another host's ID.
+func (p *pair) orphan(name v1alpha1.MemberName) *kubeconfig.Access {
+	p.Helper()
+	p.joined(federate.JoinOptions{Name: name})
+	access := credential(p.T, p.host, string(name))
+	p.unjoined(federate.UnjoinOptions{Name: name, Force: true})
+	_, err := p.m.MergePatch(p.Context(), member.MembershipRef(), map[string]any{"data": map[string]any{v1alpha1.MembershipHostID: goneHost}}, cluster.DryRunNone)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return access
+}
+
+// worthless waits until a credential of the member is refused.
+func (p *pair) worthless(what string, access *kubeconfig.Access) {
+	p.Helper()
+	env.Eventually(p.T, what+": the other host's credential is worth nothing", func(context.Context) error {
+		if !apierrors.IsUnauthorized(works(p.T, access)) {
+			return errors.New("it still works")
+		}
+		return nil
+	})
+}
+
+// TestTakeOver takes a cluster from a host that is gone: never silently, and nothing of that host stays.
+func TestTakeOver(t *testing.T) {
+	federation(t, joinHost(t), "rescue-other", nil)
+	p := newPair(t, "rescue", nil)
+	theirs := p.orphan("lost")
+	lost := snapshot(t, p.member)
+
+	options := federate.JoinOptions{Name: "found", MemberContext: "west"}
+	_, err := p.join(options)
+	wantError(t, err, "cannot join \"found\" to federation \"rescue\"; nothing was changed\n* "+heldBy(goneHost, "lost", p, "found"))
+	options.TakeOver = true
+	for _, mode := range []federate.DryRun{federate.DryRunClient, federate.DryRunServer} {
+		dry := options
+		dry.DryRun = mode
+		p.joined(dry)
+	}
+	becomes(t, "refused and dry runs", lost, p.member)
+	if err := works(t, theirs); err != nil {
+		t.Fatal("the other host's credential ended before the take-over")
+	}
+
+	if result := p.joined(options); result.TakenFrom != goneHost {
+		t.Fatalf("%+v", result)
+	}
+	p.worthless("taken over", theirs)
+	if err := works(t, credential(t, p.host, "found")); err != nil {
+		t.Error("the new credential does not work")
+	}
+	k, err := p.m.Membership(t.Context())
+	if err != nil || k.HostID != v1alpha1.ClusterID(p.host.ID) || k.Member != "found" || k.Federation != "rescue" || k.TakenFrom != "" {
+		t.Errorf("membership record %+v, %v", k, err)
+	}
+
+	// It is this host's now: nothing to take over.
+	if result := p.joined(options); !result.Already || result.TakenFrom != "" {
+		t.Errorf("again: %+v", result)
+	}
+	elsewhere := options
+	elsewhere.Federation, elsewhere.Name = "rescue-other", "elsewhere"
+	_, err = p.join(elsewhere)
+	if want := `member: ConfigMap "kubefederate-member/membership": this cluster is member "found" of federation "rescue" of this host, which is not gone: ` +
+		`there is nothing to take over: unjoin it first: kubectl federate unjoin found --member-context west`; !isRefusal(err, want) {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	p.left("found")
 }

@@ -13,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +37,7 @@ const (
 
 var root = filepath.Join("..", "..")
 
-// packed is the release that the tests look at. The quick tier packs the platform it runs on.
+// packed is the release that the tests look at.
 type packed struct {
 	dir       string
 	platforms []Platform
@@ -50,6 +48,9 @@ var (
 	packOnce = sync.OnceValues(pack)
 	workDir  string
 )
+
+// here is the platform that the tests run on.
+var here = Platform{runtime.GOOS, runtime.GOARCH}
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -64,12 +65,10 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// pack packs the platform it runs on, in the full tier also one whose binary has another name, and in the extended tier all.
 func pack() (packed, error) {
 	p := packed{dir: filepath.Join(workDir, "dist"), sums: map[string]string{}}
-	p.platforms = []Platform{{runtime.GOOS, runtime.GOARCH}}
-	if !testing.Short() {
-		p.platforms = Platforms
-	}
+	p.platforms = env.InTier(Platforms, []Platform{here, {"windows", "amd64"}}, []Platform{here})
 	r := Release{Source: root, Version: version, Out: p.dir}
 	for _, platform := range p.platforms {
 		sum, err := r.Pack(context.Background(), platform)
@@ -90,7 +89,7 @@ func release(t *testing.T) packed {
 	return p
 }
 
-// manifest renders krew.yaml. Archives that the quick tier did not build get a checksum that nothing has.
+// manifest renders krew.yaml. Archives that were not built get a checksum that nothing has.
 func (p packed) manifest(t *testing.T) []byte {
 	t.Helper()
 	sums := map[string]string{}
@@ -174,7 +173,7 @@ func TestArchives(t *testing.T) {
 }
 
 // TestPackIsReproducible packs again from a copy of the sources in another folder and expects the same bytes.
-// All tests builds the platform it runs on without anything that the first build left in Go's cache.
+// The extended tier builds the platform it runs on without anything that the first build left in Go's cache.
 func TestPackIsReproducible(t *testing.T) {
 	t.Parallel()
 	p := release(t)
@@ -185,7 +184,7 @@ func TestPackIsReproducible(t *testing.T) {
 	again := Release{Source: elsewhere, Version: version, Out: t.TempDir()}
 	for _, platform := range p.platforms {
 		r := again
-		if !testing.Short() && platform == (Platform{runtime.GOOS, runtime.GOARCH}) {
+		if env.Extended && platform == here {
 			r.Env = []string{"GOCACHE=" + t.TempDir()}
 		}
 		got, err := r.Pack(t.Context(), platform)
@@ -260,7 +259,7 @@ func TestKrewInstallsThePlugin(t *testing.T) {
 	t.Parallel()
 	p := release(t)
 	home := newHome(t)
-	archive := filepath.Join(p.dir, Platform{runtime.GOOS, runtime.GOARCH}.Archive(version))
+	archive := filepath.Join(p.dir, here.Archive(version))
 
 	damaged := filepath.Join(t.TempDir(), "damaged.tar.gz")
 	content := read(t, archive)
@@ -289,27 +288,6 @@ func TestKrewInstallsThePlugin(t *testing.T) {
 	}
 	if answer.ClientVersion.Version != version {
 		t.Errorf("the installed plugin says that it is %q, want %q", answer.ClientVersion.Version, version)
-	}
-}
-
-// TestEveryPlatformInstalls is what krew's index does with a new plugin: its validator downloads and installs
-// every platform.
-func TestEveryPlatformInstalls(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds six platforms")
-	}
-	t.Parallel()
-	p := release(t)
-	server := httptest.NewServer(http.FileServer(http.Dir(p.dir)))
-	defer server.Close()
-	manifest := filepath.Join(t.TempDir(), ManifestName)
-	write(t, manifest, bytes.ReplaceAll(p.manifest(t), []byte(releases), []byte(server.URL+"/")))
-	out, err := newHome(t).run(t, "validate-krew-manifest", "-manifest="+manifest)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if want := fmt.Sprintf("all %d spec.platforms installed fine", len(Platforms)); !strings.Contains(out, want) {
-		t.Errorf("want %q in\n%s", want, out)
 	}
 }
 

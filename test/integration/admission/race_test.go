@@ -58,12 +58,7 @@ func twoReplicas(t *testing.T, name string) replicas {
 }
 
 // rounds is how often a race is run.
-func rounds() int {
-	if testing.Short() {
-		return 3
-	}
-	return 20
-}
+func rounds() int { return env.Rounds(20) }
 
 // together sends requests at one time and gives their answers.
 func together(n int, request func(i int) error) []error {
