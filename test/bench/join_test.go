@@ -38,12 +38,9 @@ const (
 // newHost is a real host with federation "bench".
 func newHost(t testing.TB, more ...env.Spec) (*env.Fleet, *host.Cluster) {
 	t.Helper()
-	binary, err := envhost.Build(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	fleet := env.NewFleet(t, append(more, env.Spec{Name: "host", ControllerManager: true})...)
-	manager, err := envhost.Make(t.Context(), fleet.Cluster("host"), binary)
+	fleet := env.Shared(append(more, env.Spec{Name: "host", ControllerManager: true})...)(t)
+	t.Cleanup(fleet.Stop)
+	manager, err := envhost.Make(t.Context(), fleet.Cluster("host"))
 	if err != nil {
 		t.Fatal(err)
 	}

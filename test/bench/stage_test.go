@@ -55,10 +55,7 @@ func newStage(b *testing.B) *stage {
 	must(err)
 	b.Cleanup(fleet.Stop)
 	host := fleet.Cluster("host")
-	binary, err := envhost.Build(b.Context())
-	must(err)
-	b.Cleanup(func() { _ = os.RemoveAll(binary) })
-	manager, err := envhost.Make(b.Context(), host, binary)
+	manager, err := envhost.Make(b.Context(), host)
 	must(err)
 	b.Cleanup(manager.Close)
 

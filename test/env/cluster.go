@@ -46,9 +46,9 @@ type Cluster struct {
 
 	fleet *Fleet
 	dir   string
-	ca    authority
+	ca    Authority
 	port  *port
-	admin pair
+	admin Pair
 
 	mu                           sync.Mutex // held while servers start or end
 	apiServer, controllerManager *Process
@@ -67,25 +67,25 @@ func (c *Cluster) User(name string, groups ...string) *rest.Config {
 	return c.config(c.ca.user(name, groups))
 }
 
-func (c *Cluster) config(user pair) *rest.Config {
+func (c *Cluster) config(user Pair) *rest.Config {
 	return &rest.Config{
 		Host:            "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port.number)),
 		QPS:             -1,
 		Burst:           -1,
-		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca.pem(), CertData: user.cert, KeyData: user.key},
+		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca.PEM(), CertData: user.Cert, KeyData: user.Key},
 	}
 }
 
 // prepare makes everything that a cluster keeps for its whole life: its address, its authority, its files.
 func (f *Fleet) prepare(spec Spec) (_ *Cluster, err error) {
-	c := &Cluster{Spec: spec, fleet: f, dir: filepath.Join(f.Dir, spec.Name), ca: newAuthority(spec.Name)}
+	c := &Cluster{Spec: spec, fleet: f, dir: filepath.Join(f.Dir, spec.Name), ca: NewAuthority(spec.Name, NewKey())}
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", spec.Name, err)
 	}
 	c.Kubeconfig, c.admin = c.path("kubeconfig"), c.ca.user("admin", []string{"system:masters"})
-	server := c.ca.server()
+	server := c.ca.Server()
 	for name, content := range map[string][]byte{
-		"ca.crt": c.ca.pem(), "server.crt": server.cert, "server.key": server.key, "accounts.key": encodeKey(newKey()),
+		"ca.crt": c.ca.PEM(), "server.crt": server.Cert, "server.key": server.Key, "accounts.key": encodeKey(NewKey()),
 	} {
 		if err := os.WriteFile(c.path(name), content, 0o600); err != nil {
 			return nil, err

@@ -17,24 +17,25 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// authority is the certificate authority of one cluster. It is the root for the server and for users alike.
-type authority struct {
+// Authority is a certificate authority. That of a cluster is the root for the server and for users alike.
+type Authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// pair is a certificate and its key, in PEM.
-type pair struct{ cert, key []byte }
+// Pair is a certificate and its key, in PEM.
+type Pair struct{ Cert, Key []byte }
 
-func newAuthority(name string) authority {
-	key := newKey()
-	return authority{must(certutil.NewSelfSignedCACert(certutil.Config{CommonName: name}, key)), key}
+// NewAuthority makes an authority with a key.
+func NewAuthority(name string, key crypto.Signer) Authority {
+	return Authority{must(certutil.NewSelfSignedCACert(certutil.Config{CommonName: name}, key)), key}
 }
 
-func (a authority) pem() []byte { return must(certutil.EncodeCertificates(a.cert)) }
+// PEM is the authority's own certificate.
+func (a Authority) PEM() []byte { return must(certutil.EncodeCertificates(a.cert)) }
 
-// server issues the certificate of an API server.
-func (a authority) server() pair {
+// Server issues the certificate of a server on loopback, under the names of an API server as well.
+func (a Authority) Server() Pair {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -44,7 +45,7 @@ func (a authority) server() pair {
 }
 
 // user issues a certificate that the API server takes as user name and groups.
-func (a authority) user(name string, groups []string) pair {
+func (a Authority) user(name string, groups []string) Pair {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: name, Organization: groups},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -52,17 +53,18 @@ func (a authority) user(name string, groups []string) pair {
 }
 
 // issue signs a certificate for a new key. It is valid for a year, which bounds how long a playground can run.
-func (a authority) issue(template *x509.Certificate) pair {
-	key := newKey()
+func (a Authority) issue(template *x509.Certificate) Pair {
+	key := NewKey()
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.SerialNumber = must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)))
 	template.NotBefore = time.Now().Add(-time.Hour)
 	template.NotAfter = time.Now().Add(365 * 24 * time.Hour)
 	der := must(x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key))
-	return pair{must(certutil.EncodeCertificates(must(x509.ParseCertificate(der)))), encodeKey(key)}
+	return Pair{must(certutil.EncodeCertificates(must(x509.ParseCertificate(der)))), encodeKey(key)}
 }
 
-func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
+// NewKey makes a key.
+func NewKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
 func encodeKey(key *ecdsa.PrivateKey) []byte { return must(keyutil.MarshalPrivateKeyToPEM(key)) }
 

@@ -9,17 +9,6 @@ import (
 	"testing"
 )
 
-// NewFleet starts clusters for one test and stops them when the test is over.
-func NewFleet(t testing.TB, clusters ...Spec) *Fleet {
-	t.Helper()
-	f, err := Start(t.Context(), Options{Clusters: clusters, Progress: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.Stop)
-	return f
-}
-
 // shared are the fleets that Main stops.
 var shared struct {
 	sync.Mutex

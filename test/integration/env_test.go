@@ -51,24 +51,12 @@ func joinHost(t *testing.T) *env.Cluster {
 	return c
 }
 
-// managerBinary is built once for all hosts.
-var managerBinary = sync.OnceValues(func() (string, error) { return envhost.Build(context.Background()) })
-
 // install makes a host of a cluster: the manifests as shipped, and a manager beside it.
 func install(t *testing.T, c *env.Cluster) *envhost.Manager {
 	t.Helper()
-	binary, err := managerBinary()
+	manager, err := envhost.Make(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
-	}
-	manager, err := envhost.New(c, binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []func(context.Context) error{manager.Install, manager.Start, manager.Wait} {
-		if err := step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 	}
 	return manager
 }

@@ -29,7 +29,6 @@ import (
 // were; after one that fails the next gets new ones, so that a failure is never the consequence of another.
 type stage struct {
 	fleet   *env.Fleet
-	binary  string           // the manager's
 	manager *envhost.Manager // of "host"; nil until a script needs it
 	// cleanup is what went wrong while a script's own changes were undone.
 	cleanup error
@@ -72,11 +71,6 @@ func (m withStage) Run() int {
 func (s *stage) open(ctx context.Context) (err error) {
 	if s.fleet != nil {
 		return nil
-	}
-	if s.binary == "" {
-		if s.binary, err = envhost.Build(ctx); err != nil {
-			return err
-		}
 	}
 	s.fleet, err = env.Start(ctx, env.Options{Progress: os.Stderr, Clusters: []env.Spec{
 		{Name: "host", ControllerManager: true},
@@ -121,7 +115,8 @@ func (s *stage) startManager() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if s.manager == nil {
-		s.manager, err = envhost.Make(ctx, s.fleet.Cluster("host"), s.binary)
+		// Not the half-minute of a real one, which scripts would wait for.
+		s.manager, err = envhost.Make(ctx, s.fleet.Cluster("host"), "--probe-interval=1s")
 		return err
 	}
 	if s.manager.Running() {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -50,23 +51,29 @@ type Manager struct {
 	process *env.Process
 }
 
-// Build builds the manager into a new temporary folder and returns the path of the binary.
-func Build(ctx context.Context) (string, error) {
+// build builds the manager of this checkout, once, into a new temporary folder and returns the path of the binary.
+var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "manager-")
 	if err != nil {
 		return "", err
 	}
 	binary := filepath.Join(dir, "manager")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager")
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the manager: %w\n%s", err, out)
 	}
 	return binary, nil
-}
+})
 
-// New reserves addresses for a manager beside c, which the program at binary will run. Files are kept in
-// a new folder below the temporary one.
+// New reserves addresses for a manager beside c, which the program at binary will run, or where that is empty the manager of
+// this checkout. Files are kept in a new folder below the temporary one.
 func New(c *env.Cluster, binary string) (*Manager, error) {
+	if binary == "" {
+		var err error
+		if binary, err = build(); err != nil {
+			return nil, err
+		}
+	}
 	var addresses [2]string
 	for i := range addresses {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -178,12 +185,13 @@ func (m *Manager) Close() {
 	_ = os.RemoveAll(m.dir)
 }
 
-// Make makes c a host whose webhook is enforcing, with the manager at binary.
-func Make(ctx context.Context, c *env.Cluster, binary string) (*Manager, error) {
-	m, err := New(c, binary)
+// Make makes c a host whose webhook is enforcing, with the manager of this checkout.
+func Make(ctx context.Context, c *env.Cluster, flags ...string) (*Manager, error) {
+	m, err := New(c, "")
 	if err != nil {
 		return nil, err
 	}
+	m.Flags = flags
 	for _, step := range []func(context.Context) error{m.Install, m.Start, m.Wait} {
 		if err := step(ctx); err != nil {
 			m.Close()

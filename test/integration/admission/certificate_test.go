@@ -26,17 +26,16 @@ import (
 // TestCertificateIsKept takes the certificate and its CA away in every way, with two replicas, and waits until API servers
 // are answered again with what the Secret holds.
 func TestCertificateIsKept(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
+	h := enforcing(t)
 	key := client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}
-	second, err := envhost.New(h.Cluster, h.binary)
+	second, err := envhost.New(h.Cluster, "")
 	must(t, err)
 	t.Cleanup(second.Close)
 	must(t, second.Start(t.Context()))
 
 	secret := func() *corev1.Secret {
 		s := &corev1.Secret{}
-		eventually(t, "the Secret", func() error { return admin.Get(t.Context(), key, s) })
+		eventually(t, "the Secret", func() error { return h.admin.Get(t.Context(), key, s) })
 		return s
 	}
 	// agreed waits until both replicas serve what the Secret holds and both webhooks know its CA.
@@ -45,7 +44,7 @@ func TestCertificateIsKept(t *testing.T) {
 		eventually(t, "all agree", func() error {
 			s := secret()
 			var configuration admissionregistrationv1.ValidatingWebhookConfiguration
-			must(t, admin.Get(t.Context(), client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration))
+			must(t, h.admin.Get(t.Context(), client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration))
 			for _, w := range configuration.Webhooks {
 				if !bytes.Equal(w.ClientConfig.CABundle, s.Data["ca.crt"]) {
 					return fmt.Errorf("%s has another CA", w.Name)
@@ -67,14 +66,14 @@ func TestCertificateIsKept(t *testing.T) {
 	agreed()
 	first := secret()
 
-	must(t, admin.Patch(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: objectMeta(manifests.WebhookConfiguration)},
+	must(t, h.admin.Patch(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: objectMeta(manifests.WebhookConfiguration)},
 		client.RawPatch(types.JSONPatchType, []byte(`[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]`))))
 	agreed()
 	if s := secret(); s.UID != first.UID || s.ResourceVersion != first.ResourceVersion {
 		t.Error("the Secret was written again for a configuration that had lost its CA")
 	}
 
-	must(t, admin.Delete(t.Context(), secret()))
+	must(t, h.admin.Delete(t.Context(), secret()))
 	agreed()
 	if bytes.Equal(secret().Data["tls.crt"], first.Data["tls.crt"]) {
 		t.Error("the certificate is that of the Secret that was deleted")
@@ -82,7 +81,7 @@ func TestCertificateIsKept(t *testing.T) {
 
 	s := secret()
 	s.Data["tls.key"] = []byte("garbage")
-	must(t, admin.Update(t.Context(), s))
+	must(t, h.admin.Update(t.Context(), s))
 	agreed()
 	if !bytes.Equal(secret().Data["ca.crt"], s.Data["ca.crt"]) {
 		t.Error("the CA was issued anew for a broken certificate")

@@ -38,6 +38,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
+	"github.com/kubefederate/kubectl-federate/test/env"
 	"github.com/kubefederate/kubectl-federate/webhook/serving"
 )
 
@@ -53,7 +54,7 @@ func byCertManager(t *testing.T) []*unstructured.Unstructured {
 // field is unknown to them. Its controllers need pods, of which there are none here.
 func TestCertManagerTakesOurObjects(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
+	h := enforcing(t)
 	kubectl := func(stdin string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), fleet(t).Kubectl(), append([]string{"--kubeconfig=" + h.Kubeconfig}, args...)...)
@@ -133,9 +134,8 @@ func TestCertManagerNamesTheService(t *testing.T) {
 // Secrets and the webhook configuration. Its CA and certificate are replaced, as cert-manager renews them, in files and
 // configuration, in either order: of the requests that go on all the while none is refused for it.
 func TestCertificateOfOthers(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("renewed")))
+	h := enforcing(t)
+	h.create(t, fed("renewed"))
 	h.manager.Stop()
 	t.Cleanup(func() {
 		ctx := context.Background()
@@ -156,24 +156,25 @@ func TestCertificateOfOthers(t *testing.T) {
 	must(t, err)
 	must(t, install.Apply(t.Context(), connection, rights, cluster.DryRunNone, func(*unstructured.Unstructured, install.Outcome) {}))
 	secretKey := client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}
-	must(t, admin.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}}))
+	must(t, h.admin.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}}))
 
-	key := newKey(t)
-	ca := newAuthority(t, key)
+	// As in manifests/cert-manager, the key of the CA outlives it.
+	key := env.NewKey()
+	ca := env.NewAuthority("kubefederate webhook", key)
 	h.manager.CertDir = t.TempDir()
 	write := func() {
 		t.Helper()
-		certificate, private := ca.issue(t)
-		replace(t, h.manager.CertDir, map[string][]byte{"tls.crt": certificate, "tls.key": private})
+		pair := ca.Server()
+		replace(t, h.manager.CertDir, map[string][]byte{"tls.crt": pair.Cert, "tls.key": pair.Key})
 	}
 	inject := func() {
 		t.Helper()
 		var configuration admissionregistrationv1.ValidatingWebhookConfiguration
-		must(t, admin.Get(t.Context(), client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration))
+		must(t, h.admin.Get(t.Context(), client.ObjectKey{Name: manifests.WebhookConfiguration}, &configuration))
 		for i := range configuration.Webhooks {
-			configuration.Webhooks[i].ClientConfig.CABundle = ca.pem
+			configuration.Webhooks[i].ClientConfig.CABundle = ca.PEM()
 		}
-		must(t, admin.Update(t.Context(), &configuration))
+		must(t, h.admin.Update(t.Context(), &configuration))
 	}
 	write()
 	inject()
@@ -189,10 +190,10 @@ func TestCertificateOfOthers(t *testing.T) {
 		for ctx.Err() == nil {
 			bad := member("renewed-bad", "renewed")
 			bad.Spec.Server = "https://"
-			if err := admin.Create(ctx, bad, client.DryRunAll); ctx.Err() == nil && !apierrors.IsInvalid(err) {
+			if err := h.admin.Create(ctx, bad, client.DryRunAll); ctx.Err() == nil && !apierrors.IsInvalid(err) {
 				t.Errorf("a bad member: %v", err)
 			}
-			if err := admin.Create(ctx, member("renewed-good", "renewed"), client.DryRunAll); ctx.Err() == nil && err != nil {
+			if err := h.admin.Create(ctx, member("renewed-good", "renewed"), client.DryRunAll); ctx.Err() == nil && err != nil {
 				t.Errorf("a good member: %v", err)
 			}
 			asked.Add(1)
@@ -210,11 +211,11 @@ func TestCertificateOfOthers(t *testing.T) {
 		want, _ := pem.Decode(read(t, h.manager.CertDir, "tls.crt"))
 		leaf, err := x509.ParseCertificate(want.Bytes)
 		must(t, err)
-		eventually(t, "the new certificate is served", func() error { return serves(t.Context(), h.manager.URL, leaf, ca.pem) })
+		eventually(t, "the new certificate is served", func() error { return serves(t.Context(), h.manager.URL, leaf, ca.PEM()) })
 		goOn()
 	}
 	for round := range 4 {
-		ca = newAuthority(t, key)
+		ca = env.NewAuthority("kubefederate webhook", key)
 		if round%2 == 0 {
 			write()
 			served()
@@ -227,74 +228,20 @@ func TestCertificateOfOthers(t *testing.T) {
 		served()
 	}
 	// A certificate without its key, as a reader between two writes may see it, changes nothing.
-	certificate, _ := ca.issue(t)
 	keep := read(t, h.manager.CertDir, "tls.crt")
-	replace(t, h.manager.CertDir, map[string][]byte{"tls.crt": certificate})
+	replace(t, h.manager.CertDir, map[string][]byte{"tls.crt": ca.Server().Cert})
 	goOn()
 	replace(t, h.manager.CertDir, map[string][]byte{"tls.crt": keep})
 	stop()
 	<-ended
 	t.Logf("%d pairs of requests", asked.Load())
 
-	if err := admin.Get(t.Context(), secretKey, &corev1.Secret{}); !apierrors.IsNotFound(err) {
+	if err := h.admin.Get(t.Context(), secretKey, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the manager wrote a Secret: %v", err)
 	}
 	if log := read(t, "", h.manager.Log); bytes.Contains(log, []byte("forbidden")) && bytes.Contains(log, []byte("kubefederate-webhook-tls")) {
 		t.Errorf("it asked for what it has no right to:\n%s", log)
 	}
-}
-
-// authority is a CA whose key outlives it, as in manifests/cert-manager.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	pem         []byte
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	return key
-}
-
-func newAuthority(t *testing.T, key *ecdsa.PrivateKey) authority {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "kubefederate webhook"},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
-	certificate, err := x509.ParseCertificate(der)
-	must(t, err)
-	return authority{certificate, key, encode("CERTIFICATE", der)}
-}
-
-func (a authority) issue(t *testing.T) (certificate, private []byte) {
-	t.Helper()
-	key := newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial(t), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, a.certificate, key.Public(), a.key)
-	must(t, err)
-	private, err = x509.MarshalECPrivateKey(key)
-	must(t, err)
-	return encode("CERTIFICATE", der), encode("EC PRIVATE KEY", private)
-}
-
-func serial(t *testing.T) *big.Int {
-	t.Helper()
-	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	must(t, err)
-	return n
-}
-
-func encode(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
 // replace swaps files of a folder as a kubelet does: each is a link into a folder that is replaced as a whole.

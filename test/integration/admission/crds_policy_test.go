@@ -16,8 +16,7 @@ import (
 // TestDefinitionsAreNotDeleted holds that nobody deletes all members by deleting their definition, alone or among
 // others, unless it was allowed.
 func TestDefinitionsAreNotDeleted(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
+	h := enforcing(t)
 	definition := func(name string) *unstructured.Unstructured {
 		o := &unstructured.Unstructured{}
 		o.SetAPIVersion("apiextensions.k8s.io/v1")
@@ -33,14 +32,14 @@ func TestDefinitionsAreNotDeleted(t *testing.T) {
 	}
 	for _, name := range []string{"federations.kubefederate.io", "memberclusters.kubefederate.io"} {
 		refusal := refused(name, name)
-		answers(t, refusal, func() error { return admin.Delete(t.Context(), definition(name), client.DryRunAll) })
+		answers(t, refusal, func() error { return h.admin.Delete(t.Context(), definition(name), client.DryRunAll) })
 		answers(t, refused("Unknown", name), func() error {
-			return admin.DeleteAllOf(t.Context(), definition(""), client.MatchingFields{metav1.ObjectNameField: name}, client.DryRunAll)
+			return h.admin.DeleteAllOf(t.Context(), definition(""), client.MatchingFields{metav1.ObjectNameField: name}, client.DryRunAll)
 		})
 		for _, test := range []struct{ value, want string }{{`"false"`, refusal}, {`"true"`, ""}, {"null", refusal}} {
-			must(t, admin.Patch(t.Context(), definition(name), client.RawPatch(types.MergePatchType,
+			must(t, h.admin.Patch(t.Context(), definition(name), client.RawPatch(types.MergePatchType,
 				[]byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationAllowDeletion+`":`+test.value+`}}}`))))
-			answers(t, test.want, func() error { return admin.Delete(t.Context(), definition(name), client.DryRunAll) })
+			answers(t, test.want, func() error { return h.admin.Delete(t.Context(), definition(name), client.DryRunAll) })
 		}
 	}
 	// Negative control: definitions of others are nobody's business here.
@@ -49,6 +48,6 @@ func TestDefinitionsAreNotDeleted(t *testing.T) {
 		"group": "example.com", "scope": "Cluster", "names": map[string]any{"plural": "others", "kind": "Other"},
 		"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object"}}}},
 	}
-	must(t, admin.Create(t.Context(), other))
-	must(t, admin.Delete(t.Context(), other))
+	h.create(t, other)
+	must(t, h.admin.Delete(t.Context(), other))
 }

@@ -45,16 +45,13 @@ func credential(m *v1alpha1.MemberCluster) *corev1.Secret {
 // TestCredentials goes through what a joiner of one federation may do to credentials.
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("gold")))
-	must(t, admin.Create(t.Context(), fed("silver")))
+	h := enforcing(t)
+	h.create(t, fed("gold"), fed("silver"))
 	gold, silver, fresh := member("gold-1", "gold"), member("silver-1", "silver"), member("gold-2", "gold")
 	for _, m := range []*v1alpha1.MemberCluster{gold, silver, fresh} {
-		must(t, admin.Create(t.Context(), m))
+		h.create(t, m)
 	}
-	must(t, admin.Create(t.Context(), credential(gold)))
-	must(t, admin.Create(t.Context(), credential(silver)))
+	h.create(t, credential(gold), credential(silver))
 	grace := h.user(t, "grace", manifests.JoinerBinding("gold", subject("grace")))
 
 	create := func(edit func(*corev1.Secret)) func() error {
@@ -141,9 +138,9 @@ func TestCredentials(t *testing.T) {
 	})
 
 	t.Run("goes with its member", func(t *testing.T) {
-		must(t, admin.Delete(t.Context(), silver))
+		must(t, h.admin.Delete(t.Context(), silver))
 		eventually(t, "the credential is gone", func() error {
-			if err := admin.Get(t.Context(), client.ObjectKeyFromObject(credential(silver)), &corev1.Secret{}); !apierrors.IsNotFound(err) {
+			if err := h.admin.Get(t.Context(), client.ObjectKeyFromObject(credential(silver)), &corev1.Secret{}); !apierrors.IsNotFound(err) {
 				return fmt.Errorf("%v", err)
 			}
 			return nil
@@ -176,12 +173,10 @@ var readings = map[string]struct {
 // somebody also gave the verb patch.
 func TestNobodyReadsByPatch(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("bronze")))
+	h := enforcing(t)
+	h.create(t, fed("bronze"))
 	m := member("bronze-1", "bronze")
-	must(t, admin.Create(t.Context(), m))
-	must(t, admin.Create(t.Context(), credential(m)))
+	h.create(t, m, credential(m))
 	heidi := h.user(t, "heidi", manifests.JoinerBinding("bronze", subject("heidi"), subject("ivan")))
 	ivan := h.user(t, "ivan", role("ivan", v1alpha1.CredentialsNamespace,
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"patch"}}))
@@ -234,11 +229,11 @@ func TestNobodyReadsByPatch(t *testing.T) {
 
 	// Negative control: someone who may get the credential may patch it.
 	answers(t, "", func() error {
-		_, err := patch(admin, types.MergePatchType, `{"metadata":{"annotations":{"a":"b"}}}`)
+		_, err := patch(h.admin, types.MergePatchType, `{"metadata":{"annotations":{"a":"b"}}}`)
 		return err
 	})
 	s := credential(m)
-	must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(s), s))
+	must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(s), s))
 	if !bytes.Equal(s.Data["kubeconfig"], []byte(hush)) {
 		t.Errorf("somebody changed the credential: %s", s.Data)
 	}

@@ -17,53 +17,50 @@ import (
 
 // TestWebhookDown holds what goes on without a manager: everything but what a rule reads.
 func TestWebhookDown(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
+	h := enforcing(t)
 	empty := fed("down-empty")
-	must(t, admin.Create(t.Context(), empty))
-	must(t, admin.Create(t.Context(), fed("down")))
+	h.create(t, empty, fed("down"))
 	m := member("down-1", "down")
 	m.Finalizers = []string{"example.com/hold"}
-	must(t, admin.Create(t.Context(), m))
-	must(t, admin.Create(t.Context(), member("down-2", "down")))
+	h.create(t, m, member("down-2", "down"))
 
 	h.manager.Stop()
 	defer func() {
 		must(t, h.manager.Start(t.Context()))
 		must(t, h.manager.Wait(t.Context()))
 		// Negative control: with the manager back, the same request is admitted.
-		answers(t, "", func() error { return admin.Create(t.Context(), member("down-3", "down"), client.DryRunAll) })
+		answers(t, "", func() error { return h.admin.Create(t.Context(), member("down-3", "down"), client.DryRunAll) })
 	}()
 
 	status := func(m *v1alpha1.MemberCluster) error {
-		return admin.Status().Patch(t.Context(), m, client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Offline"}}`)))
+		return h.admin.Status().Patch(t.Context(), m, client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Offline"}}`)))
 	}
 	for _, test := range []struct {
 		name    string
 		request func() error
 		refused string
 	}{
-		{"create a member", func() error { return admin.Create(t.Context(), member("down-3", "down")) }, "memberclusters"},
-		{"change a label", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"labels":{"a":"b"}}}`) }, "changes.memberclusters"},
-		{"change an endpoint", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"server":"https://x.example.com"}}`) }, "changes.memberclusters"},
-		{"create a federation", func() error { return admin.Create(t.Context(), fed("down-new")) }, "federations"},
+		{"create a member", func() error { return h.admin.Create(t.Context(), member("down-3", "down")) }, "memberclusters"},
+		{"change a label", func() error { return mergePatch(h.admin, t, m.Name, `{"metadata":{"labels":{"a":"b"}}}`) }, "changes.memberclusters"},
+		{"change an endpoint", func() error { return mergePatch(h.admin, t, m.Name, `{"spec":{"server":"https://x.example.com"}}`) }, "changes.memberclusters"},
+		{"create a federation", func() error { return h.admin.Create(t.Context(), fed("down-new")) }, "federations"},
 		{"change a federation", func() error {
-			return admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"enforcement":"Warn"}}`)))
+			return h.admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"enforcement":"Warn"}}`)))
 		}, "federations"},
-		{"delete a federation", func() error { return admin.Delete(t.Context(), fed("down-empty")) }, "federations"},
+		{"delete a federation", func() error { return h.admin.Delete(t.Context(), fed("down-empty")) }, "federations"},
 
-		{"accept", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"accepted":true}}`) }, ""},
-		{"suspend", func() error { return mergePatch(admin, t, m.Name, `{"spec":{"suspended":true}}`) }, ""},
-		{"annotate", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"annotations":{"a":"b"}}}`) }, ""},
+		{"accept", func() error { return mergePatch(h.admin, t, m.Name, `{"spec":{"accepted":true}}`) }, ""},
+		{"suspend", func() error { return mergePatch(h.admin, t, m.Name, `{"spec":{"suspended":true}}`) }, ""},
+		{"annotate", func() error { return mergePatch(h.admin, t, m.Name, `{"metadata":{"annotations":{"a":"b"}}}`) }, ""},
 		{"annotate a federation", func() error {
-			return admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"a":"b"}}}`)))
+			return h.admin.Patch(t.Context(), fed("down"), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"a":"b"}}}`)))
 		}, ""},
 		{"write a status", func() error { return status(member("down-1", "down")) }, ""},
-		{"delete a member", func() error { return admin.Delete(t.Context(), member("down-2", "down")) }, ""},
-		{"delete a member that somebody holds", func() error { return admin.Delete(t.Context(), member("down-1", "down")) }, ""},
-		{"let go of it", func() error { return mergePatch(admin, t, m.Name, `{"metadata":{"finalizers":null}}`) }, ""},
+		{"delete a member", func() error { return h.admin.Delete(t.Context(), member("down-2", "down")) }, ""},
+		{"delete a member that somebody holds", func() error { return h.admin.Delete(t.Context(), member("down-1", "down")) }, ""},
+		{"let go of it", func() error { return mergePatch(h.admin, t, m.Name, `{"metadata":{"finalizers":null}}`) }, ""},
 		{"write what is not ours", func() error {
-			return admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "down"}})
+			return h.admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "down"}})
 		}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -85,18 +82,17 @@ func TestWebhookDown(t *testing.T) {
 
 // TestJournalIsMissing holds that nobody is admitted without it, and that the message says what brings it back.
 func TestJournalIsMissing(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("unwritten")))
+	h := enforcing(t)
+	h.create(t, fed("unwritten"))
 	leaver := member("unwritten-0", "unwritten")
-	must(t, admin.Create(t.Context(), leaver))
-	must(t, admin.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kubefederate-system", Name: "kubefederate-journal"}}))
+	h.create(t, leaver)
+	must(t, h.admin.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kubefederate-system", Name: "kubefederate-journal"}}))
 	defer func() {
 		must(t, h.manager.Install(t.Context()))
-		answers(t, "", func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
-		must(t, admin.Create(t.Context(), member("unwritten-1", "unwritten")))
+		answers(t, "", func() error { return h.admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
+		h.create(t, member("unwritten-1", "unwritten"))
 	}()
-	must(t, admin.Delete(t.Context(), leaver))
+	must(t, h.admin.Delete(t.Context(), leaver))
 	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "unwritten-1": read the journal: configmaps "kubefederate-journal" not found; restore it: kubectl federate init`,
-		func() error { return admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
+		func() error { return h.admin.Create(t.Context(), member("unwritten-1", "unwritten"), client.DryRunAll) })
 }

@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 type installed struct {
 	*env.Cluster
 	manager *envhost.Manager
-	binary  string
+	admin   client.Client
 }
 
 var shared struct {
@@ -60,36 +60,30 @@ var shared struct {
 	err error
 }
 
-// onGuard gives the host, installed, seeded with the cases of the rules, and with its webhook on guard.
-func onGuard(t *testing.T) installed {
+// enforcing gives the host, installed, seeded with the cases of the rules, and with its webhook enforcing.
+func enforcing(t *testing.T) installed {
 	t.Helper()
 	c := fleet(t).Cluster("host")
 	shared.Do(func() {
-		// Not the test's context, which ends with the first test.
-		ctx := context.Background()
 		shared.Cluster = c
-		if shared.binary, shared.err = envhost.Build(ctx); shared.err != nil {
-			return
-		}
-		if shared.manager, shared.err = envhost.New(c, shared.binary); shared.err != nil {
-			return
-		}
-		// What the cases find on the host may be older than the rules, so it comes before the webhook.
-		if shared.err = withoutWebhook(ctx, c); shared.err != nil {
-			return
-		}
-		if shared.err = seed(ctx, c); shared.err != nil {
-			return
-		}
-		for _, step := range []func(context.Context) error{shared.manager.Install, shared.manager.Start, shared.manager.Wait} {
-			if shared.err = step(ctx); shared.err != nil {
-				return
+		shared.err = func() (err error) {
+			// Not the test's context, which ends with the first test.
+			ctx := context.Background()
+			if shared.admin, err = newClient(c.Config()); err != nil {
+				return err
 			}
-		}
+			// What the cases find on the host may be older than the rules, so it comes before the webhook.
+			if err := withoutWebhook(ctx, c); err != nil {
+				return err
+			}
+			if err := seed(ctx, shared.admin); err != nil {
+				return err
+			}
+			shared.manager, err = envhost.Make(ctx, c)
+			return err
+		}()
 	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
+	must(t, shared.err)
 	return shared.installed
 }
 
@@ -109,11 +103,7 @@ func withoutWebhook(ctx context.Context, c *env.Cluster) error {
 }
 
 // seed puts on the host what the cases start from.
-func seed(ctx context.Context, c *env.Cluster) error {
-	admin, err := newClient(c.Config())
-	if err != nil {
-		return err
-	}
+func seed(ctx context.Context, admin client.Client) error {
 	put := func(o client.Object) error {
 		leaving := o.GetDeletionTimestamp() != nil
 		o.SetDeletionTimestamp(nil)
@@ -199,18 +189,19 @@ func as(t *testing.T, config *rest.Config) (client.Client, *warned) {
 	return c, w
 }
 
-func (h installed) admin(t *testing.T) client.Client {
+// create makes objects as an administrator.
+func (h installed) create(t *testing.T, objects ...client.Object) {
 	t.Helper()
-	c, _ := as(t, h.Config())
-	return c
+	for _, o := range objects {
+		must(t, h.admin.Create(t.Context(), o))
+	}
 }
 
 // user is a person with a client certificate and the given objects of RBAC.
 func (h installed) user(t *testing.T, name string, grants ...[]*unstructured.Unstructured) client.Client {
 	t.Helper()
-	admin := h.admin(t)
 	for _, o := range slices.Concat(grants...) {
-		must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), o.DeepCopy())))
+		must(t, client.IgnoreAlreadyExists(h.admin.Create(t.Context(), o.DeepCopy())))
 	}
 	c, _ := as(t, h.User(name))
 	return c

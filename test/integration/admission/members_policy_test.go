@@ -45,14 +45,11 @@ func broad(user string) []*unstructured.Unstructured {
 // federations.
 func TestWhoMay(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("red")))
+	h := enforcing(t)
+	h.create(t, fed("red"))
 	blue := fed("blue")
 	blue.Spec.Acceptance = v1alpha1.AcceptManual
-	must(t, admin.Create(t.Context(), blue))
-	must(t, admin.Create(t.Context(), member("red-1", "red")))
-	must(t, admin.Create(t.Context(), member("blue-1", "blue")))
+	h.create(t, blue, member("red-1", "red"), member("blue-1", "blue"))
 
 	alice := h.user(t, "alice", manifests.JoinerBinding("red", subject("alice")))
 	bob := h.user(t, "bob", manifests.ApproverBinding("blue", subject("bob")))
@@ -108,9 +105,9 @@ func TestWhoMay(t *testing.T) {
 		"joiner without leave owns":  {create(grace, owned), no("new", `user "grace" may not change the ownerReferences of members of federation "red": it takes the verb leave on federations/red, since a member goes when its owner goes`)},
 		"joiner without leave joins": {create(grace, member("new", "red")), ""},
 		"label is missing":           {create(alice, unlabelled), faulty(joiningPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
-		"label is taken off":         {patch(admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":null}}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
-		"label is emptied":           {patch(admin, "red-1", `{"metadata":{"labels":null}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
-		"label moves":                {patch(admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":"blue"}}}`), faulty(membershipPolicy, memberclusters, "red-1", `the label kubefederate.io/federation cannot change: the cluster is a member of federation "red" and leaves it first, with kubectl federate unjoin red-1`)},
+		"label is taken off":         {patch(h.admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":null}}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
+		"label is emptied":           {patch(h.admin, "red-1", `{"metadata":{"labels":null}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
+		"label moves":                {patch(h.admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":"blue"}}}`), faulty(membershipPolicy, memberclusters, "red-1", `the label kubefederate.io/federation cannot change: the cluster is a member of federation "red" and leaves it first, with kubectl federate unjoin red-1`)},
 		"approver accepts":           {patch(bob, "blue-1", `{"spec":{"accepted":true}}`), ""},
 		"approver accepts and moves": {patch(bob, "blue-1", `{"spec":{"accepted":true,"server":"https://evil.example.com"}}`), no("blue-1", `user "bob" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
 		"approver accepts and tags":  {patch(bob, "blue-1", `{"metadata":{"labels":{"a":"b"}},"spec":{"accepted":true}}`), no("blue-1", `user "bob" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
@@ -140,10 +137,8 @@ func TestWhoMay(t *testing.T) {
 // while accepting is refused, and a joiner is not.
 func TestApproverMovesNothing(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("green")))
-	must(t, admin.Create(t.Context(), member("green-1", "green")))
+	h := enforcing(t)
+	h.create(t, fed("green"), member("green-1", "green"))
 	dave := h.user(t, "dave", manifests.ApproverBinding("green", subject("dave")))
 	erin := h.user(t, "erin", manifests.JoinerBinding("green", subject("erin")))
 
@@ -196,30 +191,29 @@ func TestApproverMovesNothing(t *testing.T) {
 // or to take one of two owners off.
 func TestGarbageCollectionGoesOn(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("owned")))
+	h := enforcing(t)
+	h.create(t, fed("owned"))
 	var owners []metav1.OwnerReference
 	for _, name := range []string{"test:owner-1", "test:owner-2"} {
 		o := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		must(t, admin.Create(t.Context(), o))
+		h.create(t, o)
 		owners = append(owners, metav1.OwnerReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: name, UID: o.UID})
 	}
 	m := member("owned-1", "owned")
 	m.OwnerReferences = owners
-	must(t, admin.Create(t.Context(), m))
+	h.create(t, m)
 
-	must(t, admin.Delete(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test:owner-1"}}))
+	must(t, h.admin.Delete(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test:owner-1"}}))
 	eventually(t, "the first owner is taken off", func() error {
-		must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(m), m))
+		must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(m), m))
 		if len(m.OwnerReferences) != 1 || m.OwnerReferences[0].Name != "test:owner-2" {
 			return fmt.Errorf("owners %v", m.OwnerReferences)
 		}
 		return nil
 	})
-	must(t, admin.Delete(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test:owner-2"}}))
+	must(t, h.admin.Delete(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test:owner-2"}}))
 	eventually(t, "the member is gone", func() error {
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(m), m); !apierrors.IsNotFound(err) {
+		if err := h.admin.Get(t.Context(), client.ObjectKeyFromObject(m), m); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("%v", err)
 		}
 		return nil
@@ -229,7 +223,7 @@ func TestGarbageCollectionGoesOn(t *testing.T) {
 	config := h.Config()
 	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector"}
 	collector, _ := as(t, config)
-	must(t, admin.Create(t.Context(), member("owned-2", "owned")))
+	h.create(t, member("owned-2", "owned"))
 	answers(t, denied(membershipPolicy, memberclusters, "owned-2", `user "system:serviceaccount:kube-system:generic-garbage-collector" may not change the ownerReferences of members of federation "owned": it takes the verb leave on federations/owned, since a member goes when its owner goes`),
 		func() error {
 			owner, _ := json.Marshal(owners[:1])
@@ -240,9 +234,8 @@ func TestGarbageCollectionGoesOn(t *testing.T) {
 // TestMemberWithoutLabel holds what becomes of a member that is older than the policy: others may edit what is free, and
 // who holds the verbs on all federations may mend or delete it.
 func TestMemberWithoutLabel(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("grey")))
+	h := enforcing(t)
+	h.create(t, fed("grey"))
 	// The policy steps aside for as long as it takes to make such a member.
 	binding := &unstructured.Unstructured{}
 	binding.SetAPIVersion("admissionregistration.k8s.io/v1")
@@ -252,11 +245,11 @@ func TestMemberWithoutLabel(t *testing.T) {
 	hook.SetAPIVersion("admissionregistration.k8s.io/v1")
 	hook.SetKind("ValidatingWebhookConfiguration")
 	hook.SetName(manifests.WebhookConfiguration)
-	must(t, admin.Delete(t.Context(), binding))
-	must(t, admin.Delete(t.Context(), hook))
+	must(t, h.admin.Delete(t.Context(), binding))
+	must(t, h.admin.Delete(t.Context(), hook))
 	m := member("grey-1", "")
 	m.Labels = nil
-	eventually(t, "it is made", func() error { return admin.Create(t.Context(), m.DeepCopy()) })
+	eventually(t, "it is made", func() error { return h.admin.Create(t.Context(), m.DeepCopy()) })
 	must(t, h.manager.Install(t.Context()))
 	must(t, h.manager.Wait(t.Context()))
 
@@ -274,6 +267,6 @@ func TestMemberWithoutLabel(t *testing.T) {
 	answers(t, "", func() error {
 		return mergePatch(frank, t, "grey-1", `{"metadata":{"labels":{"kubefederate.io/federation":"grey"}}}`, client.DryRunAll)
 	})
-	answers(t, "", func() error { return mergePatch(admin, t, "grey-1", `{"spec":{"suspended":true}}`, client.DryRunAll) })
-	answers(t, "", func() error { return client.IgnoreNotFound(admin.Delete(t.Context(), m.DeepCopy())) })
+	answers(t, "", func() error { return mergePatch(h.admin, t, "grey-1", `{"spec":{"suspended":true}}`, client.DryRunAll) })
+	answers(t, "", func() error { return client.IgnoreNotFound(h.admin.Delete(t.Context(), m.DeepCopy())) })
 }

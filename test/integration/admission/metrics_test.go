@@ -25,12 +25,11 @@ import (
 // TestMetrics scrapes the manager over TLS as a collector does: nobody without a token or the right reads a number, and a
 // refusal is counted by its rule.
 func TestMetrics(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("measured")))
+	h := enforcing(t)
+	h.create(t, fed("measured"))
 
 	var certificate corev1.Secret
-	must(t, admin.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}, &certificate))
+	must(t, h.admin.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}, &certificate))
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificate.Data["ca.crt"])
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
@@ -51,9 +50,9 @@ func TestMetrics(t *testing.T) {
 	}
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = "default", "collector"
-	must(t, admin.Create(t.Context(), account))
+	h.create(t, account)
 	var token authenticationv1.TokenRequest
-	must(t, admin.SubResource("token").Create(t.Context(), account, &token))
+	must(t, h.admin.SubResource("token").Create(t.Context(), account, &token))
 
 	const nobody = "401 requires a bearer token of the host cluster\n"
 	if got := get(""); got != nobody {
@@ -70,7 +69,7 @@ func TestMetrics(t *testing.T) {
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}},
 	}
 	binding.Name = "test:collector"
-	must(t, admin.Create(t.Context(), binding))
+	h.create(t, binding)
 	eventually(t, "the right", func() error {
 		if got := get(token.Status.Token); !strings.HasPrefix(got, "200 ") {
 			return fmt.Errorf("%s", got)
@@ -109,10 +108,10 @@ func TestMetrics(t *testing.T) {
 	}
 	bad := member("measured-1", "measured")
 	bad.Spec.Server = "https://user@measured.example.com?query"
-	if err := admin.Create(t.Context(), bad, client.DryRunAll); len(causes(err)) != 2 {
+	if err := h.admin.Create(t.Context(), bad, client.DryRunAll); len(causes(err)) != 2 {
 		t.Fatalf("got %v", err)
 	}
-	must(t, admin.Create(t.Context(), member("measured-2", "measured")))
+	h.create(t, member("measured-2", "measured"))
 	for series, want := range map[string]int{decided: 1, passed: 1, found: 2, other: 0, took: 2} {
 		if got := count(series) - before[series]; got != want {
 			t.Errorf("%s grew by %d, want %d", series, got, want)

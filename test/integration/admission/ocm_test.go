@@ -20,12 +20,11 @@ import (
 // sets, by the name of the fault: what a person who does the same here sees of kubectl, whole. What is written comes from
 // the cases of the rules where they have it.
 func TestFaultsOfOCM(t *testing.T) {
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("ocm")))
+	h := enforcing(t)
+	h.create(t, fed("ocm"))
 	accepted := member("ocm-1", "ocm")
 	accepted.Spec.Accepted = true
-	must(t, admin.Create(t.Context(), accepted))
+	h.create(t, accepted)
 	// Mallory has every right that RBAC gives on members, and no verb on a federation.
 	h.user(t, "mallory-ocm", role("mallory-ocm", "", rbacv1.PolicyRule{
 		APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"memberclusters"}, Verbs: []string{"*"},
@@ -156,10 +155,8 @@ func caseNamed(t *testing.T, name string) metav1.Object {
 // ourOwnRightsAreMissing holds that the message blames us, and that nobody is refused or admitted for it.
 func ourOwnRightsAreMissing(t *testing.T, h installed) {
 	t.Helper()
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("blind")))
-	must(t, admin.Create(t.Context(), member("blind-1", "blind")))
-	must(t, admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "kubefederate-system:manager"}}))
+	h.create(t, fed("blind"), member("blind-1", "blind"))
+	must(t, h.admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "kubefederate-system:manager"}}))
 	defer func() {
 		must(t, h.manager.Install(t.Context()))
 		must(t, h.manager.Wait(t.Context()))
@@ -168,7 +165,7 @@ func ourOwnRightsAreMissing(t *testing.T, h installed) {
 	twin := member("blind-2", "blind")
 	twin.Spec.ClusterID = "id-blind-1"
 	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "blind-2": read member "blind-1": memberclusters.kubefederate.io "blind-1" is forbidden: User "system:serviceaccount:kubefederate-system:kubefederate-manager" cannot get resource "memberclusters" in API group "kubefederate.io" at the cluster scope`,
-		func() error { return admin.Create(t.Context(), twin.DeepCopy(), client.DryRunAll) })
+		func() error { return h.admin.Create(t.Context(), twin.DeepCopy(), client.DryRunAll) })
 	// What needs no live read goes on.
-	answers(t, "", func() error { return admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
+	answers(t, "", func() error { return h.admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
 }

@@ -21,7 +21,7 @@ import (
 // on the host from before the webhook.
 func TestOlderThanItsRules(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
+	h := enforcing(t)
 	found := 0
 	for _, k := range cases.All() {
 		var old client.Object
@@ -33,9 +33,8 @@ func TestOlderThanItsRules(t *testing.T) {
 		default:
 			old = k.Federation.Old.DeepCopy()
 		}
-		admin := h.admin(t)
 		// Control: it is invalid. The rules are asked before the name is found taken.
-		err := admin.Create(t.Context(), old.DeepCopyObject().(client.Object), client.DryRunAll)
+		err := h.admin.Create(t.Context(), old.DeepCopyObject().(client.Object), client.DryRunAll)
 		if !apierrors.IsInvalid(err) {
 			continue
 		}
@@ -50,14 +49,14 @@ func TestOlderThanItsRules(t *testing.T) {
 			}
 			for _, edit := range edits {
 				o := named(k, old.GetName())
-				if err := admin.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(edit)), client.DryRunAll); err != nil {
+				if err := h.admin.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(edit)), client.DryRunAll); err != nil {
 					t.Errorf("%s: %v", edit, err)
 				}
 			}
 			if k.Member == nil && len(k.Members) > 0 {
 				return // It has members, which leave first.
 			}
-			if err := admin.Delete(t.Context(), named(k, old.GetName()), client.DryRunAll); err != nil {
+			if err := h.admin.Delete(t.Context(), named(k, old.GetName()), client.DryRunAll); err != nil {
 				t.Errorf("delete: %v", err)
 			}
 		})

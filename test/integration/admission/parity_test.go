@@ -32,7 +32,7 @@ import (
 // every cause with its type, field and message, every warning, and one text. Of what is created lint must say the same; and
 // kubectl and lint must print the same lines.
 func TestCases(t *testing.T) {
-	h := onGuard(t)
+	h := enforcing(t)
 	schemas, err := lint.LoadSchemas()
 	must(t, err)
 	linted := 0
@@ -210,7 +210,7 @@ func printed(t *testing.T, h installed, k cases.Case) {
 // server stops there; lint goes on to the rules.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
+	h := enforcing(t)
 	schemas, err := lint.LoadSchemas()
 	must(t, err)
 	const (
@@ -249,7 +249,7 @@ func TestSchemas(t *testing.T) {
 			t.Parallel()
 			o := unstructuredOf("", "")
 			must(t, yaml.Unmarshal([]byte(shape), &o.Object))
-			want := slices.DeleteFunc(causesOf(h.admin(t).Create(t.Context(), o, client.DryRunAll)), func(c metav1.StatusCause) bool {
+			want := slices.DeleteFunc(causesOf(h.admin.Create(t.Context(), o, client.DryRunAll)), func(c metav1.StatusCause) bool {
 				// A note behind the faults, not one of them.
 				return strings.HasSuffix(c.Message, "correct the existing errors to complete validation")
 			})

@@ -34,13 +34,13 @@ type replicas struct {
 
 func twoReplicas(t *testing.T, name string) replicas {
 	t.Helper()
-	h := onGuard(t)
+	h := enforcing(t)
 	c, err := fleet(t).Add(t.Context(), env.Spec{Name: name})
 	must(t, err)
 	t.Cleanup(c.Stop)
 	r := replicas{Cluster: c}
 	for i := range r.managers {
-		r.managers[i], err = envhost.New(c, h.binary)
+		r.managers[i], err = envhost.New(c, "")
 		must(t, err)
 		t.Cleanup(r.managers[i].Close)
 	}

@@ -15,7 +15,7 @@ import (
 
 // TestKubectlPrints pins what a person sees: kubectl's own form, one bullet per fault.
 func TestKubectlPrints(t *testing.T) {
-	h := onGuard(t)
+	h := enforcing(t)
 	const prefix = `{"apiVersion":"kubefederate.io/v1alpha1","kind":`
 	for name, test := range map[string]struct {
 		args  []string
@@ -63,7 +63,7 @@ membercluster.kubefederate.io/near created (server dry run)
 // included, without a fault or a warning (as of pod security).
 func TestManifestsApplyWithKubectl(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
+	h := enforcing(t)
 	cmd := exec.CommandContext(t.Context(), fleet(t).Kubectl(), "--kubeconfig="+h.Kubeconfig, "apply", "--server-side",
 		// As init does: the host has the webhook at a URL, and the owner of a field is who may take it off.
 		"--force-conflicts", "--field-manager="+v1alpha1.FieldOwner,
@@ -78,19 +78,18 @@ func TestManifestsApplyWithKubectl(t *testing.T) {
 // watch has not told of a federation that was made a moment ago, nor of a member that has just gone.
 func TestFreshFederationTakesMembers(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
+	h := enforcing(t)
 	for i := range 10 {
 		f := fed(fmt.Sprintf("fresh-%d", i))
 		f.Spec.Limits = []v1alpha1.Limit{{Max: 1}}
-		must(t, admin.Create(t.Context(), f))
+		h.create(t, f)
 		for j := range 3 {
 			m := member(fmt.Sprintf("fresh-%d-%d", i, j), f.Name)
 			m.Spec.ClusterID = "id-fresh"
-			must(t, admin.Create(t.Context(), m))
-			must(t, admin.Delete(t.Context(), m))
+			h.create(t, m)
+			must(t, h.admin.Delete(t.Context(), m))
 		}
-		must(t, admin.Delete(t.Context(), f))
+		must(t, h.admin.Delete(t.Context(), f))
 	}
 }
 

@@ -19,27 +19,25 @@ import (
 // federation's member keeps nobody from joining it.
 func TestForeignCredentialIsRemoved(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
-	must(t, admin.Create(t.Context(), fed("squatted")))
-	must(t, admin.Create(t.Context(), fed("squatters")))
+	h := enforcing(t)
+	h.create(t, fed("squatted"), fed("squatters"))
 	m := member("squatted-1", "squatted")
-	must(t, admin.Create(t.Context(), m))
+	h.create(t, m)
 	mallory := h.user(t, "mallory", manifests.JoinerBinding("squatters", subject("mallory")))
 
 	s := credential(m)
 	s.Labels[v1alpha1.LabelFederation] = "squatters"
 	answers(t, "", func() error { return client.IgnoreAlreadyExists(mallory.Create(t.Context(), s.DeepCopy())) })
 	eventually(t, "it is removed", func() error {
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}); !apierrors.IsNotFound(err) {
+		if err := h.admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("%v", err)
 		}
 		return nil
 	})
 	// Negative control: the right one stays.
-	must(t, admin.Create(t.Context(), credential(m)))
+	h.create(t, credential(m))
 	eventually(t, "the status tells of it", func() error {
-		must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(m), m))
+		must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(m), m))
 		for _, c := range m.Status.Conditions {
 			if c.Type == v1alpha1.ConditionCredentialValid && c.Reason == "CredentialMalformed" {
 				return nil
@@ -47,22 +45,21 @@ func TestForeignCredentialIsRemoved(t *testing.T) {
 		}
 		return fmt.Errorf("%v", m.Status.Conditions)
 	})
-	must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}))
+	must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}))
 }
 
 // TestFederationCounts holds that a federation says how many members it has, and zero when it has none.
 func TestFederationCounts(t *testing.T) {
 	t.Parallel()
-	h := onGuard(t)
-	admin := h.admin(t)
+	h := enforcing(t)
 	f := fed("counted")
 	f.Spec.Acceptance = v1alpha1.AcceptManual
-	must(t, admin.Create(t.Context(), f))
+	h.create(t, f)
 	written := func(want string) {
 		t.Helper()
 		eventually(t, "the count", func() error {
 			o := unstructuredOf("Federation", f.Name)
-			must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(o), o))
+			must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(o), o))
 			status, _ := o.Object["status"].(map[string]any)
 			if got := fmt.Sprint(status["members"], status["ready"], status["pending"], status["observedGeneration"]); got != want {
 				return fmt.Errorf("got %s, want %s", got, want)
@@ -72,10 +69,10 @@ func TestFederationCounts(t *testing.T) {
 	}
 	written("0 0 0 1")
 	for i := range 3 {
-		must(t, admin.Create(t.Context(), member(fmt.Sprintf("counted-%d", i), f.Name)))
+		h.create(t, member(fmt.Sprintf("counted-%d", i), f.Name))
 	}
 	written("3 0 0 1")
-	must(t, admin.Delete(t.Context(), member("counted-0", f.Name)))
-	must(t, admin.Patch(t.Context(), fed(f.Name), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"description":"x"}}`))))
+	must(t, h.admin.Delete(t.Context(), member("counted-0", f.Name)))
+	must(t, h.admin.Patch(t.Context(), fed(f.Name), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"description":"x"}}`))))
 	written("2 0 0 2")
 }

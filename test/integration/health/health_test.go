@@ -50,19 +50,8 @@ func enforcing(t *testing.T) *env.Cluster {
 	t.Helper()
 	c := fleet(t).Cluster("host")
 	once.Do(func() {
-		binary, err := envhost.Build(t.Context())
-		if err != nil {
+		if _, err := envhost.Make(t.Context(), c, "--probe-interval=250ms"); err != nil {
 			t.Fatal(err)
-		}
-		manager, err := envhost.New(c, binary)
-		if err != nil {
-			t.Fatal(err)
-		}
-		manager.Flags = []string{"--probe-interval=250ms"}
-		for _, step := range []func(context.Context) error{manager.Install, manager.Start, manager.Wait} {
-			if err := step(t.Context()); err != nil {
-				t.Fatal(err)
-			}
 		}
 		client, err := dynamic.NewForConfig(c.Config())
 		if err != nil {
