@@ -34,7 +34,6 @@ type replicas struct {
 
 func twoReplicas(t *testing.T, name string) replicas {
 	t.Helper()
-	h := enforcing(t)
 	c, err := fleet(t).Add(t.Context(), env.Spec{Name: name})
 	must(t, err)
 	t.Cleanup(c.Stop)
