@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -328,7 +329,7 @@ func (l *shard) orphaned() *kubeconfig.Access {
 func (l *shard) takeOver() {
 	var theirs *kubeconfig.Access
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-		_, err := join(ctx, h, m, l.options(federate.JoinOptions{MemberContext: "east", TakeOver: true}))
+		_, err := join(ctx, h, m, l.options(federate.JoinOptions{Cluster: command.Cluster{Context: "east"}, TakeOver: true}))
 		return err
 	}
 	s := faultRun{
@@ -356,7 +357,7 @@ func (l *shard) takeOver() {
 // completed, which leaves one Secret and no earlier credential.
 func (l *shard) rotate(side federate.Side) {
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-		_, err := rotate(ctx, h, m, federate.RotateOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"})
+		_, err := rotate(ctx, h, m, federate.RotateOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}})
 		return err
 	}
 	var old *kubeconfig.Access

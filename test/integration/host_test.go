@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -105,7 +106,7 @@ func TestRuleRefusals(t *testing.T) {
 * host: MemberCluster "ruled": spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "ruled" takes >=1.90`)
 	p.refused(federate.JoinOptions{Federation: "rulde"}, `cannot join "ruled" to federation "rulde"; nothing was changed
 * host: MemberCluster "ruled": metadata.labels[kubefederate.io/federation]: Not found: "rulde": no federation has this name; did you mean "ruled"?`)
-	p.refused(federate.JoinOptions{Federation: "rulde", DryRun: federate.DryRunClient}, `cannot join "ruled" to federation "rulde"; nothing was changed
+	p.refused(federate.JoinOptions{Federation: "rulde", DryRun: cluster.DryRunClient}, `cannot join "ruled" to federation "rulde"; nothing was changed
 * host: Federation "rulde": not found: list the federations: kubectl get federations; or create it: kubectl federate create federation rulde`)
 	p.refused(federate.JoinOptions{Name: "Ru/led"}, `cannot join "Ru/led" to federation "ruled"; nothing was changed
 * host: MemberCluster "Ru/led": the name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit`)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
@@ -24,7 +25,7 @@ import (
 // unjoin every object of both sides is as it was.
 func TestJoinAndUnjoin(t *testing.T) {
 	p := newPairOf(t, joinHost(t), joinFleet(t).Cluster("east"), "prod", nil)
-	options := federate.JoinOptions{Name: "us-east-1", MemberContext: "east", Labels: map[string]string{"example.com/team": "blue"}}
+	options := federate.JoinOptions{Name: "us-east-1", Cluster: command.Cluster{Context: "east"}, Labels: map[string]string{"example.com/team": "blue"}}
 	plan, err := p.planJoin(options)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestJoinAndUnjoin(t *testing.T) {
 		t.Error("joining again did not renew the credential")
 	}
 
-	if left := p.unjoined(federate.UnjoinOptions{Name: "us-east-1", MemberContext: "east"}); !left.Finishing || len(left.Notes) > 0 {
+	if left := p.unjoined(federate.UnjoinOptions{Name: "us-east-1", Cluster: command.Cluster{Context: "east"}}); !left.Finishing || len(left.Notes) > 0 {
 		t.Fatalf("%+v", left)
 	}
 	p.unchanged()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -163,7 +164,7 @@ func TestJoinerRights(t *testing.T) {
 	if err != nil || !strings.HasPrefix(made.Annotations[v1alpha1.AnnotationJoinedBy], "jo ") {
 		t.Errorf("joined by %q, %v", made.Annotations[v1alpha1.AnnotationJoinedBy], err)
 	}
-	p.refused(federate.JoinOptions{Name: "stranger", Federation: "foreign", MemberContext: "west"}, `cannot join "stranger" to federation "foreign"; nothing was changed
+	p.refused(federate.JoinOptions{Name: "stranger", Federation: "foreign", Cluster: command.Cluster{Context: "west"}}, `cannot join "stranger" to federation "foreign"; nothing was changed
 * host: you are not allowed to join federations.kubefederate.io "foreign": an administrator of the federation can grant it
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "team" of federation "team" of this host: unjoin it first: kubectl federate unjoin team --member-context west`)
 	p.left("team")

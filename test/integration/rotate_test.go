@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -70,7 +71,7 @@ func TestRotateLostAnswer(t *testing.T) {
 			return answer, err
 		})
 	})
-	options := federate.RotateOptions{Name: "deaf", MemberContext: "west"}
+	options := federate.RotateOptions{Name: "deaf", Cluster: command.Cluster{Context: "west"}}
 	_, err := rotate(t.Context(), connectHost(t, config), p.m, options)
 	wantError(t, err, `could not finish: rotate the credential of "deaf"
 * host: no request could be sent to `+p.h.Server()+`: connection lost: repair the user of the context in the kubeconfig
@@ -107,7 +108,7 @@ func TestTwoRotations(t *testing.T) {
 	errs := atOnce(2, func(int) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 		defer cancel()
-		_, err := rotate(ctx, p.h, p.m, federate.RotateOptions{Name: "twice", MemberContext: "west"})
+		_, err := rotate(ctx, p.h, p.m, federate.RotateOptions{Name: "twice", Cluster: command.Cluster{Context: "west"}})
 		return err
 	})
 	for _, err := range errs {
@@ -147,7 +148,7 @@ func TestMaxTokenLifetime(t *testing.T) {
 			return err
 		})
 	}
-	joined := p.joined(federate.JoinOptions{TokenLifetime: 720 * time.Hour, MemberContext: "stingy"})
+	joined := p.joined(federate.JoinOptions{TokenLifetime: 720 * time.Hour, Cluster: command.Cluster{Context: "stingy"}})
 	wantNotes("join", joined.Notes, joined.Expires,
 		"member: token: asked for 30d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy --token-lifetime 720h")
 	for _, tc := range []struct {
@@ -157,7 +158,7 @@ func TestMaxTokenLifetime(t *testing.T) {
 		{0, "member: token: asked for 90d, the member's API server granted 1d: renew it before END: kubectl federate rotate stingy --member-context stingy"},
 		{12 * time.Hour, ""},
 	} {
-		result, err := rotate(t.Context(), p.h, p.m, federate.RotateOptions{Name: "stingy", MemberContext: "stingy", TokenLifetime: tc.lifetime})
+		result, err := rotate(t.Context(), p.h, p.m, federate.RotateOptions{Name: "stingy", Cluster: command.Cluster{Context: "stingy"}, TokenLifetime: tc.lifetime})
 		if err != nil {
 			t.Fatal(err)
 		}

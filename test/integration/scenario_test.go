@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -249,12 +250,12 @@ func (l *shard) way() *rest.Config {
 
 // doJoin and doUnjoin are commands that faults are tried on.
 func (l *shard) doJoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-	_, err := join(ctx, h, m, l.options(federate.JoinOptions{MemberContext: "east"}))
+	_, err := join(ctx, h, m, l.options(federate.JoinOptions{Cluster: command.Cluster{Context: "east"}}))
 	return err
 }
 
 func (l *shard) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
-	_, err := unjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), MemberContext: "east"})
+	_, err := unjoin(ctx, h, m, federate.UnjoinOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}})
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -51,7 +52,7 @@ func (hosts twoHosts) in(t *testing.T) twoHosts {
 }
 
 // sharedJoin is how each of them joins.
-var sharedJoin = federate.JoinOptions{MemberContext: "west"}
+var sharedJoin = federate.JoinOptions{Cluster: command.Cluster{Context: "west"}}
 
 // wins looks at what two commands at once left: the one that has the cluster keeps a credential that works, and lets it leave
 // again; the other has nothing.
@@ -224,11 +225,11 @@ func TestTakeOver(t *testing.T) {
 	theirs := p.orphan("lost")
 	lost := snapshot(t, p.member)
 
-	options := federate.JoinOptions{Name: "found", MemberContext: "west"}
+	options := federate.JoinOptions{Name: "found", Cluster: command.Cluster{Context: "west"}}
 	_, err := p.join(options)
 	wantError(t, err, "cannot join \"found\" to federation \"rescue\"; nothing was changed\n* "+heldBy(goneHost, "lost", p, "found"))
 	options.TakeOver = true
-	for _, mode := range []federate.DryRun{federate.DryRunClient, federate.DryRunServer} {
+	for _, mode := range []cluster.DryRun{cluster.DryRunClient, cluster.DryRunServer} {
 		dry := options
 		dry.DryRun = mode
 		p.joined(dry)

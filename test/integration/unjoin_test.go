@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -59,7 +60,7 @@ func TestUnjoinFinalizers(t *testing.T) {
 	}
 	binding := cluster.Ref{Resource: cluster.ClusterRoleBindings, Name: member.ManagerRole}
 	finalizers(p.m.Conn, binding, "example.com/theirs")
-	_, err := p.unjoin(federate.UnjoinOptions{MemberContext: "west"})
+	_, err := p.unjoin(federate.UnjoinOptions{Cluster: command.Cluster{Context: "west"}})
 	partial, ok := errors.AsType[*federate.Partial](err)
 	if !ok {
 		t.Fatalf("error %T: %v", err, err)
@@ -90,7 +91,7 @@ func TestUnjoinForce(t *testing.T) {
 		t.Errorf("the member is still there: %v", err)
 	}
 	// Under another name the refusal says what the cluster still carries.
-	p.refused(federate.JoinOptions{Name: "other", MemberContext: "west"}, `cannot join "other" to federation "force"; nothing was changed
+	p.refused(federate.JoinOptions{Name: "other", Cluster: command.Cluster{Context: "west"}}, `cannot join "other" to federation "force"; nothing was changed
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "force" of federation "force" of this host: unjoin it first: kubectl federate unjoin force --member-context west`)
 	p.left("force")
 	plan, err := federate.PlanUnjoin(t.Context(), p.h, p.m, federate.UnjoinOptions{Name: "force"})
