@@ -67,19 +67,19 @@ func BenchmarkDiscover(b *testing.B) {
 		if len(took) == maxLooks {
 			continue
 		}
-		cmd := exec.CommandContext(b.Context(), plugin, "discover", "--kubeconfig", kubeconfig, "--all", "--timeout", deadline.String(), "-o", "json")
+		cmd := exec.CommandContext(b.Context(), plugin, "discover", "--kubeconfig", kubeconfig, "--all", "--connect-timeout", deadline.String(), "-o", "json")
 		cmd.Env = []string{"HOME=" + b.TempDir()}
-		var out, told bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &told
+		var out, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &stderr
 		began := time.Now()
 		if err := cmd.Run(); err != nil {
-			b.Fatalf("discover: %v\n%s", err, told.String())
+			b.Fatalf("discover: %v\n%s", err, stderr.String())
 		}
 		took = append(took, time.Since(began))
 		memory = max(memory, rss(cmd.ProcessState.SysUsage().(*syscall.Rusage)))
 		found(b, out.Bytes())
-		if want := fmt.Sprintf("looking at %d contexts", allContexts); !strings.Contains(told.String(), want) {
-			b.Errorf("the progress %q was not told:\n%s", want, told.String())
+		if want := fmt.Sprintf("probing %d contexts", allContexts); !strings.Contains(stderr.String(), want) {
+			b.Errorf("the progress %q was not printed:\n%s", want, stderr.String())
 		}
 	}
 	ratio := median(took).Seconds() / deadline.Seconds()
