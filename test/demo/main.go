@@ -35,16 +35,6 @@ func main() {
 	}
 }
 
-// zones of the members' nodes.
-var zones = []struct {
-	member string
-	zones  []string
-}{
-	{"us-east", []string{"us-east-1a", "us-east-1b"}},
-	{"us-west", []string{"us-west-2a"}},
-	{"eu-west", []string{"eu-west-1a", "eu-west-1b", "eu-west-1c"}},
-}
-
 // show is a running demo.
 type show struct {
 	fleet   *env.Fleet
@@ -81,24 +71,8 @@ func (s *show) open(ctx context.Context) error {
 	}
 	s.bin = bin
 	fmt.Println("Starting a host and three members: real API servers, on this machine's loopback.")
-	specs := []env.Spec{{Name: "host", ControllerManager: true}}
-	for _, z := range zones {
-		specs = append(specs, env.Spec{Name: z.member, ControllerManager: true})
-	}
-	if s.fleet, err = env.Start(ctx, env.Options{Clusters: specs, Progress: os.Stderr}); err != nil {
+	if s.fleet, err = env.Start(ctx, env.Options{Clusters: env.Example(), Progress: os.Stderr}); err != nil {
 		return err
-	}
-	for _, z := range zones {
-		for i, zone := range z.zones {
-			err := s.fleet.Cluster(z.member).AddNode(ctx, fmt.Sprintf("node-%d", i), map[string]string{
-				"topology.kubernetes.io/region": zone[:len(zone)-1],
-				"topology.kubernetes.io/zone":   zone,
-			})
-			if err != nil {
-				s.close()
-				return err
-			}
-		}
 	}
 	bob := env.Context{Name: "bob", Config: s.fleet.Cluster("host").User("bob", "developers")}
 	if err := s.fleet.WriteKubeconfig(s.fleet.Kubeconfig, bob); err != nil {
@@ -202,13 +176,13 @@ README's tour starts here. Ctrl-C ends it and removes everything.
 }
 
 func (s *show) play(ctx context.Context) error {
-	before := map[string]env.Objects{}
-	for _, z := range zones {
-		o, err := s.fleet.Cluster(z.member).Snapshot(ctx)
-		if err != nil {
+	members := s.fleet.Clusters()[1:]
+	before := make([]env.Objects, len(members))
+	for i, member := range members {
+		var err error
+		if before[i], err = member.Snapshot(ctx); err != nil {
 			return err
 		}
-		before[z.member] = o
 	}
 	for _, st := range script {
 		if err := s.step(ctx, st); err != nil {
@@ -216,8 +190,8 @@ func (s *show) play(ctx context.Context) error {
 		}
 	}
 	fmt.Println("\n# The proof: every object of every type on the members, before they joined and now.")
-	for _, z := range zones {
-		if err := s.same(ctx, z.member, before[z.member]); err != nil {
+	for i, member := range members {
+		if err := same(ctx, member, before[i]); err != nil {
 			return err
 		}
 	}
@@ -227,13 +201,12 @@ func (s *show) play(ctx context.Context) error {
 }
 
 // same waits until Kubernetes has emptied our namespace and compares a member with what it was.
-func (s *show) same(ctx context.Context, name string, before env.Objects) error {
+func same(ctx context.Context, member *env.Cluster, before env.Objects) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	member := s.fleet.Cluster(name)
 	if err := env.Poll(ctx, func(ctx context.Context) error { return member.Compare(ctx, before) }); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d objects, all as before\n", name, len(before))
+	fmt.Printf("%s: %d objects, all as before\n", member.Name, len(before))
 	return nil
 }

@@ -31,6 +31,8 @@ type Spec struct {
 	// owned object is collected, no namespace gets its default ServiceAccount, no token Secret is filled, and the
 	// ClusterRoles admin, edit and view are empty.
 	ControllerManager bool
+	// Zones have a Node each.
+	Zones []string
 	// MaxTokenLifetime is the longest that the API server lets a token of a ServiceAccount live, at least an hour,
 	// whatever is asked for, as managed clusters do. Zero is no bound.
 	MaxTokenLifetime time.Duration
@@ -131,6 +133,13 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 			return err
 		}
 		if err := c.controllerManager.while(ctx, func(ctx context.Context) error { return settled(ctx, client) }); err != nil {
+			return err
+		}
+	}
+	for i, zone := range c.Zones {
+		if err := c.AddNode(ctx, fmt.Sprintf("node-%d", i), map[string]string{
+			corev1.LabelTopologyRegion: zone[:len(zone)-1], corev1.LabelTopologyZone: zone,
+		}); err != nil {
 			return err
 		}
 	}

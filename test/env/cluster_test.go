@@ -48,23 +48,6 @@ func createNamespace(t *testing.T, c *kubernetes.Clientset, name string) {
 	}
 }
 
-func TestIdentity(t *testing.T) {
-	t.Parallel()
-	f := fleet(t)
-	for _, c := range []*Cluster{f.Cluster("full"), f.Cluster("bare")} {
-		system, err := client(t, c.Config()).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c.ID == "" || c.ID != string(system.UID) {
-			t.Errorf("%s: ID %q, kube-system has %q", c.Name, c.ID, system.UID)
-		}
-	}
-	if a, b := f.Cluster("full").ID, f.Cluster("bare").ID; a == b {
-		t.Errorf("both clusters have the ID %s", a)
-	}
-}
-
 func TestUser(t *testing.T) {
 	t.Parallel()
 	full, bare := fleet(t).Cluster("full"), fleet(t).Cluster("bare")

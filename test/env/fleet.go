@@ -29,6 +29,16 @@ type Options struct {
 	Sync bool
 }
 
+// Example is a host and three members in three regions, as the docs have them.
+func Example() []Spec {
+	return []Spec{
+		{Name: "host", ControllerManager: true},
+		{Name: "us-east", ControllerManager: true, Zones: []string{"us-east-1a", "us-east-1b"}},
+		{Name: "us-west", ControllerManager: true, Zones: []string{"us-west-2a"}},
+		{Name: "eu-west", ControllerManager: true, Zones: []string{"eu-west-1a", "eu-west-1b", "eu-west-1c"}},
+	}
+}
+
 // Fleet is a number of running clusters that share one etcd.
 type Fleet struct {
 	// Dir holds everything the fleet has written; the servers' logs are below it.

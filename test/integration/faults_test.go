@@ -121,7 +121,7 @@ func (l *shard) try(s faultRun, kind fault, k int) bool {
 	} else {
 		l.cases++
 	}
-	if kind == faultBusy && err != nil {
+	if kind == faultBusy && err != nil && !timedOut(err.Error()) {
 		l.Errorf("%s: is not tried again: %v", what, err)
 	}
 	if err != nil {

@@ -69,7 +69,7 @@ var duplicates = killing{name: "SIGTERM and its duplicate", signal: syscall.SIGT
 const duplicateAge = 200 * time.Millisecond
 
 // processTimeout bounds every run of the plugin: none may hang, whatever happened to it.
-const processTimeout = time.Minute
+const processTimeout = 2 * time.Minute
 
 // killProxy stands between a process and both its clusters, and ends it at the k-th request to one of them.
 type killProxy struct {

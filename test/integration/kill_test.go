@@ -68,8 +68,8 @@ func (s *killShard) both(h killRun) {
 
 var (
 	toContinue = regexp.MustCompile(`(?m)^to continue, run: kubectl federate (.*)$`)
-	// timely are lines that come or not, earlier or later, as long as the machine takes.
-	timely   = regexp.MustCompile(`(?m)^(reading the host and member .*|replacing the credential of member .*|Warning: spec.server: 127.0.0.1 is a loopback address: only this machine reaches it)\n`)
+	// timely are lines that come or not, earlier or later, as long as the machine takes: what is waited for, too.
+	timely   = regexp.MustCompile(`(?m)^((host|member) +wait .*|reading the host and member .*|replacing the credential of member .*|Warning: spec.server: 127.0.0.1 is a loopback address: only this machine reaches it)\n`)
 	exitName = map[int]string{-1: "a signal", 0: "exit code 0", 1: "exit code 1", 2: "exit code 2", 3: "exit code 3"}
 )
 

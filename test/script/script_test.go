@@ -7,7 +7,6 @@ package script
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -72,31 +71,8 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if s.fleet != nil {
 		return nil
 	}
-	s.fleet, err = env.Start(ctx, env.Options{Progress: os.Stderr, Clusters: []env.Spec{
-		{Name: "host", ControllerManager: true},
-		{Name: "us-east", ControllerManager: true},
-		{Name: "us-west", ControllerManager: true},
-		{Name: "eu-west", ControllerManager: true},
-	}})
-	if err != nil {
-		return err
-	}
-	for name, zones := range map[string][]string{
-		"us-east": {"us-east-1a", "us-east-1b"},
-		"us-west": {"us-west-2a"},
-		"eu-west": {"eu-west-1a", "eu-west-1b", "eu-west-1c"},
-	} {
-		for i, zone := range zones {
-			err := s.fleet.Cluster(name).AddNode(ctx, fmt.Sprintf("node-%d", i), map[string]string{
-				"topology.kubernetes.io/region": zone[:len(zone)-1],
-				"topology.kubernetes.io/zone":   zone,
-			})
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	s.fleet, err = env.Start(ctx, env.Options{Progress: os.Stderr, Clusters: env.Example()})
+	return err
 }
 
 // close ends the clusters. A stage that is closed can be opened again.

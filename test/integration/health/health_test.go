@@ -15,7 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -37,7 +36,7 @@ func TestMain(m *testing.M) { env.Main(m) }
 
 var fleet = env.Shared(
 	env.Spec{Name: "host"},
-	env.Spec{Name: "east", ControllerManager: true},
+	env.Spec{Name: "east", ControllerManager: true, Zones: []string{"us-east-1b", "us-east-1a"}},
 	env.Spec{Name: "west", ControllerManager: true},
 )
 
@@ -122,22 +121,14 @@ func of(m *v1alpha1.MemberCluster) health {
 // becomes waits until a member is what it should be.
 func becomes(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want health) *v1alpha1.MemberCluster {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for {
-		m, err := h.Member(ctx, name)
-		if err == nil && of(m) == want {
-			return m
+	var m *v1alpha1.MemberCluster
+	env.Eventually(t, "what the host says of member "+string(name), func(ctx context.Context) (err error) {
+		if m, err = h.Member(ctx, name); err == nil && of(m) != want {
+			err = fmt.Errorf("(-want +got)\n%s", cmp.Diff(want, of(m)))
 		}
-		select {
-		case <-ctx.Done():
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Fatalf("member %q did not become what it should (-want +got):\n%s", name, cmp.Diff(want, of(m)))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		return err
+	})
+	return m
 }
 
 var answers = health{v1alpha1.PhaseReady, "Reachable", "the cluster answers, and is the one that joined"}
@@ -145,13 +136,6 @@ var answers = health{v1alpha1.PhaseReady, "Reachable", "the cluster answers, and
 // TestHealth follows a member of two zones through good and bad days.
 func TestHealth(t *testing.T) {
 	east := fleet(t).Cluster("east")
-	for name, zone := range map[string]string{"node-0": "us-east-1b", "node-1": "us-east-1a"} {
-		if err := east.AddNode(t.Context(), name, map[string]string{
-			"topology.kubernetes.io/region": "us-east-1", "topology.kubernetes.io/zone": zone,
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	h, m := connect(t, east)
 	server := east.Config().Host
 	join(t, h, m, federate.JoinOptions{Name: "east"})
@@ -261,19 +245,14 @@ func (g *gateway) since(n int) []string {
 // more waits until n more requests have come, and gives them.
 func (g *gateway) more(t *testing.T, n int) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	began := len(g.since(0))
-	for {
-		if came := g.since(began); len(came) >= n {
-			return came
+	env.Eventually(t, "more requests", func(context.Context) error {
+		if came := len(g.since(began)); came < n {
+			return fmt.Errorf("only %d of %d requests came", came, n)
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("only %d of %d requests came", len(g.since(began)), n)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		return nil
+	})
+	return g.since(began)
 }
 
 // TestAnotherCluster puts another cluster behind a member's endpoint. It gets no token beyond the request that shows who it is.
