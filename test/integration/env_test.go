@@ -13,13 +13,14 @@ import (
 	"sync"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -61,31 +62,6 @@ func install(t *testing.T, c *env.Cluster) *envhost.Manager {
 	return manager
 }
 
-var kinds = map[string]string{
-	"Namespace": "namespaces", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "Role": "roles",
-	"RoleBinding": "rolebindings", "ServiceAccount": "serviceaccounts", "CustomResourceDefinition": "customresourcedefinitions",
-	"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
-	"ValidatingWebhookConfiguration": "validatingwebhookconfigurations", "Federation": "federations", "ConfigMap": "configmaps",
-	"ClusterProperty": "clusterproperties", "MemberCluster": "memberclusters",
-}
-
-func client(t *testing.T, config *rest.Config, kind schema.GroupVersionKind, namespace string) dynamic.ResourceInterface {
-	t.Helper()
-	c, err := dynamic.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resource, ok := kinds[kind.Kind]
-	if !ok {
-		t.Fatalf("no resource is known for kind %s", kind.Kind)
-	}
-	r := c.Resource(kind.GroupVersion().WithResource(resource))
-	if namespace == "" {
-		return r
-	}
-	return r.Namespace(namespace)
-}
-
 func clientset(t *testing.T, config *rest.Config) *kubernetes.Clientset {
 	t.Helper()
 	c, err := kubernetes.NewForConfig(config)
@@ -98,9 +74,16 @@ func clientset(t *testing.T, config *rest.Config) *kubernetes.Clientset {
 // apply makes o so; a kind that was made a moment ago is waited for.
 func apply(t *testing.T, config *rest.Config, o *unstructured.Unstructured) {
 	t.Helper()
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := o.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
 	env.Eventually(t, o.GetKind()+" "+o.GetName()+" is applied", func(ctx context.Context) error {
-		_, err := client(t, config, o.GroupVersionKind(), o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "test", Force: true})
-		return err
+		return c.Patch(ctx, o.DeepCopy(), client.RawPatch(types.ApplyPatchType, text), client.FieldOwner("test"), client.ForceOwnership)
 	})
 }
 
@@ -215,14 +198,15 @@ func settle(t *testing.T, c *env.Cluster) {
 func userNamespace(t *testing.T, c *env.Cluster) {
 	t.Helper()
 	snapshot(t, c) // no earlier one is ending
-	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": v1alpha1.MemberNamespace}}}
-	apply(t, c.Config(), namespace)
-	theirs := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"a": "b"},
-		"metadata": map[string]any{"name": "theirs", "namespace": v1alpha1.MemberNamespace}}}
-	apply(t, c.Config(), theirs)
+	k := clientset(t, c.Config()).CoreV1()
+	_, namespaceErr := k.Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MemberNamespace}}, metav1.CreateOptions{})
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}, Data: map[string]string{"a": "b"}}
+	_, err := k.ConfigMaps(v1alpha1.MemberNamespace).Create(t.Context(), theirs, metav1.CreateOptions{})
+	if err := errors.Join(namespaceErr, err); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		_ = client(t, c.Config(), namespace.GroupVersionKind(), "").Delete(ctx, namespace.GetName(), metav1.DeleteOptions{})
+		_ = k.Namespaces().Delete(context.WithoutCancel(t.Context()), v1alpha1.MemberNamespace, metav1.DeleteOptions{})
 	})
 	m := connectMember(t, c.Config())
 	env.Eventually(t, "Kubernetes has furnished the namespace", func(ctx context.Context) error {

@@ -19,12 +19,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -52,15 +51,11 @@ func enforcing(t *testing.T) *env.Cluster {
 		if _, err := envhost.Make(t.Context(), c, "--probe-interval=250ms"); err != nil {
 			t.Fatal(err)
 		}
-		client, err := dynamic.NewForConfig(c.Config())
+		h, err := host.Connect(c.Config())
 		if err != nil {
 			t.Fatal(err)
 		}
-		made := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
-		made.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Federation"))
-		made.SetName(federation)
-		_, err = client.Resource(v1alpha1.GroupVersion.WithResource("federations")).Create(t.Context(), made, metav1.CreateOptions{})
-		if err != nil {
+		if _, err := h.CreateFederation(t.Context(), &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: federation}}, cluster.DryRunNone); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -74,11 +69,11 @@ func connect(t *testing.T, m *env.Cluster) (*host.Cluster, *member.Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := member.Connect(m.Config())
+	c, err := member.Connect(m.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, cluster
+	return h, c
 }
 
 func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) {
