@@ -2,8 +2,9 @@
 #
 # There are three tiers of tests:
 #   make test           the quick tier, go test's own -short: every package, real API servers, no repetition
-#   make test-all       adds what looks at testing.Short(): faults at every request, repeated races, all platforms
-#   make test-extended  adds what has the build tag "extended", and the benchmarks with 10,000 members: more of the same
+#   make test-all       adds what looks at testing.Short(): a fault at every request, repeated races
+#   make test-extended  adds what has the build tag "extended", and the benchmarks with 10,000 members: more of the same,
+#                       every fault at every request, all platforms
 # A test of the quick tier leaves something out with `if testing.Short() { t.Skip(...) }`; nothing else may skip.
 # TESTFLAGS adds flags to all, PKG narrows them: make test PKG=./pkg/rules TESTFLAGS='-run TestReserved -v'.
 
