@@ -8,8 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -158,17 +156,6 @@ func snapshot(t *testing.T, c *env.Cluster) env.Objects {
 	}
 	// The journal numbers what was admitted, and numbers do not go back.
 	return objects.Without("configmaps " + v1alpha1.HostNamespace + "/" + manifests.Journal)
-}
-
-// same fails the test when two snapshots differ in more than what ignore names.
-func same(t *testing.T, what string, before, after env.Objects, ignore ...string) {
-	t.Helper()
-	diff := slices.DeleteFunc(env.Diff(before, after), func(line string) bool {
-		return slices.ContainsFunc(ignore, func(part string) bool { return strings.Contains(line, part) })
-	})
-	if len(diff) > 0 {
-		t.Errorf("%s: what changed:\n%s", what, strings.Join(diff, "\n"))
-	}
 }
 
 // becomes waits until a cluster is as it was: garbage collection takes its time.

@@ -317,15 +317,3 @@ func unstructuredOf(kind, name string) *unstructured.Unstructured {
 	o.SetName(name)
 	return o
 }
-
-// causes are the faults of an answer as `field: message`.
-func causes(err error) (found []string) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return nil
-	}
-	for _, c := range status.Status().Details.Causes {
-		found = append(found, strings.TrimPrefix(c.Field+": "+c.Message, ": "))
-	}
-	return found
-}

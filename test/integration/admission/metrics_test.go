@@ -108,7 +108,7 @@ func TestMetrics(t *testing.T) {
 	}
 	bad := member("measured-1", "measured")
 	bad.Spec.Server = "https://user@measured.example.com?query"
-	if err := h.admin.Create(t.Context(), bad, client.DryRunAll); len(causes(err)) != 2 {
+	if err := h.admin.Create(t.Context(), bad, client.DryRunAll); len(causesOf(err)) != 2 {
 		t.Fatalf("got %v", err)
 	}
 	h.create(t, member("measured-2", "measured"))
