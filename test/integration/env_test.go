@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -31,7 +33,10 @@ import (
 	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
-func TestMain(m *testing.M) { env.Main(m) }
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard())
+	env.Main(m)
+}
 
 // joinFleet is a host with everything installed and members; each test of a join uses names of its own.
 var joinFleet = env.Shared(
