@@ -81,14 +81,14 @@ func startShell(t *testing.T, script string) *Process {
 // alive lists the processes that name a folder in their command line, as all servers and their supervisors do.
 func alive(t *testing.T, dir string) []string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "ps", "-A", "-ww", "-o", "pid=,stat=,args=").Output()
+	out, err := exec.CommandContext(t.Context(), "ps", "-A", "-ww", "-o", "pid=,stat=,ppid=,args=").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lines []string
 	for line := range strings.Lines(string(out)) {
 		// A zombie runs no more; its new parent collects it at some time.
-		if fields := strings.Fields(line); len(fields) > 2 && strings.Contains(line, dir) && !strings.HasPrefix(fields[1], "Z") {
+		if fields := strings.Fields(line); len(fields) > 3 && strings.Contains(line, dir) && !strings.HasPrefix(fields[1], "Z") {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
@@ -174,7 +174,9 @@ func TestOrphans(t *testing.T) {
 		{name: "a test fails", quick: true, child: "fails", end: nothing, want: "child: fails"},
 		{name: "SIGKILL after the supervisors", child: "hangs", end: func(t *testing.T, dir string, child *exec.Cmd) {
 			for _, line := range alive(t, dir) {
-				if pid, _ := strconv.Atoi(strings.Fields(line)[0]); strings.Contains(line, " supervise ") {
+				// The readers, which are children of the supervisors, stay: it is for them to end the servers.
+				fields := strings.Fields(line)
+				if pid, _ := strconv.Atoi(fields[0]); fields[2] == strconv.Itoa(child.Process.Pid) {
 					syscall.Kill(pid, syscall.SIGKILL)
 				}
 			}
