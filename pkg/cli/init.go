@@ -218,7 +218,7 @@ func (o *initOptions) waitUntilEnforcing(ctx context.Context, h *host.Cluster) e
 		where, remedy = "the manager at "+o.manifests.WebhookURL, "look at the manager's log"
 	}
 	fmt.Fprintf(o.ErrOut, "waiting for %s to be enforcing\n", where)
-	var cause error
+	cause := errors.New("the first probe did not end in time")
 	err := wait.PollUntilContextCancel(ctx, enforcingPollInterval, true, func(ctx context.Context) (bool, error) {
 		probe := h.Enforcing(ctx)
 		if probe != nil && ctx.Err() == nil {
