@@ -92,13 +92,18 @@ type call struct {
 	Request
 	// done is closed when the request gives up: what is admitted then would hold its place in vain.
 	done <-chan struct{}
+	mode
+	answer chan answer
+	// left says that the answer will not be taken.
+	left atomic.Bool
+}
+
+// mode is how a request is decided.
+type mode struct {
 	// fresh asks for the journal as it is now, not as it was written last.
 	fresh bool
 	// waited says that it has waited for another create of its name, and waits no more.
 	waited bool
-	answer chan answer
-	// left says that the answer will not be taken.
-	left atomic.Bool
 }
 
 type answer struct {
@@ -115,7 +120,7 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 	var confirmed reads
 	for looked := false; ; {
 		waited := time.Since(began) > pendingTimeout
-		a := j.ask(ctx, r, waited, confirmed != 0)
+		a := j.ask(ctx, r, mode{fresh: r.DryRun || confirmed != 0, waited: waited})
 		switch {
 		case a.err != nil:
 			return rules.Verdict{}, a.err
@@ -150,17 +155,17 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 
 // ask decides by what the replica knows, and where that admits what other decisions rest on, in the journal's order. A change
 // of a federation's rules is decided there alone: all members are asked, which is to be done once.
-func (j *Journal) ask(ctx context.Context, r Request, waited, fresh bool) answer {
+func (j *Journal) ask(ctx context.Context, r Request, m mode) answer {
 	if j.store == nil || r.DryRun || !r.changesRules() {
 		d := j.core.decide(r, j.clock.Now(), nil)
 		switch {
-		case !d.admits(waited):
+		case !d.admits(m.waited):
 			return answer{decision: d}
 		case j.store == nil || d.entry == nil && !r.DryRun:
 			return answer{decision: d, admitted: true}
 		}
 	}
-	return j.submit(ctx, r, fresh || r.DryRun, waited)
+	return j.submit(ctx, r, m)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -176,9 +181,9 @@ func jitter(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // nothing secret
 }
 
-func (j *Journal) submit(ctx context.Context, r Request, fresh, waited bool) answer {
+func (j *Journal) submit(ctx context.Context, r Request, m mode) answer {
 	r.UID = uuid.NewUUID()
-	c := &call{Request: r, done: ctx.Done(), fresh: fresh, waited: waited, answer: make(chan answer, 1)}
+	c := &call{Request: r, done: ctx.Done(), mode: m, answer: make(chan answer, 1)}
 	busy := func() answer { return answer{err: fmt.Errorf("the journal is busy: %w", ctx.Err())} }
 	select {
 	case j.calls <- c:
