@@ -302,7 +302,7 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 			reply(batch, answer{err: err})
 			return
 		}
-		next, admitted, decisions := j.round(&batch)
+		next, admitted, decisions := j.round(batch)
 		if len(admitted) == 0 {
 			return
 		}
@@ -350,12 +350,12 @@ func reply(calls []*call, a answer) {
 }
 
 // round decides on a batch by the journal as it is known. Calls that need no write are answered.
-func (j *Journal) round(batch *[]*call) (next State, admitted []*call, decisions []decision) {
+func (j *Journal) round(batch []*call) (next State, admitted []*call, decisions []decision) {
 	now := j.clock.Now()
 	next, _ = j.core.tidy(j.state, time.Now())
 	used := usageOf(next)
 	var more []Entry
-	for _, c := range *batch {
+	for _, c := range batch {
 		select {
 		case <-c.done:
 			continue
