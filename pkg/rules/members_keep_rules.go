@@ -87,7 +87,7 @@ func newSurvey(s Snapshot, c FederationChange) *survey {
 	// What is read of the host has been recorded, and several goroutines ask now.
 	if r, is := s.Host.(*recorder); is {
 		r.record(ReadsMembers)
-		s.Host = r.Host
+		s.Host = r.host
 	}
 	s.budget = &budget{max: maxSurveyCost}
 	old, changed := *c.Old, *c.New

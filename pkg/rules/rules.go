@@ -110,7 +110,7 @@ type Rule[C any] struct {
 
 // Ask gives a rule's findings on a change, and what it has read of the host for them.
 func (r Rule[C]) Ask(s Snapshot, c C) (Findings, Reads) {
-	recorder := &recorder{Host: s.Host}
+	recorder := &recorder{host: s.Host}
 	s.Host = recorder
 	found := r.Judge(s, c).stamped(r.ID)
 	return found, recorder.all()
