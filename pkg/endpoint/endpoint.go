@@ -76,13 +76,6 @@ func (e Endpoint) Difference(other Endpoint) string {
 // Equal says whether requests to both endpoints go the same way to the same server.
 func (e Endpoint) Equal(other Endpoint) bool { return e.Difference(other) == "" }
 
-// SameServer says whether both endpoints lead to one server, which its certificate proves, whatever the proxy between.
-// An endpoint that verifies no certificate proves nothing, not even that it leads to the same server twice.
-func (e Endpoint) SameServer(other Endpoint) bool {
-	e.ProxyURL, other.ProxyURL = "", ""
-	return e.Equal(other) && !e.InsecureSkipTLSVerify
-}
-
 func (e Endpoint) serverName() string { return normalHost(cmp.Or(e.TLSServerName, HostOf(e.Server))) }
 
 // Validate is everything that speaks against the endpoint, whatever it leads to. The path is that of the spec that holds
