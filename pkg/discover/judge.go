@@ -113,7 +113,8 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 		first, other := &c.requests[0], &c.requests[other]
 		c.State = Conflict
 		c.Reason = fmt.Sprintf("its labels name two federations, %s and %s; ", first.label(), other.label()) +
-			j.Commands.To("make them agree", j.relabel(c, other, first.JoinRequest)) + j.Commands.To(", or", j.relabel(c, first, other.JoinRequest))
+			j.Commands.To(fmt.Sprintf("make them agree on %q", first.JoinRequest), j.relabel(c, other, first.JoinRequest)) + "; " +
+			j.Commands.To(fmt.Sprintf("or on %q", other.JoinRequest), j.relabel(c, first, other.JoinRequest))
 	case answer.JoinRequest.Left == c.Federation || answer.Left == c.Federation:
 		c.State = Left
 		c.Reason = fmt.Sprintf("it left federation %q and still carries its label; ", c.Federation) +

@@ -102,13 +102,13 @@ func TestJudgeSources(t *testing.T) {
 			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", Unlabeled, ""}}},
 		{"object and cluster name two federations", []Observation{through(capi, "x/a", "2", "test", says(requests("prod")))},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Conflict,
-				`its labels name two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them agree: ` +
-					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite, or: ` +
+				`its labels name two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them agree on "prod": ` +
+					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite; or on "test": ` +
 					`kubectl federate label --member-context CONTEXT --federation test`}}},
 		{"two objects name two federations", []Observation{through(capi, "x/a", "2", "prod"), through(rancher, "a", "2", "test"), way("ctx a", "2")},
 			[]whole{{"ctx a", "cluster-api:x/a,rancher:a", "", "prod", Conflict,
 				`its labels name two federations, "prod" by the label of clusters.cluster.x-k8s.io/a --namespace x and "test" by the label of clusters.management.cattle.io/a; ` +
-					`make them agree: kubectl label clusters.management.cattle.io a kubefederate.io/federation=prod --overwrite, or: ` +
+					`make them agree on "prod": kubectl label clusters.management.cattle.io a kubefederate.io/federation=prod --overwrite; or on "test": ` +
 					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=test --overwrite`}}},
 		{"the object names another federation than the member's", []Observation{through(capi, "x/a", "11111111-web", "test"), way("ctx", "11111111-web")},
 			[]whole{{"ctx", "cluster-api:x/a", "web", "prod", Conflict,
