@@ -312,7 +312,8 @@ func (o *federationOptions) partly(err error) error {
 	again := command.CreateFederation{Name: v1alpha1.FederationName(o.federation.Name), Joiners: o.joiners, Approvers: o.approvers, Print: true}
 	return &federate.Partial{
 		Done: []string{fmt.Sprintf("federation %q is created", o.federation.Name)},
-		Next: o.commands().Line(again) + ", which prints the bindings for kubectl apply",
+		Left: []string{"the bindings of --joiner and --approver: print them for kubectl apply"},
+		Next: o.commands().Line(again),
 		Err:  err,
 	}
 }

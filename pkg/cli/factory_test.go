@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -77,6 +79,20 @@ func TestProposedCommands(t *testing.T) {
 				t.Errorf("no sample sets command.%s.%s", name, field)
 			}
 		}
+	}
+}
+
+// The command that a federation without its bindings is left with runs as it is printed.
+func TestPartlyCreated(t *testing.T) {
+	t.Parallel()
+	o := &federationOptions{federationFlags: federationFlags{factory: &factory{flags: &pflag.FlagSet{}}, joiners: []string{"user:jill"}}, federation: &v1alpha1.Federation{}}
+	o.federation.Name = "prod"
+	want := `forbidden
+* done: federation "prod" is created
+* left: the bindings of --joiner and --approver: print them for kubectl apply
+to continue, run: kubectl federate create federation prod --joiner user:jill --dry-run client --output yaml`
+	if got := o.partly(errors.New("forbidden")).Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
