@@ -36,6 +36,11 @@ func (o *reachFlags) addTo(cmd *cobra.Command, timeout time.Duration, usage stri
 func (o *reachFlags) single() bool { return len(o.names) == 1 && !o.selection.Given() }
 
 func (o *reachFlags) validate() error {
+	for _, name := range o.names {
+		if err := validateName("member", name); err != nil {
+			return err
+		}
+	}
 	if err := o.selection.Validate(o.names); err != nil {
 		return err
 	}

@@ -68,15 +68,6 @@ func (f *rotateFlags) toOptions(cmd *cobra.Command, args []string) (o *rotateOpt
 	return o, err
 }
 
-func (o *rotateOptions) validate() error {
-	for _, name := range o.names {
-		if err := validateName("member", name); err != nil {
-			return err
-		}
-	}
-	return o.reachFlags.validate()
-}
-
 func (o *rotateOptions) run(ctx context.Context) error {
 	return o.reach(ctx, &batch{Operation: "rotate", doing: "rotating", done: "rotated"}, true, o.plan, func(m *v1alpha1.MemberCluster) string {
 		return fmt.Sprintf("no context of the kubeconfig leads to the cluster with ID %s; name another file with --member-kubeconfig", m.Spec.ClusterID)
