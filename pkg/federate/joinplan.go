@@ -81,7 +81,6 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 		p.Notes = append(p.Notes, loopback(f.Endpoint, f.HostServer)...)
 	}
 	against = append(against, judgeMember(f, o)...)
-	against = append(against, judgeLifetime(o.lifetime())...)
 	against = append(against, p.judgeEviction()...)
 	if f.Host.ID != "" && f.Host.ID == f.Member.ID {
 		p.note(Finding{Side: SideMember, Cause: "host and member are one and the same cluster"})

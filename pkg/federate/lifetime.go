@@ -11,21 +11,6 @@ import (
 // DefaultTokenLifetime is how long a credential lives when nothing else is asked for.
 const DefaultTokenLifetime = 90 * 24 * time.Hour
 
-// judgeLifetime says what stands against asking for a token that lives so long.
-func judgeLifetime(life time.Duration) []Finding {
-	against := func(cause, remedy string, bound time.Duration) []Finding {
-		return []Finding{{Side: SideMember, Object: "token", Cause: fmt.Sprintf("a lifetime of %s is %s", short(life), cause),
-			Remedy: remedy + " " + short(bound) + " with --token-lifetime"}}
-	}
-	switch {
-	case life < member.MinTokenLifetime:
-		return against("shorter than API servers grant", "ask for at least", member.MinTokenLifetime)
-	case life > member.MaxTokenLifetime:
-		return against("longer than a credential may live", "ask for at most", member.MaxTokenLifetime)
-	}
-	return nil
-}
-
 // judgeToken reports a token that ends earlier than was asked for at the time asked, with the command that renews it in time.
 func judgeToken(token member.Token, asked time.Time, life time.Duration, h command.Host, renewal command.Rotate) []Finding {
 	if asked.Add(life).Sub(token.Expires) <= time.Minute {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -211,7 +210,7 @@ func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
 	if f.Host.Member == nil {
 		return p, []Finding{{Side: SideHost, Object: host.MemberRef(o.Name).String(), Cause: "not found", Remedy: o.commands.To("list the members", command.Get{})}}
 	}
-	against := slices.Concat(deniedRights(f.Missing), judgeLifetime(o.lifetime()), p.judgeMember())
+	against := append(deniedRights(f.Missing), p.judgeMember()...)
 	if len(against) > 0 {
 		return p, against
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -99,8 +98,7 @@ func TestRuleRefusals(t *testing.T) {
 		},
 		"kubernetesVersions": ">=1.90",
 	})
-	p.refused(federate.JoinOptions{Labels: map[string]string{"example.com/tier": "tin"}, TokenLifetime: time.Minute}, `cannot join "ruled" to federation "ruled"; nothing was changed
-* member: token: a lifetime of 1m is shorter than API servers grant: ask for at least 10m with --token-lifetime
+	p.refused(federate.JoinOptions{Labels: map[string]string{"example.com/tier": "tin"}}, `cannot join "ruled" to federation "ruled"; nothing was changed
 * host: MemberCluster "ruled": metadata.labels[example.com/team]: Required value: federation "ruled" asks for it; name the owning team
 * host: MemberCluster "ruled": metadata.labels[example.com/tier]: Unsupported value: "tin": supported values: "gold"
 * host: MemberCluster "ruled": spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "ruled" takes >=1.90`)
