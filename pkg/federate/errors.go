@@ -82,6 +82,19 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 const rolledBack = "; all changes were rolled back"
 
+// Reason is what stands against the operation, on one line, without its name.
+func (r *Refusal) Reason() string {
+	findings := make([]string, len(r.Findings))
+	for i, f := range r.Findings {
+		findings[i] = f.String()
+	}
+	reason := strings.Join(findings, "; ")
+	if r.Undone {
+		reason += rolledBack
+	}
+	return reason
+}
+
 // Undone is an operation that failed and rolled back all it had made.
 type Undone struct {
 	Operation string
@@ -91,6 +104,9 @@ type Undone struct {
 func (u *Undone) Error() string {
 	return "cannot " + u.Operation + rolledBack + "\n* " + u.Err.Error()
 }
+
+// Reason is the error without the name of the operation.
+func (u *Undone) Reason() string { return u.Err.Error() + rolledBack }
 
 func (u *Undone) Unwrap() error { return u.Err }
 

@@ -133,23 +133,15 @@ func ErrorText(err error) string {
 
 // Reason is err on one line, without what the row that it stands in says as well.
 func Reason(err error) string {
-	const rolledBack = "; all changes were rolled back"
 	text := ErrorText(err)
 	refusal, refused := errors.AsType[*federate.Refusal](err)
 	undone, isUndone := errors.AsType[*federate.Undone](err)
 	switch {
 	case is[*federate.Partial](err): // its text has everything
 	case refused:
-		findings := make([]string, len(refusal.Findings))
-		for i, f := range refusal.Findings {
-			findings[i] = f.String()
-		}
-		text = strings.Join(findings, "; ")
-		if refusal.Undone {
-			text += rolledBack
-		}
+		text = refusal.Reason()
 	case isUndone:
-		text = ErrorText(undone.Err) + rolledBack
+		text = Printable(undone.Reason())
 	}
 	return strings.NewReplacer(":\n* ", ": ", "\n* ", "; ", "\n", "; ").Replace(text)
 }
