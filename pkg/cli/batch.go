@@ -194,46 +194,51 @@ func (b *batch) err(ctx context.Context) error {
 	for i, r := range b.Clusters {
 		errs[i] = r.err
 	}
-	return summary(ctx, errs, b.done)
+	return summary(ctx, errs, b.done, b.dryRun)
 }
 
 // summary sums up the errors of a command on many clusters, which were printed one by one; nil when there are none. What
 // was done follows verb: "joined".
-func summary(ctx context.Context, errs []error, verb string) error {
-	done, notBegun, refused := 0, 0, 0
+func summary(ctx context.Context, errs []error, verb string, dryRun cluster.DryRun) error {
+	done, notBegun, refused, unfinished := 0, 0, 0, 0
 	for _, err := range errs {
+		_, partly := errors.AsType[*federate.Partial](err)
 		switch {
 		case err == nil:
 			done++
 		case errors.Is(err, targets.ErrNotBegun):
 			notBegun++
+		case partly:
+			unfinished++
 		case output.ExitCode(err) == output.ExitRefused:
 			refused++
 		}
 	}
 	failed := len(errs) - done
-	switch {
-	case failed == 0:
+	if failed == 0 {
 		return nil
+	}
+	code := output.ExitFailed
+	switch {
+	case dryRun == cluster.DryRunNone && done+unfinished > 0:
+		code = output.ExitPartly
+	case refused == failed:
+		code = output.ExitRefused
+	}
+	text := fmt.Sprintf("%s not %s", output.Count(failed, "cluster was", "clusters were"), verb)
+	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		err := fmt.Errorf("interrupted: %d of %s %s", done, output.Count(len(errs), "cluster was", "clusters were"), verb)
+		text = fmt.Sprintf("interrupted: %d of %s %s", done, output.Count(len(errs), "cluster was", "clusters were"), verb)
 		if cut := failed - notBegun; cut > 0 {
-			err = fmt.Errorf("%w, %d not finished", err, cut)
+			text += fmt.Sprintf(", %d not finished", cut)
 		}
 		if notBegun > 0 {
-			err = fmt.Errorf("%w, %d not begun", err, notBegun)
+			text += fmt.Sprintf(", %d not begun", notBegun)
 		}
-		if done > 0 {
-			err = &output.Exit{Code: output.ExitPartly, Err: err}
-		}
-		return err
-	}
-	err := fmt.Errorf("%s not %s", output.Count(failed, "cluster was", "clusters were"), verb)
-	switch {
+	case dryRun != cluster.DryRunNone:
+		text = fmt.Sprintf("%s would not be %s%s", output.Count(failed, "cluster", "clusters"), verb, dryRunSuffix(dryRun))
 	case done > 0:
-		return &federate.Partial{Done: []string{output.Count(done, "cluster was ", "clusters were ") + verb}, Err: err}
-	case refused == failed:
-		return &output.Exit{Code: output.ExitRefused, Err: err}
+		text += "\n* done: " + output.Count(done, "cluster was ", "clusters were ") + verb
 	}
-	return err
+	return &output.Exit{Code: code, Err: errors.New(text)}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
@@ -153,16 +154,25 @@ func TestSummary(t *testing.T) {
 	t.Parallel()
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "memberclusters"}, "a", errors.New("no"))
 	for _, tt := range []struct {
-		errs []error
-		want int
+		errs   []error
+		dryRun cluster.DryRun
+		code   int
+		want   string
 	}{
-		{[]error{forbidden, forbidden}, 2},
-		{[]error{forbidden, errors.New("x")}, 1},
-		{[]error{nil, forbidden}, 3},
-		{[]error{nil}, 0},
+		{[]error{forbidden, forbidden}, cluster.DryRunNone, 2, "2 clusters were not joined"},
+		{[]error{forbidden, errors.New("x")}, cluster.DryRunNone, 1, "2 clusters were not joined"},
+		{[]error{nil, forbidden}, cluster.DryRunNone, 3, "1 cluster was not joined\n* done: 1 cluster was joined"},
+		{[]error{&federate.Partial{Err: errors.New("x")}}, cluster.DryRunNone, 3, "1 cluster was not joined"},
+		{[]error{nil, forbidden}, cluster.DryRunServer, 2, "1 cluster would not be joined (server dry run)"},
+		{[]error{nil, errors.New("x")}, cluster.DryRunClient, 1, "1 cluster would not be joined (dry run)"},
+		{[]error{nil}, cluster.DryRunNone, 0, ""},
 	} {
-		if got := output.ExitCode(summary(t.Context(), tt.errs, "joined")); got != tt.want {
-			t.Errorf("%v: exit code %d, want %d", tt.errs, got, tt.want)
+		err := summary(t.Context(), tt.errs, "joined", tt.dryRun)
+		if got := output.ExitCode(err); got != tt.code {
+			t.Errorf("%v: exit code %d, want %d", tt.errs, got, tt.code)
+		}
+		if tt.want != "" && err.Error() != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.errs, err, tt.want)
 		}
 	}
 }

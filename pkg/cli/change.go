@@ -86,5 +86,5 @@ func (o *changeFlags) changeMembers(ctx context.Context, members []v1alpha1.Memb
 			changed = append(changed, members[i])
 		}
 	}
-	return changed, summary(ctx, errs, verb)
+	return changed, summary(ctx, errs, verb, o.dryRun)
 }
