@@ -49,6 +49,7 @@ const (
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
 const (
 	Unauthorized         Code = v1alpha1.ReasonUnauthorized
+	Forbidden            Code = v1alpha1.ReasonForbidden
 	RotationUnfinished   Code = "RotationUnfinished"
 	Unreachable          Code = v1alpha1.ReasonUnreachable
 	CertificateInvalid   Code = v1alpha1.ReasonCertificateInvalid
@@ -137,7 +138,7 @@ type Observation struct {
 	Context string
 	// Credential is the member whose stored credential was used; empty for a context.
 	Credential v1alpha1.MemberName
-	// State is nil when Err says why nothing was read.
+	// State is nil when Err says why nothing was read, or why it is not known which cluster it is.
 	State *member.State
 	Err   error
 }

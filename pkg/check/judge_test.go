@@ -156,11 +156,11 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 		}, ""},
 
 		{"no credential", func(f *Facts) { f.Host.Credentials = map[v1alpha1.MemberName]bool{} },
-			`error host east CredentialMissing ` + at + `does not exist: the join is not finished => ` + join},
+			`error host east CredentialMissing ` + at + `does not exist: the join did not finish, or the Secret was deleted => ` + join},
 		{"no credential, by the manager's word", func(f *Facts) {
 			f.Host.Credentials = nil
 			f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing)
-		}, `error host east CredentialMissing ` + at + `does not exist: the join is not finished => ` + join},
+		}, `error host east CredentialMissing ` + at + `does not exist: the join did not finish, or the Secret was deleted => ` + join},
 		{"a credential that came since the manager looked", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing) }, ""},
 		{"ended", func(f *Facts) { f.Now = now.Add(time.Hour) },
 			`error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + rotate},
@@ -185,7 +185,7 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 		{"refused", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
 		},
-			`error member east Unauthorized endpoint "https://east.example.com": does not accept the stored credential (401) => ` + rotate},
+			`error member east Unauthorized endpoint "https://east.example.com": does not accept the stored credential (401) => ` + join},
 		{"certificate", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
 		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --member-certificate-authority FILE`},
@@ -195,12 +195,25 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 		{"another cluster", func(f *Facts) { f.Observations[0].State.ID = "other" },
 			`error member east IdentityMismatch endpoint "https://east.example.com": leads to another cluster (ID other, the member has ` + memberID + `) => ` + join + ` --member-server URL`},
 
+		{"a credential without rights", func(f *Facts) {
+			f.Observations[0] = Observation{Credential: "east", Err: denied(cluster.IdentityNamespace)}
+		}, `error member east Forbidden endpoint "https://east.example.com": does not let the stored credential read Namespace "kube-system" (403) => ` + join},
+		{"a membership record that the stored credential may not read", func(f *Facts) {
+			f.Observations = f.Observations[:1]
+			f.Observations[0].State.Membership = nil
+			f.Observations[0].State.Denied.Add(denied(member.MembershipRef()))
+		}, `warning member east NotChecked ` + membership + `could not be checked: the host's stored credential may not read it => kubectl federate check --member-contexts CONTEXT`},
+		{"expired, and no membership record", func(f *Facts) {
+			f.Now = now.Add(time.Hour)
+			f.context().Membership = nil
+		}, `error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + join + `
+error member east MembershipMissing ` + membership + `does not exist: without it another host could join this cluster => ` + join},
 		{"no membership record", func(f *Facts) { f.context().Membership = nil },
-			`error member east MembershipMissing ` + membership + `does not exist: another host may join the cluster => ` + join},
+			`error member east MembershipMissing ` + membership + `does not exist: without it another host could join this cluster => ` + join},
 		{"no membership record, seen with the credential alone", func(f *Facts) {
 			f.Observations = f.Observations[:1]
 			f.Observations[0].State.Membership = nil
-		}, `error member east MembershipMissing ` + membership + `does not exist: another host may join the cluster => kubectl federate join east --federation prod --member-context CONTEXT`},
+		}, `error member east MembershipMissing ` + membership + `does not exist: without it another host could join this cluster => kubectl federate join east --federation prod --member-context CONTEXT`},
 		{"a membership record that may not be read", func(f *Facts) {
 			f.context().Membership = nil
 			f.context().Denied.Add(denied(member.MembershipRef()))
@@ -220,7 +233,7 @@ error member east GrantChanged ClusterRoleBinding "kubefederate-member:manager":
 			`error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-consumer": does not exist, and the host's credential needs it => ` + join + `
 error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer": does not exist, and the host's credential needs it => ` + join},
 		{"a rotation that did not end", func(f *Facts) { f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest },
-			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": exists besides Secret "kubefederate-member/kubefederate-manager-binding": a rotation was interrupted, and the old credential may still work => ` + rotate},
+			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": exists as well as Secret "kubefederate-member/kubefederate-manager-binding": a rotation was interrupted, and the old credential may still work => ` + rotate},
 		{"a rotation that did", func(f *Facts) {
 			delete(f.context().Objects, refs[0])
 			f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest
@@ -263,6 +276,9 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": does no
 		{"a context without access", func(f *Facts) {
 			f.Observations = append(f.Observations, Observation{Context: "far", Err: failing(cluster.FaultUnauthorized, errors.New("x"))})
 		}, `warning member far ContextWithoutAccess context "far": its cluster does not accept your credential (401)`},
+		{"a context without rights", func(f *Facts) {
+			f.Observations = append(f.Observations, Observation{Context: "far", Err: denied(cluster.IdentityNamespace)})
+		}, `warning member far ContextWithoutAccess context "far": could not be checked: things "x" is forbidden: no`},
 		{"a second context of one cluster", func(f *Facts) {
 			f.Observations = append(f.Observations, Observation{Context: "other", State: &member.State{ID: memberID}})
 		}, ""},

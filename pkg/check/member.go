@@ -48,7 +48,13 @@ func (s subject) join(c command.Join) string {
 	return s.line(c)
 }
 
-func (s subject) rotate() string {
+// renew is the command that replaces the credential. A rotation is refused where the membership record is missing.
+func (s subject) renew() string {
+	for _, o := range []*Observation{s.contexts[s.Spec.ClusterID], s.credentials[s.name()]} {
+		if o != nil && o.State != nil && o.State.Membership == nil && o.State.Denied[member.MembershipRef()] == nil {
+			return s.join(command.Join{})
+		}
+	}
 	return s.line(command.Rotate{Member: s.name(), Cluster: s.cluster(s.context)})
 }
 
@@ -83,7 +89,7 @@ func (s subject) credential() {
 	report := func(severity Severity, reason, cause, remedy string) {
 		s.onHost(Finding{Code: Code(reason), Severity: severity, Object: host.CredentialRef(s.name()).String(), Cause: cause, Remedy: remedy})
 	}
-	const missing = "does not exist: the join is not finished"
+	const missing = "does not exist: the join did not finish, or the Secret was deleted"
 	valid := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionCredentialValid)
 	expiry := s.Status.CredentialExpiry
 	switch {
@@ -91,15 +97,15 @@ func (s subject) credential() {
 		report(Error, v1alpha1.ReasonCredentialMissing, missing, s.join(command.Join{}))
 	case valid == nil: // the manager has not updated the status, which is a finding of its own
 	case expiry != nil && !s.Now.Before(expiry.Time):
-		report(Error, v1alpha1.ReasonCredentialExpired, "expired at "+expiry.UTC().Format(timeFormat), s.rotate())
+		report(Error, v1alpha1.ReasonCredentialExpired, "expired at "+expiry.UTC().Format(timeFormat), s.renew())
 	case valid.Reason == v1alpha1.ReasonCredentialExpiring && expiry != nil:
-		report(Warning, valid.Reason, "expires at "+expiry.UTC().Format(timeFormat), s.rotate())
+		report(Warning, valid.Reason, "expires at "+expiry.UTC().Format(timeFormat), s.renew())
 	case valid.Status == metav1.ConditionTrue:
 	case valid.Reason == v1alpha1.ReasonCredentialMissing && s.Host.Credentials != nil: // stored since the manager looked
 	case valid.Reason == v1alpha1.ReasonCredentialMissing:
 		report(Error, valid.Reason, missing, s.join(command.Join{}))
 	default:
-		report(Error, valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), s.rotate())
+		report(Error, valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), s.renew())
 	}
 }
 
@@ -116,7 +122,10 @@ func (s subject) throughCredential(o *Observation) {
 	at := "endpoint " + cluster.Quoted(s.Spec.Server)
 	switch fault := cluster.FaultOf(o.Err); {
 	case fault == cluster.FaultUnauthorized:
-		s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at, Cause: "does not accept the stored credential (401)", Remedy: s.rotate()})
+		s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at, Cause: "does not accept the stored credential (401)", Remedy: s.join(command.Join{})})
+	case fault == cluster.FaultForbidden:
+		s.onMember(Finding{Code: Forbidden, Severity: Error, Object: at,
+			Cause: "does not let the stored credential read " + cluster.IdentityNamespace.String() + " (403)", Remedy: s.join(command.Join{})})
 	case fault == cluster.FaultCertificate:
 		s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at,
 			Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: s.join(command.Join{CertificateAuthority: "FILE"})})
@@ -135,7 +144,7 @@ func (s subject) drift(o *Observation) {
 	state := o.State
 	// A stored credential may read only the membership record and the properties.
 	complete := o.Context != "" && len(state.Denied) == 0
-	if !s.membership(state) {
+	if !s.membership(o) {
 		return
 	}
 	if complete {
@@ -157,15 +166,19 @@ func (s subject) drift(o *Observation) {
 }
 
 // membership judges the membership record, and says whether there is more to judge.
-func (s subject) membership(state *member.State) bool {
-	k, at := state.Membership, member.MembershipRef().String()
+func (s subject) membership(o *Observation) bool {
+	k, at := o.State.Membership, member.MembershipRef().String()
 	switch {
-	case k == nil && state.Denied[member.MembershipRef()] != nil:
-		s.onMember(Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you are not allowed to read it"})
+	case k == nil && o.State.Denied[member.MembershipRef()] != nil:
+		f := Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you are not allowed to read it"}
+		if o.Context == "" {
+			f.Cause, f.Remedy = "could not be checked: the host's stored credential may not read it", s.line(command.Check{Cluster: &command.Cluster{}})
+		}
+		s.onMember(f)
 		return false
 	case k == nil:
 		s.onMember(Finding{Code: MembershipMissing, Severity: Error, Object: at,
-			Cause: "does not exist: another host may join the cluster", Remedy: s.join(command.Join{})})
+			Cause: "does not exist: without it another host could join this cluster", Remedy: s.join(command.Join{})})
 		return false
 	case k.HostID != s.Host.ID:
 		s.onMember(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,
@@ -200,7 +213,7 @@ func (s subject) grants(state *member.State) {
 	refs := member.BindingRefs()
 	if state.Objects[refs[0]] != nil && state.Objects[refs[1]] != nil {
 		s.onMember(Finding{Code: RotationUnfinished, Severity: Warning, Object: refs[1].String(),
-			Cause: "exists besides " + refs[0].String() + ": a rotation was interrupted, and the old credential may still work", Remedy: s.rotate()})
+			Cause: "exists as well as " + refs[0].String() + ": a rotation was interrupted, and the old credential may still work", Remedy: s.renew()})
 	}
 }
 

@@ -198,6 +198,9 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 	return ways
 }
 
+// errNoID is a cluster whose answer does not say which one it is.
+var errNoID = errors.New("its namespace " + v1alpha1.IdentityNamespace + " has no UID, which is a cluster's identity")
+
 // observe reads all clusters.
 func observe(ways []way, each func(n int, work func(ctx context.Context, i int) error) []error) []Observation {
 	seen := make([]Observation, len(ways))
@@ -209,11 +212,17 @@ func observe(ways []way, each func(n int, work func(ctx context.Context, i int) 
 		if err != nil {
 			return err
 		}
-		seen[i].State, err = m.Read(ctx)
-		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		state, err := m.Read(ctx)
+		switch {
+		case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 			return errors.New("no answer in time (--timeout)")
+		case err != nil:
+			return err
+		case state.ID == "":
+			return cmp.Or(state.Denied[cluster.IdentityNamespace], errNoID)
 		}
-		return err
+		seen[i].State = state
+		return nil
 	})
 	for i, err := range errs {
 		seen[i].Err = err

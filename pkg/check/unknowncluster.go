@@ -16,8 +16,11 @@ func (j *judge) unknownCluster(o *Observation) {
 	}
 	if o.Err != nil {
 		f := Finding{Code: ContextUnreachable, Severity: Warning, Object: "context " + cluster.Quoted(o.Context), Cause: "could not be read: " + cluster.Cause(o.Err)}
-		if cluster.FaultOf(o.Err) == cluster.FaultUnauthorized {
+		switch cluster.FaultOf(o.Err) {
+		case cluster.FaultUnauthorized:
 			f.Code, f.Cause = ContextWithoutAccess, "its cluster does not accept your credential (401)"
+		case cluster.FaultForbidden:
+			f.Code, f.Cause = ContextWithoutAccess, "could not be checked: "+cluster.Cause(o.Err)
 		}
 		j.inContext(o, f)
 		return

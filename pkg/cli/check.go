@@ -112,7 +112,7 @@ func (o *checkOptions) run(ctx context.Context) error {
 	})
 	progress.End()
 	if err != nil {
-		return output.WhileReading(ctx, err)
+		return &output.Exit{Code: output.ExitFailed, Err: output.WhileReading(ctx, err)}
 	}
 	findings := check.Judge(*facts)
 	if err := o.print(findings); err != nil {

@@ -114,7 +114,7 @@ func TestGet(t *testing.T) {
 			m.Status.Conditions = []metav1.Condition{
 				{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAwaitingApproval},
 				{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonCredentialMissing, LastTransitionTime: ago(3 * time.Hour),
-					Message: "the join is not finished; finish it: kubectl federate join by-hand --federation prod --member-context CONTEXT"},
+					Message: "no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join by-hand --federation prod --member-context CONTEXT"},
 			}
 		}),
 		ready("late", phase(v1alpha1.PhaseNotReady), expires(-3*time.Hour), condition(v1alpha1.ConditionCredentialValid, metav1.ConditionFalse, v1alpha1.ReasonCredentialExpired, "the stored\ncredential \x1b[31mended\u009b", 3*time.Hour)),
@@ -147,7 +147,7 @@ us-east   prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-
 eu-west   edge   Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
 far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    https://far.example.com:6443       id-far       
 new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not probed it yet
-by-hand   prod   Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): the join is not finished; finish it: kubectl federate join by-hand --federation prod --member-context CONTEXT
+by-hand   prod   Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join by-hand --federation prod --member-context CONTEXT
 late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
 soon      prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
 leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b

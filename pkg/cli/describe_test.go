@@ -245,8 +245,9 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhaseNotReady, join, []string{
 			v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed, v1alpha1.ReasonCredentialMismatch,
 			v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
+			v1alpha1.ReasonUnauthorized,
 		}},
-		{v1alpha1.PhaseNotReady, rotate, []string{v1alpha1.ReasonCredentialExpired, v1alpha1.ReasonUnauthorized}},
+		{v1alpha1.PhaseNotReady, rotate, []string{v1alpha1.ReasonCredentialExpired}},
 		{v1alpha1.PhaseNotReady, check, []string{v1alpha1.ReasonServerError, v1alpha1.ReasonIdentityMismatch}},
 		{v1alpha1.PhaseOffline, check, []string{v1alpha1.ReasonTimedOut}},
 	} {

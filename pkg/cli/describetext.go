@@ -100,9 +100,10 @@ func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
 	case v1alpha1.ReasonFederationMissing:
 		return command.CreateFederation{Name: m.Federation()}
 	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
-		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden:
+		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden,
+		v1alpha1.ReasonUnauthorized:
 		return command.Join{Member: name, Federation: m.Federation()}
-	case v1alpha1.ReasonCredentialExpired, v1alpha1.ReasonUnauthorized:
+	case v1alpha1.ReasonCredentialExpired:
 		return command.Rotate{Member: name}
 	}
 	if phaseOf(m) == v1alpha1.PhaseJoining {

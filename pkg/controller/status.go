@@ -115,7 +115,7 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 		join.CertificateAuthority = "FILE"
 		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; ", server, cause) + propose("store the CA that signed it", join)
 	case v1alpha1.ReasonUnauthorized:
-		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + o.renew()
+		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + propose("store another", join)
 	case v1alpha1.ReasonForbidden:
 		c.Message = fmt.Sprintf("the stored credential may not %s at %s (403); ", cause, server) + propose("restore its permissions", join)
 	case v1alpha1.ReasonServerError:
@@ -130,6 +130,10 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; the credential is no longer sent to it; ", server, cause, o.member.Spec.ClusterID) +
 			propose("if it replaces the member, remove the member before the other cluster joins", command.Unjoin{Member: o.name(), Force: true})
 	default:
+		if proxy := o.member.Spec.ProxyURL; proxy != "" {
+			c.Message = fmt.Sprintf("no answer from %s through proxy %s: %s; check that the proxy and the cluster run and that the host can reach the proxy", server, proxy, cause)
+			break
+		}
 		c.Message = fmt.Sprintf("no answer from %s: %s; check that the cluster runs and that the host can reach it", server, cause)
 	}
 	return c
@@ -184,7 +188,7 @@ func (o memberState) judgeCredential() (stored storedCredential) {
 		return stored
 	}
 	if o.credential == nil {
-		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "the join is not finished; "+propose("finish it", o.join())
+		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "no credential is stored: the join did not finish, or the Secret was deleted; "+propose("store one", o.join())
 		return stored
 	}
 	access, err := kubeconfig.OfMember(o.credential, o.credential.Data[v1alpha1.CredentialKey], o.member, o.federation != nil && o.federation.Spec.AllowInsecureTLS)
@@ -227,7 +231,7 @@ func (o memberState) join() command.Join {
 	return command.Join{Member: o.name(), Federation: o.member.Federation()}
 }
 
-// renew proposes a rotation: a join could move the endpoint.
+// renew proposes a rotation, which needs a member whose join has finished.
 func (o memberState) renew() string {
 	return propose("renew it", command.Rotate{Member: o.name()})
 }

@@ -80,7 +80,7 @@ func TestStatus(t *testing.T) {
 		{"leaving", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
 			v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
 		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
-			"the join is not finished; finish it: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+			"no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join us-east --federation prod --member-context CONTEXT"},
 		{"no federation", func(o *memberState) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
 			`federation "prod" does not exist`},
 		{"not accepted", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
@@ -182,7 +182,7 @@ func TestReady(t *testing.T) {
 		{"not probed since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
 			"Unknown NotProbed: the manager has not probed the cluster yet"},
 		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining,
-			"False CredentialMissing: the join is not finished; finish it: " + join},
+			"False CredentialMissing: no credential is stored: the join did not finish, or the Secret was deleted; store one: " + join},
 		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
 			"False CredentialExpired: the stored credential expired at 2026-11-23T13:00:00Z; renew it: " + rotate},
 		{"no such name", probed(v1alpha1.ReasonNameNotFound, `no address is known for "us-east.example.com"`, 0), v1alpha1.PhaseOffline,
@@ -192,10 +192,16 @@ func TestReady(t *testing.T) {
 		{"late", probed(v1alpha1.ReasonTimedOut, "timed out", 0), v1alpha1.PhaseOffline, "False TimedOut: no answer from " + server + ": timed out" + check},
 		{"lost", probed(v1alpha1.ReasonUnreachable, "no route to host", 0), v1alpha1.PhaseOffline,
 			"False Unreachable: no answer from " + server + ": no route to host" + check},
+		{"refused by a proxy", func(o *memberState) {
+			o.member.Spec.ProxyURL = "http://proxy.example.com:3128"
+			o.store(t, func(a *kubeconfig.Access) { a.Endpoint = endpoint.Of(o.member) })
+			probed(v1alpha1.ReasonConnectionRefused, "connection refused", 0)(o)
+		}, v1alpha1.PhaseOffline, "False ConnectionRefused: no answer from " + server + " through proxy http://proxy.example.com:3128: connection refused; " +
+			"check that the proxy and the cluster run and that the host can reach the proxy"},
 		{"certificate", probed(v1alpha1.ReasonCertificateInvalid, "x509: certificate signed by unknown authority", 0), v1alpha1.PhaseNotReady,
 			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; store the CA that signed it: " + join + " --member-certificate-authority FILE"},
 		{"401", probed(v1alpha1.ReasonUnauthorized, "", 401), v1alpha1.PhaseNotReady,
-			"False Unauthorized: " + server + " does not accept the stored credential (401); renew it: " + rotate},
+			"False Unauthorized: " + server + " does not accept the stored credential (401); store another: " + join},
 		{"403", probed(v1alpha1.ReasonForbidden, "list nodes", 403), v1alpha1.PhaseNotReady,
 			"False Forbidden: the stored credential may not list nodes at " + server + " (403); restore its permissions: " + join},
 		{"500", probed(v1alpha1.ReasonServerError, "etcd is gone", 500), v1alpha1.PhaseNotReady,

@@ -171,7 +171,7 @@ func TestHealth(t *testing.T) {
 	if err := members.CoreV1().Secrets(v1alpha1.MemberNamespace).Delete(t.Context(), "kubefederate-manager-binding", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); renew it: kubectl federate rotate east"})
+	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); store another: kubectl federate join east --federation prod --member-context CONTEXT"})
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	becomes(t, h, "east", answers)
 
