@@ -29,7 +29,7 @@ func rights(t *testing.T, rules any) []string {
 	return lines
 }
 
-// TestManagerRights pins the complete list of rights of DESIGN section 5. A right more is a right that a
+// TestManagerRights pins the complete list of the rights that join grants. A right more is a right that a
 // stolen credential gives.
 func TestManagerRights(t *testing.T) {
 	t.Parallel()
