@@ -99,8 +99,8 @@ Conditions:
   CredentialValid   True     CredentialStored   4d    a credential for the member's endpoint is stored
   Ready             False    Unreachable        5m    https://eu-west.example.com:6443: connection refused
 Violations:
-  metadata.labels[topology.kubernetes.io/region]: Required value: federation "prod" asks for it; supported values: "us-east-1", "eu-west-1"
-  metadata.labels[example.com/team]: Invalid value: "Web": federation "prod" wants all of it to match "[a-z]+"; name the owning team
+  metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "prod"; supported values: "us-east-1", "eu-west-1"
+  metadata.labels[example.com/team]: Invalid value: "Web": must match "[a-z]+" in federation "prod"; name the owning team
   warning: metadata.labels[kubefederate.io/federation]: Forbidden: rule "two-nodes" of federation "prod" is violated; not there
   spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle
 `},

@@ -41,7 +41,7 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 	}
 	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: the server %q of the kubeconfig is no URL: %w", side, config.Host, err)
+		return nil, fmt.Errorf("%s: the server %q of the kubeconfig is not a URL: %w", side, config.Host, err)
 	}
 	server.Path = strings.TrimSuffix(server.Path, "/")
 	// Files are read here and once: a missing one is reported before any request, and what is stored about a member never

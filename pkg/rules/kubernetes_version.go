@@ -33,7 +33,7 @@ func kubernetesVersion(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	case err != nil:
 		found.refuse(field.Invalid(path, version, fmt.Sprintf("it cannot be judged: the range %q of federation %q: %s", wanted, federation.Name, err)))
 	case !ok:
-		found.refuse(field.Invalid(path, version, "this is no Kubernetes version, as v1.36.3 is"))
+		found.refuse(field.Invalid(path, version, "it is not a Kubernetes version such as v1.36.3"))
 	case !allowed.has(at):
 		found.refuse(field.Invalid(path, version, fmt.Sprintf("federation %q takes %s", federation.Name, wanted)))
 	}

@@ -54,7 +54,7 @@ func immutableLabels(s Snapshot, c MemberChange) (found Findings) {
 		}
 		if value, has := c.New.Labels[rule.Key]; !has || value != was {
 			found.refuse(withMessage(field.Forbidden(labelsPath.Key(rule.Key), fmt.Sprintf(
-				"it is %q and federation %q lets it neither change nor go", was, federation.Name)), rule.Message))
+				"it is %q and is immutable in federation %q", was, federation.Name)), rule.Message))
 		}
 	}
 	return found
@@ -130,14 +130,14 @@ func (fault labelFault) error(federation *v1alpha1.Federation, rule labelRule, m
 	var e *field.Error
 	switch fault {
 	case faultRequired:
-		e = field.Required(path, fmt.Sprintf("federation %q asks for it", federation.Name))
+		e = field.Required(path, fmt.Sprintf("is required by federation %q", federation.Name))
 		if len(rule.Values) > 0 {
 			e.Detail += "; " + field.NotSupported(path, "", rule.Values).Detail
 		}
 	case faultValues:
 		e = field.NotSupported(path, value, rule.Values)
 	case faultPattern:
-		e = field.Invalid(path, value, fmt.Sprintf("federation %q wants all of it to match %q", federation.Name, rule.Pattern))
+		e = field.Invalid(path, value, fmt.Sprintf("must match %q in federation %q", rule.Pattern, federation.Name))
 		if rule.pattern == nil {
 			e.Detail = fmt.Sprintf("it cannot be judged: the pattern %q of federation %q does not compile", rule.Pattern, federation.Name)
 		}

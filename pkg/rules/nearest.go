@@ -16,13 +16,13 @@ func Hint[N ~string](typed N, names []N, none string) string {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(names) > fewNames {
-		return fmt.Sprintf("there are %d, and none has a name like it", len(names))
+		return fmt.Sprintf("none of the %d known names is similar", len(names))
 	}
 	quoted := make([]string, len(names))
 	for i, n := range names {
 		quoted[i] = fmt.Sprintf("%q", n)
 	}
-	return "there is " + strings.Join(quoted, ", ")
+	return "known names: " + strings.Join(quoted, ", ")
 }
 
 // Nearest finds the name that takes the fewest edits, if that is few for its length. Of two equals the first

@@ -70,7 +70,7 @@ func parseRange(s string) (versions, error) {
 		case parts[2] == "":
 			return r, fmt.Errorf("at character %d: %q has no version; write it without a space, as in >=1.33", offset+1, term)
 		case !ok:
-			return r, fmt.Errorf("at character %d: %q is no version; write it as in >=1.33 or <1.37.2", offset+1, parts[2])
+			return r, fmt.Errorf("at character %d: %q is not a version; write it as in >=1.33 or <1.37.2", offset+1, parts[2])
 		case parts[1] == "":
 			return r, fmt.Errorf("at character %d: %q has no comparison; write one of >=, >, <=, <, = or != before it", offset+1, term)
 		}

@@ -95,7 +95,7 @@ func federations() []Case {
 
 		define(rules.VersionRange, "good-range", func(_ *Case, f *v1alpha1.Federation) { f.Spec.KubernetesVersions = ">=1.33, <1.38 !=1.36.0" }),
 		define(rules.VersionRange, "bad-range", func(_ *Case, f *v1alpha1.Federation) { f.Spec.KubernetesVersions = ">=1.33 <1.x" },
-			`spec.kubernetesVersions: Invalid value: ">=1.33 <1.x": at character 8: "1.x" is no version; write it as in >=1.33 or <1.37.2`),
+			`spec.kubernetesVersions: Invalid value: ">=1.33 <1.x": at character 8: "1.x" is not a version; write it as in >=1.33 or <1.37.2`),
 		define(rules.VersionRange, "spaced-range", func(_ *Case, f *v1alpha1.Federation) { f.Spec.KubernetesVersions = ">= 1.33" },
 			`spec.kubernetesVersions: Invalid value: ">= 1.33": at character 1: ">=" has no version; write it without a space, as in >=1.33`),
 		define(rules.VersionRange, "empty-range", func(_ *Case, f *v1alpha1.Federation) { f.Spec.KubernetesVersions = ">1.36 <1.37" },
@@ -131,7 +131,7 @@ func tightening() []Case {
 			after.Spec.KubernetesVersions = ">=1.37"
 		},
 			`spec.labels: Forbidden: 1 member would break it: broken-g; metadata.labels[topology.kubernetes.io/region]: Unsupported value: "us-east-2": supported values: "us-east-1"`,
-			`spec.labels: Forbidden: 6 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 1 more; metadata.labels[topology.kubernetes.io/region]: Required value: federation "broken" asks for it; supported values: "us-east-1"`,
+			`spec.labels: Forbidden: 6 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 1 more; metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "broken"; supported values: "us-east-1"`,
 			`spec.limits: Forbidden: 7 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 2 more; federation "broken" has 7 members and takes at most 6`,
 			`spec.limits: Forbidden: 1 member would break it: broken-g; federation "broken" has 1 member with topology.kubernetes.io/region=us-east-2 and takes at most 0`,
 			`spec.kubernetesVersions: Forbidden: 7 members would break it: broken-a, broken-b, broken-c, broken-d, broken-e and 2 more; spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "broken" takes >=1.37`,
@@ -142,7 +142,7 @@ func tightening() []Case {
 			after.Spec.Enforcement = v1alpha1.EnforceWarn
 			s.Warnings = []string{
 				`spec.labels: Forbidden: 1 member would break it: broken-softly-a; metadata.labels[topology.kubernetes.io/region]:`,
-				`  Required value: federation "broken-softly" asks for it; supported values: "us-east-1"`,
+				`  Required value: is required by federation "broken-softly"; supported values: "us-east-1"`,
 			}
 		}),
 		change(rules.MembersKeepRules, "broken-already", func(s set, before, after *v1alpha1.Federation) {
@@ -157,7 +157,7 @@ func tightening() []Case {
 			before.Spec.Labels, after.Spec.Labels = region, region
 			before.Spec.Enforcement = v1alpha1.EnforceWarn
 		},
-			`spec.labels: Forbidden: 1 member would break it: hardened-a; metadata.labels[topology.kubernetes.io/region]: Required value: federation "hardened" asks for it; supported values: "us-east-1"`,
+			`spec.labels: Forbidden: 1 member would break it: hardened-a; metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "hardened"; supported values: "us-east-1"`,
 			`spec.enforcement: Forbidden: members break the rules above: keep Warn, change the members, then set Deny`),
 		change(rules.MembersKeepRules, "hardened-fixed", func(s set, before, after *v1alpha1.Federation) {
 			s.others(1, label(rules.LabelRegion, "us-east-1"))

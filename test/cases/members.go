@@ -28,7 +28,7 @@ func membership() []Case {
 			s.Federations = append(s.Federations, fed("test"))
 			m.Labels[v1alpha1.LabelFederation] = "somewhere-else"
 			s.Unreachable = names
-		}, `metadata.labels[kubefederate.io/federation]: Not found: "somewhere-else": no federation has this name; there is "few-names", "test"`),
+		}, `metadata.labels[kubefederate.io/federation]: Not found: "somewhere-else": no federation has this name; known names: "few-names", "test"`),
 		create(rules.FederationExists, "impossible-name", func(_ set, m *v1alpha1.MemberCluster) { m.Labels[v1alpha1.LabelFederation] = "Prod.eu_1" },
 			`metadata.labels[kubefederate.io/federation]: Not found: "Prod.eu_1": no federation has this name; none can have it: a name has at most 63 lower-case letters, digits and '-'`),
 		create(rules.FederationExists, "many-names", func(s set, m *v1alpha1.MemberCluster) {
@@ -37,7 +37,7 @@ func membership() []Case {
 			}
 			m.Labels[v1alpha1.LabelFederation] = "somewhere-else"
 			s.Unreachable = names
-		}, `metadata.labels[kubefederate.io/federation]: Not found: "somewhere-else": no federation has this name; there are 6, and none has a name like it`),
+		}, `metadata.labels[kubefederate.io/federation]: Not found: "somewhere-else": no federation has this name; none of the 6 known names is similar`),
 		create(rules.FederationExists, "no-names", func(s set, _ *v1alpha1.MemberCluster) {
 			s.Federations = nil
 			s.Unreachable = names
@@ -72,9 +72,9 @@ func membership() []Case {
 			m.Annotations = map[string]string{"kubefederate.io/joinedby": "me", "kubefederate.io/nothing-like-it": ""}
 		},
 			`metadata.labels: Invalid value: "kubefederate.io/fedration": keys under kubefederate.io/ are reserved; did you mean "kubefederate.io/federation"?`,
-			`metadata.labels: Invalid value: "kubefederate.io/zebra": keys under kubefederate.io/ are reserved; there is "kubefederate.io/federation"`,
+			`metadata.labels: Invalid value: "kubefederate.io/zebra": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/federation"`,
 			`metadata.annotations: Invalid value: "kubefederate.io/joinedby": keys under kubefederate.io/ are reserved; did you mean "kubefederate.io/joined-by"?`,
-			`metadata.annotations: Invalid value: "kubefederate.io/nothing-like-it": keys under kubefederate.io/ are reserved; there is "kubefederate.io/attempt", "kubefederate.io/joined-by"`),
+			`metadata.annotations: Invalid value: "kubefederate.io/nothing-like-it": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/attempt", "kubefederate.io/joined-by"`),
 		update(rules.ReservedKeys, "reserved-before", func(_ set, before, after *v1alpha1.MemberCluster) {
 			label("kubefederate.io/zebra", "x")(before)
 			label("kubefederate.io/zebra", "x")(after)
@@ -95,20 +95,20 @@ func labels() []Case {
 			label(team, "payments")(m)
 		}),
 		create(rules.Labels, "unlabelled", func(s set, _ *v1alpha1.MemberCluster) { s.f.Spec.Labels = all },
-			`metadata.labels[topology.kubernetes.io/region]: Required value: federation "unlabelled" asks for it; supported values: "eu-west-1", "us-east-1"`,
-			`metadata.labels[example.com/team]: Required value: federation "unlabelled" asks for it; name the owning team`),
+			`metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "unlabelled"; supported values: "eu-west-1", "us-east-1"`,
+			`metadata.labels[example.com/team]: Required value: is required by federation "unlabelled"; name the owning team`),
 		create(rules.Labels, "wrong-labels", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = all
 			label(rules.LabelRegion, "ap-south-1")(m)
 			label(team, "Payments")(m)
 		},
 			`metadata.labels[topology.kubernetes.io/region]: Unsupported value: "ap-south-1": supported values: "eu-west-1", "us-east-1"`,
-			`metadata.labels[example.com/team]: Invalid value: "Payments": federation "wrong-labels" wants all of it to match "[a-z]+"; name the owning team`,
+			`metadata.labels[example.com/team]: Invalid value: "Payments": must match "[a-z]+" in federation "wrong-labels"; name the owning team`,
 			`metadata.labels[topology.kubernetes.io/region]: Invalid value: "ap-south-1": the nodes of this cluster are in region "us-east-1"`),
 		create(rules.Labels, "half-a-match", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = []v1alpha1.LabelRule{{Key: team, Pattern: "a|b"}}
 			label(team, "ab")(m)
-		}, `metadata.labels[example.com/team]: Invalid value: "ab": federation "half-a-match" wants all of it to match "a|b"`),
+		}, `metadata.labels[example.com/team]: Invalid value: "ab": must match "a|b" in federation "half-a-match"`),
 		create(rules.Labels, "empty-value", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = []v1alpha1.LabelRule{{Key: team, Required: true}}
 			label(team, "")(m)
@@ -121,9 +121,9 @@ func labels() []Case {
 			s.f.Spec.Labels = all
 			s.f.Spec.Enforcement = v1alpha1.EnforceWarn
 			s.Warnings = []string{
-				`metadata.labels[topology.kubernetes.io/region]: Required value: federation "soft-labels" asks for it; supported values:`,
-				`  "eu-west-1", "us-east-1"`,
-				`metadata.labels[example.com/team]: Required value: federation "soft-labels" asks for it; name the owning team`,
+				`metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "soft-labels"; supported`,
+				`  values: "eu-west-1", "us-east-1"`,
+				`metadata.labels[example.com/team]: Required value: is required by federation "soft-labels"; name the owning team`,
 			}
 		}),
 		update(rules.Labels, "wrong-before", func(s set, before, after *v1alpha1.MemberCluster) {
@@ -136,7 +136,7 @@ func labels() []Case {
 			s.f.Spec.Labels = all
 			label(team, "Payments")(before)
 			label(team, "Orders")(after)
-		}, `metadata.labels[example.com/team]: Invalid value: "Orders": federation "wrong-otherwise" wants all of it to match "[a-z]+"; name the owning team`),
+		}, `metadata.labels[example.com/team]: Invalid value: "Orders": must match "[a-z]+" in federation "wrong-otherwise"; name the owning team`),
 
 		update(rules.ImmutableLabels, "set-once", func(s set, _, after *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = []v1alpha1.LabelRule{{Key: team, Immutable: true}}
@@ -146,11 +146,11 @@ func labels() []Case {
 			s.f.Spec.Labels = []v1alpha1.LabelRule{{Key: team, Immutable: true, Message: "teams do not move"}}
 			label(team, "a")(before)
 			label(team, "b")(after)
-		}, `metadata.labels[example.com/team]: Forbidden: it is "a" and federation "set-twice" lets it neither change nor go; teams do not move`),
+		}, `metadata.labels[example.com/team]: Forbidden: it is "a" and is immutable in federation "set-twice"; teams do not move`),
 		update(rules.ImmutableLabels, "taken-off", func(s set, before, _ *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = []v1alpha1.LabelRule{{Key: team, Immutable: true}}
 			label(team, "")(before)
-		}, `metadata.labels[example.com/team]: Forbidden: it is "" and federation "taken-off" lets it neither change nor go`),
+		}, `metadata.labels[example.com/team]: Forbidden: it is "" and is immutable in federation "taken-off"`),
 	}
 }
 
@@ -197,7 +197,7 @@ func sizes() []Case {
 		create(rules.KubernetesVersion, "no-version", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.KubernetesVersions = ">=1.33"
 			m.Spec.JoinedWith.KubernetesVersion = "latest"
-		}, `spec.joinedWith.kubernetesVersion: Invalid value: "latest": this is no Kubernetes version, as v1.36.3 is`),
+		}, `spec.joinedWith.kubernetesVersion: Invalid value: "latest": it is not a Kubernetes version such as v1.36.3`),
 		create(rules.KubernetesVersion, "version-unknown", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.KubernetesVersions = ">=1.33"
 			m.Spec.JoinedWith = nil

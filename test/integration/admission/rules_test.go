@@ -29,7 +29,7 @@ func TestKubectlPrints(t *testing.T) {
 			want: `The MemberCluster "typo" is invalid: 
 * metadata.labels[kubefederate.io/federation]: Not found: "prodcution-east": no federation has this name; did you mean "production-east"?
 * spec.clusterID: Duplicate value: "id-full-a": this cluster is already member "full-a" of federation "full"; let it leave first: kubectl federate unjoin full-a
-* metadata.labels: Invalid value: "kubefederate.io/fed": keys under kubefederate.io/ are reserved; there is "kubefederate.io/federation"
+* metadata.labels: Invalid value: "kubefederate.io/fed": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/federation"
 * spec.server: Invalid value: it must not hold a user: everyone who may get members reads it
 `,
 		},
