@@ -63,12 +63,12 @@ func FuzzReview(f *testing.F) {
 		f.Add(true, []byte(text))
 	}
 
-	g := serverOf(hosts, hosts)
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, ofFederations bool, body []byte) {
+		g := serverOf(t, hosts, hosts)
 		webhook := admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{g})
 		if ofFederations {
 			webhook = admission.WithValidator[*v1alpha1.Federation](scheme, federations{g})

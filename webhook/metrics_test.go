@@ -59,7 +59,7 @@ func series(t *testing.T, registry *prometheus.Registry) (all, counted []string)
 func TestEachAnswerIsCounted(t *testing.T) {
 	t.Parallel()
 	hosts := &server{federations: []v1alpha1.Federation{federation("f")}}
-	g, registry := instrumented(t, serverOf(hosts, hosts))
+	g, registry := instrumented(t, serverOf(t, hosts, hosts))
 	ask := func(dryRun bool, edit func(*v1alpha1.MemberCluster)) {
 		m := cluster("m", "f", "x")
 		edit(&m)
@@ -88,7 +88,7 @@ func TestEachAnswerIsCounted(t *testing.T) {
 // operation, nor by a name, nor by a rule.
 func TestSeriesAreBounded(t *testing.T) {
 	t.Parallel()
-	g, registry := instrumented(t, serverOf(&server{}, &server{}))
+	g, registry := instrumented(t, serverOf(t, &server{}, &server{}))
 	before, _ := series(t, registry)
 	members, federations := len(rules.MemberRules), len(rules.FederationRules)
 	// Two operations on members and three on federations: with three outcomes, as a dry run or not, and a duration.

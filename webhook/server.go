@@ -61,9 +61,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	direct := journal.WithDeadlines(o.Client, o.Redial)
-	return &Server{informers: i, reader: direct, journal: journal.New(journal.Options{
-		Host: host, Reader: direct, Client: direct, Clock: o.Clock,
-	})}, nil
+	return &Server{informers: i, reader: direct, journal: journal.New(journal.Options{Host: host, Client: direct, Clock: o.Clock})}, nil
 }
 
 // Start keeps the journal until the context ends, on every replica. It is to outlive the HTTP server, which answers the

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -28,14 +29,16 @@ import (
 	"github.com/kubefederate/kubectl-federate/webhook/journal"
 )
 
-// server is what an API server answers: some objects, or an error.
+// server is what an API server answers: some objects, or an error. The journal is always there.
 type server struct {
+	client.Client
 	federations []v1alpha1.Federation
 	members     []v1alpha1.MemberCluster
 	namespaces  []metav1.ObjectMeta
 	err         error
-	// asked are the reads.
-	asked []string
+	// asked are the reads, without those of the journal.
+	asked   []string
+	journal corev1.ConfigMap
 }
 
 // asking is held to note what is asked: several reads are under way at once.
@@ -48,6 +51,10 @@ func (s *server) ask(what string) {
 }
 
 func (s *server) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	if m, is := o.(*corev1.ConfigMap); is {
+		s.journal.DeepCopyInto(m)
+		return nil
+	}
 	s.ask("get " + key.Name)
 	if s.err != nil {
 		return s.err
@@ -76,6 +83,12 @@ func (s *server) Get(_ context.Context, key client.ObjectKey, o client.Object, _
 		}
 	}
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+// Update takes the journal.
+func (s *server) Update(_ context.Context, o client.Object, _ ...client.UpdateOption) error {
+	o.(*corev1.ConfigMap).DeepCopyInto(&s.journal)
+	return nil
 }
 
 // List gives the members one a page.
@@ -119,7 +132,8 @@ func cluster(name, federation, id string) v1alpha1.MemberCluster {
 }
 
 // serverOf is a webhook server whose watch brought one thing and whose API server says another.
-func serverOf(seen, now *server) *Server {
+func serverOf(t testing.TB, seen, now *server) *Server {
+	t.Helper()
 	host := journal.NewHost()
 	for i := range seen.federations {
 		host.Set(&seen.federations[i])
@@ -128,7 +142,9 @@ func serverOf(seen, now *server) *Server {
 		host.Set(&seen.members[i])
 	}
 	noon := clocktesting.NewFakePassiveClock(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
-	return &Server{informers: &informers{}, reader: now, journal: journal.New(journal.Options{Host: host, Reader: now, Clock: noon})}
+	g := &Server{informers: &informers{}, reader: now, journal: journal.New(journal.Options{Host: host, Client: now, Clock: noon})}
+	go g.Start(t.Context())
+	return g
 }
 
 func TestRefusalsAreConfirmed(t *testing.T) {
@@ -205,7 +221,7 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := serverOf(&test.seen, &test.now)
+			g := serverOf(t, &test.seen, &test.now)
 			ctx := admission.NewContextWithRequest(t.Context(), admission.Request{})
 			var err error
 			if test.federation != "" {
@@ -266,7 +282,7 @@ func TestNamespaceIsRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := federations{serverOf(&server{federations: []v1alpha1.Federation{none}}, &test.now)}
+			f := federations{serverOf(t, &server{federations: []v1alpha1.Federation{none}}, &test.now)}
 			ctx := admission.NewContextWithRequest(t.Context(), admission.Request{})
 			var err error
 			switch {
@@ -297,7 +313,7 @@ func TestNamespaceIsRead(t *testing.T) {
 // TestNotReadYet holds that a server which has not seen the host admits and refuses nothing.
 func TestNotReadYet(t *testing.T) {
 	t.Parallel()
-	g := serverOf(&server{}, &server{})
+	g := serverOf(t, &server{}, &server{})
 	g.informers.hasSynced = append(g.informers.hasSynced, func() bool { return false })
 	m := cluster("m", "f", "x")
 	_, err := members{g}.ValidateCreate(t.Context(), &m)

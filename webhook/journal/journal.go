@@ -63,10 +63,7 @@ type Journal struct {
 type Options struct {
 	// Host is kept up to date by watches of the caller.
 	Host *Host
-	// Reader reads from the API server itself.
-	Reader client.Reader
-	// Client reads and writes the ConfigMap, past any cache. Both have deadlines. With nil nothing is written down, and two requests
-	// at one time may both be admitted.
+	// Client reads from the API server itself, not from a cache, and writes the ConfigMap. Its requests have deadlines.
 	Client client.Client
 	// Clock is the time to judge by; nil means that of the machine.
 	Clock clock.PassiveClock
@@ -77,14 +74,10 @@ func New(o Options) *Journal {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	j := &Journal{
-		core: newCore(o.Host), live: live{o.Host, o.Reader, newLists(listInterval)},
+	return &Journal{
+		core: newCore(o.Host), live: live{o.Host, o.Client, newLists(listInterval)}, store: &configMap{client: o.Client},
 		clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call),
 	}
-	if o.Client != nil {
-		j.store = &configMap{client: o.Client}
-	}
-	return j
 }
 
 // call is a request that waits for its decision.
@@ -156,12 +149,12 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 // ask decides by what the replica knows, and where that admits what other decisions rest on, in the journal's order. A change
 // of a federation's rules is decided there alone: all members are asked, which is to be done once.
 func (j *Journal) ask(ctx context.Context, r Request, m mode) answer {
-	if j.store == nil || r.DryRun || !r.changesRules() {
+	if r.DryRun || !r.changesRules() {
 		d := j.core.decide(r, j.clock.Now(), nil)
 		switch {
 		case !d.admits(m.waited):
 			return answer{decision: d}
-		case j.store == nil || d.entry == nil && !r.DryRun:
+		case d.entry == nil && !r.DryRun:
 			return answer{decision: d, admitted: true}
 		}
 	}
@@ -203,9 +196,6 @@ func (j *Journal) submit(ctx context.Context, r Request, m mode) answer {
 
 // Start runs until the context ends, which is to be after the last request. Every replica runs it.
 func (j *Journal) Start(ctx context.Context) {
-	if j.store == nil {
-		return
-	}
 	j.tick(ctx)
 	timer := time.NewTimer(readInterval)
 	defer timer.Stop()

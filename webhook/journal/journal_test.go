@@ -118,7 +118,7 @@ func TestOneBadEntry(t *testing.T) {
 
 // shelf is an API server with some members, which notes when lists of metadata began.
 type shelf struct {
-	client.Reader
+	client.Client
 	mu      sync.Mutex
 	members []*v1alpha1.MemberCluster
 	began   []time.Time
@@ -222,7 +222,7 @@ func TestListsAreRare(t *testing.T) {
 			h.Set(m)
 			s.members = append(s.members, m)
 		}
-		j := New(Options{Host: h, Reader: s})
+		j := New(Options{Host: h, Client: s})
 		var wait sync.WaitGroup
 		refused := 0         // with the mutex of s
 		for i := range 400 { // in two seconds
@@ -329,7 +329,7 @@ func TestOutage(t *testing.T) {
 		h := NewHost()
 		h.Set(federation("1"))
 		store := &flaky{memory: &memory{}}
-		j := New(Options{Host: h, Reader: &shelf{}})
+		j := New(Options{Host: h, Client: &shelf{}})
 		j.store = store
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -404,7 +404,7 @@ func TestReadiness(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for i := range replicas {
-			j := New(Options{Host: NewHost(), Reader: &shelf{}})
+			j := New(Options{Host: NewHost(), Client: &shelf{}})
 			store := &flaky{memory: shared}
 			j.store, replicas[i] = store, replica{j, store}
 			running.Go(func() { j.Start(ctx) })
@@ -491,7 +491,7 @@ func TestRestore(t *testing.T) {
 			}
 			store := &memory{}
 			store.State = State{Writes: 7, Last: 4, Dropped: 4}
-			j := New(Options{Host: h, Reader: backup})
+			j := New(Options{Host: h, Client: backup})
 			j.store = store
 			j.tick(t.Context())
 			h.Drop(member("b", "2", "11"))
@@ -546,7 +546,7 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%s: unknown %v, rests on %b, refused for %v", name, d.unknown, d.rests, d.Refusals)
 		}
 	}
-	j := New(Options{Host: h, Reader: &shelf{}})
+	j := New(Options{Host: h, Client: &shelf{}})
 	_, err := j.Decide(t.Context(), moved("2", "9"))
 	const want = `Operation cannot be fulfilled on memberclusters.kubefederate.io "a": the object is not there as it was read: read it again`
 	if status := apierrors.APIStatus(nil); err == nil || err.Error() != want || !errors.As(err, &status) || status.Status().Code != http.StatusConflict {
