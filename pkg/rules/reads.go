@@ -23,6 +23,8 @@ const (
 	ReadsIdentity
 	// ReadsMembers are the members of a federation: who they are, or how many.
 	ReadsMembers
+	// ReadsObject is the object that is written. No rule has read it of the host: the webhook's journal does.
+	ReadsObject
 )
 
 // Has says whether any of some is among the reads.

@@ -124,16 +124,10 @@ type decision struct {
 	// unknown says that the object which is changed is not known as the review claims it.
 	unknown bool
 	// rests is what the decision rests on unless it admits: a live read confirms it.
-	rests reads
+	rests rules.Reads
 	// entry to write down, or nil.
 	entry *Entry
 }
-
-// reads are what rules have read, and what the journal itself has.
-type reads = rules.Reads
-
-// readsObject is the object that the request writes.
-const readsObject reads = 1 << 16
 
 // admits says whether the decision admits a request that has waited for its name, or not.
 func (d *decision) admits(waited bool) bool {
@@ -174,13 +168,13 @@ func (c *core) decide(r Request, now time.Time, more []Entry) (d decision) {
 		}
 		if r.Member != nil {
 			if o := c.host.object(named{Member, r.Member.New.Name}); o != nil && r.creates(o.GetName(), o.GetUID()) {
-				d.exists, d.sameName, d.rests = true, false, readsObject
+				d.exists, d.sameName, d.rests = true, false, rules.ReadsObject
 				return
 			}
 		}
 		d.entry = r.entry(now, x.Federation(r.federation()))
 		if d.entry != nil && !c.host.shows(d.entry) {
-			d.unknown, d.rests = true, readsObject
+			d.unknown, d.rests = true, rules.ReadsObject
 		}
 	})
 	return d

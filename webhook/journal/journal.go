@@ -110,7 +110,7 @@ type answer struct {
 // from now on. An error says that it could not be decided.
 func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) {
 	began := time.Now()
-	var confirmed reads
+	var confirmed rules.Reads
 	for looked := false; ; {
 		waited := time.Since(began) > pendingTimeout
 		a := j.ask(ctx, r, mode{fresh: r.DryRun || confirmed != 0, waited: waited})

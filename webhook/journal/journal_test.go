@@ -542,7 +542,7 @@ func TestClaims(t *testing.T) {
 			on = empty
 		}
 		d := newCore(on).decide(test.request, start, nil)
-		if d.unknown != test.unknown || d.unknown && d.rests != readsObject {
+		if d.unknown != test.unknown || d.unknown && d.rests != rules.ReadsObject {
 			t.Errorf("%s: unknown %v, rests on %b, refused for %v", name, d.unknown, d.rests, d.Refusals)
 		}
 	}

@@ -35,14 +35,14 @@ type live struct {
 }
 
 // confirm reads what a decision rests on.
-func (l *live) confirm(ctx context.Context, r Request, rests reads) error {
+func (l *live) confirm(ctx context.Context, r Request, rests rules.Reads) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelReads)
 	get := func(kind Kind, name string) { group.Go(func() error { return l.get(ctx, named{kind, name}) }) }
-	if name := string(r.federation()); name != "" && (rests.Has(rules.ReadsFederation) || r.Member == nil && rests.Has(readsObject)) {
+	if name := string(r.federation()); name != "" && (rests.Has(rules.ReadsFederation) || r.Member == nil && rests.Has(rules.ReadsObject)) {
 		get(Federation, name)
 	}
-	if r.Member != nil && rests.Has(readsObject) {
+	if r.Member != nil && rests.Has(rules.ReadsObject) {
 		get(Member, r.Member.New.Name)
 	}
 	if rests.Has(rules.ReadsFederations) {

@@ -294,7 +294,7 @@ func (w *world) judge(f *flight) (over bool) {
 	waited := w.r.IntN(2) == 0
 	w.resolve(r, r.core.contested(f.Request))
 	d := w.decide(r, f.Request)
-	for confirmed := reads(0); !d.pending && d.rests&^confirmed != 0; d = w.decide(r, f.Request) {
+	for confirmed := rules.Reads(0); !d.pending && d.rests&^confirmed != 0; d = w.decide(r, f.Request) {
 		w.must(r.live.confirm(w.t.Context(), f.Request, d.rests&^confirmed))
 		confirmed |= d.rests
 	}
