@@ -22,9 +22,9 @@ func JoinerBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subjec
 	name := RoleJoiner + ":" + string(federation)
 	return objectsOf(
 		verbs(name, federation, v1alpha1.VerbJoin, v1alpha1.VerbLeave),
-		binding(labelled(name, ""), name, subjects),
-		binding(labelled(name+":common", ""), RoleJoiner, subjects),
-		binding(labelled(name, v1alpha1.CredentialsNamespace), RoleJoiner, subjects),
+		binding(labeled(name, ""), name, subjects),
+		binding(labeled(name+":common", ""), RoleJoiner, subjects),
+		binding(labeled(name, v1alpha1.CredentialsNamespace), RoleJoiner, subjects),
 	)
 }
 
@@ -33,15 +33,15 @@ func ApproverBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subj
 	name := RoleApprover + ":" + string(federation)
 	return objectsOf(
 		verbs(name, federation, v1alpha1.VerbApprove),
-		binding(labelled(name, ""), name, subjects),
-		binding(labelled(name+":common", ""), RoleApprover, subjects),
+		binding(labeled(name, ""), name, subjects),
+		binding(labeled(name+":common", ""), RoleApprover, subjects),
 	)
 }
 
 func verbs(name string, federation v1alpha1.FederationName, verbs ...string) *rbacv1.ClusterRole {
 	return &rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
-		ObjectMeta: labelled(name, ""),
+		ObjectMeta: labeled(name, ""),
 		Rules: []rbacv1.PolicyRule{{
 			APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"federations"},
 			ResourceNames: []string{string(federation)}, Verbs: verbs,
@@ -64,7 +64,7 @@ func binding(metadata metav1.ObjectMeta, role string, subjects []rbacv1.Subject)
 	}
 }
 
-func labelled(name, namespace string) metav1.ObjectMeta {
+func labeled(name, namespace string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{LabelName: Name, LabelPartOf: Name}}
 }
 

@@ -235,7 +235,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	for typed, want := range map[string]string{
-		"colour": `invalid --sort-by "colour": must be a column (name, federation, phase, version, region, zones, nodes, credential, age, server, ` +
+		"color": `invalid --sort-by "color": must be a column (name, federation, phase, version, region, zones, nodes, credential, age, server, ` +
 			"cluster-id, cause) or a JSONPath, as .metadata.creationTimestamp",
 		".metadata[":   `invalid --sort-by ".metadata[": unterminated array`,
 		".spec.size":   `invalid --sort-by ".spec.size": no member has this field`,

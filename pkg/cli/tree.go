@@ -20,7 +20,7 @@ import (
 const treeHelp = `Show members by federation, region and zone.
 
 A member is shown once, below all its regions and all its zones, with its phase and the cause. Regions
-and zones are those of its nodes, or else of its labels. On a terminal the phase has a colour, unless
+and zones are those of its nodes, or else of its labels. On a terminal the phase has a color, unless
 NO_COLOR is set.
 
 -o mermaid prints a flowchart for documents: GitHub, GitLab and many others draw what is in a code
@@ -94,7 +94,7 @@ func (o *treeOptions) run(ctx context.Context) error {
 	}
 	text := output.Mermaid(tree)
 	if o.output.Value == "" {
-		text = output.Tree(tree, output.Colours(o.Out))
+		text = output.Tree(tree, output.Colors(o.Out))
 	}
 	_, err = fmt.Fprint(o.Out, text)
 	return err

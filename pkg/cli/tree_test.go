@@ -21,7 +21,7 @@ func trees() []output.Branch {
 		ready("eu-west", at("eu-west-1", "eu-west-1a eu-west-1b eu-west-1c"), offline),
 		ready("both", at("us-west-2 us-east-1", ""), inEdge),
 		ready("new", unknown, inEdge),
-		ready("labelled", unknown, inEdge, func(m *v1alpha1.MemberCluster) { m.Labels["topology.kubernetes.io/region"] = "ap-south-1" }),
+		ready("labeled", unknown, inEdge, func(m *v1alpha1.MemberCluster) { m.Labels["topology.kubernetes.io/region"] = "ap-south-1" }),
 	}, noon)
 }
 
@@ -34,7 +34,7 @@ func TestTree(t *testing.T) {
 edge (3 members: 2 Unknown, 1 Ready)
 ├── ap-south-1
 │   └── unknown zone
-│       └── labelled     Unknown     NotProbed (4d ago)
+│       └── labeled      Unknown     NotProbed (4d ago)
 ├── us-east-1, us-west-2
 │   └── unknown zone
 │       └── both         Ready
@@ -61,7 +61,7 @@ flowchart LR
   f1["edge<br>2 Unknown<br>1 Ready"]
   f1 --> f1_1["ap-south-1"]
   f1_1 --> f1_1_1["unknown zone"]
-  f1_1_1 --> f1_1_1_1(["labelled<br>Unknown<br>NotProbed"]):::waits
+  f1_1_1 --> f1_1_1_1(["labeled<br>Unknown<br>NotProbed"]):::waits
   f1 --> f1_2["us-east-1<br>us-west-2"]
   f1_2 --> f1_2_1["unknown zone"]
   f1_2_1 --> f1_2_1_1(["both<br>Ready"]):::good
@@ -93,20 +93,20 @@ flowchart LR
 	}
 }
 
-// TestTreeColours: a colour is around the state, moves nothing, and is nowhere else.
-func TestTreeColours(t *testing.T) {
+// TestTreeColors: a color is around the state, moves nothing, and is nowhere else.
+func TestTreeColors(t *testing.T) {
 	t.Parallel()
-	coloured := output.Tree(trees(), true)
-	for state, colour := range map[string]string{"Ready": "32", "Suspended": "33", "Unknown": "33", "Offline": "31"} {
-		if painted := "   \x1b[" + colour + "m" + state + "\x1b[0m"; !strings.Contains(coloured, painted) {
-			t.Errorf("%q is nowhere in %q", painted, coloured)
+	colored := output.Tree(trees(), true)
+	for state, color := range map[string]string{"Ready": "32", "Suspended": "33", "Unknown": "33", "Offline": "31"} {
+		if painted := "   \x1b[" + color + "m" + state + "\x1b[0m"; !strings.Contains(colored, painted) {
+			t.Errorf("%q is nowhere in %q", painted, colored)
 		}
 	}
-	plain := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(coloured, "")
+	plain := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(colored, "")
 	if diff := cmp.Diff(output.Tree(trees(), false), plain); diff != "" {
 		t.Error(diff)
 	}
-	if output.Colours(&strings.Builder{}) {
+	if output.Colors(&strings.Builder{}) {
 		t.Error("a buffer is no terminal")
 	}
 }

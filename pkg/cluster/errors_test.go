@@ -128,7 +128,7 @@ func TestErrors(t *testing.T) {
 			want:  `member: get Namespace "kube-system": namespaces "kube-system" is forbidden: User "ann" cannot get it`,
 		},
 		{
-			name: "an answer that would colour the terminal",
+			name: "an answer that would color the terminal",
 			config: func(t *testing.T) *rest.Config {
 				config := answering(t, 500, metav1.StatusReasonInternalError, "bang \x1b[31m\r\nok")
 				return config

@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// Printable is s with every character escaped that could move a cursor, change a colour or hide text in a
+// Printable is s with every character escaped that could move a cursor, change a color or hide text in a
 // terminal. Line breaks and tabs become spaces: what a server sends never begins a line of its own.
 func Printable(s string) string {
 	clean := func(r rune) bool { return unicode.IsPrint(r) && r != unicode.ReplacementChar }

@@ -230,8 +230,8 @@ func (g Grants) LeaveRights() []cluster.Right {
 // federation label, which the manager sets too.
 func ByJoin(o *unstructured.Unstructured) bool {
 	if o.GetKind() == cluster.ClusterProperties.Kind {
-		_, labelled := o.GetLabels()[v1alpha1.LabelFederation]
-		return labelled
+		_, labeled := o.GetLabels()[v1alpha1.LabelFederation]
+		return labeled
 	}
 	return o.GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin
 }

@@ -31,7 +31,7 @@ func FuzzLabels(f *testing.F) {
 		}
 		federation := &v1alpha1.Federation{Spec: v1alpha1.FederationSpec{Labels: []v1alpha1.LabelRule{rule}}}
 		federation.Name = "f"
-		labelled := func(value string, has bool) *v1alpha1.MemberCluster {
+		labeled := func(value string, has bool) *v1alpha1.MemberCluster {
 			m := &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{ClusterID: "x", Server: "https://m.example.com"}}
 			m.Name, m.Labels = "m", map[string]string{}
 			if has {
@@ -63,20 +63,20 @@ func FuzzLabels(f *testing.F) {
 		sound := len(rules.JudgeFederation(rules.Snapshot{Host: x},
 			rules.FederationChange{New: federation}).Refusals) == 0
 
-		created := judge(nil, labelled(is, has))
+		created := judge(nil, labeled(is, has))
 		if got := len(ruled(created, rules.Labels)) == 0; sound && got != keeps(rule, is, has) {
 			t.Errorf("kept: %v; said: %q", !got, ruled(created, rules.Labels))
 		}
-		if faults := ruled(judge(labelled(is, has), labelled(is, has)), rules.Labels, rules.ImmutableLabels); len(faults) > 0 {
+		if faults := ruled(judge(labeled(is, has), labeled(is, has)), rules.Labels, rules.ImmutableLabels); len(faults) > 0 {
 			t.Errorf("nothing changed, and it says %q", faults)
 		}
 		moved := had && (!has || was != is)
-		if faults := ruled(judge(labelled(was, had), labelled(is, has)), rules.ImmutableLabels); sound && (len(faults) > 0) != (immutable && moved) {
+		if faults := ruled(judge(labeled(was, had), labeled(is, has)), rules.ImmutableLabels); sound && (len(faults) > 0) != (immutable && moved) {
 			t.Errorf("moved: %v, immutable: %v, and it says %q", moved, immutable, faults)
 		}
 
 		federation.Spec.Enforcement = v1alpha1.EnforceWarn
-		soft := judge(nil, labelled(is, has))
+		soft := judge(nil, labeled(is, has))
 		if faults := ruled(soft, rules.Labels, rules.ImmutableLabels); len(faults) > 0 {
 			t.Errorf("it only warns, and refuses %q", faults)
 		}

@@ -82,7 +82,7 @@ func inventories() []Case {
 		}, `spec.inventory.namespace: Duplicate value: "shared-namespace-ns": federation "shared-namespace-other" publishes its members there`),
 		define(rules.Inventory, "key-namespace", func(c *Case, f *v1alpha1.Federation) {
 			c.Namespaces = []*metav1.ObjectMeta{namespace(v1alpha1.CredentialsNamespace, f.Name)}
-			c.Unreachable = "the namespace is the host's own, and not labelled there"
+			c.Unreachable = "the namespace is the host's own, and not labeled there"
 			in(f, v1alpha1.CredentialsNamespace)
 		}, `spec.inventory.namespace: Forbidden: namespace "kubefederate-credentials" holds keys of this host`),
 	}

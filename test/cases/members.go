@@ -89,14 +89,14 @@ func labels() []Case {
 		{Key: team, Required: true, Pattern: "[a-z]+", Message: "name the owning team"},
 	}
 	return []Case{
-		create(rules.Labels, "labelled", func(s set, m *v1alpha1.MemberCluster) {
+		create(rules.Labels, "labeled", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = all
 			label(rules.LabelRegion, "us-east-1")(m)
 			label(team, "payments")(m)
 		}),
-		create(rules.Labels, "unlabelled", func(s set, _ *v1alpha1.MemberCluster) { s.f.Spec.Labels = all },
-			`metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "unlabelled"; supported values: "eu-west-1", "us-east-1"`,
-			`metadata.labels[example.com/team]: Required value: is required by federation "unlabelled"; name the owning team`),
+		create(rules.Labels, "unlabeled", func(s set, _ *v1alpha1.MemberCluster) { s.f.Spec.Labels = all },
+			`metadata.labels[topology.kubernetes.io/region]: Required value: is required by federation "unlabeled"; supported values: "eu-west-1", "us-east-1"`,
+			`metadata.labels[example.com/team]: Required value: is required by federation "unlabeled"; name the owning team`),
 		create(rules.Labels, "wrong-labels", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.Labels = all
 			label(rules.LabelRegion, "ap-south-1")(m)

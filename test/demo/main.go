@@ -195,7 +195,7 @@ func (s *show) play(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Printf("\nDone in %s: installed, labelled, discovered, joined, refused what breaks the rules, and left without a trace.\n",
+	fmt.Printf("\nDone in %s: installed, labeled, discovered, joined, refused what breaks the rules, and left without a trace.\n",
 		time.Since(s.started).Round(time.Second))
 	return nil
 }

@@ -46,6 +46,8 @@ var Gone = []struct{ Expression, Instead string }{
 	{"sightings?", "observation"},
 	{"vanguard", "first request first"},
 	{"foundations", "base objects"},
+	{"(un)?labell(ed|ing)", "labeled, as Kubernetes spells it"},
+	{"colour(s|ed)?", "color, as Kubernetes spells it"},
 }
 
 // Adverbs are no names of constants and package variables: a noun says what they are.

@@ -28,7 +28,7 @@ func member(name string, uid types.UID, version string) *v1alpha1.MemberCluster 
 	}
 }
 
-func labelled(m *v1alpha1.MemberCluster, key, value string) *v1alpha1.MemberCluster {
+func labeled(m *v1alpha1.MemberCluster, key, value string) *v1alpha1.MemberCluster {
 	m.Labels[key] = value
 	return m
 }
@@ -69,7 +69,7 @@ func stateOf(entries ...Entry) (s State) {
 func TestPast(t *testing.T) {
 	t.Parallel()
 	created := entryOf(t, create(member("a", "1", "")))
-	changed := entryOf(t, change(labelled(member("a", "1", "5"), "zone", "a"), labelled(member("a", "1", "5"), "zone", "b")),
+	changed := entryOf(t, change(labeled(member("a", "1", "5"), "zone", "a"), labeled(member("a", "1", "5"), "zone", "b")),
 		v1alpha1.Limit{PerLabel: "zone", Max: 1})
 	deleted := entryOf(t, Request{Federation: &rules.FederationChange{Old: federation("5")}})
 	for name, test := range map[string]struct {
@@ -108,8 +108,8 @@ func TestPast(t *testing.T) {
 func TestHostGoesForward(t *testing.T) {
 	t.Parallel()
 	h := NewHost()
-	h.Set(labelled(member("a", "1", "12"), "zone", "b"))
-	h.Set(labelled(member("a", "1", "9"), "zone", "a"))
+	h.Set(labeled(member("a", "1", "12"), "zone", "b"))
+	h.Set(labeled(member("a", "1", "9"), "zone", "a"))
 	h.Drop(member("a", "0", "8"))
 	h.Drop(federation("5"))
 	h.Set(federation("4"))
@@ -154,7 +154,7 @@ func TestDecide(t *testing.T) {
 	elsewhere := member("c", "3", "")
 	elsewhere.Labels[v1alpha1.LabelFederation] = "other"
 	inZone := func(name string, uid types.UID, zone string) *v1alpha1.MemberCluster {
-		return labelled(member(name, uid, "5"), "zone", zone)
+		return labeled(member(name, uid, "5"), "zone", zone)
 	}
 	for name, test := range map[string]struct {
 		limits   []v1alpha1.Limit
@@ -189,7 +189,7 @@ func TestDecide(t *testing.T) {
 		"join a federation that goes":         {underWay: []Request{deletion}, request: create(member("a", "1", "")), want: "pending"},
 		"delete a federation that is joined":  {underWay: []Request{create(member("a", "1", ""))}, request: deletion, want: "pending"},
 		"delete a federation beside another":  {underWay: []Request{create(elsewhere)}, request: deletion, want: "admit"},
-		"join a federation that tightens":     {underWay: []Request{tighten}, request: create(labelled(member("a", "1", ""), "team", "t")), want: "pending"},
+		"join a federation that tightens":     {underWay: []Request{tighten}, request: create(labeled(member("a", "1", ""), "team", "t")), want: "pending"},
 		"join beside one that tightens":       {underWay: []Request{tighten}, request: create(elsewhere), want: "admit"},
 		"tighten a federation that is joined": {underWay: []Request{create(member("a", "1", ""))}, request: tighten, want: "pending"},
 		"tighten one beside":                  {underWay: []Request{create(elsewhere)}, request: tighten, want: "admit"},
@@ -275,9 +275,9 @@ func TestWrittenDown(t *testing.T) {
 		"create":              {create(member("a", "1", "")), true},
 		"dry run":             {dryRun(create(member("a", "1", ""))), false},
 		"endpoint":            {change(member("a", "1", "5"), moved("https://b.example.com")), false},
-		"label without limit": {change(member("a", "1", "5"), labelled(member("a", "1", "5"), "team", "t")), false},
-		"label with limit":    {change(member("a", "1", "5"), labelled(member("a", "1", "5"), "zone", "z")), true},
-		"label taken away":    {change(labelled(member("a", "1", "5"), "zone", "z"), member("a", "1", "5")), true},
+		"label without limit": {change(member("a", "1", "5"), labeled(member("a", "1", "5"), "team", "t")), false},
+		"label with limit":    {change(member("a", "1", "5"), labeled(member("a", "1", "5"), "zone", "z")), true},
+		"label taken away":    {change(labeled(member("a", "1", "5"), "zone", "z"), member("a", "1", "5")), true},
 		"insecure":            {change(member("a", "1", "5"), insecure), true},
 		"secure again":        {change(insecure, member("a", "1", "5")), false},
 		"a new federation":    {Request{Federation: &rules.FederationChange{New: zones}}, false},

@@ -77,7 +77,7 @@ func TestSizes(t *testing.T) {
 	t.Parallel()
 	s, u := State{}, usageOf(State{})
 	for i := range 100 {
-		e := entryOf(t, create(labelled(member(fmt.Sprint("m-", i), types.UID(fmt.Sprint(i)), ""), "zone", "a")), v1alpha1.Limit{PerLabel: "zone", Max: 1})
+		e := entryOf(t, create(labeled(member(fmt.Sprint("m-", i), types.UID(fmt.Sprint(i)), ""), "zone", "a")), v1alpha1.Limit{PerLabel: "zone", Max: 1})
 		if err := u.add(&e); err != nil {
 			t.Fatal(err)
 		}
@@ -518,7 +518,7 @@ func TestClaims(t *testing.T) {
 	empty := NewHost()
 	empty.Set(federation("5"))
 	moved := func(uid types.UID, version string) Request {
-		return change(member("a", uid, version), labelled(member("a", uid, version), "zone", "z"))
+		return change(member("a", uid, version), labeled(member("a", uid, version), "zone", "z"))
 	}
 	deletion := func(change func(*v1alpha1.Federation)) Request {
 		f := federation("5")

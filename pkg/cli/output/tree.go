@@ -29,7 +29,7 @@ type Leaf struct {
 	Reason, Age string
 }
 
-// Level is how good a state is, and gives it its colour.
+// Level is how good a state is, and gives it its color.
 type Level int
 
 // The levels.
@@ -40,12 +40,12 @@ const (
 	Bad
 )
 
-// Colours says whether w shows them: a terminal does, unless its user wants none (https://no-color.org).
-func Colours(w io.Writer) bool {
+// Colors says whether w shows them: a terminal does, unless its user wants none (https://no-color.org).
+func Colors(w io.Writer) bool {
 	return printers.IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// paint gives text the colour of a level (ECMA-48 SGR).
+// paint gives text the color of a level (ECMA-48 SGR).
 func paint(level Level, text string) string {
 	code := map[Level]string{Good: "32", Waiting: "33", Bad: "31"}[level]
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
@@ -55,7 +55,7 @@ func paint(level Level, text string) string {
 const columnGap = 3
 
 // Tree draws branches as a tree of text.
-func Tree(branches []Branch, coloured bool) string {
+func Tree(branches []Branch, colored bool) string {
 	type line struct {
 		text string
 		leaf *Leaf
@@ -95,7 +95,7 @@ func Tree(branches []Branch, coloured bool) string {
 		b.WriteString(l.text)
 		if l.leaf != nil {
 			shown := OneLine(l.leaf.State)
-			if coloured {
+			if colored {
 				shown = paint(l.leaf.Level, shown)
 			}
 			b.WriteString(strings.Repeat(" ", name-utf8.RuneCountInString(l.text)+columnGap) + shown)

@@ -80,8 +80,8 @@ func TestWhoMay(t *testing.T) {
 	accepted.Spec.Accepted = true
 	owned := member("new", "red")
 	owned.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: "default", UID: "x"}}
-	unlabelled := member("new", "red")
-	unlabelled.Labels = nil
+	unlabeled := member("new", "red")
+	unlabeled.Labels = nil
 	const owner = `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":"default","uid":"x"}]}}`
 
 	for name, test := range map[string]struct {
@@ -104,7 +104,7 @@ func TestWhoMay(t *testing.T) {
 		"joiner joins owned":         {create(alice, owned), ""},
 		"joiner without leave owns":  {create(grace, owned), no("new", `user "grace" may not change the ownerReferences of members of federation "red": it takes the verb leave on federations/red, since a member goes when its owner goes`)},
 		"joiner without leave joins": {create(grace, member("new", "red")), ""},
-		"label is missing":           {create(alice, unlabelled), faulty(joiningPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
+		"label is missing":           {create(alice, unlabeled), faulty(joiningPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is taken off":         {patch(h.admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":null}}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is emptied":           {patch(h.admin, "red-1", `{"metadata":{"labels":null}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label moves":                {patch(h.admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":"blue"}}}`), faulty(membershipPolicy, memberclusters, "red-1", `the label kubefederate.io/federation cannot change: the cluster is a member of federation "red" and leaves it first, with kubectl federate unjoin red-1`)},

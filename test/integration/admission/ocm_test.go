@@ -107,8 +107,8 @@ func TestFaultsOfOCM(t *testing.T) {
 `,
 		},
 		{
-			name: "one bad selector fails for every cluster: all others go on", ofCase: "labelled", args: create,
-			want: "membercluster.kubefederate.io/labelled-m created (server dry run)\n",
+			name: "one bad selector fails for every cluster: all others go on", ofCase: "labeled", args: create,
+			want: "membercluster.kubefederate.io/labeled-m created (server dry run)\n",
 		},
 		{
 			name: "no warnings", ofCase: "same-server", args: create,

@@ -216,7 +216,7 @@ func TestSchemas(t *testing.T) {
 	const (
 		federation = "apiVersion: kubefederate.io/v1alpha1\nkind: Federation\n"
 		member     = "apiVersion: kubefederate.io/v1alpha1\nkind: MemberCluster\n"
-		labelled   = "metadata: {name: schemas, labels: {kubefederate.io/federation: exists}}\n"
+		labeled    = "metadata: {name: schemas, labels: {kubefederate.io/federation: exists}}\n"
 	)
 	shapes := map[string]string{
 		"enums":         federation + "metadata: {name: schemas}\nspec: {acceptance: Perhaps, enforcement: Soft}\n",
@@ -228,15 +228,15 @@ func TestSchemas(t *testing.T) {
 		"name":          federation + "metadata: {name: a.b}\n",
 		"bad name":      federation + "metadata: {name: A_B}\n",
 		"labels":        federation + "metadata: {name: schemas, labels: {'a b': 'c d'}, annotations: {'a b': x}}\n",
-		"member":        member + labelled + "spec: {clusterID: A_B, server: 'http://a'}\n",
-		"no server":     member + labelled + "spec: {clusterID: x}\n",
-		"empty server":  member + labelled + "spec: {clusterID: x, server: ''}\n",
-		"no spec":       member + labelled,
-		"name and more": member + strings.Replace(labelled, "name: schemas", "name: a.b", 1) + "spec: {clusterID: x, server: ''}\n",
-		"name of one":   member + strings.Replace(labelled, "name: schemas", "name: a.b", 1) + "spec: {clusterID: x, server: 'https://a.example.com'}\n",
-		"long ID":       member + labelled + "spec: {clusterID: " + strings.Repeat("x", 64) + ", server: 'https://a.example.com'}\n",
-		"flag as text":  member + labelled + "spec: {clusterID: x, server: 'https://a.example.com', suspended: 'yes'}\n",
-		"many versions": member + labelled + "spec: {clusterID: x, server: 'https://a.example.com', joinedWith: {kubernetesVersion: " + strings.Repeat("1", 300) + "}}\n",
+		"member":        member + labeled + "spec: {clusterID: A_B, server: 'http://a'}\n",
+		"no server":     member + labeled + "spec: {clusterID: x}\n",
+		"empty server":  member + labeled + "spec: {clusterID: x, server: ''}\n",
+		"no spec":       member + labeled,
+		"name and more": member + strings.Replace(labeled, "name: schemas", "name: a.b", 1) + "spec: {clusterID: x, server: ''}\n",
+		"name of one":   member + strings.Replace(labeled, "name: schemas", "name: a.b", 1) + "spec: {clusterID: x, server: 'https://a.example.com'}\n",
+		"long ID":       member + labeled + "spec: {clusterID: " + strings.Repeat("x", 64) + ", server: 'https://a.example.com'}\n",
+		"flag as text":  member + labeled + "spec: {clusterID: x, server: 'https://a.example.com', suspended: 'yes'}\n",
+		"many versions": member + labeled + "spec: {clusterID: x, server: 'https://a.example.com', joinedWith: {kubernetesVersion: " + strings.Repeat("1", 300) + "}}\n",
 	}
 	// The cases that no rule gets to see belong here, too.
 	for _, k := range cases.All() {
