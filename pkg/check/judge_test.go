@@ -208,6 +208,22 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 			f.context().Membership = nil
 		}, `error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + join + `
 error member east MembershipMissing ` + membership + `does not exist: without it another host could join this cluster => ` + join},
+		{"expired, and no account", func(f *Facts) {
+			f.Now = now.Add(time.Hour)
+			delete(f.context().Objects, member.ManagerAccountRef())
+		}, `error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + join + `
+error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-manager": does not exist, and the host's credential needs it => ` + join},
+		{"expired, and an earlier member's record", func(f *Facts) {
+			f.Now = now.Add(time.Hour)
+			f.context().Membership.MemberUID = "uid-0"
+		}, `error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + join + `
+error member east MembershipDiffers ` + membership + `is that of an earlier member of this name => ` + join},
+		{"expired, and a record that may not be read", func(f *Facts) {
+			f.Now = now.Add(time.Hour)
+			f.context().Membership = nil
+			f.context().Denied.Add(denied(member.MembershipRef()))
+		}, `error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + rotate + `
+warning member east NotChecked ` + membership + `could not be checked: you are not allowed to read it`},
 		{"no membership record", func(f *Facts) { f.context().Membership = nil },
 			`error member east MembershipMissing ` + membership + `does not exist: without it another host could join this cluster => ` + join},
 		{"no membership record, seen with the credential alone", func(f *Facts) {

@@ -48,10 +48,16 @@ func (s subject) join(c command.Join) string {
 	return s.line(c)
 }
 
-// renew is the command that replaces the credential. A rotation is refused where the membership record is missing.
+// renew is the command that replaces the credential. A rotation is refused where the membership record or the account is
+// missing; what could not be read is not.
 func (s subject) renew() string {
 	for _, o := range []*Observation{s.contexts[s.Spec.ClusterID], s.credentials[s.name()]} {
-		if o != nil && o.State != nil && o.State.Membership == nil && o.State.Denied[member.MembershipRef()] == nil {
+		if o == nil || o.State == nil {
+			continue
+		}
+		k, account := o.State.Membership, member.ManagerAccountRef()
+		if k == nil && o.State.Denied[member.MembershipRef()] == nil || k != nil && k.MemberUID != s.UID ||
+			o.Context != "" && o.State.Objects[account] == nil && o.State.Denied[account] == nil {
 			return s.join(command.Join{})
 		}
 	}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubefederate/kubectl-federate/pkg/check"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+// TestCheckOutcome is how check ends.
+func TestCheckOutcome(t *testing.T) {
+	t.Parallel()
+	forbidden := check.Observation{Context: "bob", Err: os.ErrPermission}
+	for _, tt := range []struct {
+		name     string
+		named    []string
+		seen     []check.Observation
+		findings []check.Finding
+		code     int
+		want     string
+	}{
+		{"well", []string{"east"}, []check.Observation{{Context: "east", State: &member.State{ID: "id-1"}}}, nil, output.ExitDone,
+			"0 errors, 0 warnings, 0 infos; 0 members on the host, 1 cluster checked"},
+		{"a named context that could not be checked", []string{"bob"}, []check.Observation{forbidden}, []check.Finding{{Severity: check.Warning}}, output.ExitFailed,
+			"context bob could not be checked; 0 errors, 1 warning, 0 infos; 0 members on the host, 0 clusters checked"},
+		{"one of all contexts that could not be checked", nil, []check.Observation{forbidden}, []check.Finding{{Severity: check.Warning}}, output.ExitDone,
+			"0 errors, 1 warning, 0 infos; 0 members on the host, 0 clusters checked"},
+		{"errors", nil, nil, []check.Finding{{Severity: check.Error}}, output.ExitRefused, "1 error, 0 warnings, 0 infos; 0 members on the host, 0 clusters checked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d, _, errOut := newTestFactory()
+			o := &checkOptions{checkFlags: checkFlags{factory: d}, named: tt.named}
+			err := o.outcome(&check.Facts{Observations: tt.seen}, tt.findings)
+			got := strings.TrimSpace(errOut.String())
+			if err != nil {
+				got = err.Error()
+			}
+			if code := output.ExitCode(err); code != tt.code || got != tt.want {
+				t.Errorf("%d: %s\nwant %d: %s", code, got, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+// TestCheckForbiddenHost holds that a host that could not be checked is not one on which errors were found.
+func TestCheckForbiddenHost(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Status","status":"Failure","code":403,"reason":"Forbidden","message":"bob is forbidden"}`))
+	}))
+	t.Cleanup(server.Close)
+	config := api.NewConfig()
+	config.Clusters["c"], config.Contexts["bob"] = &api.Cluster{Server: server.URL}, &api.Context{Cluster: "c"}
+	file := filepath.Join(t.TempDir(), "config")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	root := testRoot()
+	root.SetArgs([]string{"check", "--kubeconfig", file, "--context", "bob"})
+	err := root.ExecuteContext(t.Context())
+	if err == nil || output.ExitCode(err) != output.ExitFailed || !strings.Contains(err.Error(), "bob is forbidden") {
+		t.Errorf("ends with %d: %v", output.ExitCode(err), err)
+	}
+}
