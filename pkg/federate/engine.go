@@ -16,23 +16,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// engine applies the steps of a plan, phase by phase, and rolls them back in the opposite order. It is what join, unjoin
-// and rotate have in common; each embeds it in its run.
-type engine struct {
-	of       operation
-	steps    []Step
-	progress func(Step)
-
-	mu    sync.Mutex
-	notes []Finding
-	// made are the objects that this run has made, or may have: the answer may have been lost. Only they are rolled back.
-	made map[cluster.Ref]bool
-	// done says which of the steps have ended well.
-	done []bool
-	// begun says that a step may have changed something.
-	begun bool
-}
-
 // operation is what the options of all operations have in common.
 type operation interface {
 	// operation is what messages call it, as `join "us-east-1" to federation "prod"`.
@@ -41,25 +24,23 @@ type operation interface {
 	again() string
 }
 
-// start is an engine for one application of a plan. progress may be nil; it is never called twice at once.
-func start(o operation, steps []Step, notes []Finding, progress func(Step)) engine {
+// start makes the plan ready to be applied, once. progress may be nil; it is never called twice at once.
+func (p *plan) start(progress func(Step)) {
 	var mu sync.Mutex
-	return engine{
-		of: o, steps: steps, notes: slices.Clone(notes), made: map[cluster.Ref]bool{}, done: make([]bool, len(steps)),
-		progress: func(s Step) {
-			mu.Lock()
-			defer mu.Unlock()
-			if progress != nil {
-				progress(s)
-			}
-		},
+	p.made, p.done = map[cluster.Ref]bool{}, make([]bool, len(p.Steps))
+	p.progress = func(s Step) {
+		mu.Lock()
+		defer mu.Unlock()
+		if progress != nil {
+			progress(s)
+		}
 	}
 }
 
 // phases are the indices of the steps that which selects, grouped by phase, in order.
-func (e *engine) phases(which func(Step) bool) [][]int {
+func (p *plan) phases(which func(Step) bool) [][]int {
 	groups := map[phase][]int{}
-	for i, s := range e.steps {
+	for i, s := range p.Steps {
 		if which(s) {
 			groups[s.phase] = append(groups[s.phase], i)
 		}
@@ -73,20 +54,20 @@ func (e *engine) phases(which func(Step) bool) [][]int {
 
 // apply does all steps: those of one phase at once, and the next phase when they have ended well. It returns the first
 // error of a phase once all of its steps have ended.
-func (e *engine) apply(ctx context.Context) error {
-	for _, group := range e.phases(func(s Step) bool { return s.do != nil }) {
+func (p *plan) apply(ctx context.Context) error {
+	for _, group := range p.phases(func(s Step) bool { return s.do != nil }) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		e.begun = true
+		p.begun = true
 		if err := cmp.Or(cluster.ForEach(len(group), func(i int) error {
-			s := e.steps[group[i]]
+			s := p.Steps[group[i]]
 			if s.Verb == VerbWait {
-				e.progress(s)
+				p.progress(s)
 			}
 			err := s.do(ctx)
-			if e.done[group[i]] = err == nil; err == nil && s.Verb != VerbWait {
-				e.progress(s)
+			if p.done[group[i]] = err == nil; err == nil && s.Verb != VerbWait {
+				p.progress(s)
 			}
 			return err
 		})...); err != nil {
@@ -98,23 +79,23 @@ func (e *engine) apply(ctx context.Context) error {
 
 // rollBack undoes the steps whose objects this run has made, the last phase first. A step that holds others is left alone
 // when one of those could not be undone. It returns what is left.
-func (e *engine) rollBack(ctx context.Context) (left []string, err error) {
-	phases := e.phases(e.undoable)
+func (p *plan) rollBack(ctx context.Context) (left []string, err error) {
+	phases := p.phases(p.undoable)
 	for _, group := range slices.Backward(phases) {
 		errs := cluster.ForEach(len(group), func(i int) error {
-			s := e.steps[group[i]]
+			s := p.Steps[group[i]]
 			if s.holds && err != nil {
 				return err
 			}
 			failed := retry(ctx, func() error { return s.undo(ctx) })
 			if failed == nil {
-				e.progress(Step{Side: s.Side, Verb: VerbUndo, Object: s.Object})
+				p.progress(Step{Side: s.Side, Verb: VerbUndo, Object: s.Object})
 			}
 			return failed
 		})
 		for i, failed := range errs {
 			if failed != nil {
-				left = append(left, e.steps[group[i]].place())
+				left = append(left, p.Steps[group[i]].place())
 			}
 		}
 		err = cmp.Or(append([]error{err}, errs...)...)
@@ -122,13 +103,13 @@ func (e *engine) rollBack(ctx context.Context) (left []string, err error) {
 	return left, err
 }
 
-func (e *engine) undoable(s Step) bool { return s.undo != nil && e.has(s.Object) }
+func (p *plan) undoable(s Step) bool { return s.undo != nil && p.has(s.Object) }
 
 // remains is all that rollBack would undo.
-func (e *engine) remains() []string {
+func (p *plan) remains() []string {
 	var left []string
-	for _, s := range e.steps {
-		if e.undoable(s) {
+	for _, s := range p.Steps {
+		if p.undoable(s) {
 			left = append(left, s.place())
 		}
 	}
@@ -137,28 +118,28 @@ func (e *engine) remains() []string {
 
 // mark remembers an object as this run's. It is called before the request that makes it is sent: when the answer is lost,
 // the object must still be looked for.
-func (e *engine) mark(ref cluster.Ref) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.made[ref] = true
+func (p *plan) mark(ref cluster.Ref) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made[ref] = true
 }
 
-func (e *engine) unmark(ref cluster.Ref) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.made, ref)
+func (p *plan) unmark(ref cluster.Ref) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.made, ref)
 }
 
-func (e *engine) has(ref cluster.Ref) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.made[ref]
+func (p *plan) has(ref cluster.Ref) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made[ref]
 }
 
-func (e *engine) note(f ...Finding) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.notes = append(e.notes, f...)
+func (p *plan) learn(f ...Finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.learned = append(p.learned, f...)
 }
 
 // pollInterval is how long to wait between two requests of a run that waits, and planInterval between two readings of both
@@ -237,22 +218,22 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // refused is cause, the failure of a run that changed nothing or has been rolled back: a *Refusal where a server or this
 // package refuses, an *Undone where something was rolled back, and cause otherwise.
-func (e *engine) refused(cause error, undone bool) error {
+func (p *plan) refused(cause error, undone bool) error {
 	refusal, ok := errors.AsType[*Refusal](cause)
 	switch {
 	case ok:
-		return &Refusal{Operation: e.of.operation(), Findings: refusal.Findings, Undone: undone, Err: refusal.Err}
+		return &Refusal{Operation: p.of.operation(), Findings: refusal.Findings, Undone: undone, Err: refusal.Err}
 	case isRefused(cause):
-		return &Refusal{Operation: e.of.operation(), Findings: findingsOf(cause), Undone: undone, Err: cause}
+		return &Refusal{Operation: p.of.operation(), Findings: findingsOf(cause), Undone: undone, Err: cause}
 	case undone:
-		return &Undone{Operation: e.of.operation(), Err: cause}
+		return &Undone{Operation: p.of.operation(), Err: cause}
 	}
 	return cause
 }
 
 // partial is cause, the failure of a run that could not be rolled back; the caller adds what is done and what is left.
-func (e *engine) partial(cause error) *Partial {
-	return &Partial{Operation: e.of.operation(), Next: e.of.again(), Err: cause}
+func (p *plan) partial(cause error) *Partial {
+	return &Partial{Operation: p.of.operation(), Next: p.of.again(), Err: cause}
 }
 
 // rollbackFailed is cause where rolling back failed with err.

@@ -17,8 +17,8 @@ import (
 
 // engineLog is an engine for steps that log what becomes of them. The last step fails, found makes nothing, and undoing stuck
 // fails.
-func engineLog(stuck string) (*engine, *[]string) {
-	e, log := new(engine), new([]string)
+func engineLog(stuck string) (*plan, *[]string) {
+	e, log := new(plan), new([]string)
 	note := func(verb Verb, name string) { *log = append(*log, fmt.Sprint(verb, " ", name)) }
 	var steps []Step
 	for phase, name := range map[phase]string{3: "grant", 2: "found", 1: "account", 0: "record", 4: "last"} {
@@ -49,7 +49,8 @@ func engineLog(stuck string) (*engine, *[]string) {
 		}
 		steps = append(steps, s)
 	}
-	*e = start(JoinOptions{}, steps, nil, func(s Step) { note(s.Verb, s.Object.Name) })
+	e.Steps = steps
+	e.start(func(s Step) { note(s.Verb, s.Object.Name) })
 	return e, log
 }
 
@@ -70,7 +71,7 @@ func TestEngine(t *testing.T) {
 		if got := strings.Join(*log, ", "); err == nil || !e.begun || got != applied {
 			t.Errorf("%s: applied %q, begun %t, error %v", tt.name, got, e.begun, err)
 		}
-		for i, s := range e.steps {
+		for i, s := range e.Steps {
 			if e.done[i] == (s.phase == 4) {
 				t.Errorf("%s: %s is done: %t", tt.name, s.Object, e.done[i])
 			}
@@ -185,9 +186,8 @@ func TestAwait(t *testing.T) {
 // TestRunErrors pins what a run that failed is: refused, rolled back, or neither.
 func TestRunErrors(t *testing.T) {
 	t.Parallel()
-	notes := make([]Finding, 0, 1)
-	e := start(joinOptions(nil), nil, notes, nil)
-	if e.note(Finding{Cause: "a note"}); notes[:1][0] != (Finding{}) {
+	e := &plan{of: joinOptions(nil)}
+	if e.learn(Finding{Cause: "a note"}); len(e.Notes) > 0 {
 		t.Error("a run writes into the notes of its plan")
 	}
 	lost, refusal := errors.New("lost"), &Refusal{Findings: []Finding{{Side: SideHost, Cause: "no"}}}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,85 +34,61 @@ type JoinResult struct {
 	Notes     []Finding
 }
 
-// joinRun is one application of a plan.
-type joinRun struct {
-	engine
-	plan *JoinPlan
-
-	record     *v1alpha1.MemberCluster
-	membership *member.Membership
-	token      member.Token
-	binding    member.Binding // what the token is bound to
-	// took says whether the membership record of another host was taken over.
-	took took
-	// first says that this run began the membership: nothing that it makes can be something that others rely on.
-	first bool
-	// created says that this run created the MemberCluster, or perhaps did.
-	created bool
-	// sealed is the attempt on the MemberCluster while this run rolls back; empty where there is no MemberCluster.
-	sealed string
-}
-
 // Apply carries the plan out and calls progress with each step that is done; progress may be nil and is never called by two
 // goroutines at once. When it fails, what this run made is rolled back and the error is a *Refusal (a server refused) or an
 // *Undone; where rolling back fails too, or must not happen, it is a *Partial with the command that continues. Ending ctx
 // makes it fail. A plan of a dry run writes nothing.
 func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
 	if p.Options.DryRun != cluster.DryRunNone {
-		return &JoinResult{Already: p.Already(), Notes: p.Notes}, nil
+		return &JoinResult{Already: p.Already(), Notes: slices.Concat(p.Notes, p.learned)}, nil
 	}
-	r := &p.run
-	*r = joinRun{engine: start(p.Options, p.Steps, p.Notes, progress), plan: p, record: p.facts.Host.Member, membership: p.facts.Member.Membership}
-	r.binding.Ref = p.facts.Member.Binding()
-	if live := p.facts.Member.Objects[r.binding.Ref]; live != nil {
-		r.binding.UID = live.GetUID()
+	p.start(progress)
+	if err := p.apply(ctx); err != nil {
+		return nil, p.failed(ctx, err)
 	}
-	if err := r.apply(ctx); err != nil {
-		return nil, r.failed(ctx, err)
-	}
-	return &JoinResult{Already: p.Already(), Member: r.record, Expires: r.token.Expires, TakenFrom: p.takenFrom, Notes: r.notes}, nil
+	return &JoinResult{Already: p.Already(), Member: p.record, Expires: p.token.Expires, TakenFrom: p.takenFrom, Notes: slices.Concat(p.Notes, p.learned)}, nil
 }
 
 // createRecord creates the MemberCluster.
-func (r *joinRun) createRecord(ctx context.Context) error {
-	p, ref := r.plan, host.MemberRef(r.plan.Options.Name)
-	r.mark(ref)
-	r.created = true
+func (p *JoinPlan) createRecord(ctx context.Context) error {
+	ref := host.MemberRef(p.Options.Name)
+	p.mark(ref)
+	p.created = true
 	m, err := p.host.PostMember(ctx, p.sent, cluster.DryRunNone)
 	if err == nil {
-		r.record, r.first = m, true
+		p.record, p.first = m, true
 		return nil
 	}
 	if isRefused(err) || apierrors.IsAlreadyExists(err) {
-		r.unmark(ref)
-		r.created = false
+		p.unmark(ref)
+		p.created = false
 	}
 	if apierrors.IsAlreadyExists(err) {
-		return r.adopt(ctx)
+		return p.adopt(ctx)
 	}
 	return err
 }
 
 // updateRecord brings the existing MemberCluster up to date and stamps this run's attempt on it.
-func (r *joinRun) updateRecord(ctx context.Context) error {
-	existing := r.plan.facts.Host.Member
+func (p *JoinPlan) updateRecord(ctx context.Context) error {
+	existing := p.facts.Host.Member
 	// One that was written by hand and never joined is begun here, if the membership record is taken here too.
-	if existing.Annotations[v1alpha1.AnnotationAttempt] == "" && existing.Annotations[v1alpha1.AnnotationJoinedBy] == "" && r.plan.facts.Member.Membership == nil {
-		r.first = true
-		r.mark(host.MemberRef(r.plan.Options.Name))
+	if existing.Annotations[v1alpha1.AnnotationAttempt] == "" && existing.Annotations[v1alpha1.AnnotationJoinedBy] == "" && p.facts.Member.Membership == nil {
+		p.first = true
+		p.mark(host.MemberRef(p.Options.Name))
 	}
-	return r.patchRecord(ctx, existing, r.plan.sent)
+	return p.patchRecord(ctx, existing, p.sent)
 }
 
 // adopt continues with a member that another run made since the plan was: if it is what this run would have
 // made, its settings are left as they are and this run's attempt is stamped on it, so that the other one does
 // not roll it back.
-func (r *joinRun) adopt(ctx context.Context) error {
-	p, ref := r.plan, host.MemberRef(r.plan.Options.Name)
+func (p *JoinPlan) adopt(ctx context.Context) error {
+	ref := host.MemberRef(p.Options.Name)
 	refuse := func(cause, remedy string) error {
 		return &Refusal{Findings: []Finding{about(SideHost, ref, cause, remedy)}}
 	}
-	return await(ctx, pollInterval, r.progress, func() (*Step, error) {
+	return await(ctx, pollInterval, p.progress, func() (*Step, error) {
 		m, err := p.host.FindMember(ctx, p.Options.Name)
 		if err != nil {
 			return nil, err
@@ -122,13 +99,13 @@ func (r *joinRun) adopt(ctx context.Context) error {
 		if s := waitsForMember(m, time.Now(), nil); s != nil {
 			return s, nil
 		}
-		if different := differs(m, p.record); different != "" {
+		if different := differs(m, p.creates); different != "" {
 			return nil, refuse("another join has just made this member with a different "+different,
 				p.Options.commands.To("run join again to change it; first see it", command.Describe{Member: p.Options.Name}))
 		}
 		patch := cluster.MemberClusters.New("", m.Name)
 		stamp(patch, p.facts.Attempt)
-		if err = r.patchRecord(ctx, m, patch); apierrors.IsConflict(err) {
+		if err = p.patchRecord(ctx, m, patch); apierrors.IsConflict(err) {
 			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "another join changes it"}, nil
 		}
 		return nil, err
@@ -155,14 +132,13 @@ func differs(m, want *v1alpha1.MemberCluster) string {
 }
 
 // patchRecord patches an existing member on the condition that it is as it was read.
-func (r *joinRun) patchRecord(ctx context.Context, m *v1alpha1.MemberCluster, patch *unstructured.Unstructured) error {
-	p := r.plan
+func (p *JoinPlan) patchRecord(ctx context.Context, m *v1alpha1.MemberCluster, patch *unstructured.Unstructured) error {
 	patch = patch.DeepCopy()
 	return poll(ctx, pollInterval, waitTimeout, func() (bool, error) {
 		patch.SetResourceVersion(m.ResourceVersion)
 		updated, err := p.host.PatchMember(ctx, p.Options.Name, patch.Object, cluster.DryRunNone)
 		if err == nil {
-			r.record = updated
+			p.record = updated
 			return true, nil
 		}
 		if !apierrors.IsConflict(err) {
@@ -182,12 +158,12 @@ func (r *joinRun) patchRecord(ctx context.Context, m *v1alpha1.MemberCluster, pa
 	})
 }
 
-func (r *joinRun) makeNamespace(ctx context.Context) error {
+func (p *JoinPlan) makeNamespace(ctx context.Context) error {
 	ref := member.NamespaceRef()
-	r.mark(ref)
-	_, err := r.plan.member.Create(ctx, ref.Resource, member.NamespaceManifest(), cluster.DryRunNone)
+	p.mark(ref)
+	_, err := p.member.Create(ctx, ref.Resource, member.NamespaceManifest(), cluster.DryRunNone)
 	if apierrors.IsAlreadyExists(err) {
-		r.unmark(ref)
+		p.unmark(ref)
 		return nil
 	}
 	return err
@@ -195,18 +171,18 @@ func (r *joinRun) makeNamespace(ctx context.Context) error {
 
 // takeMembership takes the membership record with a create, so that etcd decides between two joins. While another client
 // removes the namespace, an unjoin or a join that is rolling back, it waits.
-func (r *joinRun) takeMembership(ctx context.Context) error {
-	want := r.plan.membership()
-	want.MemberUID = r.record.UID
+func (p *JoinPlan) takeMembership(ctx context.Context) error {
+	want := p.wanted()
+	want.MemberUID = p.record.UID
 	last := error(&vanished{side: SideMember, ref: member.MembershipRef(), changed: true})
 	err := poll(ctx, pollInterval, waitTimeout, func() (bool, error) {
-		done, err := r.tryMembership(ctx, want)
+		done, err := p.tryMembership(ctx, want)
 		if !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) && !cluster.IsAbsent(err) {
 			return done, err
 		}
-		last, r.membership = err, nil
-		r.progress(Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"})
-		return false, r.makeNamespace(ctx)
+		last, p.membership = err, nil
+		p.progress(Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"})
+		return false, p.makeNamespace(ctx)
 	})
 	if errors.Is(err, errPatience) {
 		return last
@@ -215,66 +191,66 @@ func (r *joinRun) takeMembership(ctx context.Context) error {
 }
 
 // tryMembership tries once to take the membership record. It is not done when the record has changed meanwhile.
-func (r *joinRun) tryMembership(ctx context.Context, want member.Membership) (done bool, err error) {
-	if r.membership != nil {
-		return r.replaceMembership(ctx, want)
+func (p *JoinPlan) tryMembership(ctx context.Context, want member.Membership) (done bool, err error) {
+	if p.membership != nil {
+		return p.replaceMembership(ctx, want)
 	}
-	r.mark(member.MembershipRef())
-	k, err := r.plan.member.CreateMembership(ctx, want)
+	p.mark(member.MembershipRef())
+	k, err := p.member.CreateMembership(ctx, want)
 	if err == nil {
-		r.membership = k
+		p.membership = k
 		return true, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
 		return false, err
 	}
-	r.unmark(member.MembershipRef())
-	return r.share(k, want)
+	p.unmark(member.MembershipRef())
+	return p.share(k, want)
 }
 
 // share judges a membership record that another client wrote since the plan was made; nil is one that was removed.
-func (r *joinRun) share(k *member.Membership, want member.Membership) (done bool, err error) {
+func (p *JoinPlan) share(k *member.Membership, want member.Membership) (done bool, err error) {
 	if k == nil || sameMembership(k, want) {
-		r.membership = k
+		p.membership = k
 		done = k != nil && k.MemberUID == want.MemberUID
-		r.first = r.first && !done // another run of join is at work here as well
+		p.first = p.first && !done // another run of join is at work here as well
 		return done, nil
 	}
-	o := r.plan.Options
+	o := p.Options
 	o.TakeOver = false // the host that has just taken the membership record is not gone
-	return false, &Refusal{Findings: judgeMembership(k, r.plan.facts.Host.ID, o)}
+	return false, &Refusal{Findings: judgeMembership(k, p.facts.Host.ID, o)}
 }
 
 // replaceMembership writes want over the membership record that was read. It is not done when that has changed meanwhile and
 // is to be tried again.
-func (r *joinRun) replaceMembership(ctx context.Context, want member.Membership) (done bool, err error) {
-	p, over := r.plan, r.membership.HostID != want.HostID
-	k, err := p.member.ReplaceMembership(ctx, r.membership, want)
+func (p *JoinPlan) replaceMembership(ctx context.Context, want member.Membership) (done bool, err error) {
+	over := p.membership.HostID != want.HostID
+	k, err := p.member.ReplaceMembership(ctx, p.membership, want)
 	if err != nil && !isRefused(err) {
 		now, readErr := p.member.Membership(ctx)
 		conflict := apierrors.IsConflict(err)
 		switch {
 		case readErr != nil:
 			if over && !conflict {
-				r.took = tookPerhaps
+				p.took = tookPerhaps
 			}
 			return false, err
 		case now != nil && sameMembership(now, want) && now.MemberUID == want.MemberUID && now.TakenFrom == want.TakenFrom && now.Attempt == want.Attempt:
 			k, err = now, nil // only the answer was lost
-		case conflict && now != nil && sameMembership(now, *r.membership):
-			r.membership = now
+		case conflict && now != nil && sameMembership(now, *p.membership):
+			p.membership = now
 			return false, nil
 		case conflict:
-			return r.share(now, want)
+			return p.share(now, want)
 		}
 	}
 	if err != nil {
 		return false, err
 	}
 	if over {
-		r.took = tookIt
+		p.took = tookIt
 	}
-	r.membership = k
+	p.membership = k
 	return true, nil
 }
 
@@ -282,40 +258,40 @@ func sameMembership(k *member.Membership, want member.Membership) bool {
 	return k.HostID == want.HostID && k.Member == want.Member && k.Federation == want.Federation
 }
 
-func (r *joinRun) delete(ctx context.Context, ref cluster.Ref, live *unstructured.Unstructured) error {
-	return r.plan.member.Delete(ctx, ref, cluster.Preconditions{UID: live.GetUID()}, cluster.DryRunNone)
+func (p *JoinPlan) delete(ctx context.Context, ref cluster.Ref, live *unstructured.Unstructured) error {
+	return p.member.Delete(ctx, ref, cluster.Preconditions{UID: live.GetUID()}, cluster.DryRunNone)
 }
 
 // write writes one object on the member.
-func (r *joinRun) write(ctx context.Context, s Step) error {
+func (p *JoinPlan) write(ctx context.Context, s Step) error {
 	switch s.Verb {
 	case VerbCreate:
-		r.mark(s.Object)
+		p.mark(s.Object)
 	case VerbReplace:
-		if err := r.delete(ctx, s.Object, s.live); err != nil {
+		if err := p.delete(ctx, s.Object, s.live); err != nil {
 			return err
 		}
 	}
-	write := r.plan.member.Apply
-	if r.plan.takenFrom != "" && s.Object == r.binding.Ref {
+	write := p.member.Apply
+	if p.takenFrom != "" && s.Object == p.binding.Ref {
 		// One that has come since would be the other host's, whose token would outlive the take-over.
-		write = r.plan.member.Create
+		write = p.member.Create
 	}
 	o, err := write(ctx, s.Object.Resource, s.Manifest, cluster.DryRunNone)
-	if err == nil && s.Object == r.binding.Ref {
-		r.binding.UID = o.GetUID()
+	if err == nil && s.Object == p.binding.Ref {
+		p.binding.UID = o.GetUID()
 	}
 	return err
 }
 
-func (r *joinRun) requestToken(ctx context.Context) error {
-	o, asked := r.plan.Options, time.Now()
-	token, err := r.plan.member.RequestToken(ctx, o.lifetime(), r.binding)
+func (p *JoinPlan) requestToken(ctx context.Context) error {
+	o, asked := p.Options, time.Now()
+	token, err := p.member.RequestToken(ctx, o.lifetime(), p.binding)
 	if err != nil {
 		return err
 	}
-	r.token = token
-	r.note(judgeToken(token, asked, o.lifetime(), o.commands, command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime})...)
+	p.token = token
+	p.learn(judgeToken(token, asked, o.lifetime(), o.commands, command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime})...)
 	return nil
 }
 
@@ -323,44 +299,44 @@ func (r *joinRun) requestToken(ctx context.Context) error {
 // collected, before it writes over it: the collector may still delete by that name.
 const collectionTimeout = 10 * time.Second
 
-func (r *joinRun) storeCredential(ctx context.Context) error {
-	p, ref := r.plan, host.CredentialRef(r.plan.Options.Name)
-	data, err := (&kubeconfig.Access{Token: r.token.Value, Endpoint: endpoint.Of(r.record)}).Marshal()
+func (p *JoinPlan) storeCredential(ctx context.Context) error {
+	ref := host.CredentialRef(p.Options.Name)
+	data, err := (&kubeconfig.Access{Token: p.token.Value, Endpoint: endpoint.Of(p.record)}).Marshal()
 	if err != nil {
 		return err
 	}
-	r.mark(ref)
-	if !r.created {
-		return p.host.WriteCredential(ctx, r.record, data, true)
+	p.mark(ref)
+	if !p.created {
+		return p.host.WriteCredential(ctx, p.record, data, true)
 	}
 	waits := false
 	err = poll(ctx, pollInterval, collectionTimeout, func() (bool, error) {
-		err := p.host.WriteCredential(ctx, r.record, data, false)
+		err := p.host.WriteCredential(ctx, p.record, data, false)
 		if !apierrors.IsAlreadyExists(err) {
 			return true, err
 		}
 		if !waits {
 			waits = true
-			r.progress(Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "an earlier member's is being collected"})
+			p.progress(Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "an earlier member's is being collected"})
 		}
 		return false, nil
 	})
 	if errors.Is(err, errPatience) {
-		return p.host.WriteCredential(ctx, r.record, data, true)
+		return p.host.WriteCredential(ctx, p.record, data, true)
 	}
 	return err
 }
 
 // confirm tries the credential at the stored endpoint and reads everything back.
-func (r *joinRun) confirm(ctx context.Context) error {
-	reads := []func() error{func() error { return r.readRecord(ctx) }}
-	for _, s := range r.steps {
+func (p *JoinPlan) confirm(ctx context.Context) error {
+	reads := []func() error{func() error { return p.readRecord(ctx) }}
+	for _, s := range p.Steps {
 		if s.Side == SideMember && s.Manifest != nil && s.phase < phaseTrial && s.Object != member.MembershipRef() {
-			reads = append(reads, func() error { return r.readBack(ctx, s) })
+			reads = append(reads, func() error { return p.readBack(ctx, s) })
 		}
 	}
-	reads = append(reads, func() error { return r.readMembership(ctx) })
-	errs := cluster.Together(append(reads, func() error { return r.try(ctx) })...)
+	reads = append(reads, func() error { return p.readMembership(ctx) })
+	errs := cluster.Together(append(reads, func() error { return p.try(ctx) })...)
 	last := len(reads)
 	if refusal, ok := errors.AsType[*Refusal](errs[last]); ok {
 		// The endpoint is not to blame for a credential whose account another client removed meanwhile.
@@ -372,35 +348,35 @@ func (r *joinRun) confirm(ctx context.Context) error {
 	return cmp.Or(append(errs[last:], errs[:last]...)...)
 }
 
-func (r *joinRun) try(ctx context.Context) error {
-	e := endpoint.Of(r.record)
+func (p *JoinPlan) try(ctx context.Context) error {
+	e := endpoint.Of(p.record)
 	err := trial{
-		server: e.Server, id: r.plan.facts.Member.ID,
+		server: e.Server, id: p.facts.Member.ID,
 		ifOther:   "give the member's own endpoint with --member-server",
 		ifRefused: "check that the endpoint is this member's own and passes tokens on to its API server",
-	}.of(ctx, config(e, r.token.Value))
-	if cluster.FaultOf(err) == cluster.FaultUnreachable && !r.plan.facts.proven() && ctx.Err() == nil {
-		r.note(atEndpoint(e.Server, "could not be tried from here: "+cluster.Cause(err), "the manager on the host will report whether the credential works from there"))
+	}.of(ctx, config(e, p.token.Value))
+	if cluster.FaultOf(err) == cluster.FaultUnreachable && !p.facts.proven() && ctx.Err() == nil {
+		p.learn(atEndpoint(e.Server, "could not be tried from here: "+cluster.Cause(err), "the manager on the host will report whether the credential works from there"))
 		return nil
 	}
 	return err
 }
 
-func (r *joinRun) readRecord(ctx context.Context) error {
-	o := r.plan.Options
-	m, err := r.plan.host.FindMember(ctx, o.Name)
+func (p *JoinPlan) readRecord(ctx context.Context) error {
+	o := p.Options
+	m, err := p.host.FindMember(ctx, o.Name)
 	if err != nil {
 		return err
 	}
-	gone := m == nil || m.UID != r.record.UID || m.DeletionTimestamp != nil
-	if gone || !endpoint.Of(m).Equal(endpoint.Of(r.record)) || m.Federation() != o.Federation {
+	gone := m == nil || m.UID != p.record.UID || m.DeletionTimestamp != nil
+	if gone || !endpoint.Of(m).Equal(endpoint.Of(p.record)) || m.Federation() != o.Federation {
 		return &vanished{side: SideHost, ref: host.MemberRef(o.Name), changed: !gone}
 	}
 	return nil
 }
 
-func (r *joinRun) readBack(ctx context.Context, s Step) error {
-	o, err := r.plan.member.Find(ctx, s.Object)
+func (p *JoinPlan) readBack(ctx context.Context, s Step) error {
+	o, err := p.member.Find(ctx, s.Object)
 	if err != nil {
 		return err
 	}
@@ -410,20 +386,19 @@ func (r *joinRun) readBack(ctx context.Context, s Step) error {
 	return nil
 }
 
-func (r *joinRun) readMembership(ctx context.Context) error {
-	k, err := r.plan.member.Membership(ctx)
+func (p *JoinPlan) readMembership(ctx context.Context) error {
+	k, err := p.member.Membership(ctx)
 	if err != nil {
 		return err
 	}
-	if k == nil || k.MemberUID != r.record.UID {
+	if k == nil || k.MemberUID != p.record.UID {
 		return &vanished{side: SideMember, ref: member.MembershipRef(), changed: k != nil}
 	}
 	return nil
 }
 
 // recordJoin writes who joined the member, and ends the attempt.
-func (r *joinRun) recordJoin(ctx context.Context) error {
-	p := r.plan
+func (p *JoinPlan) recordJoin(ctx context.Context) error {
 	by := host.JoinedBy{User: p.facts.Host.User, At: time.Now()}
 	m, err := p.host.RecordJoin(ctx, p.Options.Name, p.facts.Attempt.String(), by)
 	if err != nil && !isRefused(err) {
@@ -438,25 +413,24 @@ func (r *joinRun) recordJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.record = m
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.record = m
 	return nil
 }
 
 // writeEvent writes the Event. A join without one is a good join.
-func (r *joinRun) writeEvent(ctx context.Context) error {
-	p := r.plan
-	r.mu.Lock()
-	record := r.record
-	r.mu.Unlock()
+func (p *JoinPlan) writeEvent(ctx context.Context) error {
+	p.mu.Lock()
+	record := p.record
+	p.mu.Unlock()
 	message := fmt.Sprintf("joined to federation %q by %s", p.Options.Federation, p.facts.Host.User)
 	if err := p.host.RecordEvent(ctx, record, "Joined", message); err != nil {
 		cause := cluster.Cause(err)
 		if stop, ok := errors.AsType[*interrupted](stopped(ctx, err)); ok {
 			cause = stop.Error()
 		}
-		r.note(Finding{Side: SideHost, Object: "Event", Cause: "could not be written: " + cause})
+		p.learn(Finding{Side: SideHost, Object: "Event", Cause: "could not be written: " + cause})
 	}
 	return nil
 }

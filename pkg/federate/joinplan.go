@@ -41,9 +41,8 @@ type JoinPlan struct {
 
 	facts  joinFacts
 	grants member.Grants
-	run    joinRun
-	// record is the MemberCluster that is created; nil when it exists.
-	record *v1alpha1.MemberCluster
+	// creates is the MemberCluster that is created; nil when it exists.
+	creates *v1alpha1.MemberCluster
 	// sent is the MemberCluster as it is posted, or the merge patch that brings an existing one up to date. It carries this
 	// run's attempt. It is nil where the MemberCluster stays as it is.
 	sent *unstructured.Unstructured
@@ -51,6 +50,20 @@ type JoinPlan struct {
 	takenFrom v1alpha1.ClusterID
 	// blocked says that a finding makes asking the servers pointless.
 	blocked bool
+
+	// What follows is how far the join has come. record and membership are as they were last read or written.
+	record     *v1alpha1.MemberCluster
+	membership *member.Membership
+	token      member.Token
+	binding    member.Binding // what the token is bound to
+	// took says whether the membership record of another host was taken over.
+	took took
+	// first says that this run began the membership: nothing that it makes can be something that others rely on.
+	first bool
+	// created says that this run created the MemberCluster, or perhaps did.
+	created bool
+	// sealed is the attempt on the MemberCluster while this run rolls back; empty where there is no MemberCluster.
+	sealed string
 }
 
 // Already says that nothing but the credential has to change.
@@ -63,9 +76,7 @@ func (p *JoinPlan) Already() bool {
 
 // planJoin makes the plan and says what stands against it. It is pure.
 func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
-	p := &JoinPlan{Options: o, facts: f, grants: f.grants(), takenFrom: takenFrom(f, o)}
-	p.run.plan = p
-
+	p := &JoinPlan{Options: o, plan: plan{of: o}, facts: f, grants: f.grants(), takenFrom: takenFrom(f, o), record: f.Host.Member, membership: f.Member.Membership}
 	against := deniedRights(slices.Concat(f.HostMissing, f.MemberMissing))
 	p.blocked = len(against) > 0
 	if !p.blocked {
@@ -168,11 +179,11 @@ func (p *JoinPlan) planRecord() []Finding {
 	f, o, existing := p.facts, p.Options, p.facts.Host.Member
 	ref := host.MemberRef(o.Name)
 	against := func(cause, remedy string) []Finding { return []Finding{about(SideHost, ref, cause, remedy)} }
-	s := Step{Side: SideHost, Verb: VerbCreate, Object: ref, phase: phaseRecord, do: p.run.createRecord, undo: p.run.undoRecord, holds: true}
+	s := Step{Side: SideHost, Verb: VerbCreate, Object: ref, phase: phaseRecord, do: p.createRecord, undo: p.undoRecord, holds: true}
 	desired := &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{ClusterID: string(f.Member.ID)}}
 	if existing != nil {
 		desired = existing.DeepCopy()
-		s.Verb, s.do = VerbUpdate, p.run.updateRecord
+		s.Verb, s.do = VerbUpdate, p.updateRecord
 		if existing.Spec.ClusterID != string(f.Member.ID) && f.Member.ID != "" {
 			return against(fmt.Sprintf("the name is taken by another cluster (ID %s, this one has %s)", existing.Spec.ClusterID, f.Member.ID),
 				o.commands.To("join under another name, or unjoin that one first", command.Unjoin{Member: o.Name}))
@@ -196,7 +207,7 @@ func (p *JoinPlan) planRecord() []Finding {
 	if existing == nil {
 		setDefault(desired.Labels, corev1.LabelTopologyRegion, f.Member.Region)
 		setDefault(desired.Labels, corev1.LabelTopologyZone, f.Member.Zone)
-		p.record = desired
+		p.creates = desired
 	}
 	var err error
 	if p.sent, err = recordToSend(existing, desired); err != nil {
@@ -310,8 +321,8 @@ func setDefault(labels map[string]string, key, value string) {
 	}
 }
 
-// membership is the membership record as this join writes it. The member's UID is known once the MemberCluster exists.
-func (p *JoinPlan) membership() member.Membership {
+// wanted is the membership record as this join writes it. The member's UID is known once the MemberCluster exists.
+func (p *JoinPlan) wanted() member.Membership {
 	k := member.Membership{Federation: p.Options.Federation, HostID: p.facts.Host.ID, Member: p.Options.Name, TakenFrom: p.takenFrom, RequestedBy: p.Options.RequestedBy}
 	if m := p.facts.Host.Member; m != nil {
 		k.MemberUID = m.UID
@@ -328,11 +339,11 @@ func (p *JoinPlan) membership() member.Membership {
 
 // planMember plans everything on the member but the token and what follows it.
 func (p *JoinPlan) planMember() []Finding {
-	f, r := p.facts.Member, &p.run
-	namespace := Step{Side: SideMember, Verb: VerbUnchanged, Object: member.NamespaceRef(), phase: phaseNamespace, live: f.Namespace, undo: r.undoNamespace, holds: true}
+	f := p.facts.Member
+	namespace := Step{Side: SideMember, Verb: VerbUnchanged, Object: member.NamespaceRef(), phase: phaseNamespace, live: f.Namespace, undo: p.undoNamespace, holds: true}
 	planned := f.Namespace == nil
 	if planned {
-		namespace.Verb, namespace.Manifest, namespace.do = VerbCreate, member.NamespaceManifest(), r.makeNamespace
+		namespace.Verb, namespace.Manifest, namespace.do = VerbCreate, member.NamespaceManifest(), p.makeNamespace
 	}
 	p.step(namespace)
 	p.planMembership(planned)
@@ -347,7 +358,7 @@ func (p *JoinPlan) planMember() []Finding {
 		against = append(against, p.planObject(id, phaseBase, planned)...)
 	}
 	if p.takenFrom != "" {
-		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", phase: phaseBinding, do: r.endTakeOver})
+		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", phase: phaseBinding, do: p.endTakeOver})
 	}
 	for _, o := range p.grants.Bindings() {
 		against = append(against, p.planObject(o, phaseBinding, planned)...)
@@ -357,7 +368,7 @@ func (p *JoinPlan) planMember() []Finding {
 		for _, ref := range member.ConsumerRefs() {
 			if live := p.facts.Member.Objects[ref]; live != nil && member.ByJoin(live) {
 				p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the federation gives no access", phase: phaseBinding, live: live,
-					do: func(ctx context.Context) error { return r.delete(ctx, ref, live) }})
+					do: func(ctx context.Context) error { return p.delete(ctx, ref, live) }})
 			}
 		}
 	}
@@ -366,9 +377,9 @@ func (p *JoinPlan) planMember() []Finding {
 
 // planMembership plans the membership record.
 func (p *JoinPlan) planMembership(planned bool) {
-	k, standing := p.membership(), p.facts.Member.Membership
+	k, standing := p.wanted(), p.facts.Member.Membership
 	s := Step{Side: SideMember, Verb: VerbCreate, Object: member.MembershipRef(), Planned: planned, Manifest: k.Manifest(), phase: phaseMembership,
-		do: p.run.takeMembership, undo: p.run.undoMembership, holds: true}
+		do: p.takeMembership, undo: p.undoMembership, holds: true}
 	if standing != nil {
 		s.Verb, s.live = VerbUpdate, standing.Manifest()
 		switch {
@@ -422,7 +433,7 @@ func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding
 		s.Verb = VerbReplace
 	}
 	if !s.silent() {
-		s.do = func(ctx context.Context) error { return p.run.write(ctx, s) }
+		s.do = func(ctx context.Context) error { return p.write(ctx, s) }
 	}
 	if s.Verb == VerbCreate {
 		s.undo = func(ctx context.Context) error { return p.member.Remove(ctx, s.Object, cluster.Preconditions{}) }
@@ -433,27 +444,31 @@ func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding
 
 // planCredential plans the credential, its trial, and the record of the join.
 func (p *JoinPlan) planCredential() (against []Finding) {
-	o, f, r := p.Options, p.facts, &p.run
+	o, f := p.Options, p.facts
+	p.binding.Ref = f.Member.Binding()
+	if live := f.Member.Objects[p.binding.Ref]; live != nil {
+		p.binding.UID = live.GetUID()
+	}
 	p.step(Step{Side: SideMember, Verb: VerbRequest, Object: member.ManagerAccountRef(), Planned: f.Member.Namespace == nil,
-		Note: "a token for " + short(o.lifetime()) + ", bound to " + f.Member.Binding().String(), phase: phaseBinding, do: r.requestToken})
+		Note: "a token for " + short(o.lifetime()) + ", bound to " + p.binding.Ref.String(), phase: phaseBinding, do: p.requestToken})
 	record := &v1alpha1.MemberCluster{}
 	record.Name, record.Labels = string(o.Name), map[string]string{v1alpha1.LabelFederation: string(o.Federation)}
 	if f.Host.Member != nil {
 		record.UID = f.Host.Member.UID
 	}
 	p.step(Step{Side: SideHost, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record), phase: phaseCredential,
-		do: r.storeCredential, undo: r.undoCredential})
+		do: p.storeCredential, undo: p.undoCredential})
 	if p.grants.Properties && p.accepted() {
 		set := member.Property(v1alpha1.PropertyClusterSet, string(o.Federation), o.Federation)
 		against = p.planObject(set, phaseCredential, false)
 	}
-	p.step(Step{Side: SideMember, Verb: VerbTry, Note: "the stored credential at " + f.Endpoint.Server, phase: phaseTrial, do: r.confirm})
+	p.step(Step{Side: SideMember, Verb: VerbTry, Note: "the stored credential at " + f.Endpoint.Server, phase: phaseTrial, do: p.confirm})
 	if p.sent == nil {
 		return against
 	}
-	p.step(Step{Side: SideHost, Verb: VerbUpdate, Object: host.MemberRef(o.Name), Note: "who joined it, and when", phase: phaseJoined, do: r.recordJoin})
+	p.step(Step{Side: SideHost, Verb: VerbUpdate, Object: host.MemberRef(o.Name), Note: "who joined it, and when", phase: phaseJoined, do: p.recordJoin})
 	if f.CanCreateEvents {
-		p.step(Step{Side: SideHost, Verb: VerbCreate, Object: cluster.Ref{Resource: cluster.Events, Namespace: "default", Name: string(o.Name)}, phase: phaseJoined, do: r.writeEvent})
+		p.step(Step{Side: SideHost, Verb: VerbCreate, Object: cluster.Ref{Resource: cluster.Events, Namespace: "default", Name: string(o.Name)}, phase: phaseJoined, do: p.writeEvent})
 	}
 	return against
 }
@@ -467,7 +482,7 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 			if p.sent == nil {
 				return nil
 			}
-			if p.record == nil {
+			if p.creates == nil {
 				_, err := p.host.PatchMember(ctx, p.Options.Name, p.sent.Object, dry)
 				return err
 			}

@@ -58,11 +58,11 @@ func joined(f *joinFacts) {
 	if len(against) > 0 {
 		panic(against)
 	}
-	f.Host.Member = plan.record.DeepCopy()
+	f.Host.Member = plan.creates.DeepCopy()
 	f.Host.Member.UID = "uid-east"
 	f.Host.Member.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "ann 2026-11-23T09:00:00Z"}
 	f.Member.Namespace = member.NamespaceManifest()
-	k := plan.membership()
+	k := plan.wanted()
 	k.MemberUID = "uid-east"
 	k.UID, k.ResourceVersion = "uid-membership", "7"
 	f.Member.Membership = &k
@@ -255,15 +255,15 @@ func TestPlanJoinLabels(t *testing.T) {
 		f.Member.Topology = member.Topology{Regions: []string{"us-east-1"}, Region: "us-east-1", Zones: []string{"us-east-1a", "us-east-1b"}, Nodes: 2}
 	}), joinOptions(func(o *JoinOptions) { o.Labels = map[string]string{"team": "blue"} }))
 	want := map[string]string{v1alpha1.LabelFederation: "prod", "team": "blue", "topology.kubernetes.io/region": "us-east-1"}
-	if got := plan.record.Labels; len(got) != len(want) || !cluster.Covers(toAnyMap(got), toAnyMap(want)) {
+	if got := plan.creates.Labels; len(got) != len(want) || !cluster.Covers(toAnyMap(got), toAnyMap(want)) {
 		t.Errorf("labels %v, want %v", got, want)
 	}
-	if got := plan.record.Spec.JoinedWith; got.KubernetesVersion != "v1.36.3" || len(got.Zones) != 2 {
+	if got := plan.creates.Spec.JoinedWith; got.KubernetesVersion != "v1.36.3" || len(got.Zones) != 2 {
 		t.Errorf("joinedWith %+v", got)
 	}
 	plan, _ = planJoin(facts(func(f *joinFacts) { f.Member.Topology = member.Topology{Region: "us-east-1"} }),
 		joinOptions(func(o *JoinOptions) { o.Labels = map[string]string{"topology.kubernetes.io/region": "eu"} }))
-	if got := plan.record.Labels["topology.kubernetes.io/region"]; got != "eu" {
+	if got := plan.creates.Labels["topology.kubernetes.io/region"]; got != "eu" {
 		t.Errorf("the user's region became %q", got)
 	}
 }
@@ -439,7 +439,7 @@ func TestPlanJoinKeepsRequester(t *testing.T) {
 				tt.membership(f.Member.Membership)
 			}
 		}), joinOptions(func(o *JoinOptions) { o.RequestedBy = tt.option }))
-		if got := plan.membership().RequestedBy; got != tt.want {
+		if got := plan.wanted().RequestedBy; got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}

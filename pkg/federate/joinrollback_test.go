@@ -104,40 +104,41 @@ func TestRollBack(t *testing.T) {
 	const sent = "patch " + joined + ", delete secrets/east, delete " + account + ", delete " + record
 	for _, tt := range []struct {
 		name   string
-		change func(*joinRun, *store)
+		change func(*JoinPlan, *store)
 		writes string
 		err    string // a line of the error
 	}{
 		{"all of it", nil, sent + ", delete " + joined, cannot},
-		{"the member was removed", func(_ *joinRun, s *store) { delete(s.objects, joined) }, "delete " + account + ", delete " + record, cannot},
-		{"another run has taken the member over", func(_ *joinRun, s *store) { s.put(made, "another") }, "",
+		{"the member was removed", func(_ *JoinPlan, s *store) { delete(s.objects, joined) }, "delete " + account + ", delete " + record, cannot},
+		{"another run has taken the member over", func(_ *JoinPlan, s *store) { s.put(made, "another") }, "",
 			"* " + not + "was not rolled back: another join has taken it over, or this one had just ended"},
-		{"another run takes the member over meanwhile", func(_ *joinRun, s *store) { s.meanwhile = func() { s.put(made, "another") } }, sent + ", patch " + joined,
+		{"another run takes the member over meanwhile", func(_ *JoinPlan, s *store) { s.meanwhile = func() { s.put(made, "another") } }, sent + ", patch " + joined,
 			"* " + not + "was not rolled back: another join has taken it over, or this one had just ended"},
-		{"the member is made anew meanwhile", func(_ *joinRun, s *store) { s.meanwhile = func() { s.objects[joined].SetUID("uid-2") } }, sent, cannot},
-		{"another run has taken the cluster over", func(_ *joinRun, s *store) { s.put(member.MembershipRef(), "another") },
+		{"the member is made anew meanwhile", func(_ *JoinPlan, s *store) { s.meanwhile = func() { s.objects[joined].SetUID("uid-2") } }, sent, cannot},
+		{"another run has taken the cluster over", func(_ *JoinPlan, s *store) { s.put(member.MembershipRef(), "another") },
 			"patch " + joined + ", delete secrets/east, delete " + joined, cannot},
-		{"the member is older", func(r *joinRun, _ *store) { r.first, r.created = false, false }, "",
+		{"the member is older", func(r *JoinPlan, _ *store) { r.first, r.created = false, false }, "",
 			"* " + not + "existed before this run, so nothing was rolled back"},
-		{"the request for the member never arrived", func(r *joinRun, s *store) {
+		{"the request for the member never arrived", func(r *JoinPlan, s *store) {
 			delete(s.objects, joined)
 			r.first, r.made = false, map[cluster.Ref]bool{made: true}
 		}, "", "lost"},
-		{"an account that stays", func(_ *joinRun, s *store) { s.broken = account },
+		{"an account that stays", func(_ *JoinPlan, s *store) { s.broken = account },
 			"patch " + joined + ", delete secrets/east, delete " + account + ", patch " + joined,
 			`* left: member: ServiceAccount "kubefederate-member/kubefederate-manager"`},
 	} {
 		plan, _ := planJoin(facts(nil), joinOptions(nil))
-		r, s, mine := &plan.run, newStore(t, &plan.plan), plan.facts.Attempt.String()
-		*r = joinRun{engine: start(plan.Options, plan.Steps, nil, nil), plan: plan, record: &v1alpha1.MemberCluster{}, first: true, created: true}
+		s, mine := newStore(t, &plan.plan), plan.facts.Attempt.String()
+		plan.start(nil)
+		plan.record, plan.first, plan.created = &v1alpha1.MemberCluster{}, true, true
 		for _, ref := range []cluster.Ref{made, credential, member.MembershipRef(), member.ManagerAccountRef()} {
 			s.put(ref, mine)
-			r.mark(ref)
+			plan.mark(ref)
 		}
 		if tt.change != nil {
-			tt.change(r, s)
+			tt.change(plan, s)
 		}
-		err := r.failed(t.Context(), errors.New("lost"))
+		err := plan.failed(t.Context(), errors.New("lost"))
 		if got := strings.Join(s.writes, ", "); got != tt.writes || !slices.Contains(strings.Split(err.Error(), "\n"), tt.err) {
 			t.Errorf("%s: sent %q, want %q; error %v", tt.name, got, tt.writes, err)
 		}
@@ -155,8 +156,8 @@ func TestRollBackRotation(t *testing.T) {
 		plan, _ := planRotate(rotating(nil), RotateOptions{Name: "east"})
 		s := newStore(t, &plan.plan)
 		s.put(ref, by)
-		replacement := &replacement{run: &plan.run, round: round{to: ref}, attempt: attempt{id: "run", at: now}}
-		if err := replacement.undo(t.Context()); err != nil || strings.Join(s.writes, ", ") != want || plan.run.undone != (want != "") {
+		replacement := &replacement{plan: plan, round: round{to: ref}, attempt: attempt{id: "run", at: now}}
+		if err := replacement.undo(t.Context()); err != nil || strings.Join(s.writes, ", ") != want || plan.undone != (want != "") {
 			t.Errorf("a Secret of attempt %q: sent %q, want %q; error %v", by, s.writes, want, err)
 		}
 	}

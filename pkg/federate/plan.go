@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -95,14 +96,28 @@ func (s Step) place() string { return string(s.Side) + ": " + s.Object.String() 
 // silent says whether the step sends nothing that changes anything.
 func (s Step) silent() bool { return s.Verb == VerbUnchanged || s.Verb == VerbKeep }
 
-// plan is what the plans of all operations have in common.
+// plan is what the plans of all operations have in common. It is applied phase by phase, and rolled back in the opposite
+// order.
 type plan struct {
 	Steps []Step
 	// Notes are what a person should know and what does not stand against the operation.
 	Notes []Finding
 
-	host   *host.Cluster
-	member *member.Cluster
+	of       operation
+	host     *host.Cluster
+	member   *member.Cluster
+	progress func(Step)
+
+	// What follows is one run of the plan, whose steps share it under mu.
+	mu sync.Mutex
+	// made are the objects that this run has made, or may have: the answer may have been lost. Only they are rolled back.
+	made map[cluster.Ref]bool
+	// done says which of the steps have ended well.
+	done []bool
+	// learned is what a person should know besides Notes.
+	learned []Finding
+	// begun says that a step may have changed something.
+	begun bool
 }
 
 func (p *plan) step(s Step) { p.Steps = append(p.Steps, s) }

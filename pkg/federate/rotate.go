@@ -80,7 +80,18 @@ type RotatePlan struct {
 	plan
 
 	facts rotateFacts
-	run   rotateRun
+	// current is the replacement that is at work.
+	current *replacement
+	token   member.Token
+	// direct says that the stored endpoint is not to be reached from here: tokens are tried where the caller
+	// reaches the member.
+	direct bool
+	// state says which credential works, once the new one is stored or may be; until then there is a way back. left is then the
+	// Secret that is still to be deleted.
+	state string
+	left  []string
+	// undone says that a Secret of this run was found and deleted.
+	undone bool
 }
 
 // rotateFacts are everything that a rotation's plan is made from.
@@ -205,8 +216,7 @@ func (f *rotateFacts) rounds() []round {
 
 // planRotate makes the plan and says what stands against it. It is pure.
 func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
-	p := &RotatePlan{Options: o, facts: f}
-	p.run.plan = p
+	p := &RotatePlan{Options: o, plan: plan{of: o}, facts: f}
 	if f.Host.Member == nil {
 		return p, []Finding{{Side: SideHost, Object: host.MemberRef(o.Name).String(), Cause: "not found", Remedy: o.commands.To("list the members", command.Get{})}}
 	}
@@ -227,8 +237,8 @@ func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
 
 // planRound plans one replacement, whose phases begin at first.
 func (p *RotatePlan) planRound(x round, first phase) {
-	o, record, r := p.Options, p.facts.Host.Member, &p.run
-	t := &replacement{run: r, round: x, revokes: x.standing != nil || p.facts.Member.Objects[x.from] != nil}
+	o, record := p.Options, p.facts.Host.Member
+	t := &replacement{plan: p, round: x, revokes: x.standing != nil || p.facts.Member.Objects[x.from] != nil}
 	step := func(s Step, at phase, do func(context.Context) error) {
 		s.phase, s.do = first+at, do
 		p.Steps = append(p.Steps, s)

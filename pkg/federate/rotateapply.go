@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,82 +26,63 @@ type RotateResult struct {
 	Notes   []Finding
 }
 
-// rotateRun is one application of a plan.
-type rotateRun struct {
-	engine
-	plan *RotatePlan
-	// current is the replacement that is at work.
-	current *replacement
-	token   member.Token
-	// direct says that the stored endpoint is not to be reached from here: tokens are tried where the caller
-	// reaches the member.
-	direct bool
-	// state says which credential works, once the new one is stored or may be; until then there is a way back. left is then the
-	// Secret that is still to be deleted.
-	state string
-	left  []string
-	// undone says that a Secret of this run was found and deleted.
-	undone bool
-}
-
 // Apply carries the plan out and calls progress with each step that is done; progress may be nil. Until the new credential
 // is stored a failure rolls back what was made, and the old one stays valid and stored: the error is then a *Refusal or an
 // *Undone. Later it is a *Partial with the command that continues. A plan of a dry run writes nothing.
 func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*RotateResult, error) {
-	r := &p.run
-	*r = rotateRun{engine: start(p.Options, p.Steps, p.Notes, progress), plan: p}
 	if p.Options.DryRun == cluster.DryRunNone {
-		if err := r.apply(ctx); err != nil {
-			return nil, r.failed(ctx, stopped(ctx, err))
+		p.start(progress)
+		if err := p.apply(ctx); err != nil {
+			return nil, p.failed(ctx, stopped(ctx, err))
 		}
 	}
-	return &RotateResult{Member: p.facts.Host.Member, Expires: r.token.Expires, Notes: r.notes}, nil
+	return &RotateResult{Member: p.facts.Host.Member, Expires: p.token.Expires, Notes: slices.Concat(p.Notes, p.learned)}, nil
 }
 
 // failed ends a run that failed with cause, and says which credential works.
-func (r *rotateRun) failed(ctx context.Context, cause error) error {
+func (p *RotatePlan) failed(ctx context.Context, cause error) error {
 	fresh, cancel := afterwards(ctx)
 	defer cancel()
-	p := r.partial(cause)
-	p.Done, p.Left = []string{r.state}, r.left
-	if r.state == "" {
-		left, err := r.rollBack(fresh)
+	partial := p.partial(cause)
+	partial.Done, partial.Left = []string{p.state}, p.left
+	if p.state == "" {
+		left, err := p.rollBack(fresh)
 		if err == nil {
-			return r.refused(cause, r.undone)
+			return p.refused(cause, p.undone)
 		}
-		p.Err, p.Done, p.Left = rollbackFailed(cause, err), []string{"the old credential is stored and works"}, left
-	} else if len(r.left) > 0 {
+		partial.Err, partial.Done, partial.Left = rollbackFailed(cause, err), []string{"the old credential is stored and works"}, left
+	} else if len(p.left) > 0 {
 		// Without the stamp the next run begins at once. Where it cannot be removed, that one waits as long as rotateLease.
-		_, _ = r.plan.member.MergePatch(fresh, r.current.to, map[string]any{"metadata": map[string]any{
+		_, _ = p.member.MergePatch(fresh, p.current.to, map[string]any{"metadata": map[string]any{
 			"annotations": map[string]any{v1alpha1.AnnotationAttempt: nil},
 		}}, cluster.DryRunNone)
 	}
-	return p
+	return partial
 }
 
 // at is the way to the member with a token: the stored endpoint, or the caller's own where that one is not to be
 // reached from here.
-func (r *rotateRun) at(token string) *rest.Config {
-	if r.direct {
-		config := rest.AnonymousClientConfig(r.plan.member.Config())
+func (p *RotatePlan) at(token string) *rest.Config {
+	if p.direct {
+		config := rest.AnonymousClientConfig(p.member.Config())
 		config.BearerToken = token
 		return config
 	}
-	return config(endpoint.Of(r.plan.facts.Host.Member), token)
+	return config(endpoint.Of(p.facts.Host.Member), token)
 }
 
 // stands is how things stand from now on, with the Secrets that are still to be deleted.
-func (r *rotateRun) stands(state string, left ...cluster.Ref) {
-	r.state, r.left = state, nil
+func (p *RotatePlan) stands(state string, left ...cluster.Ref) {
+	p.state, p.left = state, nil
 	for _, ref := range left {
-		r.left = append(r.left, "member: "+ref.String())
+		p.left = append(p.left, "member: "+ref.String())
 	}
 }
 
 // replacement is a round at work.
 type replacement struct {
 	round
-	run *rotateRun
+	plan *RotatePlan
 	// revokes says that there is an old credential to revoke.
 	revokes bool
 
@@ -114,9 +96,9 @@ type replacement struct {
 
 // critical is ctx with the end of the writes. The first call begins the round.
 func (t *replacement) critical(ctx context.Context) (context.Context, context.CancelFunc) {
-	if r := t.run; r.current != t {
-		r.current = t
-		r.stands("")
+	if p := t.plan; p.current != t {
+		p.current = t
+		p.stands("")
 		t.attempt = newAttempt(time.Now())
 		t.until = time.Now().Add(rotateTimeout)
 		t.bound = member.Binding{Ref: t.to}
@@ -133,10 +115,10 @@ func (t *replacement) bind(ctx context.Context) error {
 	defer cancel()
 	manifest := member.BindingManifest(t.to).Manifest
 	stamp(manifest, t.attempt)
-	t.run.mark(t.to)
-	o, err := t.run.plan.member.Create(ctx, t.to.Resource, manifest, cluster.DryRunNone)
+	t.plan.mark(t.to)
+	o, err := t.plan.member.Create(ctx, t.to.Resource, manifest, cluster.DryRunNone)
 	if apierrors.IsAlreadyExists(err) {
-		t.run.unmark(t.to)
+		t.plan.unmark(t.to)
 		return fmt.Errorf("%w: another rotation is at work; run this one again when it has ended", err)
 	}
 	if err == nil {
@@ -147,27 +129,27 @@ func (t *replacement) bind(ctx context.Context) error {
 
 // undo removes the Secret that this run made for a credential that was not stored.
 func (t *replacement) undo(ctx context.Context) error {
-	r := t.run
-	o, err := r.plan.member.Find(ctx, t.to)
+	p := t.plan
+	o, err := p.member.Find(ctx, t.to)
 	if err != nil || o == nil || o.GetAnnotations()[v1alpha1.AnnotationAttempt] != t.attempt.String() {
 		return err
 	}
-	r.undone = true
-	return r.plan.member.Remove(ctx, t.to, cluster.Preconditions{UID: o.GetUID()})
+	p.undone = true
+	return p.member.Remove(ctx, t.to, cluster.Preconditions{UID: o.GetUID()})
 }
 
 func (t *replacement) request(ctx context.Context) error {
 	ctx, cancel := t.critical(ctx)
 	defer cancel()
-	r, o, asked := t.run, t.run.plan.Options, time.Now()
-	token, err := r.plan.member.RequestToken(ctx, o.lifetime(), t.bound)
+	p, o, asked := t.plan, t.plan.Options, time.Now()
+	token, err := p.member.RequestToken(ctx, o.lifetime(), t.bound)
 	if err != nil {
 		return err
 	}
-	if r.token.Value == "" {
-		r.note(judgeToken(token, asked, o.lifetime(), o.commands, o.command())...)
+	if p.token.Value == "" {
+		p.learn(judgeToken(token, asked, o.lifetime(), o.commands, o.command())...)
 	}
-	r.token = token
+	p.token = token
 	return nil
 }
 
@@ -175,21 +157,21 @@ func (t *replacement) request(ctx context.Context) error {
 func (t *replacement) try(ctx context.Context) error {
 	ctx, cancel := t.critical(ctx)
 	defer cancel()
-	r, o, record := t.run, t.run.plan.Options, t.run.plan.facts.Host.Member
+	p, o, record := t.plan, t.plan.Options, t.plan.facts.Host.Member
 	join := o.join(record).command()
-	join.Server = r.plan.member.Server()
+	join.Server = p.member.Server()
 	again := o.commands.To("store the member's own endpoint", join)
-	trial := trial{server: record.Spec.Server, id: r.plan.facts.Member.ID, ifOther: again, ifRefused: again}
-	err := trial.of(ctx, r.at(r.token.Value))
+	trial := trial{server: record.Spec.Server, id: p.facts.Member.ID, ifOther: again, ifRefused: again}
+	err := trial.of(ctx, p.at(p.token.Value))
 	switch fault := cluster.FaultOf(err); {
 	case fault == cluster.FaultCertificate:
 		join.CertificateAuthority = "FILE"
 		return &Refusal{Findings: []Finding{atEndpoint(trial.server, "the certificate does not verify: "+cluster.Cause(err), o.commands.To("store the member's own endpoint and CA", join))}}
-	case fault == cluster.FaultUnreachable && !r.direct && ctx.Err() == nil:
-		r.direct = true
-		r.note(atEndpoint(trial.server, "could not be tried from here: "+cluster.Cause(err)+"; the credential was tried at "+r.plan.member.Server(), ""))
-		trial.server = r.plan.member.Server()
-		return trial.of(ctx, r.at(r.token.Value))
+	case fault == cluster.FaultUnreachable && !p.direct && ctx.Err() == nil:
+		p.direct = true
+		p.learn(atEndpoint(trial.server, "could not be tried from here: "+cluster.Cause(err)+"; the credential was tried at "+p.member.Server(), ""))
+		trial.server = p.member.Server()
+		return trial.of(ctx, p.at(p.token.Value))
 	}
 	return err
 }
@@ -198,25 +180,25 @@ func (t *replacement) try(ctx context.Context) error {
 func (t *replacement) store(ctx context.Context) error {
 	critical, cancel := t.critical(ctx)
 	defer cancel()
-	r, record := t.run, t.run.plan.facts.Host.Member
-	data, err := (&kubeconfig.Access{Token: r.token.Value, Endpoint: endpoint.Of(record)}).Marshal()
+	p, record := t.plan, t.plan.facts.Host.Member
+	data, err := (&kubeconfig.Access{Token: p.token.Value, Endpoint: endpoint.Of(record)}).Marshal()
 	if err != nil {
 		return err
 	}
 	// Writing it twice is writing it once: a lost answer is worth another try.
-	err = retry(critical, func() error { return r.plan.host.WriteCredential(critical, record, data, true) })
+	err = retry(critical, func() error { return p.host.WriteCredential(critical, record, data, true) })
 	switch {
 	case isRefused(err) && t.standing == nil:
 		return err
 	case err != nil:
-		r.stands("it is not known which credential the host has stored; the old one and the new one both work", t.from)
+		p.stands("it is not known which credential the host has stored; the old one and the new one both work", t.from)
 		return err
 	}
-	r.unmark(t.to)
+	p.unmark(t.to)
 	if !t.revokes {
 		return t.confirm(ctx)
 	}
-	r.stands("the new credential is stored; the old one still works", t.from)
+	p.stands("the new credential is stored; the old one still works", t.from)
 	return nil
 }
 
@@ -227,14 +209,14 @@ const canaryLifetime = member.MinTokenLifetime
 // canary token that is bound to the same Secret shows what becomes of it. It is used a moment before, so that whatever API
 // servers remember of the old one they have forgotten when they refuse the canary token.
 func (t *replacement) revoke(ctx context.Context) error {
-	m := t.run.plan.member
+	m := t.plan.member
 	old, err := m.Find(ctx, t.from)
 	if err != nil || old == nil {
 		return err
 	}
 	token, err := m.RequestToken(ctx, canaryLifetime, member.Binding{Ref: t.from, UID: old.GetUID()})
 	if err == nil {
-		t.canary, err = member.Connect(t.run.at(token.Value))
+		t.canary, err = member.Connect(t.plan.at(token.Value))
 	}
 	if err == nil {
 		_, err = t.canary.ID(ctx)
@@ -243,7 +225,7 @@ func (t *replacement) revoke(ctx context.Context) error {
 		err = m.Remove(ctx, t.from, cluster.Preconditions{UID: old.GetUID()})
 	}
 	if err == nil {
-		t.run.stands("the new credential is stored; the old one is revoked, but was still accepted when last tried")
+		t.plan.stands("the new credential is stored; the old one is revoked, but was still accepted when last tried")
 	}
 	return err
 }
@@ -262,7 +244,7 @@ func (t *replacement) awaitRefusal(ctx context.Context) error {
 		return cluster.FaultOf(err) == cluster.FaultUnauthorized, nil
 	})
 	if errors.Is(err, errPatience) {
-		return fmt.Errorf("member: %s still accepts a token whose Secret is gone after %s", t.run.plan.member.Server(), revokeTimeout)
+		return fmt.Errorf("member: %s still accepts a token whose Secret is gone after %s", t.plan.member.Server(), revokeTimeout)
 	}
 	if err != nil {
 		return err
@@ -273,14 +255,14 @@ func (t *replacement) awaitRefusal(ctx context.Context) error {
 // confirm makes sure that what the stored credential is bound to still exists: another rotation that took
 // this one for dead would have deleted it.
 func (t *replacement) confirm(ctx context.Context) error {
-	r := t.run
-	r.stands("the new credential is stored, but it is not known to work")
-	o, err := r.plan.member.Find(ctx, t.to)
+	p := t.plan
+	p.stands("the new credential is stored, but it is not known to work")
+	o, err := p.member.Find(ctx, t.to)
 	if err == nil && (o == nil || o.GetUID() != t.bound.UID) {
 		err = &vanished{side: SideMember, ref: t.to, during: "rotation"}
 	}
 	if err == nil {
-		r.stands("") // nothing of this round is left to say
+		p.stands("") // nothing of this round is left to say
 	}
 	return err
 }

@@ -66,7 +66,7 @@ func (p *JoinPlan) planEviction() {
 	for _, ref := range p.facts.Member.Found() {
 		if live := left[ref]; member.ByJoin(live) {
 			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the other host's", phase: phaseEvict, live: live,
-				do: func(ctx context.Context) error { return p.run.evict(ctx, ref, live) }})
+				do: func(ctx context.Context) error { return p.evict(ctx, ref, live) }})
 			delete(left, ref)
 		}
 	}
@@ -79,8 +79,8 @@ func (p *JoinPlan) evicts(ref cluster.Ref) bool {
 }
 
 // evict removes one object of the other host.
-func (r *joinRun) evict(ctx context.Context, ref cluster.Ref, live *unstructured.Unstructured) error {
-	err := r.plan.member.Remove(ctx, ref, cluster.Preconditions{UID: live.GetUID()})
+func (p *JoinPlan) evict(ctx context.Context, ref cluster.Ref, live *unstructured.Unstructured) error {
+	err := p.member.Remove(ctx, ref, cluster.Preconditions{UID: live.GetUID()})
 	if apierrors.IsConflict(err) {
 		return nil // what was planned to go is gone; what has come since belongs to a join that shares this membership record
 	}
@@ -88,12 +88,12 @@ func (r *joinRun) evict(ctx context.Context, ref cluster.Ref, live *unstructured
 }
 
 // endTakeOver removes from the membership record that another host's objects are being removed.
-func (r *joinRun) endTakeOver(ctx context.Context) error {
-	want := r.plan.membership()
-	want.MemberUID, want.TakenFrom = r.record.UID, ""
+func (p *JoinPlan) endTakeOver(ctx context.Context) error {
+	want := p.wanted()
+	want.MemberUID, want.TakenFrom = p.record.UID, ""
 	return poll(ctx, pollInterval, waitTimeout, func() (bool, error) {
-		done, err := r.replaceMembership(ctx, want)
-		if err == nil && r.membership == nil {
+		done, err := p.replaceMembership(ctx, want)
+		if err == nil && p.membership == nil {
 			err = &vanished{side: SideMember, ref: member.MembershipRef()}
 		}
 		return done, err
@@ -102,20 +102,20 @@ func (r *joinRun) endTakeOver(ctx context.Context) error {
 
 // halfway is how a take-over stands that failed after it had taken the membership record, or perhaps had. There is no way
 // back: the other host's grants are gone or going. What was made stays for the run that continues.
-func (r *joinRun) halfway(cause error) error {
-	p := r.partial(cause)
-	p.Next = r.plan.Options.takingOver().again()
-	if r.took == tookPerhaps {
-		p.Left = []string{"member: " + member.MembershipRef().String() + " may name this host by now"}
-		return p
+func (p *JoinPlan) halfway(cause error) error {
+	partial := p.partial(cause)
+	partial.Next = p.Options.takingOver().again()
+	if p.took == tookPerhaps {
+		partial.Left = []string{"member: " + member.MembershipRef().String() + " may name this host by now"}
+		return partial
 	}
-	p.Done = []string{fmt.Sprintf("member: %s was taken over from the host with cluster ID %s", member.MembershipRef(), r.plan.takenFrom)}
-	for i, s := range r.steps {
-		if s.phase == phaseEvict && !r.done[i] {
-			p.Left = append(p.Left, s.place()+" of that host")
+	partial.Done = []string{fmt.Sprintf("member: %s was taken over from the host with cluster ID %s", member.MembershipRef(), p.takenFrom)}
+	for i, s := range p.Steps {
+		if s.phase == phaseEvict && !p.done[i] {
+			partial.Left = append(partial.Left, s.place()+" of that host")
 		}
 	}
-	return p
+	return partial
 }
 
 // took says whether a run has taken a membership record over.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,8 +52,8 @@ type UnjoinPlan struct {
 	Options UnjoinOptions
 	plan
 
-	facts unjoinFacts
-	run   unjoinRun
+	facts     unjoinFacts
+	finishing bool // Kubernetes still empties the namespace
 }
 
 // Objects are what the plan deletes or changes, as they stand and as far as they could be read.
@@ -193,8 +194,7 @@ func (u *unreachable) Unwrap() error { return u.err }
 
 // planUnjoin makes the plan and says what stands against it. It is pure.
 func planUnjoin(f unjoinFacts, o UnjoinOptions) (*UnjoinPlan, []Finding) {
-	p := &UnjoinPlan{Options: o, facts: f}
-	p.run.plan = p
+	p := &UnjoinPlan{Options: o, plan: plan{of: o}, facts: f}
 	against := deniedRights(f.Missing)
 	record := f.Host.Member
 	if f.Refused != nil && record != nil {
@@ -249,8 +249,8 @@ func (p *UnjoinPlan) planForced() {
 }
 
 func (p *UnjoinPlan) planHost() {
-	name, r := p.Options.Name, &p.run
-	record := Step{Side: SideHost, Verb: VerbDelete, Object: host.MemberRef(name), phase: phaseForgotten, do: r.forget}
+	name := p.Options.Name
+	record := Step{Side: SideHost, Verb: VerbDelete, Object: host.MemberRef(name), phase: phaseForgotten, do: p.forget}
 	if p.facts.MayDeleteCredential {
 		p.step(Step{Side: SideHost, Verb: VerbDelete, Object: host.CredentialRef(name), phase: phaseForgotten,
 			do: func(ctx context.Context) error { return p.host.DeleteCredential(ctx, name) }})
@@ -264,16 +264,16 @@ func (p *UnjoinPlan) planHost() {
 }
 
 func (p *UnjoinPlan) planMember() {
-	f, r := p.facts.Member, &p.run
+	f := p.facts.Member
 	for _, ref := range f.Found() {
 		if live := f.Objects[ref]; member.ByJoin(live) {
-			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: r.remove(ref, live)})
+			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)})
 		}
 	}
 	if k := f.Membership; k != nil {
 		live := k.Manifest()
 		live.SetUID(k.UID)
-		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.MembershipRef(), phase: phaseRelease, live: live, do: r.remove(member.MembershipRef(), live)})
+		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.MembershipRef(), phase: phaseRelease, live: live, do: p.remove(member.MembershipRef(), live)})
 	}
 	p.planLabel()
 	p.planLabelElsewhere()
@@ -281,7 +281,7 @@ func (p *UnjoinPlan) planMember() {
 	dropsOwn := p.Options.DropLabel && request.Namespace == v1alpha1.MemberNamespace
 	removable := f.Namespace != nil && member.ByJoin(f.Namespace) && f.Namespace.GetDeletionTimestamp() == nil
 	if removable && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
-		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: r.removeNamespace})
+		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: p.removeNamespace})
 	}
 }
 
@@ -339,27 +339,19 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 // plan of a dry run writes nothing.
 func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinResult, error) {
 	if p.Options.DryRun != cluster.DryRunNone {
-		return &UnjoinResult{Already: p.Already(), Notes: p.Notes}, nil
+		return &UnjoinResult{Already: p.Already(), Notes: slices.Concat(p.Notes, p.learned)}, nil
 	}
-	r := &p.run
-	*r = unjoinRun{plan: p, engine: start(p.Options, p.Steps, p.Notes, progress)}
-	if err := r.apply(ctx); err != nil {
-		return nil, r.failed(stopped(ctx, err))
+	p.start(progress)
+	if err := p.apply(ctx); err != nil {
+		return nil, p.failed(stopped(ctx, err))
 	}
-	return &UnjoinResult{Already: p.Already(), Finishing: r.finishing, Notes: r.notes}, nil
-}
-
-// unjoinRun is one application of a plan.
-type unjoinRun struct {
-	engine
-	plan      *UnjoinPlan
-	finishing bool
+	return &UnjoinResult{Already: p.Already(), Finishing: p.finishing, Notes: slices.Concat(p.Notes, p.learned)}, nil
 }
 
 // remove deletes the object that was read, and not one that has come in its place.
-func (r *unjoinRun) remove(ref cluster.Ref, live *unstructured.Unstructured) func(context.Context) error {
+func (p *UnjoinPlan) remove(ref cluster.Ref, live *unstructured.Unstructured) func(context.Context) error {
 	return func(ctx context.Context) error {
-		err := r.plan.member.Remove(ctx, ref, cluster.Preconditions{UID: live.GetUID()})
+		err := p.member.Remove(ctx, ref, cluster.Preconditions{UID: live.GetUID()})
 		if apierrors.IsConflict(err) {
 			return fmt.Errorf("%w: another join has created it again", err)
 		}
@@ -367,43 +359,42 @@ func (r *unjoinRun) remove(ref cluster.Ref, live *unstructured.Unstructured) fun
 	}
 }
 
-func (r *unjoinRun) removeNamespace(ctx context.Context) error {
-	outcome, err := r.plan.member.RemoveNamespace(ctx)
+func (p *UnjoinPlan) removeNamespace(ctx context.Context) error {
+	outcome, err := p.member.RemoveNamespace(ctx)
 	if err != nil {
 		return err
 	}
-	r.finishing = outcome.Deleted
+	p.finishing = outcome.Deleted
 	if outcome.Kept != "" {
-		r.note(about(SideMember, member.NamespaceRef(), "stays: "+outcome.Kept, ""))
+		p.learn(about(SideMember, member.NamespaceRef(), "stays: "+outcome.Kept, ""))
 	}
 	return nil
 }
 
 // forget deletes the MemberCluster that was read, and not one that has come in its place.
-func (r *unjoinRun) forget(ctx context.Context) error {
-	p := r.plan
+func (p *UnjoinPlan) forget(ctx context.Context) error {
 	err := p.host.Remove(ctx, host.MemberRef(p.Options.Name), cluster.Preconditions{UID: p.facts.Host.Member.UID})
 	if lingering, ok := errors.AsType[*cluster.Lingering](err); ok {
 		// It grants nothing any more, and its finalizers are for their owners to remove.
-		r.note(about(SideHost, lingering.Object, lingering.Cause(), ""))
+		p.learn(about(SideHost, lingering.Object, lingering.Cause(), ""))
 		return nil
 	}
 	return err
 }
 
 // failed says how things stand after a step failed. What was revoked stays revoked.
-func (r *unjoinRun) failed(err error) error {
-	if !r.begun {
+func (p *UnjoinPlan) failed(err error) error {
+	if !p.begun {
 		return err
 	}
-	partial := r.partial(err)
-	for i, s := range r.steps {
-		if !r.done[i] {
+	partial := p.partial(err)
+	for i, s := range p.Steps {
+		if !p.done[i] {
 			partial.Left = append(partial.Left, s.place())
 		}
 	}
-	if done := len(r.steps) - len(partial.Left); done > 0 {
-		partial.Done = []string{fmt.Sprintf("%d of %d steps", done, len(r.steps))}
+	if done := len(p.Steps) - len(partial.Left); done > 0 {
+		partial.Done = []string{fmt.Sprintf("%d of %d steps", done, len(p.Steps))}
 	}
 	return partial
 }
