@@ -57,18 +57,18 @@ func (r *row) work(ctx context.Context, dryRun cluster.DryRun) ([]federate.Findi
 		return nil, output.WhileReading(ctx, err)
 	}
 	if dryRun != cluster.DryRunNone {
-		r.Result, r.Steps = "would "+p.verb+dryRunSuffix(dryRun), strings.Split(strings.TrimSpace(p.steps.Text()), "\n")
-		return p.notes, nil
+		r.Result, r.Steps = "would "+p.Verb()+dryRunSuffix(dryRun), strings.Split(strings.TrimSpace(p.Text()), "\n")
+		return p.Notes(), nil
 	}
-	done, err := p.apply(ctx, nil)
+	done, err := p.Apply(ctx, nil)
 	if err != nil {
-		return p.notes, output.WhileReading(ctx, err)
+		return p.Notes(), output.WhileReading(ctx, err)
 	}
-	r.Result, r.Reason = done.done, done.reason
-	if !done.expires.IsZero() {
-		r.CredentialExpiry = new(metav1.NewTime(done.expires))
+	r.Result, r.Reason = done.Done, done.Reason
+	if !done.Expires.IsZero() {
+		r.CredentialExpiry = new(metav1.NewTime(done.Expires))
 	}
-	return done.notes, nil
+	return done.Notes, nil
 }
 
 // end records how the work ended.

@@ -24,10 +24,19 @@ import (
 
 // applies is a cluster whose plan a test applies.
 func applies(name v1alpha1.MemberName, apply func(ctx context.Context) error) *row {
-	p := &plan{verb: "join", apply: func(ctx context.Context, _ func(federate.Step)) (*result, error) {
-		return &result{done: "joined"}, apply(ctx)
-	}}
-	return &row{Name: name, plan: func(context.Context, func(federate.Step)) (*plan, error) { return p, nil }}
+	return &row{Name: name, plan: func(context.Context, func(federate.Step)) (federate.Operation, error) { return join{apply: apply}, nil }}
+}
+
+// join is a join that is planned, and does what a test says.
+type join struct {
+	federate.Operation
+	apply func(ctx context.Context) error
+}
+
+func (j join) Notes() []federate.Finding { return nil }
+
+func (j join) Apply(ctx context.Context, _ func(federate.Step)) (*federate.Result, error) {
+	return &federate.Result{Done: "joined"}, j.apply(ctx)
 }
 
 func newTestFactory() (d *factory, out, errOut *bytes.Buffer) {

@@ -236,35 +236,13 @@ func (o *operationFlags) row(h *host.Cluster, c discover.Cluster, join federate.
 
 // planJoin plans the join of one cluster.
 func planJoin(h *host.Cluster, connect connector, join federate.JoinOptions) planner {
-	return func(ctx context.Context, step func(federate.Step)) (*plan, error) {
+	return func(ctx context.Context, step func(federate.Step)) (federate.Operation, error) {
 		m, err := connect()
 		if err != nil {
 			return nil, err
 		}
 		join.Progress = step
-		p, err := federate.PlanJoin(ctx, h, m, join)
-		if err != nil {
-			return nil, err
-		}
-		verb := "join"
-		if p.Already() {
-			verb = "renew"
-		}
-		return &plan{p, verb, p.Notes, func(ctx context.Context, step func(federate.Step)) (*result, error) {
-			r, err := p.Apply(ctx, step)
-			if err != nil {
-				return nil, err
-			}
-			done := &result{done: "joined", notes: r.Notes, member: r.Member, expires: r.Expires}
-			switch {
-			case r.Already:
-				done.done, done.line = "renewed", "already joined, credential renewed"
-			case r.TakenFrom != "":
-				done.reason = "taken over from the host with cluster ID " + string(r.TakenFrom)
-				done.line = "joined, " + done.reason
-			}
-			return done, nil
-		}}, nil
+		return federate.PlanJoin(ctx, h, m, join)
 	}
 }
 

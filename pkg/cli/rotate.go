@@ -76,23 +76,11 @@ func (o *rotateOptions) run(ctx context.Context) error {
 
 // plan plans the rotation of one member's credential.
 func (o *rotateOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner {
-	return func(ctx context.Context, step func(federate.Step)) (*plan, error) {
+	return func(ctx context.Context, step func(federate.Step)) (federate.Operation, error) {
 		m, err := connect()
 		if err != nil {
 			return nil, err
 		}
-		p, err := federate.PlanRotate(ctx, h, m, federate.RotateOptions{
-			Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Cluster: at, Progress: step,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return &plan{p, "rotate", p.Notes, func(ctx context.Context, step func(federate.Step)) (*result, error) {
-			r, err := p.Apply(ctx, step)
-			if err != nil {
-				return nil, err
-			}
-			return &result{done: "rotated", notes: r.Notes, member: r.Member, expires: r.Expires}, nil
-		}}, nil
+		return federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Cluster: at, Progress: step})
 	}
 }

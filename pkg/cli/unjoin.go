@@ -99,7 +99,7 @@ func (o *unjoinOptions) run(ctx context.Context) error {
 
 // plan plans the unjoin of one member.
 func (o *unjoinOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner {
-	return func(ctx context.Context, _ func(federate.Step)) (*plan, error) {
+	return func(ctx context.Context, _ func(federate.Step)) (federate.Operation, error) {
 		var m *member.Cluster
 		if !o.force {
 			var err error
@@ -107,25 +107,6 @@ func (o *unjoinOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at comma
 				return nil, err
 			}
 		}
-		p, err := federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{
-			Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Cluster: at,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return &plan{p, "unjoin", p.Notes, func(ctx context.Context, step func(federate.Step)) (*result, error) {
-			r, err := p.Apply(ctx, step)
-			if err != nil {
-				return nil, err
-			}
-			done := &result{done: "unjoined", notes: r.Notes}
-			if r.Already {
-				done.done = "already unjoined"
-			}
-			if r.Finishing {
-				done.reason = "namespace " + v1alpha1.MemberNamespace + " on the member is still terminating; all grants are already removed"
-			}
-			return done, nil
-		}}, nil
+		return federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Cluster: at})
 	}
 }

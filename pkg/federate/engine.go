@@ -37,6 +37,18 @@ func (p *plan) start(progress func(Step)) {
 	}
 }
 
+// run applies the plan unless it is one of a dry run. Failed is what becomes of it when a step has failed.
+func (p *plan) run(ctx context.Context, dry cluster.DryRun, progress func(Step), failed func(context.Context, error) error) error {
+	if dry != cluster.DryRunNone {
+		return nil
+	}
+	p.start(progress)
+	if err := p.apply(ctx); err != nil {
+		return failed(ctx, stopped(ctx, err))
+	}
+	return nil
+}
+
 // phases are the indices of the steps that which selects, grouped by phase, in order.
 func (p *plan) phases(which func(Step) bool) [][]int {
 	groups := map[phase][]int{}
@@ -214,6 +226,14 @@ const rollbackTimeout = 10 * time.Second
 // afterwards is a context for what must be sent although ctx may have ended.
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+}
+
+// refuse is a *Refusal of an operation that something stands against, and nil where nothing does.
+func refuse(o operation, against []Finding) error {
+	if len(against) == 0 {
+		return nil
+	}
+	return &Refusal{Operation: o.operation(), Findings: against}
 }
 
 // refused is cause, the failure of a run that changed nothing or has been rolled back: a *Refusal where a server or this

@@ -187,7 +187,7 @@ func TestAwait(t *testing.T) {
 func TestRunErrors(t *testing.T) {
 	t.Parallel()
 	e := &plan{of: joinOptions(nil)}
-	if e.learn(Finding{Cause: "a note"}); len(e.Notes) > 0 {
+	if e.learn(Finding{Cause: "a note"}); len(e.notes) > 0 {
 		t.Error("a run writes into the notes of its plan")
 	}
 	lost, refusal := errors.New("lost"), &Refusal{Findings: []Finding{{Side: SideHost, Cause: "no"}}}

@@ -80,8 +80,8 @@ func (o JoinOptions) unjoin(name v1alpha1.MemberName) command.Unjoin {
 // everything that stands against the join, or says what could not be read.
 func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*JoinPlan, error) {
 	o.commands = h.Commands
-	if names := append(judgeName(cluster.MemberClusters, string(o.Name)), judgeName(cluster.Federations, string(o.Federation))...); len(names) > 0 {
-		return nil, &Refusal{Operation: o.operation(), Findings: names}
+	if err := refuse(o, append(judgeName(cluster.MemberClusters, string(o.Name)), judgeName(cluster.Federations, string(o.Federation))...)); err != nil {
+		return nil, err
 	}
 	facts, err := readJoin(ctx, h, m, o)
 	if err != nil {
@@ -101,8 +101,8 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 		findings = append(findings, Finding{Side: SideHost, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",
 			Remedy: o.commands.To("list the federations", command.Federations) + "; or " + o.commands.To("create it", command.CreateFederation{Name: o.Federation})})
 	}
-	if len(findings) > 0 {
-		return nil, &Refusal{Operation: o.operation(), Findings: findings}
+	if err := refuse(o, findings); err != nil {
+		return nil, err
 	}
 	return plan, nil
 }

@@ -21,32 +21,22 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// JoinResult is a join that is done.
-type JoinResult struct {
-	// Already says that nothing but the credential had to change.
-	Already bool
-	// Member is the member as the host keeps it.
-	Member *v1alpha1.MemberCluster
-	// Expires is when the stored credential ends.
-	Expires time.Time
-	// TakenFrom is the host from which the cluster was taken over; empty when it was not.
-	TakenFrom v1alpha1.ClusterID
-	Notes     []Finding
-}
-
-// Apply carries the plan out and calls progress with each step that is done; progress may be nil and is never called by two
-// goroutines at once. When it fails, what this run made is rolled back and the error is a *Refusal (a server refused) or an
-// *Undone; where rolling back fails too, or must not happen, it is a *Partial with the command that continues. Ending ctx
-// makes it fail. A plan of a dry run writes nothing.
-func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*JoinResult, error) {
-	if p.Options.DryRun != cluster.DryRunNone {
-		return &JoinResult{Already: p.Already(), Notes: slices.Concat(p.Notes, p.learned)}, nil
+// Apply carries the plan out. When it fails, what this run made is rolled back and the error is a *Refusal (a server refused) or
+// an *Undone; where rolling back fails too, or must not happen, it is a *Partial with the command that continues. Ending ctx
+// makes it fail.
+func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*Result, error) {
+	if err := p.run(ctx, p.Options.DryRun, progress, p.failed); err != nil {
+		return nil, err
 	}
-	p.start(progress)
-	if err := p.apply(ctx); err != nil {
-		return nil, p.failed(ctx, err)
+	r := &Result{Done: "joined", Member: p.record, Expires: p.token.Expires, Notes: slices.Concat(p.notes, p.learned)}
+	switch {
+	case p.Already():
+		r.Done, r.Line = "renewed", "already joined, credential renewed"
+	case p.takenFrom != "":
+		r.Reason = "taken over from the host with cluster ID " + string(p.takenFrom)
+		r.Line = "joined, " + r.Reason
 	}
-	return &JoinResult{Already: p.Already(), Member: p.record, Expires: p.token.Expires, TakenFrom: p.takenFrom, Notes: slices.Concat(p.Notes, p.learned)}, nil
+	return r, nil
 }
 
 // createRecord creates the MemberCluster.

@@ -74,6 +74,14 @@ func (p *JoinPlan) Already() bool {
 	})
 }
 
+// Verb is "renew" where nothing but the credential has to change.
+func (p *JoinPlan) Verb() string {
+	if p.Already() {
+		return "renew"
+	}
+	return "join"
+}
+
 // planJoin makes the plan and says what stands against it. It is pure.
 func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	p := &JoinPlan{Options: o, plan: plan{of: o}, facts: f, grants: f.grants(), takenFrom: takenFrom(f, o), record: f.Host.Member, membership: f.Member.Membership}
@@ -84,12 +92,12 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	}
 	endpointAgainst, notes := judgeEndpoint(f.Endpoint, f.Host.Federation, f.Tried)
 	against = append(against, endpointAgainst...)
-	p.Notes = append(p.Notes, notes...)
+	p.notes = append(p.notes, notes...)
 	if f.RefusesTokens {
 		against = append(against, refusedTokens(f.Endpoint.Server))
 	}
 	if o.DryRun == cluster.DryRunClient {
-		p.Notes = append(p.Notes, loopback(f.Endpoint, f.HostServer)...)
+		p.notes = append(p.notes, loopback(f.Endpoint, f.HostServer)...)
 	}
 	against = append(against, judgeMember(f, o)...)
 	against = append(against, p.judgeEviction()...)

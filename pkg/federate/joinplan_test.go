@@ -241,7 +241,7 @@ host   create    Event "default/east"`},
 			plan, against := planJoin(facts(tt.facts), joinOptions(tt.options))
 			compare(t, "against", texts(against), "")
 			compare(t, "plan", plan.Text(), tt.want)
-			compare(t, "notes", texts(plan.Notes), tt.notes)
+			compare(t, "notes", texts(plan.notes), tt.notes)
 			if plan.Already() != tt.already {
 				t.Errorf("Already() = %v, want %v", plan.Already(), tt.already)
 			}
@@ -410,7 +410,7 @@ func TestPlanJoinNotes(t *testing.T) {
 			t.Parallel()
 			plan, against := planJoin(facts(tt.facts), joinOptions(tt.options))
 			compare(t, "against", texts(against), "")
-			compare(t, "notes", texts(plan.Notes), tt.want)
+			compare(t, "notes", texts(plan.notes), tt.want)
 		})
 	}
 }

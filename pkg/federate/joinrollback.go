@@ -17,7 +17,7 @@ import (
 // and says how things stand.
 func (p *JoinPlan) failed(ctx context.Context, cause error) error {
 	o := p.Options
-	cause = overtaken(p.Steps, stopped(ctx, cause))
+	cause = overtaken(p.Steps, cause)
 	if gone, ok := errors.AsType[*vanished](cause); ok {
 		gone.remedy = o.commands.To("join again", o.command())
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -96,13 +98,42 @@ func (s Step) place() string { return string(s.Side) + ": " + s.Object.String() 
 // silent says whether the step sends nothing that changes anything.
 func (s Step) silent() bool { return s.Verb == VerbUnchanged || s.Verb == VerbKeep }
 
+// Operation is a join, an unjoin or a rotation that is planned.
+type Operation interface {
+	// Verb is what it does to the member: "join".
+	Verb() string
+	// Text is the plan with one line per step.
+	Text() string
+	// Objects are what it writes or deletes, in order.
+	Objects() []*unstructured.Unstructured
+	// Notes are what a person should know before it is applied.
+	Notes() []Finding
+	// Apply carries the plan out, once, and calls progress with each step that is done; progress may be nil and is never called
+	// by two goroutines at once. A plan of a dry run writes nothing.
+	Apply(ctx context.Context, progress func(Step)) (*Result, error)
+}
+
+// Result is what an operation did.
+type Result struct {
+	// Done says it in a word, for a table: "joined". Reason adds what a person should know of it; it may be empty.
+	Done, Reason string
+	// Line says both, for a member of its own; empty where they are printed apart.
+	Line string
+	// Member is the member as the host keeps it; nil when it left.
+	Member *v1alpha1.MemberCluster
+	// Expires is when the stored credential expires; zero when none was stored.
+	Expires time.Time
+	// Notes are those of the plan, and what came up since.
+	Notes []Finding
+}
+
 // plan is what the plans of all operations have in common. It is applied phase by phase, and rolled back in the opposite
 // order.
 type plan struct {
 	Steps []Step
-	// Notes are what a person should know and what does not stand against the operation.
-	Notes []Finding
 
+	// notes are what a person should know and what does not stand against the operation.
+	notes    []Finding
 	of       operation
 	host     *host.Cluster
 	member   *member.Cluster
@@ -114,7 +145,7 @@ type plan struct {
 	made map[cluster.Ref]bool
 	// done says which of the steps have ended well.
 	done []bool
-	// learned is what a person should know besides Notes.
+	// learned is what a person should know besides notes.
 	learned []Finding
 	// begun says that a step may have changed something.
 	begun bool
@@ -122,7 +153,10 @@ type plan struct {
 
 func (p *plan) step(s Step) { p.Steps = append(p.Steps, s) }
 
-func (p *plan) note(f Finding) { p.Notes = append(p.Notes, f) }
+func (p *plan) note(f Finding) { p.notes = append(p.notes, f) }
+
+// Notes are what a person should know before the plan is applied.
+func (p *plan) Notes() []Finding { return p.notes }
 
 // Text is the plan with one line per step.
 func (p *plan) Text() string {

@@ -94,6 +94,9 @@ type RotatePlan struct {
 	undone bool
 }
 
+// Verb is what the plan does to the member.
+func (p *RotatePlan) Verb() string { return "rotate" }
+
 // rotateFacts are everything that a rotation's plan is made from.
 type rotateFacts struct {
 	Host   host.State
@@ -107,8 +110,8 @@ type rotateFacts struct {
 // that stands against the rotation, or says what could not be read.
 func PlanRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o RotateOptions) (*RotatePlan, error) {
 	o.commands = h.Commands
-	if findings := judgeName(cluster.MemberClusters, string(o.Name)); len(findings) > 0 {
-		return nil, &Refusal{Operation: o.operation(), Findings: findings}
+	if err := refuse(o, judgeName(cluster.MemberClusters, string(o.Name))); err != nil {
+		return nil, err
 	}
 	var facts *rotateFacts
 	err := await(ctx, planInterval, o.Progress, func() (s *Step, err error) {
@@ -127,8 +130,8 @@ func PlanRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 			return nil, err
 		}
 	}
-	if len(against) > 0 {
-		return nil, &Refusal{Operation: o.operation(), Findings: against}
+	if err := refuse(o, against); err != nil {
+		return nil, err
 	}
 	return plan, nil
 }

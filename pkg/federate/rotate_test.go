@@ -108,7 +108,7 @@ note: member: Secret "kubefederate-member/kubefederate-manager-binding": left ov
 			o.Name, o.Cluster.Context = "east", "c"
 			p, against := planRotate(rotating(tt.facts), o)
 			got := p.Text()
-			for _, n := range p.Notes {
+			for _, n := range p.notes {
 				got += "note: " + n.String() + "\n"
 			}
 			if len(against) > 0 {

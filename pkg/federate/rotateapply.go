@@ -17,26 +17,14 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// RotateResult is a rotation that is done: the new credential is stored and the old one is refused.
-type RotateResult struct {
-	// Member is the member as the host keeps it.
-	Member *v1alpha1.MemberCluster
-	// Expires is when the new credential ends.
-	Expires time.Time
-	Notes   []Finding
-}
-
-// Apply carries the plan out and calls progress with each step that is done; progress may be nil. Until the new credential
-// is stored a failure rolls back what was made, and the old one stays valid and stored: the error is then a *Refusal or an
-// *Undone. Later it is a *Partial with the command that continues. A plan of a dry run writes nothing.
-func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*RotateResult, error) {
-	if p.Options.DryRun == cluster.DryRunNone {
-		p.start(progress)
-		if err := p.apply(ctx); err != nil {
-			return nil, p.failed(ctx, stopped(ctx, err))
-		}
+// Apply carries the plan out: the new credential is stored and the old one is refused. Until the new one is stored a failure
+// rolls back what was made, and the old one stays valid and stored: the error is then a *Refusal or an *Undone. Later it is a
+// *Partial with the command that continues.
+func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*Result, error) {
+	if err := p.run(ctx, p.Options.DryRun, progress, p.failed); err != nil {
+		return nil, err
 	}
-	return &RotateResult{Member: p.facts.Host.Member, Expires: p.token.Expires, Notes: slices.Concat(p.Notes, p.learned)}, nil
+	return &Result{Done: "rotated", Member: p.facts.Host.Member, Expires: p.token.Expires, Notes: slices.Concat(p.notes, p.learned)}, nil
 }
 
 // failed ends a run that failed with cause, and says which credential works.

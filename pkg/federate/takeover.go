@@ -60,7 +60,7 @@ func (p *JoinPlan) planEviction() {
 	if p.takenFrom == "" {
 		return
 	}
-	p.Notes = append(p.Notes, Finding{Side: SideMember,
+	p.notes = append(p.notes, Finding{Side: SideMember,
 		Cause: fmt.Sprintf("is taken over from the host with cluster ID %s; what that host could do here ends", p.takenFrom)})
 	left := maps.Clone(p.facts.Member.Objects)
 	for _, ref := range p.facts.Member.Found() {

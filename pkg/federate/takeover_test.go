@@ -84,7 +84,7 @@ member unchanged ConfigMap "kubefederate-member/membership"` + evicted},
 			plan, against := planJoin(facts(orphaned(tt.facts)), joinOptions(func(o *JoinOptions) { o.TakeOver = tt.takeOver }))
 			compare(t, "against", texts(against), "")
 			compare(t, "plan", plan.Text(), tt.want)
-			compare(t, "notes", texts(plan.Notes), note)
+			compare(t, "notes", texts(plan.notes), note)
 			if plan.Already() {
 				t.Error("it is said to be joined already")
 			}

@@ -76,14 +76,8 @@ func (p *UnjoinPlan) Objects() []*unstructured.Unstructured {
 // Already says that there is nothing to do.
 func (p *UnjoinPlan) Already() bool { return len(p.Steps) == 0 }
 
-// UnjoinResult is an unjoin that is done.
-type UnjoinResult struct {
-	// Already says that there was nothing to do.
-	Already bool
-	// Finishing says that Kubernetes is still emptying the namespace on the member.
-	Finishing bool
-	Notes     []Finding
-}
+// Verb is what the plan does to the member.
+func (p *UnjoinPlan) Verb() string { return "unjoin" }
 
 // unjoinFacts are everything that an unjoin's plan is made from.
 type unjoinFacts struct {
@@ -104,12 +98,12 @@ type unjoinFacts struct {
 func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o UnjoinOptions) (*UnjoinPlan, error) {
 	o.commands = h.Commands
 	if m == nil && !o.Force {
-		return nil, &Refusal{Operation: o.operation(), Findings: []Finding{{Side: SideMember,
+		return nil, refuse(o, []Finding{{Side: SideMember,
 			Cause:  "the cluster itself must be reached, to revoke what it granted",
-			Remedy: "name it with --member-context, or remove only the host's record with --force if the cluster is gone for good"}}}
+			Remedy: "name it with --member-context, or remove only the host's record with --force if the cluster is gone for good"}})
 	}
-	if findings := judgeName(cluster.MemberClusters, string(o.Name)); len(findings) > 0 {
-		return nil, &Refusal{Operation: o.operation(), Findings: findings}
+	if err := refuse(o, judgeName(cluster.MemberClusters, string(o.Name))); err != nil {
+		return nil, err
 	}
 	if o.Force {
 		m = nil
@@ -120,8 +114,8 @@ func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	}
 	plan, against := planUnjoin(*facts, o)
 	plan.host, plan.member = h, m
-	if len(against) > 0 {
-		return nil, &Refusal{Operation: o.operation(), Findings: against}
+	if err := refuse(o, against); err != nil {
+		return nil, err
 	}
 	return plan, nil
 }
@@ -334,18 +328,20 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 		Remedy: p.Options.commands.To("remove the label", command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation})})
 }
 
-// Apply carries the plan out and calls progress with each step that is done; progress may be nil and is never called by two
-// goroutines at once. When it fails after something was changed, the error is a *Partial with the command that continues. A
-// plan of a dry run writes nothing.
-func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*UnjoinResult, error) {
-	if p.Options.DryRun != cluster.DryRunNone {
-		return &UnjoinResult{Already: p.Already(), Notes: slices.Concat(p.Notes, p.learned)}, nil
+// Apply carries the plan out. When it fails after something was changed, the error is a *Partial with the command that
+// continues.
+func (p *UnjoinPlan) Apply(ctx context.Context, progress func(Step)) (*Result, error) {
+	if err := p.run(ctx, p.Options.DryRun, progress, p.failed); err != nil {
+		return nil, err
 	}
-	p.start(progress)
-	if err := p.apply(ctx); err != nil {
-		return nil, p.failed(stopped(ctx, err))
+	r := &Result{Done: "unjoined", Notes: slices.Concat(p.notes, p.learned)}
+	if p.Already() {
+		r.Done = "already unjoined"
 	}
-	return &UnjoinResult{Already: p.Already(), Finishing: p.finishing, Notes: slices.Concat(p.Notes, p.learned)}, nil
+	if p.finishing {
+		r.Reason = "namespace " + v1alpha1.MemberNamespace + " on the member is still terminating; all grants are already removed"
+	}
+	return r, nil
 }
 
 // remove deletes the object that was read, and not one that has come in its place.
@@ -383,7 +379,7 @@ func (p *UnjoinPlan) forget(ctx context.Context) error {
 }
 
 // failed says how things stand after a step failed. What was revoked stays revoked.
-func (p *UnjoinPlan) failed(err error) error {
+func (p *UnjoinPlan) failed(_ context.Context, err error) error {
 	if !p.begun {
 		return err
 	}

@@ -150,7 +150,7 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 			plan, against := planUnjoin(leaving(tt.joined, tt.facts), tt.options)
 			compare(t, "against", texts(against), "")
 			compare(t, "plan", plan.Text(), tt.want)
-			compare(t, "notes", texts(plan.Notes), tt.notes)
+			compare(t, "notes", texts(plan.notes), tt.notes)
 			if plan.Already() != (tt.want == "") {
 				t.Errorf("Already() = %v", plan.Already())
 			}

@@ -240,7 +240,7 @@ func aboutAPI(t *testing.T, c *env.Cluster) {
 }
 
 // join plans and applies, as do unjoin and rotate.
-func join(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.JoinResult, error) {
+func join(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.Result, error) {
 	plan, err := federate.PlanJoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err
@@ -248,7 +248,7 @@ func join(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.Jo
 	return plan.Apply(ctx, nil)
 }
 
-func unjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.UnjoinOptions) (*federate.UnjoinResult, error) {
+func unjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.UnjoinOptions) (*federate.Result, error) {
 	plan, err := federate.PlanUnjoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err
@@ -256,7 +256,7 @@ func unjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.
 	return plan.Apply(ctx, nil)
 }
 
-func rotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.RotateResult, error) {
+func rotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.Result, error) {
 	plan, err := federate.PlanRotate(ctx, h, m, o)
 	if err != nil {
 		return nil, err
@@ -325,17 +325,17 @@ func (p *pair) planJoin(o federate.JoinOptions) (*federate.JoinPlan, error) {
 	return federate.PlanJoin(p.Context(), p.h, p.m, p.options(o))
 }
 
-func (p *pair) join(o federate.JoinOptions) (*federate.JoinResult, error) {
+func (p *pair) join(o federate.JoinOptions) (*federate.Result, error) {
 	return join(p.Context(), p.h, p.m, p.options(o))
 }
 
-func (p *pair) unjoin(o federate.UnjoinOptions) (*federate.UnjoinResult, error) {
+func (p *pair) unjoin(o federate.UnjoinOptions) (*federate.Result, error) {
 	o.Name = cmp.Or(o.Name, v1alpha1.MemberName(p.name))
 	return unjoin(p.Context(), p.h, p.m, o)
 }
 
 // joined joins, which must succeed.
-func (p *pair) joined(o federate.JoinOptions) *federate.JoinResult {
+func (p *pair) joined(o federate.JoinOptions) *federate.Result {
 	p.Helper()
 	result, err := p.join(o)
 	if err != nil {
@@ -345,7 +345,7 @@ func (p *pair) joined(o federate.JoinOptions) *federate.JoinResult {
 }
 
 // unjoined unjoins, which must succeed.
-func (p *pair) unjoined(o federate.UnjoinOptions) *federate.UnjoinResult {
+func (p *pair) unjoined(o federate.UnjoinOptions) *federate.Result {
 	p.Helper()
 	result, err := p.unjoin(o)
 	if err != nil {

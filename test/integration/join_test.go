@@ -41,7 +41,7 @@ func TestJoinAndUnjoin(t *testing.T) {
 	if !slices.Equal(done, planned) {
 		t.Errorf("done:\n%s\nplanned:\n%s", strings.Join(done, "\n"), strings.Join(planned, "\n"))
 	}
-	if result.Already {
+	if result.Done != "joined" {
 		t.Error("a fresh cluster is said to have been joined already")
 	}
 	by, at, _ := strings.Cut(result.Member.Annotations[v1alpha1.AnnotationJoinedBy], " ")
@@ -56,14 +56,14 @@ func TestJoinAndUnjoin(t *testing.T) {
 	}
 	first := credential(t, p.host, "us-east-1")
 
-	if result = p.joined(options); !result.Already {
+	if result = p.joined(options); result.Done != "renewed" {
 		t.Fatalf("joining again: %+v", result)
 	}
 	if credential(t, p.host, "us-east-1").Token == first.Token {
 		t.Error("joining again did not renew the credential")
 	}
 
-	if left := p.unjoined(federate.UnjoinOptions{Name: "us-east-1", Cluster: command.Cluster{Context: "east"}}); !left.Finishing || len(left.Notes) > 0 {
+	if left := p.unjoined(federate.UnjoinOptions{Name: "us-east-1", Cluster: command.Cluster{Context: "east"}}); left.Reason == "" || len(left.Notes) > 0 {
 		t.Fatalf("%+v", left)
 	}
 	p.unchanged()
@@ -97,7 +97,7 @@ func TestHostAsMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := plan.Notes[len(plan.Notes)-1].String(), "member: host and member are one and the same cluster"; got != want {
+	if got, want := plan.Notes()[len(plan.Notes())-1].String(), "member: host and member are one and the same cluster"; got != want {
 		t.Errorf("note %q, want %q", got, want)
 	}
 	if _, err := plan.Apply(t.Context(), nil); err != nil {

@@ -89,7 +89,7 @@ to continue, run: kubectl federate rotate deaf --member-context west`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(plan.Notes), `[member: Secret "kubefederate-member/kubefederate-manager-binding-2": left over from an interrupted rotation, which is completed first]`; got != want {
+	if got, want := fmt.Sprint(plan.Notes()), `[member: Secret "kubefederate-member/kubefederate-manager-binding-2": left over from an interrupted rotation, which is completed first]`; got != want {
 		t.Errorf("notes %s, want %s", got, want)
 	}
 	if _, err := plan.Apply(t.Context(), nil); err != nil {

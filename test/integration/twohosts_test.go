@@ -239,7 +239,7 @@ func TestTakeOver(t *testing.T) {
 		t.Fatal("the other host's credential ended before the take-over")
 	}
 
-	if result := p.joined(options); result.TakenFrom != goneHost {
+	if result := p.joined(options); result.Reason != "taken over from the host with cluster ID "+goneHost {
 		t.Fatalf("%+v", result)
 	}
 	p.worthless("taken over", theirs)
@@ -252,7 +252,7 @@ func TestTakeOver(t *testing.T) {
 	}
 
 	// It is this host's now: nothing to take over.
-	if result := p.joined(options); !result.Already || result.TakenFrom != "" {
+	if result := p.joined(options); result.Done != "renewed" || result.Reason != "" {
 		t.Errorf("again: %+v", result)
 	}
 	elsewhere := options

@@ -41,7 +41,7 @@ func TestUserObjects(t *testing.T) {
 	}
 	// join made the namespace: the next unjoin takes it.
 	p.joined(federate.JoinOptions{})
-	if result := p.unjoined(federate.UnjoinOptions{}); !result.Finishing {
+	if result := p.unjoined(federate.UnjoinOptions{}); result.Reason == "" {
 		t.Errorf("%+v", result)
 	}
 	p.unchanged()
