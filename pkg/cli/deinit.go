@@ -114,7 +114,7 @@ func (o *deinitOptions) refuseMembers(ctx context.Context, h *host.Cluster) erro
 		return nil
 	}
 	return &federate.Refusal{Operation: "remove kubectl federate from the host", Findings: []federate.Finding{{
-		Side:   federate.SideHost,
+		Side:   cluster.Host,
 		Cause:  output.Count(len(members), "member is", "members are") + " still joined",
 		Remedy: o.commands().To("abandon them with --abandon-members, or unjoin each", command.Unjoin{}),
 	}}}

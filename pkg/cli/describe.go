@@ -11,7 +11,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -140,7 +139,7 @@ func readRules(ctx context.Context, h *host.Cluster, name v1alpha1.FederationNam
 	switch {
 	case apierrors.IsForbidden(err):
 		return rulebook{missing: fmt.Sprintf("you are not allowed to get federation %q", name)}, nil
-	case cluster.IsAbsent(err):
+	case apierrors.IsNotFound(err):
 		return rulebook{missing: fmt.Sprintf("federation %q not found", name)}, nil
 	case err != nil:
 		return rulebook{}, err

@@ -160,9 +160,6 @@ func IsNotServed(err error) bool {
 	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
-// IsAbsent says whether err means that the object is not there, its kind included.
-func IsAbsent(err error) bool { return apierrors.IsNotFound(err) }
-
 // Denied are the requests that a server forbade, by what they were about.
 type Denied map[Ref]error
 

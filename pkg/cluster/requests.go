@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -52,7 +53,7 @@ func (c *Conn) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, erro
 // Find reads one object; nil without an error means that it does not exist.
 func (c *Conn) Find(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
 	o, err := c.Get(ctx, r)
-	if IsAbsent(err) {
+	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	return o, err
@@ -166,7 +167,7 @@ func (c *Conn) delete(ctx context.Context, r Ref, p Preconditions, d DryRun) ([]
 		return nil, c.fail("delete", r, err)
 	}
 	body, err := bodyOf(c.rest.Delete().AbsPath(path).Body(&options).Do(ctx))
-	if IsAbsent(err) {
+	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	return body, c.fail("delete", r, err)

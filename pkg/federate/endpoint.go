@@ -80,7 +80,7 @@ func refusesTokens(ctx context.Context, e endpoint.Endpoint, m *member.Cluster) 
 }
 
 func atEndpoint(server, cause, remedy string) Finding {
-	return Finding{Side: SideMember, Object: "endpoint " + cluster.Quoted(server), Cause: cause, Remedy: remedy}
+	return Finding{Side: cluster.Member, Object: "endpoint " + cluster.Quoted(server), Cause: cause, Remedy: remedy}
 }
 
 // refusedTokens is what stands against an endpoint that takes no token of the member's own.
@@ -113,7 +113,7 @@ var remedies = map[string]string{
 func judgeEndpoint(e endpoint.Endpoint, federation *v1alpha1.Federation, tried error) (against, notes []Finding) {
 	for _, fault := range e.Validate(field.NewPath("spec")) {
 		// The URL is not repeated: it may hold a password.
-		against = append(against, Finding{Side: SideMember, Object: fault.Field, Cause: fault.Detail, Remedy: remedies[fault.Field], field: fault.Field})
+		against = append(against, Finding{Side: cluster.Member, Object: fault.Field, Cause: fault.Detail, Remedy: remedies[fault.Field], field: fault.Field})
 	}
 	if len(against) > 0 {
 		return against, nil
@@ -146,8 +146,8 @@ type trial struct {
 	server string
 	// id is the cluster that must respond.
 	id v1alpha1.ClusterID
-	// ifOther and ifRefused say what to do when another cluster responds, and when the credential is refused.
-	ifOther, ifRefused string
+	// otherCluster and ifRefused say what to do when another cluster responds, and when the credential is refused.
+	otherCluster, ifRefused string
 }
 
 // of is nil when the cluster accepts the credential of config, a *Refusal when it does not or is another one, and
@@ -164,7 +164,7 @@ func (t trial) of(ctx context.Context, config *rest.Config) error {
 	err = poll(ctx, pollInterval, trialTimeout, func() (bool, error) {
 		id, err := c.ID(ctx)
 		if err == nil && id != t.id {
-			return false, refuse(fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, t.id), t.ifOther)
+			return false, refuse(fmt.Sprintf("leads to another cluster (ID %s, this member has %s)", id, t.id), t.otherCluster)
 		}
 		if ctx.Err() != nil || !rejected(err) {
 			return true, err

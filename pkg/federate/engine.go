@@ -89,14 +89,14 @@ func (p *plan) apply(ctx context.Context) error {
 	return nil
 }
 
-// rollBack undoes the steps whose objects this run has made, the last phase first. A step that holds others is left alone
-// when one of those could not be undone. It returns what is left.
+// rollBack undoes the steps whose objects this run has made, the last phase first. A step that is undone after others is left alone
+// when one of them could not be undone. It returns what is left.
 func (p *plan) rollBack(ctx context.Context) (left []string, err error) {
 	phases := p.phases(p.undoable)
 	for _, group := range slices.Backward(phases) {
 		errs := cluster.ForEach(len(group), func(i int) error {
 			s := p.Steps[group[i]]
-			if s.holds && err != nil {
+			if s.undoLast && err != nil {
 				return err
 			}
 			failed := retry(ctx, func() error { return s.undo(ctx) })

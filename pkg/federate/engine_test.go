@@ -23,7 +23,7 @@ func engineLog(stuck string) (*plan, *[]string) {
 	var steps []Step
 	for phase, name := range map[phase]string{3: "grant", 2: "found", 1: "account", 0: "record", 4: "last"} {
 		ref := cluster.Ref{Resource: cluster.ConfigMaps, Name: name}
-		s := Step{Side: SideHost, Verb: VerbCreate, Object: ref, phase: phase, holds: name == "record"}
+		s := Step{Side: cluster.Host, Verb: VerbCreate, Object: ref, phase: phase, undoLast: name == "record"}
 		if name == "found" {
 			s.Verb = VerbWait
 		}
@@ -147,7 +147,7 @@ func TestPoll(t *testing.T) {
 func TestAwait(t *testing.T) {
 	t.Parallel()
 	waits := func(note string) *Step {
-		return &Step{Side: SideHost, Verb: VerbWait, Object: cluster.Ref{Resource: cluster.ConfigMaps, Name: "a"}, Note: note}
+		return &Step{Side: cluster.Host, Verb: VerbWait, Object: cluster.Ref{Resource: cluster.ConfigMaps, Name: "a"}, Note: note}
 	}
 	stop := errors.New("no answer")
 	for _, tt := range []struct {
@@ -190,8 +190,8 @@ func TestRunErrors(t *testing.T) {
 	if e.learn(Finding{Cause: "a note"}); len(e.notes) > 0 {
 		t.Error("a run writes into the notes of its plan")
 	}
-	lost, refusal := errors.New("lost"), &Refusal{Findings: []Finding{{Side: SideHost, Cause: "no"}}}
-	invalid := &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewBadRequest("bad")}
+	lost, refusal := errors.New("lost"), &Refusal{Findings: []Finding{{Side: cluster.Host, Cause: "no"}}}
+	invalid := &cluster.Error{Side: cluster.Host, Object: host.MemberRef("east"), Err: apierrors.NewBadRequest("bad")}
 	const cannot, changed = `cannot join "east" to federation "prod"`, "; nothing was changed\n* "
 	for _, tt := range []struct {
 		err  error

@@ -18,7 +18,7 @@ import (
 
 // Finding is one thing that stands against an operation, or that a person should know.
 type Finding struct {
-	Side Side `json:"side,omitempty"`
+	Side cluster.Side `json:"side,omitempty"`
 	// Object is what the finding is about; it may be empty.
 	Object string `json:"object,omitempty"`
 	Cause  string `json:"cause"`
@@ -30,7 +30,7 @@ type Finding struct {
 }
 
 // about is a finding about an object.
-func about(side Side, ref cluster.Ref, cause, remedy string) Finding {
+func about(side cluster.Side, ref cluster.Ref, cause, remedy string) Finding {
 	return Finding{Side: side, Object: ref.String(), Cause: cause, Remedy: remedy}
 }
 
@@ -213,11 +213,11 @@ func mentions(findings []Finding, field string) bool {
 
 // withoutEchoes are the server's findings without those about a field that own findings name as well, whose remedy is a flag.
 func withoutEchoes(servers, own []Finding) []Finding {
-	return slices.DeleteFunc(servers, func(s Finding) bool { return s.Side == SideHost && mentions(own, s.field) })
+	return slices.DeleteFunc(servers, func(s Finding) bool { return s.Side == cluster.Host && mentions(own, s.field) })
 }
 
 // sideOf is the side that err speaks of; empty when it names none.
-func sideOf(err error) Side {
+func sideOf(err error) cluster.Side {
 	if failed, ok := errors.AsType[*cluster.Error](err); ok {
 		return failed.Side
 	}
@@ -227,7 +227,7 @@ func sideOf(err error) Side {
 // bothSides is what went wrong, reported once per side: when a server cannot be reached, every request to it fails in the
 // same way. Which of the requests sent at once failed first says nothing, so the host's error always comes first.
 func bothSides(errs []error) error {
-	bySide := map[Side]error{}
+	bySide := map[cluster.Side]error{}
 	for _, err := range errs {
 		if side := sideOf(err); err != nil && bySide[side] == nil {
 			bySide[side] = err
@@ -261,7 +261,7 @@ func (s several) Unwrap() []error { return s }
 
 // vanished is an object that this run found or made, and that does not exist any more, or has been changed.
 type vanished struct {
-	side    Side
+	side    cluster.Side
 	ref     cluster.Ref
 	changed bool
 	// during is what ran; empty is a join.

@@ -20,14 +20,14 @@ import (
 
 func TestErrorTexts(t *testing.T) {
 	t.Parallel()
-	lost := &cluster.Error{Side: SideMember, Server: "https://east.example.com", Verb: "apply", Object: cluster.Ref{Resource: cluster.Roles, Namespace: "a", Name: "b"}, Fault: cluster.FaultUnreachable, Err: errors.New("connection reset by peer")}
-	finding := Finding{Side: SideHost, Object: `MemberCluster "east"`, Cause: "no", Remedy: "ask"}
+	lost := &cluster.Error{Side: cluster.Member, Server: "https://east.example.com", Verb: "apply", Object: cluster.Ref{Resource: cluster.Roles, Namespace: "a", Name: "b"}, Fault: cluster.FaultUnreachable, Err: errors.New("connection reset by peer")}
+	finding := Finding{Side: cluster.Host, Object: `MemberCluster "east"`, Cause: "no", Remedy: "ask"}
 	for _, tt := range []struct {
 		name string
 		err  error
 		want string
 	}{
-		{"refusal", &Refusal{Operation: `join "east" to federation "prod"`, Findings: []Finding{finding, {Side: SideMember, Cause: "no either"}}}, `
+		{"refusal", &Refusal{Operation: `join "east" to federation "prod"`, Findings: []Finding{finding, {Side: cluster.Member, Cause: "no either"}}}, `
 cannot join "east" to federation "prod"; nothing was changed
 * host: MemberCluster "east": no: ask
 * member: no either`},
@@ -44,10 +44,10 @@ could not finish: join "east" to federation "prod"
 * done: something
 * left: member: Role "a/b"
 to continue, run: kubectl federate join east`},
-		{"both sides", bothSides([]error{lost, lost, &cluster.Error{Side: SideHost, Server: "https://host", Fault: cluster.FaultUnauthorized, Err: errors.New("no")}}), `
+		{"both sides", bothSides([]error{lost, lost, &cluster.Error{Side: cluster.Host, Server: "https://host", Fault: cluster.FaultUnauthorized, Err: errors.New("no")}}), `
 host: https://host does not accept the credential of the context (401): log in again or choose another context
 member: no answer from https://east.example.com (apply Role "a/b"): connection reset by peer: check the endpoint of the context and that this machine can reach it`},
-		{"a server that sends escape sequences", &Refusal{Findings: []Finding{{Side: SideMember, Cause: "red \x1b[31m\nand more"}}}, `member: red \x1b[31m and more`},
+		{"a server that sends escape sequences", &Refusal{Findings: []Finding{{Side: cluster.Member, Cause: "red \x1b[31m\nand more"}}}, `member: red \x1b[31m and more`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -63,8 +63,8 @@ func TestStopped(t *testing.T) {
 	cancel()
 	over, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	hung := &cluster.Error{Side: SideMember, Server: "https://east", Verb: "get", Fault: cluster.FaultUnreachable, Err: context.DeadlineExceeded}
-	refusal := &Refusal{Findings: []Finding{{Side: SideHost, Cause: "no"}}}
+	hung := &cluster.Error{Side: cluster.Member, Server: "https://east", Verb: "get", Fault: cluster.FaultUnreachable, Err: context.DeadlineExceeded}
+	refusal := &Refusal{Findings: []Finding{{Side: cluster.Host, Cause: "no"}}}
 	for _, tt := range []struct {
 		ctx  context.Context
 		err  error
@@ -95,7 +95,7 @@ func TestFindingsOfAStatus(t *testing.T) {
 			{Field: "spec.server", Message: `Invalid value: "https://": names no host`},
 		}},
 	}}
-	err := &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: status}
+	err := &cluster.Error{Side: cluster.Host, Object: host.MemberRef("east"), Err: status}
 	compare(t, "findings", texts(findingsOf(err)), `
 host: MemberCluster "east": metadata.labels[example.com/team]: Required value: name the owning team
 host: MemberCluster "east": spec.server: Invalid value: "https://": names no host`)
@@ -155,27 +155,27 @@ func TestOvertaken(t *testing.T) {
 	notServed := apierrors.NewNotFound(resource(cluster.ServiceAccounts), v1alpha1.ManagerAccount)
 	notServed.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeUnexpectedServerResponse}}
 	binding := member.BindingRefs()[0]
-	steps := []Step{{Side: SideMember, Object: binding}, {Side: SideHost, Object: host.MemberRef("east")}}
+	steps := []Step{{Side: cluster.Member, Object: binding}, {Side: cluster.Host, Object: host.MemberRef("east")}}
 	const gone = " by another client while this join ran"
 	for _, tt := range []struct {
 		name string
-		side Side
+		side cluster.Side
 		err  error
 		want string
 	}{
-		{"the account", SideMember, apierrors.NewNotFound(resource(cluster.ServiceAccounts), v1alpha1.ManagerAccount),
+		{"the account", cluster.Member, apierrors.NewNotFound(resource(cluster.ServiceAccounts), v1alpha1.ManagerAccount),
 			`member: ServiceAccount "kubefederate-member/kubefederate-manager": was removed` + gone},
-		{"the Secret of the token", SideMember, apierrors.NewNotFound(resource(cluster.Secrets), binding.Name),
+		{"the Secret of the token", cluster.Member, apierrors.NewNotFound(resource(cluster.Secrets), binding.Name),
 			`member: Secret "kubefederate-member/kubefederate-manager-binding": was removed` + gone},
-		{"the Secret of the token, made anew", SideMember, apierrors.NewConflict(schema.GroupResource{Resource: "Secret"}, binding.Name, errors.New("the UID does not match")),
+		{"the Secret of the token, made anew", cluster.Member, apierrors.NewConflict(schema.GroupResource{Resource: "Secret"}, binding.Name, errors.New("the UID does not match")),
 			`member: Secret "kubefederate-member/kubefederate-manager-binding": was changed` + gone},
-		{"the namespace", SideMember, apierrors.NewNotFound(resource(cluster.Namespaces), v1alpha1.MemberNamespace),
+		{"the namespace", cluster.Member, apierrors.NewNotFound(resource(cluster.Namespaces), v1alpha1.MemberNamespace),
 			`member: Namespace "kubefederate-member": was removed` + gone},
-		{"the namespace, which is ending", SideMember, terminating, `member: Namespace "kubefederate-member": was removed` + gone},
-		{"the member", SideHost, apierrors.NewNotFound(resource(cluster.MemberClusters), "east"), `host: MemberCluster "east": was removed` + gone},
-		{"another object", SideHost, apierrors.NewNotFound(resource(cluster.Federations), "prod"), `host: get it: federations.kubefederate.io "prod" not found`},
-		{"a kind that is not served", SideMember, notServed, `member: get it: serviceaccounts "kubefederate-manager" not found`},
-		{"a conflict", SideHost, apierrors.NewConflict(resource(cluster.MemberClusters), "east", errors.New("it was modified")),
+		{"the namespace, which is ending", cluster.Member, terminating, `member: Namespace "kubefederate-member": was removed` + gone},
+		{"the member", cluster.Host, apierrors.NewNotFound(resource(cluster.MemberClusters), "east"), `host: MemberCluster "east": was removed` + gone},
+		{"another object", cluster.Host, apierrors.NewNotFound(resource(cluster.Federations), "prod"), `host: get it: federations.kubefederate.io "prod" not found`},
+		{"a kind that is not served", cluster.Member, notServed, `member: get it: serviceaccounts "kubefederate-manager" not found`},
+		{"a conflict", cluster.Host, apierrors.NewConflict(resource(cluster.MemberClusters), "east", errors.New("it was modified")),
 			`host: get it: Operation cannot be fulfilled on memberclusters.kubefederate.io "east": it was modified`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

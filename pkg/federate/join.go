@@ -98,7 +98,7 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	}
 	label := field.NewPath("metadata", "labels").Key(v1alpha1.LabelFederation).String()
 	if facts.Host.Federation == nil && !mentions(findings, label) && len(facts.Host.Denied) == 0 {
-		findings = append(findings, Finding{Side: SideHost, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",
+		findings = append(findings, Finding{Side: cluster.Host, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",
 			Remedy: o.commands.To("list the federations", command.Federations) + "; or " + o.commands.To("create it", command.CreateFederation{Name: o.Federation})})
 	}
 	if err := refuse(o, findings); err != nil {
@@ -112,7 +112,7 @@ func judgeName(r cluster.Resource, name string) []Finding {
 	if len(validation.IsDNS1123Label(name)) == 0 {
 		return nil
 	}
-	return []Finding{{Side: SideHost, Object: r.Kind + " " + cluster.Quoted(name),
+	return []Finding{{Side: cluster.Host, Object: r.Kind + " " + cluster.Quoted(name),
 		Cause: "the name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit"}}
 }
 
@@ -141,7 +141,7 @@ func (f *joinFacts) proven() bool { return f.Endpoint.Equal(f.Caller) }
 
 // missing is a right that the caller lacks on a side.
 type missing struct {
-	side  Side
+	side  cluster.Side
 	right cluster.Right
 }
 
@@ -180,7 +180,7 @@ func waitsForMember(existing *v1alpha1.MemberCluster, now time.Time, otherwise *
 	if existing == nil {
 		return otherwise
 	}
-	s := &Step{Side: SideHost, Verb: VerbWait, Object: host.MemberRef(v1alpha1.MemberName(existing.Name))}
+	s := &Step{Side: cluster.Host, Verb: VerbWait, Object: host.MemberRef(v1alpha1.MemberName(existing.Name))}
 	switch {
 	case existing.DeletionTimestamp != nil:
 		s.Note = "it is being deleted"
@@ -200,7 +200,7 @@ func waitsForNamespace(o *unstructured.Unstructured) *Step {
 	if o == nil || o.GetDeletionTimestamp() == nil {
 		return nil
 	}
-	s := &Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"}
+	s := &Step{Side: cluster.Member, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"}
 	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, c := range conditions {
 		// What keeps Kubernetes from finishing it.
@@ -245,9 +245,9 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 
 	needed := f.grants()
 	f.CanCreateEvents = !slices.Contains(hostLacks, target.EventRight())
-	f.HostMissing = missingOf(SideHost, hostLacks, target.JoinRights())
-	f.MemberMissing = missingOf(SideMember, memberLacks, needed.JoinRights())
-	f.UndoMissing = append(missingOf(SideHost, hostLacks, target.LeaveRights()), missingOf(SideMember, memberLacks, needed.LeaveRights())...)
+	f.HostMissing = missingOf(cluster.Host, hostLacks, target.JoinRights())
+	f.MemberMissing = missingOf(cluster.Member, memberLacks, needed.JoinRights())
+	f.UndoMissing = append(missingOf(cluster.Host, hostLacks, target.LeaveRights()), missingOf(cluster.Member, memberLacks, needed.LeaveRights())...)
 
 	if err := cmp.Or(f.Host.Denied.First(), f.Member.Denied.First()); err != nil && len(f.HostMissing)+len(f.MemberMissing) == 0 {
 		return nil, err
@@ -279,7 +279,7 @@ func (f *joinFacts) grants() member.Grants {
 }
 
 // missingOf are those of the needed rights that the caller lacks on a side.
-func missingOf(side Side, lacks, needed []cluster.Right) (all []missing) {
+func missingOf(side cluster.Side, lacks, needed []cluster.Right) (all []missing) {
 	for _, r := range lacks {
 		if slices.Contains(needed, r) {
 			all = append(all, missing{side, r})

@@ -76,7 +76,7 @@ func (p *JoinPlan) updateRecord(ctx context.Context) error {
 func (p *JoinPlan) adopt(ctx context.Context) error {
 	ref := host.MemberRef(p.Options.Name)
 	refuse := func(cause, remedy string) error {
-		return &Refusal{Findings: []Finding{about(SideHost, ref, cause, remedy)}}
+		return &Refusal{Findings: []Finding{about(cluster.Host, ref, cause, remedy)}}
 	}
 	return await(ctx, pollInterval, p.progress, func() (*Step, error) {
 		m, err := p.host.FindMember(ctx, p.Options.Name)
@@ -96,7 +96,7 @@ func (p *JoinPlan) adopt(ctx context.Context) error {
 		patch := cluster.MemberClusters.New("", m.Name)
 		stamp(patch, p.facts.Attempt)
 		if err = p.patchRecord(ctx, m, patch); apierrors.IsConflict(err) {
-			return &Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "another join changes it"}, nil
+			return &Step{Side: cluster.Host, Verb: VerbWait, Object: ref, Note: "another join changes it"}, nil
 		}
 		return nil, err
 	})
@@ -164,14 +164,14 @@ func (p *JoinPlan) makeNamespace(ctx context.Context) error {
 func (p *JoinPlan) takeMembership(ctx context.Context) error {
 	want := p.wanted()
 	want.MemberUID = p.record.UID
-	last := error(&vanished{side: SideMember, ref: member.MembershipRef(), changed: true})
+	last := error(&vanished{side: cluster.Member, ref: member.MembershipRef(), changed: true})
 	err := poll(ctx, pollInterval, waitTimeout, func() (bool, error) {
 		done, err := p.tryMembership(ctx, want)
-		if !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) && !cluster.IsAbsent(err) {
+		if !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) && !apierrors.IsNotFound(err) {
 			return done, err
 		}
 		last, p.membership = err, nil
-		p.progress(Step{Side: SideMember, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"})
+		p.progress(Step{Side: cluster.Member, Verb: VerbWait, Object: member.NamespaceRef(), Note: "it is being deleted"})
 		return false, p.makeNamespace(ctx)
 	})
 	if errors.Is(err, errPatience) {
@@ -222,7 +222,7 @@ func (p *JoinPlan) replaceMembership(ctx context.Context, want member.Membership
 		switch {
 		case readErr != nil:
 			if over && !conflict {
-				p.took = tookPerhaps
+				p.takeOver = takeOverUnknown
 			}
 			return false, err
 		case now != nil && sameMembership(now, want) && now.MemberUID == want.MemberUID && now.TakenFrom == want.TakenFrom && now.Attempt == want.Attempt:
@@ -238,7 +238,7 @@ func (p *JoinPlan) replaceMembership(ctx context.Context, want member.Membership
 		return false, err
 	}
 	if over {
-		p.took = tookIt
+		p.takeOver = takeOverDone
 	}
 	p.membership = k
 	return true, nil
@@ -307,7 +307,7 @@ func (p *JoinPlan) storeCredential(ctx context.Context) error {
 		}
 		if !waits {
 			waits = true
-			p.progress(Step{Side: SideHost, Verb: VerbWait, Object: ref, Note: "an earlier member's is being collected"})
+			p.progress(Step{Side: cluster.Host, Verb: VerbWait, Object: ref, Note: "an earlier member's is being collected"})
 		}
 		return false, nil
 	})
@@ -321,7 +321,7 @@ func (p *JoinPlan) storeCredential(ctx context.Context) error {
 func (p *JoinPlan) confirm(ctx context.Context) error {
 	reads := []func() error{func() error { return p.readRecord(ctx) }}
 	for _, s := range p.Steps {
-		if s.Side == SideMember && s.Manifest != nil && s.phase < phaseTrial && s.Object != member.MembershipRef() {
+		if s.Side == cluster.Member && s.Manifest != nil && s.phase < phaseTrial && s.Object != member.MembershipRef() {
 			reads = append(reads, func() error { return p.readBack(ctx, s) })
 		}
 	}
@@ -342,8 +342,8 @@ func (p *JoinPlan) try(ctx context.Context) error {
 	e := endpoint.Of(p.record)
 	err := trial{
 		server: e.Server, id: p.facts.Member.ID,
-		ifOther:   "give the member's own endpoint with --member-server",
-		ifRefused: "check that the endpoint is this member's own and passes tokens on to its API server",
+		otherCluster: "give the member's own endpoint with --member-server",
+		ifRefused:    "check that the endpoint is this member's own and passes tokens on to its API server",
 	}.of(ctx, config(e, p.token.Value))
 	if cluster.FaultOf(err) == cluster.FaultUnreachable && !p.facts.proven() && ctx.Err() == nil {
 		p.learn(atEndpoint(e.Server, "could not be tried from here: "+cluster.Cause(err), "the manager on the host will report whether the credential works from there"))
@@ -360,7 +360,7 @@ func (p *JoinPlan) readRecord(ctx context.Context) error {
 	}
 	gone := m == nil || m.UID != p.record.UID || m.DeletionTimestamp != nil
 	if gone || !endpoint.Of(m).Equal(endpoint.Of(p.record)) || m.Federation() != o.Federation {
-		return &vanished{side: SideHost, ref: host.MemberRef(o.Name), changed: !gone}
+		return &vanished{side: cluster.Host, ref: host.MemberRef(o.Name), changed: !gone}
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func (p *JoinPlan) readBack(ctx context.Context, s Step) error {
 		return err
 	}
 	if gone := o == nil || o.GetDeletionTimestamp() != nil; gone || !cluster.Covers(o.Object, s.Manifest.Object) {
-		return &vanished{side: SideMember, ref: s.Object, changed: !gone}
+		return &vanished{side: cluster.Member, ref: s.Object, changed: !gone}
 	}
 	return nil
 }
@@ -382,7 +382,7 @@ func (p *JoinPlan) readMembership(ctx context.Context) error {
 		return err
 	}
 	if k == nil || k.MemberUID != p.record.UID {
-		return &vanished{side: SideMember, ref: member.MembershipRef(), changed: k != nil}
+		return &vanished{side: cluster.Member, ref: member.MembershipRef(), changed: k != nil}
 	}
 	return nil
 }
@@ -420,7 +420,7 @@ func (p *JoinPlan) writeEvent(ctx context.Context) error {
 		if stop, ok := errors.AsType[*interrupted](stopped(ctx, err)); ok {
 			cause = stop.Error()
 		}
-		p.learn(Finding{Side: SideHost, Object: "Event", Cause: "could not be written: " + cause})
+		p.learn(Finding{Side: cluster.Host, Object: "Event", Cause: "could not be written: " + cause})
 	}
 	return nil
 }

@@ -56,8 +56,7 @@ type JoinPlan struct {
 	membership *member.Membership
 	token      member.Token
 	binding    member.Binding // what the token is bound to
-	// took says whether the membership record of another host was taken over.
-	took took
+	takeOver   takeOver
 	// first says that this run began the membership: nothing that it makes can be something that others rely on.
 	first bool
 	// created says that this run created the MemberCluster, or perhaps did.
@@ -70,7 +69,7 @@ type JoinPlan struct {
 func (p *JoinPlan) Already() bool {
 	return !slices.ContainsFunc(p.Steps, func(s Step) bool {
 		return !s.silent() && s.phase < phaseCredential && s.Verb != VerbRequest ||
-			s.phase == phaseCredential && s.Side == SideMember && !s.silent()
+			s.phase == phaseCredential && s.Side == cluster.Member && !s.silent()
 	})
 }
 
@@ -102,10 +101,10 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	against = append(against, judgeMember(f, o)...)
 	against = append(against, p.judgeEviction()...)
 	if f.Host.ID != "" && f.Host.ID == f.Member.ID {
-		p.note(Finding{Side: SideMember, Cause: "host and member are one and the same cluster"})
+		p.note(Finding{Side: cluster.Member, Cause: "host and member are one and the same cluster"})
 	}
 	if fed := f.Host.Federation; fed != nil && !p.accepted() {
-		p.note(Finding{Side: SideHost, Object: "Federation " + cluster.Quoted(fed.Name), Cause: "accepts members by hand, so this one stays Pending",
+		p.note(Finding{Side: cluster.Host, Object: "Federation " + cluster.Quoted(fed.Name), Cause: "accepts members by hand, so this one stays Pending",
 			Remedy: o.commands.To("accept it", command.Approve{Member: o.Name})})
 	}
 
@@ -141,7 +140,7 @@ const oldestMember = "1.24.0"
 func judgeMember(f joinFacts, o JoinOptions) []Finding {
 	var against []Finding
 	if v, err := version.ParseGeneric(f.Member.Version); err == nil && v.LessThan(version.MustParseGeneric(oldestMember)) {
-		against = append(against, Finding{Side: SideMember, Cause: fmt.Sprintf("runs Kubernetes %s; members need at least 1.24", f.Member.Version), Remedy: "upgrade it first"})
+		against = append(against, Finding{Side: cluster.Member, Cause: fmt.Sprintf("runs Kubernetes %s; members need at least 1.24", f.Member.Version), Remedy: "upgrade it first"})
 	}
 	if k := f.Member.Membership; k != nil {
 		against = append(against, judgeMembership(k, f.Host.ID, o)...)
@@ -153,7 +152,7 @@ func judgeMember(f joinFacts, o JoinOptions) []Finding {
 func judgeMembership(k *member.Membership, hostID v1alpha1.ClusterID, o JoinOptions) []Finding {
 	is := fmt.Sprintf("this cluster is member %q of federation %q of ", k.Member, k.Federation)
 	against := func(cause, remedy string) []Finding {
-		return []Finding{about(SideMember, member.MembershipRef(), is+cause, remedy)}
+		return []Finding{about(cluster.Member, member.MembershipRef(), is+cause, remedy)}
 	}
 	unjoin := o.commands.To("unjoin it first", o.unjoin(k.Member))
 	switch {
@@ -178,7 +177,7 @@ func leaveThere(k *member.Membership, c command.Cluster) string {
 
 // otherCluster refuses a context that leads to another cluster than the member's.
 func otherCluster(record *v1alpha1.MemberCluster, id v1alpha1.ClusterID) Finding {
-	return about(SideMember, host.MemberRef(v1alpha1.MemberName(record.Name)), fmt.Sprintf("has cluster ID %s, but the context leads to cluster %s", record.Spec.ClusterID, id),
+	return about(cluster.Member, host.MemberRef(v1alpha1.MemberName(record.Name)), fmt.Sprintf("has cluster ID %s, but the context leads to cluster %s", record.Spec.ClusterID, id),
 		"name the member's own context with --member-context")
 }
 
@@ -186,8 +185,8 @@ func otherCluster(record *v1alpha1.MemberCluster, id v1alpha1.ClusterID) Finding
 func (p *JoinPlan) planRecord() []Finding {
 	f, o, existing := p.facts, p.Options, p.facts.Host.Member
 	ref := host.MemberRef(o.Name)
-	against := func(cause, remedy string) []Finding { return []Finding{about(SideHost, ref, cause, remedy)} }
-	s := Step{Side: SideHost, Verb: VerbCreate, Object: ref, phase: phaseRecord, do: p.createRecord, undo: p.undoRecord, holds: true}
+	against := func(cause, remedy string) []Finding { return []Finding{about(cluster.Host, ref, cause, remedy)} }
+	s := Step{Side: cluster.Host, Verb: VerbCreate, Object: ref, phase: phaseRecord, do: p.createRecord, undo: p.undoRecord, undoLast: true}
 	desired := &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{ClusterID: string(f.Member.ID)}}
 	if existing != nil {
 		desired = existing.DeepCopy()
@@ -319,7 +318,7 @@ func (p *JoinPlan) noteEndpoint(old endpoint.Endpoint) {
 		changes = append(changes, fmt.Sprintf("spec.insecureSkipTLSVerify to %v", e.InsecureSkipTLSVerify))
 	}
 	if len(changes) > 0 {
-		p.note(about(SideHost, host.MemberRef(p.Options.Name), "the stored endpoint changes: "+strings.Join(changes, ", "), ""))
+		p.note(about(cluster.Host, host.MemberRef(p.Options.Name), "the stored endpoint changes: "+strings.Join(changes, ", "), ""))
 	}
 }
 
@@ -348,7 +347,7 @@ func (p *JoinPlan) wanted() member.Membership {
 // planMember plans everything on the member but the token and what follows it.
 func (p *JoinPlan) planMember() []Finding {
 	f := p.facts.Member
-	namespace := Step{Side: SideMember, Verb: VerbUnchanged, Object: member.NamespaceRef(), phase: phaseNamespace, live: f.Namespace, undo: p.undoNamespace, holds: true}
+	namespace := Step{Side: cluster.Member, Verb: VerbUnchanged, Object: member.NamespaceRef(), phase: phaseNamespace, live: f.Namespace, undo: p.undoNamespace, undoLast: true}
 	planned := f.Namespace == nil
 	if planned {
 		namespace.Verb, namespace.Manifest, namespace.do = VerbCreate, member.NamespaceManifest(), p.makeNamespace
@@ -366,7 +365,7 @@ func (p *JoinPlan) planMember() []Finding {
 		against = append(against, p.planObject(id, phaseBase, planned)...)
 	}
 	if p.takenFrom != "" {
-		p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", phase: phaseBinding, do: p.endTakeOver})
+		p.step(Step{Side: cluster.Member, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", phase: phaseBinding, do: p.endTakeOver})
 	}
 	for _, o := range p.grants.Bindings() {
 		against = append(against, p.planObject(o, phaseBinding, planned)...)
@@ -375,7 +374,7 @@ func (p *JoinPlan) planMember() []Finding {
 		// The Federation gave access once, and gives none now.
 		for _, ref := range member.ConsumerRefs() {
 			if live := p.facts.Member.Objects[ref]; live != nil && member.ByJoin(live) {
-				p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the federation gives no access", phase: phaseBinding, live: live,
+				p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: "the federation gives no access", phase: phaseBinding, live: live,
 					do: func(ctx context.Context) error { return p.delete(ctx, ref, live) }})
 			}
 		}
@@ -386,8 +385,8 @@ func (p *JoinPlan) planMember() []Finding {
 // planMembership plans the membership record.
 func (p *JoinPlan) planMembership(planned bool) {
 	k, standing := p.wanted(), p.facts.Member.Membership
-	s := Step{Side: SideMember, Verb: VerbCreate, Object: member.MembershipRef(), Planned: planned, Manifest: k.Manifest(), phase: phaseMembership,
-		do: p.takeMembership, undo: p.undoMembership, holds: true}
+	s := Step{Side: cluster.Member, Verb: VerbCreate, Object: member.MembershipRef(), Planned: planned, Manifest: k.Manifest(), phase: phaseMembership,
+		do: p.takeMembership, undo: p.undoMembership, undoLast: true}
 	if standing != nil {
 		s.Verb, s.live = VerbUpdate, standing.Manifest()
 		switch {
@@ -404,7 +403,7 @@ func (p *JoinPlan) planMembership(planned bool) {
 
 // notByJoin refuses to touch an object that has the name of one that a join creates.
 func notByJoin(ref cluster.Ref) []Finding {
-	return []Finding{about(SideMember, ref, "already exists and was not created by kubectl federate (it lacks the label "+v1alpha1.LabelManagedBy+"="+v1alpha1.ManagedByJoin+")",
+	return []Finding{about(cluster.Member, ref, "already exists and was not created by kubectl federate (it lacks the label "+v1alpha1.LabelManagedBy+"="+v1alpha1.ManagedByJoin+")",
 		"find out who uses it, then delete or rename it")}
 }
 
@@ -419,14 +418,14 @@ func judgeForeign(o member.Object, live *unstructured.Unstructured) []Finding {
 	}
 	value, _, _ := unstructured.NestedString(live.Object, "spec", "value")
 	want, _, _ := unstructured.NestedString(o.Manifest.Object, "spec", "value")
-	return []Finding{about(SideMember, o.Ref, fmt.Sprintf("has the value %q, which kubectl federate did not set (this join would set %q): the cluster belongs to another ClusterSet", value, want),
+	return []Finding{about(cluster.Member, o.Ref, fmt.Sprintf("has the value %q, which kubectl federate did not set (this join would set %q): the cluster belongs to another ClusterSet", value, want),
 		"remove it from that set first")}
 }
 
 // planObject plans one object on the member: it is written if it differs, and undone only where this join creates it.
 func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding {
 	live := p.facts.Member.Objects[o.Ref]
-	s := Step{Side: SideMember, Verb: VerbUpdate, Object: o.Ref, Planned: planned && o.Ref.Namespace != "", Manifest: o.Manifest, phase: at, live: live}
+	s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: o.Ref, Planned: planned && o.Ref.Namespace != "", Manifest: o.Manifest, phase: at, live: live}
 	switch {
 	case live == nil:
 		s.Verb = VerbCreate
@@ -457,26 +456,26 @@ func (p *JoinPlan) planCredential() (against []Finding) {
 	if live := f.Member.Objects[p.binding.Ref]; live != nil {
 		p.binding.UID = live.GetUID()
 	}
-	p.step(Step{Side: SideMember, Verb: VerbRequest, Object: member.ManagerAccountRef(), Planned: f.Member.Namespace == nil,
+	p.step(Step{Side: cluster.Member, Verb: VerbRequest, Object: member.ManagerAccountRef(), Planned: f.Member.Namespace == nil,
 		Note: "a token for " + short(o.lifetime()) + ", bound to " + p.binding.Ref.String(), phase: phaseBinding, do: p.requestToken})
 	record := &v1alpha1.MemberCluster{}
 	record.Name, record.Labels = string(o.Name), map[string]string{v1alpha1.LabelFederation: string(o.Federation)}
 	if f.Host.Member != nil {
 		record.UID = f.Host.Member.UID
 	}
-	p.step(Step{Side: SideHost, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record), phase: phaseCredential,
+	p.step(Step{Side: cluster.Host, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record), phase: phaseCredential,
 		do: p.storeCredential, undo: p.undoCredential})
 	if p.grants.Properties && p.accepted() {
 		set := member.Property(v1alpha1.PropertyClusterSet, string(o.Federation), o.Federation)
 		against = p.planObject(set, phaseCredential, false)
 	}
-	p.step(Step{Side: SideMember, Verb: VerbTry, Note: "the stored credential at " + f.Endpoint.Server, phase: phaseTrial, do: p.confirm})
+	p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "the stored credential at " + f.Endpoint.Server, phase: phaseTrial, do: p.confirm})
 	if p.sent == nil {
 		return against
 	}
-	p.step(Step{Side: SideHost, Verb: VerbUpdate, Object: host.MemberRef(o.Name), Note: "who joined it, and when", phase: phaseJoined, do: p.recordJoin})
+	p.step(Step{Side: cluster.Host, Verb: VerbUpdate, Object: host.MemberRef(o.Name), Note: "who joined it, and when", phase: phaseJoined, do: p.recordJoin})
 	if f.CanCreateEvents {
-		p.step(Step{Side: SideHost, Verb: VerbCreate, Object: cluster.Ref{Resource: cluster.Events, Namespace: "default", Name: string(o.Name)}, phase: phaseJoined, do: p.writeEvent})
+		p.step(Step{Side: cluster.Host, Verb: VerbCreate, Object: cluster.Ref{Resource: cluster.Events, Namespace: "default", Name: string(o.Name)}, phase: phaseJoined, do: p.writeEvent})
 	}
 	return against
 }
@@ -528,7 +527,7 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 		case err == nil:
 		case isRefused(err) && i == 0:
 			findings = append(findings, findingsOf(err)...)
-		case isRefused(err) || cluster.IsAbsent(err):
+		case isRefused(err) || apierrors.IsNotFound(err):
 			for _, f := range findingsOf(err) {
 				f.Remedy = "Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member"
 				findings = append(findings, f)

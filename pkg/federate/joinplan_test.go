@@ -67,7 +67,7 @@ func joined(f *joinFacts) {
 	k.UID, k.ResourceVersion = "uid-membership", "7"
 	f.Member.Membership = &k
 	for _, s := range plan.Steps {
-		if s.Side == SideMember && s.Manifest != nil && s.Object != member.NamespaceRef() && s.Object != member.MembershipRef() {
+		if s.Side == cluster.Member && s.Manifest != nil && s.Object != member.NamespaceRef() && s.Object != member.MembershipRef() {
 			live := s.Manifest.DeepCopy()
 			live.SetUID("uid-live")
 			f.Member.Objects[s.Object] = live
@@ -292,9 +292,9 @@ func TestPlanJoinRefuses(t *testing.T) {
 	}{
 		{"rights on both sides, all at once", func(f *joinFacts) {
 			target := host.Target{Member: "east", Federation: "prod"}
-			f.HostMissing = missingOf(SideHost, target.JoinRights(), target.JoinRights())
+			f.HostMissing = missingOf(cluster.Host, target.JoinRights(), target.JoinRights())
 			rights := member.Grants{}.JoinRights()
-			f.MemberMissing = missingOf(SideMember, rights, rights[:5])
+			f.MemberMissing = missingOf(cluster.Member, rights, rights[:5])
 		}, nil, `
 host: you are not allowed to get namespaces "kube-system"
 host: you are not allowed to get federations.kubefederate.io "prod"
@@ -401,7 +401,7 @@ func TestPlanJoinNotes(t *testing.T) {
 		{
 			"no way back", func(f *joinFacts) {
 				rights := host.Target{Member: "east", Federation: "prod"}.LeaveRights()
-				f.UndoMissing = missingOf(SideHost, rights, rights[1:])
+				f.UndoMissing = missingOf(cluster.Host, rights, rights[1:])
 			},
 			`if the join fails halfway, not all of it can be rolled back, since you are not allowed to: host: leave federations.kubefederate.io "prod"; host: delete memberclusters.kubefederate.io "east"`, nil,
 		},

@@ -21,7 +21,7 @@ func (p *JoinPlan) failed(ctx context.Context, cause error) error {
 	if gone, ok := errors.AsType[*vanished](cause); ok {
 		gone.remedy = o.commands.To("join again", o.command())
 	}
-	if p.took != tookNot {
+	if p.takeOver != takeOverNone {
 		return p.halfway(cause)
 	}
 	if len(p.made) == 0 && p.sent == nil {
@@ -123,7 +123,7 @@ func (p *JoinPlan) claim(ctx context.Context, mine string) error {
 
 // madeOnMember says whether this run made anything on the member.
 func (p *JoinPlan) madeOnMember() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Side == SideMember && p.has(s.Object) })
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Side == cluster.Member && p.has(s.Object) })
 }
 
 // disown leaves everything on the member alone that stands with another run's membership record.
@@ -136,7 +136,7 @@ func (p *JoinPlan) disown(ctx context.Context, mine string) error {
 		return nil
 	}
 	for _, s := range p.Steps {
-		if s.Side == SideMember && !s.holds {
+		if s.Side == cluster.Member && !s.undoLast {
 			p.unmark(s.Object)
 		}
 	}

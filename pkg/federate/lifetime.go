@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -16,7 +17,7 @@ func judgeToken(token member.Token, asked time.Time, life time.Duration, h comma
 	if asked.Add(life).Sub(token.Expires) <= time.Minute {
 		return nil
 	}
-	return []Finding{{Side: SideMember, Object: "token",
+	return []Finding{{Side: cluster.Member, Object: "token",
 		Cause:  fmt.Sprintf("asked for %s, the member's API server granted %s", short(life), short(token.Expires.Sub(asked).Round(time.Minute))),
 		Remedy: h.To("renew it before "+token.Expires.UTC().Format(time.RFC3339), renewal)}}
 }

@@ -15,15 +15,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// Side says whose API server is meant.
-type Side = cluster.Side
-
-// The two sides.
-const (
-	SideHost   = cluster.Host
-	SideMember = cluster.Member
-)
-
 // Verb is what a step does.
 type Verb string
 
@@ -44,7 +35,7 @@ const (
 
 // Step is one line of a plan: what it shows, and how it is done and undone.
 type Step struct {
-	Side   Side
+	Side   cluster.Side
 	Verb   Verb
 	Object cluster.Ref
 	// Planned marks an object whose namespace is yet to be made, which no server can judge before.
@@ -62,8 +53,8 @@ type Step struct {
 	do func(context.Context) error
 	// undo removes what do made; nil where that is not possible or not needed.
 	undo func(context.Context) error
-	// holds says that what later phases made is worthless or dangerous without this object: it is undone only after them.
-	holds bool
+	// undoLast says that what later phases made is worthless or dangerous without this object: it is undone only after them.
+	undoLast bool
 }
 
 // phase orders the steps of a plan. Each operation numbers its own.

@@ -160,7 +160,7 @@ func (f *rotateFacts) waitsFor() *Step {
 	if f.Now.Sub(a.at) >= rotateLease {
 		return nil
 	}
-	return &Step{Side: SideMember, Verb: VerbWait, Object: newer, Note: "another rotation has been at work since " + a.at.UTC().Format(time.RFC3339)}
+	return &Step{Side: cluster.Member, Verb: VerbWait, Object: newer, Note: "another rotation has been at work since " + a.at.UTC().Format(time.RFC3339)}
 }
 
 func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o RotateOptions) (*rotateFacts, error) {
@@ -192,7 +192,7 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	for _, x := range f.rounds() {
 		needed = append(needed, member.RotateRights(x.from, x.to)...)
 	}
-	f.Missing = append(missingOf(SideHost, hostLacks, hostRights), missingOf(SideMember, memberLacks, needed)...)
+	f.Missing = append(missingOf(cluster.Host, hostLacks, hostRights), missingOf(cluster.Member, memberLacks, needed)...)
 	if len(f.Missing) == 0 {
 		// What was forbidden although the caller has the rights would else pass for missing.
 		for _, ref := range []cluster.Ref{cluster.IdentityNamespace, member.MembershipRef(), refs[0], refs[1]} {
@@ -221,7 +221,7 @@ func (f *rotateFacts) rounds() []round {
 func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
 	p := &RotatePlan{Options: o, plan: plan{of: o}, facts: f}
 	if f.Host.Member == nil {
-		return p, []Finding{{Side: SideHost, Object: host.MemberRef(o.Name).String(), Cause: "not found", Remedy: o.commands.To("list the members", command.Get{})}}
+		return p, []Finding{{Side: cluster.Host, Object: host.MemberRef(o.Name).String(), Cause: "not found", Remedy: o.commands.To("list the members", command.Get{})}}
 	}
 	against := append(deniedRights(f.Missing), p.judgeMember()...)
 	if len(against) > 0 {
@@ -229,7 +229,7 @@ func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
 	}
 	rounds := f.rounds()
 	if len(rounds) > 1 {
-		p.note(Finding{Side: SideMember, Object: rounds[0].to.String(),
+		p.note(Finding{Side: cluster.Member, Object: rounds[0].to.String(),
 			Cause: "left over from an interrupted rotation, which is completed first"})
 	}
 	for i, x := range rounds {
@@ -247,14 +247,14 @@ func (p *RotatePlan) planRound(x round, first phase) {
 		p.Steps = append(p.Steps, s)
 	}
 	if x.standing == nil {
-		step(Step{Side: SideMember, Verb: VerbCreate, Object: x.to, Manifest: member.BindingManifest(x.to).Manifest, undo: t.undo}, phaseBind, t.bind)
+		step(Step{Side: cluster.Member, Verb: VerbCreate, Object: x.to, Manifest: member.BindingManifest(x.to).Manifest, undo: t.undo}, phaseBind, t.bind)
 	}
-	step(Step{Side: SideMember, Verb: VerbRequest, Object: member.ManagerAccountRef(), Note: "a token for " + short(o.lifetime()) + ", bound to " + x.to.String()}, phaseToken, t.request)
-	step(Step{Side: SideMember, Verb: VerbTry, Note: "the new credential at " + record.Spec.Server}, phaseTry, t.try)
-	step(Step{Side: SideHost, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record)}, phaseStore, t.store)
+	step(Step{Side: cluster.Member, Verb: VerbRequest, Object: member.ManagerAccountRef(), Note: "a token for " + short(o.lifetime()) + ", bound to " + x.to.String()}, phaseToken, t.request)
+	step(Step{Side: cluster.Member, Verb: VerbTry, Note: "the new credential at " + record.Spec.Server}, phaseTry, t.try)
+	step(Step{Side: cluster.Host, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record)}, phaseStore, t.store)
 	if t.revokes {
-		step(Step{Side: SideMember, Verb: VerbDelete, Object: x.from, Note: "revokes the old credential"}, phaseCut, t.revoke)
-		step(Step{Side: SideMember, Verb: VerbWait, Note: "until the old credential is refused; API servers remember accepted tokens for ten seconds"}, phaseEnd, t.awaitRefusal)
+		step(Step{Side: cluster.Member, Verb: VerbDelete, Object: x.from, Note: "revokes the old credential"}, phaseCut, t.revoke)
+		step(Step{Side: cluster.Member, Verb: VerbWait, Note: "until the old credential is refused; API servers remember accepted tokens for ten seconds"}, phaseEnd, t.awaitRefusal)
 	}
 }
 
@@ -275,7 +275,7 @@ func (p *RotatePlan) judgeMember() []Finding {
 		if len(f.Missing) > 0 {
 			return nil // what the caller may not read is not missing
 		}
-		return []Finding{{Side: SideMember, Object: host.MemberRef(o.Name).String(), Cause: "its join is not finished, or was removed from the cluster",
+		return []Finding{{Side: cluster.Member, Object: host.MemberRef(o.Name).String(), Cause: "its join is not finished, or was removed from the cluster",
 			Remedy: o.commands.To("join it again", join.command())}}
 	}
 	for _, ref := range member.BindingRefs() {

@@ -68,7 +68,7 @@ host   store     Secret "kubefederate-credentials/east"`},
 		{"an account that the caller may not read", func(f *rotateFacts) {
 			account := member.ManagerAccountRef()
 			delete(f.Member.Objects, account)
-			f.Member.Denied.Add(&cluster.Error{Side: SideMember, Verb: "get", Object: account, Fault: cluster.FaultForbidden, Err: errors.New("no")})
+			f.Member.Denied.Add(&cluster.Error{Side: cluster.Member, Verb: "get", Object: account, Fault: cluster.FaultForbidden, Err: errors.New("no")})
 		}, RotateOptions{}, anew},
 		{"two that an earlier rotation left: the newer counts first", func(f *rotateFacts) {
 			f.bound(refs[0], f.Now.Add(-time.Hour))
@@ -99,7 +99,7 @@ note: member: Secret "kubefederate-member/kubefederate-manager-binding": left ov
 		}, RotateOptions{},
 			cannot + `member: Secret "kubefederate-member/kubefederate-manager-binding-2": already exists and was not created by kubectl federate (it lacks the label app.kubernetes.io/managed-by=kubectl-federate): find out who uses it, then delete or rename it`},
 		{"rights", func(f *rotateFacts) {
-			f.Missing = []missing{{SideHost, cluster.Right{Verb: "update", Resource: cluster.Secrets, Namespace: "n", Name: "east"}}}
+			f.Missing = []missing{{cluster.Host, cluster.Right{Verb: "update", Resource: cluster.Secrets, Namespace: "n", Name: "east"}}}
 		}, RotateOptions{}, cannot + `host: you are not allowed to update secrets "east" in namespace "n"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

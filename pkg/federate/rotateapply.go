@@ -149,7 +149,7 @@ func (t *replacement) try(ctx context.Context) error {
 	join := o.join(record).command()
 	join.Server = p.member.Server()
 	again := o.commands.To("store the member's own endpoint", join)
-	trial := trial{server: record.Spec.Server, id: p.facts.Member.ID, ifOther: again, ifRefused: again}
+	trial := trial{server: record.Spec.Server, id: p.facts.Member.ID, otherCluster: again, ifRefused: again}
 	err := trial.of(ctx, p.at(p.token.Value))
 	switch fault := cluster.FaultOf(err); {
 	case fault == cluster.FaultCertificate:
@@ -247,7 +247,7 @@ func (t *replacement) confirm(ctx context.Context) error {
 	p.stands("the new credential is stored, but it is not known to work")
 	o, err := p.member.Find(ctx, t.to)
 	if err == nil && (o == nil || o.GetUID() != t.bound.UID) {
-		err = &vanished{side: SideMember, ref: t.to, during: "rotation"}
+		err = &vanished{side: cluster.Member, ref: t.to, during: "rotation"}
 	}
 	if err == nil {
 		p.stands("") // nothing of this round is left to say

@@ -48,8 +48,8 @@ func (p *JoinPlan) judgeEviction() []Finding {
 	}
 	var against []Finding
 	for _, m := range p.facts.UndoMissing {
-		if m.side == SideMember && m.right.Verb == "delete" && p.facts.Member.Objects[m.ref()] != nil {
-			against = append(against, Finding{Side: SideMember, Cause: "you are not allowed to " + m.right.String(), Remedy: "a take-over removes what the other host put there"})
+		if m.side == cluster.Member && m.right.Verb == "delete" && p.facts.Member.Objects[m.ref()] != nil {
+			against = append(against, Finding{Side: cluster.Member, Cause: "you are not allowed to " + m.right.String(), Remedy: "a take-over removes what the other host put there"})
 		}
 	}
 	return against
@@ -60,12 +60,12 @@ func (p *JoinPlan) planEviction() {
 	if p.takenFrom == "" {
 		return
 	}
-	p.notes = append(p.notes, Finding{Side: SideMember,
+	p.notes = append(p.notes, Finding{Side: cluster.Member,
 		Cause: fmt.Sprintf("is taken over from the host with cluster ID %s; what that host could do here ends", p.takenFrom)})
 	left := maps.Clone(p.facts.Member.Objects)
 	for _, ref := range p.facts.Member.Found() {
 		if live := left[ref]; member.ByJoin(live) {
-			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, Note: "the other host's", phase: phaseEvict, live: live,
+			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: "the other host's", phase: phaseEvict, live: live,
 				do: func(ctx context.Context) error { return p.evict(ctx, ref, live) }})
 			delete(left, ref)
 		}
@@ -94,7 +94,7 @@ func (p *JoinPlan) endTakeOver(ctx context.Context) error {
 	return poll(ctx, pollInterval, waitTimeout, func() (bool, error) {
 		done, err := p.replaceMembership(ctx, want)
 		if err == nil && p.membership == nil {
-			err = &vanished{side: SideMember, ref: member.MembershipRef()}
+			err = &vanished{side: cluster.Member, ref: member.MembershipRef()}
 		}
 		return done, err
 	})
@@ -105,7 +105,7 @@ func (p *JoinPlan) endTakeOver(ctx context.Context) error {
 func (p *JoinPlan) halfway(cause error) error {
 	partial := p.partial(cause)
 	partial.Next = p.Options.takingOver().again()
-	if p.took == tookPerhaps {
+	if p.takeOver == takeOverUnknown {
 		partial.Left = []string{"member: " + member.MembershipRef().String() + " may name this host by now"}
 		return partial
 	}
@@ -118,12 +118,12 @@ func (p *JoinPlan) halfway(cause error) error {
 	return partial
 }
 
-// took says whether a run has taken a membership record over.
-type took int
+// takeOver says whether a run has taken the membership record of another host over.
+type takeOver int
 
 const (
-	tookNot took = iota
-	// tookPerhaps is when the answer was lost.
-	tookPerhaps
-	tookIt
+	takeOverNone takeOver = iota
+	// takeOverUnknown is when the answer was lost.
+	takeOverUnknown
+	takeOverDone
 )

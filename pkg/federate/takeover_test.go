@@ -117,7 +117,7 @@ func TestPlanTakeOverRefuses(t *testing.T) {
 				{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole},
 			}
 			onHost := host.Target{Member: "east"}.LeaveRights()
-			f.UndoMissing = append(missingOf(SideMember, rights, rights), missingOf(SideHost, onHost, onHost)...)
+			f.UndoMissing = append(missingOf(cluster.Member, rights, rights), missingOf(cluster.Host, onHost, onHost)...)
 		},
 			`member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager": a take-over removes what the other host put there`},
 		{"what join did not create is not removed", func(f *joinFacts) { f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil) },

@@ -98,7 +98,7 @@ type unjoinFacts struct {
 func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o UnjoinOptions) (*UnjoinPlan, error) {
 	o.commands = h.Commands
 	if m == nil && !o.Force {
-		return nil, refuse(o, []Finding{{Side: SideMember,
+		return nil, refuse(o, []Finding{{Side: cluster.Member,
 			Cause:  "the cluster itself must be reached, to revoke what it granted",
 			Remedy: "name it with --member-context, or remove only the host's record with --force if the cluster is gone for good"}})
 	}
@@ -148,7 +148,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 		)
 	}
 	if err := bothSides(cluster.Together(work...)); err != nil {
-		if m != nil && sideOf(err) == SideMember {
+		if m != nil && sideOf(err) == cluster.Member {
 			return nil, &unreachable{err: err, options: o}
 		}
 		return nil, err
@@ -158,7 +158,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 		return f, f.Host.Denied.First()
 	}
 	needed := member.Grants{Properties: f.Member.Properties, AccessRole: "any"}.LeaveRights()
-	for _, missed := range missingOf(SideMember, memberLacks, needed) {
+	for _, missed := range missingOf(cluster.Member, memberLacks, needed) {
 		// Only what there is to delete takes a right to delete it.
 		if missed.right.Verb == "get" || f.Member.Objects[missed.ref()] != nil || missed.ref() == member.MembershipRef() && f.Member.Membership != nil {
 			f.Missing = append(f.Missing, missed)
@@ -216,14 +216,14 @@ func judgeLeaving(f unjoinFacts, o UnjoinOptions) []Finding {
 	case k == nil || k.HostID == f.Host.ID && k.Member == o.Name:
 		return nil
 	case k.HostID == f.Host.ID:
-		return []Finding{about(SideMember, member.MembershipRef(), fmt.Sprintf("this cluster is member %q of federation %q", k.Member, k.Federation),
+		return []Finding{about(cluster.Member, member.MembershipRef(), fmt.Sprintf("this cluster is member %q of federation %q", k.Member, k.Federation),
 			o.commands.To("unjoin it by that name", command.Unjoin{Member: k.Member, Cluster: o.Cluster}))}
 	}
 	remedy := leaveThere(k, o.Cluster)
 	if record != nil {
 		remedy += "; or " + o.commands.To("remove only this host's record", command.Unjoin{Member: o.Name, Force: true})
 	}
-	return []Finding{about(SideMember, member.MembershipRef(), "this cluster is "+k.String(), remedy)}
+	return []Finding{about(cluster.Member, member.MembershipRef(), "this cluster is "+k.String(), remedy)}
 }
 
 // planForced plans the host's side alone and says what stays.
@@ -236,7 +236,7 @@ func (p *UnjoinPlan) planForced() {
 	if e := record.Status.CredentialExpiry; e != nil {
 		until = e.UTC().Format(time.RFC3339)
 	}
-	p.note(Finding{Side: SideMember,
+	p.note(Finding{Side: cluster.Member,
 		Cause:  "is not touched: namespace " + cluster.Quoted(v1alpha1.MemberNamespace) + " with its accounts, roles and bindings of " + v1alpha1.MemberNamespace + ", and ClusterProperties stay there; the host's token works until " + until,
 		Remedy: p.Options.commands.To("should the cluster come back", command.Unjoin{Member: p.Options.Name})})
 	p.planHost()
@@ -244,9 +244,9 @@ func (p *UnjoinPlan) planForced() {
 
 func (p *UnjoinPlan) planHost() {
 	name := p.Options.Name
-	record := Step{Side: SideHost, Verb: VerbDelete, Object: host.MemberRef(name), phase: phaseForgotten, do: p.forget}
+	record := Step{Side: cluster.Host, Verb: VerbDelete, Object: host.MemberRef(name), phase: phaseForgotten, do: p.forget}
 	if p.facts.MayDeleteCredential {
-		p.step(Step{Side: SideHost, Verb: VerbDelete, Object: host.CredentialRef(name), phase: phaseForgotten,
+		p.step(Step{Side: cluster.Host, Verb: VerbDelete, Object: host.CredentialRef(name), phase: phaseForgotten,
 			do: func(ctx context.Context) error { return p.host.DeleteCredential(ctx, name) }})
 	} else {
 		record.Note = "garbage collection removes its credential"
@@ -261,13 +261,13 @@ func (p *UnjoinPlan) planMember() {
 	f := p.facts.Member
 	for _, ref := range f.Found() {
 		if live := f.Objects[ref]; member.ByJoin(live) {
-			p.step(Step{Side: SideMember, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)})
+			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)})
 		}
 	}
 	if k := f.Membership; k != nil {
 		live := k.Manifest()
 		live.SetUID(k.UID)
-		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.MembershipRef(), phase: phaseRelease, live: live, do: p.remove(member.MembershipRef(), live)})
+		p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: member.MembershipRef(), phase: phaseRelease, live: live, do: p.remove(member.MembershipRef(), live)})
 	}
 	p.planLabel()
 	p.planLabelElsewhere()
@@ -275,7 +275,7 @@ func (p *UnjoinPlan) planMember() {
 	dropsOwn := p.Options.DropLabel && request.Namespace == v1alpha1.MemberNamespace
 	removable := f.Namespace != nil && member.ByJoin(f.Namespace) && f.Namespace.GetDeletionTimestamp() == nil
 	if removable && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
-		p.step(Step{Side: SideMember, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: p.removeNamespace})
+		p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: p.removeNamespace})
 	}
 }
 
@@ -286,7 +286,7 @@ func (p *UnjoinPlan) planLabel() {
 	if request.Federation == "" {
 		return
 	}
-	s := Step{Side: SideMember, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: request.Namespace}, phase: phaseLabel}
+	s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: request.Namespace}, phase: phaseLabel}
 	federation := v1alpha1.FederationName("")
 	if f.Membership != nil {
 		federation = f.Membership.Federation
@@ -307,7 +307,7 @@ func (p *UnjoinPlan) planLabel() {
 			s.do = func(ctx context.Context) error { return p.member.MarkLeft(ctx, request) }
 			p.step(s)
 		}
-		p.note(about(SideMember, s.Object, fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
+		p.note(about(cluster.Member, s.Object, fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
 			o.commands.To("remove it", command.Label{Cluster: o.Cluster, Remove: true})))
 	}
 }
@@ -320,10 +320,10 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 	}
 	by := f.Membership.RequestedBy
 	left := member.JoinRequest{Federation: f.Membership.Federation, Namespace: v1alpha1.IdentityNamespace}
-	p.step(Step{Side: SideMember, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: left.Namespace},
+	p.step(Step{Side: cluster.Member, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: left.Namespace},
 		Note: "annotate that it left, since its federation label is on the host", phase: phaseLabel,
 		do: func(ctx context.Context) error { return p.member.MarkLeft(ctx, left) }})
-	p.note(Finding{Side: SideHost, Object: by.String(),
+	p.note(Finding{Side: cluster.Host, Object: by.String(),
 		Cause:  fmt.Sprintf("carried the label %s=%s, which asked to join; if it still does, discovery does not join the cluster again", v1alpha1.LabelFederation, left.Federation),
 		Remedy: p.Options.commands.To("remove the label", command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation})})
 }
@@ -362,7 +362,7 @@ func (p *UnjoinPlan) removeNamespace(ctx context.Context) error {
 	}
 	p.finishing = outcome.Deleted
 	if outcome.Kept != "" {
-		p.learn(about(SideMember, member.NamespaceRef(), "stays: "+outcome.Kept, ""))
+		p.learn(about(cluster.Member, member.NamespaceRef(), "stays: "+outcome.Kept, ""))
 	}
 	return nil
 }
@@ -372,7 +372,7 @@ func (p *UnjoinPlan) forget(ctx context.Context) error {
 	err := p.host.Remove(ctx, host.MemberRef(p.Options.Name), cluster.Preconditions{UID: p.facts.Host.Member.UID})
 	if lingering, ok := errors.AsType[*cluster.Lingering](err); ok {
 		// It grants nothing any more, and its finalizers are for their owners to remove.
-		p.learn(about(SideHost, lingering.Object, lingering.Cause(), ""))
+		p.learn(about(cluster.Host, lingering.Object, lingering.Cause(), ""))
 		return nil
 	}
 	return err

@@ -177,8 +177,8 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 		},
 			`member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": unjoin it by that name: kubectl federate unjoin east-1 --member-context ctx-east`},
 		{"rights", func(f *unjoinFacts) {
-			f.Missing = []missing{{SideMember, cluster.Right{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}}
-			f.Refused = &cluster.Error{Side: SideHost, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
+			f.Missing = []missing{{cluster.Member, cluster.Right{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}}
+			f.Refused = &cluster.Error{Side: cluster.Host, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
 		}, `
 member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"
 host: MemberCluster "east": memberclusters.kubefederate.io "east" is forbidden: <nil>`},

@@ -41,7 +41,7 @@ func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster
 		return c.explain(post())
 	}
 	err := put()
-	if cluster.IsAbsent(err) {
+	if apierrors.IsNotFound(err) {
 		if err = post(); apierrors.IsAlreadyExists(err) {
 			err = put()
 		}

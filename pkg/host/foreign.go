@@ -25,7 +25,7 @@ func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (ob
 	err = c.GetPath(ctx, "/apis/"+versions[0].Group, &group)
 	kind := versions[0]
 	switch {
-	case cluster.IsAbsent(err):
+	case apierrors.IsNotFound(err):
 		return nil, false, nil
 	case err == nil:
 		i := slices.IndexFunc(versions, func(r cluster.Resource) bool {
@@ -84,7 +84,7 @@ func (c *Cluster) RancherSetting(ctx context.Context, name string) string {
 // ClusterProxyConfig in the namespace of Rancher's ID allows. An error means that it could not be read.
 func (c *Cluster) RancherProxyTakesTokens(ctx context.Context, id string) (bool, error) {
 	configs, err := c.List(ctx, cluster.RancherProxyConfigs, cluster.ListOptions{Namespace: id})
-	if cluster.IsAbsent(err) {
+	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil || len(configs) != 1 {

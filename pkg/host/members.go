@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -39,7 +40,7 @@ func (c *Cluster) Member(ctx context.Context, name v1alpha1.MemberName) (*v1alph
 // FindMember reads one member; nil without an error means that it does not exist.
 func (c *Cluster) FindMember(ctx context.Context, name v1alpha1.MemberName) (*v1alpha1.MemberCluster, error) {
 	m, err := c.Member(ctx, name)
-	if cluster.IsAbsent(err) {
+	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	return m, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -41,7 +42,7 @@ func (c *Cluster) Read(ctx context.Context, t Target) (*State, error) {
 				return nil
 			}
 			s.Federation, err = c.Federation(ctx, t.Federation)
-			if cluster.IsAbsent(err) && !errors.Is(err, ErrNotInitialised) {
+			if apierrors.IsNotFound(err) && !errors.Is(err, ErrNotInitialised) {
 				return nil
 			}
 			return err

@@ -54,7 +54,7 @@ func (c *Cluster) SetJoinRequest(ctx context.Context, federation v1alpha1.Federa
 		return requestOf(o), err
 	}
 	o, patchErr := c.MergePatch(ctx, namespaceRef(v1alpha1.MemberNamespace), patch, dryRun)
-	if cluster.IsAbsent(patchErr) {
+	if apierrors.IsNotFound(patchErr) {
 		o = NamespaceManifest()
 		o.SetLabels(membershipLabels(federation))
 		o, patchErr = c.Create(ctx, cluster.Namespaces, o, dryRun)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -45,7 +46,7 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 		failed, _ := errors.AsType[*cluster.Error](err)
 		switch {
 		case err == nil, s.Denied.Add(err):
-		case !cluster.IsAbsent(err) || failed.Object.Name == "":
+		case !apierrors.IsNotFound(err) || failed.Object.Name == "":
 			return nil, err
 		case failed.Object == cluster.IdentityNamespace:
 			return nil, fmt.Errorf("member: %s has no namespace %q, whose UID is a cluster's identity: this is not a Kubernetes cluster: %w",

@@ -27,9 +27,9 @@ var viewAccess = map[string]any{"access": map[string]any{"clusterRole": "view"}}
 
 // scenarios are those of TestFaults, those first that wait most.
 var scenarios = []scenario{
-	{name: "scenario-rotate-member", waits: true, shards: 4, run: func(l *shard) { l.rotate(federate.SideMember) }},
+	{name: "scenario-rotate-member", waits: true, shards: 4, run: func(l *shard) { l.rotate(cluster.Member) }},
 	{name: "scenario-rotate-trial", waits: true, shards: 2, run: (*shard).rotateTrial},
-	{name: "scenario-rotate-host", waits: true, shards: 2, run: func(l *shard) { l.rotate(federate.SideHost) }},
+	{name: "scenario-rotate-host", waits: true, shards: 2, run: func(l *shard) { l.rotate(cluster.Host) }},
 	{name: "scenario-unjoin-bare", bare: true, waits: true, shards: 2, run: (*shard).unjoinBare},
 	{name: "scenario-join-bare", bare: true, waits: true, shards: 1, run: (*shard).joinBare},
 	{name: "scenario-overtaken", shards: 1, spec: viewAccess, run: (*shard).overtaken},
@@ -157,7 +157,7 @@ func (l *shard) try(s faultRun, kind fault, k int) bool {
 }
 
 // sideTrial are the requests with a new credential, which a command sends over a connection of its own.
-const sideTrial federate.Side = "trial"
+const sideTrial cluster.Side = "trial"
 
 // trial is a front that fails them.
 type trial struct {
@@ -195,7 +195,7 @@ func (t *trial) fail(p *proxy) {
 // both fault runs over both sides.
 func (l *shard) both(s faultRun) {
 	l.Helper()
-	for _, s.side = range []federate.Side{federate.SideHost, federate.SideMember} {
+	for _, s.side = range []cluster.Side{cluster.Host, cluster.Member} {
 		l.faultRun(s)
 	}
 	l.unchanged("at the end")
@@ -244,7 +244,7 @@ func (l *shard) rotateTrial() {
 // joinBare fails what follows on the member when the namespace is being made: until then all is as in join.
 func (l *shard) joinBare() {
 	s := l.joins()
-	s.side, s.only = federate.SideMember, since(func(r *http.Request) bool {
+	s.side, s.only = cluster.Member, since(func(r *http.Request) bool {
 		return r.Method == http.MethodPost && r.URL.Path == "/api/v1/namespaces" && changes(r)
 	})
 	l.faultRun(s)
@@ -253,7 +253,7 @@ func (l *shard) joinBare() {
 // unjoinBare fails what follows the end of the membership record on the member: all of it is about the namespace.
 func (l *shard) unjoinBare() {
 	s := l.unjoins()
-	s.side, s.only = federate.SideMember, since(func(r *http.Request) bool {
+	s.side, s.only = cluster.Member, since(func(r *http.Request) bool {
 		return r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/configmaps/membership")
 	})
 	l.faultRun(s)
@@ -355,7 +355,7 @@ func (l *shard) takeOver() {
 
 // rotate: after each fault the host keeps a credential that works. Every other time a rotation that was cut off is
 // completed, which leaves one Secret and no earlier credential.
-func (l *shard) rotate(side federate.Side) {
+func (l *shard) rotate(side cluster.Side) {
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 		_, err := rotate(ctx, h, m, federate.RotateOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}})
 		return err

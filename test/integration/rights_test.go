@@ -23,6 +23,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -182,9 +183,9 @@ func TestMissingRights(t *testing.T) {
 	hosts, members := 0, 0
 	for _, f := range refusal.Findings {
 		switch {
-		case f.Side == federate.SideHost && strings.HasPrefix(f.Cause, "you are not allowed to "):
+		case f.Side == cluster.Host && strings.HasPrefix(f.Cause, "you are not allowed to "):
 			hosts++
-		case f.Side == federate.SideMember && strings.HasPrefix(f.Cause, "you are not allowed to "):
+		case f.Side == cluster.Member && strings.HasPrefix(f.Cause, "you are not allowed to "):
 			members++
 		default:
 			t.Errorf("finding %s", f)

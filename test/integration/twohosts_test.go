@@ -115,7 +115,7 @@ func (hosts twoHosts) leaveAndJoin(t *testing.T) {
 	hosts = hosts.in(t)
 	to, from := hosts[0], hosts[1]
 	ends := map[string]int{}
-	round := func(side federate.Side, k int) bool {
+	round := func(side cluster.Side, k int) bool {
 		from.joined(sharedJoin)
 		end := make(chan error, 1)
 		x := &proxy{kind: faultMeanwhile, side: side, k: k, meanwhile: func() {
@@ -129,7 +129,7 @@ func (hosts twoHosts) leaveAndJoin(t *testing.T) {
 				<-done
 			}
 		}}
-		h, m := connectHost(t, x.through(from.host.Config(), federate.SideHost)), connectMember(t, x.through(from.member.Config(), federate.SideMember))
+		h, m := connectHost(t, x.through(from.host.Config(), cluster.Host)), connectMember(t, x.through(from.member.Config(), cluster.Member))
 		if _, err := unjoin(t.Context(), h, m, federate.UnjoinOptions{Name: "shared"}); err != nil {
 			t.Fatalf("unjoin: %v", err)
 		}
@@ -161,9 +161,9 @@ func (hosts twoHosts) leaveAndJoin(t *testing.T) {
 		return true
 	}
 	for _, tc := range []struct {
-		side  federate.Side
+		side  cluster.Side
 		quick int
-	}{{federate.SideHost, 9}, {federate.SideMember, 19}} {
+	}{{cluster.Host, 9}, {cluster.Member, 19}} {
 		for k := 1; round(tc.side, k); k += env.InTier(1, 3, tc.quick) {
 		}
 	}

@@ -10,12 +10,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
 func TestReason(t *testing.T) {
 	t.Parallel()
-	findings := []federate.Finding{{Side: federate.SideHost, Cause: "one"}, {Side: federate.SideMember, Cause: "two", Remedy: "do"}}
+	findings := []federate.Finding{{Side: cluster.Host, Cause: "one"}, {Side: cluster.Member, Cause: "two", Remedy: "do"}}
 	for _, tt := range []struct {
 		err  error
 		want string

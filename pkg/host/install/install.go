@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -102,7 +103,7 @@ func Serves(ctx context.Context, h *host.Cluster, object *unstructured.Unstructu
 	if cluster.IsNotServed(err) {
 		return false, nil
 	}
-	if cluster.IsAbsent(err) {
+	if apierrors.IsNotFound(err) {
 		err = nil
 	}
 	return err == nil, err
