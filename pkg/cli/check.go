@@ -108,7 +108,7 @@ func (o *checkOptions) run(ctx context.Context) error {
 	}
 	progress := o.messages.Progress("checking the host and its members")
 	facts, err := check.Read(ctx, h, check.Options{
-		Ways: ways, MemberKubeconfig: o.member.Kubeconfig, Tuned: o.hostFlags.Tuned, Each: o.batch.In(ctx),
+		Ways: ways, MemberKubeconfig: o.member.Kubeconfig, Tuned: o.hostFlags.Tune, Each: o.batch.RunWith(ctx),
 	})
 	progress.End()
 	if err != nil {

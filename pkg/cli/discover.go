@@ -170,7 +170,7 @@ func (o *discoverOptions) open(h *host.Cluster) (opened openSources, err error) 
 	}
 	environment := discover.Environment{
 		Host: h, Contexts: contexts.Source(),
-		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(o.hostFlags.Tuned(config)) },
+		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(o.hostFlags.Tune(config)) },
 	}
 	for _, s := range discover.Sources {
 		if len(o.sources) == 0 || slices.Contains(o.sources, string(s.Name)) {

@@ -149,7 +149,7 @@ func (o *getOptions) watchFrom(ctx context.Context, h targets.Members, q host.Me
 			// the version stays as it was, since a watch without one would not report what is gone.
 			var members []v1alpha1.MemberCluster
 			var now string
-			if members, now, err = h.MembersAt(ctx, q); err == nil {
+			if members, now, err = h.ListMembers(ctx, q); err == nil {
 				version = now
 				err = follower.listed(follower.chosen(members))
 			}

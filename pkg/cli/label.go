@@ -166,7 +166,7 @@ func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (join
 	changed := before.Federation != federation || before.Left != ""
 	if changed && o.dryRun != cluster.DryRunClient {
 		if o.remove {
-			_, err = m.RemoveJoinRequest(ctx, o.dryRun)
+			_, err = m.RemoveLabelAndNamespace(ctx, o.dryRun)
 		} else {
 			after, err = m.SetJoinRequest(ctx, federation, o.dryRun)
 		}

@@ -297,7 +297,7 @@ func (p *UnjoinPlan) planLabel() {
 	case o.DropLabel:
 		s.Note = "remove the label " + v1alpha1.LabelFederation + "=" + string(request.Federation)
 		s.do = func(ctx context.Context) error {
-			_, err := p.member.DropJoinRequest(ctx, cluster.DryRunNone)
+			_, err := p.member.RemoveLabel(ctx, cluster.DryRunNone)
 			return err
 		}
 		p.step(s)

@@ -48,12 +48,12 @@ func (c *Cluster) FindMember(ctx context.Context, name v1alpha1.MemberName) (*v1
 
 // Members reads the members that q selects.
 func (c *Cluster) Members(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, error) {
-	members, _, err := c.MembersAt(ctx, q)
+	members, _, err := c.ListMembers(ctx, q)
 	return members, err
 }
 
-// MembersAt reads the members that q selects, and the version of that list, from which WatchMembers continues.
-func (c *Cluster) MembersAt(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, string, error) {
+// ListMembers reads the members that q selects, and the version of that list, from which WatchMembers continues.
+func (c *Cluster) ListMembers(ctx context.Context, q MemberQuery) ([]v1alpha1.MemberCluster, string, error) {
 	members, version, err := cluster.List[v1alpha1.MemberCluster](ctx, c.Conn, cluster.MemberClusters, q.options())
 	return members, version, c.explain(err)
 }

@@ -66,17 +66,17 @@ func (c *Cluster) SetJoinRequest(ctx context.Context, federation v1alpha1.Federa
 	return requestOf(o), patchErr
 }
 
-// RemoveJoinRequest is DropJoinRequest, and removes a namespace that was created for the federation label alone.
-func (c *Cluster) RemoveJoinRequest(ctx context.Context, dryRun cluster.DryRun) (JoinRequest, error) {
-	was, err := c.DropJoinRequest(ctx, dryRun)
+// RemoveLabelAndNamespace is RemoveLabel, and removes a namespace that was created for the federation label alone.
+func (c *Cluster) RemoveLabelAndNamespace(ctx context.Context, dryRun cluster.DryRun) (JoinRequest, error) {
+	was, err := c.RemoveLabel(ctx, dryRun)
 	if err == nil && was.Namespace == v1alpha1.MemberNamespace && dryRun == cluster.DryRunNone {
 		_, err = c.RemoveNamespace(ctx)
 	}
 	return was, err
 }
 
-// DropJoinRequest removes the federation label from the namespaces that carry it and returns what it was.
-func (c *Cluster) DropJoinRequest(ctx context.Context, dryRun cluster.DryRun) (JoinRequest, error) {
+// RemoveLabel removes the federation label from the namespaces that carry it and returns what it was.
+func (c *Cluster) RemoveLabel(ctx context.Context, dryRun cluster.DryRun) (JoinRequest, error) {
 	var was JoinRequest
 	patch := map[string]any{"metadata": map[string]any{
 		"labels":      map[string]any{v1alpha1.LabelFederation: nil},

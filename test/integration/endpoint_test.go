@@ -63,7 +63,7 @@ func TestCheckLoopback(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
 	endpoints := func(config *rest.Config) (reported []string) {
-		facts, err := check.Read(t.Context(), connectHost(t, config), check.Options{Each: (&targets.Batch{Parallel: 1, Timeout: 30 * time.Second}).In(t.Context()), Tuned: func(c *rest.Config) *rest.Config { return c }})
+		facts, err := check.Read(t.Context(), connectHost(t, config), check.Options{Each: (&targets.Batch{Parallel: 1, Timeout: 30 * time.Second}).RunWith(t.Context()), Tuned: func(c *rest.Config) *rest.Config { return c }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,7 @@ func TestJoinRequestNamespace(t *testing.T) {
 	if self, err := m.Self(t.Context()); err != nil || self.JoinRequest != want {
 		t.Errorf("read %+v, %v, want %+v", self, err, want)
 	}
-	if got, err := m.RemoveJoinRequest(t.Context(), cluster.DryRunNone); err != nil || got != want {
+	if got, err := m.RemoveLabelAndNamespace(t.Context(), cluster.DryRunNone); err != nil || got != want {
 		t.Errorf("removed %+v, %v, want %+v", got, err, want)
 	}
 	withdraw()

@@ -91,8 +91,8 @@ func (b *Batch) Run(ctx context.Context, n int, work func(ctx context.Context, i
 	return errs
 }
 
-// In is Run with ctx, for packages that do not import this one.
-func (b *Batch) In(ctx context.Context) func(n int, work func(ctx context.Context, i int) error) []error {
+// RunWith is Run with ctx, for packages that do not import this one.
+func (b *Batch) RunWith(ctx context.Context) func(n int, work func(ctx context.Context, i int) error) []error {
 	return func(n int, work func(ctx context.Context, i int) error) []error { return b.Run(ctx, n, work, nil) }
 }
 

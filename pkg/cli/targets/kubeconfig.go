@@ -60,9 +60,9 @@ func loadingRules(path string) *clientcmd.ClientConfigLoadingRules {
 	return rules
 }
 
-// Tuned prepares a client configuration for a command line: no client-side rate limit (a command sends a bounded number
+// Tune prepares a client configuration for a command line: no client-side rate limit (a command sends a bounded number
 // of requests, and API servers have fairness of their own), and each warning of a server printed once.
-func (f *HostFlags) Tuned(c *rest.Config) *rest.Config {
+func (f *HostFlags) Tune(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.QPS = -1
 	c.WarningHandlerWithContext = f.Warnings
@@ -88,7 +88,7 @@ func (f *HostFlags) Host() (*host.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
 	}
-	return host.Connect(f.Tuned(config))
+	return host.Connect(f.Tune(config))
 }
 
 // MemberFlags name one member cluster. There is no default, which would one day join the wrong cluster.
@@ -156,7 +156,7 @@ func (c *Contexts) Connect(name string) (*member.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read context %q for the member: %w", name, err)
 	}
-	return member.Connect(c.host.Tuned(config))
+	return member.Connect(c.host.Tune(config))
 }
 
 // Source is every context, or those that are named.

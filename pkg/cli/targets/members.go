@@ -87,7 +87,7 @@ func (h Members) List(ctx context.Context, q host.MemberQuery) ([]v1alpha1.Membe
 	if _, err := labels.Parse(q.Selector); err != nil {
 		return nil, "", output.Usagef("invalid --selector %q: %w", q.Selector, err)
 	}
-	members, version, err := h.MembersAt(ctx, q)
+	members, version, err := h.ListMembers(ctx, q)
 	if err == nil && len(members) == 0 && q.Federation != "" {
 		// An empty answer for a mistyped name would read as an empty federation, or as done.
 		err = h.hasFederation(ctx, q.Federation)
