@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,10 +26,14 @@ func main() {
 
 // notify returns a context that the first signal cancels, so that a join is rolled back; a later one ends the process at
 // once. One that comes before ends it, too: nothing has been sent to a cluster by then. A terminal that is closed sends
-// SIGHUP. A reader that closes its pipe ends no run in the middle: writes to it fail, and the run continues.
+// SIGHUP. A signal that the caller has set to be ignored, as nohup does, stays ignored. A reader that closes its pipe ends no run in the middle: writes to it fail, and the run continues.
 func notify(parent context.Context) context.Context {
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
+	if len(signals) == 0 {
+		return parent // NotifyContext of none is notified of all
+	}
+	ctx, stop := signal.NotifyContext(parent, signals...)
 	context.AfterFunc(ctx, func() { time.AfterFunc(duplicateWindow, stop) })
 	return ctx
 }

@@ -38,17 +38,24 @@ func TestMain(m *testing.M) {
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		signal os.Signal
-		want   int
+		signal  os.Signal
+		ignored string // by the process that starts the child, as nohup and "&" of a script do
+		want    int
 	}{
-		"interrupt":       {os.Interrupt, 3},
-		"terminate":       {syscall.SIGTERM, 3},
-		"closed terminal": {syscall.SIGHUP, 3},
-		"closed pipe":     {nil, 4},
+		"interrupt":       {os.Interrupt, "", 3},
+		"terminate":       {syscall.SIGTERM, "", 3},
+		"closed terminal": {syscall.SIGHUP, "", 3},
+		"closed pipe":     {nil, "", 4},
+		"nohup":           {syscall.SIGHUP, "HUP", 4},
+		"background":      {os.Interrupt, "HUP INT", 4},
+		"nohup terminate": {syscall.SIGTERM, "HUP INT", 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0])
+			if test.ignored != "" {
+				child = exec.CommandContext(t.Context(), "sh", "-c", `trap "" `+test.ignored+`; exec "$0"`, os.Args[0])
+			}
 			child.Env = append(os.Environ(), "SIGNALLED=1")
 			read, write, err := os.Pipe()
 			if err != nil {

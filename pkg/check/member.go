@@ -134,7 +134,7 @@ func (s subject) throughCredential(o *Observation) {
 			Cause: "does not let the stored credential read " + cluster.IdentityNamespace.String() + " (403)", Remedy: s.join(command.Join{})})
 	case fault == cluster.FaultCertificate:
 		s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at,
-			Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: s.join(command.Join{CertificateAuthority: "FILE"})})
+			Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: s.join(command.Join{CertificateAuthority: new("FILE")})})
 	case o.Err != nil:
 		s.onMember(Finding{Code: Unreachable, Severity: Warning, Object: at, Cause: "could not be reached from here: " + cluster.Cause(o.Err)})
 	case string(o.State.ID) != s.Spec.ClusterID:

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
 func TestDisplayName(t *testing.T) {
@@ -71,7 +74,7 @@ func TestEndpointFlags(t *testing.T) {
 		"--member-proxy-url=":             {ProxyURL: new("")},
 		"--member-tls-server-name=b":      {TLSServerName: new("b")},
 		"--member-tls-server-name=":       {TLSServerName: new("")},
-		"--member-certificate-authority=": {CABundle: []byte{}},
+		"--member-certificate-authority=": {CABundle: []byte{}, CertificateAuthority: new("")},
 	} {
 		var f endpointFlags
 		var got federate.JoinOptions
@@ -82,6 +85,40 @@ func TestEndpointFlags(t *testing.T) {
 		}
 		if err := f.set(&got, flags); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v", args, got, err)
+		}
+	}
+}
+
+// A file that cannot be a CA bundle is refused, however long it is.
+func TestReadCertificateFile(t *testing.T) {
+	t.Parallel()
+	dir, ca := t.TempDir(), string(cases.Certificate(cases.Now))
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const tooLong = "the file has more than 1048576 bytes: keep only the CA that signed the server's certificate"
+	for path, want := range map[string]string{
+		write("good", ca):                     "",
+		write("byte order mark", "\ufeff"+ca): "",
+		write("empty", ""):                    "the file is empty",
+		write("longest", strings.Repeat("\n", maxCertificateFile-len(ca))+ca):                    "",
+		write("too long", strings.Repeat("\n", maxCertificateFile-len(ca)+1)+ca):                 tooLong,
+		write("too long, byte order mark", "\ufeff"+ca+strings.Repeat("\n", maxCertificateFile)): tooLong,
+		dir:                        "it is a directory, and must be a file",
+		os.DevNull:                 "it is a device, and must be a file",
+		filepath.Join(dir, "none"): "stat " + filepath.Join(dir, "none") + ": no such file or directory",
+	} {
+		data, err := readCertificateFile(path)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want || err == nil && strings.TrimSpace(string(data)) != strings.TrimSpace(ca) {
+			t.Errorf("%s: got %d bytes, %q, want %q", path, len(data), got, want)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (x decision) of(m *v1alpha1.MemberCluster) *bool {
 
 const approveHelp = `Accept members of a federation whose acceptance is Manual.
 
-A cluster that joins such a federation is Pending, and not published to consumers, until it is approved. That
+A cluster that joins such a federation is Pending, which marks it as not to be used, until it is approved. That
 takes the verb approve on the federation, and no right to join clusters. A cluster that leaves and joins again
 must be approved again.`
 
@@ -59,7 +59,7 @@ func newApprove(d *factory) *cobra.Command {
 	})
 }
 
-const suspendHelp = `Keep members registered, but hide them from consumers.
+const suspendHelp = `Keep members registered, but mark them as not to be used.
 
 A suspended member keeps its credential and still counts for limits, and what runs on it keeps running.
 'kubectl federate resume' ends the suspension.`
@@ -72,7 +72,7 @@ const suspendExample = `  # Take a cluster out of service for a while
 
 func newSuspend(d *factory) *cobra.Command {
 	return newDecide(d, suspension, &cobra.Command{
-		Use: "suspend NAME...", Short: "Keep members registered, but hide them from consumers", Long: suspendHelp, Example: suspendExample,
+		Use: "suspend NAME...", Short: "Keep members registered, but mark them as not to be used", Long: suspendHelp, Example: suspendExample,
 	})
 }
 
@@ -83,7 +83,7 @@ const resumeExample = `  # Put a cluster back into service
   kubectl federate resume --federation prod`
 
 func newResume(d *factory) *cobra.Command {
-	return newDecide(d, resumption, &cobra.Command{Use: "resume NAME...", Short: "Publish suspended members again", Example: resumeExample})
+	return newDecide(d, resumption, &cobra.Command{Use: "resume NAME...", Short: "Mark suspended members as to be used again", Example: resumeExample})
 }
 
 // decideFlags are what was typed.

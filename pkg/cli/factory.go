@@ -79,19 +79,22 @@ func typedFlags(hostFlags *pflag.FlagSet) []command.Flag {
 	hostFlags.VisitAll(func(f *pflag.Flag) {
 		values := []string{f.Value.String()}
 		switch list, isList := f.Value.(pflag.SliceValue); {
-		case !f.Changed:
+		case !f.Changed, f.Value.String() == "": // an empty one is as good as none
 			return
 		case isList:
 			values = list.GetSlice()
 		case f.Name == "token":
 			values = []string{"TOKEN"}
 		case f.Value.Type() == "bool" && f.Value.String() == "true":
-			values = []string{""}
+			typed = append(typed, command.Flag{Name: f.Name})
+			return
 		case f.Value.Type() == "bool":
 			return
 		}
 		for _, value := range values {
-			typed = append(typed, command.Flag{Name: f.Name, Value: value})
+			if value != "" {
+				typed = append(typed, command.Flag{Name: f.Name, Value: value})
+			}
 		}
 	})
 	return typed

@@ -34,7 +34,7 @@ func samples() []command.Command {
 		command.Label{Cluster: east, Federation: "prod"}, command.Label{Cluster: east, Remove: true},
 		command.Discover{Federation: "prod", Join: true},
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},
-			Server: "https://us-east.example.com", CertificateAuthority: "ca.pem", ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true},
+			Server: "https://us-east.example.com", CertificateAuthority: new("ca.pem"), ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true},
 		command.Unjoin{Member: "us-east", Cluster: east, DropLabel: true}, command.Unjoin{Member: "us-east", Force: true},
 		command.UnjoinMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}},
 		command.Rotate{Member: "us-east", Cluster: east, TokenLifetime: time.Hour},
@@ -158,7 +158,8 @@ func testRoot() *cobra.Command {
 func TestTypedFlags(t *testing.T) {
 	t.Parallel()
 	root := testRoot()
-	root.SetArgs([]string{"version", "--client", "--context", "prod", "--as-group=a", "--as-group", "b", "--token", "secret", "--insecure-skip-tls-verify", "--kubeconfig=/tmp/k"})
+	root.SetArgs([]string{"version", "--client", "--context", "prod", "--as-group=a", "--as-group", "b", "--token", "secret", "--insecure-skip-tls-verify", "--kubeconfig=/tmp/k",
+		"--as=", "--as-group=", "-s", ""}) // empty ones choose nothing
 	if err := root.ExecuteContext(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}

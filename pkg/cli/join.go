@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -30,9 +32,9 @@ const joinTimeout = 2 * time.Minute
 const joinHelp = `Join clusters to a federation.
 
 Both sides are read and checked before anything is written: rights, rules, versions, endpoints, and whether the
-cluster belongs to a federation already. Then the member is recorded on the host, a membership record and two
-accounts with few rights are created on the member, and a credential that expires is stored on the host and
-tried. "joined" is printed when all of it was read back. A join that fails is rolled back.
+cluster belongs to a federation already. Then the member is recorded on the host, a membership record and an
+account with few rights are created on the member (and a second account, where the federation sets access), and
+a credential that expires is stored on the host and tried. "joined" is printed when all of it was read back. A join that fails is rolled back.
 
 Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or, with
 --member-server, --member-proxy-url, --member-tls-server-name or --member-certificate-authority, to store
@@ -288,22 +290,51 @@ func (f *endpointFlags) set(o *federate.JoinOptions, flags *pflag.FlagSet) error
 	if o.Server = f.server; o.Server == "" && flags.Changed("member-server") {
 		return output.Usagef("invalid --member-server %q: must be an https URL", f.server)
 	}
-	if !flags.Changed("member-certificate-authority") {
+	o.CertificateAuthority = typed("member-certificate-authority", f.caFile)
+	switch {
+	case o.CertificateAuthority == nil:
+		return nil
+	case f.caFile == "":
+		o.CABundle = []byte{} // the CAs that the host trusts
 		return nil
 	}
-	if o.CertificateAuthority, o.CABundle = f.caFile, []byte{}; f.caFile == "" {
-		return nil // the CAs that the host trusts
-	}
 	var err error
-	o.CABundle, err = os.ReadFile(f.caFile)
-	if err == nil && len(o.CABundle) == 0 {
-		err = errors.New("the file is empty")
-	}
-	if err == nil {
-		_, err = endpoint.ReadCertificates(o.CABundle)
-	}
-	if err != nil {
+	if o.CABundle, err = readCertificateFile(f.caFile); err != nil {
 		return output.Usagef("invalid --member-certificate-authority %q: %w", f.caFile, err)
 	}
 	return nil
+}
+
+// maxCertificateFile is how many bytes a file of certificates may have, with the text between them.
+const maxCertificateFile = 1 << 20
+
+// readCertificateFile reads a file or a pipe that holds certificates. Its byte order mark, with which clients would not
+// read it, is left out.
+func readCertificateFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, errors.New("it is a directory, and must be a file")
+	case info.Mode()&os.ModeDevice != 0:
+		return nil, errors.New("it is a device, and must be a file")
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, maxCertificateFile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) == 0:
+		return nil, errors.New("the file is empty")
+	case len(data) > maxCertificateFile:
+		return nil, fmt.Errorf("the file has more than %d bytes: keep only the CA that signed the server's certificate", maxCertificateFile)
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	_, err = endpoint.ReadCertificates(data)
+	return data, err
 }

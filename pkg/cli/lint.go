@@ -177,7 +177,7 @@ func (o *lintOptions) find(named []string) (files []string, errs []error) {
 			if err == nil && len(found) == 0 {
 				hint := ""
 				if !o.recursive {
-					hint = "; -R processes its directories, too"
+					hint = "; -R reads subdirectories"
 				}
 				err = fmt.Errorf("%s: this directory has no .yaml, .yml or .json file%s", name, hint)
 			}

@@ -54,7 +54,7 @@ func TestLintFiles(t *testing.T) {
 		"recursive": {named: in(""), recursive: true, want: in("a.yaml", "b.yml", "c.json", "deep/e.yaml", "f.yaml")},
 		"once":      {named: append(in("a.yaml", "./a.yaml", "", "d.txt"), "-", "-"), want: append(in("a.yaml", "b.yml", "c.json", "f.yaml", "d.txt"), "-")},
 		"by a link": {named: in("loop"), want: in("loop/a.yaml", "loop/b.yml", "loop/c.json", "loop/f.yaml")},
-		"empty":     {named: in("empty"), errs: []string{in("empty")[0] + ": " + absent + "; -R processes its directories, too"}},
+		"empty":     {named: in("empty"), errs: []string{in("empty")[0] + ": " + absent + "; -R reads subdirectories"}},
 		"all empty": {named: in("empty"), recursive: true, errs: []string{in("empty")[0] + ": " + absent}},
 		"nowhere":   {named: in("x.yaml", "a.yaml"), want: in("a.yaml"), errs: []string{"stat " + in("x.yaml")[0] + ": no such file or directory"}},
 	} {

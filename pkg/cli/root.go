@@ -61,10 +61,10 @@ func newRoot(name string, streams genericiooptions.IOStreams) *cobra.Command {
 
 A federation is a named set of Kubernetes clusters with rules for its members. It is kept on a host
 cluster, where a webhook and policies enforce the rules for every client. The standard kubectl flags
-(--context, --kubeconfig, --as, …) choose the host; a member cluster is always named explicitly, with
---member-context.
+(--context, --kubeconfig, --as, …) choose the host. No member cluster is the default:
+join and label take --member-context; unjoin and rotate find it among the contexts by its cluster ID.
 
-Durations of 0 are no limit. --timeout is how long the work on one cluster may take: on the host for init and
+A --timeout or --connect-timeout of 0 is no limit. --timeout is how long the work on one cluster may take: on the host for init and
 deinit, on each member for the others.
 
 Exit codes: 0 done, or already so; 1 usage, network or internal error, or interrupted with everything rolled

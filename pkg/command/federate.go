@@ -73,10 +73,10 @@ type Join struct {
 	Federation v1alpha1.FederationName
 	Cluster    Cluster
 	Labels     map[string]string
-	// Server, CertificateAuthority (a file), ProxyURL and TLSServerName are the flags --member-…. An empty ProxyURL or
-	// TLSServerName clears what is stored; nil leaves the flag out.
-	Server, CertificateAuthority string
-	ProxyURL, TLSServerName      *string
+	// Server, CertificateAuthority (a file), ProxyURL and TLSServerName are the flags --member-…. One that points to ""
+	// clears what is stored; nil leaves the flag out.
+	Server                                        string
+	CertificateAuthority, ProxyURL, TLSServerName *string
 	// TokenLifetime of zero is the default.
 	TokenLifetime time.Duration
 	TakeOver      bool
@@ -88,7 +88,7 @@ func (c Join) render(l *line) {
 	l.member(c.Cluster)
 	l.labels(c.Labels)
 	l.flag("member-server", c.Server)
-	l.flag("member-certificate-authority", c.CertificateAuthority)
+	l.given("member-certificate-authority", c.CertificateAuthority)
 	l.given("member-proxy-url", c.ProxyURL)
 	l.given("member-tls-server-name", c.TLSServerName)
 	l.lifetime(c.TokenLifetime)

@@ -112,7 +112,7 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 	case v1alpha1.ReasonReachable:
 		c.Status, c.Message = metav1.ConditionTrue, "the cluster answers, and is the one that joined"
 	case v1alpha1.ReasonCertificateInvalid:
-		join.CertificateAuthority = "FILE"
+		join.CertificateAuthority = new("FILE")
 		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; ", server, cause) + propose("store the CA that signed it", join)
 	case v1alpha1.ReasonUnauthorized:
 		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + propose("store another", join)

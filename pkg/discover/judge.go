@@ -135,7 +135,7 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 	case c.State != Wants:
 	case c.Endpoint == nil && c.EndpointMissing != "":
 		join := j.joinCommand(c)
-		join.Server, join.CertificateAuthority = "URL", "FILE"
+		join.Server, join.CertificateAuthority = "URL", new("FILE")
 		c.State, c.Reason = Refused, c.EndpointMissing+"; "+j.Commands.To("or join it by its own API server", join)
 	case answer.ID == j.HostID:
 		c.Reason = "it is the host itself"

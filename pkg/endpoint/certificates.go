@@ -15,19 +15,20 @@ const certificateBlock = "CERTIFICATE"
 
 // ReadCertificates reads the certificates of a CA bundle; text around them, as openssl prints it, does not count. Empty
 // data holds none; anything else must hold at least one, and nothing else in PEM: client-go's util/cert would pass a
-// private key over, which then everyone who may get members could read, and drops a certificate that is cut short.
+// private key over, which then everyone who may get members could read, and drops a certificate that is cut short or
+// does not begin at the start of a line.
 func ReadCertificates(data []byte) ([]*x509.Certificate, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
 	var certificates []*x509.Certificate
-	for rest := bytes.TrimPrefix(data, []byte("\ufeff")); ; {
+	for rest := data; ; {
 		n := len(certificates) + 1
 		block, after := pem.Decode(rest)
 		begun := begins(rest[:len(rest)-len(after)])
 		switch {
 		case block == nil && begins(rest) > 0, block != nil && begun > 1:
-			return nil, fmt.Errorf("certificate %d is not PEM, or is cut short", n)
+			return nil, fmt.Errorf("certificate %d is not PEM, is cut short, or does not begin at the start of a line", n)
 		case block == nil && n == 1:
 			return nil, noCertificate(data)
 		case block == nil:
@@ -45,12 +46,12 @@ func ReadCertificates(data []byte) ([]*x509.Certificate, error) {
 	}
 }
 
-// begins counts the PEM blocks that begin in text.
-func begins(text []byte) int {
-	const begin = "-----BEGIN "
-	n := bytes.Count(text, []byte("\n"+begin))
-	if bytes.HasPrefix(text, []byte(begin)) {
-		n++
+// begins counts the PEM blocks that begin in text, those behind blanks or a byte order mark too: clients pass them over.
+func begins(text []byte) (n int) {
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(bytes.TrimLeft(line, " \t\ufeff"), []byte("-----BEGIN ")) {
+			n++
+		}
 	}
 	return n
 }

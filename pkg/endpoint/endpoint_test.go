@@ -20,6 +20,7 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	ca := cases.Certificate(cases.Now)
 	block, _ := pem.Decode(ca)
+	long := strings.Repeat("x", 64) + ".example.com"
 	for name, c := range map[string]struct {
 		endpoint endpoint.Endpoint
 		want     string
@@ -33,6 +34,17 @@ func TestValidate(t *testing.T) {
 		"http":             {endpoint.Endpoint{Server: "http://a"}, `spec.server: Invalid value: the scheme must be https, and is "http"`},
 		"query":            {endpoint.Endpoint{Server: "https://a?"}, "spec.server: Invalid value: it must not have a query"},
 		"fragment":         {endpoint.Endpoint{Server: "https://a#b"}, "spec.server: Invalid value: it must not have a fragment"},
+		"no fragment":      {endpoint.Endpoint{Server: "https://a#"}, "spec.server: Invalid value: it must not have a fragment"},
+		"capital scheme":   {endpoint.Endpoint{Server: "HTTPS://a"}, "spec.server: Invalid value: the scheme must be in lower case"},
+		"long URL":         {endpoint.Endpoint{Server: "https://a/" + strings.Repeat("x", 2039)}, "spec.server: Invalid value: it has 2049 characters, and may have 2048"},
+		"Kelvin sign":      {endpoint.Endpoint{Server: "https://\u212aelvin.de"}, "spec.server: Invalid value: \"\u212aelvin.de\" must be written in ASCII: kelvin.de"},
+		"long label":       {endpoint.Endpoint{Server: "https://" + long}, `spec.server: Invalid value: "` + long + `" is neither a DNS name nor an IP address`},
+		"zone":             {endpoint.Endpoint{Server: "https://[fe80::1%25eth0]", TLSServerName: "fe80::1%en-1.2_x"}, ""},
+		"bad zone":         {endpoint.Endpoint{Server: "https://a", TLSServerName: "fe80::1%\x1b[31m x"}, `spec.tlsServerName: Invalid value: "fe80::1%\x1b[31m x" is neither a DNS name nor an IP address`},
+		"long server name": {endpoint.Endpoint{Server: "https://a", TLSServerName: strings.Repeat("x.", 127) + "x"}, "spec.tlsServerName: Invalid value: it has 255 characters, and may have 253"},
+		"proxy fragment":   {endpoint.Endpoint{Server: "https://a", ProxyURL: "http://p#"}, "spec.proxyURL: Invalid value: it must end after host and port"},
+		"capital proxy":    {endpoint.Endpoint{Server: "https://a", ProxyURL: "HTTP://p"}, ""},
+		"long proxy":       {endpoint.Endpoint{Server: "https://a", ProxyURL: "http://" + strings.Repeat("x", 2042)}, "spec.proxyURL: Invalid value: it has 2049 characters, and may have 2048"},
 		"user":             {endpoint.Endpoint{Server: "https://u:hunter2@a"}, "spec.server: Invalid value: it must not hold a user: everyone who may get members reads it"},
 		"port":             {endpoint.Endpoint{Server: "https://a:70000"}, "spec.server: Invalid value: port 70000 is not between 1 and 65535"},
 		"IDN":              {endpoint.Endpoint{Server: "https://münchen.example.com:6443"}, `spec.server: Invalid value: "münchen.example.com" must be written in ASCII: xn--mnchen-3ya.example.com`},
@@ -91,14 +103,15 @@ func TestReadCertificates(t *testing.T) {
 		"text after":      {both + "Verify return code: 19 (self signed)", both, ""},
 		"openssl -text":   {"Certificate:\n    Data:\n        Version: 3 (0x2)\n" + both, both, ""},
 		"line ends":       {strings.ReplaceAll(both, "\n", "\r\n"), both, ""},
-		"byte order mark": {"\ufeff" + both, both, ""},
 		"no line end":     {strings.TrimSuffix(both, "\n"), both, ""},
 		"blank":           {" \n", "", "it holds no PEM certificate"},
 		"key":             {string(first) + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "", `block 2 is "PRIVATE KEY", and only certificates belong here`},
 		"not DER":         {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", "certificate 1 cannot be read: x509: malformed certificate"},
-		"cut short":       {string(first[:len(first)/2]), "", "certificate 1 is not PEM, or is cut short"},
-		"first cut short": {string(first[:len(first)/2]) + "\n" + string(second), "", "certificate 1 is not PEM, or is cut short"},
-		"last cut short":  {string(first) + string(second[:len(second)/2]), "", "certificate 2 is not PEM, or is cut short"},
+		"cut short":       {string(first[:len(first)/2]), "", "certificate 1 is not PEM, is cut short, or does not begin at the start of a line"},
+		"first cut short": {string(first[:len(first)/2]) + "\n" + string(second), "", "certificate 1 is not PEM, is cut short, or does not begin at the start of a line"},
+		"last cut short":  {string(first) + string(second[:len(second)/2]), "", "certificate 2 is not PEM, is cut short, or does not begin at the start of a line"},
+		"indented":        {"  " + both, "", "certificate 1 is not PEM, is cut short, or does not begin at the start of a line"},
+		"byte order mark": {"\ufeff" + both, "", "certificate 1 is not PEM, is cut short, or does not begin at the start of a line"},
 		"headers":         {strings.Replace(string(first), "-\n", "-\nA: b\n\n", 1), "", "certificate 1 has PEM headers, and clients pass it over"},
 	} {
 		certificates, err := endpoint.ReadCertificates([]byte(c.bundle))
@@ -124,6 +137,10 @@ func TestEqual(t *testing.T) {
 		if e.Difference(base) != "" || !base.Equal(e.Canonical()) {
 			t.Errorf("%+v differs in its %s", e, e.Difference(base))
 		}
+	}
+	// A stored bundle that clients cannot use is another one, which a join replaces.
+	if marked := (endpoint.Endpoint{Server: base.Server, CABundle: append([]byte("\ufeff"), ca...)}); base.Difference(marked) != "CA" {
+		t.Error("a byte order mark makes no difference")
 	}
 	for want, e := range map[string]endpoint.Endpoint{
 		"server":           {Server: "https://a.example.com:6443", CABundle: ca},

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -17,6 +19,12 @@ import (
 // Key is a URL in the form that its spellings share: lower-case host, explicit port, no slash at the end of the path. It
 // is empty for what has no host.
 type Key string
+
+// The lengths that the CustomResourceDefinition allows, in characters.
+const (
+	maxURL        = 2048
+	maxServerName = 253
+)
 
 // defaultPorts are the ports that a URL without one means.
 var defaultPorts = map[string]string{"https": "443", "http": "80", "socks5": "1080"}
@@ -92,10 +100,13 @@ func ValidateServer(path *field.Path, server string) field.ErrorList {
 	if u == nil {
 		return faults
 	}
+	if u.Scheme == "https" && !strings.HasPrefix(server, "https:") {
+		faults = append(faults, invalid(path, "the scheme must be in lower case"))
+	}
 	if u.RawQuery != "" || u.ForceQuery {
 		faults = append(faults, invalid(path, "it must not have a query"))
 	}
-	if u.Fragment != "" {
+	if strings.Contains(server, "#") { // a fragment, if an empty one
 		faults = append(faults, invalid(path, "it must not have a fragment"))
 	}
 	return faults
@@ -107,7 +118,7 @@ func ValidateProxy(path *field.Path, proxy string) field.ErrorList {
 		return nil
 	}
 	u, faults := validateURL(path, proxy, "http", "https", "socks5")
-	if u != nil && ((u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
+	if u != nil && ((u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery || strings.Contains(proxy, "#")) {
 		faults = append(faults, invalid(path, "it must end after host and port"))
 	}
 	return faults
@@ -118,14 +129,28 @@ func ValidateServerName(path *field.Path, name string) field.ErrorList {
 	if name == "" {
 		return nil
 	}
+	if faults := validateLength(path, name, maxServerName); faults != nil {
+		return faults
+	}
 	if fault := hostFault(name); fault != "" {
 		return field.ErrorList{invalid(path, fault)}
 	}
 	return nil
 }
 
+// validateLength judges a text by the length that the CustomResourceDefinition allows.
+func validateLength(path *field.Path, text string, most int) field.ErrorList {
+	if n := utf8.RuneCountInString(text); n > most {
+		return field.ErrorList{invalid(path, fmt.Sprintf("it has %d characters, and may have %d", n, most))}
+	}
+	return nil
+}
+
 // validateURL judges what all URLs have in common. It returns no URL where the text is none.
 func validateURL(path *field.Path, text string, schemes ...string) (*url.URL, field.ErrorList) {
+	if faults := validateLength(path, text, maxURL); faults != nil {
+		return nil, faults
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		// Not the error: it quotes the URL, which may hold a password.
@@ -152,6 +177,9 @@ func validateURL(path *field.Path, text string, schemes ...string) (*url.URL, fi
 	return u, faults
 }
 
+// zoneCharacters are those of an IPv6 zone: the name or number of a network interface.
+const zoneCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-_.~"
+
 // hostFault says what is wrong with a host; empty when nothing is.
 func hostFault(host string) string {
 	name := normalHost(host)
@@ -161,16 +189,17 @@ func hostFault(host string) string {
 	if scope := scopeOf(name); scope == Unspecified || scope == Multicast {
 		return fmt.Sprintf("%s is not the address of a server (%s): use one at which the host reaches it", host, scope)
 	}
-	if _, err := netip.ParseAddr(name); err == nil {
+	if address, err := netip.ParseAddr(name); err == nil && strings.Trim(address.Zone(), zoneCharacters) == "" {
 		return ""
 	}
-	if ascii, err := idna.Lookup.ToASCII(name); err == nil && ascii != name {
+	// Of the host itself: lower case makes ASCII of a Kelvin sign.
+	if ascii, err := idna.Lookup.ToASCII(name); err == nil && strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return fmt.Sprintf("%q must be written in ASCII: %s", host, ascii)
 	}
 	// Resolvers and certificates take underscores, which RFC 1123 does not.
 	faults := validation.IsDNS1123Subdomain(strings.ReplaceAll(name, "_", "x"))
 	// Some resolvers read a name that ends in a number as an IPv4 address: 127.1, 2130706433, 0x7f.1.
-	if len(faults) > 0 || endsInNumber(name) {
+	if len(faults) > 0 || endsInNumber(name) || slices.ContainsFunc(strings.Split(name, "."), func(label string) bool { return len(label) > 63 }) {
 		return fmt.Sprintf("%q is neither a DNS name nor an IP address", host)
 	}
 	return ""

@@ -3,6 +3,7 @@ package federate
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,10 @@ func TestCommands(t *testing.T) {
 	got := prod.Line(o.command())
 	const want = `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-kubeconfig /f --labels team=blue --member-server https://e --member-certificate-authority FILE --member-proxy-url socks5://p --member-tls-server-name n --token-lifetime 168h --take-over --context prod`
 	if got != want {
+		t.Errorf("command %s\nwant    %s", got, want)
+	}
+	o.CABundle, o.CertificateAuthority = []byte{}, new("")
+	if got, want := prod.Line(o.command()), strings.Replace(want, "authority FILE", "authority ''", 1); got != want {
 		t.Errorf("command %s\nwant    %s", got, want)
 	}
 	for d, want := range map[time.Duration]string{90 * 24 * time.Hour: "90d", 36 * time.Hour: "36h", 90 * time.Minute: "90m", 61 * time.Second: "1m1s"} {

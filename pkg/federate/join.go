@@ -33,8 +33,8 @@ type JoinOptions struct {
 	Server                  string
 	ProxyURL, TLSServerName *string
 	CABundle                []byte
-	// CertificateAuthority is the file that CABundle came from.
-	CertificateAuthority string
+	// CertificateAuthority is the file that CABundle came from, as it was typed; it may point to "", and be nil.
+	CertificateAuthority *string
 	// TokenLifetime is how long the credential is asked to live, within the bounds of pkg/member; 0 means
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
@@ -64,8 +64,8 @@ func (o JoinOptions) command() command.Join {
 		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver,
 		Server: o.Server, ProxyURL: o.ProxyURL, TLSServerName: o.TLSServerName, CertificateAuthority: o.CertificateAuthority,
 	}
-	if len(o.CABundle) > 0 {
-		c.CertificateAuthority = cmp.Or(c.CertificateAuthority, "FILE")
+	if c.CertificateAuthority == nil && len(o.CABundle) > 0 {
+		c.CertificateAuthority = new("FILE")
 	}
 	return c
 }

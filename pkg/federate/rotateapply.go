@@ -153,7 +153,7 @@ func (t *replacement) try(ctx context.Context) error {
 	err := trial.of(ctx, p.at(p.token.Value))
 	switch fault := cluster.FaultOf(err); {
 	case fault == cluster.FaultCertificate:
-		join.CertificateAuthority = "FILE"
+		join.CertificateAuthority = new("FILE")
 		return &Refusal{Findings: []Finding{atEndpoint(trial.server, "the certificate does not verify: "+cluster.Cause(err), o.commands.To("store the member's own endpoint and CA", join))}}
 	case fault == cluster.FaultUnreachable && !p.direct && ctx.Err() == nil:
 		p.direct = true

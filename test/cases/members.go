@@ -321,7 +321,7 @@ func connection() []Case {
 			m.Spec.CABundle = slices.Concat([]byte("# the CA of team-x\n"), long, []byte("Verify return code: 0 (ok)"))
 		}),
 		create(rules.CABundle, "cut-short", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.CABundle = slices.Concat(long, long[:len(long)/2]) },
-			bundle+"certificate 2 is not PEM, or is cut short"),
+			bundle+"certificate 2 is not PEM, is cut short, or does not begin at the start of a line"),
 		create(rules.CABundle, "a-key", func(_ set, m *v1alpha1.MemberCluster) {
 			m.Spec.CABundle = []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 		},

@@ -45,7 +45,7 @@ type show struct {
 
 func run(ctx context.Context, keep bool) error {
 	s := &show{started: time.Now()}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, keep); err != nil {
 		return err
 	}
 	defer s.close()
@@ -58,8 +58,9 @@ func run(ctx context.Context, keep bool) error {
 	return s.play(ctx)
 }
 
-// open builds the programs and starts the clusters.
-func (s *show) open(ctx context.Context) error {
+// open finds the programs and starts the clusters. A playground has no context of bob, whom the script refuses: discover
+// would report it as unreachable.
+func (s *show) open(ctx context.Context, keep bool) error {
 	bin, err := filepath.Abs("bin")
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func (s *show) open(ctx context.Context) error {
 	}
 	s.bin = bin
 	fmt.Println("Starting a host and three members: real API servers, on this machine's loopback.")
-	if s.fleet, err = env.Start(ctx, env.Options{Clusters: env.Example(), Progress: os.Stderr}); err != nil {
+	if s.fleet, err = env.Start(ctx, env.Options{Clusters: env.Example(), Progress: os.Stderr}); err != nil || keep {
 		return err
 	}
 	bob := env.Context{Name: "bob", Config: s.fleet.Cluster("host").User("bob", "developers")}
