@@ -61,12 +61,9 @@ func tryEndpoint(ctx context.Context, e endpoint.Endpoint) error {
 	return nil
 }
 
-// refusesTokens says whether an endpoint that is Rancher's proxy refuses tokens that the member itself issues, where that
-// can be seen before one is made: the proxy takes only Rancher's own unless it is configured otherwise.
+// refusesTokens says whether an endpoint refuses tokens that the member itself issues, where that can be seen before anything
+// is changed.
 func refusesTokens(ctx context.Context, e endpoint.Endpoint, m *member.Cluster) bool {
-	if endpoint.RancherProxyID(e.Server) == "" {
-		return false
-	}
 	token, err := m.TrialToken(ctx)
 	if err != nil || token == "" {
 		return false // the trial of the credential at the end of the join will show it
@@ -83,11 +80,17 @@ func atEndpoint(server, cause, remedy string) Finding {
 	return Finding{Side: cluster.Member, Object: "endpoint " + cluster.Quoted(server), Cause: cause, Remedy: remedy}
 }
 
-// refusedTokens is what stands against an endpoint that takes no token of the member's own.
+// refusedTokens is what stands against an endpoint that takes no token of the member's own. Rancher's proxy takes only
+// Rancher's, unless it is configured otherwise.
 func refusedTokens(server string) Finding {
+	id := endpoint.RancherProxyID(server)
+	if id == "" {
+		return atEndpoint(server, "accepts no token that this cluster issued (401): another cluster answers there, or a proxy that does not pass them on",
+			"give the URL of this cluster's own API server with --member-server, and its CA with --member-certificate-authority")
+	}
 	return atEndpoint(server, "is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored",
 		"turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; "+
-			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "+cluster.Quoted(endpoint.RancherProxyID(server))+" of Rancher's cluster")
+			"or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "+cluster.Quoted(id)+" of Rancher's cluster")
 }
 
 // loopback reports an endpoint that only its own machine reaches, for a run that does not ask the server, which reports it too.

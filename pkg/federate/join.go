@@ -263,7 +263,10 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	if !f.proven() {
 		f.Tried = tryEndpoint(ctx, f.Endpoint)
 	}
-	if o.DryRun != cluster.DryRunClient && len(f.MemberMissing) == 0 {
+	// A join that began a membership is rolled back when its credential is refused in the end; one that changes another
+	// endpoint is not.
+	tryFirst := endpoint.RancherProxyID(f.Endpoint.Server) != "" || f.Host.Member != nil && !f.proven() && f.Tried == nil
+	if tryFirst && o.DryRun != cluster.DryRunClient && len(f.MemberMissing) == 0 {
 		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
 	}
 	return f, nil

@@ -357,6 +357,9 @@ member: ClusterProperty "clusterset.k8s.io": has the value "fleet-of-others", wh
 			`member: endpoint "https://rancher.example.com/k8s/clusters/c-m-k2x9wq7d": is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored: ` +
 				`turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; ` +
 				`or allow such tokens at the proxy, with a ClusterProxyConfig with enabled: true in namespace "c-m-k2x9wq7d" of Rancher's cluster`},
+		{"another cluster's endpoint, which takes no token of this one", func(f *joinFacts) { f.RefusesTokens = true }, nil,
+			`member: endpoint "https://east.example.com": accepts no token that this cluster issued (401): another cluster answers there, or a proxy that does not pass them on: ` +
+				`give the URL of this cluster's own API server with --member-server, and its CA with --member-certificate-authority`},
 		{"plain HTTP", func(f *joinFacts) { f.Endpoint.Server = "http://east.example.com" }, nil,
 			`member: spec.server: the scheme must be https, and is "http": give the member's URL with --member-server`},
 	} {

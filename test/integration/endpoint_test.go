@@ -48,6 +48,17 @@ func TestWrongEndpoint(t *testing.T) {
 	wantRefusal(t, err, `cannot join "wrong" to federation "wrong"; all changes were rolled back
 * member: endpoint "`+elsewhere+`": does not accept the new credential: Unauthorized: check that the endpoint is this member's own and passes tokens on to its API server`)
 	p.unchanged()
+
+	// A member that has joined would be left with it, so it is tried before anything is changed.
+	p.joined(federate.JoinOptions{})
+	stored := p.credential().Server
+	p.refused(federate.JoinOptions{Server: elsewhere, CABundle: east.Config().CAData}, `cannot join "wrong" to federation "wrong"; nothing was changed
+* member: endpoint "`+elsewhere+`": accepts no token that this cluster issued (401): another cluster answers there, or a proxy that does not pass them on: `+
+		`give the URL of this cluster's own API server with --member-server, and its CA with --member-certificate-authority`)
+	if m, err := p.h.FindMember(t.Context(), "wrong"); err != nil || m.Spec.Server != stored {
+		t.Errorf("the member is now %v, %v", m, err)
+	}
+	p.left("wrong")
 }
 
 // TestCheckLoopback checks through a host's own name what is right among clusters of one machine: a member's
