@@ -86,10 +86,11 @@ type RotatePlan struct {
 	// direct says that the stored endpoint is not to be reached from here: tokens are tried where the caller
 	// reaches the member.
 	direct bool
-	// state says which credential works, once the new one is stored or may be; until then there is a way back. left is then the
-	// Secret that is still to be deleted.
-	state string
-	left  []string
+	// stored says that the new credential is stored, or may be; until then there is a way back. state is then which one works,
+	// and left the Secret that is still to be deleted.
+	stored bool
+	state  string
+	left   []string
 	// undone says that a Secret of this run was found and deleted.
 	undone bool
 }

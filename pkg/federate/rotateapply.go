@@ -33,7 +33,7 @@ func (p *RotatePlan) failed(ctx context.Context, cause error) error {
 	defer cancel()
 	partial := p.partial(cause)
 	partial.Done, partial.Left = []string{p.state}, p.left
-	if p.state == "" {
+	if !p.stored {
 		left, err := p.rollBack(fresh)
 		if err == nil {
 			return p.refused(cause, p.undone)
@@ -59,9 +59,9 @@ func (p *RotatePlan) at(token string) *rest.Config {
 	return config(endpoint.Of(p.facts.Host.Member), token)
 }
 
-// stands is how things stand from now on, with the Secrets that are still to be deleted.
+// stands is how things stand once the new credential is stored or may be, with the Secrets that are still to be deleted.
 func (p *RotatePlan) stands(state string, left ...cluster.Ref) {
-	p.state, p.left = state, nil
+	p.stored, p.state, p.left = true, state, nil
 	for _, ref := range left {
 		p.left = append(p.left, "member: "+ref.String())
 	}
@@ -86,7 +86,6 @@ type replacement struct {
 func (t *replacement) critical(ctx context.Context) (context.Context, context.CancelFunc) {
 	if p := t.plan; p.current != t {
 		p.current = t
-		p.stands("")
 		t.attempt = newAttempt(time.Now())
 		t.until = time.Now().Add(rotateTimeout)
 		t.bound = member.Binding{Ref: t.to}
@@ -250,7 +249,7 @@ func (t *replacement) confirm(ctx context.Context) error {
 		err = &vanished{side: cluster.Member, ref: t.to, during: "rotation"}
 	}
 	if err == nil {
-		p.stands("") // nothing of this round is left to say
+		p.stored = false // nothing of this round is left to say
 	}
 	return err
 }

@@ -48,13 +48,11 @@ func (c *Cluster) DropAttempt(ctx context.Context, name v1alpha1.MemberName, exp
 // RecordJoin writes who joined a member and when, and ends the attempt. An attempt that another run has written meanwhile
 // stays.
 func (c *Cluster) RecordJoin(ctx context.Context, name v1alpha1.MemberName, attempt string, by JoinedBy) (*v1alpha1.MemberCluster, error) {
-	if attempt != "" {
-		m, err := c.exchange(ctx, name, attempt,
-			map[string]any{"op": "remove", "path": pointer(v1alpha1.AnnotationAttempt)},
-			map[string]any{"op": "add", "path": pointer(v1alpha1.AnnotationJoinedBy), "value": by.String()})
-		if !errors.Is(err, ErrAnotherAttempt) {
-			return m, err
-		}
+	m, err := c.exchange(ctx, name, attempt,
+		map[string]any{"op": "remove", "path": pointer(v1alpha1.AnnotationAttempt)},
+		map[string]any{"op": "add", "path": pointer(v1alpha1.AnnotationJoinedBy), "value": by.String()})
+	if !errors.Is(err, ErrAnotherAttempt) {
+		return m, err
 	}
 	return c.PatchMember(ctx, name, map[string]any{"metadata": map[string]any{
 		"annotations": map[string]any{v1alpha1.AnnotationJoinedBy: by.String()},
