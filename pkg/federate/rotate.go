@@ -91,6 +91,8 @@ type RotatePlan struct {
 	stored bool
 	state  string
 	left   []string
+	// replaced says that a credential of an earlier round is stored, and works.
+	replaced bool
 	// undone says that a Secret of this run was found and deleted.
 	undone bool
 }

@@ -162,3 +162,20 @@ func TestRotationIsWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestRotationOfTwoRounds fails in the second round: the credential of the first one is stored, and is not rolled back.
+func TestRotationOfTwoRounds(t *testing.T) {
+	t.Parallel()
+	for replaced, want := range map[bool]string{
+		false: "cannot rotate the credential of \"east\"; nothing was changed\n* member: no more Secrets",
+		true: "could not finish: rotate the credential of \"east\"\n* member: no more Secrets\n" +
+			"* done: the credential was replaced once; the new one is stored and works\nto continue, run: kubectl federate rotate east",
+	} {
+		o := RotateOptions{Name: "east"}
+		p := &RotatePlan{Options: o, plan: plan{of: o, progress: func(Step) {}}, replaced: replaced}
+		err := p.failed(t.Context(), &Refusal{Findings: []Finding{{Side: cluster.Member, Cause: "no more Secrets"}}})
+		if got := err.Error(); got != want {
+			t.Errorf("replaced %v: got\n%s\nwant\n%s", replaced, got, want)
+		}
+	}
+}

@@ -35,10 +35,16 @@ func (p *RotatePlan) failed(ctx context.Context, cause error) error {
 	partial.Done, partial.Left = []string{p.state}, p.left
 	if !p.stored {
 		left, err := p.rollBack(fresh)
-		if err == nil {
+		partial.Done, partial.Left = []string{"the old credential is stored and works"}, left
+		switch {
+		case err != nil:
+			partial.Err = rollbackFailed(cause, err)
+		case !p.replaced:
 			return p.refused(cause, p.undone)
 		}
-		partial.Err, partial.Done, partial.Left = rollbackFailed(cause, err), []string{"the old credential is stored and works"}, left
+		if p.replaced {
+			partial.Done = []string{"the credential was replaced once; the new one is stored and works"}
+		}
 	} else if len(p.left) > 0 {
 		// Without the stamp the next run begins at once. Where it cannot be removed, that one waits as long as rotateLease.
 		_, _ = p.member.MergePatch(fresh, p.current.to, map[string]any{"metadata": map[string]any{
@@ -249,7 +255,7 @@ func (t *replacement) confirm(ctx context.Context) error {
 		err = &vanished{side: cluster.Member, ref: t.to, during: "rotation"}
 	}
 	if err == nil {
-		p.stored = false // nothing of this round is left to say
+		p.stored, p.replaced = false, true // nothing of this round is left to say
 	}
 	return err
 }
