@@ -153,6 +153,9 @@ func (t *replacement) try(ctx context.Context) error {
 	p, o, record := t.plan, t.plan.Options, t.plan.facts.Host.Member
 	join := o.join(record).command()
 	join.Server = p.member.Server()
+	if name := p.member.Endpoint().TLSServerName; name != record.Spec.TLSServerName {
+		join.TLSServerName = &name
+	}
 	again := o.commands.To("store the member's own endpoint", join)
 	trial := trial{server: record.Spec.Server, id: p.facts.Member.ID, otherCluster: again, ifRefused: again}
 	err := trial.of(ctx, p.at(p.token.Value))

@@ -137,11 +137,11 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 			f.Host.Member.Status.CredentialExpiry = &metav1.Time{Time: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}
 		}, UnjoinOptions{Force: true}, `host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
-				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east`},
+				`the host's token works until 2027-02-01T00:00:00Z: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`},
 		{"forced, and the manager has not reported when the token ends", nil, func(f *unjoinFacts) { f.Member = nil }, UnjoinOptions{Force: true},
 			`host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`member: is not touched: namespace "kubefederate-member" with its accounts, roles and bindings of kubefederate-member, and ClusterProperties stay there; ` +
-				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east`},
+				`the host's token works until its end, at most a year after it was made: should the cluster come back: kubectl federate unjoin east --member-context CONTEXT`},
 		{"nothing anywhere", nil, func(f *unjoinFacts) { f.Host.Member, f.Member = nil, &member.State{ID: memberID} }, UnjoinOptions{}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
