@@ -34,7 +34,8 @@ const joinHelp = `Join clusters to a federation.
 Both sides are read and checked before anything is written: rights, rules, versions, endpoints, and whether the
 cluster belongs to a federation already. Then the member is recorded on the host, a membership record and an
 account with few rights are created on the member (and a second account, where the federation sets access), and
-a credential that expires is stored on the host and tried. "joined" is printed when all of it was read back. A join that fails is rolled back.
+a credential that expires is stored on the host and tried. "joined" is printed when all of it was read back. A
+join that fails is rolled back.
 
 Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or, with
 --member-server, --member-proxy-url, --member-tls-server-name or --member-certificate-authority, to store
