@@ -22,7 +22,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// What the guard may cost, as parts of the same request through the same policies and a webhook that does nothing, or
+// What admission may cost, as parts of the same request through the same policies and a webhook that does nothing, or
 // through nothing at all. Requests of the things compared alternate, and the medians are compared.
 const (
 	// maxCost bounds an update that rules read.
@@ -48,7 +48,7 @@ const updated = "member-0"
 // limits and ruleCount are how many a federation has while it is measured.
 const limits, ruleCount = 16, 20
 
-// BenchmarkAdmission measures, on one real API server, writes of members that are guarded by nothing, by the policies
+// BenchmarkAdmission measures, on one real API server, writes of members that are judged by nothing, by the policies
 // only, by a webhook only that admits everything, by both of them, and by the policies and our webhook. For the first
 // four, resources of other groups stand that have the schema of MemberCluster and as many objects.
 func BenchmarkAdmission(b *testing.B) {
@@ -89,24 +89,24 @@ func (s *stage) growth(b *testing.B, o operation, growth float64) {
 // enough says whether there were enough rounds for a median to mean something.
 func enough(b *testing.B) bool { return b.N >= 10 }
 
-// guarded is a resource and what guards it.
-type guarded int
+// variant is a resource and what judges writes of it.
+type variant int
 
 const (
-	bare guarded = iota
+	bare variant = iota
 	policy
 	noop
 	both
-	ours
+	product
 )
 
-// others are what ours is compared with.
-var others = []guarded{bare, policy, noop, both}
+// others are what the product is compared with.
+var others = []variant{bare, policy, noop, both}
 
-func (g guarded) String() string { return [...]string{"bare", "policy", "noop", "both", "ours"}[g] }
+func (g variant) String() string { return [...]string{"bare", "policy", "noop", "both", "product"}[g] }
 
-func (g guarded) group() string {
-	if g == ours {
+func (g variant) group() string {
+	if g == product {
 		return v1alpha1.GroupVersion.Group
 	}
 	return g.String() + ".example.com"
@@ -115,49 +115,49 @@ func (g guarded) group() string {
 // operation is one request, made to each of its resources in turn.
 type operation struct {
 	name string
-	on   []guarded
-	// against is what ours is compared with.
-	against guarded
-	// most bounds ours as a part of it; 0 only reports.
+	on   []variant
+	// against is what the product is compared with.
+	against variant
+	// most bounds the product as a part of it; 0 only reports.
 	most float64
-	// extra is how many bare requests ours may take beyond most.
+	// extra is how many bare requests the product may take beyond most.
 	extra float64
 	// do makes the request on a resource, the n-th time, and says what it must answer.
-	do func(ctx context.Context, g guarded, n int64) error
-	// atMost bounds the time of ours with so many members; none only reports.
+	do func(ctx context.Context, g variant, n int64) error
+	// atMost bounds the product's time with so many members; none only reports.
 	atMost map[int]time.Duration
-	// refused says what our refusal contains; empty when ours is admitted as well.
+	// refused says what the product's refusal contains; empty when it admits as well.
 	refused string
 	// before makes what the request needs, and after puts back what was done. Neither is measured.
-	before, after func(ctx context.Context, g guarded, n int64) error
+	before, after func(ctx context.Context, g variant, n int64) error
 }
 
 // created is the name of the member that a request creates, the n-th time.
 func created(n int64) string { return fmt.Sprintf("new-%d", n) }
 
 func (s *stage) operations() []operation {
-	create := func(change func(m *unstructured.Unstructured)) func(context.Context, guarded, int64) error {
-		return func(ctx context.Context, g guarded, n int64) error {
+	create := func(change func(m *unstructured.Unstructured)) func(context.Context, variant, int64) error {
+		return func(ctx context.Context, g variant, n int64) error {
 			m := object(g, created(n))
 			change(m)
 			_, err := s.of(g).Create(ctx, m, metav1.CreateOptions{})
 			return err
 		}
 	}
-	remove := func(ctx context.Context, g guarded, n int64) error {
+	remove := func(ctx context.Context, g variant, n int64) error {
 		err := s.of(g).Delete(ctx, created(n), metav1.DeleteOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		return err
 	}
-	patch := func(text string) func(context.Context, guarded, int64) error {
-		return func(ctx context.Context, g guarded, n int64) error {
+	patch := func(text string) func(context.Context, variant, int64) error {
+		return func(ctx context.Context, g variant, n int64) error {
 			_, err := s.of(g).Patch(ctx, updated, types.MergePatchType, fmt.Appendf(nil, text, n), metav1.PatchOptions{})
 			return err
 		}
 	}
-	all := append(slices.Clone(others), ours)
+	all := append(slices.Clone(others), product)
 	return []operation{
 		{name: "create", on: all, against: both, most: maxCost, extra: maxCreate, do: create(func(*unstructured.Unstructured) {}), after: remove},
 		{name: "relevant update", on: all, against: both, most: maxCost, do: patch(`{"metadata":{"labels":{"team":"t%d"}}}`)},
@@ -170,15 +170,15 @@ func (s *stage) operations() []operation {
 			atMost: map[int]time.Duration{500: 300 * time.Millisecond, 10_000: 3 * time.Second},
 			do:     create(func(m *unstructured.Unstructured) { label(m, "full", "yes") })},
 		{name: "delete", on: all, against: bare, most: maxDelete, before: s.grown(create(func(*unstructured.Unstructured) {})),
-			do: func(ctx context.Context, g guarded, n int64) error {
+			do: func(ctx context.Context, g variant, n int64) error {
 				return s.of(g).Delete(ctx, created(n), metav1.DeleteOptions{})
 			}},
 	}
 }
 
 // pause waits until the manager lists members again: it does so once a second.
-func (*stage) pause(ctx context.Context, g guarded, _ int64) error {
-	if g != ours {
+func (*stage) pause(ctx context.Context, g variant, _ int64) error {
+	if g != product {
 		return nil
 	}
 	select {
@@ -189,10 +189,10 @@ func (*stage) pause(ctx context.Context, g guarded, _ int64) error {
 	}
 }
 
-// grown makes a member and waits until the manager has told of it: a delete is tried again when it meets that write.
-func (s *stage) grown(create func(context.Context, guarded, int64) error) func(context.Context, guarded, int64) error {
-	return func(ctx context.Context, g guarded, n int64) error {
-		if err := create(ctx, g, n); err != nil || g != ours {
+// grown makes a member and waits until the manager has written its status: a delete is tried again when it meets that write.
+func (s *stage) grown(create func(context.Context, variant, int64) error) func(context.Context, variant, int64) error {
+	return func(ctx context.Context, g variant, n int64) error {
+		if err := create(ctx, g, n); err != nil || g != product {
 			return err
 		}
 		return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
@@ -202,9 +202,9 @@ func (s *stage) grown(create func(context.Context, guarded, int64) error) func(c
 	}
 }
 
-// measure makes an operation in turns and gives ours as a part of what it is compared with.
+// measure makes an operation in turns and gives the product's time as a part of what it is compared with.
 func (s *stage) measure(b *testing.B, o operation) float64 {
-	took := map[guarded][]time.Duration{}
+	took := map[variant][]time.Duration{}
 	for round := 0; b.Loop(); round++ {
 		for i := range o.on {
 			g := o.on[(i+round)%len(o.on)]
@@ -218,9 +218,9 @@ func (s *stage) measure(b *testing.B, o operation) float64 {
 			err := o.do(b.Context(), g, n)
 			took[g] = append(took[g], time.Since(start))
 			switch {
-			case g == ours && o.refused != "":
+			case g == product && o.refused != "":
 				if err == nil || !strings.Contains(err.Error(), o.refused) {
-					b.Fatalf("ours: %v", err)
+					b.Fatalf("product: %v", err)
 				}
 			case err != nil:
 				b.Fatalf("%s: %v", g, err)
@@ -232,20 +232,20 @@ func (s *stage) measure(b *testing.B, o operation) float64 {
 			}
 		}
 	}
-	medians := map[guarded]float64{}
+	medians := map[variant]float64{}
 	b.ReportMetric(0, "ns/op") // the sum says nothing
 	for _, g := range o.on {
 		medians[g] = median(took[g]).Seconds() * 1000
 		b.ReportMetric(medians[g], g.String()+"-ms")
 	}
-	ratio := medians[ours] / medians[o.against]
-	b.ReportMetric(ratio, "ours/"+o.against.String())
-	b.ReportMetric(medians[ours]/medians[noop], "ours/"+noop.String())
-	if most := o.most*medians[o.against] + o.extra*medians[bare]; o.most > 0 && enough(b) && medians[ours] > most {
-		b.Errorf("ours takes %.2f ms, more than %.2f ms; medians in ms: %v", medians[ours], most, medians)
+	ratio := medians[product] / medians[o.against]
+	b.ReportMetric(ratio, "product/"+o.against.String())
+	b.ReportMetric(medians[product]/medians[noop], "product/"+noop.String())
+	if most := o.most*medians[o.against] + o.extra*medians[bare]; o.most > 0 && enough(b) && medians[product] > most {
+		b.Errorf("the product takes %.2f ms, more than %.2f ms; medians in ms: %v", medians[product], most, medians)
 	}
-	if most := o.atMost[s.filled]; most > 0 && enough(b) && medians[ours] > most.Seconds()*1000 {
-		b.Errorf("ours takes %.0f ms, more than %s", medians[ours], most)
+	if most := o.atMost[s.filled]; most > 0 && enough(b) && medians[product] > most.Seconds()*1000 {
+		b.Errorf("the product takes %.0f ms, more than %s", medians[product], most)
 	}
 	return ratio
 }
@@ -279,14 +279,14 @@ func (s *stage) ruleChange(b *testing.B, refused bool) {
 	}
 	middle := median(took)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(middle.Seconds()*1000, "ours-ms")
+	b.ReportMetric(middle.Seconds()*1000, "product-ms")
 	if enough(b) && middle > maxRuleChange {
 		b.Errorf("a change of %d rules takes %s with %d members, more than %s", ruleCount, middle, sizes[len(sizes)-1], maxRuleChange)
 	}
 }
 
 // object is a member that is admitted as it is, wherever it is created.
-func object(g guarded, name string) *unstructured.Unstructured {
+func object(g variant, name string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": g.group() + "/v1alpha1",
 		"kind":       "MemberCluster",
@@ -312,7 +312,7 @@ func (s *stage) fill(b *testing.B, size int) {
 	b.Helper()
 	start := time.Now()
 	type job struct {
-		g    guarded
+		g    variant
 		name string
 	}
 	jobs := make(chan job)
@@ -331,7 +331,7 @@ func (s *stage) fill(b *testing.B, size int) {
 		})
 	}
 	for i := s.filled; i < size; i++ {
-		for _, g := range append(slices.Clone(others), ours) {
+		for _, g := range append(slices.Clone(others), product) {
 			jobs <- job{g: g, name: fmt.Sprintf("member-%d", i)}
 		}
 	}
@@ -358,7 +358,7 @@ func (s *stage) fill(b *testing.B, size int) {
 // settle waits until the manager has written the status of all members: what is measured is a fleet, not its founding.
 func (s *stage) settle(ctx context.Context) error {
 	return wait.PollUntilContextTimeout(ctx, time.Second, 10*time.Minute, true, func(ctx context.Context) (bool, error) {
-		all, err := s.of(ours).List(ctx, metav1.ListOptions{})
+		all, err := s.of(product).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, err
 		}
@@ -366,12 +366,12 @@ func (s *stage) settle(ctx context.Context) error {
 	})
 }
 
-// evenOut gives the member that is updated the same status everywhere: the manager writes one to ours only, and what is
+// evenOut gives the member that is updated the same status everywhere: the manager writes one to its own only, and what is
 // larger takes longer to write.
 func (s *stage) evenOut(ctx context.Context) error {
 	var status any
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		m, err := s.of(ours).Get(ctx, updated, metav1.GetOptions{})
+		m, err := s.of(product).Get(ctx, updated, metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}

@@ -38,7 +38,7 @@ func BenchmarkDiscover(b *testing.B) {
 	fleet, _ := newHost(b)
 	plugin := shipped(b)
 	contexts := []env.Context{fleet.Cluster("host").Context()}
-	var refusing []net.Listener // closed when nobody takes their ports any more
+	var refusing []net.Listener // closed when no other listener takes their ports any more
 	for i := range allContexts - 1 {
 		name := fmt.Sprintf("context-%d", i)
 		var config *rest.Config

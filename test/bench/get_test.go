@@ -105,7 +105,7 @@ func listable(ctx context.Context, c *env.Cluster) error {
 		}
 	}
 	served := func(ctx context.Context) (bool, error) {
-		_, err := s.of(ours).List(ctx, metav1.ListOptions{})
+		_, err := s.of(product).List(ctx, metav1.ListOptions{})
 		return err == nil, nil
 	}
 	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, served); err != nil {
@@ -115,7 +115,7 @@ func listable(ctx context.Context, c *env.Cluster) error {
 	group.SetLimit(16)
 	for i := range listed {
 		group.Go(func() error {
-			_, err := s.of(ours).Create(ctx, joined(i), metav1.CreateOptions{FieldManager: v1alpha1.FieldOwner})
+			_, err := s.of(product).Create(ctx, joined(i), metav1.CreateOptions{FieldManager: v1alpha1.FieldOwner})
 			return err
 		})
 	}
@@ -124,7 +124,7 @@ func listable(ctx context.Context, c *env.Cluster) error {
 
 // joined is a member as join and the manager leave it.
 func joined(i int) *unstructured.Unstructured {
-	m := object(ours, fmt.Sprintf("member-%05d", i))
+	m := object(product, fmt.Sprintf("member-%05d", i))
 	region := []string{"us-east-1", "us-west-2", "eu-west-1"}[i%3]
 	zones := []any{region + "a", region + "b", region + "c"}
 	condition := func(kind, reason, message string) any {

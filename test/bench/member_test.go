@@ -22,8 +22,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// simulated is as much of an API server as a join asks of a member, for benchmarks of more members than a machine has
-// room for: it keeps objects by path and judges nothing. TestSimulatedMember holds it against a real one.
+// simulated is as much of an API server as a join asks of a member, for benchmarks of more members than fit on a
+// machine: it keeps objects by path and judges nothing. TestSimulatedMember holds it against a real one.
 type simulated struct {
 	*httptest.Server
 	id    string

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveNoop serves until it is interrupted, with the library that ours is made with.
+// serveNoop serves until it is interrupted, with the library that the manager is made with.
 func serveNoop() {
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

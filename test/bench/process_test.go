@@ -139,7 +139,7 @@ func (l *longWay) front(b *testing.B, c *env.Cluster) env.Context {
 		case <-r.Context().Done():
 		case <-time.After(2 * requestDelay):
 		}
-		// Whoever has the answer sends the next request before this returns.
+		// The client sends its next request before this returns.
 		defer func(ended time.Time) {
 			l.mu.Lock()
 			defer l.mu.Unlock()

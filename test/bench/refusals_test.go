@@ -32,10 +32,10 @@ func (s *stage) refusals(b *testing.B) {
 	var mu sync.Mutex
 	var took []time.Duration
 	refuse := func() {
-		m := object(ours, created(s.number.Add(1)))
+		m := object(product, created(s.number.Add(1)))
 		label(m, "full", "yes")
 		start := time.Now()
-		if _, err := s.of(ours).Create(b.Context(), m, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "takes at most") {
+		if _, err := s.of(product).Create(b.Context(), m, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "takes at most") {
 			b.Errorf("create: %v", err)
 		}
 		mu.Lock()
@@ -86,7 +86,7 @@ func (s *stage) listRequests(b *testing.B) float64 {
 		for _, l := range m.GetLabel() {
 			labels[l.GetName()] = l.GetValue()
 		}
-		if labels["group"] == ours.group() && labels["resource"] == "memberclusters" && labels["verb"] == "LIST" {
+		if labels["group"] == product.group() && labels["resource"] == "memberclusters" && labels["verb"] == "LIST" {
 			requests += m.GetCounter().GetValue()
 		}
 	}

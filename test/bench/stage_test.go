@@ -35,7 +35,7 @@ type stage struct {
 	number  atomic.Int64
 }
 
-func (s *stage) of(g guarded) dynamic.ResourceInterface {
+func (s *stage) of(g variant) dynamic.ResourceInterface {
 	return s.client.Resource(schema.GroupVersionResource{Group: g.group(), Version: "v1alpha1", Resource: "memberclusters"})
 }
 
@@ -71,14 +71,14 @@ func newStage(b *testing.B) *stage {
 	for _, g := range others {
 		for _, o := range objects {
 			if o.GetName() == "memberclusters."+v1alpha1.GroupVersion.Group {
-				must(s.apply(b.Context(), twin(o, g)))
+				must(s.apply(b.Context(), ofGroup(o, g)))
 			}
 		}
 	}
 	for _, o := range objects {
 		if name, _, _ := strings.Cut(o.GetName(), "."); slices.Contains(policies, name) {
-			must(s.apply(b.Context(), twin(o, policy)))
-			must(s.apply(b.Context(), twin(o, both)))
+			must(s.apply(b.Context(), ofGroup(o, policy)))
+			must(s.apply(b.Context(), ofGroup(o, both)))
 		}
 	}
 	must(s.apply(b.Context(), admitsAll(b)))
@@ -91,9 +91,9 @@ func newStage(b *testing.B) *stage {
 // policies are those about members.
 var policies = []string{"joining", "membership"}
 
-// twin is an object of manifests/ for the resource of another group. Its name has the group in it, as those of
-// manifests/ have ours.
-func twin(o *unstructured.Unstructured, g guarded) *unstructured.Unstructured {
+// ofGroup is an object of manifests/ for the resource of another group. Its name has the group in it, as those of
+// manifests/ have the product's.
+func ofGroup(o *unstructured.Unstructured, g variant) *unstructured.Unstructured {
 	text, err := json.Marshal(o)
 	if err != nil {
 		panic(err)
@@ -125,7 +125,7 @@ func (s *stage) apply(ctx context.Context, o *unstructured.Unstructured) error {
 	return err
 }
 
-// admitsAll runs a webhook that does nothing, in a process of its own as ours, and gives its configuration.
+// admitsAll runs a webhook that does nothing, in a process of its own as the manager is, and gives its configuration.
 func admitsAll(b *testing.B) *unstructured.Unstructured {
 	b.Helper()
 	command := exec.CommandContext(b.Context(), os.Args[0])
@@ -162,9 +162,9 @@ func admitsAll(b *testing.B) *unstructured.Unstructured {
 	}}
 }
 
-// standing waits until each resource is served, and guarded as it is to be.
+// standing waits until each resource is served, and judged as it is to be.
 func (s *stage) standing(ctx context.Context) error {
-	for _, g := range append(slices.Clone(others), ours) {
+	for _, g := range append(slices.Clone(others), product) {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			_, err := s.of(g).Create(ctx, object(g, "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			return err == nil, nil

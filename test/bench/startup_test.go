@@ -53,11 +53,11 @@ func besideKubectl(b *testing.B, what string, most float64, kubectl, plugin func
 			took[which] = append(took[which], []func() time.Duration{kubectl, plugin}[which]())
 		}
 	}
-	theirs, ours := median(took[0]), median(took[1])
-	ratio := ours.Seconds() / theirs.Seconds()
+	kubectlTook, pluginTook := median(took[0]), median(took[1])
+	ratio := pluginTook.Seconds() / kubectlTook.Seconds()
 	b.ReportMetric(0, "ns/op") // the sum of both says nothing
-	b.ReportMetric(theirs.Seconds()*1000, "kubectl-ms")
-	b.ReportMetric(ours.Seconds()*1000, "plugin-ms")
+	b.ReportMetric(kubectlTook.Seconds()*1000, "kubectl-ms")
+	b.ReportMetric(pluginTook.Seconds()*1000, "plugin-ms")
 	b.ReportMetric(ratio, "plugin/kubectl")
 	if enough(b) && ratio > most {
 		b.Errorf("%s takes %.2f of the time that it takes with kubectl, more than %.2f", what, ratio, most)

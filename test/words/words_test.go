@@ -1,25 +1,17 @@
 package words
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/kubefederate/kubectl-federate/test/checkout"
 )
 
-// left is how often files still have an expression that is gone, by path. It may only shrink, and goes when it is empty.
-const left = "testdata/left.txt"
-
-// TestWords looks for expressions that are gone in every file of the repository. UPDATE_WORDS=1 writes what is left.
+// TestWords looks for expressions that are gone in every file of the repository.
 func TestWords(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..")
@@ -27,7 +19,6 @@ func TestWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed, used := readLeft(t), map[string]int{}
 	read := 0
 	for _, file := range files {
 		if !slices.Contains([]string{".go", ".md", ".sh", ".txtar", ".yaml", ".yml"}, path.Ext(file)) && path.Base(file) != "Makefile" || strings.HasPrefix(file, "test/words/") {
@@ -42,59 +33,12 @@ func TestWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		read++
-		if len(faults) > 0 {
-			used[file] = len(faults)
-		}
-		if len(faults) > allowed[file] && os.Getenv("UPDATE_WORDS") == "" {
-			for _, f := range faults {
-				t.Error(f)
-			}
+		for _, f := range faults {
+			t.Error(f)
 		}
 	}
 	if read < 100 {
 		t.Errorf("%d files were read", read)
-	}
-	if os.Getenv("UPDATE_WORDS") != "" {
-		writeLeft(t, used)
-		return
-	}
-	for file, n := range allowed {
-		if used[file] < n {
-			t.Logf("%s: %s allows %d, and %d are left: UPDATE_WORDS=1 go test ./test/words", left, file, n, used[file])
-		}
-	}
-}
-
-func readLeft(t *testing.T) map[string]int {
-	t.Helper()
-	text, err := os.ReadFile(left)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	allowed := map[string]int{}
-	for line := range strings.Lines(string(text)) {
-		file, n, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if allowed[file], err = strconv.Atoi(n); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return allowed
-}
-
-func writeLeft(t *testing.T, used map[string]int) {
-	t.Helper()
-	var text strings.Builder
-	for _, file := range slices.Sorted(maps.Keys(used)) {
-		fmt.Fprintf(&text, "%s %d\n", file, used[file])
-	}
-	if err := os.MkdirAll(filepath.Dir(left), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(left, []byte(text.String()), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }
 

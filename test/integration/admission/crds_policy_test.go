@@ -13,7 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// TestDefinitionsAreNotDeleted holds that nobody deletes all members by deleting their definition, alone or among
+// TestDefinitionsAreNotDeleted holds that no user deletes all members by deleting their definition, alone or among
 // others, unless it was allowed.
 func TestDefinitionsAreNotDeleted(t *testing.T) {
 	h := enforcing(t)
@@ -42,7 +42,7 @@ func TestDefinitionsAreNotDeleted(t *testing.T) {
 			answers(t, test.want, func() error { return h.admin.Delete(t.Context(), definition(name), client.DryRunAll) })
 		}
 	}
-	// Negative control: definitions of others are nobody's business here.
+	// Negative control: definitions of others are deleted as ever.
 	other := definition("others.example.com")
 	other.Object["spec"] = map[string]any{
 		"group": "example.com", "scope": "Cluster", "names": map[string]any{"plural": "others", "kind": "Other"},

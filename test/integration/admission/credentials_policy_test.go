@@ -24,7 +24,7 @@ import (
 const (
 	credentialsPolicy = "credentials.kubefederate.io"
 	// Longer than the value of a label may be, as every kubeconfig is.
-	hush = "hush-this-is-the-credential-which-nobody-but-the-manager-may-read-for-it-opens-a-whole-cluster"
+	hush = "hush-this-is-the-credential-which-only-the-manager-may-read-since-it-opens-a-whole-cluster"
 )
 
 // credential is what join stores for a member.
@@ -117,7 +117,7 @@ func TestCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) { answers(t, test.want, test.request) })
 	}
 
-	t.Run("an answer to a PUT tells nothing", func(t *testing.T) {
+	t.Run("an answer to a PUT shows nothing", func(t *testing.T) {
 		for _, options := range [][]client.UpdateOption{{client.DryRunAll}, {}} {
 			s := credential(gold)
 			s.Data["kubeconfig"] = []byte("mine")
@@ -169,9 +169,9 @@ var readings = map[string]struct {
 	"test of a guess by hand": {types.JSONPatchType, `[{"op":"test","path":"/data/kubeconfig","value":"eA=="}]`},
 }
 
-// TestNobodyReadsByPatch tries to read a credential by patches: as a joiner with the shipped role, and as one to whom
-// somebody also gave the verb patch.
-func TestNobodyReadsByPatch(t *testing.T) {
+// TestPatchShowsNothing tries to read a credential by patches: as a joiner with the shipped role, and as one to whom
+// the verb patch was given as well.
+func TestPatchShowsNothing(t *testing.T) {
 	t.Parallel()
 	h := enforcing(t)
 	h.create(t, fed("bronze"))
@@ -189,7 +189,7 @@ func TestNobodyReadsByPatch(t *testing.T) {
 		err := c.Patch(t.Context(), s, client.RawPatch(kind, []byte(body)), options...)
 		return fmt.Sprintf("%s %v", s.Data, s) + text(err), err
 	}
-	told := func(answer string) bool {
+	shows := func(answer string) bool {
 		return strings.Contains(answer, hush) || strings.Contains(answer, base64.StdEncoding.EncodeToString([]byte(hush))) ||
 			strings.Contains(answer, fmt.Sprint([]byte(hush)))
 	}
@@ -205,8 +205,8 @@ func TestNobodyReadsByPatch(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, dry run %v", name, len(options) > 0), func(t *testing.T) {
 				answers(t, forbidden, func() error {
 					answer, err := patch(heidi, r.kind, r.patch, options...)
-					if told(answer) {
-						t.Errorf("heidi was told the credential: %s", answer)
+					if shows(answer) {
+						t.Errorf("heidi was shown the credential: %s", answer)
 					}
 					return err
 				})
@@ -214,11 +214,11 @@ func TestNobodyReadsByPatch(t *testing.T) {
 				switch {
 				case quoted[name]:
 					// Negative control: this is a way to read, and the policy cannot close it.
-					if !told(answer) {
+					if !shows(answer) {
 						t.Errorf("the API server does not quote the credential any more: %s", answer)
 					}
-				case told(answer):
-					t.Errorf("ivan was told the credential: %s", answer)
+				case shows(answer):
+					t.Errorf("ivan was shown the credential: %s", answer)
 				case name == "test of a guess by hand":
 				case text(err) != policy:
 					t.Errorf("got  %s\nwant %s", text(err), policy)
@@ -235,6 +235,6 @@ func TestNobodyReadsByPatch(t *testing.T) {
 	s := credential(m)
 	must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(s), s))
 	if !bytes.Equal(s.Data["kubeconfig"], []byte(hush)) {
-		t.Errorf("somebody changed the credential: %s", s.Data)
+		t.Errorf("the credential was changed: %s", s.Data)
 	}
 }

@@ -57,9 +57,9 @@ func TestWebhookDown(t *testing.T) {
 		}, ""},
 		{"write a status", func() error { return status(member("down-1", "down")) }, ""},
 		{"delete a member", func() error { return h.admin.Delete(t.Context(), member("down-2", "down")) }, ""},
-		{"delete a member that somebody holds", func() error { return h.admin.Delete(t.Context(), member("down-1", "down")) }, ""},
+		{"delete a member with a finalizer", func() error { return h.admin.Delete(t.Context(), member("down-1", "down")) }, ""},
 		{"let go of it", func() error { return mergePatch(h.admin, t, m.Name, `{"metadata":{"finalizers":null}}`) }, ""},
-		{"write what is not ours", func() error {
+		{"write an object of another project", func() error {
 			return h.admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "down"}})
 		}, ""},
 	} {
@@ -80,7 +80,7 @@ func TestWebhookDown(t *testing.T) {
 	}
 }
 
-// TestJournalIsMissing holds that nobody is admitted without it, and that the message says what brings it back.
+// TestJournalIsMissing holds that no member is admitted without it, and that the message says what brings it back.
 func TestJournalIsMissing(t *testing.T) {
 	h := enforcing(t)
 	h.create(t, fed("unwritten"))

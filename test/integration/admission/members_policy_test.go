@@ -187,7 +187,7 @@ func TestApproverMovesNothing(t *testing.T) {
 	}
 }
 
-// TestGarbageCollectionGoesOn holds that the collector needs no verb of ours, be it to delete what lost its owner
+// TestGarbageCollectionGoesOn holds that the collector needs none of the product's verbs, be it to delete what lost its owner
 // or to take one of two owners off.
 func TestGarbageCollectionGoesOn(t *testing.T) {
 	t.Parallel()
@@ -219,7 +219,7 @@ func TestGarbageCollectionGoesOn(t *testing.T) {
 		return nil
 	})
 
-	// Negative control: the collector's name lets nobody add an owner.
+	// Negative control: no other user adds an owner by the collector's name.
 	config := h.Config()
 	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector"}
 	collector, _ := as(t, config)

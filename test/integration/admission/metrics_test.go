@@ -22,7 +22,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// TestMetrics scrapes the manager over TLS as a collector does: nobody without a token or the right reads a number, and a
+// TestMetrics scrapes the manager over TLS as a collector does: no client without a token or the right reads a number, and a
 // refusal is counted by its rule.
 func TestMetrics(t *testing.T) {
 	h := enforcing(t)
@@ -54,11 +54,11 @@ func TestMetrics(t *testing.T) {
 	var token authenticationv1.TokenRequest
 	must(t, h.admin.SubResource("token").Create(t.Context(), account, &token))
 
-	const nobody = "401 requires a bearer token of the host cluster\n"
-	if got := get(""); got != nobody {
+	const noToken = "401 requires a bearer token of the host cluster\n"
+	if got := get(""); got != noToken {
 		t.Errorf("without a token: %s", got)
 	}
-	if got := get("forged"); got != nobody {
+	if got := get("forged"); got != noToken {
 		t.Errorf("with a forged token: %s", got)
 	}
 	if got := get(token.Status.Token); got != "403 requires the verb get on the URL /metrics: bind the ClusterRole kubefederate-metrics-reader\n" {

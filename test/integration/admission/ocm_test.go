@@ -102,7 +102,7 @@ func TestFaultsOfOCM(t *testing.T) {
 		},
 		// The broken federation of this case came to the host before the webhook.
 		{
-			name: "one bad selector fails for every cluster: its own members are told", ofCase: "broken-pattern", args: create,
+			name: "one bad selector fails for every cluster: its own members are reported", ofCase: "broken-pattern", args: create,
 			want: `The MemberCluster "broken-pattern-m" is invalid: metadata.labels[example.com/team]: Invalid value: "x": it cannot be judged: the pattern "[a-z" of federation "broken-pattern" does not compile
 `,
 		},
@@ -152,7 +152,7 @@ func caseNamed(t *testing.T, name string) metav1.Object {
 	return all[i].Written()
 }
 
-// ourOwnRightsAreMissing holds that the message blames us, and that nobody is refused or admitted for it.
+// ourOwnRightsAreMissing holds that the message blames us, and that no request is refused or admitted for it.
 func ourOwnRightsAreMissing(t *testing.T, h installed) {
 	t.Helper()
 	h.create(t, fed("blind"), member("blind-1", "blind"))
@@ -162,10 +162,10 @@ func ourOwnRightsAreMissing(t *testing.T, h installed) {
 		must(t, h.manager.Wait(t.Context()))
 	}()
 
-	twin := member("blind-2", "blind")
-	twin.Spec.ClusterID = "id-blind-1"
+	second := member("blind-2", "blind")
+	second.Spec.ClusterID = "id-blind-1"
 	answers(t, `500 admission webhook "memberclusters.kubefederate.io" denied the request: Internal error occurred: the kubefederate manager could not judge member "blind-2": read member "blind-1": memberclusters.kubefederate.io "blind-1" is forbidden: User "system:serviceaccount:kubefederate-system:kubefederate-manager" cannot get resource "memberclusters" in API group "kubefederate.io" at the cluster scope`,
-		func() error { return h.admin.Create(t.Context(), twin.DeepCopy(), client.DryRunAll) })
+		func() error { return h.admin.Create(t.Context(), second.DeepCopy(), client.DryRunAll) })
 	// What needs no live read goes on.
 	answers(t, "", func() error { return h.admin.Create(t.Context(), member("blind-3", "blind"), client.DryRunAll) })
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // TestOlderThanItsRules holds that an object which became invalid through a later rule, or through time, can still be
-// edited in other respects and be deleted. Those are the objects of the cases that nobody could create any more; each is
+// edited in other respects and be deleted. Those are the objects of the cases that could not be created any more; each is
 // on the host from before the webhook.
 func TestOlderThanItsRules(t *testing.T) {
 	t.Parallel()

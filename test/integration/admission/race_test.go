@@ -139,7 +139,7 @@ func TestRaces(t *testing.T) {
 				continue
 			}
 			if winner < 0 {
-				t.Fatalf("round %d: nobody was admitted: %v", round, errors.Join(errs...))
+				t.Fatalf("round %d: no request was admitted: %v", round, errors.Join(errs...))
 			}
 			for i, err := range errs {
 				if i == winner {

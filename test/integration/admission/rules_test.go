@@ -75,7 +75,7 @@ func TestManifestsApplyWithKubectl(t *testing.T) {
 }
 
 // TestFreshFederationTakesMembers holds that a refusal which rests on another object is confirmed: the manager's
-// watch has not told of a federation that was made a moment ago, nor of a member that has just gone.
+// watch has not brought a federation that was made a moment ago, nor of a member that has just gone.
 func TestFreshFederationTakesMembers(t *testing.T) {
 	t.Parallel()
 	h := enforcing(t)

@@ -16,7 +16,7 @@ import (
 )
 
 // TestForeignCredentialIsRemoved holds that a joiner of one federation who leaves a credential under the name of another
-// federation's member keeps nobody from joining it.
+// federation's member keeps no cluster from joining it.
 func TestForeignCredentialIsRemoved(t *testing.T) {
 	t.Parallel()
 	h := enforcing(t)
@@ -36,7 +36,7 @@ func TestForeignCredentialIsRemoved(t *testing.T) {
 	})
 	// Negative control: the right one stays.
 	h.create(t, credential(m))
-	eventually(t, "the status tells of it", func() error {
+	eventually(t, "the status reports it", func() error {
 		must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(m), m))
 		for _, c := range m.Status.Conditions {
 			if c.Type == v1alpha1.ConditionCredentialValid && c.Reason == "CredentialMalformed" {
