@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -380,8 +381,9 @@ func TestState(t *testing.T) {
 	}
 }
 
-// memory is a store.
+// memory is a store that replicas share.
 type memory struct {
+	mu sync.Mutex
 	State
 	version int
 	// faults are the answers of the next writes.
@@ -393,10 +395,14 @@ type memory struct {
 var errLost = errors.New("no answer")
 
 func (m *memory) read(context.Context) (State, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return m.State, fmt.Sprint(m.version), nil
 }
 
 func (m *memory) write(_ context.Context, s State, version string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.writes++
 	if len(m.faults) > 0 {
 		err := m.faults[0]
