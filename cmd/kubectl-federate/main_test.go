@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,13 @@ func TestMain(m *testing.M) {
 
 func TestSignals(t *testing.T) {
 	t.Parallel()
+	// Children inherit what this process ignores, as under nohup.
+	caught := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(caught, s)
+		}
+	}
 	for name, test := range map[string]struct {
 		signal  os.Signal
 		ignored string // by the process that starts the child, as nohup and "&" of a script do

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/clientcmd/api"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
@@ -61,8 +61,8 @@ func TestCheckForbiddenHost(t *testing.T) {
 		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Status","status":"Failure","code":403,"reason":"Forbidden","message":"bob is forbidden"}`))
 	}))
 	t.Cleanup(server.Close)
-	config := api.NewConfig()
-	config.Clusters["c"], config.Contexts["bob"] = &api.Cluster{Server: server.URL}, &api.Context{Cluster: "c"}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"], config.Contexts["bob"] = &clientcmdapi.Cluster{Server: server.URL}, &clientcmdapi.Context{Cluster: "c"}
 	file := filepath.Join(t.TempDir(), "config")
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
 		t.Fatal(err)

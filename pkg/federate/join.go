@@ -264,9 +264,10 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		f.Tried = tryEndpoint(ctx, f.Endpoint)
 	}
 	// A join that began a membership is rolled back when its credential is refused in the end; one that changes another
-	// endpoint is not.
-	tryFirst := endpoint.RancherProxyID(f.Endpoint.Server) != "" || f.Host.Member != nil && !f.proven() && f.Tried == nil
-	if tryFirst && o.DryRun != cluster.DryRunClient && len(f.MemberMissing) == 0 {
+	// endpoint is not. The token that shows it is a real one, in a dry run too.
+	tryFirst := o.DryRun == cluster.DryRunNone && f.Host.Member != nil && !f.proven() && f.Tried == nil
+	rancher := o.DryRun != cluster.DryRunClient && endpoint.RancherProxyID(f.Endpoint.Server) != ""
+	if (tryFirst || rancher) && len(f.MemberMissing) == 0 {
 		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
 	}
 	return f, nil

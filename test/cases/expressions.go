@@ -150,7 +150,7 @@ func expressionRules() []Case {
 				expressionRule("limits", "federation.spec.limits.all(l, l.max > 1 || l.perLabel == 'x')"),
 			}
 		}),
-		define(rules.ExpressionRules, "bad-expressions", func(c *Case, f *v1alpha1.Federation) {
+		define(rules.ExpressionRules, "bad-expressions", func(_ *Case, f *v1alpha1.Federation) {
 			f.Spec.Rules = []v1alpha1.Rule{
 				expressionRule("field", "cluster.name != '' &&\n  cluster.spce.server != ''"),
 				expressionRule("hidden", "cluster.spec.accepted && !cluster.spec.suspended"),

@@ -50,7 +50,7 @@ func federations() []Case {
 		},
 			`spec.labels[1].key: Duplicate value: "example.com/team"`,
 			`spec.labels[1].values[1]: Duplicate value: "a"`),
-		define(rules.LabelRules, "bad-patterns", func(c *Case, f *v1alpha1.Federation) {
+		define(rules.LabelRules, "bad-patterns", func(_ *Case, f *v1alpha1.Federation) {
 			f.Spec.Labels = []v1alpha1.LabelRule{
 				{Key: "a", Pattern: "ok[a-z"},
 				{Key: "b", Pattern: "a)|(b"},

@@ -109,7 +109,7 @@ func connectMember(t *testing.T, config *rest.Config) *member.Cluster {
 }
 
 // federation makes a federation on the host.
-func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) v1alpha1.FederationName {
+func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) {
 	t.Helper()
 	if spec == nil {
 		spec = map[string]any{}
@@ -125,7 +125,6 @@ func federation(t *testing.T, h *env.Cluster, name string, spec map[string]any) 
 		}
 		return err
 	})
-	return v1alpha1.FederationName(name)
 }
 
 // settled says what the manager of a host still has to count; a cluster that is no host is settled.

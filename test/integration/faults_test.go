@@ -121,7 +121,7 @@ func (l *shard) try(s faultRun, kind fault, k int) bool {
 	} else {
 		l.cases++
 	}
-	if kind == faultBusy && err != nil && !timedOut(err.Error()) {
+	if kind == faultBusy && err != nil && !strings.Contains(err.Error(), "timed out") {
 		l.Errorf("%s: is not tried again: %v", what, err)
 	}
 	if err != nil {

@@ -176,7 +176,8 @@ func TestPatchShowsNothing(t *testing.T) {
 	h := enforcing(t)
 	h.create(t, fed("bronze"))
 	m := member("bronze-1", "bronze")
-	h.create(t, m, credential(m))
+	h.create(t, m)
+	h.create(t, credential(m)) // its owner has a UID now
 	heidi := h.user(t, "heidi", manifests.JoinerBinding("bronze", subject("heidi"), subject("ivan")))
 	ivan := h.user(t, "ivan", role("ivan", v1alpha1.CredentialsNamespace,
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"patch"}}))
