@@ -164,7 +164,7 @@ func (s *stage) operations() []operation {
 		{name: "irrelevant update", on: all, against: bare, most: maxIrrelevant, do: patch(`{"metadata":{"annotations":{"note":"%d"}}}`)},
 		{name: "refusal by a label rule", on: all, against: both, after: remove, refused: "not allowed here",
 			do: create(func(m *unstructured.Unstructured) { label(m, "tier", "none") })},
-		{name: "refusal of a second name", on: all, against: both, after: remove, refused: "is member",
+		{name: "refusal of a second name", on: all, against: both, after: remove, refused: "is already member",
 			do: create(func(m *unstructured.Unstructured) { set(m, "id-member-0", "spec", "clusterID") })},
 		{name: "refusal by a limit", on: all, against: both, after: remove, refused: "takes at most", before: s.pause,
 			atMost: map[int]time.Duration{500: 300 * time.Millisecond, 10_000: 3 * time.Second},
