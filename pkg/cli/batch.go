@@ -202,13 +202,12 @@ func (b *batch) err(ctx context.Context) error {
 func summary(ctx context.Context, errs []error, verb string, dryRun cluster.DryRun) error {
 	done, notBegun, refused, unfinished := 0, 0, 0, 0
 	for _, err := range errs {
-		_, partly := errors.AsType[*federate.Partial](err)
 		switch {
 		case err == nil:
 			done++
 		case errors.Is(err, targets.ErrNotBegun):
 			notBegun++
-		case partly:
+		case output.ExitCode(err) == output.ExitPartly:
 			unfinished++
 		case output.ExitCode(err) == output.ExitRefused:
 			refused++

@@ -65,6 +65,9 @@ func (h Host) To(what string, c Command) string {
 	return what
 }
 
+// ContextPlaceholder stands for a context that is not known.
+const ContextPlaceholder = "CONTEXT"
+
 // Cluster is a member cluster as kubeconfigs know it. The zero Cluster is one whose context is not known.
 type Cluster struct {
 	Context string
@@ -146,7 +149,7 @@ func (l *line) name(name, placeholder string) string {
 
 // member appends the flags that lead to a member cluster.
 func (l *line) member(c Cluster) {
-	l.flag("member-context", cmp.Or(c.Context, "CONTEXT"))
+	l.flag("member-context", cmp.Or(c.Context, ContextPlaceholder))
 	l.flag("member-kubeconfig", c.Kubeconfig)
 }
 
@@ -173,7 +176,7 @@ func (l *line) lifetime(d time.Duration) {
 // kubeconfig that holds its context may be the member's too.
 func (l *line) onMember(c Cluster) {
 	l.elsewhere = true
-	l.flag("context", cmp.Or(c.Context, "CONTEXT"))
+	l.flag("context", cmp.Or(c.Context, ContextPlaceholder))
 	kubeconfig := c.Kubeconfig
 	if i := slices.IndexFunc(l.host.Flags, func(f Flag) bool { return f.Name == "kubeconfig" }); i >= 0 {
 		kubeconfig = cmp.Or(kubeconfig, l.host.Flags[i].Value)

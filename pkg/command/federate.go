@@ -168,7 +168,7 @@ type Check struct {
 func (c Check) render(l *line) {
 	l.federate("check")
 	if c.Cluster != nil {
-		l.flag("member-contexts", cmp.Or(c.Cluster.Context, "CONTEXT"))
+		l.flag("member-contexts", cmp.Or(c.Cluster.Context, ContextPlaceholder))
 		l.flag("member-kubeconfig", c.Cluster.Kubeconfig)
 	}
 }

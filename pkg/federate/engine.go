@@ -89,8 +89,8 @@ func (p *plan) apply(ctx context.Context) error {
 	return nil
 }
 
-// rollBack undoes the steps whose objects this run has made, the last phase first. A step that is undone after others is left alone
-// when one of them could not be undone. It returns what is left.
+// rollBack undoes the steps whose objects this run has made, the last phase first. A step that is undone after others is left
+// alone when one of them could not be undone. It returns what is left.
 func (p *plan) rollBack(ctx context.Context) (left []string, err error) {
 	phases := p.phases(p.undoable)
 	for _, group := range slices.Backward(phases) {

@@ -240,7 +240,7 @@ func (p *UnjoinPlan) planForced() {
 		Cause: "is not touched: namespace " + cluster.Quoted(v1alpha1.MemberNamespace) + " with its accounts, roles and bindings of " + v1alpha1.MemberNamespace + ", and ClusterProperties stay there; the host's token works until " + until,
 		Remedy: p.Options.commands.To("should the cluster come back",
 			// Without a record it is found among the contexts no more.
-			command.Unjoin{Member: p.Options.Name, Cluster: command.Cluster{Context: "CONTEXT"}})})
+			command.Unjoin{Member: p.Options.Name, Cluster: command.Cluster{Context: command.ContextPlaceholder}})})
 	p.planHost()
 }
 
