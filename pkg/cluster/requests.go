@@ -189,6 +189,13 @@ func (c *Conn) GetPath(ctx context.Context, path string, into any) error {
 	return c.fail("get", Ref{Path: path}, err)
 }
 
+// GetKeySet reads the public keys of the API server's token issuer, a JSON Web Key Set (RFC 7517).
+func (c *Conn) GetKeySet(ctx context.Context) ([]byte, error) {
+	const path = "/openid/v1/jwks"
+	body, err := bodyOf(c.rest.Get().AbsPath(path).SetHeader("Accept", "application/jwk-set+json").Do(ctx))
+	return body, c.fail("get", Ref{Path: path}, err)
+}
+
 // bodyOf is the body of a response. Only Error has the server's message of a failure: that of Raw is "unknown".
 func bodyOf(r rest.Result) ([]byte, error) {
 	if err := r.Error(); err != nil {

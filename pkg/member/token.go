@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/identity"
 )
 
 // Lifetimes that a token may be requested with. API servers issue none for less than ten minutes (TokenRequest,
@@ -89,8 +90,32 @@ func (c *Cluster) TrialToken(ctx context.Context) (string, error) {
 	return token.Value, err
 }
 
-func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo map[string]any) (Token, error) {
+// IdentityToken requests a token of the account identity.Subject for an audience that is the API server's of no cluster: it
+// proves which cluster answers here, and opens nothing.
+func (c *Cluster) IdentityToken(ctx context.Context, audience string) (string, error) {
+	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.IdentityNamespace, Name: "default"}
+	token, err := c.token(ctx, account, MinTokenLifetime, nil, audience)
+	return token.Value, err
+}
+
+// SigningKeys are the keys that the cluster serves as those of its tokens. Serving them proves nothing.
+func (c *Cluster) SigningKeys(ctx context.Context) (identity.Keys, error) {
+	set, err := c.GetKeySet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := identity.ParseKeys(set)
+	if err != nil {
+		return nil, fmt.Errorf("member: the keys of %s: %w", c.Server(), err)
+	}
+	return keys, nil
+}
+
+func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo map[string]any, audiences ...any) (Token, error) {
 	spec := map[string]any{"expirationSeconds": int64(lifetime / time.Second)}
+	if len(audiences) > 0 {
+		spec["audiences"] = audiences
+	}
 	if boundTo != nil {
 		spec["boundObjectRef"] = boundTo
 	}

@@ -28,7 +28,7 @@ var Layers = [][]string{
 	{"pkg/federate", "pkg/discover", "pkg/lint", "pkg/check"},
 	{"pkg/host", "pkg/member"},
 	{"pkg/rules", "pkg/kubeconfig", "pkg/cluster", "manifests"},
-	{"pkg/endpoint"},
+	{"pkg/endpoint", "pkg/identity"},
 	{"pkg/command"},
 	{"pkg/apis/v1alpha1", "pkg/version"},
 }
@@ -47,6 +47,7 @@ var Bans = []Ban{
 	{"cmd/kubectl-federate", "sigs.k8s.io/controller-runtime/pkg/manager", true, "the plugin starts fast and small without it"},
 	{"cmd/kubectl-federate", "k8s.io/kubectl/pkg/cmd/util", true, "it ends the process on an error and brings 140 packages"},
 	{"pkg/apis/v1alpha1", "k8s.io/client-go", true, "types are for every client"},
+	{"pkg/identity", "net/http", false, "what a cluster sends is judged without asking it"},
 	{"pkg/rules", "context", false, "a rule is a pure function"},
 	{"pkg/rules", "os", false, "a rule is a pure function"},
 	{"pkg/rules", "log", false, "a rule is a pure function"},
