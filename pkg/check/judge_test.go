@@ -168,6 +168,11 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 			`warning host east CredentialExpiring ` + at + `expires at 2026-11-23T13:00:00Z => ` + rotate},
 		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialNotOwned) },
 			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + rotate},
+		{"refused by the member", func(f *Facts) {
+			f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialRevoked)
+			f.Observations = f.Observations[1:]
+		}, `error host east CredentialRevoked ` + at + `is refused by the member => ` + join},
+		{"refused, and tried again since", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialRevoked) }, ""},
 		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
 			`error host east CredentialMalformed ` + at + `is not a kubeconfig that the host accepts => ` + rotate},
 		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },

@@ -110,6 +110,9 @@ func (s subject) credential() {
 	case valid.Reason == v1alpha1.ReasonCredentialMissing && s.Host.Credentials != nil: // stored since the manager looked
 	case valid.Reason == v1alpha1.ReasonCredentialMissing:
 		report(Error, valid.Reason, missing, s.join(command.Join{}))
+	case valid.Reason == v1alpha1.ReasonCredentialRevoked && s.credentials[s.name()] != nil: // it was tried just now
+	case valid.Reason == v1alpha1.ReasonCredentialRevoked:
+		report(Error, valid.Reason, "is refused by the member", s.join(command.Join{}))
 	default:
 		report(Error, valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), s.renew())
 	}

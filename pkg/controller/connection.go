@@ -110,14 +110,14 @@ func (c *connection) seal(f func() error) error {
 // statusError is a response with another status than 200.
 type statusError struct {
 	code int
-	// verb and object say what was requested.
-	verb, object string
+	// what was requested: verb and object.
+	what string
 	// message is the server's.
 	message string
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("%s %s: %d: %s", e.verb, e.object, e.code, e.message)
+	return fmt.Sprintf("%s: %d: %s", e.what, e.code, e.message)
 }
 
 // contentError is a response with status 200 that does not hold what was requested.
@@ -134,6 +134,9 @@ type request struct {
 	// anonymous requests carry no token.
 	anonymous bool
 }
+
+// what is the request in messages.
+func (r request) what() string { return r.verb + " " + r.object }
 
 // get sends a request and decodes the JSON of the response into the value that into points to. It returns the fingerprint of
 // the certificate that the server presented.
@@ -164,7 +167,7 @@ func (c *connection) get(ctx context.Context, r request, into any) (presented fi
 		presented = sha256.Sum256(response.TLS.PeerCertificates[0].Raw)
 	}
 	if response.StatusCode != http.StatusOK {
-		return presented, &statusError{response.StatusCode, r.verb, r.object, messageOf(response.Body)}
+		return presented, &statusError{response.StatusCode, r.what(), messageOf(response.Body)}
 	}
 	if into == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxError))
@@ -175,7 +178,7 @@ func (c *connection) get(ctx context.Context, r request, into any) (presented fi
 		if network := net.Error(nil); errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
 			return presented, err
 		}
-		return presented, &contentError{fmt.Sprintf("%s %s: the response is not the JSON of that object", r.verb, r.object)}
+		return presented, &contentError{r.what() + ": the response is not the JSON of that object"}
 	}
 	// The rest is a line break; the connection is kept when the response was read whole.
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 512))
@@ -198,6 +201,9 @@ func messageOf(body io.Reader) string {
 // fingerprint is the hash of the certificate that a server presents.
 type fingerprint [sha256.Size]byte
 
+// identityRequest is for the namespace whose UID is the ID of the cluster.
+var identityRequest = request{path: "/api/v1/namespaces/" + v1alpha1.IdentityNamespace, verb: "get", object: "namespace " + v1alpha1.IdentityNamespace}
+
 // id is the UID of the namespace kube-system.
 func (c *connection) id(ctx context.Context) (v1alpha1.ClusterID, fingerprint, error) {
 	var namespace struct {
@@ -205,8 +211,7 @@ func (c *connection) id(ctx context.Context) (v1alpha1.ClusterID, fingerprint, e
 			UID v1alpha1.ClusterID `json:"uid"`
 		} `json:"metadata"`
 	}
-	r := request{path: "/api/v1/namespaces/" + v1alpha1.IdentityNamespace, verb: "get", object: "namespace " + v1alpha1.IdentityNamespace}
-	presented, err := c.get(ctx, r, &namespace)
+	presented, err := c.get(ctx, identityRequest, &namespace)
 	if err == nil && namespace.Metadata.UID == "" {
 		err = &contentError{"the response has no UID of namespace " + v1alpha1.IdentityNamespace}
 	}

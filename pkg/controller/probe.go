@@ -46,6 +46,17 @@ func (o outcome) same(other outcome) bool {
 	return o.reason == other.reason && o.code == other.code && (o.reason != v1alpha1.ReasonIdentityMismatch || o.cause == other.cause)
 }
 
+// revoked says that the member refuses the credential: itself, or, since API servers remember a token for seconds after it
+// was revoked but not its rights, the one request that every credential may make.
+func (o outcome) revoked() bool {
+	return o.reason == v1alpha1.ReasonUnauthorized || o.reason == v1alpha1.ReasonForbidden && o.cause == identityRequest.what()
+}
+
+// accepted says that the member takes the credential, though perhaps not for everything.
+func (o outcome) accepted() bool {
+	return o.reason == v1alpha1.ReasonReachable || o.reason == v1alpha1.ReasonForbidden && !o.revoked()
+}
+
 // transient says that the failure may pass by itself, so that a second probe confirms it first.
 func (o outcome) transient() bool {
 	return offline(o.reason) || o.reason == v1alpha1.ReasonServerError
@@ -99,12 +110,12 @@ func (e *statusError) outcome() outcome {
 	case e.code == http.StatusUnauthorized:
 		o.reason = v1alpha1.ReasonUnauthorized
 	case e.code == http.StatusForbidden:
-		o.reason, o.cause = v1alpha1.ReasonForbidden, e.verb+" "+e.object
+		o.reason, o.cause = v1alpha1.ReasonForbidden, e.what
 	case e.code >= http.StatusInternalServerError, e.code == http.StatusTooManyRequests:
 		o.reason = v1alpha1.ReasonServerError
 	default:
 		o.reason = v1alpha1.ReasonUnexpectedAnswer
-		o.cause = fmt.Sprintf("%s %s returns %d %s", e.verb, e.object, e.code, http.StatusText(e.code))
+		o.cause = fmt.Sprintf("%s returns %d %s", e.what, e.code, http.StatusText(e.code))
 	}
 	return o
 }
@@ -123,7 +134,14 @@ type target struct {
 	uid types.UID
 	id  v1alpha1.ClusterID
 	// credential is the hash of what is stored, endpoint and CA included.
-	credential [32]byte
+	credential string
+}
+
+// known is what a member's status holds of a target.
+type known struct {
+	facts *v1alpha1.Facts
+	// request is the value of a request to probe that is not answered yet; or empty.
+	request string
 }
 
 // followed is one target and what was observed of it. Only one probe of it runs at a time.
@@ -153,7 +171,9 @@ type followed struct {
 
 	// failing is when a failure was observed that is not reported before a second probe confirms it; otherwise zero.
 	failing time.Time
-	last    *observation
+	// requested is the value of the last request to probe.
+	requested string
+	last      *observation
 }
 
 // observation is the outcome of a probe that is to be reported.
@@ -162,6 +182,8 @@ type observation struct {
 	at time.Time
 	// facts are nil before they were read. They are not to be changed.
 	facts *v1alpha1.Facts
+	// request is the value of the last request to probe that a probe has answered.
+	request string
 }
 
 // probe asks the member. The first request on any connection is for the ID of the cluster; another one than the member's is

@@ -424,12 +424,12 @@ func TestSlowMembers(t *testing.T) {
 			p.quick, p.slow, p.slowAfter = make(chan struct{}, 4), make(chan struct{}, tt.slow), 5*time.Millisecond
 			for i := range 40 {
 				access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://" + tarpit.Addr().String()}, Token: "secret"}
-				if _, err := p.follow(fmt.Sprint("slow-", i), target{id: "x"}, access, nil); err != nil {
+				if _, err := p.follow(fmt.Sprint("slow-", i), target{id: "x"}, access, known{}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			s := newStub(t)
-			if _, err := p.follow("good", target{id: "id-1"}, s.access(), nil); err != nil {
+			if _, err := p.follow("good", target{id: "id-1"}, s.access(), known{}); err != nil {
 				t.Fatal(err)
 			}
 			start(t, p)
@@ -476,13 +476,75 @@ func TestRecord(t *testing.T) {
 		{245 * time.Second, reachable, true, false, 245 * time.Second},
 		{245*time.Second + probeTimeAge, reachable, true, false, 245*time.Second + probeTimeAge},
 	} {
-		next, changed := p.record(f, step.got, now.Add(step.at))
+		next, changed := p.record(f, step.got, now.Add(step.at), "")
 		if changed != step.changed || (next == confirmDelay) != step.soon || next > p.interval || f.last.at.Sub(now) != step.reported {
 			t.Errorf("step %d: next %s, changed %v, of %s; want %+v", i, next, changed, f.last.at.Sub(now), step)
 		}
 	}
-	if _, changed := p.record(&followed{name: "m"}, reachable, now); changed {
+	if _, changed := p.record(&followed{name: "m"}, reachable, now, ""); changed {
 		t.Error("the probe of a target that has changed is reported")
+	}
+}
+
+// TestRequestedProbe holds that a request is answered by the first probe that begins after it, whatever that finds.
+func TestRequestedProbe(t *testing.T) {
+	t.Parallel()
+	p := probing(t, 30*time.Second, 10*time.Second)
+	f := &followed{name: "m"}
+	p.members["m"] = f
+	late := outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
+	for i, step := range []struct {
+		request string
+		got     outcome
+		changed bool
+	}{
+		{"", reachable, true}, {"", reachable, false},
+		{"a", reachable, true}, {"a", reachable, false},
+		{"a", late, false}, {"a", reachable, false}, // waits for a second one
+		{"b", late, true}, {"b", late, false},
+		{"c", late, true},
+	} {
+		_, changed := p.record(f, step.got, now.Add(time.Duration(i)*time.Minute), step.request)
+		if changed != step.changed || changed && (f.last.request != step.request || f.last.outcome != step.got) {
+			t.Errorf("step %d: changed %v, %+v", i, changed, f.last)
+		}
+	}
+	// The first probe of all.
+	first := &followed{name: "m"}
+	p.members["m"] = first
+	if _, changed := p.record(first, late, now, "a"); !changed || first.last.request != "a" {
+		t.Errorf("the first probe: changed %v, %+v", changed, first.last)
+	}
+}
+
+// TestRequests holds that a request has a member probed at once, and again when the request came while it was being probed.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	p := probing(t, time.Hour, time.Minute)
+	start(t, p)
+	s := newStub(t)
+	answered := func(request string) func() bool {
+		return func() bool { o := p.found("m"); return o != nil && o.request == request }
+	}
+	ask := func(request string) {
+		if _, err := p.follow("m", target{id: "id-1"}, s.access(), known{request: request}); err != nil {
+			t.Error(err)
+		}
+	}
+	ask("")
+	until(t, "it is probed", answered(""))
+	s.requests()
+	s.set(func(s *stub) {
+		s.answer = func(http.ResponseWriter, *http.Request) bool {
+			s.answer = nil
+			ask("b")
+			return false
+		}
+	})
+	ask("a")
+	until(t, "both requests are answered", answered("b"))
+	if diff := cmp.Diff([]string{askID, askID}, s.requests()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -504,7 +566,7 @@ func TestFirstProbes(t *testing.T) {
 		f := &followed{name: "m", since: now}
 		p.members["m"] = f
 		for i, s := range steps {
-			next, changed := p.record(f, s.got, now.Add(s.at))
+			next, changed := p.record(f, s.got, now.Add(s.at), "")
 			if changed != s.changed || s.next > 0 && next != s.next || s.next == 0 && next <= confirmDelay {
 				t.Errorf("%s, step %d: next %s, changed %v; want %+v", name, i, next, changed, s)
 			}
@@ -519,12 +581,12 @@ func TestFollow(t *testing.T) {
 	p := probing(t, time.Hour, time.Minute)
 	start(t, p)
 	s := newStub(t)
-	known := &v1alpha1.Facts{Nodes: 1}
-	known.KubernetesVersion = "v1.36.3"
+	facts := &v1alpha1.Facts{Nodes: 1}
+	facts.KubernetesVersion = "v1.36.3"
 	for i := range 2 {
 		access := s.access()
 		access.Token += fmt.Sprint(i)
-		if _, err := p.follow("m", target{id: "id-1", credential: [32]byte{byte(i)}}, access, known); err != nil {
+		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, access, known{facts: facts}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "it is found", func() bool { return p.found("m") != nil })

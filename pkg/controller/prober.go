@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -61,12 +60,16 @@ func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *pr
 }
 
 // follow has a member probed and returns the last observation; nil when there is none yet. A target that is new or changed
-// is probed at once. The facts are what its status holds.
-func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts *v1alpha1.Facts) (*observation, error) {
+// is probed at once, and so is one for which there is another request.
+func (p *prober) follow(name string, t target, access *kubeconfig.Access, k known) (*observation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f := p.members[name]; f != nil {
 		if f.target == t {
+			if k.request != "" && k.request != f.requested {
+				f.requested = k.request
+				p.queue.Add(name)
+			}
 			return f.last, nil
 		}
 		p.end(name, f)
@@ -75,12 +78,12 @@ func (p *prober) follow(name string, t target, access *kubeconfig.Access, facts 
 	if err != nil {
 		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
 	}
-	f := &followed{target: t, name: name, conn: conn, since: time.Now()}
+	f := &followed{target: t, name: name, conn: conn, since: time.Now(), requested: k.request}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	if facts != nil {
+	if k.facts != nil {
 		// A manager that starts does not read the nodes of all members at once.
 		now := time.Now()
-		f.facts = facts.DeepCopy()
+		f.facts = k.facts.DeepCopy()
 		f.countDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 		f.nodesDue = now.Add(time.Duration(rand.Int64N(int64(nodesInterval)))) //nolint:gosec // it only spreads load
 	}
@@ -138,7 +141,10 @@ func (p *prober) Start(ctx context.Context) error {
 func (p *prober) work(ctx context.Context, name string) {
 	defer p.queue.Done(name)
 	p.mu.Lock()
-	f := p.members[name]
+	f, request := p.members[name], ""
+	if f != nil {
+		request = f.requested
+	}
 	p.mu.Unlock()
 	if f == nil {
 		return
@@ -158,7 +164,7 @@ func (p *prober) work(ctx context.Context, name string) {
 	if err != nil {
 		p.log.V(1).Info("could not read the facts of a member", "member", name, "cause", err.Error())
 	}
-	next, changed := p.record(f, got, began)
+	next, changed := p.record(f, got, began, request)
 	if next > 0 {
 		p.queue.AddAfter(name, next)
 	}
@@ -170,8 +176,9 @@ func (p *prober) work(ctx context.Context, name string) {
 	}
 }
 
-// record keeps the outcome of a probe. It says when to probe again, and whether there is a new observation.
-func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Duration, changed bool) {
+// record keeps the outcome of a probe that began with that request. It says when to probe again, and whether there is a new
+// observation.
+func (p *prober) record(f *followed, got outcome, at time.Time, request string) (next time.Duration, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.members[f.name] != f {
@@ -181,7 +188,9 @@ func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Durat
 	if got != reachable && at.Sub(f.since) < joinDuration {
 		next = min(next, confirmDelay)
 	}
-	if got != reachable && f.failing.IsZero() {
+	// Who requested a probe waits for what it found, confirmed or not.
+	requested := request != "" && (f.last == nil || request != f.last.request)
+	if got != reachable && f.failing.IsZero() && !requested {
 		switch {
 		case f.last == nil:
 			f.failing = at
@@ -195,11 +204,11 @@ func (p *prober) record(f *followed, got outcome, at time.Time) (next time.Durat
 		at = f.failing
 	}
 	f.failing = time.Time{}
-	if f.last != nil && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) &&
+	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) &&
 		(got != reachable || at.Sub(f.last.at) < probeTimeAge) {
 		return next, false
 	}
-	f.last = &observation{outcome: got, at: at, facts: f.facts}
+	f.last = &observation{outcome: got, at: at, facts: f.facts, request: request}
 	return next, true
 }
 

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,12 +39,17 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 	if !stored.end.IsZero() {
 		status.CredentialExpiry = new(metav1.NewTime(stored.end.Truncate(time.Second)))
 	}
-	accepted, ready := o.accepted(), o.ready(stored.condition)
-	for _, c := range []metav1.Condition{accepted, stored.condition, ready} {
+	accepted, credential, ready := o.accepted(), o.credentialValid(stored), o.ready(stored.condition)
+	for _, c := range []metav1.Condition{accepted, credential, ready} {
 		c.ObservedGeneration = o.member.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
-	status.Phase = o.phase(accepted, stored.condition, ready)
+	status.Phase = o.phase(accepted, credential, ready)
+	status.ObservedCredential = stored.hash
+	// What cannot be probed is answered at once: the conditions say why.
+	if request := o.probeRequest(); request != "" && (o.target(stored) == nil || o.probe != nil && o.probe.request == request) {
+		status.ObservedProbeRequest = request
+	}
 	if o.probe == nil || stored.condition.Status != metav1.ConditionTrue {
 		return status
 	}
@@ -139,15 +145,47 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 	return c
 }
 
+// credentialValid is the condition CredentialValid: what follows from the stored credential alone, and whether the member
+// has refused it. A refusal stays until the member takes it, through restarts of the manager.
+func (o memberState) credentialValid(stored storedCredential) metav1.Condition {
+	c := stored.condition
+	switch before := meta.FindStatusCondition(o.member.Status.Conditions, v1alpha1.ConditionCredentialValid); {
+	case c.Status != metav1.ConditionTrue:
+	case o.probe != nil && o.probe.revoked():
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonCredentialRevoked
+		c.Message = fmt.Sprintf("%s refuses the stored credential (%d); ", o.member.Spec.Server, o.probe.code) + propose("store another", o.join())
+	case o.probe != nil && o.probe.accepted():
+	case before != nil && before.Reason == v1alpha1.ReasonCredentialRevoked && o.member.Status.ObservedCredential == stored.hash:
+		return *before
+	}
+	return c
+}
+
+// probeRequest is the value of the annotation that asks for a probe; empty when it is too long to be answered.
+func (o memberState) probeRequest() string {
+	request := o.member.Annotations[v1alpha1.AnnotationProbeRequested]
+	if len(request) > v1alpha1.MaxProbeRequest {
+		return ""
+	}
+	return request
+}
+
+// known is what the status holds already of the target that is to be probed.
+func (o memberState) known() known {
+	k := known{facts: o.member.Status.Facts}
+	if request := o.probeRequest(); request != o.member.Status.ObservedProbeRequest {
+		k.request = request
+	}
+	return k
+}
+
 // target is what to probe; nil is nothing. A member that waits for acceptance is probed: those who accept it
 // see what it is, and not only what its joiner says. So is one that is suspended: it may be resumed at any time.
 func (o memberState) target(stored storedCredential) *target {
 	if o.member.DeletionTimestamp != nil || stored.condition.Status != metav1.ConditionTrue {
 		return nil
 	}
-	return &target{
-		uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: sha256.Sum256(o.credential.Data[v1alpha1.CredentialKey]),
-	}
+	return &target{uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: stored.hash}
 }
 
 func (o memberState) accepted() metav1.Condition {
@@ -173,8 +211,9 @@ func (o memberState) accepted() metav1.Condition {
 type storedCredential struct {
 	// condition is CredentialValid.
 	condition metav1.Condition
-	// access is nil when the credential cannot be used.
+	// access is nil when the credential cannot be used, and hash, of all that is stored, is empty.
 	access *kubeconfig.Access
+	hash   string
 	// end is when the credential expires, and due when it is to be renewed; zero when that is not known.
 	end, due time.Time
 }
@@ -199,7 +238,8 @@ func (o memberState) judgeCredential() (stored storedCredential) {
 	if !expires {
 		return fault(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential does not expire")
 	}
-	stored.access, stored.end = access, end
+	hash := sha256.Sum256(o.credential.Data[v1alpha1.CredentialKey])
+	stored.access, stored.hash, stored.end = access, hex.EncodeToString(hash[:]), end
 	stored.due, _ = access.RenewalDue()
 	if !o.now.Before(end) {
 		return fault(v1alpha1.ReasonCredentialExpired, "the stored credential expired at "+end.UTC().Format(time.RFC3339))

@@ -3,6 +3,7 @@ package controller
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,21 @@ func TestStatus(t *testing.T) {
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential expires at 2026-11-23T13:00:00Z" + renew},
 		{"more than a fifth is left", lives(4*time.Hour-time.Second, time.Hour), v1alpha1.PhaseReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
+		{"refused by the member", func(o *memberState) { o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401} }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialRevoked,
+			"https://us-east.example.com:6443 refuses the stored credential (401); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		{"without any right", func(o *memberState) {
+			o.probe.outcome = outcome{v1alpha1.ReasonForbidden, "get namespace kube-system", 403}
+		}, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialRevoked,
+			"https://us-east.example.com:6443 refuses the stored credential (403); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		{"without one right", func(o *memberState) { o.probe.outcome = outcome{v1alpha1.ReasonForbidden, "list nodes", 403} }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
+		{"refused, and suspended", func(o *memberState) {
+			o.member.Spec.Suspended = true
+			o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401}
+		}, v1alpha1.PhaseSuspended, v1alpha1.ConditionReady, v1alpha1.ReasonUnauthorized,
+			"https://us-east.example.com:6443 does not accept the stored credential (401); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
 		{"not a kubeconfig", func(o *memberState) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMalformed, "the stored credential cannot be used: kubeconfig refused: current-context is not set" + renew},
 	} {
@@ -234,6 +250,71 @@ func TestReady(t *testing.T) {
 				t.Errorf("phase %s, want %s", status.Phase, tt.phase)
 			}
 		})
+	}
+}
+
+// TestRevokedStays holds that a refused credential stays refused until the member takes it or another is stored.
+func TestRevokedStays(t *testing.T) {
+	t.Parallel()
+	o := good(t)
+	valid := func() string {
+		o.member.Status = o.status(o.judgeCredential())
+		return meta.FindStatusCondition(o.member.Status.Conditions, v1alpha1.ConditionCredentialValid).Reason
+	}
+	refused, answers := o.probe, *o.probe
+	refused.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401}
+	for i, step := range []struct {
+		probe *observation
+		want  string
+	}{
+		{refused, v1alpha1.ReasonCredentialRevoked},
+		{nil, v1alpha1.ReasonCredentialRevoked}, // a manager that has just started
+		{&observation{outcome: outcome{reason: v1alpha1.ReasonTimedOut}, at: now}, v1alpha1.ReasonCredentialRevoked},
+		{&answers, v1alpha1.ReasonCredentialStored},
+		{refused, v1alpha1.ReasonCredentialRevoked},
+	} {
+		if o.probe = step.probe; valid() != step.want {
+			t.Errorf("step %d: %s, want %s", i, valid(), step.want)
+		}
+	}
+	o.store(t, func(a *kubeconfig.Access) {
+		a.Token = token(fmt.Sprintf(`{"exp":%d,"jti":"2"}`, now.Add(time.Hour).Unix()))
+	})
+	if o.probe = nil; valid() != v1alpha1.ReasonCredentialStored {
+		t.Errorf("another credential: %s", valid())
+	}
+}
+
+// TestProbeRequest holds when status.observedProbeRequest has the value of the annotation.
+func TestProbeRequest(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", v1alpha1.MaxProbeRequest+1)
+	for _, tt := range []struct {
+		name           string
+		request, state string
+		is             func(*memberState)
+		want, known    string
+	}{
+		{"no request", "", "old", func(*memberState) {}, "old", ""},
+		{"not probed yet", "new", "old", func(*memberState) {}, "old", "new"},
+		{"an older one is answered", "new", "", func(o *memberState) { o.probe.request = "old" }, "", "new"},
+		{"answered", "new", "", func(o *memberState) { o.probe.request = "new" }, "new", "new"},
+		{"answered before", "new", "new", func(o *memberState) { o.probe = nil }, "new", ""},
+		{"too long", long, "", func(o *memberState) { o.probe.request = long }, "", ""},
+		{"no credential", "new", "", func(o *memberState) { o.credential = nil }, "new", "new"},
+		{"expired", "new", "", func(o *memberState) { o.now = now.Add(time.Hour) }, "new", "new"},
+		{"leaving", "new", "", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, "new", "new"},
+	} {
+		o := good(t)
+		o.member.Annotations = map[string]string{v1alpha1.AnnotationProbeRequested: tt.request}
+		o.member.Status.ObservedProbeRequest = tt.state
+		tt.is(&o)
+		if got := o.status(o.judgeCredential()).ObservedProbeRequest; got != tt.want {
+			t.Errorf("%s: %q is answered, want %q", tt.name, got, tt.want)
+		}
+		if got := o.known().request; got != tt.known {
+			t.Errorf("%s: the prober gets %q, want %q", tt.name, got, tt.known)
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func membership() []Case {
 
 		create(rules.ReservedKeys, "other-keys", func(_ set, m *v1alpha1.MemberCluster) {
 			m.Labels["example.com/federation"] = "x"
-			m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "me now", v1alpha1.AnnotationAttempt: "x y", "example.com/note": "x"}
+			m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "me now", v1alpha1.AnnotationAttempt: "x y", v1alpha1.AnnotationProbeRequested: "1", "example.com/note": "x"}
 		}),
 		create(rules.ReservedKeys, "reserved", func(_ set, m *v1alpha1.MemberCluster) {
 			m.Labels["kubefederate.io/fedration"] = "x"
@@ -74,7 +74,7 @@ func membership() []Case {
 			`metadata.labels: Invalid value: "kubefederate.io/fedration": keys under kubefederate.io/ are reserved; did you mean "kubefederate.io/federation"?`,
 			`metadata.labels: Invalid value: "kubefederate.io/zebra": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/federation"`,
 			`metadata.annotations: Invalid value: "kubefederate.io/joinedby": keys under kubefederate.io/ are reserved; did you mean "kubefederate.io/joined-by"?`,
-			`metadata.annotations: Invalid value: "kubefederate.io/nothing-like-it": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/attempt", "kubefederate.io/joined-by"`),
+			`metadata.annotations: Invalid value: "kubefederate.io/nothing-like-it": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/attempt", "kubefederate.io/joined-by", "kubefederate.io/probe-requested"`),
 		update(rules.ReservedKeys, "reserved-before", func(_ set, before, after *v1alpha1.MemberCluster) {
 			label("kubefederate.io/zebra", "x")(before)
 			label("kubefederate.io/zebra", "x")(after)

@@ -31,6 +31,8 @@ const (
 	ConditionAccepted        = "Accepted"
 	ConditionReady           = "Ready"
 	ConditionCredentialValid = "CredentialValid"
+	// ConditionGranted says whether the member lets the manager do what it needs to beyond Ready.
+	ConditionGranted = "Granted"
 )
 
 // MemberCluster is a cluster's membership in the federation that its label
@@ -151,7 +153,25 @@ type MemberClusterStatus struct {
 	// CredentialExpiry is when the credential that the host keeps ends.
 	// +optional
 	CredentialExpiry *metav1.Time `json:"credentialExpiry,omitempty"`
-	// Conditions: Accepted, CredentialValid and Ready.
+	// SigningKeys are the RFC 7638 thumbprints of the keys that have signed a token which the manager got through the
+	// stored endpoint, the newest first: a cluster that signs with one of them is this member. A join
+	// or rotation that stores another credential begins the list anew.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:MaxLength=43
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9_-]{43}$`
+	SigningKeys []string `json:"signingKeys,omitempty"`
+	// ObservedCredential is the SHA-256 of the stored credential that signingKeys belong to, in hex.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ObservedCredential string `json:"observedCredential,omitempty"`
+	// ObservedProbeRequest is the value of the annotation kubefederate.io/probe-requested that the manager last answered: a
+	// probe that began after the value was set has ended, and the conditions say how.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ObservedProbeRequest string `json:"observedProbeRequest,omitempty"`
+	// Conditions: Accepted, CredentialValid, Ready and Granted.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -22,6 +22,9 @@ const (
 	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the membership record:
 	// "<random ID> <RFC 3339 time>". A run undoes its own work only while its attempt stands.
 	AnnotationAttempt = Prefix + "attempt"
+	// AnnotationProbeRequested asks the manager to probe a member at once. When a probe has ended that began after the
+	// annotation was set, status.observedProbeRequest has its value, of at most MaxProbeRequest bytes.
+	AnnotationProbeRequested = Prefix + "probe-requested"
 	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
@@ -29,6 +32,9 @@ const (
 	// CustomResourceDefinition deletes every object of its kind without admission.
 	AnnotationAllowDeletion = Prefix + "allow-deletion"
 )
+
+// MaxProbeRequest is the length of the value of AnnotationProbeRequested that is answered, in bytes.
+const MaxProbeRequest = 253
 
 // Names of objects and namespaces that both sides of a membership agree on.
 const (

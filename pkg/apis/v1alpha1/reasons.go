@@ -14,6 +14,17 @@ const (
 	ReasonCredentialMismatch      = "CredentialMismatch"
 	ReasonCredentialWithoutExpiry = "CredentialWithoutExpiry"
 	ReasonCredentialExpired       = "CredentialExpired"
+	// ReasonCredentialRevoked is a credential that the member has refused: with 401, or with 403 the request for its ID.
+	ReasonCredentialRevoked = "CredentialRevoked"
+)
+
+// Reasons of the condition Granted.
+const (
+	// ReasonGranted is the one reason of True.
+	ReasonGranted = "Granted"
+	// ReasonKeysNotReadable is a member that does not show which key signs its tokens. It is Ready all the same, but no way
+	// to it can be proved.
+	ReasonKeysNotReadable = "KeysNotReadable"
 )
 
 // Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.

@@ -346,6 +346,11 @@ func (in *MemberClusterStatus) DeepCopyInto(out *MemberClusterStatus) {
 		in, out := &in.CredentialExpiry, &out.CredentialExpiry
 		*out = (*in).DeepCopy()
 	}
+	if in.SigningKeys != nil {
+		in, out := &in.SigningKeys, &out.SigningKeys
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

@@ -126,6 +126,19 @@ func becomes(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want healt
 	return m
 }
 
+// refused holds whether the member refused the stored credential, by what the host says.
+func refused(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want bool) {
+	t.Helper()
+	m, err := h.Member(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
+	if c == nil || (c.Reason == v1alpha1.ReasonCredentialRevoked) != want {
+		t.Errorf("CredentialValid is %+v, and it was refused: %v", c, want)
+	}
+}
+
 var answers = health{v1alpha1.PhaseReady, "Reachable", "the cluster answers, and is the one that joined"}
 
 // TestHealth follows a member of two zones through good and bad days.
@@ -163,6 +176,19 @@ func TestHealth(t *testing.T) {
 	}
 	becomes(t, h, "east", answers)
 
+	// A request to probe it at once is answered when that has been done.
+	request := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationProbeRequested: "a"}}}
+	if _, err := h.PatchMember(t.Context(), "east", request, cluster.DryRunNone); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, "the answer to a request to probe", func(ctx context.Context) error {
+		now, err := h.Member(ctx, "east")
+		if err == nil && now.Status.ObservedProbeRequest != "a" {
+			err = fmt.Errorf("status.observedProbeRequest is %q", now.Status.ObservedProbeRequest)
+		}
+		return err
+	})
+
 	// Its owner ends the credential.
 	members, err := kubernetes.NewForConfig(east.Config())
 	if err != nil {
@@ -172,8 +198,10 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); store another: kubectl federate join east --federation prod --member-context CONTEXT"})
+	refused(t, h, "east", true)
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	becomes(t, h, "east", answers)
+	refused(t, h, "east", false)
 
 	// Its owner takes a right away.
 	if err := members.RbacV1().ClusterRoleBindings().Delete(t.Context(), "kubefederate-member:manager", metav1.DeleteOptions{}); err != nil {
@@ -182,6 +210,7 @@ func TestHealth(t *testing.T) {
 	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Forbidden",
 		"the stored credential may not get namespace kube-system at " + server +
 			" (403); restore its permissions: kubectl federate join east --federation prod --member-context CONTEXT"})
+	refused(t, h, "east", true)
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	becomes(t, h, "east", answers)
 	unjoin(t, h, m, "east")
