@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -28,15 +26,12 @@ const (
 	PathFederations    = "/validate/federations"
 )
 
-// reviewTimeout bounds all that is done for one review. It is shorter than the configuration's timeoutSeconds, so that the
-// answer arrives and says what could not be read.
-const reviewTimeout = 4 * time.Second
-
 // Server answers reviews of both kinds.
 type Server struct {
 	informers *informers
 	reader    client.Reader
 	journal   *journal.Journal
+	handlers  map[string]http.Handler
 	// metrics are nil until Instrument.
 	metrics *metrics
 }
@@ -61,19 +56,21 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	direct := journal.WithDeadlines(o.Client, o.Redial)
-	return &Server{informers: i, reader: direct, journal: journal.New(journal.Options{Host: host, Client: direct, Clock: o.Clock})}, nil
+	s := &Server{informers: i, reader: direct, journal: journal.New(journal.Options{Host: host, Client: direct, Clock: o.Clock})}
+	scheme := o.Client.Scheme()
+	s.handlers = map[string]http.Handler{
+		PathMemberClusters: admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{s}),
+		PathFederations:    admission.WithValidator[*v1alpha1.Federation](scheme, federations{s}),
+	}
+	return s, nil
 }
 
-// Start keeps the journal until the context ends, on every replica. It is to outlive the HTTP server, which answers the
-// requests that it has: so it is not for manager.Manager's Add.
+// Start keeps the journal until the context ends, on every replica. It is to outlive the port, which answers the requests
+// that it has: so it is not for manager.Manager's Add.
 func (s *Server) Start(ctx context.Context) { s.journal.Start(ctx) }
 
-// Register serves the webhooks.
-func (s *Server) Register(server crwebhook.Server, client client.Client) {
-	scheme := client.Scheme()
-	server.Register(PathMemberClusters, admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{s}))
-	server.Register(PathFederations, admission.WithValidator[*v1alpha1.Federation](scheme, federations{s}))
-}
+// Route gives the handler of reviews that are sent to a path, or nil. A request's context bounds what is done for it.
+func (s *Server) Route(path string) http.Handler { return s.handlers[path] }
 
 // Ready is a readiness check: the server has seen everything that was there when it started, and does not fail where another
 // replica succeeds.
@@ -90,8 +87,6 @@ var errNotSynced = errors.New("the federations and members of the host have not 
 
 // judge decides on a write of an object that is named in words.
 func (s *Server) judge(ctx context.Context, what string, r journal.Request) (rules.Verdict, error) {
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
-	defer cancel()
 	verdict, err := s.decide(ctx, r)
 	if err == nil {
 		return verdict, nil

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -29,13 +28,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/controller"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
+	"github.com/kubefederate/kubectl-federate/webhook/port"
 	"github.com/kubefederate/kubectl-federate/webhook/scrape"
 	"github.com/kubefederate/kubectl-federate/webhook/serving"
 )
@@ -46,6 +45,8 @@ type options struct {
 	context        string
 	webhookAddress string
 	certDir        string
+	clientCA       string
+	shutdownDelay  time.Duration
 	metricsAddress string
 	probeAddress   string
 	leaderElect    bool
@@ -64,6 +65,10 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
 	flags.StringVar(&o.certDir, "cert-dir", "",
 		"Directory with tls.crt and tls.key to serve with, read again when they change; by default the manager issues its own certificate")
+	flags.StringVar(&o.clientCA, "client-ca-file", "",
+		"File of certificates in PEM, read again when it changes; the webhook serves only clients, which are the host's API servers, with a client certificate that one of them signed")
+	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 10*time.Second,
+		"How long webhooks are served, while not ready, after the signal to stop: until API servers have been led to other replicas")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to authorized users; 0 disables it")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 disables it")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers on one of several replicas only; all of them serve webhooks")
@@ -85,6 +90,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return fmt.Errorf("invalid --probe-interval %s: must be more than zero", o.probeInterval)
 	case o.probeTimeout <= 0:
 		return fmt.Errorf("invalid --probe-timeout %s: must be more than zero", o.probeTimeout)
+	case o.shutdownDelay < 0:
+		return fmt.Errorf("invalid --shutdown-delay %s: must not be less than zero", o.shutdownDelay)
 	}
 	return nil
 }
@@ -118,9 +125,15 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 
-	host, port, err := bindAddress(o.webhookAddress)
-	if err != nil {
+	if err := checkBindAddress(o.webhookAddress); err != nil {
 		return fmt.Errorf("invalid --webhook-bind-address %q: %w", o.webhookAddress, err)
+	}
+	var clientCA *port.ClientCA
+	if o.clientCA != "" {
+		var err error
+		if clientCA, err = port.ReadClientCA(o.clientCA); err != nil {
+			return fmt.Errorf("invalid --client-ca-file: %w", err)
+		}
 	}
 	config, err := o.config()
 	if err != nil {
@@ -134,7 +147,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	// The certificate and the journal need a client that reads past the cache. Over HTTP/1.1 a request without a response
 	// closes its connection, so that the next one dials anew; over HTTP/2 all requests would keep sharing it.
 	directConfig := rest.CopyConfig(config)
-	directConfig.NextProtos = http1
+	directConfig.NextProtos = []string{"http/1.1"}
 	directHTTP, err := rest.HTTPClientFor(directConfig)
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
@@ -159,7 +172,6 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){serveTLS}, FilterProvider: scrape.Filter,
 		},
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 crwebhook.NewServer(crwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){serveTLS, overHTTP1}}),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              manifests.ManagerLease,
 		LeaderElectionNamespace:       v1alpha1.HostNamespace,
@@ -179,37 +191,33 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err := errors.Join(server.Instrument(metrics.Registry), metrics.Registry.Register(serving.Expiry(certificate.GetCertificate))); err != nil {
 		return err
 	}
-	server.Register(mgr.GetWebhookServer(), mgr.GetClient())
 	if err := controller.Setup(mgr, controller.Options{
 		Interval: o.probeInterval, Timeout: o.probeTimeout, Registry: metrics.Registry,
 	}); err != nil {
 		return err
 	}
+	webhookTLS := &tls.Config{}
+	serveTLS(webhookTLS)
+	reviews, err := port.Listen(ctx, port.Options{
+		Address: o.webhookAddress, TLS: webhookTLS, ClientCA: clientCA, Route: server.Route, Log: log.WithName("port"),
+	})
+	if err != nil {
+		return err
+	}
+	l := lifecycle{controllers: mgr.Start, reviews: reviews.Serve, journal: server.Start, delay: o.shutdownDelay, log: log}
 	if err := errors.Join(
+		reviews.Instrument(metrics.Registry),
 		mgr.Add(certificate),
 		mgr.AddHealthzCheck("alive", func(*http.Request) error { return nil }),
 		mgr.AddReadyzCheck("certificate", certificate.Ready()),
 		mgr.AddReadyzCheck("journal", server.Ready()),
-		mgr.AddReadyzCheck("serving", mgr.GetWebhookServer().StartedChecker()),
+		mgr.AddReadyzCheck("stopping", l.ready),
 	); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version.Version, "webhook", o.webhookAddress)
-	// The journal outlives the HTTP server, which needs it to answer its last requests.
-	journalCtx, end := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() { server.Start(journalCtx) })
-	err = mgr.Start(ctx)
-	end()
-	running.Wait()
-	return err
+	return l.run(ctx)
 }
-
-// http1 is HTTP without HTTP/2, as TLS negotiates it.
-var http1 = []string{"http/1.1"}
-
-// overHTTP1 serves no HTTP/2: over one connection any client could begin and reset streams without end (CVE-2023-44487).
-func overHTTP1(c *tls.Config) { c.NextProtos = http1 }
 
 // certificate is the source of the serving certificate.
 type certificate interface {
@@ -229,15 +237,14 @@ func (o *options) certificate(direct client.WithWatch, log logr.Logger) (certifi
 	return serving.New(direct, log), nil
 }
 
-// bindAddress splits host and port.
-func bindAddress(address string) (host string, port int, err error) {
-	host, text, err := net.SplitHostPort(address)
+// checkBindAddress is an error unless an address has a port.
+func checkBindAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, errors.New("must be HOST:PORT or :PORT")
+		return errors.New("must be HOST:PORT or :PORT")
 	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("%q is not a port number", text)
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%q is not a port number", port)
 	}
-	return host, int(n), nil
+	return nil
 }

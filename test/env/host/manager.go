@@ -123,6 +123,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		"--metrics-bind-address=" + m.metrics,
 		"--health-probe-bind-address=0",
 		"--leader-elect=false",
+		"--shutdown-delay=0s",
 		"--cert-dir=" + m.CertDir,
 	}, m.Flags...)})
 	return err

@@ -1,0 +1,250 @@
+package port
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// maxBody bounds a review. It has the object as it was and as it will be, of which etcd takes 1.5 MB each.
+	maxBody = 4 << 20
+	// smallBody is more than a review of a member or of most federations has. Larger ones take their turn apart, so that they
+	// hold up no other.
+	smallBody = 64 << 10
+	// smallBodies and largeBodies bound the bytes of all reviews that are judged at one time. To decode a review takes some
+	// fifteen times its size.
+	smallBodies, largeBodies = 4 << 20, 8 << 20
+	// minCost is what a review counts for at least: so at most 256 small ones are judged at one time.
+	minCost = 16 << 10
+	// writeTimeout bounds a request with its answer.
+	writeTimeout = 20 * time.Second
+	// idleTimeout is longer than the 90 seconds for which API servers keep a connection: the client has to be the one that
+	// closes it, since a request that crosses with the end fails.
+	idleTimeout = 2 * time.Minute
+	// shutdownTimeout is for the last requests.
+	shutdownTimeout = 6 * time.Second
+)
+
+// bounds are those that tests shorten.
+type bounds struct {
+	// connections are open at one time. An API server opens one for each review that it waits for, and keeps some.
+	connections int
+	// read bounds the handshake, and then each request with its body.
+	read time.Duration
+	// turn is how long a review waits for its turn.
+	turn time.Duration
+	// review bounds all that is done for one review once its headers were read. It is shorter than the configuration's
+	// timeoutSeconds, so that the answer arrives and says what could not be read: a call without an answer would print the
+	// path to the user. What is still judged when late has passed is answered without a judgement.
+	review, late time.Duration
+}
+
+var defaultBounds = bounds{
+	connections: 1024, read: 10 * time.Second, turn: time.Second, review: 4 * time.Second, late: 4300 * time.Millisecond,
+}
+
+// Options of a Server.
+type Options struct {
+	// Address is the host and port to listen at.
+	Address string
+	// TLS has the certificate to serve with.
+	TLS *tls.Config
+	// ClientCA refuses clients without a certificate that it signed. Nil takes every client.
+	ClientCA *ClientCA
+	// Route gives the handler of a path, or nil.
+	Route func(path string) http.Handler
+	// Log gets what clients do wrong at the level 1.
+	Log logr.Logger
+}
+
+// Server listens for reviews.
+type Server struct {
+	bounds
+	route        func(path string) http.Handler
+	listener     *connections
+	tls          *tls.Config
+	log          logr.Logger
+	rejected     *prometheus.CounterVec
+	small, large *semaphore.Weighted
+}
+
+// Listen opens the port. Connections are served from Serve on.
+func Listen(ctx context.Context, o Options) (*Server, error) { return listen(ctx, o, defaultBounds) }
+
+func listen(ctx context.Context, o Options, b bounds) (*Server, error) {
+	s := &Server{
+		bounds: b, route: o.Route, tls: o.TLS.Clone(), log: o.Log, rejected: newRejected(),
+		small: semaphore.NewWeighted(smallBodies), large: semaphore.NewWeighted(largeBodies),
+	}
+	// Over one connection of HTTP/2 any client could begin and reset streams without end (CVE-2023-44487).
+	s.tls.NextProtos = []string{"http/1.1"}
+	if o.ClientCA != nil {
+		// Verified here and not by package tls, so that refusals are counted and the file is read again.
+		s.tls.ClientAuth = tls.RequestClientCert
+		s.tls.VerifyConnection = func(state tls.ConnectionState) error {
+			err := o.ClientCA.verify(state)
+			if err != nil {
+				s.reject(reasonCertificate)
+			}
+			return err
+		}
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for reviews: %w", err)
+	}
+	s.listener = &connections{Listener: l, max: b.connections, closed: func() { s.reject(reasonConnections) }}
+	return s, nil
+}
+
+// Instrument counts what is turned away, in a registry.
+func (s *Server) Instrument(registry prometheus.Registerer) error {
+	return registry.Register(s.rejected)
+}
+
+func (s *Server) reject(reason string) { s.rejected.WithLabelValues(reason).Inc() }
+
+// Serve answers requests until the context ends, and then those that it has.
+func (s *Server) Serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:     http.HandlerFunc(s.serve),
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, c.(*tls.Conn).NetConn())
+		},
+		ReadHeaderTimeout: s.read, ReadTimeout: s.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       log.New(lines{s.log}, "", 0),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(tls.NewListener(s.listener, s.tls)) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve reviews: %w", err)
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(last); err != nil {
+		return errors.Join(fmt.Errorf("answer the last reviews: %w", err), server.Close())
+	}
+	return nil
+}
+
+// lines writes what the HTTP server reports of its clients to the log.
+type lines struct{ log logr.Logger }
+
+func (l lines) Write(p []byte) (int, error) {
+	l.log.V(1).Info("the webhook's port reports", "message", string(bytes.TrimSpace(p)))
+	return len(p), nil
+}
+
+type connectionKey struct{}
+
+// serve lets a request through to its handler, within bounds.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	handler := s.route(r.URL.Path)
+	switch {
+	case handler == nil:
+		s.refuse(w, reasonPath)
+		return
+	case r.Method != http.MethodPost:
+		s.refuse(w, reasonMethod)
+		return
+	case r.ContentLength > maxBody:
+		s.refuse(w, reasonSize)
+		return
+	}
+	if c, is := r.Context().Value(connectionKey{}).(*connection); is {
+		c.use()
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.review)
+	defer cancel()
+	body, turn, reason := s.take(ctx, w, r)
+	if turn == nil {
+		s.refuse(w, reason)
+		return
+	}
+	var judged atomic.Bool
+	// The turn ends with the judgement, not with an answer that is given before.
+	judge := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer turn()
+		handler.ServeHTTP(w, r)
+		judged.Store(true)
+	})
+	r = r.WithContext(ctx)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	http.TimeoutHandler(judge, s.late, "the review could not be judged in time: try again").ServeHTTP(w, r)
+	if !judged.Load() {
+		s.reject(reasonTimeout)
+	}
+}
+
+// take reads the body of a request and waits for its turn. Small bodies are read first, so that one that comes slowly holds up
+// no other; how many are read at one time is bounded by the connections. Large ones are read when it is their turn. Without
+// a turn there is a reason.
+func (s *Server) take(ctx context.Context, w http.ResponseWriter, r *http.Request) (body []byte, turn func(), reason string) {
+	size := r.ContentLength
+	if size < 0 {
+		size = maxBody // not known
+	}
+	read := func() bool {
+		var err error
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, size))
+		reason = reasonBody
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			reason = reasonSize
+		}
+		return err == nil
+	}
+	turns, isSmall := s.large, size <= smallBody
+	if isSmall {
+		if turns = s.small; !read() {
+			return nil, nil, reason
+		}
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.turn)
+	defer cancel()
+	cost := max(size, minCost)
+	if turns.Acquire(waiting, cost) != nil {
+		return nil, nil, reasonReviews
+	}
+	turn = func() { turns.Release(cost) }
+	if !isSmall && !read() {
+		turn()
+		return nil, nil, reason
+	}
+	return body, turn, ""
+}
+
+// refuse answers a request that is not judged.
+func (s *Server) refuse(w http.ResponseWriter, reason string) {
+	s.reject(reason)
+	// What is left of the body is not read.
+	w.Header().Set("Connection", "close")
+	code := statusOf[reason]
+	if code == http.StatusTooManyRequests {
+		// API servers try again by themselves.
+		w.Header().Set("Retry-After", "1")
+	}
+	http.Error(w, http.StatusText(code), code)
+}
+
+var statusOf = map[string]int{
+	reasonPath: http.StatusNotFound, reasonMethod: http.StatusMethodNotAllowed, reasonSize: http.StatusRequestEntityTooLarge,
+	reasonBody: http.StatusRequestTimeout, reasonReviews: http.StatusTooManyRequests,
+}
