@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
@@ -14,10 +13,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
-
-// requestTimeout bounds one request when the caller's configuration sets no bound: a server that accepts connections and
-// never answers must not block a join forever.
-const requestTimeout = 20 * time.Second
 
 // Conn is a connection to the API server of one side. It is safe for use by many goroutines.
 type Conn struct {
@@ -36,9 +31,6 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 	config.QPS = -1
 	config.GroupVersion = nil
 	config.APIPath = "/"
-	if config.Timeout == 0 {
-		config.Timeout = requestTimeout
-	}
 	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: the server %q of the kubeconfig is not a URL: %w", side, config.Host, err)
@@ -50,7 +42,7 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 		return nil, fmt.Errorf("%s: read the certificates that the kubeconfig names: %w", side, err)
 	}
 	config.Wrap(newFirstRequestFirst)
-	client, err := rest.HTTPClientFor(config)
+	client, err := newClient(side, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: use the credential of the kubeconfig: %w", side, err)
 	}

@@ -32,6 +32,8 @@ const (
 	FaultUnauthorized
 	// FaultForbidden means that the caller has no right to the request.
 	FaultForbidden
+	// FaultBounds means a response that was not read, or not to its end: it is too large, or leads elsewhere.
+	FaultBounds
 	// FaultCaller means that the request never left: the caller's own kubeconfig or its credential
 	// plugin is at fault.
 	FaultCaller
@@ -50,7 +52,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	cause := Printable(Cause(e.Err))
+	cause := Printable(Shortened(Cause(e.Err)))
 	what := e.Verb
 	if e.Object != (Ref{}) {
 		what += " " + e.Object.String()
@@ -69,6 +71,8 @@ func (e *Error) Error() string {
 			": put the CA that signed it into the kubeconfig"
 	case FaultUnauthorized:
 		return string(e.Side) + ": " + e.Server + " does not accept the credential of the context (401): log in again or choose another context"
+	case FaultBounds:
+		return string(e.Side) + ": " + what + ": " + cause + ": check that " + e.Server + " is the API server that the context is meant for"
 	case FaultCaller:
 		return string(e.Side) + ": no request could be sent to " + e.Server + ": " + cause +
 			": repair the user of the context in the kubeconfig"
@@ -83,6 +87,9 @@ func (e *Error) Unwrap() error { return e.Err }
 func Cause(err error) string {
 	if failed, ok := errors.AsType[*Error](err); ok {
 		err = failed.Err
+	}
+	if bounds := boundsOf(err); bounds != nil {
+		return bounds.Error()
 	}
 	if isReset(err) {
 		return "the connection was reset" // HTTP/2's own text has numbers that help no reader
@@ -123,6 +130,8 @@ func FaultOf(err error) Fault {
 			return FaultForbidden
 		}
 		return FaultAnswer
+	case boundsOf(err) != nil:
+		return FaultBounds
 	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
 		return FaultCertificate
 	case errors.As(err, &record):
@@ -139,6 +148,17 @@ func FaultOf(err error) Fault {
 		return FaultUnreachable
 	}
 	return FaultAnswer
+}
+
+// boundsOf is what of err is about a response that was not read, or not to its end; nil where nothing is.
+func boundsOf(err error) error {
+	if large, ok := errors.AsType[*TooLarge](err); ok {
+		return large
+	}
+	if redirect, ok := errors.AsType[*Redirect](err); ok {
+		return redirect
+	}
+	return nil
 }
 
 // isLost says whether a connection ended before the answer came.

@@ -3,13 +3,15 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/conversion/queryparams"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/pager"
 )
 
 // ListOptions select what is listed and watched; the zero value selects all objects of a kind.
@@ -61,38 +63,100 @@ func (c *Conn) List(ctx context.Context, r Resource, o ListOptions) ([]unstructu
 }
 
 // List reads all objects of a kind that o selects, in pages, and the version of the list, from which Watch continues. T is
-// what is read of an object: 10,000 typed ones take a fraction of the time that untyped ones take. Of
-// metav1.PartialObjectMetadata the server sends no more than that.
+// what is read of an object: 10,000 typed ones take a fraction of the time that untyped ones take.
 func List[T any](ctx context.Context, c *Conn, r Resource, o ListOptions) (items []T, resourceVersion string, err error) {
-	accept := ""
-	if _, metadata := any(new(T)).(*metav1.PartialObjectMetadata); metadata {
-		accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-	}
-	return list(ctx, c, r, o, accept, func(body []byte) (p page[T], err error) { return p, json.Unmarshal(body, &p) })
+	return list(ctx, c, r, o, "", typedPage[T])
 }
 
+// EachMetadata calls each with the metadata of every object of a kind that o selects. The server sends no more than that, and
+// T is what is read of it. No page is kept. Begin is called before the first object, and again where the server has dropped
+// the list in between, so that it is read anew.
+func EachMetadata[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, begin func(), each func(*T)) error {
+	const accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+	_, err := readPages(ctx, c, r, o, accept, typedPage[T], begin, func(_ []byte, items []T) error {
+		for i := range items {
+			each(&items[i])
+		}
+		return nil
+	})
+	return err
+}
+
+func typedPage[T any](body []byte) (p page[T], err error) { return p, json.Unmarshal(body, &p) }
+
 func list[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, accept string, decode func([]byte) (page[T], error)) (items []T, resourceVersion string, err error) {
-	read := func(ctx context.Context, sent metav1.ListOptions) (runtime.Object, error) {
-		request, err := o.get(c.rest, r, sent)
-		if err != nil {
-			return nil, err
-		}
-		if accept != "" {
-			request.SetHeader("Accept", accept)
-		}
-		body, err := bodyOf(request.Do(ctx))
-		if err != nil {
-			return nil, err
-		}
-		p, err := decode(body)
-		if sent.Continue == "" {
-			items = nil // the pager begins anew when the server has dropped the list that the pages are of
-		}
-		items, resourceVersion = append(items, p.Items...), p.ResourceVersion
-		return &metav1.PartialObjectMetadataList{ListMeta: p.ListMeta}, err
-	}
-	if _, _, err := pager.New(read).List(ctx, metav1.ListOptions{}); err != nil {
-		return nil, "", c.fail("list", o.ref(r), err)
+	var all counter
+	begin := func() { items, all = nil, counter{limit: listLimits[c.side]} }
+	resourceVersion, err = readPages(ctx, c, r, o, accept, decode, begin, func(body []byte, page []T) error {
+		items = append(items, page...)
+		return all.count(body)
+	})
+	if err != nil {
+		return nil, "", err
 	}
 	return items, resourceVersion, nil
+}
+
+// Pages of a list.
+const (
+	pageSize = 500
+	// maxPages bounds a list whose pages are small or empty.
+	maxPages = 1000
+	// maxExpired is how often a list is begun anew, because the server has dropped it in between.
+	maxExpired = 2
+)
+
+// readPages reads a list page by page and returns its version. A page that is too large is asked for again with fewer
+// objects: some are large, and those who may create them must not keep others from reading the list.
+func readPages[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, accept string, decode func([]byte) (page[T], error),
+	begin func(), each func(body []byte, items []T) error) (resourceVersion string, err error) {
+	fail := func(err error) (string, error) { return "", c.fail("list", o.ref(r), err) }
+	sent := metav1.ListOptions{Limit: pageSize}
+	read, expired := 0, 0
+	begin()
+	for range maxPages {
+		body, err := c.readPage(ctx, r, o, sent, accept)
+		_, large := errors.AsType[*TooLarge](err)
+		switch {
+		case large && sent.Limit > 1:
+			sent.Limit = max(1, sent.Limit/5)
+			continue
+		case apierrors.IsResourceExpired(err) && sent.Continue != "" && expired < maxExpired:
+			expired++
+			read, sent.Continue = 0, ""
+			begin()
+			continue
+		case err != nil:
+			return fail(err)
+		}
+		p, err := decode(body)
+		if err != nil {
+			return fail(err)
+		}
+		if read += len(p.Items); read > maxItems {
+			return fail(&TooLarge{What: fmt.Sprintf("more than %d objects", maxItems)})
+		}
+		if err := each(body, p.Items); err != nil {
+			return fail(err)
+		}
+		switch p.Continue {
+		case "":
+			return p.ResourceVersion, nil
+		case sent.Continue:
+			return fail(errors.New("the server sends the same page again and again"))
+		}
+		sent.Continue = p.Continue
+	}
+	return fail(&TooLarge{What: fmt.Sprintf("more than %d pages", maxPages)})
+}
+
+func (c *Conn) readPage(ctx context.Context, r Resource, o ListOptions, sent metav1.ListOptions, accept string) ([]byte, error) {
+	request, err := o.get(c.rest, r, sent)
+	if err != nil {
+		return nil, err
+	}
+	if accept != "" {
+		request.SetHeader("Accept", accept)
+	}
+	return bodyOf(request.Do(withLimit(ctx, pageLimit)))
 }

@@ -97,7 +97,7 @@ func TestList(t *testing.T) {
 			name:    "the server forgets the list in between",
 			answers: []func(w http.ResponseWriter){sends(first), fails(expired), sends(strings.Replace(second, `"7"`, `"9"`, 1))},
 			names:   []string{"b"}, version: "9",
-			requests: []string{"?labelSelector=k%3Dv&limit=500", "?continue=more&labelSelector=k%3Dv&limit=500", "?labelSelector=k%3Dv"},
+			requests: []string{"?labelSelector=k%3Dv&limit=500", "?continue=more&labelSelector=k%3Dv&limit=500", "?labelSelector=k%3Dv&limit=500"},
 		},
 		{
 			name: "refused", answers: []func(w http.ResponseWriter){fails(expired)},
@@ -127,7 +127,7 @@ func TestList(t *testing.T) {
 			t.Errorf("%s: without a type\n%s", tt.name, diff)
 		}
 		for i := range tt.requests {
-			tt.requests[i] = "/api/v1/namespaces/default/configmaps" + tt.requests[i] + "&timeout=20s"
+			tt.requests[i] = "/api/v1/namespaces/default/configmaps" + tt.requests[i]
 		}
 		if diff := cmp.Diff(tt.requests, *requests); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
@@ -214,7 +214,10 @@ func TestListMetadata(t *testing.T) {
 		accept = r.Header.Get("Accept")
 		sends(`{"items":[{"metadata":{"name":"a","labels":{"k":"v"}}}]}`)(w)
 	})
-	nodes, _, err := cluster.List[metav1.PartialObjectMetadata](t.Context(), c, cluster.Nodes, cluster.ListOptions{})
+	var nodes []metav1.PartialObjectMetadata
+	err := cluster.EachMetadata(t.Context(), c, cluster.Nodes, cluster.ListOptions{}, func() { nodes = nil }, func(n *metav1.PartialObjectMetadata) {
+		nodes = append(nodes, *n)
+	})
 	if err != nil || len(nodes) != 1 || nodes[0].Labels["k"] != "v" {
 		t.Errorf("%v, error %v", nodes, err)
 	}

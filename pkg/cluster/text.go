@@ -30,3 +30,14 @@ func Printable(s string) string {
 
 // Quoted is s in double quotes, escaped for a terminal.
 func Quoted(s string) string { return strconv.Quote(s) }
+
+// maxText is how much of a text from a server is printed, in bytes.
+const maxText = 4 << 10
+
+// Shortened is s, cut where it is longer than any text that a person reads.
+func Shortened(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}

@@ -38,13 +38,15 @@ func Watch[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, resou
 	if err != nil {
 		return fail(err)
 	}
-	body, err := request.Stream(ctx)
+	body, err := request.Stream(withLimit(ctx, limit{}))
 	if err != nil {
 		return fail(err)
 	}
 	defer body.Close()
-	stream := json.NewDecoder(body)
+	bounds := &eventReader{Reader: body}
+	stream := json.NewDecoder(bounds)
 	for {
+		bounds.counter = counter{limit: eventLimit}
 		event, err := readEvent[T](stream)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -89,3 +91,17 @@ func readEvent[T any](stream *json.Decoder) (Event[T], error) {
 
 // IsTooOld says whether a server no longer has the changes since the version that a watch began at.
 func IsTooOld(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+
+// eventReader bounds each event of a watch.
+type eventReader struct {
+	io.Reader
+	counter
+}
+
+func (r *eventReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if large := r.count(p[:n]); large != nil {
+		return 0, large
+	}
+	return n, err
+}

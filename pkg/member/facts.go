@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -39,17 +38,33 @@ type Topology struct {
 	Region, Zone string
 }
 
-// Topology reads the labels of all nodes, and nothing else of them.
+// maxLabelLength is the length of the longest label value. What is longer is none.
+const maxLabelLength = 63
+
+// Topology reads the location labels of all nodes, and nothing else of them.
 func (c *Cluster) Topology(ctx context.Context) (Topology, error) {
-	nodes, _, err := cluster.List[metav1.PartialObjectMetadata](ctx, c.Conn, cluster.Nodes, cluster.ListOptions{})
+	type node struct {
+		Metadata struct {
+			Labels map[string]string `json:"labels"`
+		} `json:"metadata"`
+	}
+	var nodes []map[string]string
+	err := cluster.EachMetadata(ctx, c.Conn, cluster.Nodes, cluster.ListOptions{}, func() { nodes = nil }, func(n *node) {
+		var kept map[string]string
+		for _, key := range slices.Concat(regionLabels, zoneLabels) {
+			if value := n.Metadata.Labels[key]; value != "" && len(value) <= maxLabelLength {
+				if kept == nil {
+					kept = map[string]string{}
+				}
+				kept[key] = value
+			}
+		}
+		nodes = append(nodes, kept)
+	})
 	if err != nil {
 		return Topology{}, err
 	}
-	labels := make([]map[string]string, len(nodes))
-	for i := range nodes {
-		labels[i] = nodes[i].Labels
-	}
-	return TopologyOf(labels), nil
+	return TopologyOf(nodes), nil
 }
 
 // TopologyOf is the topology that the labels of all nodes describe.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,24 +89,47 @@ func (c *Cluster) namespacedTypes(ctx context.Context) ([]cluster.Resource, erro
 			paths = append(paths, "/apis/"+version.GroupVersion)
 		}
 	}
-	lists := make([]metav1.APIResourceList, len(paths))
-	errs := cluster.ForEach(len(paths), func(i int) error { return c.GetPath(ctx, paths[i], &lists[i]) })
+	tooMany := fmt.Errorf("member: %s serves more than %d types, which is more than any cluster does", c.Server(), maxTypes)
+	if len(paths) > maxTypes {
+		return nil, tooMany
+	}
+	served, count := make([][]cluster.Resource, len(paths)), atomic.Int64{}
+	errs := cluster.ForEach(len(paths), func(i int) (err error) {
+		if served[i], err = c.typesAt(ctx, paths[i]); err == nil && count.Add(int64(len(served[i]))) > maxTypes {
+			return tooMany
+		}
+		return err
+	})
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
 	var types []cluster.Resource
 	seen := map[schema.GroupResource]bool{}
-	for _, list := range lists {
-		gv, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			return nil, err
+	for _, kind := range slices.Concat(served...) {
+		if !seen[kind.GroupResource()] {
+			seen[kind.GroupResource()] = true
+			types = append(types, kind)
 		}
-		for _, r := range list.APIResources {
-			kind := cluster.Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind}
-			if r.Namespaced && slices.Contains(r.Verbs, "list") && !strings.Contains(r.Name, "/") && !seen[kind.GroupResource()] {
-				seen[kind.GroupResource()] = true
-				types = append(types, kind)
-			}
+	}
+	return types, nil
+}
+
+// maxTypes bounds what a member may list: each type is asked for. Clusters with many operators serve some hundred.
+const maxTypes = 5000
+
+// typesAt are the namespaced types of a group's version that can be listed.
+func (c *Cluster) typesAt(ctx context.Context, path string) (types []cluster.Resource, err error) {
+	var list metav1.APIResourceList
+	if err := c.GetPath(ctx, path, &list); err != nil {
+		return nil, err
+	}
+	gv, err := schema.ParseGroupVersion(list.GroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range list.APIResources {
+		if r.Namespaced && slices.Contains(r.Verbs, "list") && !strings.Contains(r.Name, "/") {
+			types = append(types, cluster.Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind})
 		}
 	}
 	return types, nil

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // kubeconfigs whose user has auth-provider oidc, as kubectl takes them
@@ -42,6 +44,9 @@ func (f *HostFlags) AddTo(root *cobra.Command) {
 	names.AuthOverrideFlags.Username.LongName = ""
 	names.AuthOverrideFlags.Password.LongName = ""
 	names.ClusterOverrideFlags.APIServer.ShortName = "s"
+	names.Timeout.Default = ""
+	names.Timeout.Description = "How long one request to the host or a member may take, with the login for it; 0 is no limit. By default the host has 20s " +
+		"for each request, and a member what is left of --timeout"
 	clientcmd.BindOverrideFlags(&f.overrides, flags, names)
 	_ = root.RegisterFlagCompletionFunc(clientcmd.FlagContext, completeContexts(&f.Kubeconfig))
 }
@@ -66,7 +71,24 @@ func (f *HostFlags) Tune(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.QPS = -1
 	c.WarningHandlerWithContext = f.Warnings
+	c.Timeout = f.requestTimeout()
 	return c
+}
+
+// noTimeout is --request-timeout 0: a request takes as long as it takes.
+const noTimeout = math.MaxInt64
+
+// requestTimeout is --request-timeout, of every request to host and members; 0 where it was not typed. A login is part of a
+// request, as in kubectl.
+func (f *HostFlags) requestTimeout() time.Duration {
+	if f.overrides.Timeout == "" {
+		return 0
+	}
+	timeout, err := clientcmd.ParseTimeout(f.overrides.Timeout)
+	if err == nil && timeout == 0 {
+		return noTimeout
+	}
+	return timeout // what cannot be parsed is an error when the host is opened
 }
 
 // Host connects to the cluster that the flags choose.
