@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -17,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,8 +49,10 @@ const (
 // replaced, and so would the decoding, which holds a whole response in memory.
 type connection struct {
 	server, token string
-	client        *http.Client
-	transport     *http.Transport
+	// boundTo is the Secret on the member that the token is bound to; nil for none.
+	boundTo   *authenticationv1.BoundObjectReference
+	client    *http.Client
+	transport *http.Transport
 
 	dials atomic.Int64
 	// sealed is true while no new connection may be made.
@@ -70,6 +74,9 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 	// Requests come one after another, so HTTP/2 would only cost memory: there may be ten thousand members.
 	trust.NextProtos = []string{"http/1.1"}
 	c := &connection{server: strings.TrimRight(access.Server, "/"), token: access.Token}
+	if name, uid := access.BoundSecret(); name != "" {
+		c.boundTo = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: name, UID: uid}
+	}
 	var dialer net.Dialer
 	c.transport = &http.Transport{
 		TLSClientConfig: trust,
@@ -117,7 +124,11 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("%s: %d: %s", e.what, e.code, e.message)
+	text := fmt.Sprintf("%s: %d %s", e.what, e.code, http.StatusText(e.code))
+	if e.message != "" {
+		text += ": " + e.message
+	}
+	return text
 }
 
 // contentError is a response with status 200 that does not hold what was requested.
@@ -125,7 +136,7 @@ type contentError struct{ what string }
 
 func (e *contentError) Error() string { return e.what }
 
-// request is a GET.
+// request is a GET, or with a body a POST.
 type request struct {
 	path, accept string
 	query        url.Values
@@ -133,21 +144,32 @@ type request struct {
 	verb, object string
 	// anonymous requests carry no token.
 	anonymous bool
+	body      any
 }
 
 // what is the request in messages.
 func (r request) what() string { return r.verb + " " + r.object }
 
-// get sends a request and decodes the JSON of the response into the value that into points to. It returns the fingerprint of
+// send sends a request and decodes the JSON of the response into the value that into points to. It returns the fingerprint of
 // the certificate that the server presented.
-func (c *connection) get(ctx context.Context, r request, into any) (presented fingerprint, err error) {
+func (c *connection) send(ctx context.Context, r request, into any) (presented fingerprint, err error) {
 	target := c.server + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
 	}
-	sent, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	method, body := http.MethodGet, []byte(nil)
+	if r.body != nil {
+		method = http.MethodPost
+		if body, err = json.Marshal(r.body); err != nil {
+			return presented, err
+		}
+	}
+	sent, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return presented, err
+	}
+	if r.body != nil {
+		sent.Header.Set("Content-Type", "application/json")
 	}
 	sent.Header.Set("User-Agent", "kubefederate-manager/"+version.Version)
 	accept := r.accept
@@ -166,7 +188,7 @@ func (c *connection) get(ctx context.Context, r request, into any) (presented fi
 	if response.TLS != nil && len(response.TLS.PeerCertificates) > 0 {
 		presented = sha256.Sum256(response.TLS.PeerCertificates[0].Raw)
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != http.StatusOK && (r.body == nil || response.StatusCode != http.StatusCreated) {
 		return presented, &statusError{response.StatusCode, r.what(), messageOf(response.Body)}
 	}
 	if into == nil {
@@ -211,7 +233,7 @@ func (c *connection) id(ctx context.Context) (v1alpha1.ClusterID, fingerprint, e
 			UID v1alpha1.ClusterID `json:"uid"`
 		} `json:"metadata"`
 	}
-	presented, err := c.get(ctx, identityRequest, &namespace)
+	presented, err := c.send(ctx, identityRequest, &namespace)
 	if err == nil && namespace.Metadata.UID == "" {
 		err = &contentError{"the response has no UID of namespace " + v1alpha1.IdentityNamespace}
 	}
@@ -220,7 +242,7 @@ func (c *connection) id(ctx context.Context) (v1alpha1.ClusterID, fingerprint, e
 
 // certificate is what the server presents to a request without a credential, whatever the response.
 func (c *connection) certificate(ctx context.Context) (fingerprint, error) {
-	presented, err := c.get(ctx, request{path: "/version", verb: "get", object: "/version", anonymous: true}, nil)
+	presented, err := c.send(ctx, request{path: "/version", verb: "get", object: "/version", anonymous: true}, nil)
 	if failed := (*statusError)(nil); errors.As(err, &failed) {
 		err = nil
 	}
@@ -232,7 +254,7 @@ func (c *connection) version(ctx context.Context) (string, error) {
 	var info struct {
 		GitVersion string `json:"gitVersion"`
 	}
-	_, err := c.get(ctx, request{path: "/version", verb: "get", object: "/version"}, &info)
+	_, err := c.send(ctx, request{path: "/version", verb: "get", object: "/version"}, &info)
 	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.code == http.StatusForbidden {
 		return "", nil
 	}
@@ -259,7 +281,7 @@ func (c *connection) count(ctx context.Context) (int32, bool, error) {
 		Items    []json.RawMessage `json:"items"`
 	}
 	const metadataOnly = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-	if _, err := c.get(ctx, nodes(1, metadataOnly), &list); err != nil {
+	if _, err := c.send(ctx, nodes(1, metadataOnly), &list); err != nil {
 		return 0, false, err
 	}
 	n := int64(len(list.Items))
@@ -306,7 +328,7 @@ func (c *connection) facts(ctx context.Context, version string) (*v1alpha1.Facts
 			Metadata page   `json:"metadata"`
 			Items    []node `json:"items"`
 		}
-		if _, err := c.get(ctx, r, &list); err != nil {
+		if _, err := c.send(ctx, r, &list); err != nil {
 			return nil, err
 		}
 		all = append(all, list.Items...)

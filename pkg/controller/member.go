@@ -100,7 +100,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	stored := o.judgeCredential()
 	if t := o.target(stored); t == nil {
 		r.prober.drop(request.Name)
-	} else if o.probe, err = r.prober.follow(request.Name, *t, stored.access, o.known()); err != nil {
+	} else if o.probe, err = r.prober.follow(request.Name, *t, stored.access, o.known(stored)); err != nil {
 		return reconcile.Result{}, err
 	}
 	status := o.status(stored)

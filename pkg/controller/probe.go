@@ -140,6 +140,8 @@ type target struct {
 // known is what a member's status holds of a target.
 type known struct {
 	facts *v1alpha1.Facts
+	// signed says that it has a signing key.
+	signed bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
 }
@@ -162,6 +164,8 @@ type followed struct {
 	// facts are nil before they were read.
 	facts              *v1alpha1.Facts
 	countDue, nodesDue time.Time
+	signature          signature
+	signDue            time.Time
 	// otherCluster is the outcome of a probe that found another cluster than the member's; otherwise nil.
 	otherCluster            *outcome
 	otherClusterCertificate fingerprint
@@ -181,7 +185,8 @@ type observation struct {
 	outcome
 	at time.Time
 	// facts are nil before they were read. They are not to be changed.
-	facts *v1alpha1.Facts
+	facts     *v1alpha1.Facts
+	signature signature
 	// request is the value of the last request to probe that a probe has answered.
 	request string
 }
@@ -211,13 +216,19 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 		return *f.otherCluster, nil
 	}
 	dials := f.conn.dials.Load()
-	if dials == f.readDials && now.Before(f.countDue) {
+	if dials == f.readDials && now.Before(f.countDue) && now.Before(f.signDue) {
 		return reachable, nil
 	}
 	// Nodes of a large cluster take many requests.
 	long, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
-	err = f.conn.seal(func() error { return f.read(long, now) })
+	err = f.conn.seal(func() error {
+		signErr := f.sign(long, now)
+		if err := f.read(long, now); err != nil {
+			return err
+		}
+		return signErr
+	})
 	failed := (*statusError)(nil)
 	switch {
 	case err == nil:

@@ -2,6 +2,12 @@ package controller
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,10 +20,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +35,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/identity"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -42,14 +52,40 @@ type stub struct {
 	id      string
 	version string
 	nodes   []string
+	// signer signs tokens; keys are those that are served, and token is the last one that was issued.
+	signer *ecdsa.PrivateKey
+	keys   jose.JSONWebKeySet
+	token  func(*authenticationv1.TokenRequest) jwt.Claims
 }
 
 func newStub(t *testing.T) *stub {
 	t.Helper()
-	s := &stub{id: "id-1", version: "v1.36.3"}
+	s := &stub{id: "id-1", version: "v1.36.3", signer: newKey(t)}
+	s.keys.Keys = []jose.JSONWebKey{{Key: newKey(t).Public()}, {Key: s.signer.Public()}}
+	s.token = func(r *authenticationv1.TokenRequest) jwt.Claims {
+		return jwt.Claims{Subject: managerSubject, Audience: r.Spec.Audiences, IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(10 * time.Minute))}
+	}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.Close)
 	return s
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func thumbprint(t *testing.T, k *ecdsa.PrivateKey) identity.Thumbprint {
+	t.Helper()
+	sum, err := (&jose.JSONWebKey{Key: k.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity.Thumbprint(base64.RawURLEncoding.EncodeToString(sum))
 }
 
 func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
@@ -68,6 +104,22 @@ func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"kind":"Namespace","metadata":{"name":"kube-system","uid":%q}}`, s.id)
 	case "/version":
 		fmt.Fprintf(w, `{"gitVersion":%q}`, s.version)
+	case askToken:
+		var asked authenticationv1.TokenRequest
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: s.signer}, nil)
+		if err := errors.Join(err, json.NewDecoder(r.Body).Decode(&asked)); err != nil {
+			panic(err)
+		}
+		issued, err := jwt.Signed(signer).Claims(s.token(&asked)).Serialize()
+		if err != nil {
+			panic(err)
+		}
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"kind":"TokenRequest","status":{"token":%q}}`, issued)
+	case askKeys:
+		if err := json.NewEncoder(w).Encode(s.keys); err != nil {
+			panic(err)
+		}
 	case "/api/v1/nodes":
 		if r.URL.Query().Get("limit") == "1" && len(s.nodes) > 1 {
 			fmt.Fprintf(w, `{"metadata":{"continue":"more","remainingItemCount":%d},"items":[%s]}`, len(s.nodes)-1, s.nodes[0])
@@ -201,6 +253,8 @@ const (
 	askVersion = "/version"
 	askNodes   = "/api/v1/nodes?limit=100"
 	askCount   = "/api/v1/nodes?limit=1"
+	askToken   = "/api/v1/namespaces/kubefederate-member/serviceaccounts/kubefederate-manager/token"
+	askKeys    = "/openid/v1/jwks"
 )
 
 // TestRequestsOfProbes holds which requests each of several probes sends.
@@ -214,7 +268,7 @@ func TestRequestsOfProbes(t *testing.T) {
 		when func(*stub)
 		want []string
 	}{
-		{0, nil, []string{askID, askVersion, askNodes}},
+		{0, nil, []string{askID, askToken, askKeys, askVersion, askNodes}},
 		{time.Minute, nil, []string{askID}},
 		{6 * time.Minute, nil, []string{askID, askVersion, askCount}},
 		{7 * time.Minute, func(s *stub) { s.nodes = append(s.nodes, "{}") }, []string{askID}},
@@ -223,6 +277,7 @@ func TestRequestsOfProbes(t *testing.T) {
 		{13 * time.Minute, func(s *stub) { s.version = "v1.37.0"; s.CloseClientConnections() }, []string{askID, askVersion, askNodes}},
 		{14 * time.Minute, func(s *stub) { s.CloseClientConnections() }, []string{askID, askVersion}},
 		{2 * time.Hour, nil, []string{askID, askVersion, askNodes}},
+		{signInterval, nil, []string{askID, askToken, askKeys, askVersion, askNodes}},
 	} {
 		if step.when != nil {
 			s.set(step.when)
@@ -266,7 +321,7 @@ func TestOtherCluster(t *testing.T) {
 	probe(3*time.Minute, v1alpha1.ReasonIdentityMismatch, silent, askID)
 	s.set(func(s *stub) { s.id = "id-1" })
 	probe(4*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
-	probe(14*time.Minute, v1alpha1.ReasonReachable, silent, askID, askVersion, askNodes)
+	probe(14*time.Minute, v1alpha1.ReasonReachable, silent, askID, askToken, askKeys, askVersion, askNodes)
 	if f.facts == nil {
 		t.Error("no facts")
 	}
@@ -293,7 +348,7 @@ func TestReconnectWithinAProbe(t *testing.T) {
 	if got, err := f.probe(t.Context(), time.Minute, now); got != reachable || err != nil {
 		t.Errorf("%v %v", got, err)
 	}
-	if diff := cmp.Diff([]string{askID, askVersion, askNodes}, s.requests()); diff != "" {
+	if diff := cmp.Diff([]string{askID, askToken, askKeys, askVersion, askNodes}, s.requests()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -319,7 +374,7 @@ func TestNodesForbidden(t *testing.T) {
 				t.Errorf("%d: %v, want %v", code, got, want)
 			}
 		}
-		want := []string{askID, askVersion, askNodes, askID}
+		want := []string{askID, askToken, askKeys, askVersion, askNodes, askID}
 		if code == http.StatusForbidden {
 			want = append(want, askVersion, askNodes)
 		}
@@ -586,7 +641,7 @@ func TestFollow(t *testing.T) {
 	for i := range 2 {
 		access := s.access()
 		access.Token += fmt.Sprint(i)
-		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, access, known{facts: facts}); err != nil {
+		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, access, known{facts: facts, signed: true}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "it is found", func() bool { return p.found("m") != nil })

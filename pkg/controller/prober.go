@@ -87,6 +87,9 @@ func (p *prober) follow(name string, t target, access *kubeconfig.Access, k know
 		f.countDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 		f.nodesDue = now.Add(time.Duration(rand.Int64N(int64(nodesInterval)))) //nolint:gosec // it only spreads load
 	}
+	if k.signed {
+		f.signDue = time.Now().Add(time.Duration(rand.Int64N(int64(signInterval)))) //nolint:gosec // it only spreads load
+	}
 	p.members[name] = f
 	p.queue.Add(name)
 	return nil, nil
@@ -204,11 +207,11 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 		at = f.failing
 	}
 	f.failing = time.Time{}
-	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) &&
+	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) && f.signature == f.last.signature &&
 		(got != reachable || at.Sub(f.last.at) < probeTimeAge) {
 		return next, false
 	}
-	f.last = &observation{outcome: got, at: at, facts: f.facts, request: request}
+	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, request: request}
 	return next, true
 }
 

@@ -44,8 +44,12 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 		c.ObservedGeneration = o.member.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
+	if c := o.granted(); c != nil {
+		c.ObservedGeneration = o.member.Generation
+		meta.SetStatusCondition(&status.Conditions, *c)
+	}
 	status.Phase = o.phase(accepted, credential, ready)
-	status.ObservedCredential = stored.hash
+	status.SigningKeys, status.ObservedCredential = o.signingKeys(stored)
 	// What cannot be probed is answered at once: the conditions say why.
 	if request := o.probeRequest(); request != "" && (o.target(stored) == nil || o.probe != nil && o.probe.request == request) {
 		status.ObservedProbeRequest = request
@@ -171,8 +175,9 @@ func (o memberState) probeRequest() string {
 }
 
 // known is what the status holds already of the target that is to be probed.
-func (o memberState) known() known {
-	k := known{facts: o.member.Status.Facts}
+func (o memberState) known(stored storedCredential) known {
+	status := &o.member.Status
+	k := known{facts: status.Facts, signed: len(status.SigningKeys) > 0 && status.ObservedCredential == stored.hash}
 	if request := o.probeRequest(); request != o.member.Status.ObservedProbeRequest {
 		k.request = request
 	}

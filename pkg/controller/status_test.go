@@ -312,7 +312,7 @@ func TestProbeRequest(t *testing.T) {
 		if got := o.status(o.judgeCredential()).ObservedProbeRequest; got != tt.want {
 			t.Errorf("%s: %q is answered, want %q", tt.name, got, tt.want)
 		}
-		if got := o.known().request; got != tt.known {
+		if got := o.known(o.judgeCredential()).request; got != tt.known {
 			t.Errorf("%s: the prober gets %q, want %q", tt.name, got, tt.known)
 		}
 	}

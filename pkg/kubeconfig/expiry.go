@@ -8,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Expiry is when the credential ends: the claim exp of a token that is a JWT (RFC 7519), or the end of the
@@ -45,22 +47,40 @@ func (a *Access) life() (begin, end time.Time) {
 }
 
 func tokenLife(token string) (begin, end time.Time) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return begin, end
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return begin, end
-	}
 	var claims struct {
 		Iat *float64 `json:"iat"`
 		Exp *float64 `json:"exp"`
 	}
-	if json.Unmarshal(payload, &claims) != nil {
+	if !readClaims(token, &claims) {
 		return begin, end
 	}
 	return date(claims.Iat), date(claims.Exp)
+}
+
+// BoundSecret is the Secret that the token is bound to, by the claims of Kubernetes; empty when it is bound to none.
+func (a *Access) BoundSecret() (name string, uid types.UID) {
+	var claims struct {
+		Kubernetes struct {
+			Secret struct {
+				Name string    `json:"name"`
+				UID  types.UID `json:"uid"`
+			} `json:"secret"`
+		} `json:"kubernetes.io"`
+	}
+	if !readClaims(a.Token, &claims) {
+		return "", ""
+	}
+	return claims.Kubernetes.Secret.Name, claims.Kubernetes.Secret.UID
+}
+
+// readClaims reads the claims of a token that is a JWT.
+func readClaims(token string, into any) bool {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return err == nil && json.Unmarshal(payload, into) == nil
 }
 
 // date is a NumericDate (RFC 7519). Seconds past the year 9999 do not fit a Kubernetes timestamp.

@@ -159,6 +159,9 @@ func TestHealth(t *testing.T) {
 	if got, want := fmt.Sprintf("%s CPUs, %s, %s pods", capacity.Cpu(), capacity.Memory(), capacity.Pods()), "8 CPUs, 32Gi, 220 pods"; got != want {
 		t.Errorf("capacity: %s, want %s", got, want)
 	}
+	if len(found.Status.SigningKeys) != 1 {
+		t.Errorf("signing keys %v", found.Status.SigningKeys)
+	}
 	if found.Status.LastProbeTime == nil {
 		t.Error("it is not reported when it answered")
 	}

@@ -1,0 +1,145 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/identity"
+)
+
+const (
+	// signInterval is how often a token is requested to see which key signs: API servers change keys rarely.
+	signInterval = 24 * time.Hour
+	// maxSigningKeys is that of the CustomResourceDefinition.
+	maxSigningKeys = 3
+	// trialTokenSeconds is the shortest life of a token that API servers issue.
+	trialTokenSeconds = 10 * 60
+)
+
+const account = v1alpha1.MemberNamespace + "/" + v1alpha1.ManagerAccount
+
+var (
+	tokenRequest = request{
+		path: "/api/v1/namespaces/" + v1alpha1.MemberNamespace + "/serviceaccounts/" + v1alpha1.ManagerAccount + "/token",
+		verb: "create", object: "token of ServiceAccount " + account,
+	}
+	// API servers answer 406 to a client that accepts nothing but application/json.
+	keysRequest = request{path: "/openid/v1/jwks", accept: "application/jwk-set+json,application/json", verb: "get", object: "/openid/v1/jwks"}
+)
+
+// signature is what was seen of the key that signs a member's tokens. It is empty before anything was.
+type signature struct {
+	// signer is the key's thumbprint; empty when it could not be seen, for which there is a fault.
+	signer identity.Thumbprint
+	fault  string
+}
+
+// signingKey requests a token and says which key signed it. Keys are public, so those that a cluster only serves prove
+// nothing: one counts when it has signed a token that was requested just now.
+func (c *connection) signingKey(ctx context.Context, now time.Time) (identity.Thumbprint, error) {
+	audience := identity.NewAudience()
+	body := authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: new(int64(trialTokenSeconds))}}
+	body.APIVersion, body.Kind = authenticationv1.SchemeGroupVersion.String(), "TokenRequest"
+	// Members may allow only tokens that end with the stored one.
+	body.Spec.BoundObjectRef = c.boundTo
+	r := tokenRequest
+	r.body = &body
+	var issued struct {
+		Status struct {
+			Token string `json:"token"`
+		} `json:"status"`
+	}
+	if _, err := c.send(ctx, r, &issued); err != nil {
+		return "", err
+	}
+	var set json.RawMessage
+	if _, err := c.send(ctx, keysRequest, &set); err != nil {
+		return "", err
+	}
+	keys, err := identity.ParseKeys(set)
+	if err != nil {
+		return "", &contentError{err.Error()}
+	}
+	signer, err := keys.Signer(issued.Status.Token, identity.Expected{Subject: managerSubject, Audience: audience, Now: now})
+	if err != nil {
+		return "", &contentError{err.Error()}
+	}
+	return signer, nil
+}
+
+const managerSubject = "system:serviceaccount:" + v1alpha1.MemberNamespace + ":" + v1alpha1.ManagerAccount
+
+// sign brings the signature up to date. A member whose key cannot be seen is a member all the same, unless the credential is not
+// accepted any more.
+func (f *followed) sign(ctx context.Context, now time.Time) error {
+	if now.Before(f.signDue) {
+		return nil
+	}
+	signer, err := f.conn.signingKey(ctx, now)
+	failed, content := (*statusError)(nil), (*contentError)(nil)
+	switch {
+	case err == nil:
+		f.signature, f.signDue = signature{signer: signer}, now.Add(spread(signInterval))
+		return nil
+	case errors.As(err, &failed) && failed.code == http.StatusUnauthorized:
+		return err
+	case errors.As(err, &failed):
+		f.signature.fault = brief(failed.Error())
+	case errors.As(err, &content):
+		f.signature.fault = brief(strings.TrimPrefix(content.what, "identity: "))
+	case errors.Is(err, errReconnected):
+		return err
+	default:
+		f.signDue = now.Add(factsRetry)
+		return err
+	}
+	f.signature.signer, f.signDue = "", now.Add(spread(nodesInterval))
+	return nil
+}
+
+// signingKeys are the keys of the status, and the hash of the credential that they belong to. Another credential may lead
+// to another cluster, so its list begins anew. While there is none, the list stays as long as the endpoint does.
+func (o memberState) signingKeys(stored storedCredential) (keys []string, of string) {
+	before := &o.member.Status
+	switch {
+	case stored.hash == "" && slices.Contains(noCredential, stored.condition.Reason) && o.member.Generation == before.ObservedGeneration:
+		return before.SigningKeys, before.ObservedCredential
+	case stored.hash != "" && stored.hash == before.ObservedCredential:
+		keys = before.SigningKeys
+	}
+	if o.probe != nil && o.probe.signature.signer != "" {
+		signer := string(o.probe.signature.signer)
+		keys = append([]string{signer}, slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == signer })...)
+		keys = keys[:min(len(keys), maxSigningKeys)]
+	}
+	return keys, stored.hash
+}
+
+// noCredential are the reasons of CredentialValid for which the member has no credential.
+var noCredential = []string{v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned}
+
+// granted is the condition Granted; nil while nothing is known.
+func (o memberState) granted() *metav1.Condition {
+	if o.probe == nil || o.probe.signature == (signature{}) {
+		return nil
+	}
+	c := &metav1.Condition{Type: v1alpha1.ConditionGranted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonGranted,
+		Message: "the manager may do on the cluster what it needs to"}
+	if fault := o.probe.signature.fault; fault != "" {
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonKeysNotReadable
+		c.Message = "it cannot be seen which key signs tokens of the cluster, so that no context can be proved to lead to it: " + fault
+		if strings.HasPrefix(fault, tokenRequest.what()) {
+			c.Message += "; " + propose("restore the manager's permissions", o.join())
+		}
+	}
+	return c
+}
