@@ -161,7 +161,7 @@ func (o *operationFlags) announce(b *batch) error {
 	if len(rows) == 1 {
 		return nil
 	}
-	fmt.Fprintf(o.ErrOut, "%s %s%s:\n", b.doing, output.Count(len(rows)-1, "cluster", "clusters"), dryRunSuffix(b.dryRun))
+	output.Linef(o.ErrOut, "%s %s%s:", b.doing, output.Count(len(rows)-1, "cluster", "clusters"), dryRunSuffix(b.dryRun))
 	return output.Rows(o.ErrOut, rows)
 }
 
@@ -176,7 +176,7 @@ func (o *operationFlags) print(b *batch) error {
 	case o.output.Value == output.Name:
 		for _, r := range b.Clusters {
 			if r.err == nil {
-				fmt.Fprintf(o.Out, "membercluster.kubefederate.io/%s\n", r.Name)
+				output.Linef(o.Out, "membercluster.kubefederate.io/%s", r.Name)
 			}
 		}
 		return nil

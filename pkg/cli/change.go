@@ -72,7 +72,7 @@ func (o *changeFlags) changeMembers(ctx context.Context, members []v1alpha1.Memb
 		case err != nil && len(members) > 1:
 			output.Error(o.ErrOut, err)
 		case err == nil && !silent:
-			fmt.Fprintf(o.Out, "membercluster.kubefederate.io/%s %s%s\n", members[i].Name, did[i], dryRunSuffix(o.dryRun))
+			output.Linef(o.Out, "membercluster.kubefederate.io/%s %s%s", members[i].Name, did[i], dryRunSuffix(o.dryRun))
 		case err == nil:
 			progress.Update(fmt.Sprintf("%d of %d members done", ended, len(members)))
 		}

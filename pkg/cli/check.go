@@ -193,6 +193,6 @@ func (o *checkOptions) outcome(facts *check.Facts, findings []check.Finding) err
 	case len(unseen) > 0:
 		return fmt.Errorf("context %s could not be checked; %s; %s", strings.Join(unseen, ", "), summary, checked)
 	}
-	fmt.Fprintln(o.ErrOut, summary+"; "+checked)
+	output.Line(o.ErrOut, summary+"; "+checked)
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 )
 
 func newCompletion(d *factory) *cobra.Command {
@@ -20,8 +22,7 @@ under that name; kubectl's own completion (kubectl completion --help) does the r
   chmod +x /usr/local/bin/kubectl_complete-federate`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(d.Out, "#!/bin/sh\nexec %s %s \"$@\"\n", d.name, cobra.ShellCompRequestCmd)
-			return err
+			return output.Text(d.Out, fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", d.name, cobra.ShellCompRequestCmd))
 		},
 	}
 }

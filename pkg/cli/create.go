@@ -263,7 +263,7 @@ func (o *federationOptions) validate() error {
 func (o *federationOptions) run(ctx context.Context) error {
 	report := func(object, outcome string) {
 		if o.output.Value == "" {
-			fmt.Fprintf(o.Out, "%s %s%s\n", object, outcome, dryRunSuffix(o.dryRun))
+			output.Linef(o.Out, "%s %s%s", object, outcome, dryRunSuffix(o.dryRun))
 		}
 	}
 	name := "federation.kubefederate.io/" + o.federation.Name

@@ -3,13 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
@@ -177,7 +177,7 @@ func (o *decideOptions) acceptsAutomatically(ctx context.Context, h *host.Cluste
 		automatic = federation.Spec.Acceptance != v1alpha1.AcceptManual
 	}
 	if automatic {
-		fmt.Fprintf(o.ErrOut, "federation %q accepts members automatically (spec.acceptance); no approval needed\n", name)
+		output.Linef(o.ErrOut, "federation %q accepts members automatically (spec.acceptance); no approval needed", name)
 	}
 	o.automatic[name] = automatic
 	return automatic, nil

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,7 +85,7 @@ func (o *deinitOptions) run(ctx context.Context) error {
 	removed := 0
 	report := func(object *unstructured.Unstructured, outcome install.Outcome) {
 		removed++
-		fmt.Fprintf(o.Out, "%s %s%s\n", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
+		output.Linef(o.Out, "%s %s%s", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 	}
 	if o.dryRun == cluster.DryRunClient {
 		present, err := install.Present(ctx, h, objects)
@@ -100,7 +99,7 @@ func (o *deinitOptions) run(ctx context.Context) error {
 		return err
 	}
 	if removed == 0 {
-		fmt.Fprintln(o.ErrOut, "kubectl federate is not installed on the host")
+		output.Line(o.ErrOut, "kubectl federate is not installed on the host")
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (o *describeOptions) run(ctx context.Context) error {
 		if i > 0 {
 			text = "\n\n" + text
 		}
-		if _, err := fmt.Fprint(o.Out, text); err != nil {
+		if err := output.Text(o.Out, text); err != nil {
 			return err
 		}
 	}
@@ -120,8 +120,7 @@ func (o *describeOptions) describeFederation(ctx context.Context, h targets.Memb
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(o.Out, federationText(federation, pointers(members), time.Now()))
-	return err
+	return output.Text(o.Out, federationText(federation, pointers(members), time.Now()))
 }
 
 // rulebook is a federation, or why its rules cannot be evaluated.

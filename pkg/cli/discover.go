@@ -232,17 +232,17 @@ func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, opened open
 // report prints what could not be read.
 func (o *discoverOptions) report(found *discovered) {
 	for _, note := range found.notes {
-		fmt.Fprintln(o.ErrOut, "note: "+output.Printable(note))
+		output.Line(o.ErrOut, "note: "+note)
 	}
 }
 
 // hint prints what the table does not show.
 func (o *discoverOptions) hint(found *discovered) {
 	if len(found.clusters) == 0 {
-		fmt.Fprintln(o.ErrOut, noneAsks)
+		output.Line(o.ErrOut, noneAsks)
 	}
 	if found.hidden > 0 {
-		fmt.Fprintf(o.ErrOut, "%s no label; --all lists them\n", output.Count(found.hidden, "cluster carries", "clusters carry"))
+		output.Linef(o.ErrOut, "%s no label; --all lists them", output.Count(found.hidden, "cluster carries", "clusters carry"))
 	}
 }
 
@@ -283,7 +283,7 @@ func (o *discoverOptions) print(found *discovered, headed bool) error {
 		return o.output.Print(o.Out, out)
 	case o.output.Value == output.Name:
 		for i := range found.clusters {
-			fmt.Fprintln(o.Out, output.Printable(found.clusters[i].Candidate.String()))
+			output.Line(o.Out, found.clusters[i].Candidate.String())
 		}
 		return nil
 	case len(found.clusters) == 0:
@@ -346,7 +346,7 @@ func (o *discoverOptions) joinAll(ctx context.Context, h *host.Cluster, found *d
 		return err
 	}
 	if len(found.clusters) == 0 {
-		fmt.Fprintln(o.ErrOut, noneAsks)
+		output.Line(o.ErrOut, noneAsks)
 	}
 	return b.err(ctx)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -48,7 +47,7 @@ func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (
 			return err
 		case err != nil:
 			if reported != err.Error() {
-				fmt.Fprintln(o.ErrOut, "note: "+output.ErrorText(err))
+				output.Line(o.ErrOut, "note: "+output.Reason(err))
 			}
 			reported = err.Error()
 		default:

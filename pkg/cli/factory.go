@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -28,7 +29,8 @@ type factory struct {
 
 func newFactory(name string, streams genericiooptions.IOStreams) *factory {
 	d := &factory{IOStreams: streams, name: name, flags: &pflag.FlagSet{}}
-	d.messages.W = streams.ErrOut
+	d.Out, d.ErrOut = output.NewStream(streams.Out), output.NewStream(streams.ErrOut)
+	d.messages.W = streams.ErrOut // it makes what it prints safe itself
 	d.hostFlags.Warnings = &d.messages
 	return d
 }
@@ -129,6 +131,8 @@ func (d *factory) complete(read func(targets.Members) ([]string, error)) (names 
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
+	// What is no name is not put onto a command line.
+	names = slices.DeleteFunc(names, func(name string) bool { return len(validation.IsDNS1123Label(name)) > 0 })
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -131,7 +130,7 @@ func (o *getOptions) run(ctx context.Context) error {
 }
 
 // reportNoMembers is what a table of no members prints.
-func (d *factory) reportNoMembers() { fmt.Fprintln(d.ErrOut, "No members found") }
+func (d *factory) reportNoMembers() { output.Line(d.ErrOut, "No members found") }
 
 // columnsOf are the columns of a table.
 func columnsOf(wide, labels bool) []column {

@@ -160,7 +160,7 @@ func (o *getOptions) watchFrom(ctx context.Context, h targets.Members, q host.Me
 		case err != nil && !transient(err):
 			return err
 		case err != nil:
-			fmt.Fprintf(o.ErrOut, "%s; trying again\n", output.Printable(err.Error()))
+			output.Linef(o.ErrOut, "%s; trying again", err)
 		}
 		if time.Since(began) > maxRetryDelay {
 			delay = minRetryDelay

@@ -136,7 +136,7 @@ func (o *initOptions) run(ctx context.Context) error {
 	printed := o.output.Value != ""
 	report := func(object *unstructured.Unstructured, outcome install.Outcome) {
 		if !printed {
-			fmt.Fprintf(o.Out, "%s %s%s\n", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
+			output.Linef(o.Out, "%s %s%s", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 		}
 	}
 	if o.dryRun == cluster.DryRunClient {
@@ -172,13 +172,13 @@ func (o *initOptions) run(ctx context.Context) error {
 	case o.dryRun != cluster.DryRunNone:
 		return nil
 	case !o.wait:
-		fmt.Fprintln(o.ErrOut, "installed without waiting; member changes are rejected until the manager runs")
+		output.Line(o.ErrOut, "installed without waiting; member changes are rejected until the manager runs")
 		return nil
 	}
 	if err := o.waitUntilEnforcing(ctx, h); err != nil {
 		return err
 	}
-	fmt.Fprintln(o.ErrOut, o.commands().To(fmt.Sprintf("kubectl federate %s is enforcing; to create a federation, run", version.Version), command.CreateFederation{}))
+	output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("kubectl federate %s is enforcing; to create a federation, run", version.Version), command.CreateFederation{}))
 	return nil
 }
 
@@ -217,7 +217,7 @@ func (o *initOptions) waitUntilEnforcing(ctx context.Context, h *host.Cluster) e
 	if o.manifests.WebhookURL != "" {
 		where, remedy = "the manager at "+o.manifests.WebhookURL, "look at the manager's log"
 	}
-	fmt.Fprintf(o.ErrOut, "waiting for %s to be enforcing\n", where)
+	output.Linef(o.ErrOut, "waiting for %s to be enforcing", where)
 	cause := errors.New("the first probe did not end in time")
 	err := wait.PollUntilContextCancel(ctx, enforcingPollInterval, true, func(ctx context.Context) (bool, error) {
 		probe := h.Enforcing(ctx)

@@ -204,7 +204,7 @@ func (o *joinOptions) joinMany(ctx context.Context, h *host.Cluster, contexts *t
 			names := append([]string{c.Name}, c.Also...)
 			out := c.ID == view.HostID && !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(o.contexts, n) })
 			if out {
-				fmt.Fprintf(o.ErrOut, "context %q is left out, since it leads to the host itself; to join the host as well, name it with --member-contexts\n", c.Name)
+				output.Linef(o.ErrOut, "context %q is left out, since it leads to the host itself; to join the host as well, name it with --member-contexts", c.Name)
 			}
 			return out
 		})
@@ -214,7 +214,7 @@ func (o *joinOptions) joinMany(ctx context.Context, h *host.Cluster, contexts *t
 		b.Clusters = append(b.Clusters, o.row(h, c, o.join))
 	}
 	if len(b.Clusters) == 0 {
-		fmt.Fprintln(o.ErrOut, "No clusters found")
+		output.Line(o.ErrOut, "No clusters found")
 		return nil
 	}
 	return o.runMany(ctx, b)

@@ -124,8 +124,8 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	case o.output.Data():
 		return o.output.Print(o.Out, request)
 	case o.output.Value == output.Name:
-		_, err := fmt.Fprintf(o.Out, "cluster/%s\n", o.member.Context)
-		return err
+		output.Linef(o.Out, "cluster/%s", o.member.Context)
+		return nil
 	}
 	verb := "labeled"
 	if o.remove {
@@ -134,13 +134,13 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	if !request.Changed {
 		verb = "not " + verb
 	}
-	fmt.Fprintf(o.Out, "cluster/%s %s%s\n", o.member.Context, verb, dryRunSuffix(o.dryRun))
+	output.Linef(o.Out, "cluster/%s %s%s", o.member.Context, verb, dryRunSuffix(o.dryRun))
 	if request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
-		fmt.Fprintf(o.ErrOut, "the label is on namespace %s, since you are not allowed to label namespace %s of this cluster\n", request.Namespace, v1alpha1.IdentityNamespace)
+		output.Linef(o.ErrOut, "the label is on namespace %s, since you are not allowed to label namespace %s of this cluster", request.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !o.remove && o.dryRun == cluster.DryRunNone {
 		federation := v1alpha1.FederationName(o.selection.Federation)
-		fmt.Fprintln(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q; to join it now, run", federation),
+		output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q; to join it now, run", federation),
 			command.Discover{Federation: federation, Join: true}))
 	}
 	return nil
@@ -307,11 +307,11 @@ func (o *labelOptions) print(members []v1alpha1.MemberCluster) {
 	for i := range members {
 		indent := ""
 		if len(members) > 1 {
-			fmt.Fprintf(o.Out, "Listing labels for MemberCluster/%s:\n", members[i].Name)
+			output.Linef(o.Out, "Listing labels for MemberCluster/%s:", members[i].Name)
 			indent = " "
 		}
 		for _, line := range sortedLabels(members[i].Labels) {
-			fmt.Fprintf(o.Out, "%s%s\n", indent, output.Printable(line))
+			output.Linef(o.Out, "%s%s", indent, line)
 		}
 	}
 }

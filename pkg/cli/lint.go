@@ -239,15 +239,16 @@ func printFindings(w io.Writer, findings []lint.Finding) error {
 			lines = append(lines, output.ErrorText(err))
 		}
 		for _, text := range f.WarningTexts() {
-			lines = append(lines, "Warning: "+output.Printable(text))
+			lines = append(lines, "Warning: "+output.OneLine(text))
 		}
 		if len(f.NotJudged) > 0 {
-			lines = append(lines, output.Printable("not judged: "+f.Why))
+			lines = append(lines, output.OneLine("not judged: "+f.Why))
 		}
 		if len(lines) == 0 {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%s: %s %q\n%s\n", output.Printable(f.Source.String()), f.Kind, f.Name, strings.Join(lines, "\n")); err != nil {
+		output.Linef(w, "%s: %s %q", f.Source, f.Kind, f.Name)
+		if err := output.Text(w, strings.Join(lines, "\n")+"\n"); err != nil {
 			return err
 		}
 	}
@@ -293,8 +294,8 @@ func (o *lintOptions) summary(m *lint.Manifests, findings []lint.Finding, unread
 			total += m.PassedOver[kind]
 			kinds[i] = cmp.Or(kind, "no kind")
 		}
-		fmt.Fprintln(o.ErrOut, output.Printable(fmt.Sprintf("%s skipped (%s)",
-			output.Count(total, "object of another kind was", "objects of other kinds were"), strings.Join(kinds, ", "))))
+		output.Linef(o.ErrOut, "%s skipped (%s)",
+			output.Count(total, "object of another kind was", "objects of other kinds were"), strings.Join(kinds, ", "))
 	}
 	text := fmt.Sprintf("%s judged: %d refused, %d with warnings, %d not judged in full",
 		output.Count(m.Len(), "object was", "objects were"), refused, warned, open)
@@ -304,6 +305,6 @@ func (o *lintOptions) summary(m *lint.Manifests, findings []lint.Finding, unread
 	case refused > 0 || o.strict && open > 0:
 		return &output.Exit{Code: output.ExitRefused, Err: errors.New(text)}
 	}
-	fmt.Fprintln(o.ErrOut, text)
+	output.Line(o.ErrOut, text)
 	return nil
 }

@@ -77,8 +77,7 @@ func (o *operationFlags) runOne(ctx context.Context, name v1alpha1.MemberName, a
 		if o.output.Value != "" {
 			return o.output.Objects(o.Out, p.Objects())
 		}
-		_, err := fmt.Fprint(o.Out, p.Text())
-		return err
+		return output.Text(o.Out, p.Text())
 	}
 	r, err := p.Apply(ctx, step)
 	if err != nil {
@@ -98,21 +97,21 @@ func (o *operationFlags) printOne(name v1alpha1.MemberName, at command.Cluster, 
 	if line == "" {
 		line = r.Done
 		if r.Reason != "" {
-			fmt.Fprintln(o.ErrOut, output.Printable(r.Reason))
+			output.Line(o.ErrOut, r.Reason)
 		}
 	}
 	switch {
 	case o.output.Value != "" && r.Member != nil:
 		return o.output.Object(o.Out, output.WithKind(r.Member, "MemberCluster"))
 	case o.output.Value == output.Name:
-		_, err := fmt.Fprintf(o.Out, "membercluster.kubefederate.io/%s\n", name)
-		return err
+		output.Linef(o.Out, "membercluster.kubefederate.io/%s", name)
+		return nil
 	case o.output.Value != "":
 		return o.output.Objects(o.Out, p.Objects())
 	}
-	fmt.Fprintf(o.Out, "membercluster.kubefederate.io/%s %s\n", name, line)
+	output.Linef(o.Out, "membercluster.kubefederate.io/%s %s", name, line)
 	if !r.Expires.IsZero() {
-		fmt.Fprintln(o.ErrOut, o.commands().To(
+		output.Line(o.ErrOut, o.commands().To(
 			fmt.Sprintf("the credential expires at %s; to renew it, run", r.Expires.UTC().Format(time.RFC3339)),
 			command.Rotate{Member: name, Cluster: at}))
 	}

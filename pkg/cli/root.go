@@ -81,8 +81,8 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 	}
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetIn(streams.In)
-	root.SetOut(streams.Out)
-	root.SetErr(streams.ErrOut)
+	root.SetOut(d.Out)
+	root.SetErr(d.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 			err = fmt.Errorf("invalid --%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())

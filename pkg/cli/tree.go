@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -92,12 +91,10 @@ func (o *treeOptions) run(ctx context.Context) error {
 		o.reportNoMembers()
 		return nil
 	}
-	text := output.Mermaid(tree)
 	if o.output.Value == "" {
-		text = output.Tree(tree, output.Colors(o.Out))
+		return output.PrintTree(o.Out, tree)
 	}
-	_, err = fmt.Fprint(o.Out, text)
-	return err
+	return output.Text(o.Out, output.Mermaid(tree))
 }
 
 // names are the federations to show even when they have no members: none when members are selected by label, and none

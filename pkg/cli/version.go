@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -95,18 +94,18 @@ func (o *versionOptions) print(v *versions) error {
 	if o.output.Data() {
 		return o.output.Print(o.Out, v)
 	}
-	fmt.Fprintf(o.Out, "Client Version: %s\n", v.Client.Version)
+	output.Linef(o.Out, "Client Version: %s", v.Client.Version)
 	if v.Host == nil {
 		return nil
 	}
 	installation := o.commands().Line(command.Init{})
 	if v.Host.Version == "" {
-		_, err := fmt.Fprintf(o.Out, "Host Version: none installed (%s installs it)\n", installation)
-		return err
+		output.Linef(o.Out, "Host Version: none installed (%s installs it)", installation)
+		return nil
 	}
-	fmt.Fprintf(o.Out, "Host Version: %s\n", v.Host.Version)
+	output.Linef(o.Out, "Host Version: %s", v.Host.Version)
 	if v.Host.Version != v.Client.Version {
-		fmt.Fprintf(o.ErrOut, "warning: the plugin is %s and the host has %s; %s brings the host to the plugin's version\n",
+		output.Linef(o.ErrOut, "warning: the plugin is %s and the host has %s; %s brings the host to the plugin's version",
 			v.Client.Version, v.Host.Version, installation)
 	}
 	return nil

@@ -194,7 +194,13 @@ func TestPrintable(t *testing.T) {
 		"\x1b]0;title\x07":     `\x1b]0;title\a`,
 		"two\nlines\tand tabs": "two lines and tabs",
 		"right\u202eto left":   `right\u202eto left`,
-		"broken\xff":           `broken\ufffd`,
+		"broken\xff\x9b":       `broken\xff\x9b`,
+		"replaced\ufffd":       `replaced\ufffd`,
+		"\u009b31m\u0085\x7f":  `\u009b31m\u0085\x7f`,
+		"\u2066\u2069\u200e\u200f\ufeff\u200b\u200d\u2060\u00ad\u061c": `\u2066\u2069\u200e\u200f\ufeff\u200b\u200d\u2060\u00ad\u061c`,
+		"\u2028\u2029\u00a0\u3000":                                     `\u2028\u2029\u00a0\u3000`,
+		"\u3164\u115f\ufe0f\u2800\u034f":                               `\u3164\u115f\ufe0f\u2800\u034f`,
+		"\U000e0041":                                                   `\U000e0041`,
 	} {
 		if got := cluster.Printable(in); got != want {
 			t.Errorf("Printable(%q) = %q, want %q", in, got, want)

@@ -120,13 +120,13 @@ func ErrorText(err error) string {
 		return Printable(err.Error())
 	}
 	details := status.Status().Details
-	lines := []string{fmt.Sprintf("The %s %q is invalid:", details.Kind, details.Name)}
+	lines := []string{fmt.Sprintf("The %s %q is invalid:", OneLine(details.Kind), details.Name)}
 	for _, cause := range details.Causes {
 		line := cause.Message
 		if cause.Field != "" { // a policy's refusal names none
 			line = cause.Field + ": " + line
 		}
-		lines = append(lines, line)
+		lines = append(lines, OneLine(line))
 	}
 	return Printable(strings.Join(lines, "\n* "))
 }

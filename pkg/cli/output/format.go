@@ -3,7 +3,6 @@
 package output
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/printers"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
@@ -56,18 +54,7 @@ func (f *Format) Data() bool { return f.Value == "json" || f.Value == "yaml" }
 
 // Print prints data of this project as JSON or YAML.
 func (f *Format) Print(w io.Writer, data any) error {
-	if f.Value == "yaml" {
-		out, err := yaml.Marshal(data)
-		if err == nil {
-			_, err = w.Write(out)
-		}
-		return err
-	}
-	out, err := json.MarshalIndent(data, "", "    ")
-	if err == nil {
-		_, err = w.Write(append(out, '\n'))
-	}
-	return err
+	return marshal(w, f.Value, data)
 }
 
 // Flags are -o and --show-managed-fields of a command that prints objects of the host, in the formats of cli-runtime.
@@ -121,11 +108,11 @@ func (f *Flags) Printer() (printers.ResourcePrinter, error) {
 	var err error
 	switch {
 	case f.Value == "json":
-		printer = &printers.JSONPrinter{}
+		printer = jsonPrinter{}
 	case f.Value == "yaml":
-		printer = &printers.YAMLPrinter{}
+		printer = &yamlPrinter{}
 	case f.Value == Name:
-		return &printers.NamePrinter{ShortOutput: true}, nil
+		return namePrinter{}, nil
 	case format == "jsonpath" && template != "":
 		printer, err = printers.NewJSONPathPrinter(template)
 	case format == "go-template" && template != "":
@@ -135,6 +122,9 @@ func (f *Flags) Printer() (printers.ResourcePrinter, error) {
 	}
 	if err != nil {
 		return nil, Usagef("invalid --output %q: %w", f.Value, err)
+	}
+	if template != "" {
+		printer = &unescaped{printer}
 	}
 	if !f.showManagedFields {
 		printer = &printers.OmitManagedFieldsPrinter{Delegate: printer}

@@ -54,7 +54,7 @@ func (m *Messages) HandleWarningHeaderWithContext(ctx context.Context, code int,
 // line prints a line that stays. It is called with the lock held.
 func (m *Messages) line(text string) {
 	m.clear()
-	fmt.Fprintln(m.W, Printable(text))
+	Line(m.W, text)
 }
 
 // clear removes the live line, which a line that stays would run into.

@@ -2,26 +2,28 @@ package output
 
 import (
 	"fmt"
-	"strings"
+	"io"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // Printable makes text from a server safe for a terminal. Line breaks and tabs stay.
-func Printable(text string) string {
-	var b strings.Builder
-	for {
-		i := strings.IndexAny(text, "\n\t")
-		if i < 0 {
-			return b.String() + cluster.Printable(text)
-		}
-		b.WriteString(cluster.Printable(text[:i]) + text[i:i+1])
-		text = text[i+1:]
-	}
-}
+func Printable(text string) string { return cluster.Escape(text, "\n\t", cluster.EscapeRune) }
 
 // OneLine is text that is safe within a line on a terminal.
 func OneLine(text string) string { return cluster.Printable(text) }
+
+// Line prints one line, whatever text holds.
+func Line(w io.Writer, text string) { fmt.Fprintln(w, OneLine(text)) }
+
+// Linef is Line of a format, which ends without a line break.
+func Linef(w io.Writer, format string, args ...any) { Line(w, fmt.Sprintf(format, args...)) }
+
+// Text prints several lines that this package, or an operation, has laid out; what clusters sent is one-line text in them.
+func Text(w io.Writer, text string) error {
+	_, err := io.WriteString(w, Printable(text))
+	return err
+}
 
 // None is how a table shows an empty cell.
 const None = "<none>"

@@ -5,8 +5,6 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
-
-	"k8s.io/cli-runtime/pkg/printers"
 )
 
 // Branch is a branch of a tree: a federation at the top, below it regions and their zones.
@@ -42,7 +40,7 @@ const (
 
 // Colors says whether w shows them: a terminal does, unless its user wants none (https://no-color.org).
 func Colors(w io.Writer) bool {
-	return printers.IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // paint gives text the color of a level (ECMA-48 SGR).
@@ -53,6 +51,12 @@ func paint(level Level, text string) string {
 
 // columnGap is how many blanks separate the columns of a tree, as those of a table.
 const columnGap = 3
+
+// PrintTree prints branches as a tree of text, in colors where w shows them.
+func PrintTree(w io.Writer, branches []Branch) error {
+	_, err := io.WriteString(raw(w), Tree(branches, Colors(w)))
+	return err
+}
 
 // Tree draws branches as a tree of text.
 func Tree(branches []Branch, colored bool) string {

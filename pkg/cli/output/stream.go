@@ -1,0 +1,32 @@
+package output
+
+import (
+	"io"
+
+	"k8s.io/cli-runtime/pkg/printers"
+)
+
+// stream is stdout or stderr of a command, safe for a terminal whatever is written to it. Line breaks and tabs pass: see Line.
+type stream struct{ w io.Writer }
+
+// NewStream makes w safe for a terminal. Only this package writes past it: its own control sequences, and what a template of
+// the user prints.
+func NewStream(w io.Writer) io.Writer { return &stream{w} }
+
+func (s *stream) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(s.w, Printable(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// raw is what a stream writes to.
+func raw(w io.Writer) io.Writer {
+	if s, ok := w.(*stream); ok {
+		return s.w
+	}
+	return w
+}
+
+// isTerminal says whether w shows what is written on a terminal.
+func isTerminal(w io.Writer) bool { return printers.IsTerminal(raw(w)) }
