@@ -55,7 +55,7 @@ func (s *Server) Instrument(registry prometheus.Registerer) error {
 		}
 	}
 	s.metrics = m
-	return nil
+	return s.journal.Instrument(registry)
 }
 
 func newMetrics() *metrics {

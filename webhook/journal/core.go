@@ -31,9 +31,10 @@ type core struct {
 	mu sync.Mutex
 	// known is by Entry.Request.
 	known map[types.UID]*observation
-	// writes and read are State.Writes and State.Last when the journal was read last; behind says that entries came and
-	// went unread.
+	// writes, mark and read are State.Writes, its mark and State.Last when the journal was read last; behind says that
+	// entries came and went unread.
 	writes, read int64
+	mark         string
 	behind       bool
 }
 
@@ -44,8 +45,9 @@ type observation struct {
 	since, seen time.Time
 	// listed says that the journal has it still.
 	listed bool
-	// dead says that the write can never come: a live read after Patience did not find it, or the request gave up.
-	dead bool
+	// dead says that the write can never come: a live read after Patience did not find it, or the request gave up, which is
+	// withdrawn.
+	dead, withdrawn bool
 }
 
 func newCore(h *Host) *core { return &core{host: h, known: map[types.UID]*observation{}} }
@@ -54,7 +56,7 @@ func newCore(h *Host) *core { return &core{host: h, known: map[types.UID]*observ
 func (c *core) observe(s State, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.Writes < c.writes || s.Last < c.read || c.host.wasRestored() {
+	if !s.follows(c.writes, c.mark) || s.Last < c.read || c.host.wasRestored() {
 		// The host was restored from a backup, or the journal was emptied: what is known is of another history.
 		c.host.forgetAll()
 		c.known, c.behind = map[types.UID]*observation{}, true
@@ -62,7 +64,7 @@ func (c *core) observe(s State, now time.Time) {
 	if s.Dropped > c.read {
 		c.behind = true
 	}
-	c.writes, c.read = s.Writes, s.Last
+	c.writes, c.mark, c.read = s.Writes, s.mark(), s.Last
 	for _, o := range c.known {
 		o.listed = false
 	}
@@ -94,8 +96,21 @@ func (c *core) withdraw(request types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if o := c.known[request]; o != nil {
-		o.dead = true
+		o.dead, o.withdrawn = true, true
 	}
+}
+
+// neverSeen counts the entries that were dropped between two states because no write came.
+func (c *core) neverSeen(before, after State) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range before.Entries {
+		o := c.known[e.Request]
+		if o != nil && o.dead && !o.withdrawn && !slices.ContainsFunc(after.Entries, func(left Entry) bool { return left.Request == e.Request }) {
+			n++
+		}
+	}
+	return n
 }
 
 // caughtUp notes that everything was listed after the journal had been read.
@@ -264,15 +279,17 @@ func (c *core) resolve(o observation, now time.Time) {
 	})
 	switch {
 	case past:
-	case there:
-		// The write that was judged upon this version has not come.
+	case !there && (o.Seen || o.After != 0):
+		// It was there: as much was read before the entry was written, or marked.
+		c.host.drop(o.object())
+	case expired:
+		// The create, or the write that was judged upon this version, has not come. That the object is gone is not noted: a
+		// review may have claimed it.
 		c.mu.Lock()
-		if known := c.known[o.Request]; known != nil && expired {
+		if known := c.known[o.Request]; known != nil {
 			known.dead = true
 		}
 		c.mu.Unlock()
-	case o.Seen || o.After != 0 || expired:
-		c.host.drop(o.object())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,8 +26,8 @@
 //     a few more; so it can never come. Each replica counts the time from its own first sight of the entry, so clocks need
 //     not agree. Entry.At is for people.
 //  5. Live reads only add to what is known: an older state never takes the place of a newer one, and what is gone never
-//     comes back. Only a host that is restored from a backup goes back. Then the number of writes that the journal counts
-//     does, or the watch brings an older version, and everything is read anew (core.observe).
+//     comes back. Only a host that is restored from a backup goes back. Then the journal lacks a write that was read, or the
+//     watch brings an older version, and everything is read anew (core.observe).
 //
 // An entry holds the few bytes that uniqueness and limits read. A request that rests on more waits until the write is
 // seen: one on members of a federation whose rules change, and a change of rules of a federation that members are joining.

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -74,8 +76,11 @@ func (e *Entry) member() *v1alpha1.MemberCluster {
 
 // State is the content of the journal.
 type State struct {
-	// Writes counts how often the journal was written: a number that goes back is of a host that was restored.
-	Writes int64 `json:"writes"`
+	// Writes counts how often the journal was written, and Marks has four random digits of each of the last of these writes: a
+	// journal that lacks what was read of it is that of a host which was restored from a backup, however many writes it has
+	// had since.
+	Writes int64  `json:"writes"`
+	Marks  string `json:"marks,omitempty"`
 	// Last is the number of the newest entry that ever was.
 	Last int64 `json:"last"`
 	// Dropped is the number of the newest entry that was dropped after it had been seen: a replica that had not read the
@@ -101,9 +106,31 @@ func (s State) with(e Entry) State {
 // maxReplicas is how many writers the journal remembers. More than two are there while a new version is rolled out.
 const maxReplicas = 4
 
+const (
+	// markLength is the number of digits of a mark.
+	markLength = 4
+	// maxMarks is how many writes have their mark, more than others make while a replica reads the journal once.
+	maxMarks = 256
+)
+
+// mark is that of the last write, and empty before the first one.
+func (s State) mark() string { return s.Marks[max(0, len(s.Marks)-markLength):] }
+
+// follows says whether the state was written after one that had so many writes, the last one with a mark.
+func (s State) follows(writes int64, mark string) bool {
+	since := s.Writes - writes
+	if mark == "" || since < 0 {
+		return since >= 0
+	}
+	at := int64(len(s.Marks)) - (since+1)*markLength
+	return at >= 0 && s.Marks[at:at+markLength] == mark
+}
+
 // writtenBy is the state as a replica writes it. The state is not changed.
 func (s State) writtenBy(replica string) State {
 	s.Writes++
+	s.Marks += fmt.Sprintf("%0*x", markLength, rand.N(1<<(4*markLength))) //nolint:gosec // nothing secret
+	s.Marks = s.Marks[max(0, len(s.Marks)-maxMarks*markLength):]
 	s.Replicas = append(slices.DeleteFunc(slices.Clone(s.Replicas), func(r string) bool { return r == replica }), replica)
 	s.Replicas = s.Replicas[max(0, len(s.Replicas)-maxReplicas):]
 	return s

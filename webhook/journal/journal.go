@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/utils/clock"
@@ -34,6 +36,8 @@ const (
 	failureThreshold = 10 * time.Second
 	// maxBatch is how many requests one Update is for.
 	maxBatch = 200
+	// maxResolved is how many entries are resolved at a time by reading their objects.
+	maxResolved = 128
 	// maxConflicts and maxFailures are how often an Update is tried again: after another replica wrote, and after another
 	// error.
 	maxConflicts, maxFailures = 50, 2
@@ -49,6 +53,7 @@ type Journal struct {
 	replica string
 	calls   chan *call
 	health  health
+	metrics metrics
 
 	// Of the goroutine alone.
 	state   State
@@ -75,9 +80,14 @@ func New(o Options) *Journal {
 		o.Clock = clock.RealClock{}
 	}
 	return &Journal{
-		core: newCore(o.Host), live: live{o.Host, o.Client, newLists(listInterval)}, store: &configMap{client: o.Client},
-		clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call),
+		core: newCore(o.Host), live: live{o.Host, o.Client, newLists(listInterval)}, store: newConfigMap(o.Client),
+		clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call), metrics: newMetrics(),
 	}
+}
+
+// Instrument shows how full the journal is, in a registry.
+func (j *Journal) Instrument(registry prometheus.Registerer) error {
+	return errors.Join(registry.Register(j.metrics.bytes), registry.Register(j.metrics.neverSeen))
 }
 
 // call is a request that waits for its decision.
@@ -254,6 +264,7 @@ func (j *Journal) load(ctx context.Context) error {
 
 func (j *Journal) take(state State, version string) {
 	j.state, j.version, j.have = state, version, true
+	j.metrics.bytes.Set(float64(usageOf(state).total))
 	j.core.observe(state, time.Now())
 }
 
@@ -380,6 +391,7 @@ func (j *Journal) put(ctx context.Context, next State) error {
 		}
 		return fmt.Errorf("write the journal: %w", err)
 	}
+	j.metrics.neverSeen.Add(float64(j.core.neverSeen(j.state, next)))
 	j.take(next, version)
 	j.written = time.Now()
 	return nil
@@ -411,13 +423,23 @@ func (j *Journal) refresh(ctx context.Context) error {
 	return nil
 }
 
-// resolve reads the objects of entries live.
+// resolve reads the objects of entries live: of the oldest ones, so that many do not hold up what waits.
 func (j *Journal) resolve(ctx context.Context, unresolved []observation) error {
 	now := time.Now()
+	unresolved = unresolved[:min(len(unresolved), maxResolved)]
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelReads)
+	read := map[named]bool{}
 	for _, o := range unresolved {
-		if err := j.live.get(ctx, o.object().named); err != nil {
-			return err
+		if at := o.object().named; !read[at] {
+			read[at] = true
+			group.Go(func() error { return j.live.get(ctx, at) })
 		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, o := range unresolved {
 		j.core.resolve(o, now)
 	}
 	return nil

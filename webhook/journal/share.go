@@ -3,6 +3,8 @@ package journal
 import (
 	"encoding/json"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
@@ -17,8 +19,11 @@ const (
 	openSize = maxSize * 3 / 4
 	// reservedShare is what a federation may take of the rest.
 	reservedShare = 8 << 10
-	// maxEntrySize bounds one entry. API objects need less: what is larger was not sent by an API server.
+	// maxEntrySize bounds one entry.
 	maxEntrySize = reservedShare
+	// maxUID, maxClusterID and validation.LabelValueMaxLength bound what an entry takes of an object. API servers have
+	// validated it before they ask: what is longer was not sent by one.
+	maxUID, maxClusterID = 36, 63
 )
 
 // usage is how many bytes the entries take.
@@ -45,7 +50,7 @@ func (u *usage) add(e *Entry) error {
 	name, size := e.federation(), sizeOf(e)
 	share := u.byFederation[name] + size
 	switch {
-	case size > maxEntrySize:
+	case size > maxEntrySize || !e.isPlausible():
 		return errTooLarge(e, size)
 	case u.total+size > maxSize:
 		return errFull
@@ -54,6 +59,22 @@ func (u *usage) add(e *Entry) error {
 	}
 	u.count(name, size)
 	return nil
+}
+
+// isPlausible says whether an API server may have sent what the entry holds.
+func (e *Entry) isPlausible() bool {
+	if len(e.Name) > validation.DNS1123SubdomainMaxLength || len(e.UID) > maxUID {
+		return false
+	}
+	if e.Member == nil {
+		return true
+	}
+	for _, value := range e.Member.Labels {
+		if len(value) > validation.LabelValueMaxLength {
+			return false
+		}
+	}
+	return len(e.Member.ClusterID) <= maxClusterID
 }
 
 // sizeOf is what an entry takes, with the digits that its number may have and the mark that it was seen.

@@ -20,8 +20,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-// world is etcd with an API server, and two replicas whose watches lag behind it as they like. Nothing runs by itself:
-// every step is drawn.
+// world is etcd with an API server, two replicas whose watches lag behind it as they like, and a pod that sends them forged
+// reviews. Nothing runs by itself: every step is drawn.
 type world struct {
 	client.Reader
 	t   *testing.T
@@ -39,9 +39,11 @@ type world struct {
 	flights  []*flight
 	// disabled is the control: entries are not taken into account.
 	disabled bool
+	// forger sends reviews of its own.
+	forger bool
 
-	steps, uids                                    int
-	admitted, refused, retried, conflict, catchUps int
+	steps, uids                                            int
+	admitted, refused, retried, conflict, catchUps, forged int
 }
 
 // event is what a watch brings.
@@ -71,6 +73,8 @@ type flight struct {
 	version  int
 	admitted bool
 	since    time.Time
+	// forged says that no API server asks: it never comes to etcd.
+	forged bool
 }
 
 const limit = 3
@@ -214,7 +218,7 @@ func (w *world) write(r *replica, s State, version int) bool {
 		return false
 	}
 	w.version++
-	s.Writes++
+	s = s.writtenBy("")
 	w.journal = s
 	r.state, r.version, r.read = s, w.version, true
 	r.core.observe(s, w.now)
@@ -269,11 +273,69 @@ func (w *world) request() Request {
 	return Request{Member: &rules.MemberChange{New: m}}
 }
 
+// forge draws a review as who has read all objects of the host, and all there ever were, may send it.
+func (w *world) forge() Request {
+	federation := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("f%d", w.r.IntN(3)), UID: w.anyUID(), ResourceVersion: w.anyVersion()}}
+	if f := w.federations[federation.Name]; f != nil && w.r.IntN(4) > 0 {
+		federation = f.DeepCopy()
+		federation.UID, federation.ResourceVersion = either(w.r, f.UID, w.anyUID()), either(w.r, f.ResourceVersion, w.anyVersion())
+	}
+	q := Request{DryRun: w.r.IntN(8) == 0}
+	if w.r.IntN(6) == 0 {
+		q.Federation = &rules.FederationChange{Old: federation}
+		if w.r.IntN(2) == 0 {
+			q.Federation.New = federation.DeepCopy()
+			q.Federation.New.Spec.Limits = []v1alpha1.Limit{{Max: 100}}
+		}
+		return q
+	}
+	m := &v1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: fmt.Sprintf("%s%d", either(w.r, "m", "f"), w.r.IntN(14)), UID: w.anyUID(), ResourceVersion: w.anyVersion(),
+			Labels: map[string]string{v1alpha1.LabelFederation: federation.Name, "zone": w.zone()},
+		},
+		Spec: v1alpha1.MemberClusterSpec{ClusterID: fmt.Sprintf("id-%d", w.r.IntN(9)), Server: "https://a.example.com"},
+	}
+	if known := w.members[m.Name]; known != nil && w.r.IntN(4) > 0 {
+		m = known.DeepCopy()
+		m.UID, m.ResourceVersion = either(w.r, known.UID, w.anyUID()), either(w.r, known.ResourceVersion, w.anyVersion())
+	}
+	q.Member = &rules.MemberChange{New: m}
+	if w.r.IntN(2) == 0 {
+		q.Member.Old = m
+		q.Member.New = m.DeepCopy()
+		q.Member.New.Labels["zone"] = w.zone()
+		if w.r.IntN(4) == 0 {
+			q.Member.New.Labels[v1alpha1.LabelFederation] = fmt.Sprintf("f%d", w.r.IntN(3))
+			q.Member.New.Spec.ClusterID = fmt.Sprintf("id-%d", w.r.IntN(9))
+		}
+	}
+	return q
+}
+
+// anyUID is that of an object which is there or was, or of none.
+func (w *world) anyUID() types.UID { return types.UID(strconv.Itoa(1 + w.r.IntN(w.uids+5))) }
+
+// anyVersion is one of the past or of a far future.
+func (w *world) anyVersion() string {
+	if w.r.IntN(3) == 0 {
+		return "99999999"
+	}
+	return strconv.FormatUint(1+w.r.Uint64N(w.revision+1), 10)
+}
+
 func (w *world) zone() string { return string(rune('a' + w.r.IntN(2))) }
 
 func (w *world) fly(r *replica, q Request) *flight {
 	q.UID = w.uid()
 	return &flight{Request: q, replica: r, since: w.now}
+}
+
+func either[T any](r *rand.Rand, a, b T) T {
+	if r.IntN(2) == 0 {
+		return a
+	}
+	return b
 }
 
 // decide is core.decide, and without the entries where the journal is disabled.
@@ -299,6 +361,8 @@ func (w *world) judge(f *flight) (over bool) {
 		confirmed |= d.rests
 	}
 	switch {
+	case f.forged && (d.pending || !d.admits(waited) || d.entry == nil):
+		return true
 	case d.pending, d.unknown, d.sameName && !waited:
 		w.retried++
 		return true
@@ -400,9 +464,16 @@ func (w *world) step() {
 	case n < 25:
 		w.watch(r)
 	case n < 45:
-		if len(w.flights) < 8 {
-			w.flights = append(w.flights, w.fly(r, w.request()))
+		if len(w.flights) >= 8 {
+			return
 		}
+		if w.forger && w.r.IntN(2) == 0 {
+			f := w.fly(r, w.forge())
+			f.forged = true
+			w.flights = append(w.flights, f)
+			return
+		}
+		w.flights = append(w.flights, w.fly(r, w.request()))
 	case n < 85:
 		if len(w.flights) == 0 {
 			return
@@ -411,6 +482,12 @@ func (w *world) step() {
 		f := w.flights[i]
 		over := false
 		switch {
+		case f.admitted && f.forged:
+			w.forged++
+			if w.r.IntN(3) == 0 {
+				f.replica.core.withdraw(f.UID)
+			}
+			over = true
 		case f.admitted:
 			w.land(f)
 			over = true
@@ -441,7 +518,7 @@ func (w *world) step() {
 }
 
 // TestSimulation draws thousands of interleavings of two replicas, whose watches lag as far as they like and which die,
-// against an etcd.
+// against an etcd; in every second run a pod sends forged reviews.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	seeds, steps := 300, 3000
@@ -451,6 +528,7 @@ func TestSimulation(t *testing.T) {
 	var sum world
 	for seed := range seeds {
 		w := newWorld(t, uint64(seed), false)
+		w.forger = seed%2 == 1
 		for i := range steps {
 			w.step()
 			if err := w.holds(); err != nil {
@@ -459,11 +537,11 @@ func TestSimulation(t *testing.T) {
 		}
 		w.comesToRest(seed)
 		sum.admitted, sum.refused, sum.retried = sum.admitted+w.admitted, sum.refused+w.refused, sum.retried+w.retried
-		sum.conflict, sum.catchUps = sum.conflict+w.conflict, sum.catchUps+w.catchUps
+		sum.conflict, sum.catchUps, sum.forged = sum.conflict+w.conflict, sum.catchUps+w.catchUps, sum.forged+w.forged
 	}
-	t.Logf("%d writes admitted, %d refused, %d to be tried again, %d Updates that the other replica was faster with, %d lists of everything",
-		sum.admitted, sum.refused, sum.retried, sum.conflict, sum.catchUps)
-	if sum.admitted < 10*seeds || sum.refused < 10*seeds || sum.retried < seeds || sum.conflict < seeds || sum.catchUps == 0 {
+	t.Logf("%d writes admitted, %d refused, %d to be tried again, %d forged, %d Updates that the other replica was faster with, %d lists of everything",
+		sum.admitted, sum.refused, sum.retried, sum.forged, sum.conflict, sum.catchUps)
+	if sum.admitted < 10*seeds || sum.refused < 10*seeds || sum.retried < seeds || sum.forged < 5*seeds || sum.conflict < seeds || sum.catchUps == 0 {
 		t.Error("the simulation does not try enough")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,11 +29,22 @@ type store interface {
 	write(context.Context, State, string) (string, error)
 }
 
+const (
+	// writeRate and writeBurst bound the bytes that are written to etcd, which keeps all versions of some minutes: a journal
+	// that forged reviews keep full is written less often.
+	writeRate, writeBurst = 1 << 20, 64 << 20
+)
+
 // configMap keeps the journal in the ConfigMap that manifests/ installs. It is for one goroutine.
 type configMap struct {
 	client client.Client
+	rate   *rate.Limiter
 	// last is as it was read or written last: its metadata stays.
 	last *corev1.ConfigMap
+}
+
+func newConfigMap(c client.Client) *configMap {
+	return &configMap{client: c, rate: rate.NewLimiter(writeRate, writeBurst)}
 }
 
 func (s *configMap) read(ctx context.Context) (State, string, error) {
@@ -64,6 +76,9 @@ func decode(text string) (state State, err error) {
 func (s *configMap) write(ctx context.Context, state State, version string) (string, error) {
 	text, err := json.Marshal(state)
 	if err != nil {
+		return "", err
+	}
+	if err := s.rate.WaitN(ctx, len(text)); err != nil {
 		return "", err
 	}
 	m := s.last.DeepCopy()
