@@ -190,6 +190,9 @@ func (o *joinOptions) joinMany(ctx context.Context, h *host.Cluster, contexts *t
 	}
 	source := contexts.Source(o.contexts...)
 	if o.allContexts {
+		if err := contexts.Any(); err != nil {
+			return err
+		}
 		source = contexts.Source()
 	}
 	view, observations, errs, err := o.probe.RunWithHost(ctx, h, source)

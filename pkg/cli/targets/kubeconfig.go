@@ -2,7 +2,9 @@ package targets
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -97,14 +99,8 @@ func (f *HostFlags) Host() (*host.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
 	}
-	_, inCluster := os.LookupEnv("KUBERNETES_SERVICE_HOST")
-	if len(raw.Contexts) == 0 && f.overrides.ClusterInfo.Server == "" && !inCluster {
-		return nil, output.Usagef("no host cluster: the kubeconfig does not exist or is empty; name one with --kubeconfig or set KUBECONFIG")
-	}
-	if name := f.overrides.CurrentContext; name != "" {
-		if err := known("host", "--context", name, raw); err != nil {
-			return nil, err
-		}
+	if err := f.usable(raw); err != nil {
+		return nil, err
 	}
 	config, err := f.config().ClientConfig()
 	if err != nil {
@@ -113,10 +109,52 @@ func (f *HostFlags) Host() (*host.Cluster, error) {
 	return host.Connect(f.Tune(config))
 }
 
+// usable refuses a kubeconfig that does not lead to a host. In a pod where nothing names a context, the host is the pod's
+// own cluster, as it is for kubectl.
+func (f *HostFlags) usable(raw clientcmdapi.Config) error {
+	_, inCluster := os.LookupEnv("KUBERNETES_SERVICE_HOST")
+	inCluster = inCluster && f.Kubeconfig == ""
+	name := cmp.Or(f.overrides.CurrentContext, raw.CurrentContext)
+	entry := raw.Contexts[name]
+	switch {
+	case name != "" && entry == nil && (f.overrides.CurrentContext != "" || len(raw.Contexts) > 0):
+		return known("host", "--context", name, raw)
+	case f.overrides.ClusterInfo.Server != "":
+		return nil
+	case name == "" && len(raw.Contexts) > 0 && !inCluster && f.overrides.Context.Cluster == "":
+		return output.Usagef("the kubeconfig has no current context, which would be the host (%s); choose one with --context", contextsOf(raw))
+	case len(raw.Contexts) == 0 && !inCluster && f.overrides.Context.Cluster == "":
+		return output.Usagef("no host cluster: %s; name one with --kubeconfig or set KUBECONFIG", missingFiles(f.Kubeconfig))
+	case entry == nil:
+		return nil
+	}
+	return usable("host", name, raw, cmp.Or(f.overrides.Context.Cluster, entry.Cluster), f.user(entry))
+}
+
+// user is the user of the host's context; empty where flags bring another credential.
+func (f *HostFlags) user(entry *clientcmdapi.Context) string {
+	if a := &f.overrides.AuthInfo; a.Token != "" || a.TokenFile != "" || a.ClientCertificate != "" {
+		return ""
+	}
+	return cmp.Or(f.overrides.Context.AuthInfo, entry.AuthInfo)
+}
+
+// missingFiles says which of the kubeconfigs that were named does not exist, or that none has a context.
+func missingFiles(path string) string {
+	for _, name := range loadingRules(path).GetLoadingPrecedence() {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) && name != clientcmd.RecommendedHomeFile {
+			return fmt.Sprintf("the kubeconfig %q does not exist", name)
+		}
+	}
+	return "the kubeconfig does not exist or has no contexts"
+}
+
 // MemberFlags name one member cluster. There is no default, which would one day join the wrong cluster.
 type MemberFlags struct {
 	Context    string
 	Kubeconfig string
+
+	contexts *Contexts
 }
 
 // AddTo adds the flags.
@@ -142,21 +180,35 @@ func (f *MemberFlags) Given() bool { return f.Context != "" || f.Kubeconfig != "
 // Contexts are those of the kubeconfig that leads to members.
 type Contexts struct {
 	host   *HostFlags
+	path   string
 	raw    clientcmdapi.Config
 	access clientcmd.ConfigAccess
 }
 
 // Contexts reads the kubeconfig that leads to members, once; where it is that of the host, it is not read again.
 func (f *MemberFlags) Contexts(host *HostFlags) (*Contexts, error) {
-	config, access := host.config(), clientcmd.ConfigAccess(loadingRules(cmp.Or(f.Kubeconfig, host.Kubeconfig)))
-	if f.Kubeconfig != "" {
+	if f.contexts != nil {
+		return f.contexts, nil
+	}
+	path := cmp.Or(f.Kubeconfig, host.Kubeconfig)
+	config, access := host.config(), clientcmd.ConfigAccess(loadingRules(path))
+	if path != host.Kubeconfig {
 		config = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loadingRules(f.Kubeconfig), &clientcmd.ConfigOverrides{})
 	}
 	raw, err := config.RawConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig for members: %w", err)
 	}
-	return &Contexts{host, raw, access}, nil
+	f.contexts = &Contexts{host, path, raw, access}
+	return f.contexts, nil
+}
+
+// Any refuses a kubeconfig without contexts.
+func (c *Contexts) Any() error {
+	if len(c.raw.Contexts) == 0 {
+		return output.Usagef("no member clusters: %s", missingFiles(c.path))
+	}
+	return nil
 }
 
 // Has refuses names that are not contexts; flag is where they were typed.
@@ -172,6 +224,10 @@ func (c *Contexts) Has(flag string, names ...string) error {
 // Connect opens the cluster of a context. It sends no request.
 func (c *Contexts) Connect(name string) (*member.Cluster, error) {
 	if err := c.Has("--member-context", name); err != nil {
+		return nil, err
+	}
+	entry := c.raw.Contexts[name]
+	if err := usable("member", name, c.raw, entry.Cluster, entry.AuthInfo); err != nil {
 		return nil, err
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(c.raw, name, &clientcmd.ConfigOverrides{CurrentContext: name}, c.access).ClientConfig()
@@ -197,17 +253,20 @@ func known(side, flag, name string, raw clientcmdapi.Config) error {
 	if _, ok := raw.Contexts[name]; ok {
 		return nil
 	}
-	has := "it has no contexts"
-	if names := slices.Sorted(maps.Keys(raw.Contexts)); len(names) > 0 {
-		const shown = 10
-		more := ""
-		if len(names) > shown {
-			more = fmt.Sprintf(" and %d more", len(names)-shown)
-			names = names[:shown]
-		}
-		has = "it has " + strings.Join(names, ", ") + more
+	return output.Usagef("the kubeconfig has no context %q for the %s (%s); choose one with %s", name, side, contextsOf(raw), flag)
+}
+
+// contextsOf lists the contexts of a kubeconfig.
+func contextsOf(raw clientcmdapi.Config) string {
+	const shown = 10
+	names, more := slices.Sorted(maps.Keys(raw.Contexts)), ""
+	switch {
+	case len(names) == 0:
+		return "it has no contexts"
+	case len(names) > shown:
+		names, more = names[:shown], fmt.Sprintf(" and %d more", len(names)-shown)
 	}
-	return output.Usagef("the kubeconfig has no context %q for the %s (%s); choose one with %s", name, side, cluster.Printable(has), flag)
+	return cluster.Printable("it has " + strings.Join(names, ", ") + more)
 }
 
 // completeContexts offers the contexts of the first kubeconfig that was named, or of the default ones.
