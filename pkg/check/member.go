@@ -132,12 +132,18 @@ func (s subject) throughCredential(o *Observation) {
 	switch fault := cluster.FaultOf(o.Err); {
 	case fault == cluster.FaultUnauthorized:
 		s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at, Cause: "does not accept the stored credential (401)", Remedy: s.join(command.Join{})})
-	case fault == cluster.FaultForbidden:
+	case fault == cluster.FaultForbidden, fault == cluster.FaultAnonymous:
 		s.onMember(Finding{Code: Forbidden, Severity: Error, Object: at,
 			Cause: "does not let the stored credential read " + cluster.IdentityNamespace.String() + " (403)", Remedy: s.join(command.Join{})})
 	case fault == cluster.FaultCertificate:
-		s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at,
-			Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: s.join(command.Join{CertificateAuthority: new("FILE")})})
+		remedy := s.join(command.Join{CertificateAuthority: new("FILE")})
+		switch cluster.CertificateFaultOf(o.Err) {
+		case cluster.CertificateName:
+			remedy = s.join(command.Join{TLSServerName: new("NAME")})
+		case cluster.CertificateExpired, cluster.CertificateNotYetValid, cluster.CertificateUnfit:
+			remedy = "" // nothing that the host stores mends it
+		}
+		s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at, Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: remedy})
 	case o.Err != nil:
 		s.onMember(Finding{Code: Unreachable, Severity: Warning, Object: at, Cause: "could not be reached from here: " + cluster.Cause(o.Err)})
 	case string(o.State.ID) != s.Spec.ClusterID:

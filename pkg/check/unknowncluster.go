@@ -19,6 +19,8 @@ func (j *judge) unknownCluster(o *Observation) {
 		switch cluster.FaultOf(o.Err) {
 		case cluster.FaultUnauthorized:
 			f.Code, f.Cause = ContextWithoutAccess, "its cluster does not accept your credential (401)"
+		case cluster.FaultAnonymous:
+			f.Code, f.Cause = ContextWithoutAccess, "its cluster sees no credential: the user of the context has none, or a proxy does not pass it on"
 		case cluster.FaultForbidden:
 			f.Code, f.Cause = ContextWithoutAccess, "could not be checked: "+cluster.Cause(o.Err)
 		}

@@ -22,6 +22,10 @@ type Conn struct {
 	http   *http.Client
 	rest   rest.Interface
 	dyn    dynamic.Interface
+	// credential says that requests carry one.
+	credential bool
+	// proxy is the URL of the proxy to the server, without a password; empty where there is none.
+	proxy string
 }
 
 // Connect prepares a connection. It sends no request.
@@ -44,13 +48,27 @@ func Connect(side Side, config *rest.Config) (*Conn, error) {
 	config.Wrap(newFirstRequestFirst)
 	client, err := newClient(side, config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: use the credential of the kubeconfig: %w", side, err)
+		return nil, fmt.Errorf("%s: use the kubeconfig: %w", side, err)
 	}
 	r, err := rest.UnversionedRESTClientForConfigAndClient(config, client)
 	if err != nil {
 		return nil, fmt.Errorf("%s: use the kubeconfig: %w", side, err)
 	}
-	return &Conn{side: side, config: config, server: server, http: client, rest: r, dyn: dynamic.New(r)}, nil
+	c := &Conn{side: side, config: config, server: server, http: client, rest: r, dyn: dynamic.New(r), credential: hasCredential(config)}
+	proxy := config.Proxy
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
+	if u, err := proxy(&http.Request{URL: server}); err == nil && u != nil {
+		c.proxy = u.Redacted()
+	}
+	return c, nil
+}
+
+// hasCredential says whether requests with a configuration carry a credential that Kubernetes knows: basic authentication
+// ended with 1.19.
+func hasCredential(c *rest.Config) bool {
+	return c.BearerToken != "" || c.BearerTokenFile != "" || len(c.CertData) > 0 || c.ExecProvider != nil || c.AuthProvider != nil
 }
 
 // CloseIdle closes what is open to the server and not in use. The next request opens it again.
@@ -84,5 +102,9 @@ func (c *Conn) fail(verb string, object Ref, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Side: c.side, Server: c.Server(), Verb: verb, Object: object, Fault: FaultOf(err), Err: err}
+	fault := FaultOf(err)
+	if fault == FaultUnauthorized && !c.credential || fault == FaultForbidden && isAnonymous(err) {
+		fault = FaultAnonymous
+	}
+	return &Error{Side: c.side, Server: c.Server(), Verb: verb, Object: object, Fault: fault, Proxy: c.proxy, Err: err}
 }

@@ -9,8 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/http2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +40,10 @@ const (
 	// FaultCaller means that the request never left: the caller's own kubeconfig or its credential
 	// plugin is at fault.
 	FaultCaller
+	// FaultAnonymous means that the server saw no credential.
+	FaultAnonymous
+	// FaultNotAPI means that something else than a Kubernetes API server answers.
+	FaultNotAPI
 )
 
 // Error is a request that failed, with the side and the endpoint it went to. It unwraps to the cause, so
@@ -48,7 +55,9 @@ type Error struct {
 	Verb   string
 	Object Ref
 	Fault  Fault
-	Err    error
+	// Proxy is the URL of the proxy on the way; empty where there is none.
+	Proxy string
+	Err   error
 }
 
 func (e *Error) Error() string {
@@ -64,18 +73,31 @@ func (e *Error) Error() string {
 		if e.Verb != "get" && e.Verb != "list" {
 			during = " (" + what + ")"
 		}
+		if e.Proxy != "" {
+			return string(e.Side) + ": no answer from " + e.Server + " through the proxy " + e.Proxy + during + ": " + cause +
+				": check the endpoint of the context, its proxy, and that this machine can reach both"
+		}
 		return string(e.Side) + ": no answer from " + e.Server + during + ": " + cause +
 			": check the endpoint of the context and that this machine can reach it"
 	case FaultCertificate:
-		return string(e.Side) + ": the certificate of " + e.Server + " does not verify: " + cause +
-			": put the CA that signed it into the kubeconfig"
+		return string(e.Side) + ": the certificate of " + e.Server + " does not verify: " + cause + ": " + certificateRemedies[CertificateFaultOf(e.Err)]
 	case FaultUnauthorized:
-		return string(e.Side) + ": " + e.Server + " does not accept the credential of the context (401): log in again or choose another context"
+		code := " (401)"
+		if refusesCertificate(e.Err) {
+			code = ": " + cause
+		}
+		return string(e.Side) + ": " + e.Server + " does not accept the credential of the context" + code + ": log in again or choose another context"
 	case FaultBounds:
 		return string(e.Side) + ": " + what + ": " + cause + ": check that " + e.Server + " is the API server that the context is meant for"
+	case FaultAnonymous:
+		return string(e.Side) + ": " + e.Server + " sees no credential (system:anonymous): the user of the context has none, or a proxy on the way does not pass it on; " +
+			"name another user in the context, or choose another context"
 	case FaultCaller:
 		return string(e.Side) + ": no request could be sent to " + e.Server + ": " + cause +
 			": repair the user of the context in the kubeconfig"
+	case FaultNotAPI:
+		return string(e.Side) + ": " + e.Server + " is not a Kubernetes API server: " + cause +
+			": check the URL in the kubeconfig; a page to sign in, or a proxy, may answer in its place"
 	}
 	return string(e.Side) + ": " + what + ": " + cause
 }
@@ -93,6 +115,12 @@ func Cause(err error) string {
 	}
 	if isReset(err) {
 		return "the connection was reset" // HTTP/2's own text has numbers that help no reader
+	}
+	if n := notAPI(err); n != nil {
+		return n.Error() // those of decoders have the whole answer in them
+	}
+	if isPlain(err) {
+		return "it speaks HTTP without TLS"
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		if u.Timeout() {
@@ -112,14 +140,11 @@ func FaultOf(err error) Fault {
 		return failed.Fault
 	}
 	var (
-		verification *tls.CertificateVerificationError
-		authority    x509.UnknownAuthorityError
-		hostname     x509.HostnameError
-		invalid      x509.CertificateInvalidError
-		record       tls.RecordHeaderError
-		network      net.Error
-		request      *url.Error
-		status       apierrors.APIStatus
+		login   *LoginError
+		record  tls.RecordHeaderError
+		network net.Error
+		request *url.Error
+		status  apierrors.APIStatus
 	)
 	switch {
 	case errors.As(err, &status):
@@ -132,19 +157,15 @@ func FaultOf(err error) Fault {
 		return FaultAnswer
 	case boundsOf(err) != nil:
 		return FaultBounds
-	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
-		return FaultCertificate
-	case errors.As(err, &record):
-		return FaultUnreachable
-	case errors.As(err, &request):
-		// A credential plugin that fails does so inside the transport: net/http wraps a plain error.
-		var op *net.OpError
-		var dns *net.DNSError
-		if errors.As(err, &op) || errors.As(err, &dns) || request.Timeout() || errors.As(request.Err, &network) || isLost(request.Err) {
-			return FaultUnreachable
-		}
+	case errors.As(err, &login):
 		return FaultCaller
-	case errors.As(err, &network), isLost(err):
+	case CertificateFaultOf(err) != "":
+		return FaultCertificate
+	case notAPI(err) != nil, isPlain(err):
+		return FaultNotAPI
+	case refusesCertificate(err):
+		return FaultUnauthorized
+	case errors.As(err, &record), errors.As(err, &request), errors.As(err, &network), isLost(err):
 		return FaultUnreachable
 	}
 	return FaultAnswer
@@ -159,6 +180,79 @@ func boundsOf(err error) error {
 		return redirect
 	}
 	return nil
+}
+
+// certificateAlerts are those with which a server refuses a client's certificate: bad, unsupported, revoked, expired, unknown,
+// of an unknown CA, and required (RFC 8446, section 6).
+var certificateAlerts = []uint64{42, 43, 44, 45, 46, 48, 116}
+
+// refusesCertificate says whether a server ended the handshake over TLS because of the client's certificate.
+func refusesCertificate(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return false
+	}
+	alert := reflect.ValueOf(op.Err) // crypto/tls does not export its type
+	return alert.Kind() == reflect.Uint8 && slices.Contains(certificateAlerts, alert.Uint())
+}
+
+// CertificateFault is why a server's certificate does not verify, as far as it changes what a person does next.
+type CertificateFault string
+
+// Faults of certificates.
+const (
+	// CertificateAuthority is a certificate that no CA has signed which the client knows.
+	CertificateAuthority CertificateFault = "authority"
+	// CertificateName is a certificate for other names.
+	CertificateName CertificateFault = "name"
+	// CertificateExpired and CertificateNotYetValid are by the client's clock.
+	CertificateExpired     CertificateFault = "expired"
+	CertificateNotYetValid CertificateFault = "not yet valid"
+	// CertificateUnfit is any other fault.
+	CertificateUnfit CertificateFault = "unfit"
+)
+
+var certificateRemedies = map[CertificateFault]string{
+	CertificateAuthority:   "put the CA that signed it into the kubeconfig",
+	CertificateName:        "use a URL whose host is in the certificate, or set tls-server-name of the cluster in the kubeconfig to a name that is",
+	CertificateExpired:     "let the cluster's administrator renew it, and check the clock of this machine",
+	CertificateNotYetValid: "check the clocks of this machine and of the server",
+	CertificateUnfit:       "let the cluster's administrator replace it",
+}
+
+// CertificateFaultOf says why a server's certificate does not verify; empty where that is not the error.
+func CertificateFaultOf(err error) CertificateFault {
+	var (
+		verification *tls.CertificateVerificationError
+		authority    x509.UnknownAuthorityError
+		hostname     x509.HostnameError
+		invalid      x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return CertificateAuthority
+	case errors.As(err, &hostname):
+		return CertificateName
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil && time.Now().Before(invalid.Cert.NotBefore):
+		return CertificateNotYetValid
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return CertificateExpired
+	case errors.As(err, &verification), errors.As(err, &invalid):
+		return CertificateUnfit
+	}
+	return ""
+}
+
+// isPlain says whether a server answered HTTP where TLS begins.
+func isPlain(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/"
+}
+
+// isAnonymous says whether an API server forbade a request because it saw no credential.
+func isAnonymous(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && strings.Contains(status.Status().Message, `"system:anonymous"`)
 }
 
 // isLost says whether a connection ended before the answer came.

@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -8,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +22,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
+	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
 // answering is a server that gives one answer to everything.
@@ -37,6 +42,46 @@ func answering(t *testing.T, code int, reason metav1.StatusReason, message strin
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	return &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}, BearerToken: "very-secret-token"}
+}
+
+// anonymous is what a person reads whose credential no server sees.
+const anonymous = `member: SERVER sees no credential (system:anonymous): the user of the context has none, or a proxy on the way does not pass it on; ` +
+	`name another user in the context, or choose another context`
+
+// serving is a server whose certificate ends at a time, an hour after it began.
+func serving(t *testing.T, end time.Time) *rest.Config {
+	t.Helper()
+	certificate, key := cases.KeyPair(end)
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: certificate, ServerName: "test"}}
+}
+
+// page is what answers in place of an API server.
+func page(t *testing.T, code int, contentType, body string) func(start func(*httptest.Server) string) *rest.Config {
+	t.Helper()
+	return func(start func(*httptest.Server) string) *rest.Config {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(code)
+			_, _ = w.Write([]byte(body))
+		}))
+		config := &rest.Config{Host: start(server), TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+		t.Cleanup(server.Close)
+		return config
+	}
+}
+
+// plain starts a server that is reached as it is.
+func plain(s *httptest.Server) string {
+	s.StartTLS()
+	return s.URL
 }
 
 // TestErrors pins what a person reads when an API server cannot be used. SERVER stands for its URL.
@@ -107,7 +152,130 @@ func TestErrors(t *testing.T) {
 			},
 			fault: cluster.FaultCertificate,
 			want: `member: the certificate of SERVER does not verify: tls: failed to verify certificate: x509: certificate is valid for example.com, *.example.com, not other.invalid: ` +
-				`put the CA that signed it into the kubeconfig`,
+				`use a URL whose host is in the certificate, or set tls-server-name of the cluster in the kubeconfig to a name that is`,
+		},
+		{
+			name: "a certificate that has expired",
+			config: func(t *testing.T) *rest.Config {
+				return serving(t, time.Now().Add(-time.Minute))
+			},
+			fault: cluster.FaultCertificate,
+			want: `member: the certificate of SERVER does not verify: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: TIME: ` +
+				`let the cluster's administrator renew it, and check the clock of this machine`,
+		},
+		{
+			name: "a certificate that is not valid yet",
+			config: func(t *testing.T) *rest.Config {
+				return serving(t, time.Now().Add(24*time.Hour))
+			},
+			fault: cluster.FaultCertificate,
+			want: `member: the certificate of SERVER does not verify: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: TIME: ` +
+				`check the clocks of this machine and of the server`,
+		},
+		{
+			name: "a server without TLS",
+			config: func(t *testing.T) *rest.Config {
+				return page(t, http.StatusOK, "text/html", "<html>")(func(s *httptest.Server) string {
+					s.Start()
+					return "https://" + s.Listener.Addr().String()
+				})
+			},
+			fault: cluster.FaultNotAPI,
+			want: `member: SERVER is not a Kubernetes API server: it speaks HTTP without TLS: ` +
+				`check the URL in the kubeconfig; a page to sign in, or a proxy, may answer in its place`,
+		},
+		{
+			name: "a page to sign in",
+			config: func(t *testing.T) *rest.Config {
+				return page(t, http.StatusOK, "text/html; charset=utf-8", "<html>Sign in")(plain)
+			},
+			fault: cluster.FaultNotAPI,
+			want: `member: SERVER is not a Kubernetes API server: it answers with text/html in place of JSON: ` +
+				`check the URL in the kubeconfig; a page to sign in, or a proxy, may answer in its place`,
+		},
+		{
+			name: "a page to sign in that forbids",
+			config: func(t *testing.T) *rest.Config {
+				return page(t, http.StatusForbidden, "text/html", "<html>Sign in")(plain)
+			},
+			fault: cluster.FaultNotAPI,
+			want: `member: SERVER is not a Kubernetes API server: it answers with text/html in place of JSON: ` +
+				`check the URL in the kubeconfig; a page to sign in, or a proxy, may answer in its place`,
+		},
+		{
+			name: "JSON of something else",
+			config: func(t *testing.T) *rest.Config {
+				return page(t, http.StatusOK, "application/json", `{"status": "up"}`)(plain)
+			},
+			fault: cluster.FaultNotAPI,
+			want: `member: SERVER is not a Kubernetes API server: its answer is not an object of the Kubernetes API: ` +
+				`check the URL in the kubeconfig; a page to sign in, or a proxy, may answer in its place`,
+		},
+		{
+			name: "a balancer without a server behind it",
+			config: func(t *testing.T) *rest.Config {
+				return page(t, http.StatusBadGateway, "text/html", "<html>Bad gateway")(plain)
+			},
+			fault: cluster.FaultAnswer,
+			want:  `member: get Namespace "kube-system": an error on the server ("<html>Bad gateway") has prevented the request from succeeding`,
+		},
+		{
+			name: "no credential, and a server without anonymous users",
+			config: func(t *testing.T) *rest.Config {
+				config := answering(t, 401, metav1.StatusReasonUnauthorized, "Unauthorized")
+				config.BearerToken = ""
+				return config
+			},
+			fault: cluster.FaultAnonymous,
+			want:  anonymous,
+		},
+		{
+			name: "basic authentication",
+			config: func(t *testing.T) *rest.Config {
+				config := answering(t, 401, metav1.StatusReasonUnauthorized, "Unauthorized")
+				config.BearerToken, config.Username, config.Password = "", "ann", "very-secret"
+				return config
+			},
+			fault: cluster.FaultAnonymous,
+			want:  anonymous,
+		},
+		{
+			name: "a credential that does not arrive",
+			config: func(t *testing.T) *rest.Config {
+				return answering(t, 403, metav1.StatusReasonForbidden, `namespaces "kube-system" is forbidden: User "system:anonymous" cannot get resource "namespaces"`)
+			},
+			fault: cluster.FaultAnonymous,
+			want:  anonymous,
+		},
+		{
+			name: "a client certificate that is not accepted",
+			config: func(t *testing.T) *rest.Config {
+				server := httptest.NewUnstartedServer(http.NotFoundHandler())
+				server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
+				server.StartTLS()
+				t.Cleanup(server.Close)
+				certificate, key := cases.KeyPair(time.Now().Add(time.Hour))
+				return &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true, CertData: certificate, KeyData: key}}
+			},
+			fault: cluster.FaultUnauthorized,
+			want:  `member: SERVER does not accept the credential of the context: remote error: tls: CAUSE: log in again or choose another context`,
+		},
+		{
+			name: "a proxy that refuses",
+			config: func(t *testing.T) *rest.Config {
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+				t.Cleanup(server.Close)
+				config := answering(t, 200, "", "")
+				proxy, err := url.Parse(strings.Replace(server.URL, "http://", "http://ann:very-secret@", 1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				config.Proxy = http.ProxyURL(proxy)
+				return config
+			},
+			fault: cluster.FaultUnreachable,
+			want: `member: no answer from SERVER through the proxy http://ann:xxxxx@PROXY: Forbidden: ` +
+				`check the endpoint of the context, its proxy, and that this machine can reach both`,
 		},
 		{
 			name: "a credential that is not accepted",
@@ -168,6 +336,9 @@ func TestErrors(t *testing.T) {
 			}
 			got := strings.ReplaceAll(err.Error(), config.Host, "SERVER")
 			got = strings.ReplaceAll(got, strings.TrimPrefix(config.Host, "https://"), "ADDRESS")
+			got = varying.ReplaceAllString(got, "${1}TIME")
+			got = regexp.MustCompile(`@127[^ ]*:\d+`).ReplaceAllString(got, "@PROXY")
+			got = regexp.MustCompile(`remote error: tls: [a-z ]+`).ReplaceAllString(got, "remote error: tls: CAUSE")
 			if got != tt.want {
 				t.Errorf("message:\n%s\nwant:\n%s", got, tt.want)
 			}
@@ -177,6 +348,8 @@ func TestErrors(t *testing.T) {
 		})
 	}
 }
+
+var varying = regexp.MustCompile(`(valid: )current time [-0-9TZ:+]+ is (?:after|before) [-0-9TZ:]+Z`)
 
 func TestConnectNamesMissingFiles(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,7 @@ func newFirstRequestFirst(next http.RoundTripper) http.RoundTripper {
 
 // RoundTrip implements http.RoundTripper.
 func (f *firstRequestFirst) RoundTrip(r *http.Request) (*http.Response, error) {
+	loggedIn(r)
 	if f.sent.CompareAndSwap(false, true) {
 		defer close(f.ended)
 		return f.RoundTripper.RoundTrip(r)

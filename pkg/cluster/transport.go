@@ -56,11 +56,11 @@ func newClient(side Side, config *rest.Config) (*http.Client, error) {
 		MaxResponseHeaderBytes: maxHeaderBytes, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer},
 		DisableCompression: c.DisableCompression,
 	})
-	wrapped, err := transport.HTTPWrappersForConfig(c, &bounded{RoundTripper: network, side: side, timeout: exchangeTimeout(side, config)})
+	wrapped, err := transport.HTTPWrappersForConfig(c, onlyAPI{&bounded{RoundTripper: network, side: side, timeout: exchangeTimeout(side, config)}})
 	if err != nil {
 		return nil, err
 	}
-	return &http.Client{Transport: &interruptible{wrapped}, Timeout: config.Timeout}, nil
+	return &http.Client{Transport: &interruptible{&withLogin{wrapped, sharedLoginOf(config)}}, Timeout: config.Timeout}, nil
 }
 
 // exchangeTimeout is how long an exchange may take; 0 is no bound but that of its context.

@@ -160,7 +160,14 @@ func (s *Observation) explain() error {
 		case cluster.FaultUnreachable:
 			err = fmt.Errorf("member: no answer from %s: %s; check that this machine can reach it", failed.Server, cause)
 		case cluster.FaultCertificate:
-			err = fmt.Errorf("member: the certificate of %s does not verify: %s; the CA in %s did not sign it", failed.Server, cause, s.Secret)
+			remedy := fmt.Sprintf("the CA in %s did not sign it", s.Secret)
+			switch cluster.CertificateFaultOf(failed.Err) {
+			case cluster.CertificateName:
+				remedy = fmt.Sprintf("it is not for the host of the endpoint in %s", s.Secret)
+			case cluster.CertificateExpired, cluster.CertificateNotYetValid, cluster.CertificateUnfit:
+				remedy = "the cluster's administrator must replace it"
+			}
+			err = fmt.Errorf("member: the certificate of %s does not verify: %s; %s", failed.Server, cause, remedy)
 		}
 	}
 	if s.Hint != "" {

@@ -55,7 +55,8 @@ func tryEndpoint(ctx context.Context, e endpoint.Endpoint) error {
 		return err
 	}
 	_, err = c.Version(ctx)
-	if fault := cluster.FaultOf(err); fault == cluster.FaultUnreachable || fault == cluster.FaultCertificate {
+	switch cluster.FaultOf(err) {
+	case cluster.FaultUnreachable, cluster.FaultCertificate, cluster.FaultNotAPI:
 		return err
 	}
 	return nil
@@ -131,13 +132,25 @@ func judgeEndpoint(e endpoint.Endpoint, federation *v1alpha1.Federation, tried e
 		f.field = "spec.insecureSkipTLSVerify"
 		against = append(against, f)
 	}
-	if cluster.FaultOf(tried) == cluster.FaultCertificate {
-		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(tried),
-			"give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server"))
-	} else if tried != nil {
+	switch fault := cluster.FaultOf(tried); {
+	case tried == nil:
+	case fault == cluster.FaultCertificate:
+		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(tried), certificateRemedies[cluster.CertificateFaultOf(tried)]))
+	case fault == cluster.FaultNotAPI:
+		against = append(against, atEndpoint(e.Server, "is not a Kubernetes API server: "+cluster.Cause(tried), "give the URL of the cluster's own API server with --member-server"))
+	default:
 		notes = append(notes, atEndpoint(e.Server, "does not respond from here: "+cluster.Cause(tried), "the manager on the host will report whether it responds from there"))
 	}
 	return against, notes
+}
+
+// certificateRemedies say what to do about the certificate at an endpoint.
+var certificateRemedies = map[cluster.CertificateFault]string{
+	cluster.CertificateAuthority:   "give the CA that signed it with --member-certificate-authority",
+	cluster.CertificateName:        "give a URL whose host is in the certificate with --member-server, or a name that is with --member-tls-server-name",
+	cluster.CertificateExpired:     "renew it on the cluster, and check the clock of this machine",
+	cluster.CertificateNotYetValid: "check the clocks of this machine and of the server",
+	cluster.CertificateUnfit:       "replace it on the cluster",
 }
 
 // trialTimeout is how long a new credential is tried: API servers learn of new bindings within moments.
@@ -185,5 +198,5 @@ func (t trial) of(ctx context.Context, config *rest.Config) error {
 // At another cluster's endpoint the token of this member grants nothing, either.
 func rejected(err error) bool {
 	fault := cluster.FaultOf(err)
-	return fault == cluster.FaultUnauthorized || fault == cluster.FaultForbidden
+	return fault == cluster.FaultUnauthorized || fault == cluster.FaultForbidden || fault == cluster.FaultAnonymous
 }

@@ -161,8 +161,12 @@ func (t *replacement) try(ctx context.Context) error {
 	err := trial.of(ctx, p.at(p.token.Value))
 	switch fault := cluster.FaultOf(err); {
 	case fault == cluster.FaultCertificate:
-		join.CertificateAuthority = new("FILE")
-		return &Refusal{Findings: []Finding{atEndpoint(trial.server, "the certificate does not verify: "+cluster.Cause(err), o.commands.To("store the member's own endpoint and CA", join))}}
+		remedy := certificateRemedies[cluster.CertificateFaultOf(err)]
+		if cluster.CertificateFaultOf(err) == cluster.CertificateAuthority {
+			join.CertificateAuthority = new("FILE")
+			remedy = o.commands.To("store the member's own endpoint and CA", join)
+		}
+		return &Refusal{Findings: []Finding{atEndpoint(trial.server, "the certificate does not verify: "+cluster.Cause(err), remedy)}}
 	case fault == cluster.FaultUnreachable && !p.direct && ctx.Err() == nil:
 		p.direct = true
 		p.learn(atEndpoint(trial.server, "could not be tried from here: "+cluster.Cause(err)+"; the credential was tried at "+p.member.Server(), ""))

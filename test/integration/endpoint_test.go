@@ -32,7 +32,7 @@ func TestInsecureMember(t *testing.T) {
 	p.left("insecure")
 	// A CA that did not sign it does not help.
 	p.refused(federate.JoinOptions{Name: "insecure", CABundle: p.host.Config().CAData}, `cannot join "insecure" to federation "strict"; nothing was changed
-* member: endpoint "`+p.m.Server()+`": the certificate does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: give the CA with --member-certificate-authority, or a URL whose name is in the certificate with --member-server`)
+* member: endpoint "`+p.m.Server()+`": the certificate does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: give the CA that signed it with --member-certificate-authority`)
 	if result := p.joined(federate.JoinOptions{Name: "insecure", Federation: "lax"}); !result.Member.Spec.InsecureSkipTLSVerify {
 		t.Error("the member does not say that its certificate is not verified")
 	}
