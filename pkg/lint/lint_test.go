@@ -2,17 +2,20 @@ package lint_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -162,8 +165,11 @@ func TestManifests(t *testing.T) {
 			`in.yaml, document 2: Federation "prod": ` + unread,
 		}},
 		"twice in YAML": {federation + "kind: Federation\n", []string{"unread: in.yaml, document 1: yaml: unmarshal errors:\n  line 4: key \"kind\" already set in map"}},
-		"bad JSON":      {`{"a":`, []string{"unread: in.yaml: unexpected EOF"}},
-		"bad separator": {federation + "--- x\n", []string{"unread: in.yaml: invalid Yaml document separator: x"}},
+		"bad JSON":      {`{"a":`, []string{"unread: in.yaml, document 1: yaml: line 1: did not find expected node content"}},
+		"bad separator": {federation + "--- {a: b}\n---\n" + federation, []string{
+			"unread: in.yaml, document 2: kubectl takes nothing but a comment behind ---: begin the document on the next line",
+			`in.yaml, document 3: Federation "prod": metadata.name: Duplicate value: "prod": it is also in in.yaml, document 1 (manifestTwice)`,
+		}},
 		"list": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: kubefederate.io/v1alpha1, kind: Federation, metadata: {name: prod}}\n- 1\n", []string{
 			"unread: in.yaml, document 1: item 2: not a Kubernetes object: apiVersion and kind are required",
 		}},
@@ -180,8 +186,8 @@ func TestManifests(t *testing.T) {
 		}},
 		"no name":   {strings.Replace(federation, "{name: prod}", "{}", 1), []string{`in.yaml, document 1: Federation "": metadata.name: Required value: name or generateName is required (schema)`}},
 		"long name": {strings.Replace(federation, "name: prod", "name: prod.east", 1), []string{`in.yaml, document 1: Federation "prod.east": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
-		"labels of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, labels: {a: 1}", 1), []string{
-			at + `metadata: Invalid value: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string (schema)`,
+		"finalizers of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, finalizers: {a: b}", 1), []string{
+			at + `metadata: Invalid value: json: cannot unmarshal object into Go struct field ObjectMeta.metadata.finalizers of type []string (schema)`,
 			at + unread,
 		}},
 		"shape": {federation + "spec:\n  acceptance: null\n  descr: x\n  enforcement: Soft\n  description: " + strings.Repeat("x", 1025) + "\n" +
@@ -246,6 +252,101 @@ func TestManifests(t *testing.T) {
 
 // TestNotJudged names the rules that were not judged: all of a manifest that cannot be read, and those of a member that
 // read its federation. New rules are found by what they read, so the test names two of either kind only.
+// TestFieldCaseNorway reads values that YAML takes for something else than text.
+func TestFieldCaseNorway(t *testing.T) {
+	t.Parallel()
+	got := read(t, `apiVersion: kubefederate.io/v1alpha1
+kind: Federation
+metadata: {name: no}
+spec: {}
+---
+apiVersion: kubefederate.io/v1alpha1
+kind: MemberCluster
+metadata:
+  name: 123
+  labels: {kubefederate.io/federation: no, example.com/tier: 1, example.com/x: true, example.com/y: "yes"}
+  annotations: {example.com/at: 1.5}
+  finalizers: [off]
+spec:
+  clusterID: 0886847a
+  server: "https://api.example.com:6443"
+`)
+	const boolean = "must be text, and YAML reads yes, no, on, off, true and false as booleans: quote it, as in "
+	const one, two = `in.yaml, document 1: Federation "": `, `in.yaml, document 2: MemberCluster "": `
+	want := []string{
+		one + `metadata.name: Invalid value: false: ` + boolean + `"false" (schema)`,
+		one + unread,
+		two + `metadata.name: Invalid value: 123: must be text, and is a number: quote it, as in "123" (schema)`,
+		two + `metadata.labels[example.com/tier]: Invalid value: 1: must be text, and is a number: quote it, as in "1" (schema)`,
+		two + `metadata.labels[example.com/x]: Invalid value: true: ` + boolean + `"true" (schema)`,
+		two + `metadata.labels[kubefederate.io/federation]: Invalid value: false: ` + boolean + `"false" (schema)`,
+		two + `metadata.annotations[example.com/at]: Invalid value: 1.5: must be text, and is a number: quote it, as in "1.5" (schema)`,
+		two + `metadata.finalizers[0]: Invalid value: false: ` + boolean + `"false" (schema)`,
+		two + unread,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestFieldCaseUTF16 writes two documents, of which the second is bad, in all ways in which documents follow each other: none
+// is passed over, and the second is refused.
+func TestFieldCaseUTF16(t *testing.T) {
+	t.Parallel()
+	bad := strings.Replace(member, "https://", "http://user:pw@", 1)
+	two := federation + "---\n" + bad
+	units := func(order binary.AppendByteOrder, text string) string {
+		var data []byte
+		for _, unit := range utf16.Encode([]rune(text)) {
+			data = order.AppendUint16(data, unit)
+		}
+		return string(data)
+	}
+	asJSON := func(text string) string {
+		data, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for name, text := range map[string]string{
+		"plain":                     two,
+		"UTF-16, little-endian":     units(binary.LittleEndian, "\ufeff"+two),
+		"UTF-16, big-endian":        units(binary.BigEndian, "\ufeff"+two),
+		"UTF-16 without a mark":     units(binary.LittleEndian, two),
+		"UTF-16, of line breaks CR": units(binary.LittleEndian, "\ufeff"+strings.ReplaceAll(two, "\n", "\r\n")),
+		"UTF-8 with a mark":         "\ufeff" + two,
+		"CRLF":                      strings.ReplaceAll(two, "\n", "\r\n"),
+		"CR":                        strings.ReplaceAll(two, "\n", "\r"),
+		"blanks behind dashes":      federation + "--- \t\n" + bad,
+		"a comment":                 federation + "--- # the member\n" + bad,
+		"an end":                    federation + "...\n" + bad,
+		"an end and dashes":         federation + "...\n---\n" + bad,
+		"an end with a comment":     federation + "... # end\n# the member\n" + bad,
+		"directives":                "%YAML 1.1\n---\n" + federation + "...\n%YAML 1.1\n---\n" + bad,
+		"dashes at the beginning":   "# both\n---\n" + two,
+		"JSON":                      asJSON(federation) + asJSON(bad),
+		"JSON, line by line":        asJSON(federation) + "\n" + asJSON(bad) + "\n",
+		"JSON with dashes":          asJSON(federation) + "\n---\n" + asJSON(bad),
+		"JSON, then YAML":           asJSON(federation) + "\n---\n" + bad,
+		"YAML, then JSON":           federation + "---\n" + asJSON(bad),
+		"YAML in braces":            "{apiVersion: kubefederate.io/v1alpha1, kind: Federation, metadata: {name: prod}}\n---\n" + bad,
+		"a List":                    `{"apiVersion":"v1","kind":"List","items":[` + asJSON(federation) + "," + asJSON(bad) + "]}",
+		"a List in a List":          `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"List","items":[` + asJSON(federation) + "," + asJSON(bad) + "]}]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := lint.NewManifests(schemas(t))
+			if errs := m.Read("in.yaml", strings.NewReader(text)); len(errs) > 0 {
+				t.Fatal(errs)
+			}
+			findings := m.Judge(cases.Now)
+			if len(findings) != 2 || len(findings[0].Refusals) > 0 || len(findings[1].Refusals) == 0 {
+				t.Errorf("%d judged: %v", len(findings), findings)
+			}
+		})
+	}
+}
+
 func TestNotJudged(t *testing.T) {
 	t.Parallel()
 	m := lint.NewManifests(schemas(t))

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -86,28 +85,47 @@ func documents(r io.Reader) (next func() (data []byte, bad, err error), err erro
 	if err != nil {
 		return nil, err
 	}
-	if utilyaml.IsJSONBuffer(all) {
-		decoder := json.NewDecoder(bytes.NewReader(all))
-		return func() ([]byte, error, error) {
-			var data json.RawMessage
-			err := decoder.Decode(&data)
-			return data, nil, err
-		}, nil
-	}
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(all)))
+	parts := split(utf8Of(all))
+	var stream *json.Decoder
 	return func() ([]byte, error, error) {
 		for {
-			document, err := reader.Read()
-			if err != nil {
-				return nil, nil, err
+			if stream != nil {
+				var data json.RawMessage
+				if err := stream.Decode(&data); err == nil {
+					return data, nil, nil
+				}
+				stream = nil // its values were tried before
 			}
-			data, bad := yaml.YAMLToJSONStrict(document)
+			if len(parts) == 0 {
+				return nil, nil, io.EOF
+			}
+			part := parts[0]
+			parts = parts[1:]
+			if utilyaml.IsJSONBuffer(part) && isJSON(part) {
+				stream = json.NewDecoder(bytes.NewReader(part))
+				continue
+			}
+			if behindSeparator(part) {
+				return nil, errors.New("kubectl takes nothing but a comment behind ---: begin the document on the next line"), nil
+			}
+			data, bad := yaml.YAMLToJSONStrict(part)
 			// Comments alone are not a document.
 			if bad != nil || string(data) != "null" {
 				return data, bad, nil
 			}
 		}
 	}, nil
+}
+
+// isJSON says whether all of data is JSON, of one value or several. What only begins like it is YAML.
+func isJSON(data []byte) bool {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	for {
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }
 
 // add adds one document, or every item of a List.
@@ -120,24 +138,11 @@ func (m *Manifests) add(at Source, data []byte) error {
 	if !ok {
 		return errors.New("not a Kubernetes object: apiVersion and kind are required")
 	}
-	kind, version := text(content["kind"]), text(content["apiVersion"])
-	group, err := schema.ParseGroupVersion(version)
-	known := err == nil && group.Group == v1alpha1.GroupVersion.Group
-	if items, isList := content["items"].([]any); isList && strings.HasSuffix(kind, "List") && at.Item == 0 && (known || version == "v1") {
-		var errs []error
-		for i, item := range items {
-			inner := at
-			inner.Item = i + 1
-			data, err := json.Marshal(item)
-			if err == nil {
-				err = m.add(inner, data)
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("item %d: %w", i+1, err))
-			}
-		}
-		return errors.Join(errs...)
+	if items, isList := listed(content); isList {
+		return m.addItems(&at, items)
 	}
+	kind, version := text(content["kind"]), text(content["apiVersion"])
+	group, known := parseGroup(version)
 	if !known {
 		m.PassedOver[kind]++
 		if version == "v1" && kind == "Namespace" {
@@ -147,6 +152,41 @@ func (m *Manifests) add(at Source, data []byte) error {
 	}
 	m.objects = append(m.objects, m.schemas.object(at, group, kind, content, data))
 	return nil
+}
+
+// addItems adds the items of a List, and of Lists in it. It counts them in at.
+func (m *Manifests) addItems(at *Source, items []any) error {
+	var errs []error
+	for _, item := range items {
+		content, _ := item.(map[string]any)
+		if inner, isList := listed(content); isList {
+			errs = append(errs, m.addItems(at, inner))
+			continue
+		}
+		at.Item++
+		data, err := json.Marshal(item)
+		if err == nil {
+			err = m.add(*at, data)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("item %d: %w", at.Item, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// listed are the items of a List: one of anything, or of our kinds.
+func listed(content map[string]any) ([]any, bool) {
+	items, ok := content["items"].([]any)
+	version := text(content["apiVersion"])
+	_, known := parseGroup(version)
+	return items, ok && strings.HasSuffix(text(content["kind"]), "List") && (known || version == "v1")
+}
+
+// parseGroup reads an apiVersion, and says whether it is that of the kinds that lint judges.
+func parseGroup(version string) (group schema.GroupVersion, known bool) {
+	group, err := schema.ParseGroupVersion(version)
+	return group, err == nil && group.Group == v1alpha1.GroupVersion.Group
 }
 
 // addNamespace adds what an inventory is judged by. The Namespace itself is passed over.

@@ -136,11 +136,11 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 	for _, e := range loose {
 		o.faults = append(o.faults, shape.strictFault(e))
 	}
-	shaped := shape.judge(content)
+	shaped := append(unquoted(metadata), shape.judge(content)...)
 	o.faults = append(o.faults, shaped...)
 	if err != nil {
 		o.federation, o.member = nil, nil
-		// The schema has a better message, except about metadata, which it does not describe.
+		// Those have a better message, except about what is left of metadata, which the schema does not describe.
 		if len(shaped) == 0 {
 			o.fault(&field.Error{Type: field.ErrorTypeInvalid, Field: "metadata", BadValue: field.OmitValueType{}, Detail: err.Error()})
 		}
@@ -157,6 +157,41 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 		e.Origin = string(Schema)
 	}
 	return o
+}
+
+// unquoted are the texts of metadata that YAML reads as something else: no and 1 are none without quotes.
+func unquoted(metadata map[string]any) (faults field.ErrorList) {
+	path := field.NewPath("metadata")
+	judge := func(path *field.Path, value any) {
+		if fault := unquotedFault(value); fault != "" {
+			faults = append(faults, &field.Error{Type: field.ErrorTypeTypeInvalid, Field: path.String(), BadValue: value, Detail: fault})
+		}
+	}
+	for _, name := range []string{"name", "generateName", "namespace"} {
+		judge(path.Child(name), metadata[name])
+	}
+	for _, name := range []string{"labels", "annotations"} {
+		values, _ := metadata[name].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			judge(path.Child(name).Key(key), values[key])
+		}
+	}
+	finalizers, _ := metadata["finalizers"].([]any)
+	for i, value := range finalizers {
+		judge(path.Child("finalizers").Index(i), value)
+	}
+	return faults
+}
+
+// unquotedFault says what a value is that should be a text; empty for texts, and for what quotes do not mend.
+func unquotedFault(value any) string {
+	switch value.(type) {
+	case bool:
+		return fmt.Sprintf("must be text, and YAML reads yes, no, on, off, true and false as booleans: quote it, as in %q", fmt.Sprint(value))
+	case int64, float64:
+		return fmt.Sprintf("must be text, and is a number: quote it, as in %q", fmt.Sprint(value))
+	}
+	return ""
 }
 
 // ordered sorts the faults of each field, since those of a map come in any order.
