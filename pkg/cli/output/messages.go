@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
+	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
-	"k8s.io/cli-runtime/pkg/printers"
+	"golang.org/x/term"
+	textwidth "golang.org/x/text/width"
 )
 
 // Messages are what a command prints on stderr while it works: the warnings of API servers, each text once, and a line of
@@ -68,8 +73,9 @@ func (m *Messages) clear() {
 // Progress reports what is being done: a line that is rewritten on a terminal; elsewhere one line, and only when the
 // work takes long, so that logs stay short. Its methods may be called from several goroutines.
 type Progress struct {
-	m        *Messages
-	terminal bool
+	m *Messages
+	// terminal is nil where W is none that can rewrite a line.
+	terminal *os.File
 	dirty    bool
 	slow     *time.Timer
 }
@@ -83,11 +89,11 @@ const (
 
 // Progress begins to report; text is what is being done first.
 func (m *Messages) Progress(text string) *Progress {
-	p := &Progress{m: m, terminal: printers.IsTerminal(m.W)}
+	p := &Progress{m: m, terminal: rewritable(m.W)}
 	m.mu.Lock()
 	m.live = p
 	m.mu.Unlock()
-	if p.terminal {
+	if p.terminal != nil {
 		p.Update(text)
 	} else {
 		p.slow = time.AfterFunc(quietTime, func() { p.Line(text) })
@@ -95,20 +101,64 @@ func (m *Messages) Progress(text string) *Progress {
 	return p
 }
 
+// rewritable is w as a terminal on which a line can be rewritten; nil where it is none. A dumb one shows the codes for that,
+// and so may one of an unknown kind.
+func rewritable(w io.Writer) *os.File {
+	file, ok := w.(*os.File)
+	kind := os.Getenv("TERM")
+	if !ok || !term.IsTerminal(int(file.Fd())) || kind == "dumb" || kind == "" && runtime.GOOS != "windows" {
+		return nil
+	}
+	return file
+}
+
+// width is how many characters of one column a line of the terminal holds now.
+func width(terminal *os.File) int {
+	const usual = 80
+	if columns, _, err := term.GetSize(int(terminal.Fd())); err == nil && columns > 0 {
+		return columns
+	}
+	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
+		return columns
+	}
+	return usual
+}
+
+// cut is as much of a text as fits into columns, with an ellipsis where something is missing.
+func cut(text string, columns int) string {
+	used, fits := 0, 0 // fits is how many bytes leave a column for the ellipsis
+	for i, r := range text {
+		cells := 1
+		if kind := textwidth.LookupRune(r).Kind(); kind == textwidth.EastAsianWide || kind == textwidth.EastAsianFullwidth {
+			cells = 2
+		}
+		if used += cells; used > columns {
+			if columns < 1 {
+				return ""
+			}
+			return text[:fits] + "…"
+		}
+		if used < columns {
+			fits = i + utf8.RuneLen(r)
+		}
+	}
+	return text
+}
+
 // Update replaces the live line; elsewhere than on a terminal it prints nothing.
 func (p *Progress) Update(text string) {
-	if !p.terminal {
+	if p.terminal == nil {
 		return
 	}
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
-	fmt.Fprint(p.m.W, clearLine+OneLine(text))
+	fmt.Fprint(p.m.W, clearLine+cut(OneLine(text), width(p.terminal)-1)) // a character in the last column begins a new line
 	p.dirty = true
 }
 
 // Step reports that one of many is done: on a terminal the live line says how many are, elsewhere a line says which.
 func (p *Progress) Step(count, which string) {
-	if p.terminal {
+	if p.terminal != nil {
 		p.Update(count)
 	} else {
 		p.Line(which)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,7 +46,7 @@ func TestWarnings(t *testing.T) {
 	ask("")
 	ask("")
 	p := messages.Progress("working")
-	p.terminal = true
+	p.terminal = os.Stdout // any file: what is printed goes to W
 	p.Update("working")
 	ask("us-east", "us-west", "us-east")
 	p.End()
@@ -68,7 +69,9 @@ func TestProgressOfMany(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		p := (&Messages{W: &out}).Progress("working")
-		p.terminal = terminal
+		if terminal {
+			p.terminal = os.Stdout // any file: what is printed goes to W
+		}
 		p.Step("1 of 2 clusters done", "us-east: joined")
 		p.Line("note: x")
 		p.End()
