@@ -155,7 +155,11 @@ func (f *federationFlags) labelRules() ([]v1alpha1.LabelRule, error) {
 		if !ok || pattern == "" {
 			return nil, output.Usagef("invalid --label-pattern %q: must be KEY=PATTERN", arg)
 		}
-		rule(key).Pattern = pattern
+		r := rule(key)
+		if r.Pattern != "" {
+			return nil, output.Usagef("invalid --label-pattern %q: the label has the pattern %q already", arg, r.Pattern)
+		}
+		r.Pattern = pattern
 	}
 	for _, key := range f.immutable {
 		rule(key).Immutable = true

@@ -112,8 +112,11 @@ func (f *watchFlags) addTo(cmd *cobra.Command, usage string) {
 }
 
 func (f *watchFlags) validate() error {
-	if f.length < 0 {
-		return output.Usagef("invalid --watch-for %s: must not be negative", f.length)
+	switch {
+	case f.length < 0:
+		return output.Usagef("invalid --watch-for %s: must not be negative; 0 is no limit", f.length)
+	case f.length > 0 && !f.on:
+		return output.Usagef("--watch-for %s needs --watch", f.length)
 	}
 	return nil
 }

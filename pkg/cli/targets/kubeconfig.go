@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // kubeconfigs whose user has auth-provider oidc, as kubectl takes them
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -50,6 +51,8 @@ func (f *HostFlags) AddTo(root *cobra.Command) {
 	names.Timeout.Description = "How long one request to the host or a member may take, with the login for it; 0 is no limit. By default the host has 20s " +
 		"for each request, and a member what is left of --timeout"
 	clientcmd.BindOverrideFlags(&f.overrides, flags, names)
+	timeout := flags.Lookup(clientcmd.FlagTimeout)
+	timeout.Value = requestTimeoutValue{timeout.Value}
 	_ = root.RegisterFlagCompletionFunc(clientcmd.FlagContext, completeContexts(&f.Kubeconfig))
 }
 
@@ -93,6 +96,16 @@ func (f *HostFlags) requestTimeout() time.Duration {
 	return timeout // what cannot be parsed is an error when the host is opened
 }
 
+// requestTimeoutValue is --request-timeout, which client-go takes for good when it is negative.
+type requestTimeoutValue struct{ pflag.Value }
+
+func (v requestTimeoutValue) Set(typed string) error {
+	if timeout, err := clientcmd.ParseTimeout(typed); err != nil || timeout < 0 {
+		return errors.New("must be a time such as 30s or 2m, or a number of seconds; 0 is no limit")
+	}
+	return v.Value.Set(typed)
+}
+
 // Host connects to the cluster that the flags choose.
 func (f *HostFlags) Host() (*host.Cluster, error) {
 	raw, err := f.config().RawConfig()
@@ -117,26 +130,24 @@ func (f *HostFlags) usable(raw clientcmdapi.Config) error {
 	name := cmp.Or(f.overrides.CurrentContext, raw.CurrentContext)
 	entry := raw.Contexts[name]
 	switch {
-	case name != "" && entry == nil && (f.overrides.CurrentContext != "" || len(raw.Contexts) > 0):
+	case name != "" && entry == nil && (f.overrides.CurrentContext != "" || len(raw.Contexts) > 0 && !f.namesCluster()):
 		return known("host", "--context", name, raw)
-	case f.overrides.ClusterInfo.Server != "":
-		return nil
-	case name == "" && len(raw.Contexts) > 0 && !inCluster && f.overrides.Context.Cluster == "":
+	case name == "" && len(raw.Contexts) > 0 && !inCluster && !f.namesCluster():
 		return output.Usagef("the kubeconfig has no current context, which would be the host (%s); choose one with --context", contextsOf(raw))
-	case len(raw.Contexts) == 0 && !inCluster && f.overrides.Context.Cluster == "":
+	case len(raw.Contexts) == 0 && !inCluster && !f.namesCluster():
 		return output.Usagef("no host cluster: %s; name one with --kubeconfig or set KUBECONFIG", missingFiles(f.Kubeconfig))
-	case entry == nil:
+	case entry == nil && !f.namesCluster():
 		return nil
+	case entry == nil:
+		entry = &clientcmdapi.Context{}
 	}
-	return usable("host", name, raw, cmp.Or(f.overrides.Context.Cluster, entry.Cluster), f.user(entry))
+	w := wayOf(raw, cmp.Or(f.overrides.Context.Cluster, entry.Cluster), cmp.Or(f.overrides.Context.AuthInfo, entry.AuthInfo))
+	return w.with(&f.overrides).usable("host", name)
 }
 
-// user is the user of the host's context; empty where flags bring another credential.
-func (f *HostFlags) user(entry *clientcmdapi.Context) string {
-	if a := &f.overrides.AuthInfo; a.Token != "" || a.TokenFile != "" || a.ClientCertificate != "" {
-		return ""
-	}
-	return cmp.Or(f.overrides.Context.AuthInfo, entry.AuthInfo)
+// namesCluster says whether flags name a cluster in place of a context.
+func (f *HostFlags) namesCluster() bool {
+	return f.overrides.ClusterInfo.Server != "" || f.overrides.Context.Cluster != ""
 }
 
 // missingFiles says which of the kubeconfigs that were named does not exist, or that none has a context.
@@ -227,7 +238,7 @@ func (c *Contexts) Connect(name string) (*member.Cluster, error) {
 		return nil, err
 	}
 	entry := c.raw.Contexts[name]
-	if err := usable("member", name, c.raw, entry.Cluster, entry.AuthInfo); err != nil {
+	if err := wayOf(c.raw, entry.Cluster, entry.AuthInfo).usable("member", name); err != nil {
 		return nil, err
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(c.raw, name, &clientcmd.ConfigOverrides{CurrentContext: name}, c.access).ClientConfig()

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,39 +9,71 @@ import (
 	"os"
 	"strings"
 
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
+// way is what a context leads by.
+type way struct {
+	clusterName, userName string
+	// cluster and user are nil where the kubeconfig does not have them.
+	cluster *clientcmdapi.Cluster
+	user    *clientcmdapi.AuthInfo
+}
+
+func wayOf(raw clientcmdapi.Config, clusterName, userName string) way {
+	return way{clusterName, userName, raw.Clusters[clusterName], raw.AuthInfos[userName]}
+}
+
+// with is the way with what flags name in place of the entries of the kubeconfig.
+func (w way) with(o *clientcmd.ConfigOverrides) way {
+	if c := o.ClusterInfo; c.Server != "" || c.CertificateAuthority != "" {
+		merged := clientcmdapi.Cluster{Server: c.Server, CertificateAuthority: c.CertificateAuthority}
+		if w.cluster != nil {
+			merged.Server = cmp.Or(c.Server, w.cluster.Server)
+			if c.CertificateAuthority == "" {
+				merged.CertificateAuthority, merged.CertificateAuthorityData = w.cluster.CertificateAuthority, w.cluster.CertificateAuthorityData
+			}
+		}
+		w.cluster, w.clusterName = &merged, cmp.Or(w.clusterName, "of the flags")
+	}
+	if u := o.AuthInfo; u.Token != "" || u.ClientCertificate != "" {
+		w.user, w.userName = &u, cmp.Or(w.userName, "of the flags")
+	}
+	return w
+}
+
 // usable refuses a context that cannot lead to a cluster, with the entry and the field at fault. client-go takes an entry
 // that is missing for an empty one, and then has another default: the cluster that this process runs in.
-func usable(side, name string, raw clientcmdapi.Config, clusterName, userName string) error {
+func (w way) usable(side, context string) error {
 	refuse := func(format string, args ...any) error {
-		return output.Usagef("context %q cannot be used for the %s: "+format, append([]any{name, side}, args...)...)
+		if context == "" {
+			return output.Usagef("the flags cannot be used for the %s: "+format, append([]any{side}, args...)...)
+		}
+		return output.Usagef("context %q cannot be used for the %s: "+format, append([]any{context, side}, args...)...)
 	}
-	c, ok := raw.Clusters[clusterName]
 	switch {
-	case clusterName == "":
+	case w.clusterName == "":
 		return refuse("it names no cluster")
-	case !ok:
-		return refuse("it names cluster %q, which the kubeconfig does not have", clusterName)
-	case strings.TrimSpace(c.Server) == "":
-		return refuse("its cluster %q has no server", clusterName)
+	case w.cluster == nil:
+		return refuse("it names cluster %q, which the kubeconfig does not have", w.clusterName)
+	case strings.TrimSpace(w.cluster.Server) == "":
+		return refuse("its cluster %q has no server", w.clusterName)
 	}
-	if field, err := authorityFault(c); err != nil {
-		return refuse("%s of cluster %q: %w", field, clusterName, err)
+	if field, err := authorityFault(w.cluster); err != nil {
+		return refuse("%s of cluster %q: %w", field, w.clusterName, err)
 	}
-	if userName == "" {
+	if w.userName == "" {
 		return nil // a proxy on this machine may add the credential
 	}
-	user, ok := raw.AuthInfos[userName]
-	if !ok {
-		return refuse("it names user %q, which the kubeconfig does not have", userName)
+	if w.user == nil {
+		return refuse("it names user %q, which the kubeconfig does not have", w.userName)
 	}
-	if field, err := userFault(user); err != nil {
-		return refuse("%s of user %q: %w", field, userName, err)
+	if field, err := userFault(w.user); err != nil {
+		return refuse("%s of user %q: %w", field, w.userName, err)
 	}
 	return nil
 }
