@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -129,9 +130,26 @@ func (c *Conn) Remove(ctx context.Context, r Ref, p Preconditions) error {
 		return c.fail("delete", r, err)
 	}
 	if left.Kind == r.Resource.Kind && len(left.Metadata.Finalizers) > 0 {
-		return &Lingering{Side: c.side, Object: r, Finalizers: left.Metadata.Finalizers}
+		return &Lingering{Side: c.side, Object: r, Finalizers: left.Metadata.Finalizers, Managers: finalizerManagers(left.Metadata.ManagedFields)}
 	}
 	return nil
+}
+
+// finalizerManagers are the field managers that have set finalizers.
+func finalizerManagers(entries []metav1.ManagedFieldsEntry) []string {
+	var managers []string
+	for _, e := range entries {
+		var fields struct {
+			Metadata struct {
+				Finalizers json.RawMessage `json:"f:finalizers"`
+			} `json:"f:metadata"`
+		}
+		if e.FieldsV1 != nil && json.Unmarshal(e.FieldsV1.Raw, &fields) == nil && fields.Metadata.Finalizers != nil {
+			managers = append(managers, e.Manager)
+		}
+	}
+	slices.Sort(managers)
+	return slices.Compact(managers)
 }
 
 // Lingering is an object that is being deleted and that finalizers keep.
@@ -139,6 +157,8 @@ type Lingering struct {
 	Side       Side
 	Object     Ref
 	Finalizers []string
+	// Managers are the field managers that have set them, as far as the object says.
+	Managers []string
 }
 
 func (l *Lingering) Error() string {
@@ -147,7 +167,11 @@ func (l *Lingering) Error() string {
 
 // Cause says which finalizers keep the object.
 func (l *Lingering) Cause() string {
-	return "is being deleted, and stays until its finalizers are done: " + Printable(strings.Join(l.Finalizers, ", "))
+	text := "is being deleted, and stays until its finalizers are done: " + strings.Join(l.Finalizers, ", ")
+	if len(l.Managers) > 0 {
+		text += " (set by " + strings.Join(l.Managers, ", ") + ")"
+	}
+	return Printable(text)
 }
 
 func (c *Conn) delete(ctx context.Context, r Ref, p Preconditions, d DryRun) ([]byte, error) {

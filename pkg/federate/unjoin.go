@@ -369,13 +369,22 @@ func (p *UnjoinPlan) removeNamespace(ctx context.Context) error {
 	return nil
 }
 
-// forget deletes the MemberCluster that was read, and not one that has come in its place.
+// lingerTimeout is how long an unjoin waits for finalizers of the MemberCluster.
+const lingerTimeout = 5 * time.Second
+
+// forget deletes the MemberCluster that was read, and not one that has come in its place. It returns when that is gone: until
+// then its name, its cluster ID and its place in the federation are taken.
 func (p *UnjoinPlan) forget(ctx context.Context) error {
-	err := p.host.Remove(ctx, host.MemberRef(p.Options.Name), cluster.Preconditions{UID: p.facts.Host.Member.UID})
-	if lingering, ok := errors.AsType[*cluster.Lingering](err); ok {
-		// It grants nothing any more, and its finalizers are for their owners to remove.
-		p.learn(about(cluster.Host, lingering.Object, lingering.Cause(), ""))
-		return nil
+	var lingering *cluster.Lingering
+	err := poll(ctx, planInterval, lingerTimeout, func() (bool, error) {
+		err := p.host.Remove(ctx, host.MemberRef(p.Options.Name), cluster.Preconditions{UID: p.facts.Host.Member.UID})
+		if errors.As(err, &lingering) {
+			return false, nil
+		}
+		return true, err
+	})
+	if errors.Is(err, errPatience) {
+		return lingering
 	}
 	return err
 }

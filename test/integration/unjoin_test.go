@@ -47,7 +47,7 @@ func TestUserObjects(t *testing.T) {
 	p.unchanged()
 }
 
-// TestUnjoinFinalizers keeps a binding on the member with a finalizer: as long as it gives its right, the
+// TestUnjoinFinalizers keeps a binding on the member with a finalizer, and then the host's record: as long as either exists, the
 // cluster has not left.
 func TestUnjoinFinalizers(t *testing.T) {
 	p := newPair(t, "final", nil).furnished()
@@ -65,7 +65,7 @@ func TestUnjoinFinalizers(t *testing.T) {
 	if !ok {
 		t.Fatalf("error %T: %v", err, err)
 	}
-	const want = `member: ClusterRoleBinding "kubefederate-member:manager": is being deleted, and stays until its finalizers are done: example.com/theirs`
+	const want = `member: ClusterRoleBinding "kubefederate-member:manager": is being deleted, and stays until its finalizers are done: example.com/theirs (set by kubectl-federate)`
 	if partial.Err.Error() != want || partial.Next != "kubectl federate unjoin final --member-context west" {
 		t.Errorf("%v\nwant:\n%s", partial, want)
 	}
@@ -74,9 +74,18 @@ func TestUnjoinFinalizers(t *testing.T) {
 	}
 	finalizers(p.m.Conn, binding)
 	finalizers(p.h.Conn, host.MemberRef("final"), "example.com/theirs")
-	wantNote(t, p.unjoined(federate.UnjoinOptions{}).Notes,
-		`host: MemberCluster "final": is being deleted, and stays until its finalizers are done: example.com/theirs`)
+	// A member that is still there has not left: it holds its name, its cluster ID and its place.
+	_, err = p.unjoin(federate.UnjoinOptions{Cluster: command.Cluster{Context: "west"}})
+	const held = `could not finish: unjoin "final"
+* host: MemberCluster "final": is being deleted, and stays until its finalizers are done: example.com/theirs (set by kubectl-federate)
+* done: 2 of 3 steps
+* left: host: MemberCluster "final"
+to continue, run: kubectl federate unjoin final --member-context west`
+	if partial, ok := errors.AsType[*federate.Partial](err); !ok || partial.Error() != held {
+		t.Errorf("%v\nwant:\n%s", err, held)
+	}
 	finalizers(p.h.Conn, host.MemberRef("final"))
+	p.unjoined(federate.UnjoinOptions{})
 	p.unchanged()
 }
 
