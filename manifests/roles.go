@@ -1,6 +1,8 @@
 package manifests
 
 import (
+	"slices"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -9,10 +11,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Roles in install/2-roles.yaml that every joiner and every approver is bound to.
+// Roles in install/2-roles.yaml that every joiner, approver and integrator is bound to.
 const (
-	RoleJoiner   = "kubefederate-joiner"
-	RoleApprover = "kubefederate-approver"
+	RoleJoiner     = "kubefederate-joiner"
+	RoleApprover   = "kubefederate-approver"
+	RoleIntegrator = "kubefederate-integrator"
 )
 
 // JoinerBinding lets subjects join clusters to one federation and unjoin them: a ClusterRole with the verbs
@@ -30,11 +33,27 @@ func JoinerBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subjec
 
 // ApproverBinding lets subjects accept members of one federation, and change nothing else of them.
 func ApproverBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
-	name := RoleApprover + ":" + string(federation)
+	return memberBinding(RoleApprover, federation, v1alpha1.VerbApprove, subjects)
+}
+
+// IntegratorBinding lets subjects, which are controllers of others, set their annotations and finalizers on members of one
+// federation, and change nothing else of them.
+func IntegratorBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
+	return memberBinding(RoleIntegrator, federation, v1alpha1.VerbIntegrate, subjects)
+}
+
+// FederationRoles are all roles and bindings that belong to a federation, without subjects.
+func FederationRoles(federation v1alpha1.FederationName) []*unstructured.Unstructured {
+	return slices.Concat(JoinerBinding(federation), ApproverBinding(federation), IntegratorBinding(federation))
+}
+
+// memberBinding is a ClusterRole with one verb on a federation, and bindings to that and to what every such user needs.
+func memberBinding(role string, federation v1alpha1.FederationName, verb string, subjects []rbacv1.Subject) []*unstructured.Unstructured {
+	name := role + ":" + string(federation)
 	return objectsOf(
-		verbs(name, federation, v1alpha1.VerbApprove),
+		verbs(name, federation, verb),
 		binding(labeled(name, ""), name, subjects),
-		binding(labeled(name+":common", ""), RoleApprover, subjects),
+		binding(labeled(name+":common", ""), role, subjects),
 	)
 }
 

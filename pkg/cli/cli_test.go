@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -163,29 +161,6 @@ func TestFederationFlags(t *testing.T) {
 	} {
 		if _, err := bad.parse("prod"); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
-func TestParseSubjects(t *testing.T) {
-	t.Parallel()
-	got, err := parseSubjects("joiner", []string{"user:alice", "group:system:masters", "serviceaccount:ci:joiner"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []rbacv1.Subject{
-		{APIGroup: rbacv1.GroupName, Kind: "User", Name: "alice"},
-		{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:masters"},
-		{Kind: "ServiceAccount", Namespace: "ci", Name: "joiner"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	for _, bad := range []string{"alice", "user:", "serviceaccount:ci", "serviceaccount::x", "role:x"} {
-		_, err := parseSubjects("joiner", []string{bad})
-		want := fmt.Sprintf("invalid --joiner %q: must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", bad)
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: got %v, want %s", bad, err, want)
 		}
 	}
 }

@@ -9,16 +9,16 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 )
 
@@ -75,6 +75,8 @@ type federationFlags struct {
 	insecure    bool
 	joiners     []string
 	approvers   []string
+	integrators []string
+	yes         bool
 	dryRun      cluster.DryRun
 	output      output.Flags
 }
@@ -106,6 +108,8 @@ func newCreateFederation(d *factory) *cobra.Command {
 	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Allow members whose server's certificate is not verified")
 	flags.StringArrayVar(&f.joiners, "joiner", nil, "Who may join and unjoin clusters, as user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME (repeatable)")
 	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
+	flags.StringArrayVar(&f.integrators, "integrator", nil, "Which controllers of others may set their annotations and finalizers on members, as for --joiner (repeatable)")
+	flags.BoolVar(&f.yes, "yes", false, "Also give roles to everyone, where that is asked for, and delete those that an earlier federation of this name has left")
 	complete(cmd, "acceptance", "Automatic", "Manual")
 	complete(cmd, "enforcement", "Deny", "Warn")
 	addDryRun(cmd, &f.dryRun)
@@ -117,7 +121,7 @@ func newCreateFederation(d *factory) *cobra.Command {
 type federationOptions struct {
 	federationFlags
 	federation *v1alpha1.Federation
-	bindings   []*unstructured.Unstructured
+	roles      []givenRole
 }
 
 func (f *federationFlags) toOptions(cmd *cobra.Command, args []string) (o *federationOptions, err error) {
@@ -127,7 +131,7 @@ func (f *federationFlags) toOptions(cmd *cobra.Command, args []string) (o *feder
 	if o.federation, err = f.parse(name); err != nil {
 		return nil, err
 	}
-	o.bindings, err = f.parseBindings(name)
+	o.roles, err = f.parseRoles()
 	return o, err
 }
 
@@ -224,44 +228,22 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 	return federation, nil
 }
 
-func parseSubjects(flag string, args []string) ([]rbacv1.Subject, error) {
-	var subjects []rbacv1.Subject
-	for _, arg := range args {
-		kind, name, _ := strings.Cut(arg, ":")
-		namespace, account, _ := strings.Cut(name, ":")
-		switch {
-		case kind == "user" && name != "":
-			subjects = append(subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name})
-		case kind == "group" && name != "":
-			subjects = append(subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name})
-		case kind == "serviceaccount" && namespace != "" && account != "":
-			subjects = append(subjects, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: account})
-		default:
-			return nil, output.Usagef("invalid --%s %q: must be user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME", flag, arg)
-		}
-	}
-	return subjects, nil
-}
-
-// parseBindings are the roles and bindings that --joiner and --approver ask for.
-func (f *federationFlags) parseBindings(name v1alpha1.FederationName) ([]*unstructured.Unstructured, error) {
-	joiners, invalidJoiners := parseSubjects("joiner", f.joiners)
-	approvers, invalidApprovers := parseSubjects("approver", f.approvers)
-	if err := cmp.Or(invalidJoiners, invalidApprovers); err != nil {
-		return nil, err
-	}
-	var objects []*unstructured.Unstructured
-	if len(joiners) > 0 {
-		objects = append(objects, manifests.JoinerBinding(name, joiners...)...)
-	}
-	if len(approvers) > 0 {
-		objects = append(objects, manifests.ApproverBinding(name, approvers...)...)
-	}
-	return objects, nil
-}
-
 func (o *federationOptions) validate() error {
-	return cmp.Or(validateName("federation", o.federation.Name), o.output.Validate())
+	if err := cmp.Or(validateName("federation", o.federation.Name), o.output.Validate()); err != nil {
+		return err
+	}
+	if o.yes {
+		return nil
+	}
+	return o.refuse(tooBroad(o.roles, o.federation.Name))
+}
+
+// refuse is a *Refusal of the federation where something stands against it.
+func (o *federationOptions) refuse(against []federate.Finding) error {
+	if len(against) == 0 {
+		return nil
+	}
+	return &federate.Refusal{Operation: fmt.Sprintf("create federation %q", o.federation.Name), Findings: against}
 }
 
 func (o *federationOptions) run(ctx context.Context) error {
@@ -270,15 +252,22 @@ func (o *federationOptions) run(ctx context.Context) error {
 			output.Linef(o.Out, "%s %s%s", object, outcome, dryRunSuffix(o.dryRun))
 		}
 	}
+	reportRole := func(b *unstructured.Unstructured, outcome install.Outcome) {
+		report(install.Describe(b), string(outcome))
+	}
 	name := "federation.kubefederate.io/" + o.federation.Name
+	bindings := bindingsOf(o.roles, v1alpha1.FederationName(o.federation.Name))
 	if o.dryRun == cluster.DryRunClient {
 		report(name, "created")
-		for _, b := range o.bindings {
-			report(install.Describe(b), string(install.Created))
+		for _, b := range bindings {
+			reportRole(b, install.Created)
 		}
 	} else {
 		h, err := o.host()
 		if err != nil {
+			return err
+		}
+		if err := o.withoutLeftovers(ctx, h, reportRole); err != nil {
 			return err
 		}
 		created, err := h.CreateFederation(ctx, o.federation, o.dryRun)
@@ -288,16 +277,12 @@ func (o *federationOptions) run(ctx context.Context) error {
 		o.federation = output.WithKind(created, "Federation")
 		report(name, "created")
 		// Who may join goes with the federation: a later one of its name is not theirs.
-		for _, b := range o.bindings {
+		for _, b := range bindings {
 			b.SetOwnerReferences([]metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Federation", Name: created.Name, UID: created.UID,
 			}})
 		}
-		err = install.Apply(ctx, h, o.bindings, o.dryRun,
-			func(b *unstructured.Unstructured, outcome install.Outcome) {
-				report(install.Describe(b), string(outcome))
-			})
-		if err != nil {
+		if err := install.Apply(ctx, h, bindings, o.dryRun, reportRole); err != nil {
 			return o.partly(err)
 		}
 	}
@@ -308,15 +293,34 @@ func (o *federationOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.output.Objects(o.Out, append([]*unstructured.Unstructured{made}, o.bindings...))
+	return o.output.Objects(o.Out, append([]*unstructured.Unstructured{made}, bindings...))
+}
+
+// withoutLeftovers makes sure that no role of an earlier federation of this name serves the new one: it refuses, or with --yes
+// deletes them.
+func (o *federationOptions) withoutLeftovers(ctx context.Context, h *host.Cluster, report install.Report) error {
+	left, err := install.LeftRoles(ctx, h, v1alpha1.FederationName(o.federation.Name))
+	switch {
+	case apierrors.IsForbidden(err):
+		output.Linef(o.ErrOut, "Warning: roles that an earlier federation %q may have left were not looked for: %s", o.federation.Name, output.Reason(err))
+		return nil
+	case err != nil:
+		return err
+	case o.yes:
+		return install.Delete(ctx, h, left, o.dryRun, report)
+	}
+	return o.refuse(leftFindings(left))
 }
 
 // partly is the error of a federation that was created without its bindings.
 func (o *federationOptions) partly(err error) error {
-	again := command.CreateFederation{Name: v1alpha1.FederationName(o.federation.Name), Joiners: o.joiners, Approvers: o.approvers, Print: true}
+	again := command.CreateFederation{
+		Name: v1alpha1.FederationName(o.federation.Name), Joiners: o.joiners, Approvers: o.approvers, Integrators: o.integrators,
+		Yes: o.yes, Print: true,
+	}
 	return &federate.Partial{
 		Done: []string{fmt.Sprintf("federation %q is created", o.federation.Name)},
-		Left: []string{"the bindings of --joiner and --approver: print them for kubectl apply"},
+		Left: []string{"the bindings of --joiner, --approver and --integrator: print them for kubectl apply"},
 		Next: o.commands().Line(again),
 		Err:  err,
 	}

@@ -30,7 +30,7 @@ func samples() []command.Command {
 	object := command.Object{GroupResource: schema.GroupResource{Group: "cluster.x-k8s.io", Resource: "clusters"}, Namespace: "team-x", Name: "us-east"}
 	return []command.Command{
 		command.Init{WebhookURL: "https://host.example.com/hooks"},
-		command.CreateFederation{Name: "prod", Joiners: []string{"user:jill"}, Approvers: []string{"group:ops"}, Print: true},
+		command.CreateFederation{Name: "prod", Joiners: []string{"user:jill"}, Approvers: []string{"group:ops"}, Integrators: []string{"user:argo"}, Yes: true, Print: true},
 		command.Label{Cluster: east, Federation: "prod"}, command.Label{Cluster: east, Remove: true},
 		command.Discover{Federation: "prod", Join: true},
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},
@@ -89,7 +89,7 @@ func TestPartlyCreated(t *testing.T) {
 	o.federation.Name = "prod"
 	want := `forbidden
 * done: federation "prod" is created
-* left: the bindings of --joiner and --approver: print them for kubectl apply
+* left: the bindings of --joiner, --approver and --integrator: print them for kubectl apply
 to continue, run: kubectl federate create federation prod --joiner user:jill --dry-run client --output yaml`
 	if got := o.partly(errors.New("forbidden")).Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -18,8 +18,10 @@ func (c Init) render(l *line) {
 // CreateFederation is kubectl federate create federation.
 type CreateFederation struct {
 	Name v1alpha1.FederationName
-	// Joiners and Approvers are as --joiner and --approver take them.
-	Joiners, Approvers []string
+	// Joiners, Approvers and Integrators are as --joiner, --approver and --integrator take them.
+	Joiners, Approvers, Integrators []string
+	// Yes accepts what is refused without it.
+	Yes bool
 	// Print asks for manifests instead of a federation.
 	Print bool
 }
@@ -32,6 +34,10 @@ func (c CreateFederation) render(l *line) {
 	for _, who := range c.Approvers {
 		l.flag("approver", who)
 	}
+	for _, who := range c.Integrators {
+		l.flag("integrator", who)
+	}
+	l.flagIf(c.Yes, "yes")
 	if c.Print {
 		l.flag("dry-run", "client")
 		l.flag("output", "yaml")

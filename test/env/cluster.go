@@ -197,6 +197,8 @@ func (c *Cluster) controllerManagerProgram() Program {
 	return Program{Path: filepath.Join(c.fleet.assets, "kube-controller-manager"), Log: c.path("kube-controller-manager.log"), Flags: []string{
 		"--kubeconfig=" + c.Kubeconfig,
 		"--controllers=" + controllers,
+		// As in every cluster that people run: policies know the garbage collector by the name of its account.
+		"--use-service-account-credentials",
 		"--service-account-private-key-file=" + c.path("accounts.key"),
 		"--root-ca-file=" + c.path("ca.crt"),
 		"--leader-elect=false",

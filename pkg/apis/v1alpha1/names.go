@@ -28,8 +28,8 @@ const (
 	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
-	// AnnotationAllowDeletion on one of our CustomResourceDefinitions lets it be deleted. Deleting a
-	// CustomResourceDefinition deletes every object of its kind without admission.
+	// AnnotationAllowDeletion on one of our CustomResourceDefinitions, or of our namespaces on the host, lets it be deleted.
+	// Deleting a CustomResourceDefinition deletes every object of its kind without admission.
 	AnnotationAllowDeletion = Prefix + "allow-deletion"
 )
 
@@ -87,12 +87,17 @@ const (
 
 // RBAC verbs on federations/<name>, which the ValidatingAdmissionPolicies in manifests/ check.
 const (
-	// VerbJoin lets a user create members of a federation and change their labels, spec and credential.
+	// VerbJoin lets a user create members of a federation, and change all of them but what needs another verb below, and their
+	// credential.
 	VerbJoin = "join"
-	// VerbLeave lets a user delete members of a federation and change their ownerReferences.
+	// VerbLeave lets a user delete members of a federation, and change their ownerReferences and the finalizers orphan and
+	// foregroundDeletion.
 	VerbLeave = "leave"
 	// VerbApprove lets a user change spec.accepted of members of a federation.
 	VerbApprove = "approve"
+	// VerbIntegrate lets a controller of others change annotations and finalizers of members of a federation, except
+	// those that need another verb.
+	VerbIntegrate = "integrate"
 )
 
 // ClusterProperty names of the About API (KEP-2149) that a membership sets.

@@ -143,7 +143,8 @@ func Present(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstr
 }
 
 // Delete deletes objects on the host and returns when all are gone. One that does not exist is skipped. The
-// CustomResourceDefinitions are annotated first to allow it; a dry run cannot do that, so it does not send their deletion.
+// CustomResourceDefinitions and namespaces are annotated first to allow it; a dry run cannot do that, so it does not send
+// their deletion.
 func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, dryRun cluster.DryRun, report Report) error {
 	present, err := Present(ctx, h, objects)
 	if err != nil {
@@ -151,7 +152,7 @@ func Delete(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstru
 	}
 	for _, object := range present {
 		ref := refOf(object)
-		if object.GetKind() == versioned.GetKind() {
+		if kind := object.GetKind(); kind == versioned.GetKind() || kind == "Namespace" {
 			if dryRun != cluster.DryRunNone {
 				report(object, Deleted)
 				continue

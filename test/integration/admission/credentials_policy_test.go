@@ -103,6 +103,10 @@ func TestCredentials(t *testing.T) {
 		"immutable": {create(func(s *corev1.Secret) { yes := true; s.Immutable = &yes }), bad("gold-2", "a credential has no finalizers and is not immutable: it is renewed, and it goes when its member goes")},
 		"finalizer": {create(func(s *corev1.Secret) { s.Finalizers = []string{"example.com/hold"} }), bad("gold-2", "a credential has no finalizers and is not immutable: it is renewed, and it goes when its member goes")},
 
+		"largest":   {create(func(s *corev1.Secret) { s.Data["kubeconfig"] = make([]byte, 65536) }), ""},
+		"too large": {create(func(s *corev1.Secret) { s.Data["kubeconfig"] = make([]byte, 65537) }), bad("gold-2", "the kubeconfig has 65537 bytes, and a credential has at most 65536")},
+		"grows":     {update(gold, func(s *corev1.Secret) { s.Data["kubeconfig"] = make([]byte, 700_000) }), bad("gold-1", "the kubeconfig has 700000 bytes, and a credential has at most 65536")},
+
 		"reads": {func() error {
 			return grace.Get(t.Context(), client.ObjectKeyFromObject(credential(gold)), &corev1.Secret{})
 		}, rbac("get", "gold-1")},

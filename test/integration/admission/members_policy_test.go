@@ -24,6 +24,7 @@ import (
 const (
 	joiningPolicy    = "joining.kubefederate.io"
 	membershipPolicy = "membership.kubefederate.io"
+	leavingPolicy    = "leaving.kubefederate.io"
 	memberclusters   = "memberclusters.kubefederate.io"
 )
 
@@ -54,6 +55,7 @@ func TestWhoMay(t *testing.T) {
 	alice := h.user(t, "alice", manifests.JoinerBinding("red", subject("alice")))
 	bob := h.user(t, "bob", manifests.ApproverBinding("blue", subject("bob")))
 	carol := h.user(t, "carol", broad("carol"))
+	ivy := h.user(t, "ivy", manifests.IntegratorBinding("blue", subject("ivy")))
 	grace := h.user(t, "grace", role("grace", "",
 		rbacv1.PolicyRule{APIGroups: []string{"kubefederate.io"}, Resources: []string{"memberclusters"}, Verbs: []string{"create"}},
 		rbacv1.PolicyRule{APIGroups: []string{"kubefederate.io"}, Resources: []string{"federations"}, ResourceNames: []string{"red"}, Verbs: []string{"join"}}))
@@ -80,6 +82,8 @@ func TestWhoMay(t *testing.T) {
 	accepted.Spec.Accepted = true
 	owned := member("new", "red")
 	owned.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: "default", UID: "x"}}
+	orphaned := member("new", "red")
+	orphaned.Finalizers = []string{metav1.FinalizerOrphanDependents}
 	unlabeled := member("new", "red")
 	unlabeled.Labels = nil
 	const owner = `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":"default","uid":"x"}]}}`
@@ -95,14 +99,14 @@ func TestWhoMay(t *testing.T) {
 		"joiner elsewhere joins":     {create(alice, member("new", "blue")), no("new", `user "alice" may not join clusters to federation "blue": it takes the verb join on federations/blue`)},
 		"joiner elsewhere changes":   {patch(alice, "blue-1", `{"spec":{"server":"https://x.example.com"}}`), no("blue-1", `user "alice" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
 		"joiner elsewhere labels":    {patch(alice, "blue-1", `{"metadata":{"labels":{"a":"b"}}}`), no("blue-1", `user "alice" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
-		"joiner elsewhere removes":   {remove(alice, "blue-1"), no("blue-1", `user "alice" may not let clusters leave federation "blue": it takes the verb leave on federations/blue`)},
-		"joiner elsewhere owns":      {patch(alice, "blue-1", owner), no("blue-1", `user "alice" may not change the ownerReferences of members of federation "blue": it takes the verb leave on federations/blue, since a member goes when its owner goes`)},
+		"joiner elsewhere removes":   {remove(alice, "blue-1"), denied(leavingPolicy, memberclusters, "blue-1", `user "alice" may not let clusters leave federation "blue": it takes the verb leave on federations/blue`)},
+		"joiner elsewhere owns":      {patch(alice, "blue-1", owner), no("blue-1", `user "alice" may not change the ownerReferences, or the finalizers orphan and foregroundDeletion, of members of federation "blue": it takes the verb leave on federations/blue, since these decide when a member goes`)},
 		"joiner elsewhere accepts":   {patch(alice, "blue-1", `{"spec":{"accepted":true}}`), no("blue-1", `user "alice" may not change spec.accepted of members of federation "blue": it takes the verb approve on federations/blue`)},
 		"joiner steals":              {patch(alice, "blue-1", `{"metadata":{"labels":{"kubefederate.io/federation":"red"}}}`), faulty(membershipPolicy, memberclusters, "blue-1", `the label kubefederate.io/federation cannot change: the cluster is a member of federation "blue" and leaves it first, with kubectl federate unjoin blue-1`)},
 		"joiner accepts":             {patch(alice, "red-1", `{"spec":{"accepted":true}}`), no("red-1", `user "alice" may not change spec.accepted of members of federation "red": it takes the verb approve on federations/red`)},
 		"joiner joins accepted":      {create(alice, accepted), no("new", `user "alice" may not change spec.accepted of members of federation "red": it takes the verb approve on federations/red`)},
 		"joiner joins owned":         {create(alice, owned), ""},
-		"joiner without leave owns":  {create(grace, owned), no("new", `user "grace" may not change the ownerReferences of members of federation "red": it takes the verb leave on federations/red, since a member goes when its owner goes`)},
+		"joiner without leave owns":  {create(grace, owned), no("new", `user "grace" may not change the ownerReferences, or the finalizers orphan and foregroundDeletion, of members of federation "red": it takes the verb leave on federations/red, since these decide when a member goes`)},
 		"joiner without leave joins": {create(grace, member("new", "red")), ""},
 		"label is missing":           {create(alice, unlabeled), faulty(joiningPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is taken off":         {patch(h.admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":null}}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
@@ -112,13 +116,22 @@ func TestWhoMay(t *testing.T) {
 		"approver accepts and moves": {patch(bob, "blue-1", `{"spec":{"accepted":true,"server":"https://evil.example.com"}}`), no("blue-1", `user "bob" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
 		"approver accepts and tags":  {patch(bob, "blue-1", `{"metadata":{"labels":{"a":"b"}},"spec":{"accepted":true}}`), no("blue-1", `user "bob" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
 		"approver accepts elsewhere": {patch(bob, "red-1", `{"spec":{"accepted":true}}`), no("red-1", `user "bob" may not change spec.accepted of members of federation "red": it takes the verb approve on federations/red`)},
-		"approver forges a joiner":   {patch(bob, "blue-1", `{"metadata":{"annotations":{"kubefederate.io/joined-by":"alice"}}}`), no("blue-1", `user "bob" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
-		"annotations are free":       {patch(bob, "blue-1", `{"metadata":{"annotations":{"example.com/note":"x"},"finalizers":["example.com/hold"]}}`), ""},
+		"approver forges a joiner":   {patch(bob, "blue-1", `{"metadata":{"annotations":{"kubefederate.io/joined-by":"alice"}}}`), no("blue-1", `user "bob" may not change annotations of kubefederate.io and kubectl apply of members of federation "blue": it takes the verb join on federations/blue`)},
+		"approver annotates":         {patch(bob, "blue-1", `{"metadata":{"annotations":{"example.com/note":"x"}}}`), no("blue-1", `user "bob" may not change annotations or finalizers of members of federation "blue": it takes the verb join or integrate on federations/blue`)},
+		"approver holds":             {patch(bob, "blue-1", `{"metadata":{"finalizers":["example.com/hold"]}}`), no("blue-1", `user "bob" may not change annotations or finalizers of members of federation "blue": it takes the verb join or integrate on federations/blue`)},
+		"approver asks for a probe":  {patch(bob, "blue-1", `{"metadata":{"annotations":{"kubefederate.io/probe-requested":"1"}}}`), no("blue-1", `user "bob" may not change the annotation kubefederate.io/probe-requested of members of federation "blue": it takes the verb join or leave on federations/blue`)},
+		"integrator annotates":       {patch(ivy, "blue-1", `{"metadata":{"annotations":{"example.com/note":"x"},"finalizers":["example.com/hold"]}}`), ""},
+		"integrator forges apply":    {patch(ivy, "blue-1", `{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}"}}}`), no("blue-1", `user "ivy" may not change annotations of kubefederate.io and kubectl apply of members of federation "blue": it takes the verb join on federations/blue`)},
+		"integrator orphans":         {patch(ivy, "blue-1", `{"metadata":{"finalizers":["orphan"]}}`), no("blue-1", `user "ivy" may not change the ownerReferences, or the finalizers orphan and foregroundDeletion, of members of federation "blue": it takes the verb leave on federations/blue, since these decide when a member goes`)},
+		"integrator labels":          {patch(ivy, "blue-1", `{"metadata":{"labels":{"a":"b"}}}`), no("blue-1", `user "ivy" may not change labels or spec of members of federation "blue": it takes the verb join on federations/blue`)},
+		"integrator accepts":         {patch(ivy, "blue-1", `{"spec":{"accepted":true}}`), no("blue-1", `user "ivy" may not change spec.accepted of members of federation "blue": it takes the verb approve on federations/blue`)},
+		"joiner annotates":           {patch(alice, "red-1", `{"metadata":{"annotations":{"example.com/note":"x","kubefederate.io/probe-requested":"1","kubectl.kubernetes.io/last-applied-configuration":"{}"},"finalizers":["example.com/hold","orphan"]}}`), ""},
+		"joiner joins orphaned":      {create(grace, orphaned), no("new", `user "grace" may not change the ownerReferences, or the finalizers orphan and foregroundDeletion, of members of federation "red": it takes the verb leave on federations/red, since these decide when a member goes`)},
 		"nothing changes":            {patch(bob, "blue-1", `{}`), ""},
 		"broad rights join":          {create(carol, member("new", "red")), no("new", `user "carol" may not join clusters to federation "red": it takes the verb join on federations/red`)},
 		"broad rights remove": {func() error {
 			return carol.DeleteAllOf(t.Context(), &v1alpha1.MemberCluster{}, client.MatchingLabels{v1alpha1.LabelFederation: "red"}, client.DryRunAll)
-		}, no("Unknown", `user "carol" may not let clusters leave federation "red": it takes the verb leave on federations/red`)},
+		}, denied(leavingPolicy, memberclusters, "Unknown", `user "carol" may not let clusters leave federation "red": it takes the verb leave on federations/red`)},
 		"broad rights write a status": {func() error {
 			return carol.Status().Patch(t.Context(), member("red-1", "red"), client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Ready"}}`)), &client.SubResourcePatchOptions{PatchOptions: client.PatchOptions{DryRun: []string{"All"}}})
 		}, ""},
@@ -224,15 +237,15 @@ func TestGarbageCollectionGoesOn(t *testing.T) {
 	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:generic-garbage-collector"}
 	collector, _ := as(t, config)
 	h.create(t, member("owned-2", "owned"))
-	answers(t, denied(membershipPolicy, memberclusters, "owned-2", `user "system:serviceaccount:kube-system:generic-garbage-collector" may not change the ownerReferences of members of federation "owned": it takes the verb leave on federations/owned, since a member goes when its owner goes`),
+	answers(t, denied(membershipPolicy, memberclusters, "owned-2", `user "system:serviceaccount:kube-system:generic-garbage-collector" may not change the ownerReferences, or the finalizers orphan and foregroundDeletion, of members of federation "owned": it takes the verb leave on federations/owned, since these decide when a member goes`),
 		func() error {
 			owner, _ := json.Marshal(owners[:1])
 			return mergePatch(collector, t, "owned-2", fmt.Sprintf(`{"metadata":{"ownerReferences":%s}}`, owner), client.DryRunAll)
 		})
 }
 
-// TestMemberWithoutLabel holds what becomes of a member that is older than the policy: others may edit what is free, and
-// who holds the verbs on all federations may mend or delete it.
+// TestMemberWithoutLabel holds what becomes of a member that is older than the policy: who holds the verbs on all federations
+// may mend or delete it.
 func TestMemberWithoutLabel(t *testing.T) {
 	h := enforcing(t)
 	h.create(t, fed("grey"))
@@ -254,19 +267,16 @@ func TestMemberWithoutLabel(t *testing.T) {
 	must(t, h.manager.Wait(t.Context()))
 
 	frank := h.user(t, "frank", manifests.JoinerBinding("grey", subject("frank")))
-	answers(t, denied(membershipPolicy, memberclusters, "grey-1", `user "frank" may not change labels or spec of members of all federations: it takes the verb join on federations`),
+	const patch = `{"metadata":{"labels":{"kubefederate.io/federation":"grey"},"annotations":{"a":"b"}}}`
+	answers(t, denied(membershipPolicy, memberclusters, "grey-1", `user "frank" may not change labels or spec of members of no federation: it takes the verb join on federations`),
+		func() error { return mergePatch(frank, t, "grey-1", patch, client.DryRunAll) })
+	answers(t, denied(membershipPolicy, memberclusters, "grey-1", `user "frank" may not change annotations or finalizers of members of no federation: it takes the verb join or integrate on federations`),
 		func() error {
-			return mergePatch(frank, t, "grey-1", `{"metadata":{"labels":{"a":"b"}}}`, client.DryRunAll)
+			return mergePatch(frank, t, "grey-1", `{"metadata":{"annotations":{"a":"b"}}}`, client.DryRunAll)
 		})
-	answers(t, denied(membershipPolicy, memberclusters, "grey-1", `user "frank" may not let clusters leave all federations: it takes the verb leave on federations`),
+	answers(t, denied(leavingPolicy, memberclusters, "grey-1", `user "frank" may not delete members of no federation: it takes the verb leave on federations`),
 		func() error { return frank.Delete(t.Context(), m.DeepCopy(), client.DryRunAll) })
-	answers(t, "", func() error {
-		return mergePatch(frank, t, "grey-1", `{"metadata":{"annotations":{"a":"b"}}}`, client.DryRunAll)
-	})
-	// Past the policy, it may be edited by who may and joins a federation in which it was none.
-	answers(t, "", func() error {
-		return mergePatch(frank, t, "grey-1", `{"metadata":{"labels":{"kubefederate.io/federation":"grey"}}}`, client.DryRunAll)
-	})
+	answers(t, "", func() error { return mergePatch(h.admin, t, "grey-1", patch, client.DryRunAll) })
 	answers(t, "", func() error { return mergePatch(h.admin, t, "grey-1", `{"spec":{"suspended":true}}`, client.DryRunAll) })
 	answers(t, "", func() error { return client.IgnoreNotFound(h.admin.Delete(t.Context(), m.DeepCopy())) })
 }
