@@ -68,9 +68,9 @@ func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructu
 }
 
 // Update replaces the object, whatever it holds.
-func (c *Conn) Update(ctx context.Context, r Resource, o *unstructured.Unstructured) error {
+func (c *Conn) Update(ctx context.Context, r Resource, o *unstructured.Unstructured, d DryRun) error {
 	ref := r.Of(o)
-	_, err := c.resource(ref).Update(ctx, o, metav1.UpdateOptions{FieldManager: v1alpha1.FieldOwner})
+	_, err := c.resource(ref).Update(ctx, o, metav1.UpdateOptions{DryRun: d.options(), FieldManager: v1alpha1.FieldOwner})
 	return c.fail("update", ref, err)
 }
 
@@ -198,9 +198,9 @@ func (c *Conn) delete(ctx context.Context, r Ref, p Preconditions, d DryRun) ([]
 }
 
 // CreateSubresource posts o to the subresource that r names and returns the answer.
-func (c *Conn) CreateSubresource(ctx context.Context, r Ref, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (c *Conn) CreateSubresource(ctx context.Context, r Ref, o *unstructured.Unstructured, d DryRun) (*unstructured.Unstructured, error) {
 	o.SetName(r.Name)
-	made, err := c.resource(r).Create(ctx, o, metav1.CreateOptions{}, r.Subresource)
+	made, err := c.resource(r).Create(ctx, o, metav1.CreateOptions{DryRun: d.options()}, r.Subresource)
 	return made, c.fail("create", r, err)
 }
 

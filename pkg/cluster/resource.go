@@ -31,6 +31,7 @@ func resource(groupVersion schema.GroupVersion, resource, kind string) Resource 
 var (
 	coreV1       = schema.GroupVersion{Version: "v1"}
 	rbacV1       = schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+	admissionV1  = schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
 	rancherV3    = schema.GroupVersion{Group: "management.cattle.io", Version: "v3"}
 	aboutV1beta1 = schema.GroupVersion{Group: "about.k8s.io", Version: "v1beta1"}
 )
@@ -51,6 +52,9 @@ var (
 	MemberClusters      = resource(v1alpha1.GroupVersion, "memberclusters", "MemberCluster")
 	// ClusterProperties are the About API (KEP-2149).
 	ClusterProperties = resource(aboutV1beta1, "clusterproperties", "ClusterProperty")
+	// Kubernetes serves these in this version since 1.30.
+	AdmissionPolicies       = resource(admissionV1, "validatingadmissionpolicies", "ValidatingAdmissionPolicy")
+	AdmissionPolicyBindings = resource(admissionV1, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding")
 )
 
 // Kinds of Rancher that say how its clusters are reached. They are only read; package discover has those that stand for clusters.

@@ -60,10 +60,17 @@ var everything = Right{Verb: "*", Resource: Resource{GroupVersionResource: schem
 // Lacking asks the API server which of rights the caller does not have, each once and in their order. An administrator has
 // them all, which one request shows; for other callers there is a request for each right, all at once.
 func (c *Conn) Lacking(ctx context.Context, rights []Right) ([]Right, error) {
-	all, err := c.allowed(ctx, everything)
-	if all || err != nil {
+	if all, err := c.HasAllRights(ctx); all || err != nil {
 		return nil, err
 	}
+	return c.LackingOf(ctx, rights)
+}
+
+// HasAllRights says whether the caller is an administrator, who need not be asked for single rights.
+func (c *Conn) HasAllRights(ctx context.Context) (bool, error) { return c.allowed(ctx, everything) }
+
+// LackingOf is Lacking for a caller who is no administrator.
+func (c *Conn) LackingOf(ctx context.Context, rights []Right) ([]Right, error) {
 	var distinct []Right
 	for _, r := range rights {
 		if !slices.Contains(distinct, r) {
@@ -79,6 +86,26 @@ func (c *Conn) Lacking(ctx context.Context, rights []Right) ([]Right, error) {
 		}
 	}
 	return lacking, cmp.Or(errs...)
+}
+
+// Identity is who an API server takes a caller for.
+type Identity struct {
+	Name   string
+	Groups []string
+}
+
+var selfReviews = resource(schema.GroupVersion{Group: "authentication.k8s.io", Version: "v1"}, "selfsubjectreviews", "SelfSubjectReview")
+
+// Caller asks the API server who it takes the caller for. Kubernetes before 1.28 cannot say.
+func (c *Conn) Caller(ctx context.Context) (Identity, error) {
+	review := &unstructured.Unstructured{Object: map[string]any{"apiVersion": selfReviews.GroupVersion().String(), "kind": selfReviews.Kind}}
+	answer, err := c.Create(ctx, selfReviews, review, DryRunNone)
+	if err != nil {
+		return Identity{}, err
+	}
+	name, _, _ := unstructured.NestedString(answer.Object, "status", "userInfo", "username")
+	groups, _, _ := unstructured.NestedStringSlice(answer.Object, "status", "userInfo", "groups")
+	return Identity{Name: name, Groups: groups}, nil
 }
 
 func (c *Conn) allowed(ctx context.Context, r Right) (bool, error) {

@@ -68,7 +68,7 @@ func (p *plan) phases(which func(Step) bool) [][]int {
 // error of a phase once all of its steps have ended.
 func (p *plan) apply(ctx context.Context) error {
 	for _, group := range p.phases(func(s Step) bool { return s.do != nil }) {
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil && !p.committed {
 			return err
 		}
 		p.begun = true

@@ -27,6 +27,8 @@ type Finding struct {
 
 	// field is the field of the MemberCluster that is at fault; empty where none is.
 	field string
+	// right says that a right of the caller is missing.
+	right bool
 }
 
 // about is a finding about an object.

@@ -89,7 +89,7 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	}
 	plan, findings := planJoin(*facts, o)
 	plan.host, plan.member = h, m
-	if o.DryRun != cluster.DryRunClient && !plan.blocked {
+	if o.DryRun != cluster.DryRunClient {
 		judged, err := plan.ask(ctx)
 		if err != nil {
 			return nil, err
@@ -101,7 +101,7 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 		findings = append(findings, Finding{Side: cluster.Host, Object: "Federation " + cluster.Quoted(string(o.Federation)), Cause: "not found",
 			Remedy: o.commands.To("list the federations", command.Federations) + "; or " + o.commands.To("create it", command.CreateFederation{Name: o.Federation})})
 	}
-	if err := refuse(o, findings); err != nil {
+	if err := refuse(o, introduce(ctx, h, m, findings)); err != nil {
 		return nil, err
 	}
 	return plan, nil
@@ -127,9 +127,10 @@ type joinFacts struct {
 	Tried error
 	// RefusesTokens says that the endpoint takes no token of the member's own.
 	RefusesTokens bool
-	// HostMissing and MemberMissing are rights that the caller lacks; UndoMissing are those that only rolling
-	// back needs.
-	HostMissing, MemberMissing, UndoMissing []missing
+	// HostMissing are rights that the caller lacks on the host; UndoMissing are those that only rolling back needs.
+	HostMissing, UndoMissing []missing
+	// MemberLacks are rights on the member that the caller lacks, of those that the plan takes and that the host gets there.
+	MemberLacks []cluster.Right
 	// CanCreateEvents says whether the caller may write Events on the host.
 	CanCreateEvents bool
 	Now             time.Time
@@ -138,30 +139,6 @@ type joinFacts struct {
 
 // proven says that the caller's own requests went the way that the host's will.
 func (f *joinFacts) proven() bool { return f.Endpoint.Equal(f.Caller) }
-
-// missing is a right that the caller lacks on a side.
-type missing struct {
-	side  cluster.Side
-	right cluster.Right
-}
-
-// ref is the object that the right is about.
-func (m missing) ref() cluster.Ref {
-	return cluster.Ref{Resource: m.right.Resource, Namespace: m.right.Namespace, Name: m.right.Name}
-}
-
-// deniedRights is what stands against an operation whose caller lacks rights.
-func deniedRights(all []missing) []Finding {
-	var against []Finding
-	for _, m := range all {
-		f := Finding{Side: m.side, Cause: "you are not allowed to " + m.right.String()}
-		if m.right.Verb == v1alpha1.VerbJoin {
-			f.Remedy = "an administrator of the federation can grant it"
-		}
-		against = append(against, f)
-	}
-	return against
-}
 
 // readJoin reads both sides until nothing stands in the way that ends by itself: a namespace that Kubernetes
 // still empties, a member being deleted, another join that is rolling back.
@@ -216,22 +193,17 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	f.Attempt = newAttempt(f.Now)
 	target := host.Target{Member: o.Name, Federation: o.Federation}
 	hostRights := slices.Concat(target.JoinRights(), []cluster.Right{target.EventRight()}, target.LeaveRights())
-	// What the member serves and what the federation gives is not known yet: the request is for all rights that a join may
-	// need, and those that this one does not need are dropped.
-	grants := member.Grants{Properties: true, AccessRole: "any"}
-	memberRights := append(grants.JoinRights(), grants.LeaveRights()...)
-	grants.Binding = member.BindingRefs()[1].Name
-	memberRights = append(memberRights, grants.JoinRights()...)
 
 	var hostState *host.State
 	var memberState *member.State
-	var hostLacks, memberLacks []cluster.Right
+	var hostLacks []cluster.Right
+	var administers bool // on the member
 	var enforcing error
 	if err := bothSides(cluster.Together(
 		func() (err error) { hostState, err = h.Read(ctx, target); return err },
 		func() (err error) { memberState, err = m.Read(ctx); return err },
 		func() (err error) { hostLacks, err = h.Lacking(ctx, hostRights); return err },
-		func() (err error) { memberLacks, err = m.Lacking(ctx, memberRights); return err },
+		func() (err error) { administers, err = m.HasAllRights(ctx); return err },
 		func() error {
 			if o.DryRun != cluster.DryRunClient {
 				enforcing = h.EnforcingFor(ctx, o.Federation)
@@ -242,21 +214,28 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		return nil, err
 	}
 	f.Host, f.Member = *hostState, *memberState
-
-	needed := f.grants()
 	f.CanCreateEvents = !slices.Contains(hostLacks, target.EventRight())
 	f.HostMissing = missingOf(cluster.Host, hostLacks, target.JoinRights())
-	f.MemberMissing = missingOf(cluster.Member, memberLacks, needed.JoinRights())
-	f.UndoMissing = append(missingOf(cluster.Host, hostLacks, target.LeaveRights()), missingOf(cluster.Member, memberLacks, needed.LeaveRights())...)
-
-	if err := cmp.Or(f.Host.Denied.First(), f.Member.Denied.First()); err != nil && len(f.HostMissing)+len(f.MemberMissing) == 0 {
+	f.UndoMissing = missingOf(cluster.Host, hostLacks, target.LeaveRights())
+	if err := f.Host.Denied.First(); err != nil && len(f.HostMissing) == 0 {
 		return nil, err
 	}
 	if enforcing != nil && !(apierrors.IsForbidden(enforcing) && len(f.HostMissing) > 0) {
 		return nil, enforcing
 	}
+	if err := f.Member.Denied[member.VersionRef]; err != nil {
+		return nil, err
+	}
 	f.Caller = m.Endpoint()
 	f.Endpoint = endpointOf(o, f.Caller, f.Host.Member)
+	if !administers {
+		// The plan says which rights it takes.
+		plan, _ := planJoin(*f, o)
+		var err error
+		if f.MemberLacks, err = m.LackingOf(ctx, append(plan.rights(), plan.given()...)); err != nil {
+			return nil, err
+		}
+	}
 	if len(f.Endpoint.Validate(nil)) > 0 {
 		return f, nil
 	}
@@ -267,7 +246,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	// endpoint is not. The token that shows it is a real one, in a dry run too.
 	tryFirst := o.DryRun == cluster.DryRunNone && f.Host.Member != nil && !f.proven() && f.Tried == nil
 	rancher := o.DryRun != cluster.DryRunClient && endpoint.RancherProxyID(f.Endpoint.Server) != ""
-	if (tryFirst || rancher) && len(f.MemberMissing) == 0 {
+	if tryFirst || rancher {
 		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
 	}
 	return f, nil
@@ -280,14 +259,4 @@ func (f *joinFacts) grants() member.Grants {
 		g.AccessRole = f.Host.Federation.Spec.Access.ClusterRole
 	}
 	return g
-}
-
-// missingOf are those of the needed rights that the caller lacks on a side.
-func missingOf(side cluster.Side, lacks, needed []cluster.Right) (all []missing) {
-	for _, r := range lacks {
-		if slices.Contains(needed, r) {
-			all = append(all, missing{side, r})
-		}
-	}
-	return all
 }

@@ -48,7 +48,7 @@ type JoinPlan struct {
 	sent *unstructured.Unstructured
 	// takenFrom is the host from which this join takes the cluster over; empty when it does not.
 	takenFrom v1alpha1.ClusterID
-	// blocked says that a finding makes asking the servers pointless.
+	// blocked says that a finding makes asking the host pointless.
 	blocked bool
 
 	// What follows is how far the join has come. record and membership are as they were last read or written.
@@ -84,13 +84,9 @@ func (p *JoinPlan) Verb() string {
 // planJoin makes the plan and says what stands against it. It is pure.
 func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	p := &JoinPlan{Options: o, plan: plan{of: o}, facts: f, grants: f.grants(), takenFrom: takenFrom(f, o), record: f.Host.Member, membership: f.Member.Membership}
-	against := deniedRights(slices.Concat(f.HostMissing, f.MemberMissing))
-	p.blocked = len(against) > 0
-	if !p.blocked {
-		p.noteRollback()
-	}
-	endpointAgainst, notes := judgeEndpoint(f.Endpoint, f.Host.Federation, f.Tried)
-	against = append(against, endpointAgainst...)
+	p.grants.TokenLifetime = o.lifetime()
+	p.blocked = len(f.HostMissing) > 0
+	against, notes := judgeEndpoint(f.Endpoint, f.Host.Federation, f.Tried)
 	p.notes = append(p.notes, notes...)
 	if f.RefusesTokens {
 		against = append(against, refusedTokens(f.Endpoint.Server))
@@ -99,7 +95,6 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 		p.notes = append(p.notes, loopback(f.Endpoint, f.HostServer)...)
 	}
 	against = append(against, judgeMember(f, o)...)
-	against = append(against, p.judgeEviction()...)
 	if f.Host.ID != "" && f.Host.ID == f.Member.ID {
 		p.note(Finding{Side: cluster.Member, Cause: "host and member are one and the same cluster"})
 	}
@@ -113,7 +108,12 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	against = append(against, record...)
 	against = append(against, p.planMember()...)
 	against = append(against, p.planCredential()...)
-	return p, against
+	lacking, undo := p.lacking(f.MemberLacks)
+	denied := slices.Concat(f.HostMissing, unread(f.Member.Denied, p.grants.ReadRefs()), lacking)
+	if len(denied) == 0 {
+		p.noteRollback(append(f.UndoMissing, undo...))
+	}
+	return p, append(deniedRights(denied), against...)
 }
 
 // accepted says whether the cluster is a member as soon as it has joined.
@@ -123,9 +123,9 @@ func (p *JoinPlan) accepted() bool {
 }
 
 // noteRollback warns of rights that only rolling back needs.
-func (p *JoinPlan) noteRollback() {
+func (p *JoinPlan) noteRollback(undo []missing) {
 	var lacking []string
-	for _, m := range p.facts.UndoMissing {
+	for _, m := range undo {
 		lacking = append(lacking, string(m.side)+": "+m.right.String())
 	}
 	if len(lacking) > 0 {
@@ -350,7 +350,7 @@ func (p *JoinPlan) planMember() []Finding {
 	namespace := Step{Side: cluster.Member, Verb: VerbUnchanged, Object: member.NamespaceRef(), phase: phaseNamespace, live: f.Namespace, undo: p.undoNamespace, undoLast: true}
 	planned := f.Namespace == nil
 	if planned {
-		namespace.Verb, namespace.Manifest, namespace.do = VerbCreate, member.NamespaceManifest(), p.makeNamespace
+		namespace.Verb, namespace.Manifest, namespace.posted, namespace.do = VerbCreate, member.NamespaceManifest(), true, p.makeNamespace
 	}
 	p.step(namespace)
 	p.planMembership(planned)
@@ -360,6 +360,7 @@ func (p *JoinPlan) planMember() []Finding {
 	for _, o := range p.grants.BaseObjects() {
 		against = append(against, p.planObject(o, phaseBase, planned)...)
 	}
+	against = append(against, p.planPolicy()...)
 	if p.grants.Properties {
 		id := member.Property(v1alpha1.PropertyClusterID, string(f.ID), p.Options.Federation)
 		against = append(against, p.planObject(id, phaseBase, planned)...)
@@ -385,7 +386,7 @@ func (p *JoinPlan) planMember() []Finding {
 // planMembership plans the membership record.
 func (p *JoinPlan) planMembership(planned bool) {
 	k, standing := p.wanted(), p.facts.Member.Membership
-	s := Step{Side: cluster.Member, Verb: VerbCreate, Object: member.MembershipRef(), Planned: planned, Manifest: k.Manifest(), phase: phaseMembership,
+	s := Step{Side: cluster.Member, Verb: VerbCreate, Object: member.MembershipRef(), Planned: planned, Manifest: k.Manifest(), phase: phaseMembership, posted: true,
 		do: p.takeMembership, undo: p.undoMembership, undoLast: true}
 	if standing != nil {
 		s.Verb, s.live = VerbUpdate, standing.Manifest()
@@ -411,10 +412,10 @@ func notByJoin(ref cluster.Ref) []Finding {
 // value puts the cluster into another set; one with the same value may stay.
 func judgeForeign(o member.Object, live *unstructured.Unstructured) []Finding {
 	switch {
+	case o.StandsFor(live):
+		return nil
 	case o.Ref.Resource != cluster.ClusterProperties:
 		return notByJoin(o.Ref)
-	case cluster.Covers(live.Object["spec"], o.Manifest.Object["spec"]):
-		return nil
 	}
 	value, _, _ := unstructured.NestedString(live.Object, "spec", "value")
 	want, _, _ := unstructured.NestedString(o.Manifest.Object, "spec", "value")
@@ -433,7 +434,7 @@ func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding
 		if against := judgeForeign(o, live); len(against) > 0 {
 			return against
 		}
-		s.Verb, s.Manifest, s.Note = VerbKeep, nil, "not set by kubectl federate, with the same value"
+		s.Verb, s.Manifest, s.Note = VerbKeep, nil, "not made by kubectl federate, with the same content"
 	case cluster.Covers(live.Object, o.Manifest.Object):
 		s.Verb, s.Manifest = VerbUnchanged, nil
 	case o.Manifest.Object["roleRef"] != nil && !cluster.Covers(live.Object["roleRef"], o.Manifest.Object["roleRef"]):
@@ -449,6 +450,63 @@ func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding
 	return nil
 }
 
+// planPolicy plans the policy that holds the host's account to tokens that can be revoked. A join goes on without it.
+func (p *JoinPlan) planPolicy() []Finding {
+	switch f := p.facts.Member; {
+	case f.PoliciesDenied:
+		p.noteWithoutPolicy("you are not allowed to get " + member.PolicyRefs()[1].Resource.GroupResource().String())
+		return nil
+	case !f.Policies:
+		p.noteWithoutPolicy("Kubernetes " + f.Version + " serves no ValidatingAdmissionPolicies")
+		return nil
+	}
+	before := len(p.Steps)
+	var against []Finding
+	for _, o := range p.grants.Policy() {
+		against = append(against, p.planObject(o, phaseBase, false)...)
+	}
+	for _, s := range p.Steps[before:] {
+		if lacks := missingOf(cluster.Member, p.facts.MemberLacks, s.rights()); len(lacks) > 0 {
+			p.Steps = p.Steps[:before]
+			p.noteWithoutPolicy("you are not allowed to " + lacks[0].right.String())
+			return nil
+		}
+	}
+	return against
+}
+
+// noteWithoutPolicy warns that no policy limits the tokens of the host's account.
+func (p *JoinPlan) noteWithoutPolicy(why string) {
+	p.note(Finding{Side: cluster.Member, Cause: "a stolen token of the host can be exchanged for one that lives for years, since " + why,
+		Remedy: "rotate and unjoin end all of them"})
+}
+
+// given are the rights whose lack explains that a member refuses to give rights away.
+func (p *JoinPlan) given() []cluster.Right {
+	rights := p.grants.Given()
+	if p.grants.AccessRole != "" {
+		rights = append(rights, p.accessRight())
+	}
+	return rights
+}
+
+func (p *JoinPlan) accessRight() cluster.Right {
+	return cluster.Right{Verb: "bind", Resource: cluster.ClusterRoles, Name: p.grants.AccessRole}
+}
+
+// escalates says what to do when a member does not let the caller give rights away; empty where that is not why it refuses.
+func (p *JoinPlan) escalates(s Step) string {
+	lacked := func(r cluster.Right) bool { return slices.Contains(p.facts.MemberLacks, r) }
+	gives := s.Object.Resource.Group == cluster.Roles.Group && slices.ContainsFunc(p.grants.Given(), lacked)
+	if s.Object == member.ConsumerRefs()[0] {
+		gives = lacked(p.accessRight())
+	}
+	if !gives {
+		return ""
+	}
+	return "Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member"
+}
+
 // planCredential plans the credential, its trial, and the record of the join.
 func (p *JoinPlan) planCredential() (against []Finding) {
 	o, f := p.Options, p.facts
@@ -456,7 +514,8 @@ func (p *JoinPlan) planCredential() (against []Finding) {
 	if live := f.Member.Objects[p.binding.Ref]; live != nil {
 		p.binding.UID = live.GetUID()
 	}
-	p.step(Step{Side: cluster.Member, Verb: VerbRequest, Object: member.ManagerAccountRef(), Planned: f.Member.Namespace == nil,
+	account := member.ManagerAccountRef()
+	p.step(Step{Side: cluster.Member, Verb: VerbRequest, Object: account, Planned: f.Member.Namespace == nil, live: f.Member.Objects[account], boundTo: f.Member.Objects[p.binding.Ref],
 		Note: "a token for " + short(o.lifetime()) + ", bound to " + p.binding.Ref.String(), phase: phaseBinding, do: p.requestToken})
 	record := &v1alpha1.MemberCluster{}
 	record.Name, record.Labels = string(o.Name), map[string]string{v1alpha1.LabelFederation: string(o.Federation)}
@@ -480,17 +539,48 @@ func (p *JoinPlan) planCredential() (against []Finding) {
 	return against
 }
 
-// ask lets the servers judge, with dry runs: the host the MemberCluster, the member every right that the join
-// gives away.
+// ask lets both servers judge, by dry runs, all that the join writes. What it cannot do without the policy is reported in a note.
 func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
-	dry := cluster.DryRunServer
-	errs := cluster.Together(
-		func() error {
+	var questions []question
+	if !p.blocked {
+		questions = p.hostQuestions()
+	}
+	findings, err := answers(ctx, append(questions, p.questions(p.facts.MemberLacks, p.escalates)...))
+	var against []Finding
+	for _, f := range findings {
+		ofPolicy := func(ref cluster.Ref) bool { return ref.String() == f.Object }
+		if !slices.ContainsFunc(member.PolicyRefs(), ofPolicy) {
+			against = append(against, f)
+			continue
+		}
+		if p.dropPolicy() {
+			p.noteWithoutPolicy(f.Cause)
+		}
+	}
+	return against, err
+}
+
+// dropPolicy leaves the policy out of the plan, and says whether it was there.
+func (p *JoinPlan) dropPolicy() bool {
+	before := len(p.Steps)
+	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return slices.Contains(member.PolicyRefs(), s.Object) })
+	return len(p.Steps) < before
+}
+
+// hostQuestions are those about the MemberCluster and its credential.
+func (p *JoinPlan) hostQuestions() []question {
+	o, dry := p.Options, cluster.DryRunServer
+	record := p.creates
+	if record == nil {
+		record = p.facts.Host.Member
+	}
+	return []question{
+		{about: host.MemberRef(o.Name), ask: func(ctx context.Context) error {
 			if p.sent == nil {
 				return nil
 			}
 			if p.creates == nil {
-				_, err := p.host.PatchMember(ctx, p.Options.Name, p.sent.Object, dry)
+				_, err := p.host.PatchMember(ctx, o.Name, p.sent.Object, dry)
 				return err
 			}
 			_, err := p.host.PostMember(ctx, p.sent, dry)
@@ -498,43 +588,7 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 				return nil // since it was read; applying looks at what there is then
 			}
 			return err
-		},
-		func() error {
-			probe := p.grants.EscalationProbe()
-			_, err := p.member.Apply(ctx, probe.Ref.Resource, probe.Manifest, dry)
-			return err
-		},
-		func() error {
-			probe := p.grants.AccessProbe()
-			if probe == nil {
-				return nil
-			}
-			if live := p.facts.Member.Objects[probe.Ref]; live != nil {
-				return nil // an existing binding is judged when it is replaced: its role cannot be changed
-			}
-			if p.evicts(probe.Ref) {
-				// As it stands, it binds the other host's role for ever.
-				probe.Manifest.SetName(probe.Ref.Name + ":probe")
-			}
-			_, err := p.member.Apply(ctx, probe.Ref.Resource, probe.Manifest, dry)
-			return err
-		},
-	)
-	var findings []Finding
-	var failed []error
-	for i, err := range errs {
-		switch {
-		case err == nil:
-		case isRefused(err) && i == 0:
-			findings = append(findings, findingsOf(err)...)
-		case isRefused(err) || apierrors.IsNotFound(err):
-			for _, f := range findingsOf(err) {
-				f.Remedy = "Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member"
-				findings = append(findings, f)
-			}
-		default:
-			failed = append(failed, err)
-		}
+		}},
+		{about: host.CredentialRef(o.Name), ask: func(ctx context.Context) error { return p.host.JudgeCredential(ctx, record) }},
 	}
-	return findings, bothSides(failed)
 }

@@ -1,6 +1,8 @@
 package federate
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +31,7 @@ var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 func facts(change func(*joinFacts)) joinFacts {
 	f := joinFacts{
 		Host:            host.State{ID: hostID, User: "ann", Federation: &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}},
-		Member:          member.State{ID: memberID, Version: "v1.36.3", Objects: map[cluster.Ref]*unstructured.Unstructured{}},
+		Member:          member.State{ID: memberID, Version: "v1.36.3", Policies: true, Objects: map[cluster.Ref]*unstructured.Unstructured{}},
 		HostServer:      "https://host.example.com",
 		Endpoint:        endpoint.Endpoint{Server: "https://east.example.com", CABundle: ca},
 		Caller:          endpoint.Endpoint{Server: "https://east.example.com", CABundle: ca},
@@ -108,6 +110,8 @@ member create    ServiceAccount "kubefederate-member/kubefederate-manager" (plan
 member create    ClusterRole "kubefederate-member:manager"
 member create    Role "kubefederate-member/kubefederate-manager" (planned)
 member create    Secret "kubefederate-member/kubefederate-manager-binding" (planned)
+member create    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
+member create    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member create    ClusterRoleBinding "kubefederate-member:manager"
 member create    RoleBinding "kubefederate-member/kubefederate-manager" (planned)
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (planned) (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
@@ -123,6 +127,8 @@ member unchanged ServiceAccount "kubefederate-member/kubefederate-manager"
 member unchanged ClusterRole "kubefederate-member:manager"
 member unchanged Role "kubefederate-member/kubefederate-manager"
 member unchanged Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
+member unchanged ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member unchanged ClusterRoleBinding "kubefederate-member:manager"
 member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
 member request   ServiceAccount "kubefederate-member/kubefederate-manager" (a token for 90d, bound to Secret "kubefederate-member/kubefederate-manager-binding")
@@ -143,7 +149,7 @@ func edited(plan string, pairs ...string) string {
 
 func TestPlanJoinSteps(t *testing.T) {
 	t.Parallel()
-	const keep = "member keep      ClusterProperty \"cluster.clusterset.k8s.io\" (not set by kubectl federate, with the same value)\n"
+	const keep = "member keep      ClusterProperty \"cluster.clusterset.k8s.io\" (not made by kubectl federate, with the same content)\n"
 	const withoutAccess = `member delete    ClusterRoleBinding "kubefederate-member:consumer" (the federation gives no access)
 member delete    ServiceAccount "kubefederate-member/kubefederate-consumer" (the federation gives no access)
 `
@@ -170,6 +176,8 @@ member create    ServiceAccount "kubefederate-member/kubefederate-consumer"
 member create    ClusterRole "kubefederate-member:manager"
 member create    Role "kubefederate-member/kubefederate-manager"
 member create    Secret "kubefederate-member/kubefederate-manager-binding"
+member create    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
+member create    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member create    ClusterProperty "cluster.clusterset.k8s.io"
 member create    ClusterRoleBinding "kubefederate-member:manager"
 member create    RoleBinding "kubefederate-member/kubefederate-manager"
@@ -185,7 +193,7 @@ host   update    MemberCluster "east" (who joined it, and when)`},
 			f.Host.Federation.Spec.Acceptance = v1alpha1.AcceptManual
 			f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterID)] = member.Property(v1alpha1.PropertyClusterID, memberID, "prod").Manifest
 			role := f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}]
-			role.Object["rules"] = member.Grants{Properties: true}.EscalationProbe().Manifest.Object["rules"].([]any)[:4]
+			role.Object["rules"] = member.Grants{Properties: true}.BaseObjects()[1].Manifest.Object["rules"]
 		}, nil, true,
 			`host: Federation "prod": accepts members by hand, so this one stays Pending: accept it: kubectl federate approve east`, edited(samePlan,
 				"member unchanged ClusterRoleBinding", "member unchanged ClusterProperty \"cluster.clusterset.k8s.io\"\nmember unchanged ClusterRoleBinding")},
@@ -209,6 +217,8 @@ member unchanged ServiceAccount "kubefederate-member/kubefederate-consumer"
 member update    ClusterRole "kubefederate-member:manager"
 member unchanged Role "kubefederate-member/kubefederate-manager"
 member create    Secret "kubefederate-member/kubefederate-manager-binding"
+member unchanged ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
+member unchanged ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member unchanged ClusterRoleBinding "kubefederate-member:manager"
 member unchanged RoleBinding "kubefederate-member/kubefederate-manager"
 member replace   ClusterRoleBinding "kubefederate-member:consumer"
@@ -293,8 +303,11 @@ func TestPlanJoinRefuses(t *testing.T) {
 		{"rights on both sides, all at once", func(f *joinFacts) {
 			target := host.Target{Member: "east", Federation: "prod"}
 			f.HostMissing = missingOf(cluster.Host, target.JoinRights(), target.JoinRights())
-			rights := member.Grants{}.JoinRights()
-			f.MemberMissing = missingOf(cluster.Member, rights, rights[:5])
+			for _, ref := range []cluster.Ref{member.NodesRef, cluster.IdentityNamespace, member.PropertyRef(v1alpha1.PropertyClusterID)} {
+				f.Member.Denied.Add(&cluster.Error{Side: cluster.Member, Verb: "get", Object: ref, Fault: cluster.FaultForbidden, Err: errors.New("no")})
+			}
+			f.MemberLacks = slices.Concat(member.NamespaceRef().Rights("create", "delete"), member.MembershipRef().Rights("create", "patch"),
+				member.TokenRef(member.ManagerAccountRef()).Rights("create"), member.ManagerAccountRef().Rights("patch"))
 		}, nil, `
 host: you are not allowed to get namespaces "kube-system"
 host: you are not allowed to get federations.kubefederate.io "prod"
@@ -306,9 +319,10 @@ host: you are not allowed to create secrets in namespace "kubefederate-credentia
 host: you are not allowed to update secrets "east" in namespace "kubefederate-credentials"
 member: you are not allowed to get namespaces "kube-system"
 member: you are not allowed to list nodes
-member: you are not allowed to get namespaces "kubefederate-member"
 member: you are not allowed to create namespaces
-member: you are not allowed to get configmaps "membership" in namespace "kubefederate-member"`},
+member: you are not allowed to create configmaps in namespace "kubefederate-member"
+member: you are not allowed to patch serviceaccounts "kubefederate-manager" in namespace "kubefederate-member"
+member: you are not allowed to create serviceaccounts/token "kubefederate-manager" in namespace "kubefederate-member"`},
 		{"another host's member", membership(func(k *member.Membership) { k.HostID, k.Federation, k.Member = otherID, "lab", "their-east" }), nil,
 			`member: ConfigMap "kubefederate-member/membership": this cluster is member "their-east" of federation "lab" of another host ` +
 				`(cluster ID cccccccc-0000-4000-8000-000000000003, this one has aaaaaaaa-0000-4000-8000-000000000001): unjoin it there first: ` +

@@ -156,8 +156,8 @@ func TestRollBackRotation(t *testing.T) {
 		plan, _ := planRotate(rotating(nil), RotateOptions{Name: "east"})
 		s := newStore(t, &plan.plan)
 		s.put(ref, by)
-		replacement := &replacement{plan: plan, round: round{to: ref}, attempt: attempt{id: "run", at: now}}
-		if err := replacement.undo(t.Context()); err != nil || strings.Join(s.writes, ", ") != want || plan.undone != (want != "") {
+		plan.attempt = attempt{id: "run", at: now}
+		if err := plan.unbind(t.Context()); err != nil || strings.Join(s.writes, ", ") != want || plan.undone != (want != "") {
 			t.Errorf("a Secret of attempt %q: sent %q, want %q; error %v", by, s.writes, want, err)
 		}
 	}

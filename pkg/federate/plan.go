@@ -53,6 +53,12 @@ type Step struct {
 	do func(context.Context) error
 	// undo removes what do made; nil where that is not possible or not needed.
 	undo func(context.Context) error
+	// posted says that the object is made by POST, and not by server-side apply.
+	posted bool
+	// ask asks the server, by a dry run, whether it would let the step happen; nil asks in the way that the verb says.
+	ask func(context.Context) error
+	// boundTo is the Secret that a token is bound to, as the plan saw it; nil when it was not there.
+	boundTo *unstructured.Unstructured
 	// undoLast says that what later phases made is worthless or dangerous without this object: it is undone only after them.
 	undoLast bool
 }
@@ -140,6 +146,9 @@ type plan struct {
 	learned []Finding
 	// begun says that a step may have changed something.
 	begun bool
+	// committed says that stopping now would be worse than going on: the run goes on to the end of its committed steps although
+	// its context has ended.
+	committed bool
 }
 
 func (p *plan) step(s Step) { p.Steps = append(p.Steps, s) }

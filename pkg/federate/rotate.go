@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -53,26 +56,17 @@ const (
 	rotateLease   = time.Minute
 )
 
-// Phases of a round, in order. The second round begins where the first ends.
+// Phases of a rotation, in order.
 const (
-	phaseBind   phase = iota // the Secret that the new token is bound to
-	phaseToken               // the token
-	phaseTry                 // it is tried at the stored endpoint
-	phaseStore               // it is stored: from here on there is no way back
-	phaseCut                 // the Secret that the old token is bound to is deleted
-	phaseEnd                 // the member refuses the old token
-	roundPhases              // how many there are
+	phaseBind    phase = iota // the Secret that the new token is bound to
+	phaseProbe                // the stored endpoint takes tokens of the account as it is
+	phaseAccount              // the manager's account is made anew, which ends every token that it ever had: there is no way back
+	phaseToken                // the new token
+	phaseStore                // it is stored
+	phaseTry                  // it is tried at the stored endpoint
+	phaseCut                  // the Secret that the old token was bound to goes, and the consumer's account is made anew
+	phaseEnd                  // the member refuses old tokens
 )
-
-// round is one replacement: a token bound to one Secret is stored, and then the other Secret is deleted. A
-// rotation that was cut off leaves two Secrets, and only the host knows which one counts: the first round
-// makes one of them count, the second replaces it.
-type round struct {
-	to cluster.Ref
-	// standing is the Secret to bind to when it exists already.
-	standing *unstructured.Unstructured
-	from     cluster.Ref
-}
 
 // RotatePlan is what a rotation will do.
 type RotatePlan struct {
@@ -80,19 +74,24 @@ type RotatePlan struct {
 	plan
 
 	facts rotateFacts
-	// current is the replacement that is at work.
-	current *replacement
+	// to is the Secret that the new token is bound to, standing that Secret where it exists already, and from the other one.
+	to, from cluster.Ref
+	standing *unstructured.Unstructured
+
+	attempt attempt
+	// until is when the writes must have ended, so that others need not wait longer than rotateLease.
+	until time.Time
+	bound member.Binding
+	// account is the UID of the manager's account, once it is made anew.
+	account types.UID
 	token   member.Token
+	// canary reaches the member with a token of the account as it was; nil where there was none.
+	canary *member.Cluster
 	// direct says that the stored endpoint is not to be reached from here: tokens are tried where the caller
 	// reaches the member.
 	direct bool
-	// stored says that the new credential is stored, or may be; until then there is a way back. state is then which one works,
-	// and left the Secret that is still to be deleted.
-	stored bool
-	state  string
-	left   []string
-	// replaced says that a credential of an earlier round is stored, and works.
-	replaced bool
+	// state says how things stand when there is no way back any more; it is empty until then.
+	state string
 	// undone says that a Secret of this run was found and deleted.
 	undone bool
 }
@@ -104,9 +103,10 @@ func (p *RotatePlan) Verb() string { return "rotate" }
 type rotateFacts struct {
 	Host   host.State
 	Member member.State
-	// Missing are rights that the caller lacks.
-	Missing []missing
-	Now     time.Time
+	// HostMissing are rights that the caller lacks on the host, and MemberLacks those on the member, of all that the plan takes.
+	HostMissing []missing
+	MemberLacks []cluster.Right
+	Now         time.Time
 }
 
 // PlanRotate reads both sides and judges what it read. It writes nothing. The error is a *Refusal with everything
@@ -128,12 +128,14 @@ func PlanRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	}
 	plan, against := planRotate(*facts, o)
 	plan.host, plan.member = h, m
-	if len(against) == 0 && o.DryRun == cluster.DryRunServer {
-		if against, err = plan.ask(ctx); err != nil {
+	if o.DryRun != cluster.DryRunClient && facts.Host.Member != nil {
+		judged, err := plan.ask(ctx)
+		if err != nil {
 			return nil, err
 		}
+		against = append(against, judged...)
 	}
-	if err := refuse(o, against); err != nil {
+	if err := refuse(o, introduce(ctx, h, m, against)); err != nil {
 		return nil, err
 	}
 	return plan, nil
@@ -182,82 +184,120 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 		return f, f.Host.Denied.First()
 	}
 	target.Federation = f.Host.Member.Federation()
-	refs := member.BindingRefs()
-	hostRights, memberRights := target.CredentialRights(), member.RotateRights(refs[0], refs[1])
-	var hostLacks, memberLacks []cluster.Right
+	hostRights := target.CredentialRights()
+	var hostLacks []cluster.Right
+	var administers bool // on the member
 	if err := bothSides(cluster.Together(
 		func() (err error) { hostLacks, err = h.Lacking(ctx, hostRights); return err },
-		func() (err error) { memberLacks, err = m.Lacking(ctx, memberRights); return err },
+		func() (err error) { administers, err = m.HasAllRights(ctx); return err },
 	)); err != nil {
 		return nil, err
 	}
-	var needed []cluster.Right
-	for _, x := range f.rounds() {
-		needed = append(needed, member.RotateRights(x.from, x.to)...)
-	}
-	f.Missing = append(missingOf(cluster.Host, hostLacks, hostRights), missingOf(cluster.Member, memberLacks, needed)...)
-	if len(f.Missing) == 0 {
-		// What was forbidden although the caller has the rights would else pass for missing.
-		for _, ref := range []cluster.Ref{cluster.IdentityNamespace, member.MembershipRef(), refs[0], refs[1]} {
-			if err := f.Member.Denied[ref]; err != nil {
-				return nil, err
-			}
+	f.HostMissing = missingOf(cluster.Host, hostLacks, hostRights)
+	if !administers {
+		// The plan says which rights it takes.
+		plan, _ := planRotate(*f, o)
+		var err error
+		if f.MemberLacks, err = m.LackingOf(ctx, plan.rights()); err != nil {
+			return nil, err
 		}
 	}
 	return f, nil
 }
 
-// rounds are the replacements that end with one Secret that is newer than all that existed.
-func (f *rotateFacts) rounds() []round {
-	refs := member.BindingRefs()
-	newer, older, interrupted := f.both()
-	switch {
-	case interrupted:
-		return []round{{to: newer, standing: f.Member.Objects[newer], from: older}, {to: older, from: newer}}
-	case f.Member.Objects[refs[1]] != nil:
-		return []round{{to: refs[0], from: refs[1]}}
-	}
-	return []round{{to: refs[1], from: refs[0]}}
-}
-
 // planRotate makes the plan and says what stands against it. It is pure.
 func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
 	p := &RotatePlan{Options: o, plan: plan{of: o}, facts: f}
+	refs := member.BindingRefs()
 	if f.Host.Member == nil {
 		return p, []Finding{{Side: cluster.Host, Object: host.MemberRef(o.Name).String(), Cause: "not found", Remedy: o.commands.To("list the members", command.Get{})}}
 	}
-	against := append(deniedRights(f.Missing), p.judgeMember()...)
-	if len(against) > 0 {
-		return p, against
-	}
-	rounds := f.rounds()
-	if len(rounds) > 1 {
-		p.note(Finding{Side: cluster.Member, Object: rounds[0].to.String(),
-			Cause: "left over from an interrupted rotation, which is completed first"})
-	}
-	for i, x := range rounds {
-		p.planRound(x, phase(i)*roundPhases)
-	}
-	return p, nil
+	against := p.judgeMember()
+	p.planSecret()
+	p.planPolicy()
+	p.planAccounts()
+	lacking, _ := p.lacking(f.MemberLacks)
+	reads := append([]cluster.Ref{cluster.IdentityNamespace, member.MembershipRef(), member.ManagerAccountRef(), member.ConsumerRefs()[1]}, refs[:]...)
+	denied := slices.Concat(f.HostMissing, unread(f.Member.Denied, reads), lacking)
+	return p, append(deniedRights(denied), against...)
 }
 
-// planRound plans one replacement, whose phases begin at first.
-func (p *RotatePlan) planRound(x round, first phase) {
-	o, record := p.Options, p.facts.Host.Member
-	t := &replacement{plan: p, round: x, revokes: x.standing != nil || p.facts.Member.Objects[x.from] != nil}
-	step := func(s Step, at phase, do func(context.Context) error) {
-		s.phase, s.do = first+at, do
-		p.Steps = append(p.Steps, s)
+// planSecret chooses the Secret that the new token is bound to: one that does not exist yet or, where a rotation was
+// interrupted, the newer one. Every token that was bound to that one ends with the account.
+func (p *RotatePlan) planSecret() {
+	f := &p.facts
+	refs := member.BindingRefs()
+	newer, older, interrupted := f.both()
+	s := Step{Side: cluster.Member, Verb: VerbCreate, phase: phaseBind, posted: true, do: p.bind, undo: p.unbind}
+	switch {
+	case interrupted:
+		p.to, p.from, p.standing = newer, older, f.Member.Objects[newer]
+		s.Verb, s.Note = VerbUpdate, "left over from an interrupted rotation, which this one completes"
+	case f.Member.Objects[refs[1]] != nil:
+		p.to, p.from = refs[0], refs[1]
+	default:
+		p.to, p.from = refs[1], refs[0]
 	}
-	if x.standing == nil {
-		step(Step{Side: cluster.Member, Verb: VerbCreate, Object: x.to, Manifest: member.BindingManifest(x.to).Manifest, undo: t.undo}, phaseBind, t.bind)
+	s.Object = p.to
+	if p.standing == nil {
+		s.Manifest = member.BindingManifest(p.to).Manifest
 	}
-	step(Step{Side: cluster.Member, Verb: VerbRequest, Object: member.ManagerAccountRef(), Note: "a token for " + short(o.lifetime()) + ", bound to " + x.to.String()}, phaseToken, t.request)
-	step(Step{Side: cluster.Member, Verb: VerbTry, Note: "the new credential at " + record.Spec.Server}, phaseTry, t.try)
-	step(Step{Side: cluster.Host, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record)}, phaseStore, t.store)
-	if t.revokes {
-		step(Step{Side: cluster.Member, Verb: VerbDelete, Object: x.from, Note: "revokes the old credential"}, phaseCut, t.revoke)
-		step(Step{Side: cluster.Member, Verb: VerbWait, Note: "until the old credential is refused; API servers remember accepted tokens for ten seconds"}, phaseEnd, t.awaitRefusal)
+	p.step(s)
+}
+
+// planPolicy adapts the policy to another lifetime; a join makes it where it does not exist.
+func (p *RotatePlan) planPolicy() {
+	f := p.facts
+	for _, o := range (member.Grants{TokenLifetime: p.Options.lifetime()}).Policy() {
+		live := f.Member.Objects[o.Ref]
+		if live == nil || cluster.Covers(live.Object, o.Manifest.Object) {
+			continue
+		}
+		s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: o.Ref, Manifest: o.Manifest, phase: phaseBind, live: live, Note: "tokens for " + short(p.Options.lifetime())}
+		s.do = func(ctx context.Context) error {
+			_, err := p.member.Apply(ctx, s.Object.Resource, s.Manifest, cluster.DryRunNone)
+			return err
+		}
+		if lacks := missingOf(cluster.Member, f.MemberLacks, s.rights()); !member.ByJoin(live) || len(lacks) > 0 {
+			p.note(about(cluster.Member, o.Ref, "is not yours to change: tokens that the manager requests live as long as it allows", ""))
+			continue
+		}
+		p.step(s)
+	}
+}
+
+// planAccounts plans everything from the trial of the endpoint to the end of the old tokens.
+func (p *RotatePlan) planAccounts() {
+	o, f, record := p.Options, p.facts, p.facts.Host.Member
+	account, from := f.Member.Objects[member.ManagerAccountRef()], f.Member.Objects[p.from]
+	if account != nil {
+		p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "the endpoint " + record.Spec.Server + ", with a token for " + short(member.MinTokenLifetime), phase: phaseProbe, do: p.probe})
+	}
+	const ends = "ends every token that it ever had"
+	accounts := member.Grants{AccessRole: "any"}.Accounts()
+	manager := Step{Side: cluster.Member, Verb: VerbReplace, Object: accounts[0].Ref, Manifest: accounts[0].Manifest, Note: ends, phase: phaseAccount, posted: true, live: account}
+	if account == nil {
+		manager.Verb, manager.Note = VerbCreate, ""
+	}
+	manager.do = func(ctx context.Context) error { return p.renewManager(ctx, manager) }
+	p.step(manager)
+	p.step(Step{Side: cluster.Member, Verb: VerbRequest, Object: member.ManagerAccountRef(), Note: "a token for " + short(o.lifetime()) + ", bound to " + p.to.String(),
+		phase: phaseToken, live: account, boundTo: from, do: p.request})
+	p.step(Step{Side: cluster.Host, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record), phase: phaseStore, do: p.store})
+	p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "the new credential at " + record.Spec.Server, phase: phaseTry, do: p.try})
+	if from != nil {
+		p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: p.from, Note: "the old credential was bound to it", phase: phaseCut, live: from, do: p.cut})
+	}
+	if live := f.Member.Objects[accounts[1].Ref]; live != nil {
+		consumer := Step{Side: cluster.Member, Verb: VerbReplace, Object: accounts[1].Ref, Manifest: accounts[1].Manifest, Note: ends, phase: phaseCut, posted: true, live: live}
+		consumer.do = func(ctx context.Context) error {
+			_, err := p.renew(ctx, consumer, func() {})
+			return err
+		}
+		p.step(consumer)
+	}
+	if account != nil {
+		p.step(Step{Side: cluster.Member, Verb: VerbWait, Note: "until old tokens are refused; API servers remember accepted ones for ten seconds", phase: phaseEnd, do: p.awaitRefusal})
 	}
 }
 
@@ -273,42 +313,45 @@ func (p *RotatePlan) judgeMember() []Finding {
 			return against
 		}
 	}
-	account := member.ManagerAccountRef() // the caller need not have the right to read it
-	if f.Member.Membership == nil || f.Member.Membership.MemberUID != record.UID || f.Member.Objects[account] == nil && f.Member.Denied[account] == nil {
-		if len(f.Missing) > 0 {
-			return nil // what the caller may not read is not missing
-		}
+	if f.Member.Denied[member.MembershipRef()] != nil {
+		return nil // what the caller may not read is not missing
+	}
+	if f.Member.Membership == nil || f.Member.Membership.MemberUID != record.UID || f.bare() {
 		return []Finding{{Side: cluster.Member, Object: host.MemberRef(o.Name).String(), Cause: "its join is not finished, or was removed from the cluster",
 			Remedy: o.commands.To("join it again", join.command())}}
 	}
-	for _, ref := range member.BindingRefs() {
-		if o := f.Member.Objects[ref]; o != nil && !member.ByJoin(o) {
+	refs := member.BindingRefs()
+	for _, ref := range append(refs[:], member.ManagerAccountRef(), member.ConsumerRefs()[1]) {
+		o := f.Member.Objects[ref]
+		if o == nil {
+			continue
+		}
+		if !member.ByJoin(o) {
 			return notByJoin(ref)
+		}
+		if finalizers := o.GetFinalizers(); len(finalizers) > 0 {
+			return []Finding{about(cluster.Member, ref, "has finalizers, so that its deletion would not end: "+strings.Join(finalizers, ", "), "remove them first")}
 		}
 	}
 	return nil
 }
 
-// ask lets the member judge, with dry runs, the Secrets that are made and deleted.
-func (p *RotatePlan) ask(ctx context.Context) ([]Finding, error) {
-	dry := cluster.DryRunServer
-	for _, s := range p.Steps {
-		var err error
-		switch s.phase % roundPhases {
-		case phaseBind:
-			if p.facts.Member.Objects[s.Object] != nil {
-				continue // the first of two rounds deletes it
-			}
-			_, err = p.member.Create(ctx, s.Object.Resource, s.Manifest, dry)
-		case phaseCut:
-			err = p.member.Delete(ctx, s.Object, cluster.Preconditions{}, dry)
-		}
-		if isRefused(err) {
-			return findingsOf(err), nil
-		}
-		if err != nil {
-			return nil, err
-		}
+// bare says that the account is gone and so is what gives it rights: a rotation makes the account anew, but not those.
+func (f *rotateFacts) bare() bool {
+	if f.Member.Objects[member.ManagerAccountRef()] != nil {
+		return false
 	}
-	return nil, nil
+	return slices.ContainsFunc(member.Grants{}.Bindings(), func(o member.Object) bool {
+		return f.Member.Objects[o.Ref] == nil && f.Member.Denied[o.Ref] == nil
+	})
+}
+
+// ask lets both servers judge, by dry runs, all that the rotation writes.
+func (p *RotatePlan) ask(ctx context.Context) ([]Finding, error) {
+	questions := p.questions(p.facts.MemberLacks, nil)
+	if len(p.facts.HostMissing) == 0 {
+		record := p.facts.Host.Member
+		questions = append(questions, question{about: host.CredentialRef(p.Options.Name), ask: func(ctx context.Context) error { return p.host.JudgeCredential(ctx, record) }})
+	}
+	return answers(ctx, questions)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -17,9 +18,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// Apply carries the plan out: the new credential is stored and the old one is refused. Until the new one is stored a failure
-// rolls back what was made, and the old one stays valid and stored: the error is then a *Refusal or an *Undone. Later it is a
-// *Partial with the command that continues.
+// Apply carries the plan out: the new credential is stored, and every token that the accounts on the member ever had is refused.
+// Until the accounts are made anew, a failure rolls back what was made, and the old credential stays valid and stored: the error
+// is then a *Refusal or an *Undone. Later it is a *Partial with the command that continues.
 func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*Result, error) {
 	if err := p.run(ctx, p.Options.DryRun, progress, p.failed); err != nil {
 		return nil, err
@@ -31,27 +32,33 @@ func (p *RotatePlan) Apply(ctx context.Context, progress func(Step)) (*Result, e
 func (p *RotatePlan) failed(ctx context.Context, cause error) error {
 	fresh, cancel := afterwards(ctx)
 	defer cancel()
-	partial := p.partial(cause)
-	partial.Done, partial.Left = []string{p.state}, p.left
-	if !p.stored {
+	if p.state == "" {
 		left, err := p.rollBack(fresh)
-		partial.Done, partial.Left = []string{"the old credential is stored and works"}, left
-		switch {
-		case err != nil:
-			partial.Err = rollbackFailed(cause, err)
-		case !p.replaced:
+		if err == nil {
 			return p.refused(cause, p.undone)
 		}
-		if p.replaced {
-			partial.Done = []string{"the credential was replaced once; the new one is stored and works"}
-		}
-	} else if len(p.left) > 0 {
-		// Without the stamp the next run begins at once. Where it cannot be removed, that one waits as long as rotateLease.
-		_, _ = p.member.MergePatch(fresh, p.current.to, map[string]any{"metadata": map[string]any{
-			"annotations": map[string]any{v1alpha1.AnnotationAttempt: nil},
-		}}, cluster.DryRunNone)
+		partial := p.partial(rollbackFailed(cause, err))
+		partial.Done, partial.Left = []string{"the old credential is stored and works"}, left
+		return partial
 	}
+	partial := p.partial(cause)
+	partial.Done = []string{p.state}
+	for i, s := range p.Steps {
+		if writes := s.phase >= phaseAccount && s.phase != phaseToken && s.phase != phaseTry && s.phase != phaseEnd; writes && !p.done[i] {
+			partial.Left = append(partial.Left, s.place())
+		}
+	}
+	// Without the stamp the next run begins at once. Where it cannot be removed, that one waits as long as rotateLease.
+	_ = p.unstamp(fresh)
 	return partial
+}
+
+// unstamp removes the attempt from the Secret that the new token is bound to: another run need not wait.
+func (p *RotatePlan) unstamp(ctx context.Context) error {
+	_, err := p.member.MergePatch(ctx, p.to, map[string]any{"metadata": map[string]any{
+		"annotations": map[string]any{v1alpha1.AnnotationAttempt: nil},
+	}}, cluster.DryRunNone)
+	return err
 }
 
 // at is the way to the member with a token: the stored endpoint, or the caller's own where that one is not to be
@@ -65,92 +72,68 @@ func (p *RotatePlan) at(token string) *rest.Config {
 	return config(endpoint.Of(p.facts.Host.Member), token)
 }
 
-// stands is how things stand once the new credential is stored or may be, with the Secrets that are still to be deleted.
-func (p *RotatePlan) stands(state string, left ...cluster.Ref) {
-	p.stored, p.state, p.left = true, state, nil
-	for _, ref := range left {
-		p.left = append(p.left, "member: "+ref.String())
-	}
-}
-
-// replacement is a round at work.
-type replacement struct {
-	round
-	plan *RotatePlan
-	// revokes says that there is an old credential to revoke.
-	revokes bool
-
-	attempt attempt
-	// until is when the writes must have ended, so that others need not wait longer than rotateLease.
-	until time.Time
-	bound member.Binding
-	// canary reaches the member with a token that is bound to the same Secret as the old credential; nil where there is none.
-	canary *member.Cluster
-}
-
-// critical is ctx with the end of the writes. The first call begins the round.
-func (t *replacement) critical(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p := t.plan; p.current != t {
-		p.current = t
-		t.attempt = newAttempt(time.Now())
-		t.until = time.Now().Add(rotateTimeout)
-		t.bound = member.Binding{Ref: t.to}
-		if t.standing != nil {
-			t.bound.UID = t.standing.GetUID()
-		}
-	}
-	return context.WithDeadline(ctx, t.until)
-}
-
-// bind makes the Secret that the new token is bound to. By POST: of two rotations one learns that it was second.
-func (t *replacement) bind(ctx context.Context) error {
-	ctx, cancel := t.critical(ctx)
+// bind makes the Secret that the new token is bound to, or stamps the one that a rotation left. By POST, or on the condition that
+// it is as it was read: of two rotations one learns that it was second.
+func (p *RotatePlan) bind(ctx context.Context) error {
+	p.attempt, p.until = newAttempt(time.Now()), time.Now().Add(rotateTimeout)
+	ctx, cancel := context.WithDeadline(ctx, p.until)
 	defer cancel()
-	manifest := member.BindingManifest(t.to).Manifest
-	stamp(manifest, t.attempt)
-	t.plan.mark(t.to)
-	o, err := t.plan.member.Create(ctx, t.to.Resource, manifest, cluster.DryRunNone)
-	if apierrors.IsAlreadyExists(err) {
-		t.plan.unmark(t.to)
+	p.mark(p.to)
+	o, err := p.writeSecret(ctx)
+	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
+		p.unmark(p.to)
 		return fmt.Errorf("%w: another rotation is at work; run this one again when it has ended", err)
 	}
 	if err == nil {
-		t.bound.UID = o.GetUID()
+		p.bound = member.Binding{Ref: p.to, UID: o.GetUID()}
 	}
 	return err
 }
 
-// undo removes the Secret that this run made for a credential that was not stored.
-func (t *replacement) undo(ctx context.Context) error {
-	p := t.plan
-	o, err := p.member.Find(ctx, t.to)
-	if err != nil || o == nil || o.GetAnnotations()[v1alpha1.AnnotationAttempt] != t.attempt.String() {
+func (p *RotatePlan) writeSecret(ctx context.Context) (*unstructured.Unstructured, error) {
+	if p.standing != nil {
+		return p.member.MergePatch(ctx, p.to, map[string]any{"metadata": map[string]any{
+			"resourceVersion": p.standing.GetResourceVersion(), "annotations": map[string]any{v1alpha1.AnnotationAttempt: p.attempt.String()},
+		}}, cluster.DryRunNone)
+	}
+	manifest := member.BindingManifest(p.to).Manifest
+	stamp(manifest, p.attempt)
+	return p.member.Create(ctx, p.to.Resource, manifest, cluster.DryRunNone)
+}
+
+// unbind removes the Secret that this run made for a token that does not exist yet, or its stamp from one that was there.
+func (p *RotatePlan) unbind(ctx context.Context) error {
+	o, err := p.member.Find(ctx, p.to)
+	if err != nil || o == nil || o.GetAnnotations()[v1alpha1.AnnotationAttempt] != p.attempt.String() {
 		return err
 	}
 	p.undone = true
-	return p.member.Remove(ctx, t.to, cluster.Preconditions{UID: o.GetUID()})
+	if p.standing != nil {
+		return p.unstamp(ctx)
+	}
+	return p.member.Remove(ctx, p.to, cluster.Preconditions{UID: o.GetUID()})
 }
 
-func (t *replacement) request(ctx context.Context) error {
-	ctx, cancel := t.critical(ctx)
+// probe tries the stored endpoint before anything ends, with a token of the account as it is. The old credential itself is not for
+// the caller to read: what becomes of this token shows what becomes of all others. It is used a moment before they end, so that
+// whatever API servers remember of them they have forgotten when they refuse this one.
+func (p *RotatePlan) probe(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, p.until)
 	defer cancel()
-	p, o, asked := t.plan, t.plan.Options, time.Now()
-	token, err := p.member.RequestToken(ctx, o.lifetime(), t.bound)
+	token, err := p.member.RequestToken(ctx, member.MinTokenLifetime, p.bound)
 	if err != nil {
 		return err
 	}
-	if p.token.Value == "" {
-		p.learn(judgeToken(token, asked, o.lifetime(), o.commands, o.command())...)
+	if err := p.trial(ctx, token.Value); err != nil {
+		return err
 	}
-	p.token = token
-	return nil
+	p.canary, err = member.Connect(p.at(token.Value))
+	return err
 }
 
-// try tries the new credential at the stored endpoint.
-func (t *replacement) try(ctx context.Context) error {
-	ctx, cancel := t.critical(ctx)
-	defer cancel()
-	p, o, record := t.plan, t.plan.Options, t.plan.facts.Host.Member
+// trial tries a token at the stored endpoint.
+func (p *RotatePlan) trial(ctx context.Context, token string) error {
+	o, record := p.Options, p.facts.Host.Member
 	join := o.join(record).command()
 	join.Server = p.member.Server()
 	if name := p.member.Endpoint().TLSServerName; name != record.Spec.TLSServerName {
@@ -158,7 +141,7 @@ func (t *replacement) try(ctx context.Context) error {
 	}
 	again := o.commands.To("store the member's own endpoint", join)
 	trial := trial{server: record.Spec.Server, id: p.facts.Member.ID, otherCluster: again, ifRefused: again}
-	err := trial.of(ctx, p.at(p.token.Value))
+	err := trial.of(ctx, p.at(token))
 	switch fault := cluster.FaultOf(err); {
 	case fault == cluster.FaultCertificate:
 		remedy := certificateRemedies[cluster.CertificateFaultOf(err)]
@@ -171,98 +154,132 @@ func (t *replacement) try(ctx context.Context) error {
 		p.direct = true
 		p.learn(atEndpoint(trial.server, "could not be tried from here: "+cluster.Cause(err)+"; the credential was tried at "+p.member.Server(), ""))
 		trial.server = p.member.Server()
-		return trial.of(ctx, p.at(p.token.Value))
+		return trial.of(ctx, p.at(token))
 	}
 	return err
 }
 
-// store stores the new credential. Unless the host refuses it, there is no way back.
-func (t *replacement) store(ctx context.Context) error {
-	critical, cancel := t.critical(ctx)
+// commit is a context that Ctrl-C does not end at once: from the end of the old account until the new credential is stored, the
+// host has none that works.
+func (p *RotatePlan) commit(ctx context.Context) (context.Context, context.CancelFunc) {
+	p.committed = true
+	going, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.until)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(rollbackTimeout, cancel) })
+	return going, func() { stop(); cancel() }
+}
+
+// renewManager makes the manager's account anew.
+func (p *RotatePlan) renewManager(ctx context.Context, s Step) error {
+	ctx, cancel := p.commit(ctx)
 	defer cancel()
-	p, record := t.plan, t.plan.facts.Host.Member
+	made, err := p.renew(ctx, s, func() {
+		p.state = "the account on the member is being made anew, so the stored credential may work no more"
+	})
+	if err == nil {
+		p.account = made.GetUID()
+	}
+	return err
+}
+
+// renew makes an account anew, under its name: its rights are bound to the name, and its tokens to its UID. It calls gone when the
+// old one is gone, or may be.
+func (p *RotatePlan) renew(ctx context.Context, s Step, gone func()) (made *unstructured.Unstructured, err error) {
+	m, live := p.member, s.live
+	err = retry(ctx, func() (err error) {
+		if live != nil {
+			if err = m.Remove(ctx, s.Object, cluster.Preconditions{UID: live.GetUID()}); !isRefused(err) {
+				gone()
+			}
+			if err != nil && !apierrors.IsConflict(err) {
+				return err
+			}
+		}
+		if made, err = m.Create(ctx, s.Object.Resource, s.Manifest, cluster.DryRunNone); !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		// By a request whose answer was lost, or by a join: it is another one than it was.
+		now, readErr := m.Find(ctx, s.Object)
+		if readErr == nil && now != nil && (live == nil || now.GetUID() != live.GetUID()) {
+			made, err = now, nil
+		}
+		return err
+	})
+	return made, err
+}
+
+func (p *RotatePlan) request(ctx context.Context) error {
+	ctx, cancel := p.commit(ctx)
+	defer cancel()
+	o, asked := p.Options, time.Now()
+	if err := retry(ctx, func() (err error) {
+		p.token, err = p.member.RequestToken(ctx, o.lifetime(), p.bound)
+		return err
+	}); err != nil {
+		return err
+	}
+	p.learn(judgeToken(p.token, asked, o.lifetime(), o.commands, o.command())...)
+	return nil
+}
+
+// store stores the new credential.
+func (p *RotatePlan) store(ctx context.Context) error {
+	ctx, cancel := p.commit(ctx)
+	defer cancel()
+	record := p.facts.Host.Member
 	data, err := (&kubeconfig.Access{Token: p.token.Value, Endpoint: endpoint.Of(record)}).Marshal()
 	if err != nil {
 		return err
 	}
 	// Writing it twice is writing it once: a lost answer is worth another try.
-	err = retry(critical, func() error { return p.host.WriteCredential(critical, record, data, true) })
-	switch {
-	case isRefused(err) && t.standing == nil:
-		return err
-	case err != nil:
-		p.stands("it is not known which credential the host has stored; the old one and the new one both work", t.from)
+	if err := retry(ctx, func() error { return p.host.WriteCredential(ctx, record, data, true) }); err != nil {
 		return err
 	}
-	p.unmark(t.to)
-	if !t.revokes {
-		return t.confirm(ctx)
-	}
-	p.stands("the new credential is stored; the old one still works", t.from)
+	p.unmark(p.to)
+	p.committed = false
+	p.state = "the new credential is stored, but it is not known to work; all older ones are revoked"
 	return nil
 }
 
-// canaryLifetime is the shortest that API servers grant.
-const canaryLifetime = member.MinTokenLifetime
-
-// revoke deletes the Secret that the old tokens are bound to. The old credential itself is not for the caller to read: a
-// canary token that is bound to the same Secret shows what becomes of it. It is used a moment before, so that whatever API
-// servers remember of the old one they have forgotten when they refuse the canary token.
-func (t *replacement) revoke(ctx context.Context) error {
-	m := t.plan.member
-	old, err := m.Find(ctx, t.from)
-	if err != nil || old == nil {
+func (p *RotatePlan) try(ctx context.Context) error {
+	if err := p.trial(ctx, p.token.Value); err != nil {
 		return err
 	}
-	token, err := m.RequestToken(ctx, canaryLifetime, member.Binding{Ref: t.from, UID: old.GetUID()})
-	if err == nil {
-		t.canary, err = member.Connect(t.plan.at(token.Value))
-	}
-	if err == nil {
-		_, err = t.canary.ID(ctx)
-	}
-	if err == nil {
-		err = m.Remove(ctx, t.from, cluster.Preconditions{UID: old.GetUID()})
-	}
-	if err == nil {
-		t.plan.stands("the new credential is stored; the old one is revoked, but was still accepted when last tried")
-	}
-	return err
+	p.state = "the new credential is stored and works; all older ones are revoked, but API servers may accept them for some seconds more"
+	return nil
+}
+
+// cut deletes the Secret that the old token was bound to.
+func (p *RotatePlan) cut(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, p.until)
+	defer cancel()
+	return p.member.Remove(ctx, p.from, cluster.Preconditions{UID: p.facts.Member.Objects[p.from].GetUID()})
 }
 
 // revokeTimeout is how long a revoked token may be accepted: API servers remember for ten seconds that they accepted
 // one, and a busy one needs a moment more.
 const revokeTimeout = 30 * time.Second
 
-// awaitRefusal waits until the member refuses the canary token.
-func (t *replacement) awaitRefusal(ctx context.Context) error {
-	if t.canary == nil {
-		return t.confirm(ctx)
-	}
+// awaitRefusal waits until the member refuses the canary token, and makes sure that what the stored credential rests on still
+// exists: another rotation that took this one for dead would have replaced it.
+func (p *RotatePlan) awaitRefusal(ctx context.Context) error {
 	err := poll(ctx, planInterval, revokeTimeout, func() (bool, error) {
-		_, err := t.canary.ID(ctx) // a connection that is lost says nothing of the token
+		_, err := p.canary.ID(ctx) // a connection that is lost says nothing of the token
 		return cluster.FaultOf(err) == cluster.FaultUnauthorized, nil
 	})
 	if errors.Is(err, errPatience) {
-		return fmt.Errorf("member: %s still accepts a token whose Secret is gone after %s", t.plan.member.Server(), revokeTimeout)
+		return fmt.Errorf("member: %s still accepts a token whose account is gone after %s", p.member.Server(), revokeTimeout)
 	}
 	if err != nil {
 		return err
 	}
-	return t.confirm(ctx)
-}
-
-// confirm makes sure that what the stored credential is bound to still exists: another rotation that took
-// this one for dead would have deleted it.
-func (t *replacement) confirm(ctx context.Context) error {
-	p := t.plan
-	p.stands("the new credential is stored, but it is not known to work")
-	o, err := p.member.Find(ctx, t.to)
-	if err == nil && (o == nil || o.GetUID() != t.bound.UID) {
-		err = &vanished{side: cluster.Member, ref: t.to, during: "rotation"}
+	for _, held := range []member.Binding{p.bound, {Ref: member.ManagerAccountRef(), UID: p.account}} {
+		o, err := p.member.Find(ctx, held.Ref)
+		if err != nil {
+			return err
+		}
+		if o == nil || o.GetUID() != held.UID {
+			return &vanished{side: cluster.Member, ref: held.Ref, during: "rotation"}
+		}
 	}
-	if err == nil {
-		p.stored, p.replaced = false, true // nothing of this round is left to say
-	}
-	return err
+	return nil
 }

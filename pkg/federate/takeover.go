@@ -40,21 +40,6 @@ func takenFrom(f joinFacts, o JoinOptions) v1alpha1.ClusterID {
 	return ""
 }
 
-// judgeEviction says what the caller may not remove of the other host's. For other joins these rights are only a
-// matter of rolling back.
-func (p *JoinPlan) judgeEviction() []Finding {
-	if p.takenFrom == "" {
-		return nil
-	}
-	var against []Finding
-	for _, m := range p.facts.UndoMissing {
-		if m.side == cluster.Member && m.right.Verb == "delete" && p.facts.Member.Objects[m.ref()] != nil {
-			against = append(against, Finding{Side: cluster.Member, Cause: "you are not allowed to " + m.right.String(), Remedy: "a take-over removes what the other host put there"})
-		}
-	}
-	return against
-}
-
 // planEviction plans to remove what the other host put on the member. What follows is planned as if it were gone.
 func (p *JoinPlan) planEviction() {
 	if p.takenFrom == "" {
@@ -64,7 +49,7 @@ func (p *JoinPlan) planEviction() {
 		Cause: fmt.Sprintf("is taken over from the host with cluster ID %s; what that host could do here ends", p.takenFrom)})
 	left := maps.Clone(p.facts.Member.Objects)
 	for _, ref := range p.facts.Member.Found() {
-		if live := left[ref]; member.ByJoin(live) {
+		if live := left[ref]; member.ByJoin(live) && !slices.Contains(member.PolicyRefs(), ref) { // a policy gives nothing
 			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: "the other host's", phase: phaseEvict, live: live,
 				do: func(ctx context.Context) error { return p.evict(ctx, ref, live) }})
 			delete(left, ref)

@@ -1,7 +1,6 @@
 package federate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,8 +83,8 @@ type unjoinFacts struct {
 	Host host.State
 	// Member is nil when the member is not to be reached.
 	Member *member.State
-	// Missing are rights that the caller lacks.
-	Missing []missing
+	// MemberLacks are rights on the member that the caller lacks, of those that the plan takes.
+	MemberLacks []cluster.Right
 	// Refused is the host's refusal to delete the MemberCluster; nil when it would.
 	Refused error
 	// MayDeleteCredential says whether the caller may delete the credential at once.
@@ -114,7 +113,14 @@ func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	}
 	plan, against := planUnjoin(*facts, o)
 	plan.host, plan.member = h, m
-	if err := refuse(o, against); err != nil {
+	if m != nil && o.DryRun != cluster.DryRunClient {
+		judged, err := plan.ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		against = append(against, judged...)
+	}
+	if err := refuse(o, introduce(ctx, h, m, against)); err != nil {
 		return nil, err
 	}
 	return plan, nil
@@ -124,7 +130,8 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	f := &unjoinFacts{}
 	target := host.Target{Member: o.Name}
 	var hostState *host.State
-	var hostLacks, memberLacks []cluster.Right
+	var hostLacks []cluster.Right
+	var administers bool // on the member
 	work := []func() error{
 		func() (err error) { hostState, err = h.Read(ctx, target); return err },
 		func() (err error) { hostLacks, err = h.Lacking(ctx, target.DeleteCredentialRights()); return err },
@@ -141,10 +148,9 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 		},
 	}
 	if m != nil {
-		rights := member.Grants{Properties: true, AccessRole: "any"}.LeaveRights()
 		work = append(work,
 			func() (err error) { f.Member, err = m.Read(ctx); return err },
-			func() (err error) { memberLacks, err = m.Lacking(ctx, rights); return err },
+			func() (err error) { administers, err = m.HasAllRights(ctx); return err },
 		)
 	}
 	if err := bothSides(cluster.Together(work...)); err != nil {
@@ -157,18 +163,21 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	if f.Member == nil {
 		return f, f.Host.Denied.First()
 	}
-	needed := member.Grants{Properties: f.Member.Properties, AccessRole: "any"}.LeaveRights()
-	for _, missed := range missingOf(cluster.Member, memberLacks, needed) {
-		// Only what there is to delete takes a right to delete it.
-		if missed.right.Verb == "get" || f.Member.Objects[missed.ref()] != nil || missed.ref() == member.MembershipRef() && f.Member.Membership != nil {
-			f.Missing = append(f.Missing, missed)
+	if !administers {
+		// The plan says which rights it takes.
+		plan, _ := planUnjoin(*f, o)
+		var err error
+		if f.MemberLacks, err = m.LackingOf(ctx, plan.rights()); err != nil {
+			return nil, err
 		}
 	}
-	if len(f.Missing) > 0 {
-		return f, f.Host.Denied.First()
-	}
-	// An unjoin needs neither nodes nor the version.
-	return f, cmp.Or(f.Member.Denied.First(member.VersionRef, member.NodesRef), f.Host.Denied.First())
+	return f, f.Host.Denied.First()
+}
+
+// unread are the reads that the member denied, of what an unjoin has to see: it needs neither nodes nor the version.
+func (f *unjoinFacts) unread() []missing {
+	refs := member.Grants{Properties: f.Member.Properties, AccessRole: "any"}.ReadRefs()
+	return unread(f.Member.Denied, slices.DeleteFunc(refs, func(r cluster.Ref) bool { return r == member.NodesRef }))
 }
 
 // unreachable is a member that does not answer, with the way out.
@@ -189,7 +198,7 @@ func (u *unreachable) Unwrap() error { return u.err }
 // planUnjoin makes the plan and says what stands against it. It is pure.
 func planUnjoin(f unjoinFacts, o UnjoinOptions) (*UnjoinPlan, []Finding) {
 	p := &UnjoinPlan{Options: o, plan: plan{of: o}, facts: f}
-	against := deniedRights(f.Missing)
+	var against []Finding
 	record := f.Host.Member
 	if f.Refused != nil && record != nil {
 		against = append(against, findingsOf(f.Refused)...)
@@ -203,7 +212,8 @@ func planUnjoin(f unjoinFacts, o UnjoinOptions) (*UnjoinPlan, []Finding) {
 	if record != nil {
 		p.planHost()
 	}
-	return p, against
+	lacking, _ := p.lacking(f.MemberLacks)
+	return p, append(deniedRights(append(f.unread(), lacking...)), against...)
 }
 
 // judgeLeaving says whether this cluster is the member that is to leave, and this host the one it leaves.
@@ -266,6 +276,9 @@ func (p *UnjoinPlan) planMember() {
 			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)})
 		}
 	}
+	if f.PoliciesDenied {
+		p.note(about(cluster.Member, member.PolicyRefs()[1], "is not removed, if it exists, since you are not allowed to get it", ""))
+	}
 	if k := f.Membership; k != nil {
 		live := k.Manifest()
 		live.SetUID(k.UID)
@@ -298,15 +311,19 @@ func (p *UnjoinPlan) planLabel() {
 	switch {
 	case o.DropLabel:
 		s.Note = "remove the label " + v1alpha1.LabelFederation + "=" + string(request.Federation)
-		s.do = func(ctx context.Context) error {
-			_, err := p.member.RemoveLabel(ctx, cluster.DryRunNone)
-			return err
+		remove := func(d cluster.DryRun) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := p.member.RemoveLabel(ctx, d)
+				return err
+			}
 		}
+		s.do, s.ask = remove(cluster.DryRunNone), remove(cluster.DryRunServer)
 		p.step(s)
 	case federation == request.Federation:
 		if request.Left != request.Federation {
 			s.Note = "annotate that it left, beside its federation label"
-			s.do = func(ctx context.Context) error { return p.member.MarkLeft(ctx, request) }
+			s.do = func(ctx context.Context) error { return p.member.MarkLeft(ctx, request, cluster.DryRunNone) }
+			s.ask = func(ctx context.Context) error { return p.member.MarkLeft(ctx, request, cluster.DryRunServer) }
 			p.step(s)
 		}
 		p.note(about(cluster.Member, s.Object, fmt.Sprintf("still carries the label %s=%s; discovery does not join it again", v1alpha1.LabelFederation, request.Federation),
@@ -322,12 +339,32 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 	}
 	by := f.Membership.RequestedBy
 	left := member.JoinRequest{Federation: f.Membership.Federation, Namespace: v1alpha1.IdentityNamespace}
-	p.step(Step{Side: cluster.Member, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: left.Namespace},
+	s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: left.Namespace},
 		Note: "annotate that it left, since its federation label is on the host", phase: phaseLabel,
-		do: func(ctx context.Context) error { return p.member.MarkLeft(ctx, left) }})
+		ask: func(ctx context.Context) error { return p.member.MarkLeft(ctx, left, cluster.DryRunServer) },
+		do:  func(ctx context.Context) error { return p.member.MarkLeft(ctx, left, cluster.DryRunNone) }}
+	then := "discovery does not join the cluster again"
+	if lacks := missingOf(cluster.Member, p.facts.MemberLacks, s.rights()); len(lacks) > 0 {
+		// Some platforms do not let users do that, and the label is within reach.
+		then = "discovery joins the cluster again, since you are not allowed to " + lacks[0].right.String()
+	} else {
+		p.step(s)
+	}
 	p.note(Finding{Side: cluster.Host, Object: by.String(),
-		Cause:  fmt.Sprintf("carried the label %s=%s, which asked to join; if it still does, discovery does not join the cluster again", v1alpha1.LabelFederation, left.Federation),
+		Cause:  fmt.Sprintf("carried the label %s=%s, which asked to join; if it still does, %s", v1alpha1.LabelFederation, left.Federation, then),
 		Remedy: p.Options.commands.To("remove the label", command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation})})
+}
+
+// ask lets both servers judge, by dry runs, all that the unjoin deletes and changes, except the MemberCluster, which the host
+// has judged already.
+func (p *UnjoinPlan) ask(ctx context.Context) ([]Finding, error) {
+	questions := p.questions(p.facts.MemberLacks, nil)
+	if name := p.Options.Name; p.facts.Host.Member != nil && p.facts.MayDeleteCredential {
+		questions = append(questions, question{about: host.CredentialRef(name), ask: func(ctx context.Context) error {
+			return p.host.Delete(ctx, host.CredentialRef(name), cluster.Preconditions{}, cluster.DryRunServer)
+		}})
+	}
+	return answers(ctx, questions)
 }
 
 // Apply carries the plan out. When it fails after something was changed, the error is a *Partial with the command that

@@ -56,6 +56,8 @@ member delete    Role "kubefederate-member/kubefederate-manager"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ClusterProperty "clusterset.k8s.io"
 member delete    ClusterProperty "cluster.clusterset.k8s.io"
+member delete    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
+member delete    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member delete    ConfigMap "kubefederate-member/membership"
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
 host   delete    Secret "kubefederate-credentials/east"
@@ -73,6 +75,8 @@ member delete    ClusterRole "kubefederate-member:manager"
 member delete    Role "kubefederate-member/kubefederate-manager"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
 member delete    ClusterProperty "cluster.clusterset.k8s.io"
+member delete    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
+member delete    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member delete    ConfigMap "kubefederate-member/membership"
 host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
 		{"an unjoin that ended halfway: the member is clean, the host's record stands", nil, func(f *unjoinFacts) {
@@ -177,7 +181,7 @@ func TestPlanUnjoinRefuses(t *testing.T) {
 		},
 			`member: ConfigMap "kubefederate-member/membership": this cluster is member "east-1" of federation "prod": unjoin it by that name: kubectl federate unjoin east-1 --member-context ctx-east`},
 		{"rights", func(f *unjoinFacts) {
-			f.Missing = []missing{{cluster.Member, cluster.Right{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}}
+			f.MemberLacks = []cluster.Right{{Verb: "delete", Resource: cluster.ClusterRoles, Name: member.ManagerRole}}
 			f.Refused = &cluster.Error{Side: cluster.Host, Object: host.MemberRef("east"), Err: apierrors.NewForbidden(schema.GroupResource{Group: "kubefederate.io", Resource: "memberclusters"}, "east", nil)}
 		}, `
 member: you are not allowed to delete clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager"

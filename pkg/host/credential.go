@@ -30,13 +30,32 @@ func CredentialManifest(m *v1alpha1.MemberCluster) *unstructured.Unstructured {
 // patched: the response to a patch is the Secret, so that a right to patch is a right to read, and joiners have neither.
 // replace says that there may be one already.
 func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte, replace bool) error {
+	return c.writeCredential(ctx, m, kubeconfig, replace, cluster.DryRunNone)
+}
+
+// JudgeCredential asks the host, with a dry run, whether the caller may store a credential of m. That of a member that does
+// not exist yet has an owner that does not exist.
+func (c *Cluster) JudgeCredential(ctx context.Context, m *v1alpha1.MemberCluster) error {
+	exists := m.UID != ""
+	if !exists {
+		m = m.DeepCopy()
+		m.UID = "00000000-0000-4000-8000-000000000000"
+	}
+	err := c.writeCredential(ctx, m, []byte("{}"), exists, cluster.DryRunServer)
+	if apierrors.IsAlreadyExists(err) {
+		return nil // one of an earlier member, which is being collected
+	}
+	return err
+}
+
+func (c *Cluster) writeCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte, replace bool, dryRun cluster.DryRun) error {
 	o := CredentialManifest(m)
 	o.Object["data"] = map[string]any{v1alpha1.CredentialKey: base64.StdEncoding.EncodeToString(kubeconfig)}
 	post := func() error {
-		_, err := c.Create(ctx, cluster.Secrets, o, cluster.DryRunNone)
+		_, err := c.Create(ctx, cluster.Secrets, o, dryRun)
 		return err
 	}
-	put := func() error { return c.Update(ctx, cluster.Secrets, o) }
+	put := func() error { return c.Update(ctx, cluster.Secrets, o, dryRun) }
 	if !replace {
 		return c.explain(post())
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -36,7 +34,11 @@ func (c *Cluster) Read(ctx context.Context, t Target) (*State, error) {
 	for _, err := range cluster.Together(
 		func() (err error) { s.Member, err = c.FindMember(ctx, t.Member); return err },
 		func() (err error) { s.ID, err = c.ID(ctx); return err },
-		func() (err error) { s.User, err = c.User(ctx); return err },
+		func() error {
+			caller, err := c.Caller(ctx)
+			s.User = caller.Name
+			return err
+		},
 		func() (err error) {
 			if t.Federation == "" {
 				return nil
@@ -53,19 +55,4 @@ func (c *Cluster) Read(ctx context.Context, t Target) (*State, error) {
 		}
 	}
 	return s, nil
-}
-
-// User is the name by which the host knows the caller.
-func (c *Cluster) User(ctx context.Context) (string, error) {
-	reviews := cluster.Resource{
-		GroupVersionResource: schema.GroupVersionResource{Group: "authentication.k8s.io", Version: "v1", Resource: "selfsubjectreviews"},
-		Kind:                 "SelfSubjectReview",
-	}
-	review := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": reviews.Kind}}
-	answer, err := c.Create(ctx, reviews, review, cluster.DryRunNone)
-	if err != nil {
-		return "", err
-	}
-	name, _, _ := unstructured.NestedString(answer.Object, "status", "userInfo", "username")
-	return name, nil
 }

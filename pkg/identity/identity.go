@@ -43,8 +43,11 @@ var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
+// AudiencePrefix is what all audiences of NewAudience begin with. No API server takes a token for one of them.
+const AudiencePrefix = "identity.kubefederate.io/"
+
 // NewAudience is an audience that no token has yet: 128 random bits.
-func NewAudience() string { return "identity.kubefederate.io/" + rand.Text() }
+func NewAudience() string { return AudiencePrefix + rand.Text() }
 
 // Thumbprint names a key by its SHA-256 thumbprint (RFC 7638), in unpadded base64url.
 type Thumbprint string

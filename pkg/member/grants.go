@@ -3,6 +3,7 @@ package member
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -33,6 +34,9 @@ type Grants struct {
 	AccessRole string
 	// Binding is the name of the Secret that the manager's token is bound to; "" is the first of BindingRefs.
 	Binding string
+	// TokenLifetime is how long the tokens that the manager requests may live, which a ValidatingAdmissionPolicy sees to; 0 is
+	// where there is none.
+	TokenLifetime time.Duration
 }
 
 func (g Grants) binding() cluster.Ref {
@@ -118,13 +122,18 @@ var (
 	namespaceRole = cluster.Ref{Resource: cluster.Roles, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
 )
 
-// BaseObjects are the accounts, the roles and the Secret that bindings and the token refer to.
-func (g Grants) BaseObjects() []Object {
+// Accounts are the manager's and, where the Federation gives access, the consumer's.
+func (g Grants) Accounts() []Object {
 	objects := []Object{managed(ManagerAccountRef())}
 	if g.AccessRole != "" {
 		objects = append(objects, managed(ConsumerRefs()[1]))
 	}
-	return append(objects, role(clusterRole, g.clusterRules()), role(namespaceRole, namespaceRules()), BindingManifest(g.binding()))
+	return objects
+}
+
+// BaseObjects are the accounts, the roles and the Secret that bindings and the token refer to.
+func (g Grants) BaseObjects() []Object {
+	return append(g.Accounts(), role(clusterRole, g.clusterRules()), role(namespaceRole, namespaceRules()), BindingManifest(g.binding()))
 }
 
 // Bindings give the accounts their roles.
@@ -133,8 +142,9 @@ func (g Grants) Bindings() []Object {
 		binding(cluster.Ref{Resource: cluster.ClusterRoleBindings, Name: ManagerRole}, clusterRole, v1alpha1.ManagerAccount),
 		binding(cluster.Ref{Resource: cluster.RoleBindings, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}, namespaceRole, v1alpha1.ManagerAccount),
 	}
-	if access := g.AccessProbe(); access != nil {
-		objects = append(objects, *access)
+	if g.AccessRole != "" {
+		access := cluster.Ref{Resource: cluster.ClusterRoles, Name: g.AccessRole}
+		objects = append(objects, binding(ConsumerRefs()[0], access, v1alpha1.ConsumerAccount))
 	}
 	return objects
 }
@@ -148,22 +158,6 @@ func Property(name, value string, federation v1alpha1.FederationName) Object {
 	return Object{Ref: PropertyRef(name), Manifest: o}
 }
 
-// EscalationProbe is a ClusterRole with every right of the manager's account. A server dry run of it shows
-// whether the caller may give these rights, before anything is written: Kubernetes refuses a grant of rights that the
-// caller does not hold.
-func (g Grants) EscalationProbe() Object {
-	return role(clusterRole, append(g.clusterRules(), namespaceRules()...))
-}
-
-// AccessProbe is the consumer's binding, for the same purpose; nil where the Federation gives no access.
-func (g Grants) AccessProbe() *Object {
-	if g.AccessRole == "" {
-		return nil
-	}
-	o := binding(ConsumerRefs()[0], cluster.Ref{Resource: cluster.ClusterRoles, Name: g.AccessRole}, v1alpha1.ConsumerAccount)
-	return &o
-}
-
 // refs are all objects that a membership can have put on a member, except the namespace and the membership record.
 func refs() []cluster.Ref {
 	g := Grants{Properties: true, AccessRole: "any"}
@@ -171,7 +165,8 @@ func refs() []cluster.Ref {
 	for _, o := range append(g.Bindings(), g.BaseObjects()...) {
 		all = append(all, o.Ref)
 	}
-	return append(all, BindingRefs()[1], PropertyRef(v1alpha1.PropertyClusterSet), PropertyRef(v1alpha1.PropertyClusterID))
+	all = append(all, BindingRefs()[1], PropertyRef(v1alpha1.PropertyClusterSet), PropertyRef(v1alpha1.PropertyClusterID))
+	return append(all, PolicyRefs()...)
 }
 
 // PropertyRef names a ClusterProperty.
@@ -195,35 +190,46 @@ func ManagerAccountRef() cluster.Ref {
 // NamespaceRef names kubefederate-member.
 func NamespaceRef() cluster.Ref { return namespaceRef(v1alpha1.MemberNamespace) }
 
-// rights are the rights to objects, one for each of the verbs, that g needs.
-func (g Grants) rights(verbs ...string) []cluster.Right {
-	refs := []cluster.Ref{MembershipRef()}
+// ReadRefs are what a join reads before it decides, beside the version.
+func (g Grants) ReadRefs() []cluster.Ref {
+	refs := []cluster.Ref{cluster.IdentityNamespace, NodesRef, NamespaceRef(), MembershipRef()}
 	for _, o := range append(g.BaseObjects(), g.Bindings()...) {
 		refs = append(refs, o.Ref)
 	}
 	if g.Properties {
 		refs = append(refs, PropertyRef(v1alpha1.PropertyClusterID), PropertyRef(v1alpha1.PropertyClusterSet))
 	}
-	var rights []cluster.Right
-	for _, ref := range refs {
-		rights = append(rights, ref.Rights(verbs...)...)
+	for _, ref := range BindingRefs() {
+		if ref != g.binding() {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// Given are the rights that the manager's account gets. RBAC lets a user give what that user holds, or anything with escalate or
+// bind.
+func (g Grants) Given() []cluster.Right {
+	rights := slices.Concat(
+		NodesRef.Rights("list"), cluster.IdentityNamespace.Rights("get"), MembershipRef().Rights("get"),
+		TokenRef(ManagerAccountRef()).Rights("create"), TokenRef(ConsumerRefs()[1]).Rights("create"),
+		PropertyRef(v1alpha1.PropertyClusterID).Rights("get", "update", "delete"), PropertyRef(v1alpha1.PropertyClusterSet).Rights("get", "update", "delete"),
+	)
+	if g.Properties {
+		rights = append(rights, PropertyRef(v1alpha1.PropertyClusterID).Rights("create")...)
 	}
 	return rights
 }
 
-// JoinRights are the rights that a join uses on a member.
-func (g Grants) JoinRights() []cluster.Right {
-	refs := BindingRefs()
-	return slices.Concat(
-		cluster.IdentityNamespace.Rights("get"), NodesRef.Rights("list"), NamespaceRef().Rights("get", "create"), g.rights("get", "create", "patch"),
-		refs[0].Rights("get"), refs[1].Rights("get"), tokenRights,
-	)
-}
-
-// LeaveRights are the rights that an unjoin uses on a member, and the undoing of a join.
-func (g Grants) LeaveRights() []cluster.Right {
-	refs := BindingRefs()
-	return slices.Concat(NamespaceRef().Rights("get", "delete"), g.rights("get", "delete"), refs[0].Rights("get", "delete"), refs[1].Rights("get", "delete"))
+// StandsFor says whether live, which others prepared, is what a join would create in its place. Only what is outside of
+// kubefederate-member can be prepared: accounts and Secrets are made anew to revoke a credential.
+func (o Object) StandsFor(live *unstructured.Unstructured) bool {
+	if o.Ref.Namespace != "" {
+		return false
+	}
+	want := o.Manifest.DeepCopy()
+	want.SetLabels(nil)
+	return cluster.Covers(live.Object, want.Object)
 }
 
 // ByJoin says whether o was created for a membership or, as the namespace, by label. A ClusterProperty was where it has the

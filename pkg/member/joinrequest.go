@@ -103,9 +103,9 @@ func (c *Cluster) RemoveLabel(ctx context.Context, dryRun cluster.DryRun) (JoinR
 
 // MarkLeft annotates the namespace with the federation label that the cluster left the federation, so that discovery does
 // not join it again.
-func (c *Cluster) MarkLeft(ctx context.Context, request JoinRequest) error {
+func (c *Cluster) MarkLeft(ctx context.Context, request JoinRequest, dryRun cluster.DryRun) error {
 	_, err := c.MergePatch(ctx, namespaceRef(request.Namespace), map[string]any{"metadata": map[string]any{
 		"annotations": map[string]any{v1alpha1.AnnotationLeft: string(request.Federation)},
-	}}, cluster.DryRunNone)
+	}}, dryRun)
 	return err
 }

@@ -24,6 +24,9 @@ type State struct {
 	JoinRequest JoinRequest
 	// Properties says whether the member serves the About API.
 	Properties bool
+	// Policies says whether the member serves ValidatingAdmissionPolicies, as Kubernetes 1.30 and later do; PoliciesDenied that the
+	// caller may not read that of a membership, and nothing is known of it.
+	Policies, PoliciesDenied bool
 	// Objects are those of a membership that exist, by reference.
 	Objects map[cluster.Ref]*unstructured.Unstructured
 	// Denied are the reads that the member forbade. What they read is missing from the state.
@@ -32,7 +35,7 @@ type State struct {
 
 // Read reads all of it at once. Reads that the member forbids are in Denied; any other failure is returned.
 func (c *Cluster) Read(ctx context.Context) (*State, error) {
-	s := &State{Objects: map[cluster.Ref]*unstructured.Unstructured{}, Properties: true}
+	s := &State{Objects: map[cluster.Ref]*unstructured.Unstructured{}, Properties: true, Policies: true}
 	refs := append(refs(), cluster.IdentityNamespace, NamespaceRef(), MembershipRef())
 	found := make([]*unstructured.Unstructured, len(refs))
 	reads := []func() error{
@@ -43,9 +46,15 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 		reads = append(reads, func() (err error) { found[i], err = c.Get(ctx, ref); return err })
 	}
 	for _, err := range cluster.Together(reads...) {
-		failed, _ := errors.AsType[*cluster.Error](err)
+		failed, isAnswer := errors.AsType[*cluster.Error](err)
+		if err != nil && !isAnswer {
+			return nil, err
+		}
 		switch {
-		case err == nil, s.Denied.Add(err):
+		case err == nil:
+		case slices.Contains(PolicyRefs(), failed.Object) && failed.Fault == cluster.FaultForbidden:
+			s.PoliciesDenied = true
+		case s.Denied.Add(err):
 		case !apierrors.IsNotFound(err) || failed.Object.Name == "":
 			return nil, err
 		case failed.Object == cluster.IdentityNamespace:
@@ -53,6 +62,8 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 				c.Server(), v1alpha1.IdentityNamespace, err)
 		case failed.Object.Resource == cluster.ClusterProperties && cluster.IsNotServed(err):
 			s.Properties = false
+		case failed.Object.Resource == cluster.AdmissionPolicies && cluster.IsNotServed(err):
+			s.Policies = false
 		}
 	}
 	var identity *unstructured.Unstructured

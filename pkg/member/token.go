@@ -3,9 +3,9 @@ package member
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -62,31 +62,30 @@ type Token struct {
 	Expires time.Time
 }
 
-// tokenRights are the right to request tokens of the manager's account.
-var tokenRights = cluster.Ref{
-	Resource: cluster.ServiceAccounts, Subresource: "token", Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount,
-}.Rights("create")
-
-// RotateRights are the rights on a member that bind a new token to the Secret to and revoke those bound to from.
-func RotateRights(from, to cluster.Ref) []cluster.Right {
-	return slices.Concat(
-		cluster.IdentityNamespace.Rights("get"), MembershipRef().Rights("get"), to.Rights("get", "create", "delete"), from.Rights("get", "delete"), tokenRights,
-	)
+// TokenRef names the tokens of an account.
+func TokenRef(account cluster.Ref) cluster.Ref {
+	account.Subresource = "token"
+	return account
 }
 
 // RequestToken requests a token of the manager's account that lives as long as lifetime, or as the API server allows, and
 // no longer than the Secret that it is bound to.
 func (c *Cluster) RequestToken(ctx context.Context, lifetime time.Duration, boundTo Binding) (Token, error) {
-	secret := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": boundTo.Ref.Name, "uid": string(boundTo.UID)}
-	return c.token(ctx, ManagerAccountRef(), lifetime, secret)
+	return c.token(ctx, ManagerAccountRef(), lifetime, boundTo, cluster.DryRunNone)
+}
+
+// JudgeToken asks the member, with a dry run, whether the caller may request a token of account; boundTo may be the zero one.
+// API servers issue a token in a dry run all the same: it lives ten minutes, the shortest there is, and is dropped.
+func (c *Cluster) JudgeToken(ctx context.Context, account cluster.Ref, boundTo Binding) error {
+	_, err := c.token(ctx, account, MinTokenLifetime, boundTo, cluster.DryRunServer)
+	return err
 }
 
 // TrialToken requests a token of an account without rights, the one named default in namespace default, for as short as
 // API servers issue one: it shows whether an endpoint accepts tokens of this cluster before anything is made here. Nothing
 // is stored by it.
 func (c *Cluster) TrialToken(ctx context.Context) (string, error) {
-	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: "default", Name: "default"}
-	token, err := c.token(ctx, account, MinTokenLifetime, nil)
+	token, err := c.token(ctx, TrialAccountRef(), MinTokenLifetime, Binding{}, cluster.DryRunNone)
 	return token.Value, err
 }
 
@@ -94,7 +93,7 @@ func (c *Cluster) TrialToken(ctx context.Context) (string, error) {
 // proves which cluster answers here, and opens nothing.
 func (c *Cluster) IdentityToken(ctx context.Context, audience string) (string, error) {
 	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.IdentityNamespace, Name: "default"}
-	token, err := c.token(ctx, account, MinTokenLifetime, nil, audience)
+	token, err := c.token(ctx, account, MinTokenLifetime, Binding{}, cluster.DryRunNone, audience)
 	return token.Value, err
 }
 
@@ -111,20 +110,23 @@ func (c *Cluster) SigningKeys(ctx context.Context) (identity.Keys, error) {
 	return keys, nil
 }
 
-func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo map[string]any, audiences ...any) (Token, error) {
+// TrialAccountRef names an account of every cluster that has no rights.
+func TrialAccountRef() cluster.Ref {
+	return cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: metav1.NamespaceDefault, Name: "default"}
+}
+
+func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo Binding, dryRun cluster.DryRun, audiences ...any) (Token, error) {
 	spec := map[string]any{"expirationSeconds": int64(lifetime / time.Second)}
 	if len(audiences) > 0 {
 		spec["audiences"] = audiences
 	}
-	if boundTo != nil {
-		spec["boundObjectRef"] = boundTo
+	if boundTo != (Binding{}) {
+		spec["boundObjectRef"] = map[string]any{"apiVersion": "v1", "kind": "Secret", "name": boundTo.Ref.Name, "uid": string(boundTo.UID)}
 	}
 	request := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec,
 	}}
-	ref := account
-	ref.Subresource = "token"
-	answer, err := c.CreateSubresource(ctx, ref, request)
+	answer, err := c.CreateSubresource(ctx, TokenRef(account), request, dryRun)
 	if err != nil {
 		return Token{}, err
 	}

@@ -353,8 +353,8 @@ func (l *shard) takeOver() {
 	l.both(s)
 }
 
-// rotate: after each fault the host keeps a credential that works. Every other time a rotation that was cut off is
-// completed, which leaves one Secret and no earlier credential.
+// rotate: after each fault the host keeps a credential that works, or a rotation or a join that is run next stores one. A
+// rotation leaves one Secret and no earlier credential.
 func (l *shard) rotate(side cluster.Side) {
 	command := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
 		_, err := rotate(ctx, h, m, federate.RotateOptions{Name: v1alpha1.MemberName(l.name), Cluster: command.Cluster{Context: "east"}})
@@ -370,18 +370,20 @@ func (l *shard) rotate(side cluster.Side) {
 		next: "kubectl federate rotate " + l.name + " --member-context east",
 		after: func(what string, err error, partial bool) {
 			halfway := l.credential()
-			if err := works(l.T, halfway); err != nil {
-				l.Fatalf("%s: the stored credential does not work: %v", what, err)
-			}
 			switch {
 			case err == nil:
 				l.rotated(what, old)
 			case partial && l.cases%2 == 0:
 				l.again(what, command)
 				l.rotated(what+", again", old, halfway)
-			case !partial:
-				if halfway.Token != old.Token {
-					l.Errorf("%s: another credential is stored after %v", what, err)
+			case partial:
+				l.again(what, l.doJoin)
+				if err := works(l.T, l.credential()); err != nil {
+					l.Fatalf("%s, then join: the stored credential does not work: %v", what, err)
+				}
+			default:
+				if err := works(l.T, halfway); err != nil || halfway.Token != old.Token {
+					l.Errorf("%s: the credential changed or does not work: %v", what, err)
 				}
 				if got := bindings(l.T, l.member); len(got) != 1 {
 					l.Errorf("%s: Secrets %v are left, want one, after %v", what, got, err)
@@ -392,10 +394,10 @@ func (l *shard) rotate(side cluster.Side) {
 	}
 	switch {
 	case side == sideTrial:
-		// The new credential is tried, and then one bound to the same as the old one, again and again until it is refused.
+		// The endpoint is tried, and the new credential, and then the token of the old account, again and again until it is refused.
 		s.only = func() func(*http.Request) bool {
 			n := 0
-			return func(*http.Request) bool { n++; return n <= 2 }
+			return func(*http.Request) bool { n++; return n <= 3 }
 		}
 	case testing.Short():
 		s.only = func() func(*http.Request) bool { return changes }

@@ -166,12 +166,13 @@ func TestJoinerRights(t *testing.T) {
 		t.Errorf("joined by %q, %v", made.Annotations[v1alpha1.AnnotationJoinedBy], err)
 	}
 	p.refused(federate.JoinOptions{Name: "stranger", Federation: "foreign", Cluster: command.Cluster{Context: "west"}}, `cannot join "stranger" to federation "foreign"; nothing was changed
+* host: you are user "jo" (groups "system:authenticated"), and not allowed to do what follows
 * host: you are not allowed to join federations.kubefederate.io "foreign": an administrator of the federation can grant it
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "team" of federation "team" of this host: unjoin it first: kubectl federate unjoin team --member-context west`)
 	p.left("team")
 }
 
-// TestMissingRights gets every missing right of both sides at once, and changes nothing.
+// TestMissingRights gets every missing right of both sides at once, each once and with who one is there, and changes nothing.
 func TestMissingRights(t *testing.T) {
 	p := newPair(t, "visited", nil)
 	p.h, p.m = connectHost(t, p.host.User("visitor")), connectMember(t, p.member.User("visitor"))
@@ -181,8 +182,12 @@ func TestMissingRights(t *testing.T) {
 		t.Fatalf("error %T: %v", err, err)
 	}
 	hosts, members := 0, 0
-	for _, f := range refusal.Findings {
+	for i, f := range refusal.Findings {
+		if slices.Contains(refusal.Findings[:i], f) {
+			t.Errorf("twice: %s", f)
+		}
 		switch {
+		case f.Cause == `you are user "visitor" (groups "system:authenticated"), and not allowed to do what follows`:
 		case f.Side == cluster.Host && strings.HasPrefix(f.Cause, "you are not allowed to "):
 			hosts++
 		case f.Side == cluster.Member && strings.HasPrefix(f.Cause, "you are not allowed to "):
@@ -234,6 +239,6 @@ func TestEscalation(t *testing.T) {
 	p.m = connectMember(t, p.member.User("al"))
 	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := p.m.ID(ctx); return err })
 	p.refused(federate.JoinOptions{}, `cannot join "escalate" to federation "escalate"; nothing was changed
-* member: ClusterRole "kubefederate-member:manager": clusterroles.rbac.authorization.k8s.io "kubefederate-member:manager" is forbidden: user "al" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held: {APIGroups:[""], Resources:["serviceaccounts/token"], ResourceNames:["kubefederate-consumer"], Verbs:["create"]}: Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member`)
+* member: Role "kubefederate-member/kubefederate-manager": roles.rbac.authorization.k8s.io "kubefederate-manager" is forbidden: user "al" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held: {APIGroups:[""], Resources:["serviceaccounts/token"], ResourceNames:["kubefederate-consumer"], Verbs:["create"]}: Kubernetes does not let you grant rights that you do not hold: join as an administrator of the member`)
 	p.unchanged()
 }

@@ -1,0 +1,165 @@
+//go:build unix
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// policy applies a policy of testdata/policies and its binding to a cluster. The end takes both away again, and waits until
+// they are in force no more: until probe, a dry run that they refuse, is let through.
+func policy(t *testing.T, c *env.Cluster, name string, probe func(context.Context) error) (end func()) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "policies", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := connectMember(t, c.Config())
+	var refs []cluster.Ref
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	for range 2 {
+		o := &unstructured.Unstructured{}
+		if err := decoder.Decode(o); err != nil {
+			t.Fatal(err)
+		}
+		kind := cluster.AdmissionPolicies
+		if o.GetKind() != kind.Kind {
+			kind = cluster.AdmissionPolicyBindings
+		}
+		apply(t, c.Config(), o)
+		refs = append(refs, kind.Of(o))
+	}
+	end = func() {
+		ctx := context.WithoutCancel(t.Context())
+		for _, ref := range refs {
+			if err := admin.Delete(ctx, ref, cluster.Preconditions{}, cluster.DryRunNone); err != nil {
+				t.Error(err)
+			}
+		}
+		env.Eventually(t, name+" is not in force any more", func(context.Context) error { return probe(ctx) })
+	}
+	env.Eventually(t, name+" is in force", func(ctx context.Context) error {
+		if err := probe(ctx); !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
+			return fmt.Errorf("the answer is %w", cmpErr(err))
+		}
+		return nil
+	})
+	return end
+}
+
+func cmpErr(err error) error {
+	if err == nil {
+		return errors.New("that it is allowed")
+	}
+	return err
+}
+
+// TestPoliciesOfMembers joins clusters with admission policies that refuse what a join makes. A dry run by the servers and a join
+// refuse it in the policy's words, before anything is written.
+func TestPoliciesOfMembers(t *testing.T) {
+	const account = `member: ServiceAccount "kubefederate-member/kubefederate-manager": `
+	for _, tt := range []struct {
+		policy string
+		// prepared says that our namespace exists: in one that does not, no API server judges anything.
+		prepared bool
+		want     string
+	}{
+		{"ns-team", false, `member: Namespace "kubefederate-member": ValidatingAdmissionPolicy 'ns-team' with binding 'ns-team' denied request: every namespace needs the label team`},
+		{"no-crb", false, `member: ClusterRoleBinding "kubefederate-member:manager": ValidatingAdmissionPolicy 'no-crb' with binding 'no-crb' denied request: cluster role bindings are made by the platform team`},
+		{"no-token", false, account + `ValidatingAdmissionPolicy 'no-token' with binding 'no-token' denied request: tokens are issued by Vault`},
+		{"secret-owner", false, `member: Secret "kubefederate-member/kubefederate-manager-binding": ValidatingAdmissionPolicy 'secret-owner' with binding 'secret-owner' denied request: every Secret needs the label owner`},
+		{"sa-team", true, account + `ValidatingAdmissionPolicy 'sa-team' with binding 'sa-team' denied request: set automountServiceAccountToken`},
+	} {
+		t.Run(tt.policy, func(t *testing.T) {
+			name := "policy-" + tt.policy
+			p := newPair(t, name, nil)
+			if tt.prepared {
+				p.furnished()
+			}
+			admin := clientset(t, p.member.Config()).CoreV1()
+			dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+			probes := map[string]func(context.Context) error{
+				"ns-team": func(ctx context.Context) error {
+					_, err := admin.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, dry)
+					return err
+				},
+				"no-crb": func(ctx context.Context) error {
+					_, err := p.m.Create(ctx, cluster.ClusterRoleBindings, probeBinding(), cluster.DryRunServer)
+					return err
+				},
+				"no-token": func(ctx context.Context) error {
+					_, err := p.m.TrialToken(ctx)
+					return err
+				},
+				"secret-owner": func(ctx context.Context) error {
+					_, err := admin.Secrets("default").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, dry)
+					return err
+				},
+				"sa-team": func(ctx context.Context) error {
+					_, err := admin.ServiceAccounts(v1alpha1.MemberNamespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, dry)
+					return err
+				},
+			}
+			end := policy(t, p.member, tt.policy, probes[tt.policy])
+			defer end()
+			o := federate.JoinOptions{Cluster: command.Cluster{Context: "west"}}
+			want := fmt.Sprintf("cannot join %q to federation %q; nothing was changed\n* %s", name, name, tt.want)
+			_, err := p.join(o)
+			wantRefusal(t, err, want)
+			o.DryRun = cluster.DryRunServer
+			p.refused(o, want)
+		})
+	}
+}
+
+func probeBinding() *unstructured.Unstructured {
+	o := cluster.ClusterRoleBindings.New("", "probe")
+	o.Object["roleRef"] = map[string]any{"apiGroup": cluster.ClusterRoles.Group, "kind": cluster.ClusterRoles.Kind, "name": "view"}
+	return o
+}
+
+// TestPolicyOfAnotherNamespace joins where a policy refuses objects of our namespace alone, which does not exist yet: no API server
+// can judge that before. The join is refused in the policy's words, and rolled back.
+func TestPolicyOfAnotherNamespace(t *testing.T) {
+	p := newPair(t, "policy-late", nil)
+	admin := clientset(t, p.member.Config()).CoreV1()
+	userNamespace(t, p.member) // to see when the policy is in force
+	end := policy(t, p.member, "sa-team", func(ctx context.Context) error {
+		_, err := admin.ServiceAccounts(v1alpha1.MemberNamespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "probe"}},
+			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+	if err := admin.Namespaces().Delete(t.Context(), v1alpha1.MemberNamespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, p.member)
+	_, err := p.join(federate.JoinOptions{Cluster: command.Cluster{Context: "west"}})
+	if refusal, ok := errors.AsType[*federate.Refusal](err); !ok || !refusal.Undone ||
+		!strings.HasSuffix(err.Error(), "denied request: set automountServiceAccountToken") {
+		t.Errorf("error %v, want the policy's refusal, and that all was rolled back", err)
+	}
+	end()
+	p.unchanged()
+}
