@@ -58,7 +58,8 @@ type Block struct {
 	Text     string
 	// Start is where Text starts in the page's text.
 	Start int
-	// Script of test/script that runs the block, and the File of it that the block is; NotRun is why it is not run.
+	// Script of test/script that runs the block, and the File of it that the block is, or a Go test that reads it, by its path;
+	// NotRun is why it is not run.
 	Script, File, NotRun string
 }
 

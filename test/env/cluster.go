@@ -36,6 +36,8 @@ type Spec struct {
 	// MaxTokenLifetime is the longest that the API server lets a token of a ServiceAccount live, at least an hour,
 	// whatever is asked for, as managed clusters do. Zero is no bound.
 	MaxTokenLifetime time.Duration
+	// AdmissionConfiguration is the file that the API server reads with --admission-control-config-file; empty for none.
+	AdmissionConfiguration string
 }
 
 // Cluster is one control plane of a Fleet.
@@ -183,6 +185,9 @@ func (c *Cluster) apiServerProgram() Program {
 	}
 	if c.MaxTokenLifetime != 0 {
 		flags = append(flags, "--service-account-max-token-expiration="+c.MaxTokenLifetime.String())
+	}
+	if c.AdmissionConfiguration != "" {
+		flags = append(flags, "--admission-control-config-file="+c.AdmissionConfiguration)
 	}
 	return Program{Path: filepath.Join(c.fleet.assets, "kube-apiserver"), Log: c.path("kube-apiserver.log"), Flags: flags}
 }

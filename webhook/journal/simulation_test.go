@@ -32,6 +32,8 @@ type world struct {
 	members     map[string]*v1alpha1.MemberCluster
 	federations map[string]*v1alpha1.Federation
 	events      []event
+	// were are all objects that ever were there.
+	were map[objectKey]bool
 
 	journal  State
 	version  int
@@ -82,7 +84,7 @@ const limit = 3
 func newWorld(t *testing.T, seed uint64, disabled bool) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), disabled: disabled,
-		members: map[string]*v1alpha1.MemberCluster{}, federations: map[string]*v1alpha1.Federation{},
+		members: map[string]*v1alpha1.MemberCluster{}, federations: map[string]*v1alpha1.Federation{}, were: map[objectKey]bool{},
 	}
 	for i := range w.replicas {
 		w.boot(i)
@@ -144,6 +146,7 @@ func (w *world) List(_ context.Context, list client.ObjectList, options ...clien
 func (w *world) put(o client.Object) {
 	w.revision++
 	o.SetResourceVersion(strconv.FormatUint(w.revision, 10))
+	w.were[keyOf(o)] = true
 	switch o := o.(type) {
 	case *v1alpha1.MemberCluster:
 		w.members[o.Name] = o
@@ -444,6 +447,21 @@ func (w *world) holds() error {
 	for bucket, n := range counts {
 		if most := limit - len(bucket)/4; n > most {
 			return fmt.Errorf("%s has %d members", bucket, n)
+		}
+	}
+	if w.steps%50 == 0 {
+		return w.isReal()
+	}
+	return nil
+}
+
+// isReal holds that the replicas know of no object that never was there: what is gone, as what is there.
+func (w *world) isReal() error {
+	for _, r := range w.replicas {
+		for key := range r.core.host.gone {
+			if !w.were[key] {
+				return fmt.Errorf("%s %s (%s) is known as gone, and was never there", key.kind, key.name, key.uid)
+			}
 		}
 	}
 	return nil

@@ -204,7 +204,12 @@ func (s *Server) take(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	read := func() bool {
 		var err error
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, size))
+		if r.ContentLength >= 0 {
+			body = make([]byte, size)
+			_, err = io.ReadFull(r.Body, body)
+		} else {
+			body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, size))
+		}
 		reason = reasonBody
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 			reason = reasonSize

@@ -7,6 +7,7 @@ package scrape
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,8 +28,8 @@ const reviewTimeout = 8 * time.Second
 
 // Filter asks the host's API server about each request: a TokenReview says who sends it, a SubjectAccessReview whether
 // RBAC allows the verb get on the path, as the ClusterRole kubefederate-metrics-reader does. It responds with 401 to an
-// unknown user, 403 where the right is missing, and 500 where the API server could not be asked. Reviews are not cached,
-// so revoking a right takes effect at once.
+// unknown user, 403 where the right is missing, 429 where too many unknown tokens came, and 500 where the API server could
+// not be asked. Only refusals are remembered, for seconds, so revoking a right takes effect at once.
 //
 // It is a FilterProvider of controller-runtime's metrics server.
 func Filter(config *rest.Config, client *http.Client) (server.Filter, error) {
@@ -41,13 +42,14 @@ func Filter(config *rest.Config, client *http.Client) (server.Filter, error) {
 		return nil, err
 	}
 	return func(log logr.Logger, next http.Handler) (http.Handler, error) {
-		return &filter{tokens.TokenReviews(), rights.SubjectAccessReviews(), log, next}, nil
+		return &filter{tokens.TokenReviews(), rights.SubjectAccessReviews(), newTokens(), log, next}, nil
 	}, nil
 }
 
 type filter struct {
 	tokens authenticationclient.TokenReviewInterface
 	rights authorizationclient.SubjectAccessReviewInterface
+	seen   *tokens
 	log    logr.Logger
 	next   http.Handler
 }
@@ -61,15 +63,27 @@ func (f *filter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.unauthorized(w)
 		return
 	}
+	d := digest(sha256.Sum256([]byte(token)))
+	switch {
+	case f.seen.isRefused(d):
+		f.unauthorized(w)
+		return
+	case !f.seen.mayAsk(d):
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many unknown tokens: try again in a moment", http.StatusTooManyRequests)
+		return
+	}
 	who, err := f.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
 	switch {
 	case err != nil:
 		f.failed(w, err)
 		return
 	case !who.Status.Authenticated:
+		f.seen.note(d, false)
 		f.unauthorized(w)
 		return
 	}
+	f.seen.note(d, true)
 	user := who.Status.User
 	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))
 	for key, value := range user.Extra {
