@@ -80,7 +80,7 @@ func TestJudge(t *testing.T) {
 		{"no such federation", []Observation{seen("a", "2", requests("warehouse"))}, []row{{"a", "", "warehouse", Conflict,
 			`federation "warehouse" does not exist; create it: kubectl federate create federation warehouse`}}},
 		{"no federation can be called so", []Observation{seen("a", "2", requests("prod.eu_1"))}, []row{{"a", "", "prod.eu_1", Conflict,
-			`federation "prod.eu_1" does not exist; it is not a valid name: correct the label: kubectl federate label --member-context a --federation FEDERATION`}}},
+			`federation "prod.eu_1" does not exist; no federation can have this name; correct the label: kubectl federate label --member-context a --federation FEDERATION`}}},
 		{"ending federation", []Observation{seen("a", "2", requests("old"))}, []row{{"a", "", "old", Conflict, `federation "old" is being deleted`}}},
 		{"left", []Observation{seen("a", "2", func(a *Answer) { a.JoinRequest.Federation, a.JoinRequest.Left = "prod", "prod" })}, []row{{"a", "", "prod", Left,
 			`it left federation "prod" and still carries its label; to let it join again: kubectl federate label --member-context a --federation prod`}}},

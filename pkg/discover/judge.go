@@ -176,7 +176,7 @@ func (j *judge) judgeRequest(c *Cluster) (State, string) {
 		return Conflict, missing + fmt.Sprintf("did you mean %q? ", near) + j.Commands.To("To correct the label", j.relabel(c, &c.requests[0], near))
 	}
 	if len(validation.IsDNS1123Label(string(c.Federation))) > 0 {
-		return Conflict, missing + j.Commands.To("it is not a valid name: correct the label", j.relabel(c, &c.requests[0], ""))
+		return Conflict, missing + j.Commands.To("no federation can have this name; correct the label", j.relabel(c, &c.requests[0], ""))
 	}
 	return Conflict, missing + j.Commands.To("create it", command.CreateFederation{Name: c.Federation})
 }

@@ -95,7 +95,15 @@ func refusedTokens(server string) Finding {
 }
 
 // loopback reports an endpoint that only its own machine reaches, for a run that does not ask the server, which reports it too.
-func loopback(e endpoint.Endpoint, hostServer string) []Finding {
+func loopback(e endpoint.Endpoint, hostServer string) (notes []Finding) {
+	if scope := endpoint.ScopeOf(e.ProxyURL); (scope == endpoint.Loopback || scope == endpoint.LinkLocal) && endpoint.ScopeOf(hostServer) == "" {
+		notes = append(notes, atEndpoint(e.Server, fmt.Sprintf("is reached through proxy %s, a %s address, where the host reaches itself and not the proxy of the context", endpoint.HostOf(e.ProxyURL), scope),
+			"give the proxy that the host uses with --member-proxy-url, or none with --member-proxy-url="))
+	}
+	return append(notes, loopbackServer(e, hostServer)...)
+}
+
+func loopbackServer(e endpoint.Endpoint, hostServer string) []Finding {
 	switch {
 	case endpoint.ScopeOf(e.Server) != endpoint.Loopback:
 		return nil

@@ -94,7 +94,7 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 		if err != nil {
 			return nil, err
 		}
-		findings = append(findings, withoutEchoes(judged, findings)...)
+		findings = append(findings, explainPlaces(withoutEchoes(judged, findings), facts, o)...)
 	}
 	label := field.NewPath("metadata", "labels").Key(v1alpha1.LabelFederation).String()
 	if facts.Host.Federation == nil && !mentions(findings, label) && len(facts.Host.Denied) == 0 {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -93,6 +92,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	}
 	if o.DryRun == cluster.DryRunClient {
 		p.notes = append(p.notes, loopback(f.Endpoint, f.HostServer)...)
+		p.notes = append(p.notes, requiredPlaces(&f, o)...)
 	}
 	against = append(against, judgeMember(f, o)...)
 	if f.Host.ID != "" && f.Host.ID == f.Member.ID {
@@ -212,8 +212,9 @@ func (p *JoinPlan) planRecord() []Finding {
 		desired.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: f.Member.Version, Regions: f.Member.Regions, Zones: f.Member.Zones}
 	}
 	if existing == nil {
-		setDefault(desired.Labels, corev1.LabelTopologyRegion, f.Member.Region)
-		setDefault(desired.Labels, corev1.LabelTopologyZone, f.Member.Zone)
+		for _, place := range placesOf(f.Member.Topology) {
+			setDefault(desired.Labels, place.key, place.agreed)
+		}
 		p.creates = desired
 	}
 	var err error

@@ -36,6 +36,8 @@ type Topology struct {
 	Nodes int
 	// Region and Zone are set when all nodes carry one and the same.
 	Region, Zone string
+	// WithoutRegion and WithoutZone are how many nodes carry none.
+	WithoutRegion, WithoutZone int
 }
 
 // maxLabelLength is the length of the longest label value. What is longer is none.
@@ -70,14 +72,13 @@ func (c *Cluster) Topology(ctx context.Context) (Topology, error) {
 // TopologyOf is the topology that the labels of all nodes describe.
 func TopologyOf(nodes []map[string]string) Topology {
 	t := Topology{Nodes: len(nodes)}
-	t.Regions, t.Region = gather(nodes, regionLabels)
-	t.Zones, t.Zone = gather(nodes, zoneLabels)
+	t.Regions, t.Region, t.WithoutRegion = gather(nodes, regionLabels)
+	t.Zones, t.Zone, t.WithoutZone = gather(nodes, zoneLabels)
 	return t
 }
 
-// gather is every value of the first of keys that a node carries, and the one value if all nodes agree.
-func gather(nodes []map[string]string, keys []string) (values []string, agreed string) {
-	bare := false
+// gather is every value of the first of keys that a node carries, the one value if all nodes agree, and how many carry none.
+func gather(nodes []map[string]string, keys []string) (values []string, agreed string, without int) {
 	for _, labels := range nodes {
 		value := ""
 		for _, key := range keys {
@@ -86,15 +87,15 @@ func gather(nodes []map[string]string, keys []string) (values []string, agreed s
 			}
 		}
 		if value == "" {
-			bare = true
+			without++
 			continue
 		}
 		values = append(values, value)
 	}
 	slices.Sort(values)
 	values = slices.Compact(values)
-	if len(values) == 1 && !bare {
+	if len(values) == 1 && without == 0 {
 		agreed = values[0]
 	}
-	return values, agreed
+	return values, agreed, without
 }

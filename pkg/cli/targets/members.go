@@ -105,8 +105,7 @@ func (h Members) hasFederation(ctx context.Context, name v1alpha1.FederationName
 	if err != nil || slices.Contains(names, name) {
 		return err
 	}
-	return fmt.Errorf("host: federation %q not found; %s", name,
-		rules.Hint(name, names, h.Commands.To("create it", command.CreateFederation{Name: name})))
+	return fmt.Errorf("host: federation %q not found; %s", name, rules.FederationHint(name, names, h.Commands))
 }
 
 // FederationNames are the names of the host's federations.
