@@ -309,6 +309,19 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": does no
 			f.lost()
 			f.Observations[0].State.Membership, f.Observations[0].State.JoinRequest = nil, member.JoinRequest{}
 		}, `error member east Leftover ClusterRoleBinding "kubefederate-member:manager": is left over from an earlier membership => kubectl federate unjoin NAME --member-context east`},
+		{"mesh", func(f *Facts) { // TestFieldCaseMesh has what keeps a namespace
+			f.lost()
+			f.Observations[0].State = &member.State{ID: memberID, Namespace: member.NamespaceManifest()}
+		}, `warning member east Leftover Namespace "kubefederate-member": is left over from an earlier membership: it held objects that kubectl federate did not create, ` +
+			`or its contents could not be read => kubectl delete namespaces kubefederate-member --context east`},
+		{"mesh, with the namespace of a label", func(f *Facts) {
+			f.lost()
+			f.Observations[0].State = &member.State{ID: memberID, Namespace: member.NamespaceManifest(), JoinRequest: member.JoinRequest{Namespace: v1alpha1.MemberNamespace}}
+		}, ""},
+		{"mesh, with a namespace of others", func(f *Facts) {
+			f.lost()
+			f.Observations[0].State = &member.State{ID: memberID, Namespace: cluster.Namespaces.New("", v1alpha1.MemberNamespace)}
+		}, ""},
 		{"a member of another host", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State.Membership.HostID = "elsewhere"

@@ -60,7 +60,20 @@ func (j *judge) leftover(o *Observation) {
 				return // one command removes all of it
 			}
 		}
+		j.leftNamespace(o)
 	}
+}
+
+// leftNamespace judges a namespace that a join created and an unjoin left for what others put into it.
+func (j *judge) leftNamespace(o *Observation) {
+	namespace := o.State.Namespace
+	if namespace == nil || !member.ByJoin(namespace) || namespace.GetDeletionTimestamp() != nil || o.State.JoinRequest.Namespace == v1alpha1.MemberNamespace {
+		return
+	}
+	at := j.cluster(o.Context)
+	j.inContext(o, Finding{Code: Leftover, Severity: Warning, Object: member.NamespaceRef().String(),
+		Cause:  "is left over from an earlier membership: it held objects that kubectl federate did not create, or its contents could not be read",
+		Remedy: j.line(command.KubectlDelete{Object: member.NamespaceRef().Object(), Cluster: &at})})
 }
 
 // request judges a federation label of a cluster that is in no federation of this host.

@@ -401,7 +401,11 @@ func (p *UnjoinPlan) removeNamespace(ctx context.Context) error {
 	}
 	p.finishing = outcome.Deleted
 	if outcome.Kept != "" {
-		p.learn(about(cluster.Member, member.NamespaceRef(), "stays: "+outcome.Kept, ""))
+		remedy := ""
+		if outcome.Holds {
+			remedy = p.Options.commands.To("if it is not needed, delete it", command.KubectlDelete{Object: member.NamespaceRef().Object(), Cluster: &p.Options.Cluster})
+		}
+		p.learn(about(cluster.Member, member.NamespaceRef(), "stays: "+outcome.Kept, remedy))
 	}
 	return nil
 }

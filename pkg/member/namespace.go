@@ -23,10 +23,12 @@ type NamespaceOutcome struct {
 	Deleted bool
 	// Kept says why it stays; empty when it was deleted or did not exist.
 	Kept string
+	// Holds says that it stays for what it holds, or may hold.
+	Holds bool
 }
 
 // RemoveNamespace deletes kubefederate-member if join or label created it, it carries no federation label, and it holds
-// nothing except what Kubernetes puts into each namespace.
+// nothing except what controllers put into namespaces.
 func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error) {
 	var o *unstructured.Unstructured
 	var types []cluster.Resource
@@ -55,9 +57,9 @@ func (c *Cluster) RemoveNamespace(ctx context.Context) (NamespaceOutcome, error)
 	case err != nil && ctx.Err() != nil:
 		return NamespaceOutcome{}, err
 	case err != nil:
-		return NamespaceOutcome{Kept: "its contents could not be read: " + cluster.Printable(cluster.Cause(err))}, nil
+		return NamespaceOutcome{Kept: "its contents could not be read: " + cluster.Printable(cluster.Cause(err)), Holds: true}, nil
 	case len(left) > 0:
-		return NamespaceOutcome{Kept: "it holds objects that kubectl federate did not create: " + sample(left)}, nil
+		return NamespaceOutcome{Kept: "it holds objects that kubectl federate did not create: " + sample(left), Holds: true}, nil
 	}
 	if err := c.Delete(ctx, NamespaceRef(), cluster.Preconditions{UID: o.GetUID()}, cluster.DryRunNone); err != nil {
 		return NamespaceOutcome{}, err
@@ -85,6 +87,9 @@ func (c *Cluster) namespacedTypes(ctx context.Context) ([]cluster.Resource, erro
 	}
 	paths := []string{"/api/v1"}
 	for _, group := range groups.Groups {
+		if isMachineMadeGroup(group.Name) {
+			continue
+		}
 		for _, version := range group.Versions {
 			paths = append(paths, "/apis/"+version.GroupVersion)
 		}
@@ -135,7 +140,7 @@ func (c *Cluster) typesAt(ctx context.Context, path string) (types []cluster.Res
 	return types, nil
 }
 
-// contents are the objects in kubefederate-member that Kubernetes does not put into each namespace, as kubectl names them.
+// contents are the objects in kubefederate-member that no controller puts into namespaces, as kubectl names them.
 func (c *Cluster) contents(ctx context.Context, types []cluster.Resource) ([]string, error) {
 	found := make([][]string, len(types))
 	errs := cluster.ForEach(len(types), func(i int) (err error) { found[i], err = c.contentsOf(ctx, types[i]); return err })
@@ -145,7 +150,7 @@ func (c *Cluster) contents(ctx context.Context, types []cluster.Resource) ([]str
 }
 
 func (c *Cluster) contentsOf(ctx context.Context, r cluster.Resource) ([]string, error) {
-	if r.Resource == "events" {
+	if onlyMachineMade(r.GroupResource()) {
 		return nil, nil
 	}
 	list, err := c.List(ctx, r, cluster.ListOptions{Namespace: v1alpha1.MemberNamespace, Quiet: true})
@@ -154,23 +159,9 @@ func (c *Cluster) contentsOf(ctx context.Context, r cluster.Resource) ([]string,
 	}
 	var names []string
 	for i := range list {
-		if o := &list[i]; !fromKubernetes(r.GroupResource(), o) {
+		if o := &list[i]; !isMachineMade(r.GroupResource(), o) {
 			names = append(names, r.GroupResource().String()+"/"+cluster.Printable(o.GetName()))
 		}
 	}
 	return names, err
-}
-
-// fromKubernetes says whether Kubernetes itself puts o into every namespace.
-func fromKubernetes(r schema.GroupResource, o *unstructured.Unstructured) bool {
-	switch r.String() {
-	case "configmaps":
-		return o.GetName() == "kube-root-ca.crt"
-	case "serviceaccounts":
-		return o.GetName() == "default"
-	case "secrets":
-		kind, _, _ := unstructured.NestedString(o.Object, "type")
-		return kind == "kubernetes.io/service-account-token" && o.GetAnnotations()["kubernetes.io/service-account.name"] == "default"
-	}
-	return false
 }

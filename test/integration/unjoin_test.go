@@ -35,7 +35,8 @@ func TestUserObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNote(t, p.unjoined(federate.UnjoinOptions{}).Notes,
-		`member: Namespace "kubefederate-member": stays: it holds objects that kubectl federate did not create: configmaps/theirs`)
+		`member: Namespace "kubefederate-member": stays: it holds objects that kubectl federate did not create: configmaps/theirs: `+
+			`if it is not needed, delete it: kubectl delete namespaces kubefederate-member --context CONTEXT`)
 	if err := theirs.Delete(t.Context(), "theirs", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
