@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -19,7 +20,14 @@ import (
 // group, so that the command gets it twice; a person who presses Ctrl-C again takes longer, or presses it once more.
 const duplicateWindow = 250 * time.Millisecond
 
+// memoryLimit is how much memory the plugin uses for what clusters send, unless GOMEMLIMIT says otherwise. Ten thousand members
+// take less.
+const memoryLimit = 220 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	os.Exit(cli.Run(notify(context.Background()), os.Args, streams))
 }

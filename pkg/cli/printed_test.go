@@ -97,6 +97,7 @@ func acts(printed string) string {
 // printers are all that prints text of clusters, each to a stream like the one that commands have.
 func printers(text string) map[string]func(d *factory) error {
 	federation, member := spoiled[v1alpha1.Federation](text), spoiled[v1alpha1.MemberCluster](text)
+	member.DeletionTimestamp, federation.DeletionTimestamp = nil, nil
 	members := []*v1alpha1.MemberCluster{member}
 	ref := cluster.Ref{Resource: cluster.MemberClusters, Namespace: text, Name: text}
 	found := &discovered{notes: []string{text}, clusters: []discover.Cluster{{

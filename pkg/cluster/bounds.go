@@ -13,11 +13,11 @@ type limit struct{ bytes, values int }
 // Limits of one response. An API server takes objects of up to 3 MiB, but what is read of a member one by one is small: its
 // namespaces, the accounts and roles of a membership, groups of its API.
 var (
-	objectLimits = map[Side]limit{Host: {3 << 20, 100_000}, Member: {1 << 20, 20_000}}
-	pageLimit    = limit{16 << 20, 400_000}
+	objectLimits = map[Side]limit{Host: {3 << 20, 100_000}, Member: {512 << 10, 20_000}}
+	pageLimit    = limit{8 << 20, 250_000}
 	eventLimit   = objectLimits[Host]
 	// listLimits are for all pages of a list that is kept as a whole.
-	listLimits = map[Side]limit{Host: {128 << 20, 2_500_000}, Member: {16 << 20, 200_000}}
+	listLimits = map[Side]limit{Host: {256 << 20, 8_000_000}, Member: {16 << 20, 200_000}}
 )
 
 func objectLimit(side Side) limit { return objectLimits[side] }
@@ -25,14 +25,14 @@ func objectLimit(side Side) limit { return objectLimits[side] }
 const (
 	// maxItems is how many objects a list may have. Kubernetes supports 5,000 nodes, a host 10,000 members.
 	maxItems = 20_000
-	// freeBytes of each response of a member are read at any time. maxReading is how much more is read of all members at
-	// once, so that many of them cannot fill the memory that one of them cannot.
-	freeBytes  = 64 << 10
-	maxReading = 48 << 20
+	// freeBytes of each response are read at any time. maxReading is how much more is read at once of the host, and of all
+	// members, so that many of them cannot fill the memory that one of them cannot.
+	freeBytes  = 32 << 10
+	maxReading = 32 << 20
 )
 
-// reading is how much of the responses of members is being read, without freeBytes of each.
-var reading atomic.Int64
+// reading is how much of the responses of a side is being read, without freeBytes of each.
+var reading = map[Side]*atomic.Int64{Host: {}, Member: {}}
 
 // TooLarge is a response that was not read to its end.
 type TooLarge struct {

@@ -90,13 +90,13 @@ func TestBounds(t *testing.T) {
 		{"an endless error", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
 			writes(w, `{"kind":"Status","message":"`, "x")
-		}, get, `host: get Namespace "kube-system": the response is too large: more than 1 MiB`},
+		}, get, `host: get Namespace "kube-system": the response is too large: more than 512 KiB`},
 		{"an endless document", func(w http.ResponseWriter, _ *http.Request) { writes(w, `{"gitVersion":"`, "1") }, path,
 			`host: get /version: the response is too large: more than 3 MiB`},
 		{"an endless page", func(w http.ResponseWriter, _ *http.Request) { writes(w, `{"items":[{"metadata":{"name":"`, "x") }, list,
-			`host: list memberclusters.kubefederate.io: the response is too large: more than 16 MiB`},
+			`host: list memberclusters.kubefederate.io: the response is too large: more than 8 MiB`},
 		{"an endless page, untyped", func(w http.ResponseWriter, _ *http.Request) { writes(w, `{"items":[{}`, ",{}") }, untyped,
-			`host: list secrets in namespace "default": the response is too large: more than 400000 values`},
+			`host: list secrets in namespace "default": the response is too large: more than 250000 values`},
 		{"endless pages", func(w http.ResponseWriter, r *http.Request) {
 			pages++
 			fmt.Fprintf(w, many, pages, strings.Repeat(`{},`, 499)+`{}`)
@@ -107,8 +107,8 @@ func TestBounds(t *testing.T) {
 		}, list, `host: list memberclusters.kubefederate.io: the response is too large: more than 1000 pages`},
 		{"large pages", func(w http.ResponseWriter, r *http.Request) {
 			pages++
-			fmt.Fprintf(w, many, pages, `{"metadata":{"name":"`+strings.Repeat("x", 10<<20)+`"}}`)
-		}, list, `host: list memberclusters.kubefederate.io: the response is too large: more than 128 MiB`},
+			fmt.Fprintf(w, many, pages, `{"metadata":{"name":"`+strings.Repeat("x", 7<<20)+`"}}`)
+		}, list, `host: list memberclusters.kubefederate.io: the response is too large: more than 256 MiB`},
 		{"an endless event", func(w http.ResponseWriter, _ *http.Request) {
 			writes(w, `{"type":"ADDED","object":{"metadata":{"name":"`, "x")
 		}, watch, `host: watch memberclusters.kubefederate.io: the response is too large: more than 3 MiB`},
@@ -218,7 +218,7 @@ func TestManyLargeResponses(t *testing.T) { //nolint:paralleltest
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"` + strings.Repeat("x", 900<<10)))
+		_, _ = w.Write([]byte(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"` + strings.Repeat("x", 400<<10)))
 		w.(http.Flusher).Flush()
 		select {
 		case <-release:
@@ -240,7 +240,7 @@ func TestManyLargeResponses(t *testing.T) { //nolint:paralleltest
 		}()
 	}
 	// More than fits is given up while the rest still waits.
-	const fit = (48 << 20) / (900<<10 - 64<<10)
+	const fit = (32 << 20) / (400<<10 - 32<<10)
 	for range n - fit - 1 {
 		if _, large := errors.AsType[*cluster.TooLarge](<-errs); !large {
 			t.Fatal("a response was read, though others fill the bound")

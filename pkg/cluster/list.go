@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -136,7 +137,7 @@ func readPages[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, a
 		if read += len(p.Items); read > maxItems {
 			return fail(&TooLarge{What: fmt.Sprintf("more than %d objects", maxItems)})
 		}
-		if err := each(body, p.Items); err != nil {
+		if err := cmp.Or(each(body, p.Items), enoughMemory()); err != nil {
 			return fail(err)
 		}
 		switch p.Continue {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -100,10 +101,15 @@ func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, redirect
 	}
+	if err := enoughMemory(); err != nil {
+		_ = response.Body.Close()
+		cancel()
+		return nil, err
+	}
 	if response.StatusCode >= http.StatusBadRequest {
 		limit = objectLimit(Member)
 	}
-	response.Body = &body{ReadCloser: response.Body, counter: counter{limit: limit}, shared: b.side == Member, closed: cancel}
+	response.Body = &body{ReadCloser: response.Body, counter: counter{limit: limit}, shared: !watch, reading: reading[b.side], closed: cancel}
 	return response, nil
 }
 
@@ -125,10 +131,11 @@ func (r *Redirect) Error() string {
 type body struct {
 	io.ReadCloser
 	counter
-	// shared says whether what is read of it counts against what is read of all members at once.
-	shared bool
-	taken  int64
-	closed func()
+	// shared says whether what is read of it counts in reading, and taken how much does.
+	shared  bool
+	reading *atomic.Int64
+	taken   int64
+	closed  func()
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -138,15 +145,15 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if over := int64(b.bytes) - freeBytes - b.taken; b.shared && over > 0 {
 		b.taken += over
-		if reading.Add(over) > maxReading {
-			return 0, &TooLarge{What: fmt.Sprintf("more than %s together with what other clusters send at the same time", size(freeBytes))}
+		if b.reading.Add(over) > maxReading {
+			return 0, &TooLarge{What: fmt.Sprintf("more than %s while others of %s in all are read", size(freeBytes), size(maxReading))}
 		}
 	}
 	return n, err
 }
 
 func (b *body) Close() error {
-	reading.Add(-b.taken)
+	b.reading.Add(-b.taken)
 	b.taken = 0
 	err := b.ReadCloser.Close()
 	b.closed()

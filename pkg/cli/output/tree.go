@@ -84,7 +84,7 @@ func Tree(branches []Branch, colored bool) string {
 		}
 	}
 	for i := range branches {
-		lines = append(lines, line{text: OneLine(branches[i].Name) + " (" + branches[i].Count + ")"})
+		lines = append(lines, line{text: OneLine(branches[i].Name + " (" + branches[i].Count + ")")})
 		draw(&branches[i], "")
 	}
 	name, state := 0, 0

@@ -1,0 +1,29 @@
+package cluster
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// enoughMemory says that this process may read more: what it holds is within its memory limit (GOMEMLIMIT). One response is bounded by
+// its size; what many of them leave is not, and each byte of them may take many of memory.
+func enoughMemory() error {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 || held() <= limit {
+		return nil
+	}
+	if runtime.GC(); held() <= limit {
+		return nil
+	}
+	return &TooLarge{What: fmt.Sprintf("what was read so far fills %s; to read more, set GOMEMLIMIT=1GiB in the environment", size(int(limit)))}
+}
+
+// held is how many bytes of objects the process holds, with garbage.
+func held() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64()) //nolint:gosec // no machine has more
+}
