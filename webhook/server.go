@@ -106,6 +106,9 @@ func (s *Server) decide(ctx context.Context, r journal.Request) (v rules.Verdict
 	if err != nil {
 		return v, err
 	}
+	if err := checkSizes(r); err != nil {
+		return v, err
+	}
 	r.DryRun = request.DryRun != nil && *request.DryRun
 	if r.Federation != nil {
 		if r.Namespace, err = s.namespace(ctx, rules.NamespaceToRead(*r.Federation)); err != nil {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
 // TestNeverSeen holds that what was admitted and never comes ends after Patience and is counted, and what came, or was given
@@ -179,4 +180,54 @@ type sizes struct {
 func (s *sizes) Update(_ context.Context, o client.Object, _ ...client.UpdateOption) error {
 	s.bytes += len(o.(*corev1.ConfigMap).Data[dataKey])
 	return nil
+}
+
+// TestManyChangesOfRules holds that changes of a large federation's rules, as a forger may send without end, hold up no member.
+func TestManyChangesOfRules(t *testing.T) {
+	t.Parallel()
+	h := NewHost()
+	f := federation("5")
+	for i := range 5 {
+		f.Spec.Rules = append(f.Spec.Rules, v1alpha1.Rule{Name: fmt.Sprint("r", i), Expression: fmt.Sprintf(`cluster.name != "%d"`, i)})
+	}
+	h.Set(f)
+	other := federation("6")
+	other.Name, other.UID = "other", "other-1"
+	h.Set(other)
+	for i := range 1000 {
+		h.Set(member(fmt.Sprint("m-", i), types.UID(fmt.Sprint(i)), fmt.Sprint(10+i)))
+	}
+	j := New(Options{Host: h, Client: &shelf{}})
+	j.store = &memory{}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { j.Start(ctx) })
+	flood, end := context.WithCancel(t.Context())
+	for i := range 200 {
+		running.Go(func() {
+			after := f.DeepCopy()
+			for n := range after.Spec.Rules {
+				after.Spec.Rules[n].Expression = fmt.Sprintf(`cluster.name != "%d-%d"`, i, n)
+			}
+			_, _ = j.Decide(flood, Request{Federation: &rules.FederationChange{Old: f, New: after}, DryRun: i%2 == 0})
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // so that some are under way
+	var longest time.Duration
+	for i := range 10 {
+		m := member(fmt.Sprint("joins-", i), types.UID(fmt.Sprint("j", i)), "")
+		m.Labels[v1alpha1.LabelFederation] = "other"
+		began := time.Now()
+		if v, err := j.Decide(t.Context(), create(m)); err != nil || len(v.Refusals) > 0 {
+			t.Fatal(v, err)
+		}
+		longest = max(longest, time.Since(began))
+	}
+	end()
+	stop()
+	running.Wait()
+	if longest > 2*time.Second {
+		t.Errorf("a member waited %s", longest)
+	}
+	t.Logf("a member waited %s at most", longest)
 }

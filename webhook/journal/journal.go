@@ -54,6 +54,7 @@ type Journal struct {
 	calls   chan *call
 	health  health
 	metrics metrics
+	changes *changes
 
 	// Of the goroutine alone.
 	state   State
@@ -81,7 +82,7 @@ func New(o Options) *Journal {
 	}
 	return &Journal{
 		core: newCore(o.Host), live: live{o.Host, o.Client, newLists(listInterval)}, store: newConfigMap(o.Client),
-		clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call), metrics: newMetrics(),
+		clock: o.Clock, replica: string(uuid.NewUUID()), calls: make(chan *call), metrics: newMetrics(), changes: newChanges(),
 	}
 }
 
@@ -159,6 +160,13 @@ func (j *Journal) Decide(ctx context.Context, r Request) (rules.Verdict, error) 
 // ask decides by what the replica knows, and where that admits what other decisions rest on, in the journal's order. A change
 // of a federation's rules is decided there alone: all members are asked, which is to be done once.
 func (j *Journal) ask(ctx context.Context, r Request, m mode) answer {
+	if r.changesRules() {
+		end, err := j.changes.begin(ctx)
+		if err != nil {
+			return answer{err: err}
+		}
+		defer end()
+	}
 	if r.DryRun || !r.changesRules() {
 		d := j.core.decide(r, j.clock.Now(), nil)
 		switch {
