@@ -13,6 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
@@ -22,6 +23,7 @@ const (
 	resultFailed      = "failed"
 	resultUnfinished  = "unfinished"
 	resultUnreachable = "unreachable"
+	resultNoAccess    = "no access"
 	resultNotBegun    = "not begun"
 )
 
@@ -48,6 +50,25 @@ type row struct {
 // unreachable records that the cluster, which what names, cannot be reached.
 func (r *row) unreachable(what, reason string) {
 	r.Result, r.Reason, r.err = resultUnreachable, reason, fmt.Errorf("%s: %s", what, reason)
+}
+
+// by lets the row go by the first of the ways that will do.
+func (r *row) by(ways []way) {
+	r.plan = firstOf(ways, func(used way) {
+		if i := slices.Index(r.Also, used.context); i >= 0 {
+			r.Also[i], r.Context = r.Context, used.context
+		}
+	})
+}
+
+// disputed records that nothing proves which cluster the ways lead to that would be used.
+func (r *row) disputed(ways []discover.Cluster) {
+	findings := make([]federate.Finding, len(ways))
+	for i := range ways {
+		findings[i] = federate.Finding{Object: "context " + cluster.Quoted(ways[i].Name), Cause: ways[i].Reason}
+	}
+	refusal := &federate.Refusal{Operation: "use an unproved context for " + cluster.Quoted(string(r.Name)), Findings: findings}
+	r.end(refusal)
 }
 
 // work plans the operation and, unless it is a dry run, applies it. It returns what a person should know.

@@ -41,12 +41,17 @@ Your own credentials are used to join and stored nowhere. Run it again to renew 
 --member-server, --member-proxy-url, --member-tls-server-name or --member-certificate-authority, to store
 another endpoint: without these flags a member keeps its endpoint.
 
+A context that leads elsewhere than the stored endpoint of a member that exists must prove to lead to that
+member. Where nothing can prove it, --trust-context prints both endpoints and asks.
+
 A cluster that belongs to another host stays there. If that host is gone for good, or has a new cluster ID,
 --take-over changes the membership record on the cluster, removes what that host created there, its token
 included, and continues to join. If it is interrupted, run it again.
 
 --member-contexts and --all-contexts join many clusters at once; one that does not respond does not delay the
-others. Members are named after contexts, with the start of the cluster's ID where two names would be the same;
+others. Contexts that answer with one cluster ID must prove to lead to one cluster, by tokens that they issue;
+those that do not are refused. Of several contexts of one cluster the first that has the rights is used, and a
+member that exists keeps its endpoint. Members are named after contexts, with the start of the cluster's ID where two names would be the same;
 a cluster that is a member keeps its name. The names are printed before anything is written. A table at the end
 shows the result for each; the exit code is 0 when all joined, 3 when some did, 2 when all were refused.`
 
@@ -94,6 +99,7 @@ func newJoin(d *factory) *cobra.Command {
 		RunE:              runs(f.toOptions),
 	}
 	f.addTo(cmd, joinTimeout)
+	f.trust.addTo(cmd)
 	d.addFederation(cmd, &f.federation, "The federation to join")
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.contexts, "member-contexts", nil, "The contexts of many member clusters")
@@ -157,7 +163,7 @@ func (o *joinOptions) validate() error {
 	case labeled:
 		return output.Usagef("invalid --labels: label %s is set by --federation", v1alpha1.LabelFederation)
 	}
-	federation := validateName("federation", string(o.join.Federation))
+	federation := cmp.Or(o.validateTrust(), validateName("federation", string(o.join.Federation)))
 	if many {
 		return cmp.Or(federation, o.output.ValidateMany(), o.validateBounds())
 	}
@@ -180,7 +186,11 @@ func (o *joinOptions) run(ctx context.Context) error {
 		return err
 	}
 	connect := func() (*member.Cluster, error) { return contexts.Connect(o.member.Context) }
-	return o.runOne(ctx, o.join.Name, o.join.Cluster, planJoin(h, connect, o.join))
+	return o.runOne(ctx, &oneMember{name: o.join.Name, at: o.join.Cluster, planned: func(trusted bool) planner {
+		join := o.join
+		join.TrustContext = trusted
+		return planJoin(h, connect, join)
+	}})
 }
 
 // joinMany joins the clusters of many contexts.
@@ -226,17 +236,30 @@ func (o *joinOptions) joinMany(ctx context.Context, h *host.Cluster, contexts *t
 // row is a cluster that joins as it was discovered; join holds what all clusters have in common.
 func (o *operationFlags) row(h *host.Cluster, c discover.Cluster, join federate.JoinOptions) *row {
 	r := &row{Name: c.Member, Context: c.Candidate.String(), Also: c.Also, ClusterID: c.ID, note: c.Reason}
-	if c.State == discover.Unreachable {
+	switch c.State {
+	case discover.Unreachable, discover.NoAccess:
 		r.unreachable(fmt.Sprintf("context %q", c.Name), c.Reason)
+		if c.State == discover.NoAccess {
+			r.Result = resultNoAccess
+		}
+		return r
+	case discover.Conflict, discover.NotYetProved:
+		r.disputed([]discover.Cluster{c})
 		return r
 	}
-	join.Name, join.Federation = c.Member, c.Federation
-	join.Cluster = command.Cluster{Context: c.Context(), Kubeconfig: o.member.Kubeconfig}
+	join.Name, join.Federation, join.KeepEndpoint = c.Member, c.Federation, true
 	join.RequestedBy = c.RequestedBy()
-	if c.Endpoint != nil {
-		join.Server, join.CABundle = c.Endpoint.Server, c.Endpoint.CABundle
+	join.ProvenFor = c.MemberUID
+	var ways []way
+	for _, w := range c.Ways {
+		join := join
+		join.Cluster = command.Cluster{Context: cmp.Or(w.Context(), c.Context()), Kubeconfig: o.member.Kubeconfig}
+		if w.Endpoint != nil {
+			join.Server, join.CABundle = w.Endpoint.Server, w.Endpoint.CABundle
+		}
+		ways = append(ways, way{w.String(), planJoin(h, w.Connect, join)})
 	}
-	r.plan = planJoin(h, c.Connect, join)
+	r.by(ways)
 	return r
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,10 +25,41 @@ type planner func(ctx context.Context, step func(federate.Step)) (federate.Opera
 // connector opens a member's cluster. It sends no request.
 type connector func() (*member.Cluster, error)
 
+// way is one way to a cluster, and how an operation is planned through it.
+type way struct {
+	context string
+	plan    planner
+}
+
+// firstOf plans through the ways, in their order, until one finds nothing on the member that stands against it: another
+// context may have rights that this one lacks. Chosen is called with the way that is used. Where none will do, the error is
+// that of the way that is nearest to it.
+func firstOf(ways []way, chosen func(way)) planner {
+	return func(ctx context.Context, step func(federate.Step)) (federate.Operation, error) {
+		var nearest error
+		var used way
+		fewest := 0
+		for _, w := range ways {
+			p, err := w.plan(ctx, step)
+			findings, onMember := federate.OnMember(err)
+			if err == nil || !onMember || ctx.Err() != nil {
+				chosen(w)
+				return p, err
+			}
+			if nearest == nil || findings < fewest {
+				nearest, used, fewest = err, w, findings
+			}
+		}
+		chosen(used)
+		return nil, nearest
+	}
+}
+
 // operationFlags are those that join, unjoin, rotate and discover have in common.
 type operationFlags struct {
 	*factory
 	member targets.MemberFlags
+	trust  trustFlags
 	batch  targets.Batch
 	probe  targets.Probe
 	dryRun cluster.DryRun
@@ -52,11 +84,20 @@ func (o *operationFlags) validateBounds() error {
 	return cmp.Or(o.batch.Validate(), o.probe.Validate())
 }
 
+// oneMember is an operation on one member.
+type oneMember struct {
+	name v1alpha1.MemberName
+	// at is its cluster, and planned how the operation is planned; trusted says that a person answers for a context that cannot
+	// prove to lead to the member.
+	at      command.Cluster
+	planned func(trusted bool) planner
+}
+
 // runOne runs an operation on one member and prints what it did.
-func (o *operationFlags) runOne(ctx context.Context, name v1alpha1.MemberName, at command.Cluster, planned planner) error {
+func (o *operationFlags) runOne(ctx context.Context, m *oneMember) error {
 	ctx, cancel := targets.WithTimeout(ctx, o.batch.Timeout)
 	defer cancel()
-	progress := o.messages.Progress(fmt.Sprintf("reading the host and member %q", name))
+	progress := o.messages.Progress(fmt.Sprintf("reading the host and member %q", m.name))
 	defer progress.End()
 	step := func(s federate.Step) {
 		if s.Verb == federate.VerbWait {
@@ -65,7 +106,14 @@ func (o *operationFlags) runOne(ctx context.Context, name v1alpha1.MemberName, a
 			progress.Update(s.String())
 		}
 	}
-	p, err := planned(ctx, step)
+	p, err := m.planned(false)(ctx, step)
+	if unproven, ok := errors.AsType[*federate.Unproven](err); ok && o.trust.given {
+		progress.End()
+		if err := o.confirm(unproven); err != nil {
+			return err
+		}
+		p, err = m.planned(true)(ctx, step)
+	}
 	if err != nil {
 		return output.WhileReading(ctx, err)
 	}
@@ -89,10 +137,11 @@ func (o *operationFlags) runOne(ctx context.Context, name v1alpha1.MemberName, a
 			progress.Line("note: " + note.String())
 		}
 	}
-	return o.printOne(name, at, p, r)
+	return o.printOne(m, p, r)
 }
 
-func (o *operationFlags) printOne(name v1alpha1.MemberName, at command.Cluster, p federate.Operation, r *federate.Result) error {
+func (o *operationFlags) printOne(m *oneMember, p federate.Operation, r *federate.Result) error {
+	name := m.name
 	line := r.Line
 	if line == "" {
 		line = r.Done
@@ -113,7 +162,7 @@ func (o *operationFlags) printOne(name v1alpha1.MemberName, at command.Cluster, 
 	if !r.Expires.IsZero() {
 		output.Line(o.ErrOut, o.commands().To(
 			fmt.Sprintf("the credential expires at %s; to renew it, run", r.Expires.UTC().Format(time.RFC3339)),
-			command.Rotate{Member: name, Cluster: at}))
+			command.Rotate{Member: name, Cluster: m.at}))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -29,6 +30,7 @@ type reachFlags struct {
 // addTo adds the flags; usage is that of --federation.
 func (o *reachFlags) addTo(cmd *cobra.Command, timeout time.Duration, usage string) {
 	o.operationFlags.addTo(cmd, timeout)
+	o.trust.addTo(cmd)
 	o.addSelection(cmd, &o.selection, usage)
 }
 
@@ -45,19 +47,20 @@ func (o *reachFlags) validate() error {
 		return err
 	}
 	if o.single() {
-		return cmp.Or(o.validateBounds(), o.output.Validate())
+		return cmp.Or(o.validateTrust(), o.validateBounds(), o.output.Validate())
 	}
 	if o.member.Context != "" {
 		return output.Usagef("--member-context names one cluster; those of many members are found by their cluster IDs: leave it out, or name one member")
 	}
-	return cmp.Or(o.validateBounds(), o.output.ValidateMany())
+	return cmp.Or(o.validateTrust(), o.validateBounds(), o.output.ValidateMany())
 }
+
+// planOne plans an operation on one member whose cluster connect opens; known is what is known of that connection.
+type planOne func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector, known federate.Way) planner
 
 // reach finds the clusters of the chosen members, if they are needed, and runs on each what planned plans. Lost says of a
 // member that no context leads to it.
-func (o *reachFlags) reach(ctx context.Context, b *batch, needed bool,
-	planned func(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner,
-	lost func(*v1alpha1.MemberCluster) string) error {
+func (o *reachFlags) reach(ctx context.Context, b *batch, needed bool, planned planOne, lost func(*v1alpha1.MemberCluster) string) error {
 	contexts, err := o.member.Contexts(&o.hostFlags)
 	if err != nil && needed {
 		return err
@@ -68,16 +71,20 @@ func (o *reachFlags) reach(ctx context.Context, b *batch, needed bool,
 		if err != nil {
 			return err
 		}
-		name := v1alpha1.MemberName(o.names[0])
-		return o.runOne(ctx, name, at, planned(h, name, at, func() (*member.Cluster, error) { return contexts.Connect(at.Context) }))
+		m := &oneMember{name: v1alpha1.MemberName(o.names[0]), at: at}
+		m.planned = func(trusted bool) planner {
+			return planned(h, m.name, at, func() (*member.Cluster, error) { return contexts.Connect(at.Context) }, federate.Way{TrustContext: trusted})
+		}
+		return o.runOne(ctx, m)
 	}
 	h, members, err := o.selected(ctx, o.names, o.selection)
 	if err != nil || len(members) == 0 {
 		return err
 	}
-	observations := make([]*discover.Observation, len(members))
+	reached := make([]discover.Reached, len(members))
 	if needed {
-		if observations, err = o.probe.Find(ctx, contexts, members); err != nil {
+		view := discover.View{Members: members, Commands: h.Commands, MemberKubeconfig: at.Kubeconfig}
+		if reached, err = o.probe.Find(ctx, contexts, view); err != nil {
 			return err
 		}
 	}
@@ -85,21 +92,39 @@ func (o *reachFlags) reach(ctx context.Context, b *batch, needed bool,
 	for i := range members {
 		r := &row{Name: v1alpha1.MemberName(members[i].Name), ClusterID: v1alpha1.ClusterID(members[i].Spec.ClusterID)}
 		b.Clusters = append(b.Clusters, r)
-		var connect connector
-		switch found := observations[i]; {
-		case found != nil:
-			r.Context, connect = found.Name, found.Connect
-		case needed:
+		known := federate.Way{ProvenFor: members[i].UID}
+		switch found := reached[i]; {
+		case !needed:
+			r.plan = planned(h.Cluster, r.Name, command.Cluster{Kubeconfig: at.Kubeconfig}, nil, known)
+		case len(found.Ways) > 0:
+			var ways []way
+			r.Context = found.Ways[0].Name
+			for i, w := range found.Ways {
+				if i > 0 {
+					r.Also = append(r.Also, w.Name)
+				}
+				ways = append(ways, way{w.Name, planned(h.Cluster, r.Name, command.Cluster{Context: w.Name, Kubeconfig: at.Kubeconfig}, w.Connect, known)})
+			}
+			r.by(ways)
+		case len(found.Disputed) > 0:
+			r.disputed(found.Disputed)
+		default:
 			r.unreachable(fmt.Sprintf("member %q", r.Name), lost(&members[i]))
-			continue
 		}
-		r.plan = planned(h.Cluster, r.Name, command.Cluster{Context: r.Context, Kubeconfig: at.Kubeconfig}, connect)
 	}
 	if r := b.Clusters[0]; o.single() {
 		if r.err != nil {
 			return r.err
 		}
-		return o.runOne(ctx, r.Name, command.Cluster{Context: r.Context, Kubeconfig: at.Kubeconfig}, r.plan)
+		m := &oneMember{name: r.Name}
+		m.planned = func(bool) planner {
+			return func(ctx context.Context, step func(federate.Step)) (federate.Operation, error) {
+				p, err := r.plan(ctx, step)
+				m.at = command.Cluster{Context: r.Context, Kubeconfig: at.Kubeconfig}
+				return p, err
+			}
+		}
+		return o.runOne(ctx, m)
 	}
 	return o.runMany(ctx, b)
 }

@@ -22,8 +22,9 @@ interrupted, run it again.
 
 On the member you need the right to create and delete Secrets and to issue tokens in namespace
 kubefederate-member, which the host's own credential does not have; on the host, the verb join on the federation.
-The context of a member is found by its cluster ID among all contexts of the kubeconfig, unless --member-context
-names it. A member that no context leads to does not delay the others.
+The context of a member is found among all contexts of the kubeconfig, unless --member-context names it: one that
+reaches the stored endpoint, or proves by a token that it leads to the member. Where nothing can prove it,
+--trust-context prints both endpoints and asks. A member that no context leads to does not delay the others.
 
 Of several members a table at the end shows the result for each; the exit code is 0 when all are rotated, 3 when
 some are, 2 when all were refused.`
@@ -75,12 +76,12 @@ func (o *rotateOptions) run(ctx context.Context) error {
 }
 
 // plan plans the rotation of one member's credential.
-func (o *rotateOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner {
+func (o *rotateOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector, known federate.Way) planner {
 	return func(ctx context.Context, step func(federate.Step)) (federate.Operation, error) {
 		m, err := connect()
 		if err != nil {
 			return nil, err
 		}
-		return federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Cluster: at, Progress: step})
+		return federate.PlanRotate(ctx, h, m, federate.RotateOptions{Name: name, TokenLifetime: o.lifetime, DryRun: o.dryRun, Way: known, Cluster: at, Progress: step})
 	}
 }

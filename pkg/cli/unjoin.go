@@ -21,9 +21,10 @@ It revokes what the host may do on the member, removes everything that kubectl f
 deletes the member on the host. What was on the member before, and what others put into the namespace
 kubefederate-member, stays. It returns when the last grant is gone.
 
-The context of a member is found by its cluster ID among all contexts of the kubeconfig, unless --member-context
-names it. A member that no context leads to stays, and does not delay the others. --force deletes a member on the
-host when its cluster can no longer be reached.
+The context of a member is found among all contexts of the kubeconfig, unless --member-context names it: one that
+reaches the stored endpoint, or proves by a token that it leads to the member. Where nothing can prove it,
+--trust-context prints both endpoints and asks. A member that no context leads to stays, and does not delay the
+others. --force deletes a member on the host when its cluster can no longer be reached.
 
 A cluster that keeps its label kubefederate.io/federation still asks to join; --drop-label removes the label too.
 
@@ -82,6 +83,8 @@ func (o *unjoinOptions) validate() error {
 		return output.Usagef("--drop-label needs the member, which --force does not reach")
 	case o.force && o.member.Given():
 		return output.Usagef("--force removes the host's record without reaching the member: leave out --member-context and --member-kubeconfig")
+	case o.force && o.trust.given:
+		return output.Usagef("--force does not reach the member: leave out --trust-context")
 	case !o.selection.All && o.selection.Selector == "" && o.selection.Federation != "":
 		return output.Usagef("--federation=%s alone would unjoin all its members: confirm with --all", o.selection.Federation)
 	}
@@ -98,7 +101,7 @@ func (o *unjoinOptions) run(ctx context.Context) error {
 }
 
 // plan plans the unjoin of one member.
-func (o *unjoinOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector) planner {
+func (o *unjoinOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at command.Cluster, connect connector, known federate.Way) planner {
 	return func(ctx context.Context, _ func(federate.Step)) (federate.Operation, error) {
 		var m *member.Cluster
 		if !o.force {
@@ -107,6 +110,6 @@ func (o *unjoinOptions) plan(h *host.Cluster, name v1alpha1.MemberName, at comma
 				return nil, err
 			}
 		}
-		return federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Cluster: at})
+		return federate.PlanUnjoin(ctx, h, m, federate.UnjoinOptions{Name: name, DropLabel: o.dropLabel, Force: o.force, DryRun: o.dryRun, Way: known, Cluster: at})
 	}
 }

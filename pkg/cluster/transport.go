@@ -27,18 +27,9 @@ const (
 // newClient is rest.HTTPClientFor with bounds: on headers, on bodies, on the time that a login may take, and with no
 // redirects. Its connections are its own.
 func newClient(side Side, config *rest.Config) (*http.Client, error) {
-	login, err := loginOf(config)
+	c, err := config.TransportConfig()
 	if err != nil {
 		return nil, err
-	}
-	others := rest.CopyConfig(config)
-	others.AuthProvider = nil
-	c, err := others.TransportConfig()
-	if err != nil {
-		return nil, err
-	}
-	if login != nil {
-		c.Wrap(login)
 	}
 	tlsConfig, err := transport.TLSConfigFor(c)
 	if err != nil {

@@ -86,6 +86,7 @@ type Join struct {
 	// TokenLifetime of zero is the default.
 	TokenLifetime time.Duration
 	TakeOver      bool
+	TrustContext  bool
 }
 
 func (c Join) render(l *line) {
@@ -99,15 +100,17 @@ func (c Join) render(l *line) {
 	l.given("member-tls-server-name", c.TLSServerName)
 	l.lifetime(c.TokenLifetime)
 	l.flagIf(c.TakeOver, "take-over")
+	l.flagIf(c.TrustContext, "trust-context")
 }
 
 // Unjoin is kubectl federate unjoin of one member.
 type Unjoin struct {
 	Member v1alpha1.MemberName
 	// Cluster may be the zero one: the plugin then looks among the contexts for the member. Force needs none.
-	Cluster   Cluster
-	DropLabel bool
-	Force     bool
+	Cluster      Cluster
+	DropLabel    bool
+	Force        bool
+	TrustContext bool
 }
 
 func (c Unjoin) render(l *line) {
@@ -116,6 +119,7 @@ func (c Unjoin) render(l *line) {
 		l.memberIfKnown(c.Cluster)
 	}
 	l.flagIf(c.DropLabel, "drop-label")
+	l.flagIf(c.TrustContext, "trust-context")
 }
 
 // UnjoinMany is kubectl federate unjoin of many members, which the plugin looks for among the contexts.
@@ -137,12 +141,14 @@ type Rotate struct {
 	// Cluster may be the zero one: the plugin then looks among the contexts for the member.
 	Cluster       Cluster
 	TokenLifetime time.Duration
+	TrustContext  bool
 }
 
 func (c Rotate) render(l *line) {
 	l.federate("rotate", l.name(string(c.Member), "NAME"))
 	l.memberIfKnown(c.Cluster)
 	l.lifetime(c.TokenLifetime)
+	l.flagIf(c.TrustContext, "trust-context")
 }
 
 // Approve is kubectl federate approve of one member.

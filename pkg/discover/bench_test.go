@@ -27,7 +27,7 @@ func BenchmarkJudge(b *testing.B) {
 func BenchmarkReach(b *testing.B) {
 	members, observations := manyMembers()
 	for b.Loop() {
-		Reach(members, observations)
+		Reach(View{Members: members}, observations)
 	}
 }
 
@@ -36,6 +36,7 @@ func manyMembers() ([]v1alpha1.MemberCluster, []Observation) {
 	for i := range members {
 		members[i].Name, members[i].Spec.ClusterID = fmt.Sprintf("member-%d", i), fmt.Sprintf("%08x-member", i)
 		members[i].Labels = map[string]string{v1alpha1.LabelFederation: "prod"}
+		server(v1alpha1.ClusterID(members[i].Spec.ClusterID)).Store(&members[i].Spec)
 		observations[i] = seen(members[i].Name, v1alpha1.ClusterID(members[i].Spec.ClusterID), nil)
 	}
 	return members, observations

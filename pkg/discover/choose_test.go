@@ -88,14 +88,15 @@ func cmpStates(a, b row) int {
 
 func TestReach(t *testing.T) {
 	t.Parallel()
-	members := view().Members
-	other := members[0]
+	v := view()
+	other := v.Members[0]
 	other.Spec.ClusterID = "22222222-gone"
-	reached := Reach(append(members, other), []Observation{
+	v.Members = append(v.Members, other)
+	reached := Reach(v, []Observation{
 		{Candidate: Candidate{Name: "dead"}, Err: errors.New("member: no answer")},
-		seen("b", "11111111-web", nil), seen("a", "11111111-web", nil),
+		seen("b", "11111111-web", nil), seen("a", "11111111-web", nil), elsewhere("evil", "11111111-web", "key of evil"),
 	})
-	if len(reached) != 2 || reached[0] == nil || reached[0].Name != "b" || reached[1] != nil {
-		t.Errorf("got %v, want the first context of the first member, and none of the second", reached)
+	if len(reached) != 2 || len(reached[0].Ways) != 2 || reached[0].Ways[0].Name != "a" || len(reached[0].Disputed) != 1 || len(reached[1].Ways) != 0 {
+		t.Errorf("got %+v, want two contexts of the first member and none of the second", reached)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
@@ -20,12 +22,17 @@ const (
 	Wants State = "WantsToJoin"
 	// Left clusters were members; the federation label that they still carry does not bring them back.
 	Left State = "Left"
-	// Conflict is a federation label that contradicts what is, or another federation label, which only a person resolves.
+	// Conflict is a federation label that contradicts what is, or another federation label, or a cluster ID that is claimed
+	// without proof. Only a person resolves it.
 	Conflict State = "Conflict"
 	// Refused is a federation label that a join would refuse, whatever the federation's rules.
 	Refused State = "Refused"
+	// NotYetProved ways claim to lead to a member of which the manager has seen no key yet, so that nothing can prove it.
+	NotYetProved State = "NotYetProved"
 	// Unreachable candidates did not answer, or their source has no way to them.
 	Unreachable State = "Unreachable"
+	// NoAccess are candidates that answered and refused the caller, or the reading of the label.
+	NoAccess State = "NoAccess"
 	// Unlabeled clusters answered and carry no label.
 	Unlabeled State = "Unlabeled"
 	// Gone is what a watch reports of a cluster that it no longer finds.
@@ -34,15 +41,19 @@ const (
 
 // Cluster is one row of what was discovered: one cluster, however many candidates lead to it.
 type Cluster struct {
-	// Candidate through which it is joined: the most direct of those that answered. Its objects and labels are those of
-	// all, with the labels of the cluster's kube-system namespace.
+	// Candidate through which it is joined: the preferred of Ways. Its objects are those of all ways, and its labels those that
+	// count for the cluster, with those of its kube-system namespace.
 	Candidate
+	// Ways are proved to lead to it, and what its labels ask for may be done by them; the preferred comes first. There are none
+	// to a cluster that did not answer, or that others claim to be too.
+	Ways []Candidate
 	// Also names the other candidates of the same cluster.
 	Also []string
 	// ID is empty when the cluster did not answer.
 	ID v1alpha1.ClusterID
-	// Member is the name that it has or would get.
-	Member v1alpha1.MemberName
+	// Member is the name that it has or would get, and MemberUID that of the MemberCluster where it has one.
+	Member    v1alpha1.MemberName
+	MemberUID types.UID
 	// Federation that it is in, or asks to join.
 	Federation v1alpha1.FederationName
 	State      State
@@ -72,11 +83,16 @@ func (c *Cluster) RequestedBy() command.Object {
 	return c.requests[0].Object()
 }
 
-// request adds the federation labels of the objects, and finds out which federation they name.
-func (c *Cluster) request() {
-	for _, o := range c.Objects {
-		if o.JoinRequest != "" {
-			c.requests = append(c.requests, o)
+// request is what the labels ask for: the cluster's own, and those of the objects of the ways.
+func (c *Cluster) request(own v1alpha1.FederationName, all ...*Observation) {
+	if own != "" {
+		c.requests = append(c.requests, Object{JoinRequest: own})
+	}
+	for _, way := range all {
+		for _, o := range way.Objects {
+			if o.JoinRequest != "" {
+				c.requests = append(c.requests, o)
+			}
 		}
 	}
 	if len(c.requests) > 0 {

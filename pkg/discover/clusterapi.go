@@ -43,7 +43,7 @@ func clusterAPICandidates(objects []unstructured.Unstructured) []Candidate {
 		}
 		candidates = append(candidates, Candidate{
 			Source: FromClusterAPI, Name: o.GetNamespace() + "/" + o.GetName(), Base: o.GetName(),
-			Objects: []Object{objectOf(clusterAPIClusters[0], o)}, Labels: o.GetLabels(),
+			Objects: []Object{objectOf(clusterAPIClusters[0], o)}, Created: o.GetCreationTimestamp().Time, Labels: o.GetLabels(),
 			Secret: cluster.Ref{Resource: cluster.Secrets, Namespace: o.GetNamespace(), Name: o.GetName() + "-kubeconfig"},
 			Hint:   clusterAPIHint(o),
 		})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -40,8 +41,9 @@ type Candidate struct {
 	Name string
 	// Base is what its member's name is made of, where that is not Name.
 	Base string
-	// Objects stand for it on the host.
+	// Objects stand for it on the host. Created is when the first of them was made.
 	Objects []Object
+	Created time.Time
 	// Labels are those of its objects.
 	Labels map[string]string
 	// Secret holds its credential; zero for a context.

@@ -3,6 +3,7 @@ package discover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -26,7 +28,12 @@ func seen(name string, id v1alpha1.ClusterID, say func(*Answer)) Observation {
 	if say != nil {
 		say(answer)
 	}
-	return Observation{Candidate: Candidate{Source: "kubeconfig", Name: name}, Answer: answer}
+	return Observation{Candidate: Candidate{Source: "kubeconfig", Name: name}, Answer: answer, Reached: server(id)}
+}
+
+// server is where a cluster itself answers.
+func server(id v1alpha1.ClusterID) endpoint.Endpoint {
+	return endpoint.Endpoint{Server: fmt.Sprintf("https://%s.example.com", id)}
 }
 
 func requests(federation v1alpha1.FederationName) func(*Answer) {
@@ -49,6 +56,8 @@ func view() View {
 	ending.DeletionTimestamp = &metav1.Time{Time: time.Unix(0, 0)}
 	m := v1alpha1.MemberCluster{}
 	m.Name, m.Labels, m.Spec.ClusterID = "web", map[string]string{v1alpha1.LabelFederation: "prod"}, "11111111-web"
+	server("11111111-web").Store(&m.Spec)
+	m.Status.SigningKeys = []string{"key of 11111111-web"}
 	return View{HostID: hostID, Federations: []v1alpha1.Federation{federation("prod"), federation("test"), ending}, Members: []v1alpha1.MemberCluster{m}}
 }
 

@@ -29,11 +29,16 @@ type View struct {
 // Judge says what each observed cluster is to the host. Its order is that of the observations.
 func Judge(view View, observations []Observation) []Cluster {
 	j := newJudge(view)
-	clusters := merge(observations, j.judge)
+	clusters := j.merge(observations, j.judge)
 	j.nameAll(clusters)
 	bases := map[v1alpha1.MemberName][]*Cluster{}
 	for i := range clusters {
-		bases[clusters[i].base()] = append(bases[clusters[i].base()], &clusters[i])
+		if c := &clusters[i]; c.Source == FromKubeconfig || c.State == Wants {
+			bases[c.base()] = append(bases[c.base()], c)
+		}
+		if c := &clusters[i]; c.State == Conflict && len(c.Ways) == 0 && c.Member == "" && len(c.requests) == 0 {
+			c.State = Unlabeled // none of the ways asks for anything
+		}
 	}
 	for i := range clusters {
 		if c := &clusters[i]; c.State == Wants && c.Member != c.base() && c.base() != "" {
@@ -96,7 +101,7 @@ func (j *judge) joinCommand(c *Cluster) command.Join {
 
 func (j *judge) judge(c *Cluster, answer *Answer) {
 	if m := j.members[answer.ID]; m != nil {
-		c.Member, c.Federation, c.State = v1alpha1.MemberName(m.Name), m.Federation(), Joined
+		c.Member, c.MemberUID, c.Federation, c.State = v1alpha1.MemberName(m.Name), m.UID, m.Federation(), Joined
 		if i := slices.IndexFunc(c.requests, func(o Object) bool { return o.JoinRequest != m.Federation() }); i >= 0 {
 			c.State, c.Reason = Conflict, j.differs(c, &c.requests[i])
 		}

@@ -19,11 +19,12 @@ const proxy = "https://rancher.example.com/k8s/clusters/c-1"
 // through is a cluster that a source of the host leads to, with the federation label of its object.
 func through(source SourceName, name string, id v1alpha1.ClusterID, request v1alpha1.FederationName, more ...func(*Observation)) Observation {
 	s := seen(name, id, nil)
-	s.Source, s.Server = source, "https://10.0.0.1:6443"
+	s.Source = source
 	kind := clusterAPIClusters[0]
 	if source == FromRancher {
-		kind, s.Server = rancherClusters, proxy
+		kind, s.Reached.Server = rancherClusters, proxy
 	}
+	signed(id)(&s)
 	namespace, object, found := strings.Cut(name, "/")
 	if !found {
 		namespace, object = "", name
@@ -39,7 +40,21 @@ func through(source SourceName, name string, id v1alpha1.ClusterID, request v1al
 
 func says(say func(*Answer)) func(*Observation) { return func(s *Observation) { say(s.Answer) } }
 
-func at(server string) func(*Observation) { return func(s *Observation) { s.Server = server } }
+// at is a way that leads to the cluster by another server, and proves it.
+func at(server string) func(*Observation) {
+	return func(s *Observation) {
+		s.Reached.Server = server
+		signed(s.Answer.ID)(s)
+	}
+}
+
+// signed is a way whose tokens the cluster with the ID signs.
+func signed(id v1alpha1.ClusterID) func(*Observation) {
+	key := "key of " + string(id)
+	return func(s *Observation) {
+		s.Proof = &Proof{Signature: member.Signature{Signer: key, Served: []string{key}}}
+	}
+}
 
 func authorized(s *Observation) {
 	s.Endpoint = &endpoint.Endpoint{Server: "https://ace.example.com", CABundle: []byte("CA")}
@@ -47,12 +62,13 @@ func authorized(s *Observation) {
 
 func noEndpoint(s *Observation) { s.EndpointMissing = "the proxy takes no token" }
 
-func silent(s *Observation) { s.Answer, s.Err = nil, errors.New("member: no answer") }
+func silent(s *Observation) { s.Proof, s.Answer, s.Err = nil, nil, errors.New("member: no answer") }
 
 func otherName(name string) func(*Observation) { return func(s *Observation) { s.OtherName = name } }
 
 func way(name string, id v1alpha1.ClusterID, more ...func(*Observation)) Observation {
 	s := seen(name, id, nil)
+	signed(id)(&s)
 	for _, f := range more {
 		f(&s)
 	}
@@ -82,8 +98,10 @@ func TestJudgeSources(t *testing.T) {
 			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}}},
 		{"known to all: the context is the most direct", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/a", "2", "prod"), way("b", "2")},
 			[]whole{{"b", "cluster-api:x/a,rancher:a", "b", "prod", Wants, ""}}},
-		{"Cluster API before Rancher", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/b", "2", "")},
+		{"Cluster API before Rancher", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/b", "2", "prod")},
 			[]whole{{"cluster-api:x/b", "rancher:a", "b", "prod", Wants, ""}}},
+		{"an object without a label after one with it", []Observation{through(rancher, "a", "2", "prod"), through(capi, "x/b", "2", "")},
+			[]whole{{"rancher:a", "cluster-api:x/b", "a", "prod", Wants, ""}}},
 		{"a context through Rancher's proxy comes after Cluster API", []Observation{way("b", "2", at(proxy)), through(capi, "x/a", "2", "prod")},
 			[]whole{{"cluster-api:x/a", "b", "a", "prod", Wants, ""}}},
 		{"Rancher with an authorized endpoint comes before a context through its proxy", []Observation{way("b", "2", at(proxy)), through(rancher, "a", "2", "prod", authorized)},
@@ -96,8 +114,10 @@ func TestJudgeSources(t *testing.T) {
 		{"Rancher's proxy of a member", []Observation{through(rancher, "a", "11111111-web", "prod", noEndpoint)}, []whole{{"rancher:a", "", "web", "prod", Joined, ""}}},
 		{"Rancher's proxy without a federation label", []Observation{through(rancher, "a", "2", "", noEndpoint)}, []whole{{"rancher:a", "", "", "", Unlabeled, ""}}},
 		{"the host itself", []Observation{through(rancher, "local", hostID, "prod")}, []whole{{"rancher:local", "", "local", "prod", Wants, "it is the host itself"}}},
-		{"one way is dead, and an object says whose", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "", otherName("cluster-api:x/a"))},
+		{"one way is dead, and an object says whose", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "prod", otherName("cluster-api:x/a"))},
 			[]whole{{"rancher:b", "cluster-api:x/a", "b", "prod", Wants, ""}}},
+		{"one way is dead, and asks for what no other asks for", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "", otherName("cluster-api:x/a"))},
+			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", Unlabeled, ""}}},
 		{"one way is dead, and nothing says whose", []Observation{through(capi, "x/a", "2", "prod", silent), through(rancher, "b", "2", "")},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Unreachable, "member: no answer"}, {"rancher:b", "", "", "", Unlabeled, ""}}},
 		{"object and cluster name two federations", []Observation{through(capi, "x/a", "2", "test", says(requests("prod")))},
@@ -127,7 +147,7 @@ func TestJudgeSources(t *testing.T) {
 			`kubectl label clusters.management.cattle.io a kubefederate.io/federation=prod --overwrite`}}},
 		{"one name in two namespaces", []Observation{through(capi, "x/a", "22222222-x", "prod"), through(capi, "y/a", "33333333-y", "prod")},
 			[]whole{
-				{"cluster-api:x/a", "", "a-22222222", "prod", Wants, `the name "a" would also be that of cluster-api:y/a; to choose another: kubectl federate join NAME --federation prod --member-context CONTEXT`},
+				{"cluster-api:x/a", "", "a", "prod", Wants, ""},
 				{"cluster-api:y/a", "", "a-33333333", "prod", Wants, `the name "a" would also be that of cluster-api:x/a; to choose another: kubectl federate join NAME --federation prod --member-context CONTEXT`},
 			}},
 		{"the name of a member", []Observation{through(capi, "x/web", "22222222-x", "prod")}, []whole{{"cluster-api:x/web", "", "web-22222222", "prod", Wants,

@@ -1,6 +1,8 @@
 package discover
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -44,15 +46,16 @@ func dnsLabel(text string) string {
 // namer gives clusters their names. They do not depend on the order of the contexts, nor on which clusters are
 // members already: what was proposed once is proposed again when a command has to be run twice.
 type namer struct {
-	// shared counts the clusters and the members that a name stands for.
+	// shared counts the contexts and the members that a name stands for.
 	shared map[v1alpha1.MemberName]int
 	// given are the names that are a member's, or were given to a cluster.
 	given map[v1alpha1.MemberName]bool
 }
 
 // nameAll gives every cluster that would join, and has no name yet, the name it would get. Clusters that would share a
-// name, or have one that is taken, are distinguished by their IDs. A cluster that does not answer counts as one more: when it
-// answers the next time, the others keep their names.
+// name, or have one that is taken, are distinguished by their IDs. A context that does not answer counts as one more: when it
+// answers the next time, the others keep their names. Names of objects are chosen by all users who may create them: they never
+// change that of a context or a member, and of several objects the one that was created first has the name.
 func (j *judge) nameAll(clusters []Cluster) {
 	n := &namer{shared: map[v1alpha1.MemberName]int{}, given: map[v1alpha1.MemberName]bool{"": true}}
 	for name := range j.names {
@@ -60,34 +63,47 @@ func (j *judge) nameAll(clusters []Cluster) {
 		n.given[name] = true
 	}
 	for i := range clusters {
-		if c := &clusters[i]; c.State != Joined || c.Member != c.base() {
+		if c := &clusters[i]; c.Source == FromKubeconfig && (c.State != Joined || c.Member != c.base()) {
 			n.shared[c.base()]++
 		}
 	}
+	var unnamed []*Cluster
 	for i := range clusters {
-		if c := &clusters[i]; c.State == Wants && c.Member != "" {
-			if n.given[c.Member] {
-				c.Member = "" // two membership records with one name, or with that of another member
-			}
-			n.given[c.Member] = true
+		c := &clusters[i]
+		if c.State != Wants {
+			continue
+		}
+		if n.given[c.Member] {
+			c.Member = "" // two membership records with one name, or with that of another member
+		}
+		if n.given[c.Member] = true; c.Member == "" {
+			unnamed = append(unnamed, c)
 		}
 	}
-	for i := range clusters {
-		if c := &clusters[i]; c.State == Wants && c.Member == "" {
-			c.Member = n.name(c.base(), c.ID)
+	slices.SortStableFunc(unnamed, func(a, b *Cluster) int {
+		if a.Source == FromKubeconfig || b.Source == FromKubeconfig {
+			return cmp.Compare(min(a.Source.directness(), 1), min(b.Source.directness(), 1))
 		}
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Candidate.String(), b.Candidate.String()))
+	})
+	for _, c := range unnamed {
+		c.Member = n.name(c)
 	}
 }
 
 // name names a cluster: by the name that it would have alone where no other shares that, and else followed by the start of
 // its ID.
-func (n *namer) name(base v1alpha1.MemberName, id v1alpha1.ClusterID) v1alpha1.MemberName {
+func (n *namer) name(c *Cluster) v1alpha1.MemberName {
+	base, sharing := c.base(), 0
+	if c.Source == FromKubeconfig {
+		sharing = 1 // its own
+	}
 	name := base
-	if n.shared[name] > 1 || n.given[name] {
-		name = withID(base, id, shortID)
+	if n.shared[name] > sharing || n.given[name] {
+		name = withID(base, c.ID, shortID)
 		// A context can be called like another with the start of its ID.
-		for length := shortID; (n.shared[name] > 0 || n.given[name]) && length < len(id); length++ {
-			name = withID(base, id, length+1)
+		for length := shortID; (n.shared[name] > 0 || n.given[name]) && length < len(c.ID); length++ {
+			name = withID(base, c.ID, length+1)
 		}
 	}
 	n.given[name] = true

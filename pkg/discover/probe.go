@@ -9,17 +9,22 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // Observation is what a candidate answered.
 type Observation struct {
 	Candidate
-	// Server is the URL that it was asked at; empty when there is none.
-	Server string
+	// Reached is where it was asked; its zero value when it could not be.
+	Reached endpoint.Endpoint
 	// Answer is nil when Err says why there is none.
 	Answer *Answer
 	Err    error
+	// Refused says that Err is a server's answer to the caller: 401 or 403.
+	Refused bool
+	// Proof is nil where no token was requested through it: see Prove.
+	Proof *Proof
 }
 
 // Answer is what a cluster reports of itself.
@@ -119,7 +124,7 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 			s := &observations[a.index]
 			s.Answer, s.Err = a.answer, a.err
 			if a.opened != nil {
-				s.Server = a.opened.Server()
+				s.Reached = a.opened.Endpoint()
 				if a.err == nil && open < maxOpen {
 					open++
 					s.Connect = func() (*member.Cluster, error) { return a.opened, nil }
@@ -142,9 +147,15 @@ func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, 
 		if ctx.Err() != nil && errors.Is(s.Err, ctx.Err()) {
 			s.Err = context.Cause(ctx)
 		}
+		s.Refused = refused(s.Err)
 		s.Err = s.explain()
 	}
 	return observations
+}
+
+func refused(err error) bool {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	return ok && failed.Side == cluster.Member && (failed.Fault == cluster.FaultUnauthorized || failed.Fault == cluster.FaultForbidden)
 }
 
 // explain is the error of an observation in the words of its source: what the user of a context does next is not what the

@@ -138,7 +138,10 @@ func rancherCandidates(managed, provisioned []unstructured.Unstructured) []Candi
 	for i := range provisioned {
 		o := &provisioned[i]
 		// One that Rancher has given no ID yet goes by its own name: no ID has a slash.
-		id := cmp.Or(text(o, "status", "clusterName"), o.GetNamespace()+"/"+o.GetName())
+		id, own := text(o, "status", "clusterName"), o.GetNamespace()+"/"+o.GetName()
+		if id == "" || !ofManaged(byID[id][0], o) {
+			id = own
+		}
 		pair := byID[id]
 		if pair[1] == nil || pair[1].GetDeletionTimestamp() != nil { // a change of workspace makes it anew
 			pair[1] = o
@@ -157,6 +160,20 @@ func rancherCandidates(managed, provisioned []unstructured.Unstructured) []Candi
 	return candidates
 }
 
+// ofManaged says whether the object o in a namespace is of the cluster v3, as its status claims: a user who may write one object
+// of a namespace can claim the ID of any cluster. Rancher says in v3 in which namespace, its workspace, the other object is.
+func ofManaged(v3, o *unstructured.Unstructured) bool {
+	return v3 != nil && o.GetNamespace() == text(v3, "spec", "fleetWorkspaceName") && o.GetName() == provisionedName(v3)
+}
+
+// provisionedName is the name of the object in the workspace of v3.
+func provisionedName(v3 *unstructured.Unstructured) string {
+	if id := v3.GetName(); generated.MatchString(id) {
+		return id
+	}
+	return text(v3, "spec", "displayName")
+}
+
 // rancherCandidate is one cluster, of one or both of its objects. Where they disagree, v3 counts: it is what Rancher itself
 // goes by.
 func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
@@ -167,20 +184,19 @@ func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
 		secret = text(v1, "status", "clientSecretName")
 		c.Name = cmp.Or(v1.GetAnnotations()["provisioning.cattle.io/management-cluster-display-name"], name)
 		c.Objects = append(c.Objects, objectOf(rancherProvisioned, v1))
+		c.Created = v1.GetCreationTimestamp().Time
 		maps.Copy(c.Labels, v1.GetLabels())
 		c.readAuthorizedEndpoint(v1)
 	}
 	if v3 != nil {
 		if v1 == nil {
 			namespace = text(v3, "spec", "fleetWorkspaceName")
-			name = text(v3, "spec", "displayName")
-			if generated.MatchString(id) {
-				name = id
-			}
+			name = provisionedName(v3)
 		}
 		c.isHost = c.isHost || isTrue(v3, "spec", "internal")
 		c.Name = cmp.Or(text(v3, "spec", "displayName"), c.Name, id)
 		c.Objects = append([]Object{objectOf(rancherClusters, v3)}, c.Objects...)
+		c.Created = v3.GetCreationTimestamp().Time
 		maps.Copy(c.Labels, v3.GetLabels())
 		c.readAuthorizedEndpoint(v3)
 		if owner := c.Labels["cluster-api.cattle.io/capi-cluster-owner"]; owner != "" {

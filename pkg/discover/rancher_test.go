@@ -80,7 +80,7 @@ status: {clusterName: c-m-k2x9wq7d, clientSecretName: prod-a-kubeconfig}
 			"Secret fleet-default/prod-a-kubeconfig"}},
 		{name: "imported by its ID, asked for on v3 only", v3: []string{`
 metadata: {name: c-ab1cd, labels: {kubefederate.io/federation: emea, cluster-api.cattle.io/capi-cluster-owner: shop, cluster-api.cattle.io/capi-cluster-owner-ns: team-x}}
-spec: {displayName: The Shop}
+spec: {displayName: The Shop, fleetWorkspaceName: fleet-default}
 `}, v1: []string{`
 metadata: {name: c-ab1cd, namespace: fleet-default}
 status: {clusterName: c-ab1cd, clientSecretName: c-ab1cd-kubeconfig}
@@ -108,11 +108,28 @@ spec: {displayName: lost}
 metadata: {name: new, namespace: fleet-default, annotations: {provisioning.cattle.io/management-cluster-display-name: Brand New}}
 `}, want: []string{"rancher:Brand New; clusters.provisioning.cattle.io/new --namespace fleet-default; Secret fleet-default/new-kubeconfig"}},
 		{name: "being deleted, on either side", v3: []string{
-			`metadata: {name: c-m-aaaaaaaa, deletionTimestamp: "2026-01-01T00:00:00Z"}`, `metadata: {name: c-m-bbbbbbbb}`,
+			`metadata: {name: c-m-aaaaaaaa, deletionTimestamp: "2026-01-01T00:00:00Z"}`, "metadata: {name: c-m-bbbbbbbb}\nspec: {displayName: b, fleetWorkspaceName: fleet-default}",
 		}, v1: []string{`
 metadata: {name: b, namespace: fleet-default, deletionTimestamp: "2026-01-01T00:00:00Z"}
 status: {clusterName: c-m-bbbbbbbb}
 `}},
+		{name: "another object claims its ID", v3: []string{`
+metadata: {name: c-m-k2x9wq7d, labels: {kubefederate.io/federation: emea}}
+spec: {displayName: prod-a, fleetWorkspaceName: fleet-default}
+`}, v1: []string{`
+metadata: {name: prod-a, namespace: aaa}
+status: {clusterName: c-m-k2x9wq7d, clientSecretName: mine-kubeconfig}
+`, `
+metadata: {name: prod-a, namespace: fleet-default}
+status: {clusterName: c-m-k2x9wq7d, clientSecretName: prod-a-kubeconfig}
+`, `
+metadata: {name: x, namespace: fleet-default}
+status: {clusterName: c-m-k2x9wq7d, clientSecretName: theirs-kubeconfig}
+`}, want: []string{
+			"rancher:prod-a/aaa/prod-a; base prod-a; clusters.provisioning.cattle.io/prod-a --namespace aaa; Secret aaa/mine-kubeconfig",
+			"rancher:prod-a/c-m-k2x9wq7d; base prod-a; clusters.management.cattle.io/c-m-k2x9wq7d asks for emea; clusters.provisioning.cattle.io/prod-a --namespace fleet-default; Secret fleet-default/prod-a-kubeconfig",
+			"rancher:x; clusters.provisioning.cattle.io/x --namespace fleet-default; Secret fleet-default/theirs-kubeconfig",
+		}},
 		{name: "moved to another workspace", v1: []string{`
 metadata: {name: a, namespace: new}
 status: {clusterName: c-m-aaaaaaaa}
@@ -216,7 +233,7 @@ func TestRancherLocal(t *testing.T) {
 // TestRancherLabels shows which labels a selector sees: those of both objects, and v3's where they differ.
 func TestRancherLabels(t *testing.T) {
 	t.Parallel()
-	v3 := object(t, v3Kind+"metadata: {name: c-1, labels: {both: v3, three: x}}")
+	v3 := object(t, v3Kind+"metadata: {name: c-1, labels: {both: v3, three: x}}\nspec: {displayName: a, fleetWorkspaceName: f}")
 	v1 := object(t, v1Kind+"metadata: {name: a, namespace: f, labels: {both: v1, one: x}}\nstatus: {clusterName: c-1}")
 	got := rancherCandidates([]unstructured.Unstructured{v3}, []unstructured.Unstructured{v1})[0].Labels
 	if diff := cmp.Diff(map[string]string{"both": "v3", "three": "x", "one": "x"}, got); diff != "" {

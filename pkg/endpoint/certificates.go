@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -61,6 +62,20 @@ func noCertificate(data []byte) error {
 		return errors.New("it is a certificate in DER form, and must be PEM: convert it with openssl x509 -inform der -outform pem")
 	}
 	return errors.New("it holds no PEM certificate")
+}
+
+// CA names the certificates that the server's own is verified by, for a person who compares two endpoints.
+func (e Endpoint) CA() string {
+	switch certificates, err := ReadCertificates(e.CABundle); {
+	case e.InsecureSkipTLSVerify:
+		return "none: its certificate is not verified"
+	case err != nil:
+		return "unreadable"
+	case len(certificates) == 0:
+		return "the roots of the system"
+	default:
+		return fmt.Sprintf("SHA256:%x", sha256.Sum256(EncodeCertificates(certificates)))
+	}
 }
 
 // EncodeCertificates is the PEM of certificates and nothing else; no certificates are no bytes.

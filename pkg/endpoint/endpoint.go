@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -75,6 +76,23 @@ func (e Endpoint) Difference(other Endpoint) string {
 
 // Equal says whether requests to both endpoints go the same way to the same server.
 func (e Endpoint) Equal(other Endpoint) bool { return e.Difference(other) == "" }
+
+// SameServer says whether both endpoints lead to one server, with whatever credential: server, CA and server name are equal,
+// and its certificate is verified on both. A proxy does not count: it can neither read what passes nor answer in the
+// server's place.
+func (e Endpoint) SameServer(other Endpoint) bool {
+	key := e.ServerKey()
+	return key != "" && key == other.ServerKey()
+}
+
+// ServerKey is equal for the endpoints of one server, as SameServer has it, and empty for one whose server is not verified.
+func (e Endpoint) ServerKey() string {
+	u, err := url.Parse(e.Server)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || e.InsecureSkipTLSVerify {
+		return ""
+	}
+	return string(KeyOf(e.Server)) + " " + e.serverName() + " " + string(e.Canonical().CABundle)
+}
 
 func (e Endpoint) serverName() string { return normalHost(cmp.Or(e.TLSServerName, HostOf(e.Server))) }
 

@@ -200,3 +200,36 @@ func FuzzReadCertificates(f *testing.F) {
 		}
 	})
 }
+
+// Two endpoints are one server only where the certificate says so.
+func TestSameServer(t *testing.T) {
+	t.Parallel()
+	ca, other := cases.Certificate(cases.Now), cases.Certificate(cases.Now)
+	base := endpoint.Endpoint{Server: "https://a.example.com", CABundle: ca}
+	for name, c := range map[string]struct {
+		endpoint endpoint.Endpoint
+		want     bool
+	}{
+		"itself":              {base, true},
+		"another spelling":    {endpoint.Endpoint{Server: "https://A.example.com:443/", CABundle: ca, TLSServerName: "a.example.com"}, true},
+		"through a proxy":     {endpoint.Endpoint{Server: base.Server, CABundle: ca, ProxyURL: "http://p"}, true},
+		"another server":      {endpoint.Endpoint{Server: "https://b.example.com", CABundle: ca}, false},
+		"another port":        {endpoint.Endpoint{Server: "https://a.example.com:6443", CABundle: ca}, false},
+		"another path":        {endpoint.Endpoint{Server: "https://a.example.com/k8s", CABundle: ca}, false},
+		"another CA":          {endpoint.Endpoint{Server: base.Server, CABundle: other}, false},
+		"the system's roots":  {endpoint.Endpoint{Server: base.Server}, false},
+		"another server name": {endpoint.Endpoint{Server: base.Server, CABundle: ca, TLSServerName: "attacker.example.com"}, false},
+		"insecure":            {endpoint.Endpoint{Server: base.Server, InsecureSkipTLSVerify: true}, false},
+		"no endpoint":         {endpoint.Endpoint{}, false},
+		"http":                {endpoint.Endpoint{Server: "http://a.example.com:443", CABundle: ca}, false},
+	} {
+		if base.SameServer(c.endpoint) != c.want || c.endpoint.SameServer(base) != c.want {
+			t.Errorf("%s: want %v", name, c.want)
+		}
+	}
+	for _, e := range []endpoint.Endpoint{{}, {Server: "http://a"}, {Server: "https://a", InsecureSkipTLSVerify: true}} {
+		if e.SameServer(e) {
+			t.Errorf("%+v proves to be itself", e)
+		}
+	}
+}

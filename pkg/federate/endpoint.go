@@ -22,6 +22,9 @@ func endpointOf(o JoinOptions, caller endpoint.Endpoint, existing *v1alpha1.Memb
 	stored := caller
 	if existing != nil {
 		stored = endpoint.Of(existing)
+		if o.KeepEndpoint {
+			return stored
+		}
 	}
 	e := stored
 	if o.Server != "" && endpoint.KeyOf(o.Server) != endpoint.KeyOf(e.Server) {

@@ -43,7 +43,11 @@ type JoinOptions struct {
 	RequestedBy command.Object
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
-	DryRun   cluster.DryRun
+	Way
+	// KeepEndpoint keeps that of a member that exists, whatever Server and the like say: of many members that are joined at
+	// once, none moves unnoticed.
+	KeepEndpoint bool
+	DryRun       cluster.DryRun
 	// Cluster leads to the member. It appears in messages only.
 	Cluster command.Cluster
 	// Progress is called for every wait while planning; it may be nil.
@@ -61,7 +65,7 @@ func (o JoinOptions) operation() string {
 // command is the command that joins again.
 func (o JoinOptions) command() command.Join {
 	c := command.Join{
-		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver,
+		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver, TrustContext: o.TrustContext,
 		Server: o.Server, ProxyURL: o.ProxyURL, TLSServerName: o.TLSServerName, CertificateAuthority: o.CertificateAuthority,
 	}
 	if c.CertificateAuthority == nil && len(o.CABundle) > 0 {
@@ -86,6 +90,11 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	facts, err := readJoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err
+	}
+	if facts.Unproven != nil {
+		trusting := o.command()
+		trusting.TrustContext = true
+		return nil, facts.Unproven.refuse(o, o.commands.To("if it is that member all the same, say so", trusting))
 	}
 	plan, findings := planJoin(*facts, o)
 	plan.host, plan.member = h, m
@@ -125,6 +134,8 @@ type joinFacts struct {
 	Endpoint, Caller endpoint.Endpoint
 	// Tried is why the endpoint does not respond; nil when it does or was not tried.
 	Tried error
+	// Unproven says why the member's cluster is not proved to be the one that answers; nil when it is.
+	Unproven *Unproven
 	// RefusesTokens says that the endpoint takes no token of the member's own.
 	RefusesTokens bool
 	// HostMissing are rights that the caller lacks on the host; UndoMissing are those that only rolling back needs.
@@ -225,6 +236,10 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	}
 	if err := f.Member.Denied[member.VersionRef]; err != nil {
 		return nil, err
+	}
+	var err error
+	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
+		return f, err // no token of this cluster is sent to that member's endpoint
 	}
 	f.Caller = m.Endpoint()
 	f.Endpoint = endpointOf(o, f.Caller, f.Host.Member)

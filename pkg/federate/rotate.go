@@ -25,6 +25,7 @@ type RotateOptions struct {
 	// DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	DryRun        cluster.DryRun
+	Way
 	// Cluster leads to the member. It appears in messages only.
 	Cluster command.Cluster
 	// Progress is called for every wait while planning; it may be nil.
@@ -39,7 +40,7 @@ func (o RotateOptions) lifetime() time.Duration { return cmp.Or(o.TokenLifetime,
 
 // command is the command that rotates again.
 func (o RotateOptions) command() command.Rotate {
-	return command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime}
+	return command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime, TrustContext: o.TrustContext}
 }
 
 func (o RotateOptions) again() string { return o.commands.Line(o.command()) }
@@ -106,7 +107,9 @@ type rotateFacts struct {
 	// HostMissing are rights that the caller lacks on the host, and MemberLacks those on the member, of all that the plan takes.
 	HostMissing []missing
 	MemberLacks []cluster.Right
-	Now         time.Time
+	// Unproven says why the member's cluster is not proved to be the one that answers; nil when it is.
+	Unproven *Unproven
+	Now      time.Time
 }
 
 // PlanRotate reads both sides and judges what it read. It writes nothing. The error is a *Refusal with everything
@@ -125,6 +128,11 @@ func PlanRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	})
 	if err != nil {
 		return nil, err
+	}
+	if facts.Unproven != nil {
+		trusting := o.command()
+		trusting.TrustContext = true
+		return nil, facts.Unproven.refuse(o, o.commands.To("if it is that member all the same, say so", trusting))
 	}
 	plan, against := planRotate(*facts, o)
 	plan.host, plan.member = h, m
@@ -182,6 +190,10 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 	f.Host, f.Member = *hostState, *memberState
 	if f.Host.Member == nil {
 		return f, f.Host.Denied.First()
+	}
+	var err error
+	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
+		return f, err
 	}
 	target.Federation = f.Host.Member.Federation()
 	hostRights := target.CredentialRights()

@@ -25,6 +25,7 @@ type UnjoinOptions struct {
 	// Force removes the member from the host without reaching the cluster.
 	Force  bool
 	DryRun cluster.DryRun
+	Way
 	// Cluster leads to the member. It appears in messages only.
 	Cluster command.Cluster
 
@@ -34,7 +35,12 @@ type UnjoinOptions struct {
 func (o UnjoinOptions) operation() string { return fmt.Sprintf("unjoin %q", o.Name) }
 
 func (o UnjoinOptions) again() string {
-	return o.commands.Line(command.Unjoin{Member: o.Name, Cluster: o.Cluster, DropLabel: o.DropLabel, Force: o.Force})
+	return o.commands.Line(o.command())
+}
+
+// command is the command that unjoins again.
+func (o UnjoinOptions) command() command.Unjoin {
+	return command.Unjoin{Member: o.Name, Cluster: o.Cluster, DropLabel: o.DropLabel, Force: o.Force, TrustContext: o.TrustContext}
 }
 
 // Phases of an unjoin, in order.
@@ -85,6 +91,8 @@ type unjoinFacts struct {
 	Member *member.State
 	// MemberLacks are rights on the member that the caller lacks, of those that the plan takes.
 	MemberLacks []cluster.Right
+	// Unproven says why the member's cluster is not proved to be the one that answers; nil when it is.
+	Unproven *Unproven
 	// Refused is the host's refusal to delete the MemberCluster; nil when it would.
 	Refused error
 	// MayDeleteCredential says whether the caller may delete the credential at once.
@@ -110,6 +118,11 @@ func PlanUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	facts, err := readUnjoin(ctx, h, m, o)
 	if err != nil {
 		return nil, err
+	}
+	if facts.Unproven != nil {
+		trusting := o.command()
+		trusting.TrustContext = true
+		return nil, facts.Unproven.refuse(o, o.commands.To("if it is that member all the same, say so", trusting))
 	}
 	plan, against := planUnjoin(*facts, o)
 	plan.host, plan.member = h, m
@@ -163,10 +176,13 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	if f.Member == nil {
 		return f, f.Host.Denied.First()
 	}
+	var err error
+	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
+		return f, err
+	}
 	if !administers {
 		// The plan says which rights it takes.
 		plan, _ := planUnjoin(*f, o)
-		var err error
 		if f.MemberLacks, err = m.LackingOf(ctx, plan.rights()); err != nil {
 			return nil, err
 		}

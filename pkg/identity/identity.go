@@ -60,6 +60,15 @@ type key struct {
 	thumbprint Thumbprint
 }
 
+// Thumbprints name the keys, in their order.
+func (k Keys) Thumbprints() []Thumbprint {
+	names := make([]Thumbprint, len(k))
+	for i := range k {
+		names[i] = k[i].thumbprint
+	}
+	return names
+}
+
 // ParseKeys reads a JSON Web Key Set as an API server serves it at /openid/v1/jwks. What is not a public key of a kind that
 // signs tokens is left out (RFC 7517, section 5).
 func ParseKeys(set []byte) (Keys, error) {

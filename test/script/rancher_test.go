@@ -79,7 +79,7 @@ var placeholder = regexp.MustCompile(`\$\{([a-z-]+)(?::([a-z0-9-]+))?\}`)
 //
 //	${host:CLUSTER}        host and port of its API server
 //	${ca:CLUSTER}          its CA, as a string of JSON
-//	${admin:CLUSTER}       a kubeconfig of an administrator of it, in base64, as Cluster API's Secrets hold it
+//	${admin:CLUSTER}       a kubeconfig of an administrator of it, or of an impostor, in base64, as Cluster API's Secrets hold it
 //	${rancher}             the URL of the proxy that rancher plays
 //	${rancher-ca}          its CA, as a string of JSON
 //	${rancher-pem}         its CA, in base64
@@ -109,7 +109,10 @@ func expand(ts *testscript.TestScript, args []string) {
 			case "ca":
 				return quoted(string(theStage.fleet.Cluster(of).Config().CAData))
 			case "admin":
-				c := theStage.fleet.Cluster(of).Context()
+				c, hostile := ts.Value(impostorsKey{}).(map[string]env.Context)[of]
+				if !hostile {
+					c = theStage.fleet.Cluster(of).Context()
+				}
 				c.Name = of + "-admin@" + of
 				return encoded(c)
 			case "rancher":

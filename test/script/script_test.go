@@ -179,7 +179,12 @@ func setup(e *testscript.Env) error {
 	}
 	before, err := theStage.snapshot(context.Background())
 	e.Values[beforeKey{}] = before
+	e.Values[impostorsKey{}] = map[string]env.Context{}
 	return err
 }
 
-type beforeKey struct{}
+// beforeKey is of the snapshot of the members, and impostorsKey of the contexts of impostors, by name.
+type (
+	beforeKey    struct{}
+	impostorsKey struct{}
+)

@@ -29,6 +29,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/test/env"
+	"github.com/kubefederate/kubectl-federate/test/impostor"
 )
 
 // A verb is a command of scripts.
@@ -51,6 +52,7 @@ var verbs = []verb{
 	{"remedy", "SEVERITY CODE [FLAG...]", 2, remedy},
 	{"storetoken", "MEMBER TOKEN", 2, storeToken},
 	{"crds", "FILE...", 1, crds},
+	{"impostor", "NAME CLUSTER VICTIM [USER]", 3, startImpostor},
 	{"rancher", "ID=CLUSTER[=tokens]...", 1, rancher},
 	{"expand", "FILE...", 1, expand},
 }
@@ -137,6 +139,25 @@ func addUser(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("context %s: no kind %q", name, kind)
 	}
 	addContext(ts, env.Context{Name: name, Config: config})
+}
+
+// startImpostor adds a context, until the script ends, that leads to a hostile server in front of CLUSTER, which claims to be
+// VICTIM, and has tokens issued there with the rights of USER, "admin" for an administrator.
+func startImpostor(ts *testscript.TestScript, args []string) {
+	victim := theStage.fleet.Cluster(args[2])
+	var rights *rest.Config
+	if len(args) > 3 {
+		if rights = victim.Config(); args[3] != "admin" {
+			rights = victim.User(args[3])
+		}
+	}
+	front, err := impostor.Start(theStage.fleet.Cluster(args[1]), victim, rights)
+	ts.Check(err)
+	ts.Defer(front.Close)
+	front.Name = args[0]
+	addContext(ts, front.Context)
+	impostors, _ := ts.Value(impostorsKey{}).(map[string]env.Context)
+	impostors[args[0]] = front.Context
 }
 
 // administratorToken is a token that a cluster issued for an administrator, who is gone when the script ends.

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -42,13 +41,16 @@ func (p *Probe) Run(ctx context.Context, sources ...discover.Source) ([]discover
 	}
 	progress := p.Messages.Progress("probing " + output.Count(len(candidates), one, many))
 	defer progress.End()
-	timeout := p.Timeout
-	if timeout == 0 {
-		timeout = math.MaxInt64
-	}
-	return discover.Probe(ctx, candidates, timeout, func(n int) {
+	return discover.Probe(ctx, candidates, p.timeout(), func(n int) {
 		progress.Update(fmt.Sprintf("%d of %d %s answered", n, len(candidates), many))
 	}), errs
+}
+
+func (p *Probe) timeout() time.Duration {
+	if p.Timeout == 0 {
+		return math.MaxInt64
+	}
+	return p.Timeout
 }
 
 // RunWithHost reads the host while it probes.
@@ -59,12 +61,15 @@ func (p *Probe) RunWithHost(ctx context.Context, h *host.Cluster, sources ...dis
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
 	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
 	group.Go(func() error { observations, errs = p.Run(gctx, sources...); return nil })
-	return view, observations, errs, group.Wait()
+	if err = group.Wait(); err == nil {
+		discover.Prove(ctx, view.Members, observations, p.timeout())
+	}
+	return view, observations, errs, err
 }
 
-// Find finds a context for each member, in their order, by the ID that the cluster reports; nil when no context leads to
-// it.
-func (p *Probe) Find(ctx context.Context, contexts *Contexts, members []v1alpha1.MemberCluster) ([]*discover.Observation, error) {
+// Find finds the contexts of each of the members of the view, in their order: those that answer with its ID and prove to lead
+// to it.
+func (p *Probe) Find(ctx context.Context, contexts *Contexts, view discover.View) ([]discover.Reached, error) {
 	observations, errs := p.Run(ctx, contexts.Source())
 	if err := errors.Join(errs...); err != nil {
 		return nil, output.WhileReading(ctx, err)
@@ -72,5 +77,6 @@ func (p *Probe) Find(ctx context.Context, contexts *Contexts, members []v1alpha1
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, output.ErrInterrupted
 	}
-	return discover.Reach(members, observations), nil
+	discover.Prove(ctx, view.Members, observations, p.timeout())
+	return discover.Reach(view, observations), nil
 }
