@@ -361,7 +361,7 @@ func (p *JoinPlan) planMember() []Finding {
 	for _, o := range p.grants.BaseObjects() {
 		against = append(against, p.planObject(o, phaseBase, planned)...)
 	}
-	against = append(against, p.planPolicy()...)
+	p.planPolicy()
 	if p.grants.Properties {
 		id := member.Property(v1alpha1.PropertyClusterID, string(f.ID), p.Options.Federation)
 		against = append(against, p.planObject(id, phaseBase, planned)...)
@@ -452,28 +452,30 @@ func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding
 }
 
 // planPolicy plans the policy that holds the host's account to tokens that can be revoked. A join goes on without it.
-func (p *JoinPlan) planPolicy() []Finding {
+func (p *JoinPlan) planPolicy() {
 	switch f := p.facts.Member; {
 	case f.PoliciesDenied:
 		p.noteWithoutPolicy("you are not allowed to get " + member.PolicyRefs()[1].Resource.GroupResource().String())
-		return nil
+		return
 	case !f.Policies:
 		p.noteWithoutPolicy("Kubernetes " + f.Version + " serves no ValidatingAdmissionPolicies")
-		return nil
+		return
 	}
 	before := len(p.Steps)
-	var against []Finding
 	for _, o := range p.grants.Policy() {
-		against = append(against, p.planObject(o, phaseBase, false)...)
+		if against := p.planObject(o, phaseBase, false); len(against) > 0 {
+			p.Steps = p.Steps[:before]
+			p.noteWithoutPolicy(o.Ref.String() + " was not made by kubectl federate and differs from what this join would make")
+			return
+		}
 	}
 	for _, s := range p.Steps[before:] {
 		if lacks := missingOf(cluster.Member, p.facts.MemberLacks, s.rights()); len(lacks) > 0 {
 			p.Steps = p.Steps[:before]
 			p.noteWithoutPolicy("you are not allowed to " + lacks[0].right.String())
-			return nil
+			return
 		}
 	}
-	return against
 }
 
 // noteWithoutPolicy warns that no policy limits the tokens of the host's account.

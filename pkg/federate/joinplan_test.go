@@ -416,6 +416,25 @@ func TestPlanJoinNotes(t *testing.T) {
 			`member: endpoint "https://east.example.com": the certificate is not verified, which the federation allows: anyone on the network between host and member can read the credential`, nil,
 		},
 		{
+			"a member without policies", func(f *joinFacts) { f.Member.Policies, f.Member.Version = false, "v1.29.4" },
+			"member: a stolen token of the host can be exchanged for one that lives for years, since Kubernetes v1.29.4 serves no ValidatingAdmissionPolicies: rotate and unjoin end all of them", nil,
+		},
+		{
+			"a joiner who may not read policies", func(f *joinFacts) { f.Member.PoliciesDenied = true },
+			"member: a stolen token of the host can be exchanged for one that lives for years, since you are not allowed to get validatingadmissionpolicies.admissionregistration.k8s.io: rotate and unjoin end all of them", nil,
+		},
+		{
+			"a joiner who may not write policies", func(f *joinFacts) { f.MemberLacks = member.PolicyRefs()[1].Rights("create") },
+			"member: a stolen token of the host can be exchanged for one that lives for years, since you are not allowed to create validatingadmissionpolicies.admissionregistration.k8s.io: rotate and unjoin end all of them", nil,
+		},
+		{
+			"a policy of others under that name", func(f *joinFacts) {
+				ref := member.PolicyRefs()[1]
+				f.Member.Objects[ref] = ref.Resource.New("", ref.Name)
+			},
+			`member: a stolen token of the host can be exchanged for one that lives for years, since ValidatingAdmissionPolicy "member-tokens.kubefederate.io" was not made by kubectl federate and differs from what this join would make: rotate and unjoin end all of them`, nil,
+		},
+		{
 			"no way back", func(f *joinFacts) {
 				rights := host.Target{Member: "east", Federation: "prod"}.LeaveRights()
 				f.UndoMissing = missingOf(cluster.Host, rights, rights[1:])
