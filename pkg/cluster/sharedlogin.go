@@ -13,9 +13,18 @@ import (
 
 // A LoginError is a credential that could not be had: a plugin failed, or a provider did not renew a token. The request was
 // not sent.
-type LoginError struct{ Err error }
+type LoginError struct {
+	Err error
+	// Words are what a plugin printed; empty where it printed nothing, or to a terminal.
+	Words string
+}
 
-func (e *LoginError) Error() string { return e.Err.Error() }
+func (e *LoginError) Error() string {
+	if e.Words == "" {
+		return e.Err.Error()
+	}
+	return e.Err.Error() + ": " + e.Words
+}
 
 func (e *LoginError) Unwrap() error { return e.Err }
 
@@ -27,6 +36,8 @@ const loginPause = 30 * time.Second
 type sharedLogin struct {
 	// turn holds one token while a login is under way.
 	turn chan struct{}
+	// output is what a plugin prints; nil where that is not kept.
+	output *pluginOutput
 
 	mu     sync.Mutex
 	done   bool
@@ -34,8 +45,11 @@ type sharedLogin struct {
 	at     time.Time
 }
 
+// making is held while sharedLogins, or the standard error of this process, is changed.
+var making sync.Mutex
+
 // sharedLogins are by the configuration of the login. client-go as well keeps what plugins return for as long as the process lives.
-var sharedLogins sync.Map
+var sharedLogins = map[string]*sharedLogin{}
 
 // sharedLoginOf is the login of a configuration; nil where its credential is at hand.
 func sharedLoginOf(config *rest.Config) *sharedLogin {
@@ -54,8 +68,17 @@ func sharedLoginOf(config *rest.Config) *sharedLogin {
 	if err != nil {
 		return nil
 	}
-	shared, _ := sharedLogins.LoadOrStore(string(name), &sharedLogin{turn: make(chan struct{}, 1)})
-	return shared.(*sharedLogin)
+	making.Lock()
+	defer making.Unlock()
+	shared, known := sharedLogins[string(name)]
+	if !known {
+		shared = &sharedLogin{turn: make(chan struct{}, 1)}
+		if key.Exec != nil {
+			shared.output = newPluginOutput()
+		}
+		sharedLogins[string(name)] = shared
+	}
+	return shared
 }
 
 // begin waits for a login that is under way. It returns why that failed, or whether the caller is to log in.
@@ -74,14 +97,34 @@ func (l *sharedLogin) begin(ctx context.Context) (first bool, err error) {
 		<-l.turn
 		return false, l.failed
 	}
+	if l.output != nil {
+		l.output.begin()
+	}
 	return true, nil
 }
 
-// end records how a login ended.
-func (l *sharedLogin) end(err error) {
+// succeed ends the login that the caller began.
+func (l *sharedLogin) succeed() {
+	if l.output != nil {
+		l.output.end(false)
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.done, l.failed, l.at = err == nil, err, time.Now()
+	l.done, l.failed = true, nil
+	l.mu.Unlock()
+	<-l.turn
+}
+
+// fail ends the login with an error, which it adds the plugin's words to where the caller began it.
+func (l *sharedLogin) fail(err *LoginError, first bool) {
+	if first && l.output != nil {
+		err.Words = l.output.end(true)
+	}
+	l.mu.Lock()
+	l.done, l.failed, l.at = false, err, time.Now()
+	l.mu.Unlock()
+	if first {
+		<-l.turn
+	}
 }
 
 // loggedInKey is the key of what is called when a request has its credential and goes on its way.
@@ -104,8 +147,7 @@ func (w *withLogin) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	loggedIn := sync.OnceFunc(func() {
 		if first {
-			w.login.end(nil)
-			<-w.login.turn
+			w.login.succeed()
 		}
 	})
 	sent := false
@@ -114,14 +156,11 @@ func (w *withLogin) RoundTrip(r *http.Request) (*http.Response, error) {
 		loggedIn()
 		return resp, err
 	}
-	err = &LoginError{err}
+	failed := &LoginError{Err: err}
 	if w.login != nil {
-		w.login.end(err)
+		w.login.fail(failed, first)
 	}
-	if first {
-		<-w.login.turn
-	}
-	return nil, err
+	return nil, failed
 }
 
 // WrappedRoundTripper lets idle connections be closed.

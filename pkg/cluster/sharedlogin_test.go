@@ -20,8 +20,8 @@ import (
 func TestLoginFailsOnce(t *testing.T) {
 	t.Parallel()
 	for name, command := range map[string]string{
-		"a plugin that fails":        `echo ran >> "$0"; sleep 0.2; exit 3`,
-		"a plugin without an answer": `echo ran >> "$0"`,
+		"a plugin that fails":        `echo ran >> "$0"; echo sign in >&2; sleep 0.2; echo at example.com >&2; exit 3`,
+		"a plugin without an answer": `echo ran >> "$0"; echo sign in at example.com >&2`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,7 +38,8 @@ func TestLoginFailsOnce(t *testing.T) {
 				conns = append(conns, c)
 			}
 			for _, err := range cluster.ForEach(40, func(i int) error { _, err := conns[i%len(conns)].ID(t.Context()); return err }) {
-				if cluster.FaultOf(err) != cluster.FaultCaller || !strings.Contains(err.Error(), "getting credentials: ") {
+				if cluster.FaultOf(err) != cluster.FaultCaller || !strings.Contains(err.Error(), "getting credentials: ") ||
+					strings.Count(err.Error(), ": sign in at example.com: repair the user") != 1 {
 					t.Errorf("error %v", err)
 				}
 			}

@@ -27,7 +27,8 @@ const (
 // newClient is rest.HTTPClientFor with bounds: on headers, on bodies, on the time that a login may take, and with no
 // redirects. Its connections are its own.
 func newClient(side Side, config *rest.Config) (*http.Client, error) {
-	c, err := config.TransportConfig()
+	shared := sharedLoginOf(config)
+	c, err := shared.transportConfig(config)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func newClient(side Side, config *rest.Config) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Client{Transport: &interruptible{&withLogin{wrapped, sharedLoginOf(config)}}, Timeout: config.Timeout}, nil
+	return &http.Client{Transport: &interruptible{&withLogin{wrapped, shared}}, Timeout: config.Timeout}, nil
 }
 
 // exchangeTimeout is how long an exchange may take; 0 is no bound but that of its context.
