@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
 
@@ -97,6 +98,8 @@ func ExitCode(err error) int {
 		return ExitPartly
 	case ok:
 		return exit.Code
+	case cluster.FaultOf(err) == cluster.FaultAnonymous:
+		return ExitFailed // of a right nothing is known
 	case is[*federate.Refusal](err), apierrors.IsInvalid(err), apierrors.IsForbidden(err):
 		return ExitRefused
 	}

@@ -110,7 +110,7 @@ func (v requestTimeoutValue) Set(typed string) error {
 func (f *HostFlags) Host() (*host.Cluster, error) {
 	raw, err := f.config().RawConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
+		return nil, unreadable("the host", f.Kubeconfig, err)
 	}
 	if err := f.usable(raw); err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ func (f *MemberFlags) Contexts(host *HostFlags) (*Contexts, error) {
 	}
 	raw, err := config.RawConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig for members: %w", err)
+		return nil, unreadable("members", path, err)
 	}
 	f.contexts = &Contexts{host, path, raw, access}
 	return f.contexts, nil

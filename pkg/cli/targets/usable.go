@@ -122,7 +122,7 @@ func userFault(u *clientcmdapi.AuthInfo) (field string, err error) {
 			return key, err
 		}
 	}
-	if len(certificateData) == 0 || len(keyData) == 0 {
+	if certificateData == nil || keyData == nil {
 		return "", nil // client-go says which of the two is missing
 	}
 	_, err = tls.X509KeyPair(certificateData, keyData)

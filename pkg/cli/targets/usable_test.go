@@ -175,3 +175,27 @@ func TestFieldCaseOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadable holds what is said of a kubeconfig that cannot be decoded.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, old, new, want string }{
+		{"a number", "token: secret", "token: 12345", `token of user "ann" is not text: quote it`},
+		{"a boolean", "user: ann", "user: no", `user of context "us-east" is not text: quote it`},
+		{"a name", "{name: ann,", "{name: 1,", `the name of user 1 is not text: quote it`},
+		{"no base64", `{server: "https://127.0.0.1:1"}`, `{server: "https://127.0.0.1:1", certificate-authority-data: "-----BEGIN"}`,
+			`certificate-authority-data of cluster "east" is not base64`},
+		{"no YAML", "kind: Config", "kind: {", `it is not YAML: line 3: did not find expected ',' or '}'`},
+		{"a map for a list", "users:\n- {name: ann, user: {token: secret}}", "users: {ann: {token: secret}}", `its users are not a list`},
+	} {
+		path := lab(t, tt.old, tt.new)
+		want := fmt.Sprintf("read the kubeconfig for the host: %q: %s", path, tt.want)
+		if _, err := (&HostFlags{Kubeconfig: path}).Host(); text(err) != want {
+			t.Errorf("%s: %s\nwant: %s", tt.name, text(err), want)
+		}
+		want = fmt.Sprintf("read the kubeconfig for members: %q: %s", path, tt.want)
+		if _, err := (&MemberFlags{Kubeconfig: path}).Contexts(&HostFlags{Kubeconfig: lab(t)}); text(err) != want {
+			t.Errorf("%s: %s\nwant: %s", tt.name, text(err), want)
+		}
+	}
+}
