@@ -27,10 +27,19 @@ const (
 // newClient is rest.HTTPClientFor with bounds: on headers, on bodies, on the time that a login may take, and with no
 // redirects. Its connections are its own.
 func newClient(side Side, config *rest.Config) (*http.Client, error) {
-	shared := sharedLoginOf(config)
-	c, err := shared.transportConfig(config)
+	login, err := loginOf(config)
 	if err != nil {
 		return nil, err
+	}
+	others := rest.CopyConfig(config)
+	others.AuthProvider = nil
+	shared := sharedLoginOf(config)
+	c, err := shared.transportConfig(others)
+	if err != nil {
+		return nil, err
+	}
+	if login != nil {
+		c.Wrap(login)
 	}
 	tlsConfig, err := transport.TLSConfigFor(c)
 	if err != nil {
