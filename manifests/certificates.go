@@ -4,21 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// Certificates says who issues and renews the webhook's serving certificate and writes its CA into the configuration.
+// Certificates says who issues and renews the webhook's serving certificate.
 type Certificates string
 
 // Who issues it. Empty means the manager.
 const (
-	// CertificatesManager is the manager itself, which needs nothing else on the host.
+	// CertificatesManager is the manager itself, from the CA that init made, which needs nothing else on the host.
 	CertificatesManager Certificates = "manager"
 	// CertificatesCertManager is cert-manager, at least 1.12, with its CA injector. The manager serves what is mounted
-	// into its pods, and has no right on the Secret and the webhook configuration.
+	// into its pods, at paths that end in no word.
 	CertificatesCertManager Certificates = "cert-manager"
 )
 
@@ -26,8 +27,8 @@ const (
 const CertManagerGroup = "cert-manager.io"
 
 const (
-	// CertificateDir is where tls.crt and tls.key that cert-manager issued are mounted.
-	CertificateDir = "/etc/kubefederate/tls"
+	// certificateDir is where tls.crt and tls.key that cert-manager issued are mounted.
+	certificateDir = "/etc/kubefederate/tls"
 
 	certManagerSecret = "kubefederate-webhook-cert"
 	injectAnnotation  = "cert-manager.io/inject-ca-from"
@@ -39,7 +40,7 @@ func (c Certificates) check(o Options) error {
 	switch {
 	case c != "" && c != CertificatesManager && c != CertificatesCertManager:
 		return fmt.Errorf("invalid certificates %q: must be %q or %q", c, CertificatesManager, CertificatesCertManager)
-	case c == CertificatesCertManager && (o.WebhookURL != "" || len(o.CABundle) > 0):
+	case c == CertificatesCertManager && (o.WebhookURL != "" || len(o.Calls.bundle()) > 0):
 		return fmt.Errorf("certificates %q require a manager in the cluster, and no CA bundle: cert-manager injects its own", c)
 	}
 	return nil
@@ -55,52 +56,32 @@ func byCertManager(object *unstructured.Unstructured) error {
 		}
 		annotations[injectAnnotation] = injectFrom
 		object.SetAnnotations(annotations)
-	case "ClusterRole":
-		if object.GetName() == "kubefederate-system:manager" {
-			return withoutRights(object, "validatingwebhookconfigurations")
-		}
-	case "Role":
-		if object.GetNamespace() == v1alpha1.HostNamespace {
-			return withoutRights(object, "secrets")
-		}
 	case "Deployment":
 		return mountCertificate(object)
 	}
 	return nil
 }
 
-// withoutRights removes the rules on one resource from a role.
-func withoutRights(role *unstructured.Unstructured, resource string) error {
-	rules, _, err := unstructured.NestedSlice(role.Object, "rules")
-	if err != nil {
-		return err
-	}
-	kept := slices.DeleteFunc(slices.Clone(rules), func(rule any) bool {
-		resources, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "resources")
-		return slices.Equal(resources, []string{resource})
-	})
-	if len(kept) == len(rules) {
-		return fmt.Errorf("no rule has %s as its only resource", resource)
-	}
-	return unstructured.SetNestedSlice(role.Object, kept, "rules")
+// CertManagerInjects says whether cert-manager writes the CA of an installed webhook configuration.
+func CertManagerInjects(configuration *unstructured.Unstructured) bool {
+	return configuration.GetAnnotations()[injectAnnotation] != ""
 }
 
+// mountCertificate mounts what cert-manager issued in place of the keys.
 func mountCertificate(deployment *unstructured.Unstructured) error {
 	pod := []string{"spec", "template", "spec"}
-	add := func(object map[string]any, item any, fields ...string) error {
-		list, _, err := unstructured.NestedSlice(object, fields...)
-		if err != nil {
-			return err
-		}
-		return unstructured.SetNestedSlice(object, append(list, item), fields...)
-	}
 	return errors.Join(
-		add(deployment.Object, map[string]any{"name": "certificate", "secret": map[string]any{"secretName": certManagerSecret}},
-			append(pod, "volumes")...),
+		unstructured.SetNestedSlice(deployment.Object, []any{
+			map[string]any{"name": "certificate", "secret": map[string]any{"secretName": certManagerSecret, "defaultMode": int64(0o440)}},
+		}, append(pod, "volumes")...),
 		each(deployment, func(container map[string]any) error {
-			return errors.Join(
-				add(container, "--cert-dir="+CertificateDir, "args"),
-				add(container, map[string]any{"name": "certificate", "mountPath": CertificateDir, "readOnly": true}, "volumeMounts"),
+			args, _, err := unstructured.NestedStringSlice(container, "args")
+			args = slices.DeleteFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--keys-dir=") })
+			return errors.Join(err,
+				unstructured.SetNestedStringSlice(container, append(args, "--cert-dir="+certificateDir), "args"),
+				unstructured.SetNestedSlice(container, []any{
+					map[string]any{"name": "certificate", "mountPath": certificateDir, "readOnly": true},
+				}, "volumeMounts"),
 			)
 		}, append(pod, "containers")...),
 	)

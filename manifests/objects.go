@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -34,8 +33,11 @@ const (
 	// ManagerAccount is the ServiceAccount in kubefederate-system that the manager runs as. A manager outside
 	// the cluster takes a token of it.
 	ManagerAccount = "kubefederate-manager"
-	// CertificateSecret in kubefederate-system holds the CA and the serving certificate of the webhook.
-	CertificateSecret = "kubefederate-webhook-tls"
+	// KeysSecret in kubefederate-system holds the webhook's CA and the word that its path ends in. It is no part of Objects:
+	// what init prints holds no keys.
+	KeysSecret = "kubefederate-keys"
+	// FormerKeysSecret is that of releases in which the manager made the CA.
+	FormerKeysSecret = "kubefederate-webhook-tls"
 	// ManagerLease in kubefederate-system names the replica that runs the controllers.
 	ManagerLease = "kubefederate-manager"
 	// Journal is the ConfigMap in kubefederate-system of writes that the webhook admitted and not every replica has seen.
@@ -60,8 +62,9 @@ type Options struct {
 	// WebhookURL is the https URL of a manager outside the cluster; the path of each webhook is appended to it. The objects
 	// then include nothing that runs or serves pods, but still the manager's account and its rights.
 	WebhookURL string
-	// CABundle is the PEM bundle that API servers verify the webhook with. Empty leaves it to the manager.
-	CABundle []byte
+	// Calls are how API servers call the webhook. Nil leaves out the CA and the path, as manifests for GitOps do: nothing that
+	// applies such a manifest again takes away what init wrote.
+	Calls *Calls
 	// Certificates says who issues the webhook's certificate. Empty means the manager.
 	Certificates Certificates
 	// Version of the release, for the label app.kubernetes.io/version. Empty means that of the files.
@@ -80,6 +83,9 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 	base, err := webhookBase(o.WebhookURL)
 	if err != nil {
 		return nil, err
+	}
+	if o.Certificates == CertificatesCertManager && o.Calls == nil {
+		o.Calls = &Calls{}
 	}
 	if err := o.Certificates.check(o); err != nil {
 		return nil, err
@@ -125,32 +131,6 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// URLOf is the Options.WebhookURL that an installed webhook configuration was made with; empty where the manager
-// runs inside the cluster.
-func URLOf(installed *unstructured.Unstructured) (string, error) {
-	shipped, err := Objects(Options{})
-	if err != nil {
-		return "", err
-	}
-	client := func(o *unstructured.Unstructured) map[string]any {
-		list, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
-		if len(list) == 0 {
-			return nil
-		}
-		webhook, _ := list[0].(map[string]any)
-		client, _ := webhook["clientConfig"].(map[string]any)
-		return client
-	}
-	for _, o := range shipped {
-		if o.GetKind() == "ValidatingWebhookConfiguration" {
-			path, _, _ := unstructured.NestedString(client(o), "service", "path")
-			link, _, _ := unstructured.NestedString(client(installed), "url")
-			return strings.TrimSuffix(link, path), nil
-		}
-	}
-	return "", nil
-}
-
 // inCluster says whether an object is only for a manager that runs in pods.
 func inCluster(o *unstructured.Unstructured) bool {
 	return slices.Contains([]string{"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}, o.GetKind())
@@ -187,16 +167,16 @@ func (o Options) deployment(object *unstructured.Unstructured) error {
 
 func (o Options) webhooks(object *unstructured.Unstructured, base string) error {
 	return each(object, func(webhook map[string]any) error {
-		path, found, err := unstructured.NestedString(webhook, "clientConfig", "service", "path")
-		if err != nil || !found {
-			return errors.Join(errors.New("a webhook has no clientConfig.service.path"), err)
+		path, err := pathOf(webhook)
+		if err != nil {
+			return err
 		}
 		client := webhook["clientConfig"].(map[string]any)
 		if base != "" {
 			client = map[string]any{"url": base + path}
 		}
-		if len(o.CABundle) > 0 {
-			client["caBundle"] = base64.StdEncoding.EncodeToString(o.CABundle)
+		if o.Calls != nil {
+			o.Calls.into(client, base, path)
 		}
 		webhook["clientConfig"] = client
 		return nil

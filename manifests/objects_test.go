@@ -59,9 +59,12 @@ kubefederate-system/Role/kubefederate-manager
 kubefederate-system/RoleBinding/kubefederate-manager
 kubefederate-credentials/Role/kubefederate-manager
 kubefederate-credentials/RoleBinding/kubefederate-manager
+default/Role/kubefederate-manager
+default/RoleBinding/kubefederate-manager
 ClusterRole/kubefederate-admin
 ClusterRole/kubefederate-joiner
 kubefederate-credentials/Role/kubefederate-joiner
+default/Role/kubefederate-joiner
 ClusterRole/kubefederate-approver
 ClusterRole/kubefederate-integrator
 ClusterRole/kubefederate-viewer
@@ -102,7 +105,7 @@ func TestObjectsInOrder(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	all := objects(t, manifests.Options{Version: "v1.2.3+dirty", Replicas: 3, CABundle: []byte("pem")})
+	all := objects(t, manifests.Options{Version: "v1.2.3+dirty", Replicas: 3})
 	for _, o := range all {
 		labels := o.GetLabels()
 		if labels[manifests.LabelName] != "kubefederate" || labels[manifests.LabelPartOf] != "kubefederate" || labels[manifests.LabelVersion] != "v1.2.3_dirty" {
@@ -128,14 +131,29 @@ func TestOptions(t *testing.T) {
 		want    []string
 	}{
 		"as shipped": {manifests.Options{}, []string{
+			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system port:443]]",
+			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system port:443]]",
+			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system port:443]]",
+		}},
+		"with keys": {manifests.Options{Calls: &manifests.Calls{CABundle: []byte("pem"), Word: "w"}}, []string{
+			"map[caBundle:cGVt service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters/w port:443]]",
+			"map[caBundle:cGVt service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters/w port:443]]",
+			"map[caBundle:cGVt service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/federations/w port:443]]",
+		}},
+		"cert-manager": {manifests.Options{Certificates: manifests.CertificatesCertManager}, []string{
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/memberclusters port:443]]",
 			"map[service:map[name:kubefederate-webhook namespace:kubefederate-system path:/validate/federations port:443]]",
 		}},
-		"outside": {manifests.Options{WebhookURL: "https://manager.example/base/", CABundle: []byte("pem")}, []string{
-			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
-			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters]",
-			"map[caBundle:cGVt url:https://manager.example/base/validate/federations]",
+		"outside": {manifests.Options{WebhookURL: "https://manager.example/base/"}, []string{
+			"map[url:https://manager.example/base/validate/memberclusters]",
+			"map[url:https://manager.example/base/validate/memberclusters]",
+			"map[url:https://manager.example/base/validate/federations]",
+		}},
+		"outside, with keys": {manifests.Options{WebhookURL: "https://manager.example/base/", Calls: &manifests.Calls{CABundle: []byte("pem"), Word: "w"}}, []string{
+			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters/w]",
+			"map[caBundle:cGVt url:https://manager.example/base/validate/memberclusters/w]",
+			"map[caBundle:cGVt url:https://manager.example/base/validate/federations/w]",
 		}},
 	} {
 		var got []string
@@ -208,7 +226,7 @@ func TestBindings(t *testing.T) {
 		got  []*unstructured.Unstructured
 		want string
 	}{
-		"joiner":   {manifests.JoinerBinding("prod", alice), "ClusterRole/kubefederate-joiner:prod\nClusterRoleBinding/kubefederate-joiner:prod\nClusterRoleBinding/kubefederate-joiner:prod:common\nkubefederate-credentials/RoleBinding/kubefederate-joiner:prod\n"},
+		"joiner":   {manifests.JoinerBinding("prod", alice), "ClusterRole/kubefederate-joiner:prod\nClusterRoleBinding/kubefederate-joiner:prod\nClusterRoleBinding/kubefederate-joiner:prod:common\nkubefederate-credentials/RoleBinding/kubefederate-joiner:prod\ndefault/RoleBinding/kubefederate-joiner:prod\n"},
 		"approver": {manifests.ApproverBinding("prod", alice), "ClusterRole/kubefederate-approver:prod\nClusterRoleBinding/kubefederate-approver:prod\nClusterRoleBinding/kubefederate-approver:prod:common\n"},
 	} {
 		if got := names(test.got); got != test.want {

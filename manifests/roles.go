@@ -19,7 +19,7 @@ const (
 )
 
 // JoinerBinding lets subjects join clusters to one federation and unjoin them: a ClusterRole with the verbs
-// join and leave on it, and bindings to that and to what every joiner needs, credentials included. The
+// join and leave on it, and bindings to that and to what every joiner needs, credentials and Events included. The
 // subjects can read no credential.
 func JoinerBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
 	name := RoleJoiner + ":" + string(federation)
@@ -28,6 +28,7 @@ func JoinerBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subjec
 		binding(labeled(name, ""), name, subjects),
 		binding(labeled(name+":common", ""), RoleJoiner, subjects),
 		binding(labeled(name, v1alpha1.CredentialsNamespace), RoleJoiner, subjects),
+		binding(labeled(name, metav1.NamespaceDefault), RoleJoiner, subjects),
 	)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +21,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/webhook/journal"
 )
 
-// Paths that the webhooks are served at, as manifests/install/4-webhook.yaml names them.
+// Paths that the webhooks are served at, as manifests.Calls writes them into the configuration; a word may follow.
 const (
 	PathMemberClusters = "/validate/memberclusters"
 	PathFederations    = "/validate/federations"
@@ -31,7 +32,9 @@ type Server struct {
 	informers *informers
 	reader    client.Reader
 	journal   *journal.Journal
-	handlers  map[string]http.Handler
+	// handlers are of paths without a word.
+	handlers map[string]http.Handler
+	accepts  func(word string) bool
 	// metrics are nil until Instrument.
 	metrics *metrics
 }
@@ -42,6 +45,8 @@ type Options struct {
 	Informers cache.Informers
 	// Client reads from the API server itself, and writes the journal.
 	Client client.Client
+	// Accepts says whether the paths of the webhooks may end in a word; "" stands for a path without one.
+	Accepts func(word string) bool
 	// Redial closes the client's idle connections. Nil does nothing.
 	Redial func()
 	// Clock is the time to judge certificates by; nil means that of the machine.
@@ -56,7 +61,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	direct := journal.WithDeadlines(o.Client, o.Redial)
-	s := &Server{informers: i, reader: direct, journal: journal.New(journal.Options{Host: host, Client: direct, Clock: o.Clock})}
+	s := &Server{accepts: o.Accepts, informers: i, reader: direct, journal: journal.New(journal.Options{Host: host, Client: direct, Clock: o.Clock})}
 	scheme := o.Client.Scheme()
 	s.handlers = map[string]http.Handler{
 		PathMemberClusters: admission.WithValidator[*v1alpha1.MemberCluster](scheme, members{s}),
@@ -70,7 +75,16 @@ func New(ctx context.Context, o Options) (*Server, error) {
 func (s *Server) Start(ctx context.Context) { s.journal.Start(ctx) }
 
 // Route gives the handler of reviews that are sent to a path, or nil. A request's context bounds what is done for it.
-func (s *Server) Route(path string) http.Handler { return s.handlers[path] }
+func (s *Server) Route(path string) http.Handler {
+	for prefix, handler := range s.handlers {
+		rest, found := strings.CutPrefix(path, prefix)
+		word, behind := strings.CutPrefix(rest, "/")
+		if found && behind == (word != "") && (behind || rest == "") && s.accepts(word) {
+			return handler
+		}
+	}
+	return nil
+}
 
 // Ready is a readiness check: the server has seen everything that was there when it started, and does not fail where another
 // replica succeeds.

@@ -22,15 +22,18 @@ func TestRunRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"argument":      {[]string{"serve"}, `unexpected argument "serve"`},
-		"log format":    {[]string{"--log-format=xml"}, `invalid --log-format "xml": must be json or text`},
-		"address":       {[]string{"--webhook-bind-address=9443"}, `invalid --webhook-bind-address "9443": must be HOST:PORT or :PORT`},
-		"port":          {[]string{"--webhook-bind-address=:0"}, `invalid --webhook-bind-address ":0": "0" is not a port number`},
-		"port by name":  {[]string{"--webhook-bind-address=127.0.0.1:https"}, `invalid --webhook-bind-address "127.0.0.1:https": "https" is not a port number`},
-		"no client CA":  {[]string{"--client-ca-file=/does/not/exist"}, "invalid --client-ca-file: open /does/not/exist: no such file or directory"},
-		"shutdown":      {[]string{"--shutdown-delay=-1s"}, "invalid --shutdown-delay -1s: must not be less than zero"},
-		"no files":      {[]string{"--kubeconfig=" + kubeconfig, "--cert-dir=/does/not/exist"}, `invalid --cert-dir "/does/not/exist": read the webhook's certificate: open /does/not/exist/tls.crt: no such file or directory`},
-		"no kubeconfig": {[]string{"--kubeconfig=/does/not/exist"}, "no access to a host cluster: stat /does/not/exist: no such file or directory"},
+		"argument":       {[]string{"serve"}, `unexpected argument "serve"`},
+		"log format":     {[]string{"--log-format=xml"}, `invalid --log-format "xml": must be json or text`},
+		"address":        {[]string{"--webhook-bind-address=9443"}, `invalid --webhook-bind-address "9443": must be HOST:PORT or :PORT`},
+		"port":           {[]string{"--webhook-bind-address=:0"}, `invalid --webhook-bind-address ":0": "0" is not a port number`},
+		"port by name":   {[]string{"--webhook-bind-address=127.0.0.1:https"}, `invalid --webhook-bind-address "127.0.0.1:https": "https" is not a port number`},
+		"no files":       {[]string{"--kubeconfig=" + kubeconfig, "--cert-dir=/does/not/exist"}, `invalid --cert-dir "/does/not/exist": read the webhook's certificate: open /does/not/exist/tls.crt: no such file or directory`},
+		"no keys":        {[]string{"--kubeconfig=" + kubeconfig}, "one of --keys-dir and --cert-dir must be given"},
+		"keys and files": {[]string{"--kubeconfig=" + kubeconfig, "--keys-dir=/does/not/exist", "--cert-dir=/does/not/exist"}, "one of --keys-dir and --cert-dir must be given"},
+		"no such keys":   {[]string{"--kubeconfig=" + kubeconfig, "--keys-dir=/does/not/exist"}, `invalid --keys-dir "/does/not/exist": read the keys: open /does/not/exist/ca.crt: no such file or directory`},
+		"no kubeconfig":  {[]string{"--kubeconfig=/does/not/exist"}, "no access to a host cluster: stat /does/not/exist: no such file or directory"},
+		"no client CA":   {[]string{"--client-ca-file=/does/not/exist"}, "invalid --client-ca-file: open /does/not/exist: no such file or directory"},
+		"shutdown":       {[]string{"--shutdown-delay=-1s"}, "invalid --shutdown-delay -1s: must not be less than zero"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

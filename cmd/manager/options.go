@@ -44,6 +44,7 @@ type options struct {
 	kubeconfig     string
 	context        string
 	webhookAddress string
+	keysDir        string
 	certDir        string
 	clientCA       string
 	shutdownDelay  time.Duration
@@ -63,8 +64,10 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to the kubeconfig of the host; by default KUBECONFIG, then the pod's service account")
 	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; by default the current one")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
+	flags.StringVar(&o.keysDir, "keys-dir", "",
+		"Directory with the keys that init made, ca.crt, ca.key and path, to issue a serving certificate from; read again when they change")
 	flags.StringVar(&o.certDir, "cert-dir", "",
-		"Directory with tls.crt and tls.key to serve with, read again when they change; by default the manager issues its own certificate")
+		"Directory with tls.crt and tls.key to serve with, in place of --keys-dir, where another tool issues them; read again when they change")
 	flags.StringVar(&o.clientCA, "client-ca-file", "",
 		"File of certificates in PEM, read again when it changes; the webhook serves only clients, which are the host's API servers, with a client certificate that one of them signed")
 	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 10*time.Second,
@@ -144,7 +147,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 
-	// The certificate and the journal need a client that reads past the cache. Over HTTP/1.1 a request without a response
+	// The journal needs a client that reads past the cache. Over HTTP/1.1 a request without a response
 	// closes its connection, so that the next one dials anew; over HTTP/2 all requests would keep sharing it.
 	directConfig := rest.CopyConfig(config)
 	directConfig.NextProtos = []string{"http/1.1"}
@@ -152,11 +155,11 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
 	}
-	direct, err := client.NewWithWatch(directConfig, client.Options{Scheme: scheme, HTTPClient: directHTTP})
+	direct, err := client.New(directConfig, client.Options{Scheme: scheme, HTTPClient: directHTTP})
 	if err != nil {
 		return fmt.Errorf("connect to the host: %w", err)
 	}
-	certificate, err := o.certificate(direct, log.WithName("certificate"))
+	certificate, err := o.certificate(log.WithName("certificate"))
 	if err != nil {
 		return err
 	}
@@ -183,7 +186,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	}
 
 	server, err := webhook.New(ctx, webhook.Options{
-		Informers: mgr.GetCache(), Client: direct, Redial: func() { utilnet.CloseIdleConnectionsFor(directHTTP.Transport) },
+		Informers: mgr.GetCache(), Client: direct, Accepts: certificate.Accepts, Redial: func() { utilnet.CloseIdleConnectionsFor(directHTTP.Transport) },
 	})
 	if err != nil {
 		return err
@@ -219,14 +222,18 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	return l.run(ctx)
 }
 
-// certificate is the source of the serving certificate.
+// certificate is the source of the serving certificate, and of the words that the webhook's paths end in.
 type certificate interface {
 	manager.Runnable
+	Accepts(word string) bool
 	Ready() healthz.Checker
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
-func (o *options) certificate(direct client.WithWatch, log logr.Logger) (certificate, error) {
+func (o *options) certificate(log logr.Logger) (certificate, error) {
+	if (o.keysDir == "") == (o.certDir == "") {
+		return nil, errors.New("one of --keys-dir and --cert-dir must be given")
+	}
 	if o.certDir != "" {
 		files, err := serving.FromFiles(o.certDir)
 		if err != nil {
@@ -234,7 +241,11 @@ func (o *options) certificate(direct client.WithWatch, log logr.Logger) (certifi
 		}
 		return files, nil
 	}
-	return serving.New(direct, log), nil
+	keys, err := serving.FromKeys(o.keysDir, log)
+	if err != nil {
+		return nil, fmt.Errorf("invalid --keys-dir %q: %w", o.keysDir, err)
+	}
+	return keys, nil
 }
 
 // checkBindAddress is an error unless an address has a port.

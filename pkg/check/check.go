@@ -8,6 +8,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -38,6 +39,10 @@ const (
 	WebhookNotEnforcing Code = "WebhookNotEnforcing"
 	InstallMissing      Code = "InstallMissing"
 	InstallChanged      Code = "InstallChanged"
+	KeysMissing         Code = "KeysMissing"
+	KeysDiffer          Code = "KeysDiffer"
+	KeysChanging        Code = "KeysChanging"
+	KeysExpiring        Code = "KeysExpiring"
 	NotChecked          Code = "NotChecked"
 	NoRight             Code = "NoRight"
 	FederationMissing   Code = v1alpha1.ReasonFederationMissing
@@ -109,6 +114,8 @@ type HostFacts struct {
 	Installed string
 	// WebhookURL is where a manager outside the cluster serves; empty where it runs inside.
 	WebhookURL string
+	// Keys are what the webhook and API servers have in common; nil when they could not be read.
+	Keys *install.KeyState
 	// NotEnforcing is why the webhook does not refuse what it must; nil when it does.
 	NotEnforcing error
 	// Missing and Changed are objects of the installation that do not exist, or differ.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
@@ -101,7 +103,11 @@ func (j *judge) cluster(context string) command.Cluster {
 // host judges the host alone and says whether there is more to judge.
 func (j *judge) host() bool {
 	h := j.Host
-	initAgain := j.line(command.Init{WebhookURL: h.WebhookURL})
+	again := command.Init{WebhookURL: h.WebhookURL}
+	if h.Keys != nil && h.Keys.CertManager {
+		again.Certificates = string(manifests.CertificatesCertManager)
+	}
+	initAgain := j.line(again)
 	if h.Installed == "" {
 		j.add(Finding{Code: NotInstalled, Severity: Error, Side: cluster.Host, Cause: command.Plugin + " is not installed on " + h.Server, Remedy: initAgain})
 		return false
@@ -123,6 +129,9 @@ func (j *judge) host() bool {
 	for _, ref := range h.Changed {
 		j.add(Finding{Code: InstallChanged, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "differs from what init installs", Remedy: initAgain})
 	}
+	if h.Keys != nil && h.Installed == j.Plugin {
+		j.keys(h.Keys)
+	}
 	for _, d := range h.Denied {
 		j.add(Finding{Code: NotChecked, Severity: Warning, Side: cluster.Host, Cause: d.What + " could not be checked: " + cluster.Cause(d.Err)})
 	}
@@ -131,6 +140,41 @@ func (j *judge) host() bool {
 			Cause: "you are not allowed to " + r.String()})
 	}
 	return true
+}
+
+// keysExpiring is how long before the end of the webhook's CA it is reported.
+const keysExpiring = 365 * 24 * time.Hour
+
+// keys judges what the webhook and API servers must have in common.
+func (j *judge) keys(k *install.KeyState) {
+	f := Finding{Severity: Error, Side: cluster.Host, Object: install.KeysSecret.String(), Remedy: j.line(command.Init{Only: "keys"})}
+	switch k.Judge() {
+	case install.KeysMissing:
+		f.Code, f.Cause = KeysMissing, "does not exist, so the manager cannot serve"
+		if k.Fault != nil {
+			f.Cause = "cannot be used, so the manager cannot serve: " + k.Fault.Error()
+		}
+	case install.KeysDiffer:
+		f.Code, f.Object = KeysDiffer, install.Configuration.String()
+		f.Cause = "has another CA or path than " + install.KeysSecret.String() + ", so API servers cannot call the webhook"
+	case install.KeysChanging:
+		f.Code, f.Severity = KeysChanging, Warning
+		f.Cause = "a change of the keys was not finished, so the former ones may still be valid"
+	}
+	if f.Code != "" {
+		j.add(f)
+		return
+	}
+	if k.Keys == nil {
+		return
+	}
+	if left := k.Keys.CA.NotAfter.Sub(j.Now); left < keysExpiring {
+		f.Code, f.Severity, f.Cause = KeysExpiring, Warning, "its CA ends at "+k.Keys.CA.NotAfter.UTC().Format(time.RFC3339)
+		if left < 0 {
+			f.Severity, f.Cause = Error, "its CA ended at "+k.Keys.CA.NotAfter.UTC().Format(time.RFC3339)
+		}
+		j.add(f)
+	}
 }
 
 // webhook judges a webhook that does not refuse what it must.

@@ -343,21 +343,26 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": does no
 			t.Parallel()
 			f := well()
 			tt.fault(f)
-			var lines []string
-			for _, x := range Judge(*f) {
-				line := fmt.Sprintf("%s %s %s %s ", x.Severity, x.Side, cmp.Or(x.Member, "-"), x.Code)
-				if x.Object != "" {
-					line += x.Object + ": "
-				}
-				line += x.Cause
-				if x.Remedy != "" {
-					line += " => " + x.Remedy
-				}
-				lines = append(lines, line)
-			}
-			if got := strings.Join(lines, "\n"); got != tt.want {
+			if got := lines(Judge(*f)); got != tt.want {
 				t.Errorf("found:\n%s\nwant:\n%s", got, tt.want)
 			}
 		})
 	}
+}
+
+// lines are findings as text.
+func lines(found []Finding) string {
+	var lines []string
+	for _, x := range found {
+		line := fmt.Sprintf("%s %s %s %s ", x.Severity, x.Side, cmp.Or(x.Member, "-"), x.Code)
+		if x.Object != "" {
+			line += x.Object + ": "
+		}
+		line += x.Cause
+		if x.Remedy != "" {
+			line += " => " + x.Remedy
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }

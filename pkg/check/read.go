@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
@@ -127,35 +126,30 @@ func (r *reader) rights(ctx context.Context) (err error) {
 	return err
 }
 
-var webhookConfigurations = cluster.Resource{
-	GroupVersionResource: schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
-	Kind:                 "ValidatingWebhookConfiguration",
-}
-
 // drift compares what is installed with what this plugin would install. What another version installed is not compared: init
-// updates it.
+// updates it. How API servers call the webhook is judged with the keys.
 func (r *reader) drift(ctx context.Context) error {
 	f := &r.facts.Host
-	webhook, err := r.h.Find(ctx, cluster.Ref{Resource: webhookConfigurations, Name: manifests.WebhookConfiguration})
+	keys, err := install.ReadKeys(ctx, r.h)
 	if err != nil {
 		return err
 	}
-	if webhook != nil {
-		if f.WebhookURL, err = manifests.URLOf(webhook); err != nil {
-			return err
-		}
-	}
+	f.Keys, f.WebhookURL = keys, keys.URL
 	if f.Installed != r.facts.Plugin {
 		return nil
 	}
-	objects, err := manifests.Objects(manifests.Options{Version: version.Version, WebhookURL: f.WebhookURL})
+	options := manifests.Options{Version: version.Version, WebhookURL: keys.URL, Calls: keys.Calls()}
+	if keys.CertManager {
+		options.Certificates, options.Calls = manifests.CertificatesCertManager, nil
+	}
+	objects, err := manifests.Objects(options)
 	if err != nil {
 		return err
 	}
 	missing, changed, err := install.Compare(ctx, r.h, objects)
 	for _, ref := range changed {
-		// Administrators choose the image and the number of replicas.
-		if ref.Resource.Kind != "Deployment" {
+		// Administrators choose the image and the number of replicas, and how the webhook is called is judged with the keys.
+		if ref.Resource.Kind != "Deployment" && (ref != install.Configuration || keys.Judge() != install.KeysDiffer) {
 			f.Changed = append(f.Changed, ref)
 		}
 	}

@@ -28,10 +28,12 @@ const initHelp = `Install kubectl federate on the host cluster, or bring it to t
 and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair; it
 refuses to downgrade.
 
-The manager issues and renews the webhook's certificate itself. With --certificates=cert-manager,
-cert-manager does, which must be on the host with its CA injector; the manager then has no right on the
-certificate's Secret nor on the webhook configuration. After a change from one to the other, changes of members
-are refused until the new pods run.
+It makes the webhook's keys, a CA and the random word that the webhook's path ends in, and keeps those that are
+there; the manager issues its own certificate from them. --only=keys makes new ones, and no request is refused
+meanwhile. Keys are never printed: where GitOps installs what is printed, run --only=keys once afterwards. With
+--certificates=cert-manager, cert-manager issues the certificate, which must be on the host with its CA
+injector; there is no word then. After a change from one to the other, changes of members are refused until the
+new pods run.
 
 It returns when the webhook enforces the rules: when it has refused a member that breaks one, sent as a dry run.`
 
@@ -40,6 +42,9 @@ const initExample = `  # Install on the cluster of the current context
 
   # Print everything for GitOps, and change nothing
   kubectl federate init --dry-run=client -o yaml
+
+  # Make new keys, when others may have had those of the manager
+  kubectl federate init --only keys
 
   # Let cert-manager issue and renew the webhook's certificate
   kubectl federate init --certificates cert-manager
@@ -51,6 +56,7 @@ const initExample = `  # Install on the cluster of the current context
 type initFlags struct {
 	*factory
 	manifests manifests.Options
+	only      string
 	wait      bool
 	timeout   time.Duration
 	dryRun    cluster.DryRun
@@ -75,12 +81,20 @@ func newInit(d *factory) *cobra.Command {
 		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then")
 	flags.StringVar((*string)(&m.Certificates), "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
 	complete(cmd, "certificates", string(manifests.CertificatesManager), string(manifests.CertificatesCertManager))
+	flags.StringVar(&f.only, "only", "", "Make only this part anew: keys")
+	complete(cmd, "only", onlyKeys)
 	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook enforces the rules")
 	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
 	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
+	for _, name := range []string{"image", "replicas", "webhook-url", "certificates", "wait", "output"} {
+		cmd.MarkFlagsMutuallyExclusive("only", name)
+	}
 	return cmd
 }
+
+// onlyKeys is the part that init makes anew alone.
+const onlyKeys = "keys"
 
 // initOptions are ready to run.
 type initOptions struct{ initFlags }
@@ -91,6 +105,11 @@ func (f *initFlags) toOptions(*cobra.Command, []string) (*initOptions, error) {
 
 func (o *initOptions) validate() error {
 	m := o.manifests
+	if o.only != "" {
+		if err := output.OneOf("only", o.only, onlyKeys); err != nil {
+			return err
+		}
+	}
 	if m.Replicas < 1 {
 		return output.Usagef("invalid --replicas %d: must be at least 1", m.Replicas)
 	}
@@ -125,23 +144,37 @@ func (o *initOptions) objects() (wanted, obsolete []*unstructured.Unstructured, 
 	for _, object := range wanted {
 		kept[key(object)] = true
 	}
-	return wanted, slices.DeleteFunc(obsolete, func(object *unstructured.Unstructured) bool { return kept[key(object)] }), nil
+	obsolete = slices.DeleteFunc(obsolete, func(object *unstructured.Unstructured) bool { return kept[key(object)] })
+	if !o.hasKeys() {
+		obsolete = append(obsolete, install.KeysObjects()...)
+	}
+	return wanted, obsolete, nil
+}
+
+// hasKeys says whether the manager serves from keys that init makes.
+func (o *initOptions) hasKeys() bool {
+	return o.manifests.Certificates != manifests.CertificatesCertManager
 }
 
 func (o *initOptions) run(ctx context.Context) error {
+	if o.only != "" {
+		return o.renewKeys(ctx)
+	}
 	objects, obsolete, err := o.objects()
 	if err != nil {
 		return err
 	}
 	printed := o.output.Value != ""
-	report := func(object *unstructured.Unstructured, outcome install.Outcome) {
-		if !printed {
-			output.Linef(o.Out, "%s %s%s", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
-		}
+	report := o.report
+	if printed {
+		report = func(*unstructured.Unstructured, install.Outcome) {}
 	}
 	if o.dryRun == cluster.DryRunClient {
 		if printed {
 			return o.output.Objects(o.Out, objects)
+		}
+		if o.hasKeys() {
+			objects = install.WithKeys(objects)
 		}
 		for _, object := range objects {
 			report(object, install.Created)
@@ -157,7 +190,9 @@ func (o *initOptions) run(ctx context.Context) error {
 	if err := o.installable(ctx, h, objects); err != nil {
 		return err
 	}
-	if err := install.Apply(ctx, h, objects, o.dryRun, report); err != nil {
+	keys := o.keyChange(h, report)
+	unfinished, err := o.apply(ctx, keys, objects)
+	if err != nil {
 		return err
 	}
 	if err := install.Delete(ctx, h, obsolete, o.dryRun, report); err != nil {
@@ -178,7 +213,60 @@ func (o *initOptions) run(ctx context.Context) error {
 	if err := o.waitUntilEnforcing(ctx, h); err != nil {
 		return err
 	}
+	if unfinished {
+		if err := keys.Finish(ctx); err != nil {
+			return err
+		}
+	}
 	output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("kubectl federate %s is enforcing; to create a federation, run", version.Version), command.CreateFederation{}))
+	return nil
+}
+
+// report prints what was done to an object.
+func (o *initOptions) report(object *unstructured.Unstructured, outcome install.Outcome) {
+	output.Linef(o.Out, "%s %s%s", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
+}
+
+func (o *initOptions) keyChange(h *host.Cluster, report install.Report) *install.KeyChange {
+	return &install.KeyChange{Host: h, Report: report, Progress: func(text string) { output.Line(o.ErrOut, text) }}
+}
+
+// apply installs everything, keys included, and says whether a change of keys is to be finished once the manager runs.
+func (o *initOptions) apply(ctx context.Context, keys *install.KeyChange, objects []*unstructured.Unstructured) (unfinished bool, err error) {
+	switch {
+	case !o.hasKeys():
+		return false, install.Apply(ctx, keys.Host, objects, o.dryRun, keys.Report)
+	case o.dryRun == cluster.DryRunServer:
+		return false, keys.PlanInstall(ctx, o.manifests)
+	}
+	return keys.Install(ctx, o.manifests)
+}
+
+// renewKeys makes new keys, or finishes an earlier change of them.
+func (o *initOptions) renewKeys(ctx context.Context) error {
+	if o.dryRun == cluster.DryRunClient {
+		for _, object := range install.ChangedWithKeys() {
+			o.report(object, install.Configured)
+		}
+		return nil
+	}
+	ctx, cancel := targets.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	h, err := o.host()
+	if err != nil {
+		return err
+	}
+	if err := o.installable(ctx, h, nil); err != nil {
+		return err
+	}
+	keys := o.keyChange(h, o.report)
+	if o.dryRun == cluster.DryRunServer {
+		return keys.Plan(ctx)
+	}
+	if err := keys.Renew(ctx); err != nil {
+		return err
+	}
+	output.Line(o.ErrOut, "the webhook has new keys")
 	return nil
 }
 

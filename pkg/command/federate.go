@@ -8,11 +8,19 @@ import (
 )
 
 // Init is kubectl federate init.
-type Init struct{ WebhookURL string }
+type Init struct {
+	WebhookURL string
+	// Certificates says who issues the webhook's certificate; empty means the manager.
+	Certificates string
+	// Only is the part that is made anew; empty means everything.
+	Only string
+}
 
 func (c Init) render(l *line) {
 	l.federate("init")
 	l.flag("webhook-url", c.WebhookURL)
+	l.flag("certificates", c.Certificates)
+	l.flag("only", c.Only)
 }
 
 // CreateFederation is kubectl federate create federation.

@@ -22,8 +22,7 @@ const (
 	// countInterval is how often the nodes of a member are counted, and nodesInterval how often they are read although
 	// their number and the version stayed the same.
 	countInterval, nodesInterval = 5 * time.Minute, time.Hour
-	// factsRetry is how soon facts that could not be read are read again, and twice as late after each failure; nodes are
-	// never read more often.
+	// factsRetry is how soon nodes that could not be read are read again.
 	factsRetry = time.Minute
 	// otherClusterInterval is how often another cluster behind an endpoint is asked for its ID although it presents the same
 	// certificate: one behind a proxy presents the proxy's.
@@ -141,8 +140,8 @@ type target struct {
 // known is what a member's status holds of a target.
 type known struct {
 	facts *v1alpha1.Facts
-	// signed says that it has a signing key, and offline that the member did not answer.
-	signed, offline bool
+	// signed says that it has a signing key.
+	signed bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
 }
@@ -163,18 +162,10 @@ type followed struct {
 	// readDials is how many connections had been made when the version was read last.
 	readDials int64
 	// facts are nil before they were read.
-	facts *v1alpha1.Facts
-	// nodes are not read before nodesAfter, whatever a member sends.
-	countDue, nodesDue, nodesAfter time.Time
-	signature                      signature
-	signDue                        time.Time
-	// failures counts readings in a row that failed; nothing but the ID is read before retryDue.
-	failures int
-	retryDue time.Time
-	// readFault is the outcome of a reading that brought what no API server sends; otherwise nil.
-	readFault *outcome
-	// turn waits until the nodes of this member may be read; nil waits for nothing.
-	turn func(context.Context) error
+	facts              *v1alpha1.Facts
+	countDue, nodesDue time.Time
+	signature          signature
+	signDue            time.Time
 	// otherCluster is the outcome of a probe that found another cluster than the member's; otherwise nil.
 	otherCluster            *outcome
 	otherClusterCertificate fingerprint
@@ -182,10 +173,6 @@ type followed struct {
 
 	// The next are read and written with the prober's lock.
 
-	// running says that it is being probed, and again that it is due once more.
-	running, again bool
-	// late says that it did not answer the last time.
-	late bool
 	// failing is when a failure was observed that is not reported before a second probe confirms it; otherwise zero.
 	failing time.Time
 	// requested is the value of the last request to probe.
@@ -209,9 +196,8 @@ type observation struct {
 func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Time) (outcome, error) {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	b := newBudget()
 	if f.otherCluster != nil {
-		presented, err := f.conn.certificate(short, b)
+		presented, err := f.conn.certificate(short)
 		if err != nil {
 			return outcomeOf(err), nil
 		}
@@ -220,7 +206,7 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 		}
 	}
 	f.otherCluster = nil
-	id, presented, err := f.conn.id(short, b)
+	id, presented, err := f.conn.id(short)
 	if err != nil {
 		return outcomeOf(err), nil
 	}
@@ -230,60 +216,45 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 		return *f.otherCluster, nil
 	}
 	dials := f.conn.dials.Load()
-	if now.Before(f.retryDue) || dials == f.readDials && now.Before(f.countDue) && now.Before(f.signDue) {
-		return f.standing(), nil
+	if dials == f.readDials && now.Before(f.countDue) && now.Before(f.signDue) {
+		return reachable, nil
 	}
+	// Nodes of a large cluster take many requests.
+	long, cancel := context.WithTimeout(ctx, 3*timeout)
+	defer cancel()
 	err = f.conn.seal(func() error {
-		signErr := f.sign(ctx, timeout, b, now)
-		if err := f.read(ctx, timeout, b, now); err != nil {
+		signErr := f.sign(long, now)
+		if err := f.read(long, now); err != nil {
 			return err
 		}
 		return signErr
 	})
-	failed, content := (*statusError)(nil), (*contentError)(nil)
+	failed := (*statusError)(nil)
 	switch {
 	case err == nil:
-		f.readDials, f.failures, f.readFault = dials, 0, nil
-		return reachable, nil
+		f.readDials = dials
 	case errors.As(err, &failed) && (failed.code == http.StatusForbidden || failed.code == http.StatusUnauthorized):
 		return failed.outcome(), nil
-	case errors.As(err, &content), failed != nil && failed.outcome().reason == v1alpha1.ReasonUnexpectedAnswer:
-		f.readFault = new(outcomeOf(err))
+	case errors.Is(err, errReconnected):
+		// The next probe asks for the ID on the new connection first.
+	default:
+		f.readDials, f.countDue = dials, now.Add(factsRetry)
 	}
-	// The next probe asks for the ID on the new connection first. A member may end connections on purpose.
-	if f.failures++; !errors.Is(err, errReconnected) || f.failures > 1 {
-		f.retryDue = now.Add(min(factsRetry<<min(f.failures-1, 10), nodesInterval))
-	}
-	return f.standing(), err
+	// Facts that could not be read do not make it unreachable.
+	return reachable, err
 }
 
-// standing is the outcome of a probe that reads no facts. That they could not be read is no fault of the member; that
-// they are what no API server sends is.
-func (f *followed) standing() outcome {
-	if f.readFault != nil {
-		return *f.readFault
-	}
-	return reachable
-}
-
-// read brings the facts up to date, with as few requests as possible. Nodes of a large cluster take many: they are read
-// when it is the member's turn, and in three times the time.
-func (f *followed) read(ctx context.Context, timeout time.Duration, b *budget, now time.Time) error {
-	short, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	version, err := f.conn.version(short, b)
+// read brings the facts up to date, with as few requests as possible.
+func (f *followed) read(ctx context.Context, now time.Time) error {
+	version, err := f.conn.version(ctx)
 	if err != nil {
 		return err
-	}
-	if f.facts != nil && version != f.facts.KubernetesVersion && now.Before(f.nodesAfter) {
-		f.facts = f.facts.DeepCopy()
-		f.facts.KubernetesVersion = version
 	}
 	if f.facts != nil && version == f.facts.KubernetesVersion && now.Before(f.nodesDue) {
 		if now.Before(f.countDue) {
 			return nil
 		}
-		n, known, err := f.conn.count(short, b)
+		n, known, err := f.conn.count(ctx)
 		if err != nil {
 			return err
 		}
@@ -292,18 +263,11 @@ func (f *followed) read(ctx context.Context, timeout time.Duration, b *budget, n
 			return nil
 		}
 	}
-	if f.turn != nil {
-		if err := f.turn(ctx); err != nil {
-			return err
-		}
-	}
-	long, cancel := context.WithTimeout(ctx, 3*timeout)
-	defer cancel()
-	facts, err := f.conn.facts(long, b, version)
+	facts, err := f.conn.facts(ctx, version)
 	if err != nil {
 		return err
 	}
-	f.facts, f.countDue, f.nodesDue, f.nodesAfter = facts, now.Add(spread(countInterval)), now.Add(spread(nodesInterval)), now.Add(factsRetry)
+	f.facts, f.countDue, f.nodesDue = facts, now.Add(spread(countInterval)), now.Add(spread(nodesInterval))
 	return nil
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,6 +42,9 @@ func (e *down) Is(target error) bool { return target == ErrWebhookDown }
 
 func (e *down) Unwrap() error { return e.err }
 
+// pathWord finds the word that the webhook's path ends in, which is to be no more known than API servers make it.
+var pathWord = regexp.MustCompile(`(/validate/[a-z]+)/[a-z0-9]+`)
+
 // explain makes the host's own errors into those of this package. That a webhook call failed is only in the text of an
 // API server's internal error: this is the one place that reads it.
 func (c *Cluster) explain(err error) error {
@@ -53,6 +57,7 @@ func (c *Cluster) explain(err error) error {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Reason == metav1.StatusReasonInternalError {
 		if _, call, found := strings.Cut(status.Status().Message, "failed calling webhook "); found {
+			call = pathWord.ReplaceAllString(call, "$1/...")
 			return &down{call: call, remedy: c.Commands.To("see that its pods run", command.ManagerPods), err: err}
 		}
 	}

@@ -59,8 +59,8 @@ func TestUnreachable(t *testing.T) {
 	wantError(t, err, text("member")+"; if the cluster is gone for good, remove only the host's record: kubectl federate unjoin x --force")
 }
 
-// TestWebhookDown explains what the API server says when it cannot ask the webhook, and that there
-// is none.
+// TestWebhookDown explains what the API server says when it cannot ask the webhook, without the word that its path ends in, and
+// that there is none.
 func TestWebhookDown(t *testing.T) {
 	c := addMember(t, env.Spec{Name: "unguarded", ControllerManager: true})
 	manager := install(t, c)
@@ -71,7 +71,7 @@ func TestWebhookDown(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	wantError(t, err, strings.ReplaceAll(`host: the webhook that judges members does not answer, so the API server refuses every change of a federation or a member `+
-		`("memberclusters.kubefederate.io": failed to call webhook: Post "https://ADDRESS/validate/memberclusters?timeout=5s": dial tcp ADDRESS: connect: connection refused): `+
+		`("memberclusters.kubefederate.io": failed to call webhook: Post "https://ADDRESS/validate/memberclusters/...?timeout=5s": dial tcp ADDRESS: connect: connection refused): `+
 		`see that its pods run: kubectl get pods --namespace kubefederate-system`, "ADDRESS", strings.TrimPrefix(manager.URL, "https://")))
 	if err := clientset(t, c.Config()).AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), manifests.WebhookConfiguration, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

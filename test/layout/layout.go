@@ -27,7 +27,7 @@ var Layers = [][]string{
 	{"pkg/cli/output"},
 	{"pkg/federate", "pkg/discover", "pkg/lint", "pkg/check"},
 	{"pkg/host", "pkg/member"},
-	{"pkg/rules", "pkg/kubeconfig", "pkg/cluster", "manifests"},
+	{"pkg/rules", "pkg/kubeconfig", "pkg/keys", "pkg/cluster", "manifests"},
 	{"pkg/endpoint", "pkg/identity"},
 	{"pkg/command"},
 	{"pkg/apis/v1alpha1", "pkg/version"},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +24,6 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
@@ -36,8 +36,10 @@ type Manager struct {
 	URL string
 	// MetricsURL is where it serves metrics.
 	MetricsURL string
-	// CertDir is the folder of the certificate that it serves from its next start on; empty lets it issue its own.
+	// CertDir is the folder of the certificate that it serves from its next start on; empty lets it issue its own from KeysDir.
 	CertDir string
+	// KeysDir is the folder of its keys, which each Start, and SyncKeys, makes that of the Secret.
+	KeysDir string
 	// Flags are given to it beside those that it needs, from its next start on.
 	Flags []string
 	// Log is the file that has its output.
@@ -88,10 +90,13 @@ func New(c *env.Cluster, binary string) (*Manager, error) {
 		return nil, err
 	}
 	return &Manager{
-		URL: "https://" + addresses[0], MetricsURL: "https://" + addresses[1] + "/metrics", Log: filepath.Join(dir, "log"),
+		URL: "https://" + addresses[0], MetricsURL: "https://" + addresses[1] + "/metrics", Log: filepath.Join(dir, "log"), KeysDir: filepath.Join(dir, "keys"),
 		binary: binary, cluster: c, address: addresses[0], metrics: addresses[1], dir: dir,
 	}, nil
 }
+
+// Address is the URL of its own, also where m.URL is that of a Balancer.
+func (m *Manager) Address() string { return "https://" + m.address }
 
 // Install applies manifests/ as shipped, for a manager at m.URL.
 func (m *Manager) Install(ctx context.Context) error {
@@ -99,11 +104,67 @@ func (m *Manager) Install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	objects, err := manifests.Objects(manifests.Options{Version: version.Version, WebhookURL: m.URL})
+	keys := install.KeyChange{Host: h, Report: func(*unstructured.Unstructured, install.Outcome) {}, Progress: func(string) {}}
+	_, err = keys.Install(ctx, manifests.Options{Version: version.Version, WebhookURL: m.URL})
+	return err
+}
+
+// SyncKeys makes the folder that of the Secret, as a kubelet does for a pod: all files at once.
+func (m *Manager) SyncKeys(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(m.cluster.Config())
 	if err != nil {
 		return err
 	}
-	return install.Apply(ctx, h, objects, cluster.DryRunNone, func(*unstructured.Unstructured, install.Outcome) {})
+	secret, err := client.CoreV1().Secrets(v1alpha1.HostNamespace).Get(ctx, manifests.KeysSecret, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("the manager's keys: %w", err)
+	}
+	return WriteVolume(m.KeysDir, secret.Data)
+}
+
+// WriteVolume swaps the files of a folder as a kubelet does: each is a link into a folder that is replaced as a whole.
+func WriteVolume(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	version, err := os.MkdirTemp(dir, "..")
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(version, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	const data = "..data"
+	next := filepath.Join(dir, data+"_tmp")
+	if err := os.Symlink(filepath.Base(version), next); err != nil {
+		return err
+	}
+	before, _ := os.Readlink(filepath.Join(dir, data))
+	if err := os.Rename(next, filepath.Join(dir, data)); err != nil {
+		return err
+	}
+	for name := range files {
+		if err := os.Symlink(filepath.Join(data, name), filepath.Join(dir, name)); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
+	links, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		if _, kept := files[link.Name()]; !kept && !strings.HasPrefix(link.Name(), "..") {
+			if err := os.Remove(filepath.Join(dir, link.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if before == "" {
+		return nil
+	}
+	return os.RemoveAll(filepath.Join(dir, before))
 }
 
 // Start runs the manager with a token of its own account, which Install has made. It does not wait until
@@ -112,6 +173,13 @@ func (m *Manager) Start(ctx context.Context) error {
 	config, err := m.account(ctx)
 	if err != nil {
 		return err
+	}
+	from := "--cert-dir=" + m.CertDir
+	if m.CertDir == "" {
+		if err := m.SyncKeys(ctx); err != nil {
+			return err
+		}
+		from = "--keys-dir=" + m.KeysDir
 	}
 	kubeconfig := filepath.Join(m.dir, "kubeconfig")
 	if err := env.WriteKubeconfig(kubeconfig, env.Context{Name: "host", Config: config}); err != nil {
@@ -124,7 +192,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		"--health-probe-bind-address=0",
 		"--leader-elect=false",
 		"--shutdown-delay=0s",
-		"--cert-dir=" + m.CertDir,
+		from,
 	}, m.Flags...)})
 	return err
 }

@@ -115,8 +115,8 @@ func TestCredentials(t *testing.T) {
 			return grace.List(t.Context(), &corev1.SecretList{}, client.InNamespace(v1alpha1.CredentialsNamespace))
 		}, `403 secrets is forbidden: User "grace" cannot list resource "secrets" in API group "" in the namespace "kubefederate-credentials"`},
 		"the manager's keys": {func() error {
-			return grace.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}, &corev1.Secret{})
-		}, `403 secrets "kubefederate-webhook-tls" is forbidden: User "grace" cannot get resource "secrets" in API group "" in the namespace "kubefederate-system"`},
+			return grace.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.KeysSecret}, &corev1.Secret{})
+		}, `403 secrets "kubefederate-keys" is forbidden: User "grace" cannot get resource "secrets" in API group "" in the namespace "kubefederate-system"`},
 	} {
 		t.Run(name, func(t *testing.T) { answers(t, test.want, test.request) })
 	}

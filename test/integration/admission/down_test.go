@@ -24,6 +24,7 @@ func TestWebhookDown(t *testing.T) {
 	m.Finalizers = []string{"example.com/hold"}
 	h.create(t, m, member("down-2", "down"))
 
+	word := keysOf(t, h.admin).Word
 	h.manager.Stop()
 	defer func() {
 		must(t, h.manager.Start(t.Context()))
@@ -71,8 +72,8 @@ func TestWebhookDown(t *testing.T) {
 				}
 				return
 			}
-			want := fmt.Sprintf(`500 Internal error occurred: failed calling webhook "%s.kubefederate.io": failed to call webhook: Post "%s/validate/%s?timeout=5s": dial tcp`,
-				test.refused, h.manager.URL, strings.TrimPrefix(test.refused, "changes."))
+			want := fmt.Sprintf(`500 Internal error occurred: failed calling webhook "%s.kubefederate.io": failed to call webhook: Post "%s/validate/%s/%s?timeout=5s": dial tcp`,
+				test.refused, h.manager.URL, strings.TrimPrefix(test.refused, "changes."), word)
 			if !strings.HasPrefix(got, want) {
 				t.Errorf("got  %s\nwant %s...", got, want)
 			}

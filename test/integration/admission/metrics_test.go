@@ -5,7 +5,6 @@ package admission
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,11 +28,12 @@ func TestMetrics(t *testing.T) {
 	h.create(t, fed("measured"))
 
 	var certificate corev1.Secret
-	must(t, h.admin.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.CertificateSecret}, &certificate))
+	must(t, h.admin.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.HostNamespace, Name: manifests.KeysSecret}, &certificate))
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificate.Data["ca.crt"])
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
+	var leaf *x509.Certificate
 	get := func(token string) string {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.manager.MetricsURL, nil)
@@ -44,6 +44,7 @@ func TestMetrics(t *testing.T) {
 		response, err := (&http.Client{Transport: transport}).Do(request)
 		must(t, err)
 		defer response.Body.Close()
+		leaf = response.TLS.PeerCertificates[0]
 		body, err := io.ReadAll(response.Body)
 		must(t, err)
 		return fmt.Sprint(response.StatusCode, " ", string(body))
@@ -96,9 +97,6 @@ func TestMetrics(t *testing.T) {
 		t.Fatalf("there is no series %s", series)
 		return 0
 	}
-	block, _ := pem.Decode(certificate.Data["tls.crt"])
-	leaf, err := x509.ParseCertificate(block.Bytes)
-	must(t, err)
 	if end := count("kubefederate_webhook_certificate_expiry_timestamp_seconds "); end != int(leaf.NotAfter.Unix()) {
 		t.Errorf("the certificate ends at %s, the metric says %d", leaf.NotAfter, end)
 	}
