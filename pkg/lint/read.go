@@ -42,6 +42,8 @@ type Manifests struct {
 	namespaces []*metav1.ObjectMeta
 	// PassedOver counts the objects of other kinds, by kind. What has no kind is counted as "".
 	PassedOver map[string]int
+	// kept is the size of what is kept, in bytes.
+	kept int
 }
 
 // NewManifests is an empty set.
@@ -81,7 +83,7 @@ func (m *Manifests) Read(file string, r io.Reader) []error {
 // stream.
 func documents(r io.Reader) (next func() (data []byte, bad, err error), err error) {
 	// All at once, since a fault of the disk must not pass for the end of the file.
-	all, err := io.ReadAll(r)
+	all, err := readAll(r)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func documents(r io.Reader) (next func() (data []byte, bad, err error), err erro
 			if stream != nil {
 				var data json.RawMessage
 				if err := stream.Decode(&data); err == nil {
-					return data, nil, nil
+					return data, checkSize(data), nil
 				}
 				stream = nil // its values were tried before
 			}
@@ -107,6 +109,9 @@ func documents(r io.Reader) (next func() (data []byte, bad, err error), err erro
 			}
 			if behindSeparator(part) {
 				return nil, errors.New("kubectl takes nothing but a comment behind ---: begin the document on the next line"), nil
+			}
+			if bad := checkSize(part); bad != nil {
+				return nil, bad, nil
 			}
 			data, bad := yaml.YAMLToJSONStrict(part)
 			// Comments alone are not a document.
@@ -149,6 +154,9 @@ func (m *Manifests) add(at Source, data []byte) error {
 			return m.addNamespace(data)
 		}
 		return nil
+	}
+	if err := m.keep(data); err != nil {
+		return err
 	}
 	m.objects = append(m.objects, m.schemas.object(at, group, kind, content, data))
 	return nil
@@ -193,6 +201,9 @@ func parseGroup(version string) (group schema.GroupVersion, known bool) {
 func (m *Manifests) addNamespace(data []byte) error {
 	var namespace metav1.PartialObjectMetadata
 	if err := json.Unmarshal(data, &namespace); err != nil {
+		return err
+	}
+	if err := m.keep(data); err != nil {
 		return err
 	}
 	m.namespaces = append(m.namespaces, &namespace.ObjectMeta)

@@ -227,3 +227,43 @@ func TestPluginFollowsNoRedirect(t *testing.T) {
 		t.Errorf("%d requests arrived over TLS", n)
 	}
 }
+
+// keys are so many keys of a map.
+func keys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, ",k%d: x", i)
+	}
+	return b.String()
+}
+
+// TestLint judges files that attack: its memory stays bounded, and it ends with an error that says what is too large.
+func TestLint(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.Symlink("/dev/zero", filepath.Join(folder, "zero.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	const kind = "apiVersion: kubefederate.io/v1alpha1\nkind: Federation\n"
+	for name, content := range map[string]string{
+		"maps.yaml":  kind + "spec: [{}" + strings.Repeat(",{}", 199_000) + "]\n",
+		"lists.json": `{"apiVersion":"kubefederate.io/v1alpha1","kind":"Federation","spec":[[]` + strings.Repeat(",[]", 199_000) + `]}`,
+		"large.yaml": kind + "metadata: {name: " + strings.Repeat("x", 40<<20) + "}\n",
+		"words.yaml": kind + "spec: [x" + strings.Repeat(",x", 398_000) + "]\n",
+		"keys.yaml":  kind + "spec: {x: x" + keys(398_000) + "}\n",
+		"lines.yaml": strings.Repeat("a:\n", 10<<20),
+		"deep.yaml":  strings.Repeat("[", 10<<20),
+		"alias.yaml": kind + "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"zero.yaml", "maps.yaml", "lists.json", "words.yaml", "keys.yaml", "large.yaml", "lines.yaml", "deep.yaml", "alias.yaml"} {
+		out, memory := run(t, "", "lint -f "+filepath.Join(folder, name))
+		if !strings.Contains(out, "error: ") || memory > maxMemory {
+			t.Errorf("lint of %s takes %d MiB and says %.500s", name, memory>>20, out)
+		}
+		t.Logf("%4d MiB lint of %s: %.150s", memory>>20, name, out)
+	}
+}
