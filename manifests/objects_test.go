@@ -52,6 +52,7 @@ CustomResourceDefinition/memberclusters.kubefederate.io
 Namespace/kubefederate-system
 kubefederate-system/ConfigMap/kubefederate-journal
 Namespace/kubefederate-credentials
+FlowSchema/kubefederate-manager
 kubefederate-system/ServiceAccount/kubefederate-manager
 ClusterRole/kubefederate-system:manager
 ClusterRoleBinding/kubefederate-system:manager

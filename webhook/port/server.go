@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,10 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const (
@@ -175,7 +180,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.review)
 	defer cancel()
 	body, turn, reason := s.take(ctx, w, r)
-	if turn == nil {
+	switch {
+	case turn == nil && reason == reasonReviews && body != nil:
+		s.postpone(w, body)
+		return
+	case turn == nil:
 		s.refuse(w, reason)
 		return
 	}
@@ -226,7 +235,7 @@ func (s *Server) take(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	defer cancel()
 	cost := max(size, minCost)
 	if turns.Acquire(waiting, cost) != nil {
-		return nil, nil, reasonReviews
+		return body, nil, reasonReviews
 	}
 	turn = func() { turns.Release(cost) }
 	if !isSmall && !read() {
@@ -241,12 +250,29 @@ func (s *Server) refuse(w http.ResponseWriter, reason string) {
 	s.reject(reason)
 	// What is left of the body is not read.
 	w.Header().Set("Connection", "close")
-	code := statusOf[reason]
-	if code == http.StatusTooManyRequests {
-		// API servers try again by themselves.
-		w.Header().Set("Retry-After", "1")
+	// Without Retry-After: API servers would try again until their time is over, and then print the URL.
+	http.Error(w, http.StatusText(statusOf[reason]), statusOf[reason])
+}
+
+// postpone answers a review whose turn did not come, so that its client tries again by itself.
+func (s *Server) postpone(w http.ResponseWriter, body []byte) {
+	var review struct {
+		metav1.TypeMeta `json:",inline"`
+		Request         struct {
+			UID types.UID `json:"uid"`
+		} `json:"request"`
 	}
-	http.Error(w, http.StatusText(code), code)
+	if json.Unmarshal(body, &review) != nil || review.Request.UID == "" {
+		s.refuse(w, reasonReviews)
+		return
+	}
+	s.reject(reasonReviews)
+	later := apierrors.NewTooManyRequests("the kubefederate webhook has too many reviews at one time: try again in a moment", 1)
+	w.Header().Set("Content-Type", "application/json")
+	// The client has gone if this fails.
+	_ = json.NewEncoder(w).Encode(admissionv1.AdmissionReview{
+		TypeMeta: review.TypeMeta, Response: &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &later.ErrStatus},
+	})
 }
 
 var statusOf = map[string]int{

@@ -190,7 +190,14 @@ func TestTurns(t *testing.T) {
 			t.Errorf("one more: %d %s %v", code, text, err)
 		}
 	}
-	holds(t, s, reasonReviews, 2)
+	const (
+		review = `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"r-1","object":{}}}`
+		want   = `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"r-1","allowed":false,"status":{"metadata":{},"status":"Failure","message":"the kubefederate webhook has too many reviews at one time: try again in a moment","reason":"TooManyRequests","details":{"retryAfterSeconds":1},"code":429}}}`
+	)
+	if code, text, err := post(t, client(), address, known, strings.NewReader(review)); code != 200 || text != want || err != nil {
+		t.Errorf("a review: %d %s %v", code, text, err)
+	}
+	holds(t, s, reasonReviews, 3)
 	close(hold)
 	over.Wait()
 	if code, _, err := post(t, client(), address, known, strings.NewReader("{}")); code != 200 || err != nil {
