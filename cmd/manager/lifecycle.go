@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
 )
 
 // lifecycle runs what a manager has, and ends it in order. API servers are led to a replica for some seconds after it has been
@@ -16,10 +17,11 @@ import (
 type lifecycle struct {
 	// controllers watch the host as well.
 	controllers func(context.Context) error
-	// reviews answers those that it has before it ends, and needs the journal for that.
-	reviews func(context.Context) error
+	// ports are for reviews, metrics and probes. Each answers the requests that it has before it ends, and needs the journal for
+	// that.
+	ports   []func(context.Context) error
 	journal func(context.Context)
-	// delay is how long reviews are still answered.
+	// delay is how long the ports are still open.
 	delay    time.Duration
 	log      logr.Logger
 	stopping atomic.Bool
@@ -38,11 +40,11 @@ func (l *lifecycle) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	journalCtx, endJournal := context.WithCancel(context.WithoutCancel(ctx))
-	reviewsCtx, endReviews := context.WithCancel(context.WithoutCancel(ctx))
+	portsCtx, closePorts := context.WithCancel(context.WithoutCancel(ctx))
 	var journal, rest sync.WaitGroup
-	var controllersErr, reviewsErr error
+	var controllersErr, portsErr error
 	journal.Go(func() { l.journal(journalCtx) })
-	controllersEnded, reviewsEnded := make(chan struct{}), make(chan struct{})
+	controllersEnded, portsEnded := make(chan struct{}), make(chan struct{})
 	rest.Go(func() {
 		defer close(controllersEnded)
 		if controllersErr = l.controllers(ctx); controllersErr != nil {
@@ -50,24 +52,28 @@ func (l *lifecycle) run(ctx context.Context) error {
 		}
 	})
 	rest.Go(func() {
-		defer close(reviewsEnded)
-		reviewsErr = l.reviews(reviewsCtx)
+		defer close(portsEnded)
+		open, ctx := errgroup.WithContext(portsCtx)
+		for _, serve := range l.ports {
+			open.Go(func() error { return serve(ctx) })
+		}
+		portsErr = open.Wait()
 	})
 	select {
 	case <-ctx.Done():
 	case <-controllersEnded:
-	case <-reviewsEnded:
+	case <-portsEnded:
 	}
 	l.stopping.Store(true)
 	l.log.Info("stopping", "after", l.delay.String())
 	stop()
 	select {
 	case <-time.After(l.delay):
-	case <-reviewsEnded:
+	case <-portsEnded:
 	}
-	endReviews()
+	closePorts()
 	rest.Wait()
 	endJournal()
 	journal.Wait()
-	return errors.Join(controllersErr, reviewsErr)
+	return errors.Join(controllersErr, portsErr)
 }

@@ -41,7 +41,7 @@ func TestLifecycle(t *testing.T) {
 							return err
 						}
 					},
-					reviews: func(ctx context.Context) error {
+					ports: []func(context.Context) error{func(ctx context.Context) error {
 						select {
 						case <-ctx.Done():
 							if asked := time.Since(began); asked != test.reviews {
@@ -53,7 +53,7 @@ func TestLifecycle(t *testing.T) {
 						case err := <-fail:
 							return err
 						}
-					},
+					}},
 					journal: func(ctx context.Context) {
 						<-ctx.Done()
 						order = append(order, "journal")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -35,7 +34,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
 	"github.com/kubefederate/kubectl-federate/webhook/port"
-	"github.com/kubefederate/kubectl-federate/webhook/scrape"
 	"github.com/kubefederate/kubectl-federate/webhook/serving"
 )
 
@@ -171,10 +169,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			// The manager has no right to read Secrets anywhere else.
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}},
 		}},
-		Metrics: metricsserver.Options{
-			BindAddress: o.metricsAddress, SecureServing: true, TLSOpts: []func(*tls.Config){serveTLS}, FilterProvider: scrape.Filter,
-		},
-		HealthProbeBindAddress:        o.probeAddress,
+		// Their ports have bounds: see other.
+		Metrics:                       metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress:        "0",
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              manifests.ManagerLease,
 		LeaderElectionNamespace:       v1alpha1.HostNamespace,
@@ -207,15 +204,19 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l := lifecycle{controllers: mgr.Start, reviews: reviews.Serve, journal: server.Start, delay: o.shutdownDelay, log: log}
-	if err := errors.Join(
-		reviews.Instrument(metrics.Registry),
-		mgr.Add(certificate),
-		mgr.AddHealthzCheck("alive", func(*http.Request) error { return nil }),
-		mgr.AddReadyzCheck("certificate", certificate.Ready()),
-		mgr.AddReadyzCheck("journal", server.Ready()),
-		mgr.AddReadyzCheck("stopping", l.ready),
-	); err != nil {
+	l := lifecycle{controllers: mgr.Start, journal: server.Start, delay: o.shutdownDelay, log: log}
+	metricsHandler, err := scraped(directConfig, directHTTP, log)
+	if err != nil {
+		return err
+	}
+	others, err := o.others(ctx, log, webhookTLS, metricsHandler, map[string]healthz.Checker{
+		"certificate": certificate.Ready(), "journal": server.Ready(), "stopping": l.ready,
+	})
+	if err != nil {
+		return err
+	}
+	l.ports = append(others, reviews.Serve)
+	if err := errors.Join(reviews.Instrument(metrics.Registry), mgr.Add(certificate)); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version.Version, "webhook", o.webhookAddress)

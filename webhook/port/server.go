@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -94,8 +93,7 @@ func listen(ctx context.Context, o Options, b bounds) (*Server, error) {
 		bounds: b, route: o.Route, tls: o.TLS.Clone(), log: o.Log, rejected: newRejected(),
 		small: semaphore.NewWeighted(smallBodies), large: semaphore.NewWeighted(largeBodies),
 	}
-	// Over one connection of HTTP/2 any client could begin and reset streams without end (CVE-2023-44487).
-	s.tls.NextProtos = []string{"http/1.1"}
+	s.tls.NextProtos = http1
 	if o.ClientCA != nil {
 		// Verified here and not by package tls, so that refusals are counted and the file is read again.
 		s.tls.ClientAuth = tls.RequestClientCert
@@ -107,12 +105,10 @@ func listen(ctx context.Context, o Options, b bounds) (*Server, error) {
 			return err
 		}
 	}
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", o.Address)
-	if err != nil {
+	var err error
+	if s.listener, err = listenAt(ctx, o.Address, b.connections, func() { s.reject(reasonConnections) }); err != nil {
 		return nil, fmt.Errorf("listen for reviews: %w", err)
 	}
-	s.listener = &connections{Listener: l, max: b.connections, closed: func() { s.reject(reasonConnections) }}
 	return s, nil
 }
 
@@ -125,29 +121,11 @@ func (s *Server) reject(reason string) { s.rejected.WithLabelValues(reason).Inc(
 
 // Serve answers requests until the context ends, and then those that it has.
 func (s *Server) Serve(ctx context.Context) error {
-	server := &http.Server{
-		Handler:     http.HandlerFunc(s.serve),
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connectionKey{}, c.(*tls.Conn).NetConn())
-		},
-		ReadHeaderTimeout: s.read, ReadTimeout: s.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       log.New(lines{s.log}, "", 0),
+	server := newHTTPServer(http.HandlerFunc(s.serve), s.read, s.log)
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connectionKey{}, c.(*tls.Conn).NetConn())
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(tls.NewListener(s.listener, s.tls)) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve reviews: %w", err)
-	case <-ctx.Done():
-	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	if err := server.Shutdown(last); err != nil {
-		return errors.Join(fmt.Errorf("answer the last reviews: %w", err), server.Close())
-	}
-	return nil
+	return serveUntil(ctx, server, tls.NewListener(s.listener, s.tls))
 }
 
 // lines writes what the HTTP server reports of its clients to the log.

@@ -116,6 +116,9 @@ func TestRequests(t *testing.T) {
 			before = testutil.ToFloat64(s.rejected.WithLabelValues(test.reason))
 		}
 		code, text, err := post(t, client(), address, test.path, test.body)
+		if err != nil && test.code == http.StatusRequestEntityTooLarge {
+			continue // the server closed the connection before all was sent
+		}
 		if err != nil || code != test.code || text != test.text {
 			t.Errorf("%s: %d %s, %v", name, code, text, err)
 		}
@@ -162,7 +165,7 @@ func TestSlowBodies(t *testing.T) {
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	b := defaultBounds
-	b.turn = 100 * time.Millisecond
+	b.turn, b.review, b.late = 100*time.Millisecond, time.Minute, time.Minute
 	hold, held := make(chan struct{}), make(chan struct{}, 300)
 	s, address := serve(t, b, nil, func(http.ResponseWriter, *http.Request) {
 		held <- struct{}{}

@@ -100,12 +100,13 @@ func TestFlood(t *testing.T) {
 	if took := time.Since(began); took > 12*time.Second {
 		t.Errorf("slow bodies were ended after %s", took)
 	}
-	for range 2000 {
-		c, err := f.Connect(t.Context())
+	scrapes := forger.New(h.manager.MetricsURL)
+	for i := range 4000 {
+		c, err := []*forger.Forger{f, scrapes}[i%2].Connect(t.Context())
 		must(t, err)
 		held = append(held, c)
 	}
-	joins("2000 connections")
+	joins("2000 connections to each port")
 	for _, c := range held {
 		_ = c.Close()
 	}

@@ -252,6 +252,18 @@ func scraped(t *testing.T, admin client.Client, m *envhost.Manager, series strin
 	return value
 }
 
+// TestManyLabels holds that an object which would take long to judge is refused at once.
+func TestManyLabels(t *testing.T) {
+	h := enforcing(t)
+	h.create(t, fed("many-labels"))
+	m := member("many-labels", "many-labels")
+	for i := range 6000 {
+		m.Labels[fmt.Sprintf("example.com/%d", i)] = ""
+	}
+	answers(t, `413 admission webhook "memberclusters.kubefederate.io" denied the request: Request entity too large: "many-labels" has 6001 labels, more than 256`,
+		func() error { return h.admin.Create(t.Context(), m.DeepCopy()) })
+}
+
 // TestStopping holds that a manager which is asked to end answers reviews until API servers have been led elsewhere.
 func TestStopping(t *testing.T) {
 	h := enforcing(t)
