@@ -1,9 +1,11 @@
 package federate
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,6 +53,13 @@ func TestFieldCases(t *testing.T) {
 		{"odd, capitals and a dot at the end", server("https://API.Example.COM.:6443"), nil},
 		{"odd, a proxy of IDN", proxied("http://proxy.münchen.example:3128"), []string{
 			`member: spec.proxyURL: "proxy.münchen.example" must be written in ASCII: proxy.xn--mnchen-3ya.example: give another proxy with --member-proxy-url`}},
+		{"cabig", func(f *joinFacts) { f.Endpoint.CABundle = bytes.Repeat(ca, 220_000/len(ca)) }, []string{fmt.Sprintf(
+			`member: spec.caBundle: it has %d bytes, and may have 196608: keep only the CA that signed the server's certificate: give the CA with --member-certificate-authority`,
+			220_000/len(ca)*len(ca))}},
+		{"cabig, as large as may be", func(f *joinFacts) { f.Endpoint.CABundle = bytes.Repeat(ca, 196_608/len(ca)) }, nil},
+		{"catext", func(f *joinFacts) {
+			f.Endpoint.CABundle = slices.Concat([]byte("# Subject: CN=test-ca\n"), ca, []byte("# the next\n"), ca, []byte("the end"))
+		}, nil},
 		{"proxy", proxied("http://127.0.0.1:3128"), []string{noted +
 			at + `is reached through proxy 127.0.0.1, a loopback address, where the host reaches itself and not the proxy of the context: ` +
 			`give the proxy that the host uses with --member-proxy-url, or none with --member-proxy-url=`}},
