@@ -25,7 +25,7 @@ const (
 type pluginOutput struct {
 	out    *os.File
 	writer *os.File
-	// ended gets one value for each end that the reader has come to.
+	// ended has a value when the reader has come to the end of what was printed.
 	ended chan struct{}
 
 	mu    sync.Mutex
@@ -45,7 +45,7 @@ func newPluginOutput() *pluginOutput {
 	if err != nil {
 		return nil
 	}
-	p := &pluginOutput{out: out, writer: writer, ended: make(chan struct{}), live: true}
+	p := &pluginOutput{out: out, writer: writer, ended: make(chan struct{}, 1), live: true}
 	go func() {
 		buffer := make([]byte, 4096)
 		for {
@@ -55,7 +55,10 @@ func newPluginOutput() *pluginOutput {
 			}
 			for i, part := range bytes.Split(buffer[:n], []byte{0}) {
 				if i > 0 {
-					p.ended <- struct{}{}
+					select {
+					case p.ended <- struct{}{}:
+					default: // a plugin that prints zeros is read to some end
+					}
 				}
 				p.read(part)
 			}
@@ -96,6 +99,10 @@ func (p *pluginOutput) pass() {
 // end returns what was printed. Where the plugin did not fail, it is passed on.
 func (p *pluginOutput) end(failed bool) string {
 	p.timer.Stop()
+	select {
+	case <-p.ended:
+	default:
+	}
 	if _, err := p.writer.Write([]byte{0}); err == nil { // what was printed before is read when this is
 		<-p.ended
 	}

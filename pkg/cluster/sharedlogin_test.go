@@ -21,6 +21,7 @@ func TestLoginFailsOnce(t *testing.T) {
 	t.Parallel()
 	for name, command := range map[string]string{
 		"a plugin that fails":        `echo ran >> "$0"; echo sign in >&2; sleep 0.2; echo at example.com >&2; exit 3`,
+		"a plugin that prints zeros": `echo ran >> "$0"; printf 'sign in at example.com\0\0\0' >&2; sleep 0.2; exit 3`,
 		"a plugin without an answer": `echo ran >> "$0"; echo sign in at example.com >&2`,
 	} {
 		t.Run(name, func(t *testing.T) {
