@@ -33,7 +33,7 @@ func run(t *testing.T, files map[string][]byte, line string) (code int, stderr s
 	t.Helper()
 	folder := t.TempDir()
 	args := []string{"kubectl-federate"}
-	for _, word := range strings.Fields(line) {
+	for word := range strings.FieldsSeq(line) {
 		if flag, name, ok := strings.Cut(word, "FILE:"); ok {
 			path := filepath.Join(folder, name)
 			if err := os.WriteFile(path, files[name], 0o600); err != nil {

@@ -136,7 +136,7 @@ func TestFieldCaseWidth(t *testing.T) {
 			if got := screen(after, tt.after); !cmp.Equal(got, []string{""}) {
 				t.Errorf("left on the screen: %q", got)
 			}
-			for _, line := range strings.Split(shown+after, clearLine) {
+			for line := range strings.SplitSeq(shown+after, clearLine) {
 				if n := len([]rune(strings.TrimSpace(line))); n >= max(tt.before, tt.after) && !strings.HasPrefix(line, "Warning") {
 					t.Errorf("%d columns: %q", n, line)
 				}
@@ -172,7 +172,7 @@ func TestFieldCaseWidthWithoutTerminal(t *testing.T) {
 				w = p.File
 			}
 			work(&Messages{W: w}, func() {})
-			got := ""
+			var got string
 			if tt.written != nil {
 				got = tt.written(w)
 			} else {
