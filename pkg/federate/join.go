@@ -243,7 +243,11 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	}
 	f.Caller = m.Endpoint()
 	f.Endpoint = endpointOf(o, f.Caller, f.Host.Member)
-	if !administers {
+	if administers {
+		if err := f.Member.Denied.First(); err != nil {
+			return nil, err
+		}
+	} else {
 		// The plan says which rights it takes.
 		plan, _ := planJoin(*f, o)
 		var err error

@@ -178,7 +178,7 @@ func answers(ctx context.Context, questions []question) ([]Finding, error) {
 	for i, err := range errs {
 		switch {
 		case err == nil:
-		case !isRefused(err) && !apierrors.IsNotFound(err):
+		case !isRefused(err) && (!apierrors.IsNotFound(err) || questions[i].about != member.ConsumerRefs()[0]):
 			failed = append(failed, err)
 		default:
 			for _, f := range findingsOf(err) {

@@ -206,7 +206,11 @@ func readRotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o Rotat
 		return nil, err
 	}
 	f.HostMissing = missingOf(cluster.Host, hostLacks, hostRights)
-	if !administers {
+	if administers {
+		if err := f.Member.Denied.First(member.VersionRef, member.NodesRef); err != nil {
+			return nil, err
+		}
+	} else {
 		// The plan says which rights it takes.
 		plan, _ := planRotate(*f, o)
 		var err error

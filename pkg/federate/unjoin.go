@@ -180,7 +180,12 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
 		return f, err
 	}
-	if !administers {
+	if administers {
+		// An unjoin needs neither nodes nor the version.
+		if err := f.Member.Denied.First(member.VersionRef, member.NodesRef); err != nil {
+			return nil, err
+		}
+	} else {
 		// The plan says which rights it takes.
 		plan, _ := planUnjoin(*f, o)
 		if f.MemberLacks, err = m.LackingOf(ctx, plan.rights()); err != nil {

@@ -254,7 +254,7 @@ func (l *shard) joinBare() {
 func (l *shard) unjoinBare() {
 	s := l.unjoins()
 	s.side, s.only = cluster.Member, since(func(r *http.Request) bool {
-		return r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/configmaps/membership")
+		return r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/configmaps/membership") && changes(r)
 	})
 	l.faultRun(s)
 }
