@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -87,7 +88,7 @@ func TestFaultsOfOCM(t *testing.T) {
 		},
 		{
 			name: "who may update can delete", args: []string{"delete", as, "--dry-run=server", "membercluster", "ocm-1"},
-			want: forbidden + `may not let clusters leave federation "ocm": it takes the verb leave on federations/ocm
+			want: strings.ReplaceAll(forbidden, membershipPolicy, leavingPolicy) + `may not let clusters leave federation "ocm": it takes the verb leave on federations/ocm
 `,
 		},
 		{
