@@ -161,7 +161,6 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	serveTLS := func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS12, certificate.GetCertificate }
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Logger: log,
@@ -196,8 +195,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	}); err != nil {
 		return err
 	}
-	webhookTLS := &tls.Config{}
-	serveTLS(webhookTLS)
+	webhookTLS := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate}
 	reviews, err := port.Listen(ctx, port.Options{
 		Address: o.webhookAddress, TLS: webhookTLS, ClientCA: clientCA, Route: server.Route, Log: log.WithName("port"),
 	})
@@ -205,7 +203,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	l := lifecycle{controllers: mgr.Start, journal: server.Start, delay: o.shutdownDelay, log: log}
-	metricsHandler, err := scraped(directConfig, directHTTP, log)
+	metricsHandler, err := scrapeHandler(directConfig, directHTTP, log)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 // maxScrapes are answered at one time.
 const maxScrapes = 4
 
-// scraped gives the metrics to authorized users. The client is of the host.
-func scraped(config *rest.Config, client *http.Client, log logr.Logger) (http.Handler, error) {
+// scrapeHandler gives the metrics to authorized users. The client is of the host.
+func scrapeHandler(config *rest.Config, client *http.Client, log logr.Logger) (http.Handler, error) {
 	filter, err := scrape.Filter(config, client)
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func scraped(config *rest.Config, client *http.Client, log logr.Logger) (http.Ha
 
 // others opens the ports of the metrics and of the probes. controller-runtime has servers for them, without bounds.
 func (o *options) others(
-	ctx context.Context, log logr.Logger, config *tls.Config, metrics http.Handler, ready map[string]healthz.Checker,
+	ctx context.Context, log logr.Logger, config *tls.Config, scraped http.Handler, ready map[string]healthz.Checker,
 ) (serve []func(context.Context) error, err error) {
 	probes := http.NewServeMux()
 	for path, handler := range map[string]http.Handler{"/healthz": &healthz.Handler{}, "/readyz": &healthz.Handler{Checks: ready}} {
@@ -38,7 +38,7 @@ func (o *options) others(
 		probes.Handle(path+"/", http.StripPrefix(path, handler))
 	}
 	scrapes := http.NewServeMux()
-	scrapes.Handle("/metrics", metrics)
+	scrapes.Handle("/metrics", scraped)
 	for _, p := range []struct {
 		flag, address string
 		config        *tls.Config

@@ -101,12 +101,44 @@ func TestFlood(t *testing.T) {
 		t.Errorf("slow bodies were ended after %s", took)
 	}
 	scrapes := forger.New(h.manager.MetricsURL)
-	for i := range 4000 {
-		c, err := []*forger.Forger{f, scrapes}[i%2].Connect(t.Context())
-		must(t, err)
-		held = append(held, c)
+	connect := func() {
+		for _, at := range []*forger.Forger{f, scrapes} {
+			c, err := at.Connect(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			held = append(held, c)
+			if len(held) > 8000 {
+				_ = held[0].Close()
+				held = held[1:]
+			}
+		}
 	}
-	joins("2000 connections to each port")
+	for range 2000 {
+		connect()
+	}
+	// And more of them while API servers have to open new ones, too.
+	joined := make(chan struct{})
+	go func() {
+		defer close(joined)
+		for i, err := range together(20, func(i int) error {
+			return h.admin.Create(t.Context(), member(fmt.Sprint("flooded-at-once-", i), "flooded"))
+		}) {
+			if err != nil {
+				t.Errorf("member %d joins during connections: %v", i, err)
+			}
+		}
+	}()
+	for under := true; under; {
+		select {
+		case <-joined:
+			under = false
+		default:
+			connect()
+		}
+	}
+	joins(fmt.Sprintf("%d connections to each port", len(held)/2))
 	for _, c := range held {
 		_ = c.Close()
 	}
