@@ -56,7 +56,7 @@ func spoil(v reflect.Value, text string) {
 		}
 		spoil(v.Elem(), text)
 	case reflect.Struct:
-		if _, isTime := v.Interface().(metav1.Time); isTime {
+		if _, isTime := reflect.TypeAssert[metav1.Time](v); isTime {
 			return
 		}
 		for field, value := range v.Fields() {
@@ -183,9 +183,9 @@ func printers(text string) map[string]func(d *factory) error {
 // TestPrintedText prints one hostile text by everything that prints, and looks at the bytes.
 func TestPrintedText(t *testing.T) {
 	t.Parallel()
-	for name, print := range printers(invalid) {
+	for name, prints := range printers(invalid) {
 		var out bytes.Buffer
-		if err := print(newFactory("kubectl federate", genericiooptions.IOStreams{Out: &out, ErrOut: &out})); err != nil {
+		if err := prints(newFactory("kubectl federate", genericiooptions.IOStreams{Out: &out, ErrOut: &out})); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if out.Len() == 0 {

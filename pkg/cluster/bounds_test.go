@@ -97,15 +97,15 @@ func TestBounds(t *testing.T) {
 			`host: list memberclusters.kubefederate.io: the response is too large: more than 8 MiB`},
 		{"an endless page, untyped", func(w http.ResponseWriter, _ *http.Request) { writes(w, `{"items":[{}`, ",{}") }, untyped,
 			`host: list secrets in namespace "default": the response is too large: more than 250000 values`},
-		{"endless pages", func(w http.ResponseWriter, r *http.Request) {
+		{"endless pages", func(w http.ResponseWriter, _ *http.Request) {
 			pages++
 			fmt.Fprintf(w, many, pages, strings.Repeat(`{},`, 499)+`{}`)
 		}, metadata, `host: list nodes: the response is too large: more than 20000 objects`},
-		{"endless empty pages", func(w http.ResponseWriter, r *http.Request) {
+		{"endless empty pages", func(w http.ResponseWriter, _ *http.Request) {
 			pages++
 			fmt.Fprintf(w, many, pages, "")
 		}, list, `host: list memberclusters.kubefederate.io: the response is too large: more than 1000 pages`},
-		{"large pages", func(w http.ResponseWriter, r *http.Request) {
+		{"large pages", func(w http.ResponseWriter, _ *http.Request) {
 			pages++
 			fmt.Fprintf(w, many, pages, `{"metadata":{"name":"`+strings.Repeat("x", 7<<20)+`"}}`)
 		}, list, `host: list memberclusters.kubefederate.io: the response is too large: more than 256 MiB`},
@@ -214,7 +214,7 @@ func failsWith(err *apierrors.StatusError) http.HandlerFunc {
 }
 
 // TestManyLargeResponses bounds what many members send at the same time. It runs alone, since the bound is that of the process.
-func TestManyLargeResponses(t *testing.T) { //nolint:paralleltest
+func TestManyLargeResponses(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -55,7 +55,7 @@ type page[T any] struct {
 
 // List reads all objects of a kind that o selects, in pages.
 func (c *Conn) List(ctx context.Context, r Resource, o ListOptions) ([]unstructured.Unstructured, error) {
-	items, _, err := list(ctx, c, r, o, "", func(body []byte) (page[unstructured.Unstructured], error) {
+	items, _, err := list(ctx, c, r, o, func(body []byte) (page[unstructured.Unstructured], error) {
 		var l unstructured.UnstructuredList
 		err := l.UnmarshalJSON(body) // it knows the kind of the items, which the items of a list do not carry
 		return page[unstructured.Unstructured]{metav1.ListMeta{ResourceVersion: l.GetResourceVersion(), Continue: l.GetContinue()}, l.Items}, err
@@ -66,7 +66,7 @@ func (c *Conn) List(ctx context.Context, r Resource, o ListOptions) ([]unstructu
 // List reads all objects of a kind that o selects, in pages, and the version of the list, from which Watch continues. T is
 // what is read of an object: 10,000 typed ones take a fraction of the time that untyped ones take.
 func List[T any](ctx context.Context, c *Conn, r Resource, o ListOptions) (items []T, resourceVersion string, err error) {
-	return list(ctx, c, r, o, "", typedPage[T])
+	return list(ctx, c, r, o, typedPage[T])
 }
 
 // EachMetadata calls each with the metadata of every object of a kind that o selects. The server sends no more than that, and
@@ -85,10 +85,10 @@ func EachMetadata[T any](ctx context.Context, c *Conn, r Resource, o ListOptions
 
 func typedPage[T any](body []byte) (p page[T], err error) { return p, json.Unmarshal(body, &p) }
 
-func list[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, accept string, decode func([]byte) (page[T], error)) (items []T, resourceVersion string, err error) {
+func list[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, decode func([]byte) (page[T], error)) (items []T, resourceVersion string, err error) {
 	var all counter
 	begin := func() { items, all = nil, counter{limit: listLimits[c.side]} }
-	resourceVersion, err = readPages(ctx, c, r, o, accept, decode, begin, func(body []byte, page []T) error {
+	resourceVersion, err = readPages(ctx, c, r, o, "", decode, begin, func(body []byte, page []T) error {
 		items = append(items, page...)
 		return all.count(body)
 	})

@@ -42,7 +42,7 @@ func Attacks() []Named {
 		{"endless pages of a large object", lists(func(int) string { return large(3 << 20) })},
 		{"endless pages of many values", lists(func(int) string { return `{"metadata":{"managedFields":[{}` + strings.Repeat(",{}", 300_000) + `]}}` })},
 		{"endless pages of labels", lists(func(i int) string {
-			return `{"metadata":{"name":"n","labels":{"topology.kubernetes.io/region":"` + strings.Repeat(strconv.Itoa(i), 1<<20) + `"}}}`
+			return `{"metadata":{"name":"n","labels":{"topology.kubernetes.io/region":"` + strings.Repeat(strconv.Itoa(i%10), 2<<20) + `"}}}`
 		})},
 		{"endless empty pages", lists(func(int) string { return "" })},
 		{"one page again and again", func(w http.ResponseWriter, r *http.Request) bool {
@@ -121,18 +121,18 @@ func Attacks() []Named {
 		{"hostile text", func(w http.ResponseWriter, r *http.Request) bool {
 			switch {
 			case r.URL.Path == "/version":
-				fmt.Fprintf(w, `{"gitVersion":%s}`, quoted(Text))
+				fmt.Fprintf(w, `{"gitVersion":%s}`, hostileText())
 			case r.URL.Path == "/api/v1/namespaces/kube-system":
 				fmt.Fprintf(w, `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":%s,"labels":{"kubefederate.io/federation":%s}}}`,
-					quoted(Text), quoted(Text))
+					hostileText(), hostileText())
 			case r.URL.Path == "/api/v1/namespaces/kubefederate-member/configmaps/membership":
-				fmt.Fprintf(w, `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"membership","uid":"u"},"data":{"federation":%[1]s,"member":%[1]s,"host":%[1]s,"memberUID":%[1]s}}`, quoted(Text))
+				fmt.Fprintf(w, `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"membership","uid":"u"},"data":{"federation":%[1]s,"member":%[1]s,"host":%[1]s,"memberUID":%[1]s}}`, hostileText())
 			case IsList(r):
 				fmt.Fprintf(w, `{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":%[1]s,"uid":"m","labels":{"kubefederate.io/federation":%[1]s,"topology.kubernetes.io/region":%[1]s}},
-					"spec":{"server":%[1]s,"clusterID":%[1]s},"status":{"phase":%[1]s,"conditions":[{"type":"Ready","status":"False","reason":%[1]s,"message":%[1]s}],"facts":{"kubernetesVersion":%[1]s}}}]}`, quoted(Text))
+					"spec":{"server":%[1]s,"clusterID":%[1]s},"status":{"phase":%[1]s,"conditions":[{"type":"Ready","status":"False","reason":%[1]s,"message":%[1]s}],"facts":{"kubernetesVersion":%[1]s}}}]}`, hostileText())
 			default:
 				w.WriteHeader(http.StatusForbidden)
-				fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":%s}`, quoted(Text))
+				fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":%s}`, hostileText())
 			}
 			return true
 		}},
@@ -147,11 +147,11 @@ func Redirect(to string, code int) Attack {
 	}
 }
 
-// quoted is text in JSON as it is, without the escapes of what JSON allows.
-func quoted(text string) string {
+// hostileText is Text in JSON as it is, without the escapes of what JSON allows.
+func hostileText() string {
 	var b strings.Builder
 	b.WriteByte('"')
-	for _, r := range text {
+	for _, r := range Text {
 		if r < ' ' || r == '"' || r == '\\' {
 			fmt.Fprintf(&b, `\u%04x`, r)
 		} else {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 	kyaml "sigs.k8s.io/yaml"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
@@ -106,6 +107,9 @@ func marshal(w io.Writer, format string, data any) error {
 type jsonPrinter struct{}
 
 func (jsonPrinter) PrintObj(object runtime.Object, w io.Writer) error {
+	if list, ok := object.(*v1alpha1.MemberClusterList); ok && len(list.Items) > 0 {
+		return writeListJSON(w, list)
+	}
 	var document bytes.Buffer
 	if err := (&printers.JSONPrinter{}).PrintObj(object, &document); err != nil {
 		return err
@@ -117,6 +121,9 @@ func (jsonPrinter) PrintObj(object runtime.Object, w io.Writer) error {
 type yamlPrinter struct{ printed bool }
 
 func (p *yamlPrinter) PrintObj(object runtime.Object, w io.Writer) error {
+	if list, ok := object.(*v1alpha1.MemberClusterList); ok && len(list.Items) > 0 {
+		return writeListYAML(w, list)
+	}
 	var document bytes.Buffer
 	if err := (&printers.JSONPrinter{}).PrintObj(object, &document); err != nil {
 		return err
