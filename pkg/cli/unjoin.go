@@ -19,7 +19,9 @@ const unjoinHelp = `Remove clusters from their federation.
 
 It revokes what the host may do on the member, removes everything that kubectl federate created there, and then
 deletes the member on the host. What was on the member before, and what others put into the namespace
-kubefederate-member, stays. It returns when the last grant is gone.
+kubefederate-member, stays. It returns when the last grant is gone, and when the manager reports that the member
+refuses the host's credential, for which it waits ten seconds: while the credential still works, what was cleaned is
+another cluster, and the member stays on the host.
 
 The context of a member is found among all contexts of the kubeconfig, unless --member-context names it: one that
 reaches the stored endpoint, or proves by a token that it leads to the member. Where nothing can prove it,

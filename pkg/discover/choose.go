@@ -1,10 +1,6 @@
 package discover
 
-import (
-	"slices"
-
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-)
+import "github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 
 // Choose says what each observed cluster is to a person who chose it, and who wants it in the federation whatever the
 // cluster itself asks for. Every cluster that answered has a name, and wants to join or has joined; whether it may, the
@@ -47,7 +43,6 @@ func Reach(view View, observations []Observation) []Reached {
 	reached := make([]Reached, len(view.Members))
 	for i := range view.Members {
 		if c := byID[v1alpha1.ClusterID(view.Members[i].Spec.ClusterID)]; c != nil {
-			slices.SortStableFunc(c.proven, compareWays)
 			reached[i] = Reached{Ways: c.proven, Disputed: j.disputed(c)}
 		}
 	}

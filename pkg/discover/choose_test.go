@@ -95,8 +95,9 @@ func TestReach(t *testing.T) {
 	reached := Reach(v, []Observation{
 		{Candidate: Candidate{Name: "dead"}, Err: errors.New("member: no answer")},
 		seen("b", "11111111-web", nil), seen("a", "11111111-web", nil), elsewhere("evil", "11111111-web", "key of evil"),
+		elsewhere("a copy", "11111111-web", "key of 11111111-web"),
 	})
-	if len(reached) != 2 || len(reached[0].Ways) != 2 || reached[0].Ways[0].Name != "a" || len(reached[0].Disputed) != 1 || len(reached[1].Ways) != 0 {
-		t.Errorf("got %+v, want two contexts of the first member and none of the second", reached)
+	if len(reached) != 2 || len(reached[0].Ways) != 3 || reached[0].Ways[0].Name != "a" || reached[0].Ways[2].Name != "a copy" || len(reached[0].Disputed) != 1 || len(reached[1].Ways) != 0 {
+		t.Errorf("got %+v, want two contexts of the first member, then the copy, and none of the second", reached)
 	}
 }

@@ -65,13 +65,28 @@ func newClaim(id v1alpha1.ClusterID, record *v1alpha1.MemberCluster, answered wa
 	if record == nil && len(c.disputed) == 1 {
 		c.proven, c.disputed = c.disputed[0], nil
 	}
+	// Copies of a cluster prove each other: what reaches the stored endpoint comes first.
+	slices.SortStableFunc(c.proven, func(a, b *Observation) int {
+		switch atStored := c.atStored(a); {
+		case atStored == c.atStored(b):
+			return compareWays(a, b)
+		case atStored:
+			return -1
+		}
+		return 1
+	})
 	return c
+}
+
+// atStored says whether a way reaches the server at the member's stored endpoint.
+func (c *claim) atStored(o *Observation) bool {
+	return c.record != nil && o.Reached.SameServer(endpoint.Of(c.record))
 }
 
 // isMember says whether a way is proved to lead to the member: it reaches the server at the member's stored endpoint, or a
 // token that was requested through it is signed by a key that has signed for the member before.
 func (c *claim) isMember(o *Observation) bool {
-	return c.record != nil && (o.Reached.SameServer(endpoint.Of(c.record)) || o.Proof.signed() && o.Proof.By(c.record.Status.SigningKeys))
+	return c.atStored(o) || c.record != nil && o.Proof.signed() && o.Proof.By(c.record.Status.SigningKeys)
 }
 
 // together groups ways: those of a group reach one server, or prove each other by the tokens that they issue.

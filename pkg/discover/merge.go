@@ -112,9 +112,8 @@ func compareWays(a, b *Observation) int {
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Candidate.String(), b.Candidate.String()))
 }
 
-// mergeWays is one cluster of all ways that are proved to lead to it.
+// mergeWays is one cluster of all ways that are proved to lead to it, the preferred first.
 func mergeWays(all ways) Cluster {
-	slices.SortStableFunc(all, compareWays)
 	joins, labels := all, slices.DeleteFunc(slices.Clone(all), func(o *Observation) bool { return len(all) > 1 && !o.counts() })
 	own := all[0].Answer.JoinRequest.Federation
 	if own == "" && !slices.ContainsFunc(labels, func(o *Observation) bool { return o.label() != "" }) {

@@ -49,6 +49,7 @@ const (
 	phaseRelease                   // the membership record: until here no other host can take the cluster
 	phaseLabel                     // the federation label, which the namespace may carry
 	phaseNamespaceEnd              // the namespace
+	phaseCeased                    // the host's credential has ceased to work
 	phaseForgotten                 // the host's side
 )
 
@@ -95,6 +96,8 @@ type unjoinFacts struct {
 	Unproven *Unproven
 	// Refused is the host's refusal to delete the MemberCluster; nil when it would.
 	Refused error
+	// NoManager says why no manager can report whether the credential has ceased to work; nil when one may.
+	NoManager error
 	// MayDeleteCredential says whether the caller may delete the credential at once.
 	MayDeleteCredential bool
 }
@@ -163,6 +166,12 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 	if m != nil {
 		work = append(work,
 			func() (err error) { f.Member, err = m.Read(ctx); return err },
+			func() error {
+				if o.DryRun != cluster.DryRunClient {
+					f.NoManager = h.Enforcing(ctx)
+				}
+				return nil
+			},
 			func() (err error) { administers, err = m.HasAllRights(ctx); return err },
 		)
 	}
@@ -231,6 +240,7 @@ func planUnjoin(f unjoinFacts, o UnjoinOptions) (*UnjoinPlan, []Finding) {
 	against = append(against, judgeLeaving(f, o)...)
 	p.planMember()
 	if record != nil {
+		p.planCeased()
 		p.planHost()
 	}
 	lacking, _ := p.lacking(f.MemberLacks)
@@ -273,6 +283,15 @@ func (p *UnjoinPlan) planForced() {
 			// Without a record it is found among the contexts no more.
 			command.Unjoin{Member: p.Options.Name, Cluster: command.Cluster{Context: command.ContextPlaceholder}})})
 	p.planHost()
+}
+
+// planCeased plans to wait until the host's credential is refused, where there is a manager to report it.
+func (p *UnjoinPlan) planCeased() {
+	if err := p.facts.NoManager; errors.Is(err, host.ErrWebhookDown) || errors.Is(err, host.ErrNotEnforcing) {
+		p.note(p.uncertain("no manager is running"))
+		return
+	}
+	p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "whether it refuses the host's credential", phase: phaseCeased, do: p.awaitCeased})
 }
 
 func (p *UnjoinPlan) planHost() {
@@ -457,13 +476,22 @@ func (p *UnjoinPlan) failed(_ context.Context, err error) error {
 		return err
 	}
 	partial := p.partial(err)
+	steps := 0
 	for i, s := range p.Steps {
-		if !p.done[i] {
+		if s.Verb == VerbTry {
+			continue
+		}
+		if steps++; !p.done[i] {
 			partial.Left = append(partial.Left, s.place())
 		}
 	}
-	if done := len(p.Steps) - len(partial.Left); done > 0 {
-		partial.Done = []string{fmt.Sprintf("%d of %d steps", done, len(p.Steps))}
+	if done := steps - len(partial.Left); done > 0 {
+		partial.Done = []string{fmt.Sprintf("%d of %d steps", done, steps)}
+	}
+	if errors.Is(err, errStillWorks) {
+		again := p.Options.command()
+		again.Cluster, again.TrustContext = command.Cluster{Kubeconfig: again.Cluster.Kubeconfig}, false
+		partial.Next = p.Options.commands.Line(again)
 	}
 	return partial
 }

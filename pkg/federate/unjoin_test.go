@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -60,6 +61,7 @@ member delete    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io
 member delete    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member delete    ConfigMap "kubefederate-member/membership"
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
 host   delete    Secret "kubefederate-credentials/east"
 host   delete    MemberCluster "east"`, ""},
 		{"what join did not create stays", everything, func(f *unjoinFacts) {
@@ -78,10 +80,13 @@ member delete    ClusterProperty "cluster.clusterset.k8s.io"
 member delete    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
 member delete    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member delete    ConfigMap "kubefederate-member/membership"
+member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
 		{"an unjoin that ended halfway: the member is clean, the host's record stands", nil, func(f *unjoinFacts) {
 			f.Member = &member.State{ID: memberID}
-		}, UnjoinOptions{}, `host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		}, UnjoinOptions{}, `
+member try       (whether it refuses the host's credential)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
 		{"no record on the host", nil, func(f *unjoinFacts) {
 			f.Host.Member = nil
 			for ref := range f.Member.Objects {
@@ -100,6 +105,7 @@ member delete    Namespace "kubefederate-member" (if nothing else is in it)`, ""
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, beside its federation label)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`},
 		{"a federation label that stays on the host's object", nil, func(f *unjoinFacts) {
@@ -109,6 +115,7 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, since its federation label is on the host)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`host: clusters.cluster.x-k8s.io/team-x/east: carried the label kubefederate.io/federation=prod, which asked to join; if it still does, discovery does not join the cluster again: ` +
 				`remove the label: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`},
@@ -120,6 +127,7 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kube-system" (annotate that it left, beside its federation label)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`member: Namespace "kube-system": still carries the label kubefederate.io/federation=prod; discovery does not join it again: remove it: kubectl federate label --member-context ctx-east --remove`},
 		{"a federation label that goes along, and its namespace with it", nil, func(f *unjoinFacts) {
@@ -129,13 +137,22 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 member delete    ConfigMap "kubefederate-member/membership"
 member update    Namespace "kubefederate-member" (remove the label kubefederate.io/federation=prod)
 member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
 		{"a federation label for another federation is none of this one's business", nil, func(f *unjoinFacts) {
 			f.Member.Objects = nil
 			f.Member.JoinRequest = member.JoinRequest{Federation: "lab", Namespace: v1alpha1.MemberNamespace}
 		}, UnjoinOptions{}, `
 member delete    ConfigMap "kubefederate-member/membership"
+member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		{"no manager runs", nil, func(f *unjoinFacts) {
+			f.Member.Objects, f.NoManager = nil, fmt.Errorf("host: %w", host.ErrNotEnforcing)
+		}, UnjoinOptions{}, `
+member delete    ConfigMap "kubefederate-member/membership"
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			`host: MemberCluster "east": it is not confirmed that the member refuses the host's credential: no manager is running`},
 		{"forced", nil, func(f *unjoinFacts) {
 			f.Member = nil
 			f.Host.Member.Status.CredentialExpiry = &metav1.Time{Time: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)}

@@ -114,6 +114,14 @@ func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decis
 	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), patch, dryRun)
 }
 
+// RequestProbe asks the manager to probe m at once. When it has, status.observedProbeRequest is the request. If a later member
+// has the name of m now, that is a conflict.
+func (c *Cluster) RequestProbe(ctx context.Context, m *v1alpha1.MemberCluster, request string) (*v1alpha1.MemberCluster, error) {
+	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), map[string]any{"metadata": map[string]any{
+		"uid": m.UID, "annotations": map[string]any{v1alpha1.AnnotationProbeRequested: request},
+	}}, cluster.DryRunNone)
+}
+
 // DeleteMember deletes a member if the preconditions hold. Its credential goes with it: garbage collection
 // follows the ownerReference.
 func (c *Cluster) DeleteMember(ctx context.Context, name v1alpha1.MemberName, p cluster.Preconditions, dryRun cluster.DryRun) error {
