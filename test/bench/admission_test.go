@@ -189,15 +189,24 @@ func (*stage) pause(ctx context.Context, g variant, _ int64) error {
 	}
 }
 
-// grown makes a member and waits until the manager has written its status: a delete is tried again when it meets that write.
+// grown makes a member with a status, and waits until the manager has written that of its own and does not write any more: a delete
+// is tried again when it meets a write, and reads what is deleted.
 func (s *stage) grown(create func(context.Context, variant, int64) error) func(context.Context, variant, int64) error {
 	return func(ctx context.Context, g variant, n int64) error {
-		if err := create(ctx, g, n); err != nil || g != product {
+		if err := create(ctx, g, n); err != nil {
 			return err
 		}
-		return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		if g != product {
+			return s.writeStatus(ctx, g, created(n))
+		}
+		last := ""
+		return wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			m, err := s.of(g).Get(ctx, created(n), metav1.GetOptions{})
-			return err == nil && m.Object["status"] != nil, err
+			if err != nil || m.Object["status"] == nil || m.GetResourceVersion() != last {
+				last = m.GetResourceVersion()
+				return false, err
+			}
+			return true, nil
 		})
 	}
 }
@@ -369,29 +378,33 @@ func (s *stage) settle(ctx context.Context) error {
 // evenOut gives the member that is updated the same status everywhere: the manager writes one to its own only, and what is
 // larger takes longer to write.
 func (s *stage) evenOut(ctx context.Context) error {
-	var status any
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		m, err := s.of(product).Get(ctx, updated, metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}
-		status = m.Object["status"]
-		return status != nil, nil
+		s.status = m.Object["status"]
+		return s.status != nil, nil
 	})
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(map[string]any{"status": status})
-	if err != nil {
-		return err
-	}
 	for _, g := range others {
-		options := metav1.PatchOptions{FieldManager: v1alpha1.ManagerFieldOwner}
-		if _, err := s.of(g).Patch(ctx, updated, types.MergePatchType, text, options, "status"); err != nil {
+		if err := s.writeStatus(ctx, g, updated); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeStatus gives a member the status that the manager has written to its own.
+func (s *stage) writeStatus(ctx context.Context, g variant, name string) error {
+	text, err := json.Marshal(map[string]any{"status": s.status})
+	if err != nil {
+		return err
+	}
+	_, err = s.of(g).Patch(ctx, name, types.MergePatchType, text, metav1.PatchOptions{FieldManager: v1alpha1.ManagerFieldOwner}, "status")
+	return err
 }
 
 // federation has every kind of rule that a member is judged by on its own, and many limits.

@@ -32,6 +32,7 @@ type stage struct {
 	client  dynamic.Interface
 	metrics rest.Interface // the API server's own
 	filled  int
+	status  any // of a member, as the manager writes it
 	number  atomic.Int64
 }
 
