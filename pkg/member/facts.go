@@ -15,11 +15,11 @@ var (
 	NodesRef   = cluster.Ref{Resource: cluster.Nodes}
 )
 
-// Version is the member's Kubernetes version as its API server reports it: "v1.36.3".
+// Version is the member's Kubernetes version as its API server reports it: "v1.36.3"; empty when it reports none.
 func (c *Cluster) Version(ctx context.Context) (string, error) {
 	var info version.Info
 	err := c.GetPath(ctx, VersionRef.Path, &info)
-	return info.GitVersion, err
+	return KnownVersion(info.GitVersion), err
 }
 
 // Labels with a node's location, the newest first. The old ones are those of Kubernetes before 1.17.

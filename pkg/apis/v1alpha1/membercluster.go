@@ -110,6 +110,7 @@ type JoinFacts struct {
 	// KubernetesVersion is the member's version as its API server reports it: "v1.36.3".
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(v?[0-9]+\\\\.[0-9]+[-+.~0-9A-Za-z]*)?$')",message="must be a Kubernetes version as an API server reports it, such as v1.36.3"
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
 	// Regions of the member's nodes, sorted.
 	// +optional
