@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -12,18 +13,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -34,15 +31,52 @@ import (
 
 // Bounds on what is read of a member.
 const (
-	maxResponse = 32 << 20
+	// probeBytes and probeRequests are those of all that one probe reads: the nodes of a large cluster are 5,000 of up to 20 KB.
+	probeBytes, probeRequests = 256 << 20, 300
+	// objectBytes is of a response that is one object: what etcd stores, or a page of labels.
+	objectBytes = 2 << 20
 	maxError    = 64 << 10
 	// maxNodes is four times what Kubernetes supports in one cluster.
 	maxNodes = 20_000
 	// nodePage is small, since one node takes up to 20 KB.
 	nodePage = 100
-	// maxTopology, of regions or of zones, and maxVersion are those of the CustomResourceDefinition.
-	maxTopology, maxVersion = 256, 128
+	// maxTopology, of regions or of zones, is that of the CustomResourceDefinition, and maxLabel that of Kubernetes.
+	maxTopology, maxLabel = 256, 63
+	// maxContinue is what an API server sends to continue a list, several times over.
+	maxContinue = 8 << 10
+	maxToken    = 16 << 10
 )
+
+// budget is what a probe may still read of a member.
+type budget struct {
+	bytes    int64
+	requests int
+}
+
+func newBudget() *budget { return &budget{bytes: probeBytes, requests: probeRequests} }
+
+var errBudget = &contentError{fmt.Sprintf("it sends more than %d MiB, or more than %d responses, for one probe", probeBytes>>20, probeRequests)}
+
+// bounded is a body that is read within a budget. It ends with an error after most bytes.
+type bounded struct {
+	io.Reader
+	budget *budget
+	most   int64
+	what   string
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	b.budget.bytes -= int64(n)
+	b.most -= int64(n)
+	switch {
+	case b.budget.bytes < 0:
+		return n, errBudget
+	case b.most < 0:
+		return n, &contentError{b.what + ": the response is too long"}
+	}
+	return n, err
+}
 
 // connection sends requests to one member, one at a time and over one connection that it keeps. client-go is not used: the
 // parts of it that follow redirects, retry as late as a server asks and cache every transport would all have to be
@@ -86,6 +120,8 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 		IdleConnTimeout:        5 * time.Minute,
 		TLSHandshakeTimeout:    time.Minute,
 		MaxResponseHeaderBytes: maxError,
+		// A kilobyte of gzip may be a megabyte.
+		DisableCompression: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if c.sealed.Load() {
 				return nil, errReconnected
@@ -145,14 +181,19 @@ type request struct {
 	// anonymous requests carry no token.
 	anonymous bool
 	body      any
+	// most is how long the response may be, in bytes; 0 is objectBytes.
+	most int64
 }
 
 // what is the request in messages.
 func (r request) what() string { return r.verb + " " + r.object }
 
-// send sends a request and decodes the JSON of the response into the value that into points to. It returns the fingerprint of
-// the certificate that the server presented.
-func (c *connection) send(ctx context.Context, r request, into any) (presented fingerprint, err error) {
+// send sends a request and has read read the JSON of the response, within the budget; nil reads nothing. It returns the
+// fingerprint of the certificate that the server presented.
+func (c *connection) send(ctx context.Context, b *budget, r request, read func(*scanner) error) (presented fingerprint, err error) {
+	if b.requests--; b.requests < 0 {
+		return presented, errBudget
+	}
 	target := c.server + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
@@ -188,23 +229,21 @@ func (c *connection) send(ctx context.Context, r request, into any) (presented f
 	if response.TLS != nil && len(response.TLS.PeerCertificates) > 0 {
 		presented = sha256.Sum256(response.TLS.PeerCertificates[0].Raw)
 	}
+	answer := &bounded{response.Body, b, cmp.Or(r.most, objectBytes), r.what()}
 	if response.StatusCode != http.StatusOK && (r.body == nil || response.StatusCode != http.StatusCreated) {
-		return presented, &statusError{response.StatusCode, r.what(), messageOf(response.Body)}
+		return presented, &statusError{response.StatusCode, r.what(), messageOf(answer)}
 	}
-	if into == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxError))
-		return presented, nil
+	if read != nil {
+		err = read(scan(answer))
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(nil, response.Body, maxResponse))
-	if err := decoder.Decode(into); err != nil {
-		if network := net.Error(nil); errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
-			return presented, err
-		}
-		return presented, &contentError{r.what() + ": the response is not the JSON of that object"}
+	switch content := (*contentError)(nil); {
+	case err == nil:
+		// The rest is a line break; the connection is kept when the response was read whole.
+		_, _ = io.Copy(io.Discard, io.LimitReader(answer, 512))
+	case errors.Is(err, errSyntax) && !errors.As(err, &content):
+		err = &contentError{r.what() + ": the response is not the JSON of that object"}
 	}
-	// The rest is a line break; the connection is kept when the response was read whole.
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 512))
-	return presented, nil
+	return presented, err
 }
 
 // messageOf is the message of a Status, or nothing.
@@ -227,47 +266,72 @@ type fingerprint [sha256.Size]byte
 var identityRequest = request{path: "/api/v1/namespaces/" + v1alpha1.IdentityNamespace, verb: "get", object: "namespace " + v1alpha1.IdentityNamespace}
 
 // id is the UID of the namespace kube-system.
-func (c *connection) id(ctx context.Context) (v1alpha1.ClusterID, fingerprint, error) {
-	var namespace struct {
-		Metadata struct {
-			UID v1alpha1.ClusterID `json:"uid"`
-		} `json:"metadata"`
-	}
-	presented, err := c.send(ctx, identityRequest, &namespace)
-	if err == nil && namespace.Metadata.UID == "" {
+func (c *connection) id(ctx context.Context, b *budget) (id v1alpha1.ClusterID, presented fingerprint, err error) {
+	presented, err = c.send(ctx, b, identityRequest, func(s *scanner) error {
+		return s.fields(map[string]func() error{"metadata": func() error {
+			return s.fields(map[string]func() error{"uid": func() error {
+				text, _, err := s.text(maxLabel)
+				id = v1alpha1.ClusterID(text)
+				return err
+			}})
+		}})
+	})
+	if err == nil && id == "" {
 		err = &contentError{"the response has no UID of namespace " + v1alpha1.IdentityNamespace}
 	}
-	return namespace.Metadata.UID, presented, err
+	return id, presented, err
 }
 
+var versionRequest = request{path: "/version", verb: "get", object: "/version", most: maxError}
+
 // certificate is what the server presents to a request without a credential, whatever the response.
-func (c *connection) certificate(ctx context.Context) (fingerprint, error) {
-	presented, err := c.send(ctx, request{path: "/version", verb: "get", object: "/version", anonymous: true}, nil)
+func (c *connection) certificate(ctx context.Context, b *budget) (fingerprint, error) {
+	r := versionRequest
+	r.anonymous = true
+	presented, err := c.send(ctx, b, r, nil)
 	if failed := (*statusError)(nil); errors.As(err, &failed) {
 		err = nil
 	}
 	return presented, err
 }
 
-// version is the Kubernetes version. It is empty on a cluster that does not allow reading it.
-func (c *connection) version(ctx context.Context) (string, error) {
-	var info struct {
-		GitVersion string `json:"gitVersion"`
-	}
-	_, err := c.send(ctx, request{path: "/version", verb: "get", object: "/version"}, &info)
+// version is the Kubernetes version. It is empty on a cluster that does not allow reading it, or reports none.
+func (c *connection) version(ctx context.Context, b *budget) (version string, err error) {
+	_, err = c.send(ctx, b, versionRequest, func(s *scanner) error {
+		return s.fields(map[string]func() error{"gitVersion": func() error {
+			text, _, err := s.text(maxName)
+			version = member.KnownVersion(text)
+			return err
+		}})
+	})
 	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.code == http.StatusForbidden {
 		return "", nil
 	}
-	if len(info.GitVersion) > maxVersion {
-		return "", err
-	}
-	return info.GitVersion, err
+	return version, err
 }
 
 // page is the part of a list's metadata that says how much there is.
 type page struct {
-	Continue           string `json:"continue"`
-	RemainingItemCount *int64 `json:"remainingItemCount"`
+	more string
+	// remaining is nil when the server does not say.
+	remaining *int64
+}
+
+func (p *page) read(s *scanner) error {
+	return s.fields(map[string]func() error{
+		"continue": func() error {
+			text, fits, err := s.text(maxContinue)
+			if err == nil && !fits {
+				err = &contentError{fmt.Sprintf("list nodes: the token to continue has more than %d bytes", maxContinue)}
+			}
+			p.more = text
+			return err
+		},
+		"remainingItemCount": func() (err error) {
+			p.remaining, err = s.number()
+			return err
+		},
+	})
 }
 
 func nodes(limit int, accept string) request {
@@ -275,106 +339,24 @@ func nodes(limit int, accept string) request {
 }
 
 // count is the number of nodes, by a list of one; it is false when the server does not report the rest.
-func (c *connection) count(ctx context.Context) (int32, bool, error) {
-	var list struct {
-		Metadata page              `json:"metadata"`
-		Items    []json.RawMessage `json:"items"`
-	}
+func (c *connection) count(ctx context.Context, b *budget) (int32, bool, error) {
 	const metadataOnly = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-	if _, err := c.send(ctx, nodes(1, metadataOnly), &list); err != nil {
+	var (
+		list page
+		n    int64
+	)
+	_, err := c.send(ctx, b, nodes(1, metadataOnly), func(s *scanner) error {
+		return s.fields(map[string]func() error{
+			"metadata": func() error { return list.read(s) },
+			"items":    func() error { return s.array(func() error { n++; return s.skip() }) },
+		})
+	})
+	if err != nil || list.more != "" && list.remaining == nil {
 		return 0, false, err
 	}
-	n := int64(len(list.Items))
-	if list.Metadata.Continue != "" {
-		if list.Metadata.RemainingItemCount == nil {
-			return 0, false, nil
-		}
-		n += *list.Metadata.RemainingItemCount
+	if list.more != "" {
+		// Neither number is believed further than a cluster can be large.
+		n += min(max(*list.remaining, 0), maxNodes)
 	}
-	return int32(min(max(n, 0), maxNodes)), true, nil
-}
-
-// topologyLabels are the labels of a node that name its region and its zone, as they are today and were before 1.17.
-type topologyLabels struct {
-	Region    string `json:"topology.kubernetes.io/region"`
-	Zone      string `json:"topology.kubernetes.io/zone"`
-	OldRegion string `json:"failure-domain.beta.kubernetes.io/region"`
-	OldZone   string `json:"failure-domain.beta.kubernetes.io/zone"`
-}
-
-func (l topologyLabels) labels() map[string]string {
-	return map[string]string{
-		"topology.kubernetes.io/region": l.Region, "failure-domain.beta.kubernetes.io/region": l.OldRegion,
-		"topology.kubernetes.io/zone": l.Zone, "failure-domain.beta.kubernetes.io/zone": l.OldZone,
-	}
-}
-
-// node is what is read of a node.
-type node struct {
-	Metadata struct {
-		Labels topologyLabels `json:"labels"`
-	} `json:"metadata"`
-	Status struct {
-		Capacity map[corev1.ResourceName]string `json:"capacity"`
-	} `json:"status"`
-}
-
-// facts are the version, and what follows from all nodes.
-func (c *connection) facts(ctx context.Context, version string) (*v1alpha1.Facts, error) {
-	var all []node
-	r := nodes(nodePage, "")
-	for {
-		var list struct {
-			Metadata page   `json:"metadata"`
-			Items    []node `json:"items"`
-		}
-		if _, err := c.send(ctx, r, &list); err != nil {
-			return nil, err
-		}
-		all = append(all, list.Items...)
-		if list.Metadata.Continue == "" || len(all) >= maxNodes {
-			return factsOf(version, all), nil
-		}
-		r.query.Set("continue", list.Metadata.Continue)
-	}
-}
-
-// countedResources are those whose capacity is reported.
-var countedResources = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods}
-
-// factsOf sums nodes up. What no API server would store is left out: a member may send anything.
-func factsOf(version string, nodes []node) *v1alpha1.Facts {
-	facts := &v1alpha1.Facts{Nodes: int32(len(nodes))}
-	facts.KubernetesVersion = version
-	labels := make([]map[string]string, len(nodes))
-	total := map[corev1.ResourceName]*resource.Quantity{}
-	for i := range nodes {
-		labels[i] = nodes[i].Metadata.Labels.labels()
-		for _, name := range countedResources {
-			quantity, err := resource.ParseQuantity(nodes[i].Status.Capacity[name])
-			if err != nil || quantity.Sign() < 0 {
-				continue
-			}
-			if total[name] == nil {
-				total[name] = &resource.Quantity{Format: quantity.Format}
-			}
-			total[name].Add(quantity)
-		}
-	}
-	topology := member.TopologyOf(labels)
-	facts.Regions, facts.Zones = valid(topology.Regions), valid(topology.Zones)
-	for name, quantity := range total {
-		if facts.Capacity == nil {
-			facts.Capacity = corev1.ResourceList{}
-		}
-		// Written and read once, so that it compares equal with what the host stores.
-		facts.Capacity[name] = resource.MustParse(quantity.String())
-	}
-	return facts
-}
-
-// valid are the values that a label may have, as many as a status holds.
-func valid(values []string) []string {
-	values = slices.DeleteFunc(values, func(v string) bool { return len(validation.IsValidLabelValue(v)) > 0 })
-	return values[:min(len(values), maxTopology)]
+	return int32(min(n, maxNodes)), true, nil
 }

@@ -2,8 +2,8 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,10 +30,10 @@ const account = v1alpha1.MemberNamespace + "/" + v1alpha1.ManagerAccount
 var (
 	tokenRequest = request{
 		path: "/api/v1/namespaces/" + v1alpha1.MemberNamespace + "/serviceaccounts/" + v1alpha1.ManagerAccount + "/token",
-		verb: "create", object: "token of ServiceAccount " + account,
+		verb: "create", object: "token of ServiceAccount " + account, most: maxError,
 	}
 	// API servers answer 406 to a client that accepts nothing but application/json.
-	keysRequest = request{path: "/openid/v1/jwks", accept: "application/jwk-set+json,application/json", verb: "get", object: "/openid/v1/jwks"}
+	keysRequest = request{path: "/openid/v1/jwks", accept: "application/jwk-set+json,application/json", verb: "get", object: "/openid/v1/jwks", most: identity.MaxKeySet}
 )
 
 // signature is what was seen of the key that signs a member's tokens. It is empty before anything was.
@@ -45,7 +45,7 @@ type signature struct {
 
 // signingKey requests a token and says which key signed it. Keys are public, so those that a cluster only serves prove
 // nothing: one counts when it has signed a token that was requested just now.
-func (c *connection) signingKey(ctx context.Context, now time.Time) (identity.Thumbprint, error) {
+func (c *connection) signingKey(ctx context.Context, b *budget, now time.Time) (identity.Thumbprint, error) {
 	audience := identity.NewAudience()
 	body := authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: new(int64(trialTokenSeconds))}}
 	body.APIVersion, body.Kind = authenticationv1.SchemeGroupVersion.String(), "TokenRequest"
@@ -53,23 +53,33 @@ func (c *connection) signingKey(ctx context.Context, now time.Time) (identity.Th
 	body.Spec.BoundObjectRef = c.boundTo
 	r := tokenRequest
 	r.body = &body
-	var issued struct {
-		Status struct {
-			Token string `json:"token"`
-		} `json:"status"`
-	}
-	if _, err := c.send(ctx, r, &issued); err != nil {
+	var (
+		issued string
+		set    []byte
+	)
+	_, err := c.send(ctx, b, r, func(s *scanner) error {
+		return s.fields(map[string]func() error{"status": func() error {
+			return s.fields(map[string]func() error{"token": func() (err error) {
+				issued, _, err = s.text(maxToken)
+				return err
+			}})
+		}})
+	})
+	if err != nil {
 		return "", err
 	}
-	var set json.RawMessage
-	if _, err := c.send(ctx, keysRequest, &set); err != nil {
+	_, err = c.send(ctx, b, keysRequest, func(s *scanner) (err error) {
+		set, err = io.ReadAll(s.r)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	keys, err := identity.ParseKeys(set)
 	if err != nil {
 		return "", &contentError{err.Error()}
 	}
-	signer, err := keys.Signer(issued.Status.Token, identity.Expected{Subject: managerSubject, Audience: audience, Now: now})
+	signer, err := keys.Signer(issued, identity.Expected{Subject: managerSubject, Audience: audience, Now: now})
 	if err != nil {
 		return "", &contentError{err.Error()}
 	}
@@ -80,11 +90,13 @@ const managerSubject = "system:serviceaccount:" + v1alpha1.MemberNamespace + ":"
 
 // sign brings the signature up to date. A member whose key cannot be seen is a member all the same, unless the credential is not
 // accepted any more.
-func (f *followed) sign(ctx context.Context, now time.Time) error {
+func (f *followed) sign(ctx context.Context, timeout time.Duration, b *budget, now time.Time) error {
 	if now.Before(f.signDue) {
 		return nil
 	}
-	signer, err := f.conn.signingKey(ctx, now)
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	signer, err := f.conn.signingKey(short, b, now)
 	failed, content := (*statusError)(nil), (*contentError)(nil)
 	switch {
 	case err == nil:

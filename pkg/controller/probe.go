@@ -22,7 +22,8 @@ const (
 	// countInterval is how often the nodes of a member are counted, and nodesInterval how often they are read although
 	// their number and the version stayed the same.
 	countInterval, nodesInterval = 5 * time.Minute, time.Hour
-	// factsRetry is how soon nodes that could not be read are read again.
+	// factsRetry is how soon facts that could not be read are read again, and twice as late after each failure; nodes are
+	// never read more often.
 	factsRetry = time.Minute
 	// otherClusterInterval is how often another cluster behind an endpoint is asked for its ID although it presents the same
 	// certificate: one behind a proxy presents the proxy's.
@@ -140,8 +141,8 @@ type target struct {
 // known is what a member's status holds of a target.
 type known struct {
 	facts *v1alpha1.Facts
-	// signed says that it has a signing key.
-	signed bool
+	// signed says that it has a signing key, and offline that the member did not answer.
+	signed, offline bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
 }
@@ -162,10 +163,18 @@ type followed struct {
 	// readDials is how many connections had been made when the version was read last.
 	readDials int64
 	// facts are nil before they were read.
-	facts              *v1alpha1.Facts
-	countDue, nodesDue time.Time
-	signature          signature
-	signDue            time.Time
+	facts *v1alpha1.Facts
+	// nodes are not read before nodesAfter, whatever a member sends.
+	countDue, nodesDue, nodesAfter time.Time
+	signature                      signature
+	signDue                        time.Time
+	// failures counts readings in a row that failed; nothing but the ID is read before retryDue.
+	failures int
+	retryDue time.Time
+	// readFault is the outcome of a reading that brought what no API server sends; otherwise nil.
+	readFault *outcome
+	// turn waits until the nodes of this member may be read; nil waits for nothing.
+	turn func(context.Context) error
 	// otherCluster is the outcome of a probe that found another cluster than the member's; otherwise nil.
 	otherCluster            *outcome
 	otherClusterCertificate fingerprint
@@ -173,6 +182,10 @@ type followed struct {
 
 	// The next are read and written with the prober's lock.
 
+	// running says that it is being probed, and again that it is due once more.
+	running, again bool
+	// late says that it did not answer the last time.
+	late bool
 	// failing is when a failure was observed that is not reported before a second probe confirms it; otherwise zero.
 	failing time.Time
 	// requested is the value of the last request to probe.
@@ -196,8 +209,9 @@ type observation struct {
 func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Time) (outcome, error) {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	b := newBudget()
 	if f.otherCluster != nil {
-		presented, err := f.conn.certificate(short)
+		presented, err := f.conn.certificate(short, b)
 		if err != nil {
 			return outcomeOf(err), nil
 		}
@@ -206,7 +220,7 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 		}
 	}
 	f.otherCluster = nil
-	id, presented, err := f.conn.id(short)
+	id, presented, err := f.conn.id(short, b)
 	if err != nil {
 		return outcomeOf(err), nil
 	}
@@ -216,45 +230,60 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 		return *f.otherCluster, nil
 	}
 	dials := f.conn.dials.Load()
-	if dials == f.readDials && now.Before(f.countDue) && now.Before(f.signDue) {
-		return reachable, nil
+	if now.Before(f.retryDue) || dials == f.readDials && now.Before(f.countDue) && now.Before(f.signDue) {
+		return f.standing(), nil
 	}
-	// Nodes of a large cluster take many requests.
-	long, cancel := context.WithTimeout(ctx, 3*timeout)
-	defer cancel()
 	err = f.conn.seal(func() error {
-		signErr := f.sign(long, now)
-		if err := f.read(long, now); err != nil {
+		signErr := f.sign(ctx, timeout, b, now)
+		if err := f.read(ctx, timeout, b, now); err != nil {
 			return err
 		}
 		return signErr
 	})
-	failed := (*statusError)(nil)
+	failed, content := (*statusError)(nil), (*contentError)(nil)
 	switch {
 	case err == nil:
-		f.readDials = dials
+		f.readDials, f.failures, f.readFault = dials, 0, nil
+		return reachable, nil
 	case errors.As(err, &failed) && (failed.code == http.StatusForbidden || failed.code == http.StatusUnauthorized):
 		return failed.outcome(), nil
-	case errors.Is(err, errReconnected):
-		// The next probe asks for the ID on the new connection first.
-	default:
-		f.readDials, f.countDue = dials, now.Add(factsRetry)
+	case errors.As(err, &content), failed != nil && failed.outcome().reason == v1alpha1.ReasonUnexpectedAnswer:
+		f.readFault = new(outcomeOf(err))
 	}
-	// Facts that could not be read do not make it unreachable.
-	return reachable, err
+	// The next probe asks for the ID on the new connection first. A member may end connections on purpose.
+	if f.failures++; !errors.Is(err, errReconnected) || f.failures > 1 {
+		f.retryDue = now.Add(min(factsRetry<<min(f.failures-1, 10), nodesInterval))
+	}
+	return f.standing(), err
 }
 
-// read brings the facts up to date, with as few requests as possible.
-func (f *followed) read(ctx context.Context, now time.Time) error {
-	version, err := f.conn.version(ctx)
+// standing is the outcome of a probe that reads no facts. That they could not be read is no fault of the member; that
+// they are what no API server sends is.
+func (f *followed) standing() outcome {
+	if f.readFault != nil {
+		return *f.readFault
+	}
+	return reachable
+}
+
+// read brings the facts up to date, with as few requests as possible. Nodes of a large cluster take many: they are read
+// when it is the member's turn, and in three times the time.
+func (f *followed) read(ctx context.Context, timeout time.Duration, b *budget, now time.Time) error {
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	version, err := f.conn.version(short, b)
 	if err != nil {
 		return err
+	}
+	if f.facts != nil && version != f.facts.KubernetesVersion && now.Before(f.nodesAfter) {
+		f.facts = f.facts.DeepCopy()
+		f.facts.KubernetesVersion = version
 	}
 	if f.facts != nil && version == f.facts.KubernetesVersion && now.Before(f.nodesDue) {
 		if now.Before(f.countDue) {
 			return nil
 		}
-		n, known, err := f.conn.count(ctx)
+		n, known, err := f.conn.count(short, b)
 		if err != nil {
 			return err
 		}
@@ -263,11 +292,18 @@ func (f *followed) read(ctx context.Context, now time.Time) error {
 			return nil
 		}
 	}
-	facts, err := f.conn.facts(ctx, version)
+	if f.turn != nil {
+		if err := f.turn(ctx); err != nil {
+			return err
+		}
+	}
+	long, cancel := context.WithTimeout(ctx, 3*timeout)
+	defer cancel()
+	facts, err := f.conn.facts(long, b, version)
 	if err != nil {
 		return err
 	}
-	f.facts, f.countDue, f.nodesDue = facts, now.Add(spread(countInterval)), now.Add(spread(nodesInterval))
+	f.facts, f.countDue, f.nodesDue, f.nodesAfter = facts, now.Add(spread(countInterval)), now.Add(spread(nodesInterval)), now.Add(factsRetry)
 	return nil
 }
 

@@ -193,11 +193,11 @@ func TestOutcomes(t *testing.T) {
 		{"another object", status(200, "{}"), nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "the response has no UID of namespace kube-system", 0}},
 		{"too much", func(w http.ResponseWriter, _ *http.Request) bool {
 			fmt.Fprint(w, `{"x":"`)
-			for range maxResponse/(1<<20) + 1 {
+			for range objectBytes/(1<<20) + 1 {
 				fmt.Fprint(w, strings.Repeat("x", 1<<20))
 			}
 			return true
-		}, nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the response is not the JSON of that object", 0}},
+		}, nil, outcome{v1alpha1.ReasonUnexpectedAnswer, "get namespace kube-system: the response is too long", 0}},
 		{"another cluster", status(200, `{"metadata":{"uid":"id-2"}}`), nil, outcome{v1alpha1.ReasonIdentityMismatch, "id-2", 0}},
 		{"a broken answer", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, nil, outcome{v1alpha1.ReasonUnreachable, "EOF", 0}},
 		{"late", func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, nil, outcome{v1alpha1.ReasonTimedOut, "timed out", 0}},
@@ -384,23 +384,34 @@ func TestNodesForbidden(t *testing.T) {
 	}
 }
 
-func TestFactsOf(t *testing.T) {
+// TestFacts holds what follows from the nodes of two pages.
+func TestFacts(t *testing.T) {
 	t.Parallel()
-	one := func(labels topologyLabels, cpu, memory, pods string) (n node) {
-		n.Metadata.Labels = labels
-		n.Status.Capacity = map[corev1.ResourceName]string{"cpu": cpu, "memory": memory, "pods": pods, "nvidia.com/gpu": "8"}
-		return n
+	node := func(labels, cpu, memory, pods string) string {
+		return fmt.Sprintf(`{"metadata":{"name":"n","labels":{%s}},"status":{"capacity":{"cpu":%q,"memory":%q,"pods":%q,"nvidia.com/gpu":"8"},"images":[{"names":["a"]}]}}`, labels, cpu, memory, pods)
 	}
-	got := factsOf("v1.36.3", []node{
-		one(topologyLabels{Region: "us-east-1", Zone: "us-east-1b", OldZone: "older"}, "4", "16393244Ki", "110"),
-		one(topologyLabels{OldRegion: "us-east-1", OldZone: "us-east-1a"}, "500m", "1Gi", "110"),
-		one(topologyLabels{Region: "not a label\x1b"}, "many", "-5", ""),
-	})
+	pages := map[string]string{
+		"": `{"metadata":{"continue":"2","remainingItemCount":1},"items":[` +
+			node(`"topology.kubernetes.io/region":"us-east-1","topology.kubernetes.io/zone":"us-east-1b","failure-domain.beta.kubernetes.io/zone":"older"`, "4", "16393244Ki", "110") + "," +
+			node(`"failure-domain.beta.kubernetes.io/region":"us-east-1","failure-domain.beta.kubernetes.io/zone":"us-east-1a"`, "500m", "1Gi", "110") + `]}`,
+		"2": `{"items":[{"metadata":{"labels":{"topology.kubernetes.io/region":"not a label\u001b","topology.kubernetes.io/zone":"` + strings.Repeat("z", 64) + `"}}}],"metadata":{}}`,
+	}
+	s := newStub(t)
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/api/v1/nodes" {
+			fmt.Fprint(w, pages[r.URL.Query().Get("continue")])
+		}
+		return r.URL.Path == "/api/v1/nodes"
+	}
+	f := follow(t, s.access())
+	if got, err := f.probe(t.Context(), time.Minute, now); got != reachable || err != nil {
+		t.Fatalf("%v %v", got, err)
+	}
 	want := &v1alpha1.Facts{Nodes: 3, Capacity: corev1.ResourceList{
 		"cpu": resource.MustParse("4500m"), "memory": resource.MustParse("17441820Ki"), "pods": resource.MustParse("220"),
 	}}
 	want.KubernetesVersion, want.Regions, want.Zones = "v1.36.3", []string{"us-east-1"}, []string{"us-east-1a", "us-east-1b"}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, f.facts); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -445,60 +456,11 @@ func (p *prober) found(name string) *observation {
 	return p.members[name].last
 }
 
-// asked says whether a member has been probed to the end, reported or not.
-func (p *prober) asked(name string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.members[name].last != nil || !p.members[name].failing.IsZero()
-}
-
 func until(t *testing.T, what string, check func() bool) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return check(), nil })
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
-	}
-}
-
-// TestSlowMembers follows members that take connections and never answer, then one that is well.
-func TestSlowMembers(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name string
-		slow int
-		held bool
-	}{{"with slots for slow ones", 100, false}, {"without, the negative control", 0, true}} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			tarpit, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { tarpit.Close() })
-			p := probing(t, time.Second, 3*time.Second)
-			p.quick, p.slow, p.slowAfter = make(chan struct{}, 4), make(chan struct{}, tt.slow), 5*time.Millisecond
-			for i := range 40 {
-				access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://" + tarpit.Addr().String()}, Token: "secret"}
-				if _, err := p.follow(fmt.Sprint("slow-", i), target{id: "x"}, access, known{}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			s := newStub(t)
-			if _, err := p.follow("good", target{id: "id-1"}, s.access(), known{}); err != nil {
-				t.Fatal(err)
-			}
-			start(t, p)
-			held := false
-			until(t, "the good one is found", func() bool {
-				late := p.asked("slow-0")
-				good := p.found("good")
-				held = held || late && good == nil
-				return good != nil || held
-			})
-			if held != tt.held {
-				t.Errorf("the good one was held up: %v, want %v", held, tt.held)
-			}
-		})
 	}
 }
 

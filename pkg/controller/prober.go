@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,10 +17,13 @@ import (
 )
 
 const (
-	// quickProbes run at a time, and slowProbes as well of those that have taken longer than slowAfter: members that do not
-	// answer only wait for the network, and do not keep others from being probed.
-	quickProbes, slowProbes = 64, 1024
-	slowAfter               = time.Second
+	// quickProbes run at a time, and slowProbes beside them of those that have taken longer than slowAfter. Where there is
+	// no place among those, the probe ends and takes its turn among lateProbes, where members begin that did not answer the
+	// last time: they only wait for the network, and others do not wait for them.
+	quickProbes, slowProbes, lateProbes = 256, 256, 1024
+	slowAfter                           = 250 * time.Millisecond
+	// nodeReaders is how many members' nodes are read at a time. It bounds what members can make the manager read at once.
+	nodeReaders = 16
 	// confirmDelay is how soon a reachable member that did not answer is probed again, before that is reported.
 	confirmDelay = 5 * time.Second
 	// firstConfirmDelay is how soon a member whose first probe fails is probed again, before that is reported, and
@@ -39,9 +43,11 @@ type prober struct {
 	// changes are the names of members with a new observation.
 	changes chan event.TypedGenericEvent[string]
 
-	queue       workqueue.TypedDelayingInterface[string]
-	quick, slow chan struct{}
-	slowAfter   time.Duration
+	queue workqueue.TypedDelayingInterface[string]
+	// late are members that did not answer the last time and are due.
+	late                              workqueue.TypedInterface[string]
+	quick, slow, lateSlots, nodeSlots chan struct{}
+	slowAfter                         time.Duration
 
 	mu      sync.Mutex
 	members map[string]*followed
@@ -52,8 +58,11 @@ func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *pr
 		interval: interval, timeout: timeout, log: log, metrics: m,
 		changes:   make(chan event.TypedGenericEvent[string]),
 		queue:     workqueue.NewTypedDelayingQueue[string](),
+		late:      workqueue.NewTyped[string](),
 		quick:     make(chan struct{}, quickProbes),
 		slow:      make(chan struct{}, slowProbes),
+		lateSlots: make(chan struct{}, lateProbes),
+		nodeSlots: make(chan struct{}, nodeReaders),
 		slowAfter: slowAfter,
 		members:   map[string]*followed{},
 	}
@@ -78,7 +87,7 @@ func (p *prober) follow(name string, t target, access *kubeconfig.Access, k know
 	if err != nil {
 		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
 	}
-	f := &followed{target: t, name: name, conn: conn, since: time.Now(), requested: k.request}
+	f := &followed{target: t, name: name, conn: conn, since: time.Now(), requested: k.request, late: k.offline}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if k.facts != nil {
 		// A manager that starts does not read the nodes of all members at once.
@@ -112,26 +121,14 @@ func (p *prober) end(name string, f *followed) {
 
 // Start probes until ctx ends.
 func (p *prober) Start(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, p.queue.ShutDown)
+	stop := context.AfterFunc(ctx, func() {
+		p.queue.ShutDown()
+		p.late.ShutDown()
+	})
 	defer stop()
 	var running sync.WaitGroup
-	for {
-		name, shutdown := p.queue.Get()
-		if shutdown {
-			break
-		}
-		s, ok := take(ctx, p.quick)
-		if !ok {
-			break
-		}
-		running.Go(func() {
-			defer s.release()
-			// One that is slow leaves its slot to others, as long as there is one for slow ones.
-			timer := time.AfterFunc(p.slowAfter, func() { s.move(p.slow) })
-			defer timer.Stop()
-			p.work(ctx, name)
-		})
-	}
+	running.Go(func() { p.drain(ctx, p.late, p.lateSlots, &running) })
+	p.drain(ctx, p.queue, p.quick, &running)
 	running.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,26 +138,98 @@ func (p *prober) Start(ctx context.Context) error {
 	return nil
 }
 
-func (p *prober) work(ctx context.Context, name string) {
-	defer p.queue.Done(name)
-	p.mu.Lock()
-	f, request := p.members[name], ""
-	if f != nil {
-		request = f.requested
+// drain probes what comes out of a queue, as many at a time as there are slots.
+func (p *prober) drain(ctx context.Context, queue workqueue.TypedInterface[string], slots chan struct{}, running *sync.WaitGroup) {
+	for {
+		name, shutdown := queue.Get()
+		if shutdown {
+			return
+		}
+		if slots == p.quick && p.isLate(name) {
+			p.late.Add(name)
+			queue.Done(name)
+			continue
+		}
+		s, ok := take(ctx, slots)
+		if !ok {
+			return
+		}
+		running.Go(func() {
+			defer queue.Done(name)
+			defer s.release()
+			p.work(ctx, name, s)
+		})
 	}
-	p.mu.Unlock()
+}
+
+// isLate says that a member takes its turn among those that did not answer. One whose probe is requested does not.
+func (p *prober) isLate(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.members[name]
+	return f != nil && f.late && (f.requested == "" || f.last != nil && f.last.request == f.requested)
+}
+
+// begin gives the target to probe, and the request that its probe answers; nil when there is none, or when it is being probed.
+func (p *prober) begin(name string) (f *followed, request string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f = p.members[name]
+	switch {
+	case f == nil:
+		return nil, ""
+	case f.running:
+		f.again = true
+		return nil, ""
+	}
+	f.running = true
+	return f, f.requested
+}
+
+// finish says that a probe has ended. One that was due meanwhile begins.
+func (p *prober) finish(f *followed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.running = false
+	if f.again {
+		f.again = false
+		p.queue.Add(f.name)
+	}
+}
+
+func (p *prober) work(ctx context.Context, name string, s *slot) {
+	f, request := p.begin(name)
 	if f == nil {
 		return
 	}
+	var later bool
+	defer func() {
+		if later {
+			p.late.Add(name)
+		}
+	}()
+	defer p.finish(f)
 	probing, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
+	var ended atomic.Bool
+	if s.held == p.quick {
+		timer := time.AfterFunc(p.slowAfter, func() {
+			if !s.move(p.slow) {
+				ended.Store(true)
+				cancel()
+			}
+		})
+		defer timer.Stop()
+	}
+	f.turn = func(ctx context.Context) error { return s.wait(ctx, p.nodeSlots) }
 	began := time.Now()
 	got, err := f.probe(probing, p.timeout, began)
 	if probing.Err() != nil {
-		// The target changed or the manager ends: the result is of no use.
+		// The target changed or the manager ends, so that the result is of no use, or it gives its place to others.
 		f.conn.close()
+		later = ended.Load() && f.ctx.Err() == nil
 		return
 	}
 	p.metrics.probed(got, time.Since(began))
@@ -187,6 +256,7 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 	if p.members[f.name] != f {
 		return 0, false
 	}
+	f.late = offline(got.reason)
 	next = spread(p.interval)
 	if got != reachable && at.Sub(f.since) < joinDuration {
 		next = min(next, confirmDelay)
@@ -219,6 +289,8 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 type slot struct {
 	mu   sync.Mutex
 	held chan struct{}
+	// fixed says that it does not move any more.
+	fixed bool
 }
 
 func take(ctx context.Context, from chan struct{}) (*slot, bool) {
@@ -230,24 +302,47 @@ func take(ctx context.Context, from chan struct{}) (*slot, bool) {
 	}
 }
 
-// move takes a place elsewhere instead, if there is one.
-func (s *slot) move(to chan struct{}) {
+// move takes a place elsewhere instead. It is false if there is none. A slot that is given back, or that waits for its turn,
+// stays as it is.
+func (s *slot) move(to chan struct{}) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == nil {
-		return
+	if s.held == nil || s.fixed {
+		return true
 	}
 	select {
 	case to <- struct{}{}:
 		<-s.held
 		s.held = to
+		return true
 	default:
+		return false
 	}
+}
+
+// wait gives the place to others and waits for one elsewhere.
+func (s *slot) wait(ctx context.Context, to chan struct{}) error {
+	s.mu.Lock()
+	s.fixed = true
+	<-s.held
+	s.held = nil
+	s.mu.Unlock()
+	select {
+	case to <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = to
+	return nil
 }
 
 func (s *slot) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	<-s.held
-	s.held = nil
+	if s.held != nil {
+		<-s.held
+		s.held = nil
+	}
 }

@@ -178,7 +178,10 @@ func (o memberState) probeRequest() string {
 func (o memberState) known(stored storedCredential) known {
 	status := &o.member.Status
 	k := known{facts: status.Facts, signed: len(status.SigningKeys) > 0 && status.ObservedCredential == stored.hash}
-	if request := o.probeRequest(); request != o.member.Status.ObservedProbeRequest {
+	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		k.offline = offline(ready.Reason)
+	}
+	if request := o.probeRequest(); request != status.ObservedProbeRequest {
 		k.request = request
 	}
 	return k

@@ -1,0 +1,136 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+)
+
+// pipes are connections in memory: they take no time but that of the test's clock.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// cycles follows members that never answer, and others that do, and gives how long the live ones waited from one probe to
+// the next. It plays on the test's clock.
+func cycles(t *testing.T, dead, live int, long time.Duration, change func(*prober)) (waits []time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			mu   sync.Mutex
+			last = map[string]time.Time{}
+		)
+		certificate := httptest.NewUnstartedServer(nil)
+		certificate.StartTLS()
+		config := &tls.Config{Certificates: certificate.TLS.Certificates} //nolint:gosec // the server of a test
+		certificate.Close()
+		listener := make(pipes)
+		server := &http.Server{ //nolint:gosec // the server of a test
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == askID {
+					mu.Lock()
+					name := r.Header.Get("Authorization")
+					if before, ok := last[name]; ok {
+						waits = append(waits, time.Since(before))
+					}
+					last[name] = time.Now()
+					mu.Unlock()
+					fmt.Fprint(w, `{"metadata":{"uid":"x"}}`)
+					return
+				}
+				fmt.Fprint(w, `{}`)
+			}),
+		}
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = server.Serve(tls.NewListener(listener, config)) })
+
+		ctx, cancel := context.WithCancel(t.Context())
+		p := probing(t, 30*time.Second, 10*time.Second)
+		if change != nil {
+			change(p)
+		}
+		follow := func(name string, dial func(context.Context) (net.Conn, error)) {
+			access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://192.0.2.1", InsecureSkipTLSVerify: true}, Token: name}
+			if _, err := p.follow(name, target{id: "x"}, access, known{signed: true}); err != nil {
+				t.Fatal(err)
+			}
+			p.members[name].conn.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
+		}
+		for i := range max(dead, live) {
+			if i < dead {
+				follow(fmt.Sprint("dead-", i), func(ctx context.Context) (net.Conn, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				})
+			}
+			if i < live {
+				follow(fmt.Sprint("live-", i), func(ctx context.Context) (net.Conn, error) {
+					here, there := net.Pipe()
+					select {
+					case listener <- there:
+						return here, nil
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+				})
+			}
+		}
+		var running sync.WaitGroup
+		running.Go(func() { _ = p.Start(ctx) })
+		running.Go(func() {
+			for {
+				select {
+				case <-p.changes:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		time.Sleep(long) //nolint:forbidigo // on the test's clock
+		cancel()
+		running.Wait()
+		close(listener)
+		_ = server.Close()
+		serving.Wait()
+	})
+	slices.Sort(waits)
+	return waits
+}
+
+// TestDeadMembers holds that 5,000 members that do not answer, from the first probe on, do not delay those that do.
+func TestDeadMembers(t *testing.T) {
+	t.Parallel()
+	const dead, live, most = 5000, 100, 36 * time.Second
+	waits := cycles(t, dead, live, 2*time.Minute, nil)
+	if len(waits) < 3*live {
+		t.Fatalf("%d live members were probed %d times", live, len(waits))
+	}
+	t.Logf("beside %d dead members, the cycle of %d live ones is %s at most, %s in the median", dead, live, waits[len(waits)-1], waits[len(waits)/2])
+	if longest := waits[len(waits)-1]; longest > most {
+		t.Errorf("a live member waited %s, more than %s", longest, most)
+	}
+	// The negative control: the dead keep their places.
+	waits = cycles(t, dead/2, live, 2*time.Minute, func(p *prober) { p.slowAfter = time.Hour })
+	if len(waits) > 0 && waits[len(waits)-1] <= most {
+		t.Errorf("without places of their own, the dead delay no other member: %s", waits[len(waits)-1])
+	}
+}

@@ -1,0 +1,102 @@
+package controller
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/test/hostile/probed"
+)
+
+// TestHostileMembers probes members that want to harm the manager. Each probe ends soon, whatever it is sent, and says what
+// is wrong; one that goes on has read no more than its budget; and none is led elsewhere.
+func TestHostileMembers(t *testing.T) {
+	t.Parallel()
+	const unexpected = v1alpha1.ReasonUnexpectedAnswer
+	want := map[string]outcome{
+		"one page again and again":         {unexpected, "list nodes: the list does not go on, and does not end", 0},
+		"pages without nodes":              {unexpected, "list nodes: the list does not go on, and does not end", 0},
+		"a label of megabytes":             reachable,
+		"an exponent":                      {unexpected, `list nodes: "1e-2147483647" is not a capacity of cpu`, 0},
+		"a large exponent":                 {unexpected, `list nodes: "1e16000000" is not a capacity of cpu`, 0},
+		"millions of digits":               {unexpected, "list nodes: a capacity of cpu has more than 63 bytes", 0},
+		"a token to continue of megabytes": {unexpected, "list nodes: the token to continue has more than 8192 bytes", 0},
+		"brackets":                         {unexpected, "list nodes: the response is not the JSON of that object", 0},
+		"gzip":                             {unexpected, "list nodes: the response is not the JSON of that object", 0},
+		"a slow body":                      reachable,
+		"a slow key set":                   reachable,
+		"a redirect":                       {unexpected, "get namespace kube-system returns 307 Temporary Redirect", 307},
+		"a redirect of nodes":              {unexpected, "list nodes returns 302 Found", 302},
+		"an identity without end":          {unexpected, "get namespace kube-system: the response is not the JSON of that object", 0},
+		"an identity of gigabytes":         {unexpected, "get namespace kube-system: the response is too long", 0},
+		"an error without end":             {v1alpha1.ReasonServerError, "", 500},
+		"a version without end":            {unexpected, "get /version: the response is too long", 0},
+		"control characters":               reachable,
+		"another version each time":        reachable,
+		"a token without end":              reachable,
+		"keys without end":                 reachable,
+		"wide keys":                        reachable,
+	}
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var running sync.WaitGroup
+	for _, attack := range probed.Attacks() {
+		running.Go(func() {
+			m := probed.New("id-1", attack)
+			defer m.Close()
+			defer m.CloseClientConnections()
+			f := follow(t, &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: m.URL, CABundle: m.CA()}, Token: "secret"})
+			const timeout = 3 * time.Second
+			began := time.Now()
+			got, _ := f.probe(t.Context(), timeout, now)
+			// What has no end ends by bytes, or by time where the machine is slow.
+			if want, ends := want[attack.Name]; ends && got != want || !ends && got != reachable && got != tooMuch {
+				t.Errorf("%s: %+v, want %+v", attack.Name, got, want)
+			}
+			if took := time.Since(began); took > 5*timeout {
+				t.Errorf("%s: it took %s", attack.Name, took)
+			}
+			if m.Stolen.Load() > 0 {
+				t.Errorf("%s: a redirect was followed", attack.Name)
+			}
+			if sent := m.Sent.Load(); sent > probeBytes+16<<20 {
+				t.Errorf("%s: %d MiB were sent", attack.Name, sent>>20)
+			}
+			// What is known of it stays valid.
+			if f.facts != nil && (len(f.facts.Regions) > maxTopology || f.facts.Nodes > maxNodes || strings.ContainsAny(f.facts.KubernetesVersion, "\x1b\u202e")) {
+				t.Errorf("%s: facts %+v", attack.Name, f.facts)
+			}
+			// It is not read again at once.
+			asked := m.Requests.Load()
+			if _, err := f.probe(t.Context(), timeout, now.Add(time.Second)); err == nil && got != reachable && m.Requests.Load() > asked+1 {
+				t.Errorf("%s: it is asked %d times a second later", attack.Name, m.Requests.Load()-asked)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { running.Wait(); close(done) }()
+	var most uint64
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		case <-time.After(20 * time.Millisecond):
+		}
+		var now runtime.MemStats
+		runtime.ReadMemStats(&now)
+		most = max(most, now.HeapInuse)
+	}
+	// The servers' share included.
+	t.Logf("all at once: at most %d MiB of heap in use, %d before", most>>20, before.HeapInuse>>20)
+	if most > before.HeapInuse+150<<20 {
+		t.Errorf("the heap grew to %d MiB", most>>20)
+	}
+}
+
+// tooMuch is the outcome of a member that sends more than one probe may read.
+var tooMuch = outcome{reason: v1alpha1.ReasonUnexpectedAnswer, cause: errBudget.what}
