@@ -164,10 +164,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Logger: log,
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			// The manager has no right to read Secrets anywhere else.
-			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}},
-		}},
+		Cache:  cacheOptions(),
 		// Their ports have bounds: see other.
 		Metrics:                       metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress:        "0",
@@ -257,4 +254,15 @@ func checkBindAddress(address string) error {
 		return fmt.Errorf("%q is not a port number", port)
 	}
 	return nil
+}
+
+// cacheOptions bound what the caches hold. The manager has no right to read Secrets in another namespace, and caches their
+// metadata alone.
+func cacheOptions() cache.Options {
+	return cache.Options{
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Namespaces: map[string]cache.Config{v1alpha1.CredentialsNamespace: {}}, Transform: controller.StripCredential},
+		},
+		DefaultTransform: cache.TransformStripManagedFields(),
+	}
 }

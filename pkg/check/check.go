@@ -47,6 +47,7 @@ const (
 	NoRight             Code = "NoRight"
 	FederationMissing   Code = v1alpha1.ReasonFederationMissing
 	StatusStale         Code = "StatusStale"
+	LeavingLong         Code = "LeavingLong"
 	EndpointLoopback    Code = "EndpointLoopback"
 	CredentialOrphan    Code = "CredentialOrphan"
 )

@@ -173,6 +173,10 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 			f.Observations = f.Observations[1:]
 		}, `error host east CredentialRevoked ` + at + `is refused by the member => ` + join},
 		{"refused, and tried again since", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialRevoked) }, ""},
+		{"leaving for long", func(f *Facts) {
+			f.member().DeletionTimestamp, f.member().Finalizers = &metav1.Time{Time: now.Add(-time.Hour)}, []string{"example.com/stay"}
+		}, `warning host east LeavingLong MemberCluster "east": is being deleted since 2026-11-23T11:00:00Z, and waits for its finalizers: example.com/stay => kubectl get memberclusters.kubefederate.io east`},
+		{"leaving", func(f *Facts) { f.member().DeletionTimestamp = &metav1.Time{Time: now.Add(-time.Minute)} }, ""},
 		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
 			`error host east CredentialMalformed ` + at + `is not a kubeconfig that the host accepts => ` + rotate},
 		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },

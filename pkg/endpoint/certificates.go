@@ -9,8 +9,9 @@ import (
 	"fmt"
 )
 
-// MaxCABundle is how many bytes of certificates a member may have. The CustomResourceDefinition counts their base64.
-const MaxCABundle = 262144 / 4 * 3
+// MaxCABundle is how many bytes of certificates a member may have: its credential, of at most 64 KiB, has their base64. The
+// CustomResourceDefinition counts that, too.
+const MaxCABundle = 40 << 10
 
 const certificateBlock = "CERTIFICATE"
 

@@ -60,7 +60,7 @@ func TestValidate(t *testing.T) {
 		"proxy with path":  {endpoint.Endpoint{Server: "https://a", ProxyURL: "http://p/x"}, "spec.proxyURL: Invalid value: it must end after host and port"},
 		"DER":              {endpoint.Endpoint{Server: "https://a", CABundle: block.Bytes}, "spec.caBundle: Invalid value: it is a certificate in DER form, and must be PEM: convert it with openssl x509 -inform der -outform pem"},
 		"text alone":       {endpoint.Endpoint{Server: "https://a", CABundle: []byte("text")}, "spec.caBundle: Invalid value: it holds no PEM certificate"},
-		"too long":         {endpoint.Endpoint{Server: "https://a", CABundle: bytes.Repeat(ca, 1000)}, "bytes, and may have 196608: keep only the CA that signed the server's certificate"},
+		"too long":         {endpoint.Endpoint{Server: "https://a", CABundle: bytes.Repeat(ca, 1000)}, "bytes, and may have 40960: keep only the CA that signed the server's certificate"},
 		"insecure with CA": {endpoint.Endpoint{Server: "https://a", CABundle: ca, InsecureSkipTLSVerify: true}, "spec.insecureSkipTLSVerify: Forbidden: may not be set together with spec.caBundle"},
 	} {
 		faults := c.endpoint.Validate(spec)

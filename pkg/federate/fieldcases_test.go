@@ -53,9 +53,9 @@ func TestFieldCases(t *testing.T) {
 		{"odd, a proxy of IDN", proxied("http://proxy.münchen.example:3128"), []string{
 			`member: spec.proxyURL: "proxy.münchen.example" must be written in ASCII: proxy.xn--mnchen-3ya.example: give another proxy with --member-proxy-url`}},
 		{"cabig", func(f *joinFacts) { f.Endpoint.CABundle = bytes.Repeat(ca, 220_000/len(ca)) }, []string{fmt.Sprintf(
-			`member: spec.caBundle: it has %d bytes, and may have 196608: keep only the CA that signed the server's certificate: give the CA with --member-certificate-authority`,
+			`member: spec.caBundle: it has %d bytes, and may have 40960: keep only the CA that signed the server's certificate: give the CA with --member-certificate-authority`,
 			220_000/len(ca)*len(ca))}},
-		{"cabig, as large as may be", func(f *joinFacts) { f.Endpoint.CABundle = bytes.Repeat(ca, 196_608/len(ca)) }, nil},
+		{"cabig, as large as may be", func(f *joinFacts) { f.Endpoint.CABundle = bytes.Repeat(ca, 40_960/len(ca)) }, nil},
 		{"catext", func(f *joinFacts) {
 			f.Endpoint.CABundle = slices.Concat([]byte("# Subject: CN=test-ca\n"), ca, []byte("# the next\n"), ca, []byte("the end"))
 		}, nil},

@@ -8,8 +8,9 @@ import (
 
 // Why a field of a kubeconfig is refused, and what to do instead. None has a value of the kubeconfig.
 const (
-	tooLarge       = "is larger than 1 MiB"
+	tooLarge       = "is larger than 64 KiB"
 	notYAML        = "is not YAML, or has a key twice"
+	aliases        = "has YAML anchors or aliases, which a credential never needs: write the values out"
 	notKubeconfig  = "is not a kubeconfig of version v1"
 	unknownField   = "is not a field of a kubeconfig"
 	missing        = "is not set"
@@ -26,7 +27,7 @@ const (
 	badServerName  = "must be a DNS name or an IP address"
 	badServer      = "must be an https URL with the name or address of a server, without user, query or fragment"
 	badProxy       = "must be an http, https or socks5 URL with a host, without user"
-	badCertificate = "must be PEM certificates, of at most 192 KiB"
+	badCertificate = "must be PEM certificates, of at most 40 KiB"
 	badKeyPair     = "and client-key-data must be a PEM certificate and its key"
 	badToken       = "has characters that a token cannot have"
 	noCredential   = "has neither an inline token nor an inline certificate"

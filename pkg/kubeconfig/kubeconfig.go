@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	yamlv3 "go.yaml.in/yaml/v3"
 	"k8s.io/client-go/rest"
 	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/json"
@@ -22,8 +23,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
-// MaxSize is the largest kubeconfig that is read, in bytes. A Secret holds no more.
-const MaxSize = 1 << 20
+// MaxSize is the largest kubeconfig that is read, in bytes. The policy of credentials allows no larger one.
+const MaxSize = 64 << 10
 
 // entry is the name of the cluster, user and context that Marshal writes.
 const entry = "member"
@@ -92,6 +93,9 @@ func Parse(data []byte, options ...Option) (*Access, error) {
 // decode is strict: a field that is unknown, or known under other capitals, could be one that another
 // reader of the same bytes acts on.
 func decode(data []byte) (*clientcmdv1.Config, error) {
+	if err := refuseAliases(data); err != nil {
+		return nil, err
+	}
 	raw, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
 		return nil, refuse(notYAML)
@@ -116,6 +120,23 @@ func decode(data []byte) (*clientcmdv1.Config, error) {
 		return nil, refuse(notKubeconfig)
 	}
 	return &config, nil
+}
+
+// refuseAliases looks at the nodes of a document before anything is decoded: a few aliases of one anchor stand for gigabytes
+// when they are decoded. No kubeconfig has any.
+func refuseAliases(data []byte) error {
+	var document yamlv3.Node
+	if yamlv3.Unmarshal(data, &document) != nil {
+		return refuse(notYAML)
+	}
+	for nodes := []*yamlv3.Node{&document}; len(nodes) > 0; {
+		n := nodes[len(nodes)-1]
+		if n.Anchor != "" || n.Kind == yamlv3.AliasNode {
+			return refuse(aliases)
+		}
+		nodes = append(nodes[:len(nodes)-1], n.Content...)
+	}
+	return nil
 }
 
 // find returns the one entry of a list that has the name.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -70,8 +71,8 @@ func TestParseRefuses(t *testing.T) {
 		"server name":                {in: config("tls-server-name: o t h e r", "", ""), want: `cluster.tls-server-name must be a DNS name or an IP address`},
 		"proxy with a user":          {in: config("proxy-url: http://me:"+secret+"@proxy:3128", "", ""), want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`},
 		"proxy of a strange scheme":  {in: config("proxy-url: file:///etc/passwd", "", ""), want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`},
-		"CA that is no certificate":  {in: config("certificate-authority-data: "+b64([]byte(secret)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`},
-		"CA with a key in it":        {in: config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 192 KiB`},
+		"CA that is no certificate":  {in: config("certificate-authority-data: "+b64([]byte(secret)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB`},
+		"CA with a key in it":        {in: config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB`},
 		"key of another certificate": {in: config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(otherKey), ""), want: `user.client-certificate-data and client-key-data must be a PEM certificate and its key`},
 		"token and certificate":      {in: config("", "token: "+secret+"\nclient-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""), want: `user has both a token and a certificate`},
 		"no credential":              {in: config("", "{}", ""), want: `user has neither an inline token nor an inline certificate`},
@@ -88,6 +89,9 @@ func TestParseRefuses(t *testing.T) {
 		"unknown field":                  {in: config("", "", `"x\u001b[31m": 1`), want: `"x\x1b[31m" is not a field of a kubeconfig`},
 		"key twice":                      {in: config("", "token: a\ntoken: b", ""), want: `it is not YAML, or has a key twice`},
 		"not YAML":                       {in: "a: b: c", want: `it is not YAML, or has a key twice`},
+		"an alias":                       {in: strings.Replace(config("", "", "x: &a {}"), "context: c,", "context: *a,", 1) + "\ny: *a", want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
+		"an anchor":                      {in: config("", "token: &a "+secret, ""), want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
+		"a merge":                        {in: config("", "token: "+secret, "x: &a {a: b}\ny: {<<: *a}"), want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
 		"a list":                         {in: "[]", want: `it is not a kubeconfig of version v1`},
 		"another kind":                   {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
 		"empty":                          {in: "", want: `current-context is not set`},
@@ -95,7 +99,7 @@ func TestParseRefuses(t *testing.T) {
 		"unknown context":                {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry with the name that the current context refers to`},
 		"unknown cluster, user":          {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: missing", 1), want: `clusters has no entry with the name that the current context refers to; users has no entry with the name that the current context refers to`},
 		"two users of one name":          {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries with one name`},
-		"too large":                      {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 1 MiB`},
+		"too large":                      {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 64 KiB`},
 		"a second user, with OneContext": {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +115,29 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("%T is no *kubeconfig.Error", err)
 			}
 		})
+	}
+}
+
+// TestAliasBomb holds that what would be decoded to gigabytes is refused before that.
+func TestAliasBomb(t *testing.T) {
+	t.Parallel()
+	bomb := "x: &a " + strings.Repeat("a", 8000) + "\ny: [" + strings.Repeat("*a,", 18000) + "*a]\n"
+	deep := "a: &a [x]\n"
+	for i := range 20 {
+		deep += fmt.Sprintf("b%d: &b%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%s,", map[bool]string{true: "a", false: fmt.Sprintf("b%d", i-1)}[i == 0]), 9), ","))
+	}
+	for name, in := range map[string]string{"wide": bomb, "deep": deep} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := kubeconfig.Parse([]byte(in))
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), "anchors or aliases") {
+			t.Errorf("%s: %v", name, err)
+		}
+		// Of other tests too, which run beside this one.
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 100<<20 {
+			t.Errorf("%s: %d MiB were allocated", name, allocated>>20)
+		}
 	}
 }
 

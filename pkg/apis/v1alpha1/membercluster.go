@@ -78,7 +78,7 @@ type MemberClusterSpec struct {
 	// CABundle is the PEM bundle that verifies the server's certificate. Empty means the roots that the
 	// host trusts.
 	// +optional
-	// +kubebuilder:validation:MaxLength=262144
+	// +kubebuilder:validation:MaxLength=54616
 	CABundle []byte `json:"caBundle,omitempty"`
 	// ProxyURL is the proxy through which the host reaches the server: http, https or socks5.
 	// +optional

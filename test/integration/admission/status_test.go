@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,6 +47,26 @@ func TestForeignCredentialIsRemoved(t *testing.T) {
 		return fmt.Errorf("%v", m.Status.Conditions)
 	})
 	must(t, h.admin.Get(t.Context(), client.ObjectKeyFromObject(s), &corev1.Secret{}))
+}
+
+// TestOrphanIsRemoved holds that a credential goes also when its member is deleted and what it owns is to be kept.
+func TestOrphanIsRemoved(t *testing.T) {
+	t.Parallel()
+	h := enforcing(t)
+	h.create(t, fed("orphans"))
+	m := member("orphan-1", "orphans")
+	h.create(t, m)
+	s := credential(m)
+	h.create(t, s)
+	must(t, h.admin.Delete(t.Context(), m, client.PropagationPolicy(metav1.DeletePropagationOrphan)))
+	for _, o := range []client.Object{m, s} {
+		eventually(t, "it is gone", func() error {
+			if err := h.admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("%v", err)
+			}
+			return nil
+		})
+	}
 }
 
 // TestFederationCounts holds that a federation says how many members it has, and zero when it has none.
