@@ -210,7 +210,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l.ports = append(others, reviews.Serve)
+	l.ports = append([]func(context.Context) error{reviews.Serve}, others...)
 	if err := errors.Join(reviews.Instrument(metrics.Registry), mgr.Add(certificate)); err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func scraped(t *testing.T, admin client.Client, m *envhost.Manager, series strin
 	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), binding)))
 	var token authenticationv1.TokenRequest
 	must(t, admin.SubResource("token").Create(t.Context(), account, &token))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // TestMetrics verifies it
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	var value float64
 	eventually(t, "the metrics", func() error {
