@@ -35,7 +35,7 @@ func TestLifecycle(t *testing.T) {
 					controllers: func(ctx context.Context) error {
 						select {
 						case <-ctx.Done():
-							time.Sleep(2 * time.Second)
+							<-time.After(2 * time.Second)
 							return nil
 						case err := <-lose:
 							return err
@@ -47,7 +47,7 @@ func TestLifecycle(t *testing.T) {
 							if asked := time.Since(began); asked != test.reviews {
 								t.Errorf("reviews were to end after %s", asked)
 							}
-							time.Sleep(time.Second) // the last one
+							<-time.After(time.Second) // the last one
 							order = append(order, "reviews")
 							return nil
 						case err := <-fail:

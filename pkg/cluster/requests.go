@@ -144,7 +144,7 @@ func finalizerManagers(entries []metav1.ManagedFieldsEntry) []string {
 				Finalizers json.RawMessage `json:"f:finalizers"`
 			} `json:"f:metadata"`
 		}
-		if e.FieldsV1 != nil && json.Unmarshal(e.FieldsV1.Raw, &fields) == nil && fields.Metadata.Finalizers != nil {
+		if e.FieldsV1 != nil && json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields) == nil && fields.Metadata.Finalizers != nil {
 			managers = append(managers, e.Manager)
 		}
 	}

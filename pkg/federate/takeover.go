@@ -58,11 +58,6 @@ func (p *JoinPlan) planEviction() {
 	p.facts.Member.Objects = left
 }
 
-// evicts says whether an object of the other host is to be removed.
-func (p *JoinPlan) evicts(ref cluster.Ref) bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.phase == phaseEvict && s.Object == ref })
-}
-
 // evict removes one object of the other host.
 func (p *JoinPlan) evict(ctx context.Context, ref cluster.Ref, live *unstructured.Unstructured) error {
 	err := p.member.Remove(ctx, ref, cluster.Preconditions{UID: live.GetUID()})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -270,7 +271,7 @@ func TestStopping(t *testing.T) {
 	h.create(t, fed("stopping"))
 	h.manager.Stop()
 	flags := h.manager.Flags
-	h.manager.Flags = append(flags, "--shutdown-delay=5s")
+	h.manager.Flags = slices.Concat(flags, []string{"--shutdown-delay=5s"})
 	must(t, h.manager.Start(t.Context()))
 	must(t, h.manager.Wait(t.Context()))
 	defer func() {
