@@ -299,7 +299,7 @@ func (o *federationOptions) run(ctx context.Context) error {
 // withoutLeftovers makes sure that no role of an earlier federation of this name serves the new one: it refuses, or with --yes
 // deletes them.
 func (o *federationOptions) withoutLeftovers(ctx context.Context, h *host.Cluster, report install.Report) error {
-	left, err := install.LeftRoles(ctx, h, v1alpha1.FederationName(o.federation.Name))
+	left, err := install.LeftRoles(ctx, h, v1alpha1.FederationName(o.federation.Name), o.dryRun)
 	switch {
 	case apierrors.IsForbidden(err):
 		output.Linef(o.ErrOut, "Warning: roles that an earlier federation %q may have left were not looked for: %s", o.federation.Name, output.Reason(err))

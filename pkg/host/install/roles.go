@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -18,16 +19,36 @@ import (
 const collectionTimeout = 10 * time.Second
 
 // LeftRoles are the roles and bindings of a federation that does not exist, which would hold for the next one of its name: a
-// deletion with --cascade=orphan leaves them without an owner, so they are never collected. Those that still have an owner
-// are about to be collected, which LeftRoles waits for. It only reads.
-func LeftRoles(ctx context.Context, h *host.Cluster, federation v1alpha1.FederationName) (left []*unstructured.Unstructured, err error) {
+// deletion with --cascade=orphan leaves them without an owner, so they are never collected. Those that still have that
+// federation as their owner are about to be collected: LeftRoles deletes them where it may, which is what garbage collection
+// will do, and waits for it otherwise.
+func LeftRoles(ctx context.Context, h *host.Cluster, federation v1alpha1.FederationName, dryRun cluster.DryRun) (left []*unstructured.Unstructured, err error) {
 	// One that exists is a conflict for who creates it, and has its roles by right.
 	if _, err := h.Federation(ctx, federation); err == nil || !apierrors.IsNotFound(err) {
 		return nil, err
 	}
+	collected := func(o *unstructured.Unstructured) bool {
+		owners := o.GetOwnerReferences()
+		return len(owners) == 1 && owners[0].Kind == cluster.Federations.Kind && owners[0].Name == string(federation)
+	}
 	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, collectionTimeout, true, func(ctx context.Context) (bool, error) {
-		left, err = Present(ctx, h, manifests.FederationRoles(federation))
-		return !slices.ContainsFunc(left, func(o *unstructured.Unstructured) bool { return len(o.GetOwnerReferences()) > 0 }), err
+		if left, err = Present(ctx, h, manifests.FederationRoles(federation)); err != nil {
+			return false, err
+		}
+		if dryRun != cluster.DryRunNone {
+			left = slices.DeleteFunc(left, collected)
+			return true, nil
+		}
+		done := true
+		for _, o := range left {
+			if collected(o) {
+				done = false
+				if err := h.Delete(ctx, refOf(o), cluster.Preconditions{UID: o.GetUID()}, dryRun); err != nil && !apierrors.IsForbidden(err) && !apierrors.IsConflict(err) {
+					return false, err
+				}
+			}
+		}
+		return done, nil
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
 		err = nil // then they are left
