@@ -4,6 +4,7 @@ package script
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ var verbs = []verb{
 	{"finding", "SEVERITY CODE [FLAG...]", 2, func(ts *testscript.TestScript, args []string) { findFinding(ts, args) }},
 	{"remedy", "SEVERITY CODE [FLAG...]", 2, remedy},
 	{"storetoken", "MEMBER TOKEN", 2, storeToken},
+	{"proven", "MEMBER", 1, proven},
 	{"crds", "FILE...", 1, crds},
 	{"impostor", "NAME CLUSTER VICTIM [USER]", 3, startImpostor},
 	{"rancher", "ID=CLUSTER[=tokens]...", 1, rancher},
@@ -278,6 +280,32 @@ func storeToken(ts *testscript.TestScript, args []string) {
 	secret.Data = map[string][]byte{v1alpha1.CredentialKey: data}
 	_, err = secrets.Update(context.Background(), secret, metav1.UpdateOptions{})
 	ts.Check(err)
+}
+
+// proven waits until the manager has seen which key signs the tokens of a member, with the credential that is stored now.
+func proven(ts *testscript.TestScript, args []string) {
+	host := theStage.fleet.Cluster("host")
+	client, err := kubernetes.NewForConfig(host.Config())
+	ts.Check(err)
+	poll(ts, func() error {
+		secret, err := client.CoreV1().Secrets(v1alpha1.CredentialsNamespace).Get(context.Background(), args[0], metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		out, err := exec.Command(theStage.fleet.Kubectl(), "--kubeconfig", host.Kubeconfig, "get", "membercluster", args[0], "-o", "json").Output()
+		if err != nil {
+			return err
+		}
+		var m v1alpha1.MemberCluster
+		if err := json.Unmarshal(out, &m); err != nil {
+			return err
+		}
+		stored := fmt.Sprintf("%x", sha256.Sum256(secret.Data[v1alpha1.CredentialKey]))
+		if m.Status.ObservedCredential != stored || len(m.Status.SigningKeys) == 0 {
+			return fmt.Errorf("member %q is not proven: keys %q", args[0], m.Status.SigningKeys)
+		}
+		return nil
+	})
 }
 
 // crds serves the kinds of test/script/kinds/FILE.yaml, or of the script's own FILE.yaml, on "host" until the script ends.
