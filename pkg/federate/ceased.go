@@ -65,6 +65,10 @@ func ceasedOf(m *v1alpha1.MemberCluster, request string) (c ceased, why string) 
 // awaitCeased asks the manager, until the credential is refused. What the manager cannot know is reported, and no failure.
 func (p *UnjoinPlan) awaitCeased(ctx context.Context) error {
 	record := p.facts.Host.Member
+	if record.DeletionTimestamp != nil {
+		p.learn(p.uncertain("the member is being deleted already, and is probed no more"))
+		return nil
+	}
 	request, accepted, why := "", false, fmt.Sprintf("the manager did not report it within %s", ceasedTimeout)
 	var asked time.Time
 	err := poll(ctx, ceasedInterval, ceasedTimeout, func() (bool, error) {
@@ -91,12 +95,19 @@ func (p *UnjoinPlan) awaitCeased(ctx context.Context) error {
 		}
 		answer, cause := ceasedOf(m, request)
 		switch answer {
-		case ceasedYes, ceasedUnknown:
+		case ceasedYes:
+			why = ""
+			return true, nil
+		case ceasedUnknown:
 			why = cause
+			if sameFault(record, m) {
+				return true, nil
+			}
+			request = "" // one request that fails says nothing of the next
 		case ceasedNo: // what an API server has revoked may be known to another a moment later
 			request, accepted = "", true
 		}
-		return answer == ceasedYes || answer == ceasedUnknown, nil
+		return false, nil
 	})
 	switch {
 	case errors.Is(err, errPatience) && accepted:
@@ -107,6 +118,12 @@ func (p *UnjoinPlan) awaitCeased(ctx context.Context) error {
 		p.learn(p.uncertain(why))
 	}
 	return nil
+}
+
+// sameFault says that the member was not ready before for the reason for which it is not now.
+func sameFault(before, now *v1alpha1.MemberCluster) bool {
+	was, is := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady)
+	return was != nil && is != nil && was.Status == metav1.ConditionFalse && was.Reason == is.Reason
 }
 
 // uncertain says that it is not known whether the credential has ceased to work.

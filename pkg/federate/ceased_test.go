@@ -44,3 +44,30 @@ func TestCeasedOf(t *testing.T) {
 		t.Errorf("without conditions: %d", got)
 	}
 }
+
+// TestSameFault holds which unknown answers are final: those that were the case before anything was revoked.
+func TestSameFault(t *testing.T) {
+	t.Parallel()
+	member := func(status metav1.ConditionStatus, reason string) *v1alpha1.MemberCluster {
+		m := &v1alpha1.MemberCluster{}
+		if reason != "" {
+			m.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason}}
+		}
+		return m
+	}
+	timedOut, reachable := member(metav1.ConditionFalse, v1alpha1.ReasonTimedOut), member(metav1.ConditionTrue, v1alpha1.ReasonReachable)
+	for name, tt := range map[string]struct {
+		before, now *v1alpha1.MemberCluster
+		want        bool
+	}{
+		"silent before and now": {timedOut, timedOut, true},
+		"silent now":            {reachable, timedOut, false},
+		"another fault now":     {timedOut, member(metav1.ConditionFalse, v1alpha1.ReasonServerError), false},
+		"never probed before":   {member("", ""), timedOut, false},
+		"ready before and now":  {reachable, reachable, false},
+	} {
+		if got := sameFault(tt.before, tt.now); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -241,6 +241,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
 		return f, err // no token of this cluster is sent to that member's endpoint
 	}
+	other := f.Host.Member != nil && f.Host.Member.Spec.ClusterID != string(f.Member.ID)
 	f.Caller = m.Endpoint()
 	f.Endpoint = endpointOf(o, f.Caller, f.Host.Member)
 	if administers {
@@ -265,7 +266,8 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	// endpoint is not. The token that shows it is a real one, in a dry run too.
 	tryFirst := o.DryRun == cluster.DryRunNone && f.Host.Member != nil && !f.proven() && f.Tried == nil
 	rancher := o.DryRun != cluster.DryRunClient && endpoint.RancherProxyID(f.Endpoint.Server) != ""
-	if tryFirst || rancher {
+	// The endpoint of a member that is another cluster gets no token of this one: the name is refused.
+	if (tryFirst || rancher) && !other {
 		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
 	}
 	return f, nil

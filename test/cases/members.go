@@ -196,8 +196,8 @@ func sizes() []Case {
 		}, `spec.joinedWith.kubernetesVersion: Invalid value: "v1.32.8+k3s1": federation "too-old" takes >=1.33 <1.38`),
 		create(rules.KubernetesVersion, "no-version", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.KubernetesVersions = ">=1.33"
-			m.Spec.JoinedWith.KubernetesVersion = "latest"
-		}, `spec.joinedWith.kubernetesVersion: Invalid value: "latest": it is not a Kubernetes version such as v1.36.3`),
+			m.Spec.JoinedWith.KubernetesVersion = "v1.36x"
+		}, `spec.joinedWith.kubernetesVersion: Invalid value: "v1.36x": it is not a Kubernetes version such as v1.36.3`),
 		create(rules.KubernetesVersion, "version-unknown", func(s set, m *v1alpha1.MemberCluster) {
 			s.f.Spec.KubernetesVersions = ">=1.33"
 			m.Spec.JoinedWith = nil

@@ -29,14 +29,14 @@ func TestInsecureMember(t *testing.T) {
 * member: endpoint "`+p.m.Server()+`": the context does not verify the certificate (insecure-skip-tls-verify), which the federation does not allow: give the CA with --member-certificate-authority, or let an administrator set spec.allowInsecureTLS`)
 	// With the CA given, the stored endpoint is verified, whatever the caller's kubeconfig says.
 	p.joined(federate.JoinOptions{Name: "insecure", CABundle: p.member.Config().CAData})
-	p.left("insecure")
+	p.leftUnproven("insecure")
 	// A CA that did not sign it does not help.
 	p.refused(federate.JoinOptions{Name: "insecure", CABundle: p.host.Config().CAData}, `cannot join "insecure" to federation "strict"; nothing was changed
 * member: endpoint "`+p.m.Server()+`": the certificate does not verify: tls: failed to verify certificate: x509: certificate signed by unknown authority: give the CA that signed it with --member-certificate-authority`)
 	if result := p.joined(federate.JoinOptions{Name: "insecure", Federation: "lax"}); !result.Member.Spec.InsecureSkipTLSVerify {
 		t.Error("the member does not say that its certificate is not verified")
 	}
-	p.left("insecure")
+	p.leftUnproven("insecure")
 }
 
 // TestWrongEndpoint gives an endpoint that leads to another cluster: the join is rolled back.

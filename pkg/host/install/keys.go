@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -228,6 +229,9 @@ func (c *KeyChange) Finish(ctx context.Context) error {
 	}
 	if s, err = ReadKeys(ctx, c.Host); err != nil {
 		return err
+	}
+	if s.Keys == nil || s.Keys.Word != k.Word || !s.Keys.CA.Equal(k.CA) {
+		return c.interrupted(errors.New("another run has changed the keys meanwhile"))
 	}
 	if final := after(k); s.Judge() == KeysDiffer || s.word != final.Word || len(s.bundle) > 1 {
 		if err := c.call(ctx, s, final); err != nil {
