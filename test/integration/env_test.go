@@ -360,11 +360,11 @@ func (p *pair) left(name string) {
 	p.unchanged()
 }
 
-// leftUnproven is left for a connection that nothing proves, and that a person trusts.
+// leftUnproven is left for a connection that nothing proves until the manager has seen a key, and that a person trusts.
 func (p *pair) leftUnproven(name string) {
 	p.Helper()
 	_, err := federate.PlanUnjoin(p.Context(), p.h, p.m, federate.UnjoinOptions{Name: v1alpha1.MemberName(name)})
-	if refusal, ok := errors.AsType[*federate.Unproven](err); !ok || !refusal.NotYetProved {
+	if refusal, ok := errors.AsType[*federate.Unproven](err); err != nil && !(ok && refusal.NotYetProved) {
 		p.Errorf("unjoin of %s: %v", name, err)
 	}
 	p.unjoined(federate.UnjoinOptions{Name: v1alpha1.MemberName(name), Way: federate.Way{TrustContext: true}})
