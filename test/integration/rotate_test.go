@@ -91,7 +91,7 @@ func TestRotateLostAnswer(t *testing.T) {
 	options := federate.RotateOptions{Name: "deaf", Cluster: command.Cluster{Context: "west"}}
 	_, err := rotate(t.Context(), connectHost(t, config), p.m, options)
 	wantError(t, err, `could not finish: rotate the credential of "deaf"
-* host: no request could be sent to `+p.h.Server()+`: connection lost: repair the user of the context in the kubeconfig
+* host: no answer from `+p.h.Server()+` (update Secret "kubefederate-credentials/deaf"): connection lost: check the endpoint of the context and that this machine can reach it
 * done: the account on the member is being made anew, so the stored credential may work no more
 * left: host: Secret "kubefederate-credentials/deaf"
 * left: member: Secret "kubefederate-member/kubefederate-manager-binding"
