@@ -3,6 +3,8 @@
 package integration
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -15,6 +17,9 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -158,6 +163,25 @@ func (s *killShard) joinLine() string {
 
 func (s *killShard) unjoinLine() string { return "unjoin " + s.name + " --member-context east" }
 
+// doUnjoin is for the connection past the interceptor, whose endpoint a killed command may have stored.
+func (s *killShard) doUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
+	_, err := unjoin(ctx, h, m, federate.UnjoinOptions{
+		Name: v1alpha1.MemberName(s.name), Cluster: command.Cluster{Context: "east"}, Way: federate.Way{TrustContext: true},
+	})
+	return err
+}
+
+// proven waits until the manager has seen a key of the member, which then proves every way to it.
+func (s *killShard) proven() {
+	env.Eventually(s.T, "a signing key of "+s.name, func(ctx context.Context) error {
+		m, err := s.h.FindMember(ctx, v1alpha1.MemberName(s.name))
+		if err == nil && (m == nil || len(m.Status.SigningKeys) == 0) {
+			err = errors.New("none is seen")
+		}
+		return err
+	})
+}
+
 func (s *killShard) join() {
 	h := killRun{
 		line: s.joinLine(), killings: killings,
@@ -180,7 +204,7 @@ func (s *killShard) join() {
 func (s *killShard) unjoin() {
 	h := killRun{
 		line: s.unjoinLine(), killings: killings,
-		prepare: func() { s.again("join", s.doJoin) },
+		prepare: func() { s.again("join", s.doJoin); s.proven() },
 		works:   func(string) {},
 		clean:   func(what string) { s.completes(what, s.unjoinLine()) },
 	}
