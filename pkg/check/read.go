@@ -192,9 +192,6 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 	return ways
 }
 
-// errNoID is a cluster whose answer does not say which one it is.
-var errNoID = errors.New("its namespace " + v1alpha1.IdentityNamespace + " has no UID, which is a cluster's identity")
-
 // observe reads all clusters.
 func observe(ways []way, each func(n int, work func(ctx context.Context, i int) error) []error) []Observation {
 	seen := make([]Observation, len(ways))
@@ -213,7 +210,7 @@ func observe(ways []way, each func(n int, work func(ctx context.Context, i int) 
 		case err != nil:
 			return err
 		case state.ID == "":
-			return cmp.Or(state.Denied[cluster.IdentityNamespace], errNoID)
+			return state.Denied[cluster.IdentityNamespace]
 		}
 		seen[i].State = state
 		return nil

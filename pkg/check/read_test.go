@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -22,7 +23,7 @@ func TestObserveUnidentified(t *testing.T) {
 		want   string
 	}{
 		{"forbidden", http.StatusForbidden, cluster.FaultForbidden, `namespaces "kube-system" is forbidden: User "bob" cannot get it`},
-		{"without an ID", http.StatusOK, cluster.FaultAnswer, "its namespace kube-system has no UID, which is a cluster's identity"},
+		{"without an ID", http.StatusOK, cluster.FaultAnswer, `member: namespace "kube-system" of SERVER has no UID, which is a cluster's identity: this is not a Kubernetes cluster`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +43,7 @@ func TestObserveUnidentified(t *testing.T) {
 			if seen[0].State != nil {
 				t.Error("it counts as read")
 			}
-			if err := seen[0].Err; err == nil || cluster.FaultOf(err) != tt.fault || cluster.Cause(err) != tt.want {
+			if err := seen[0].Err; err == nil || cluster.FaultOf(err) != tt.fault || cluster.Cause(err) != strings.ReplaceAll(tt.want, "SERVER", server.URL) {
 				t.Errorf("error %v (%d), want %q (%d)", err, cluster.FaultOf(err), tt.want, tt.fault)
 			}
 		})

@@ -57,7 +57,7 @@ func TestHostileMembers(t *testing.T) {
 			}
 			began := time.Now()
 			got, _ := f.probe(t.Context(), timeout, now)
-			if ends && got != want || !ends && got != reachable && got != tooMuch && got.reason != v1alpha1.ReasonTimedOut {
+			if ends && got != want || !ends && got != reachable && got != tooMuch && got.reason != v1alpha1.ReasonTimedOut && got.reason != unexpected {
 				t.Errorf("%s: %+v, want %+v", attack.Name, got, want)
 			}
 			if took := time.Since(began); took > 5*timeout {

@@ -1,4 +1,4 @@
 package lint
 
-// KnowsNameRule says whether a rule in CEL is one on names that lint judges.
-func KnowsNameRule(rule string) bool { return nameRule.MatchString(rule) }
+// KnowsRule says whether a rule in CEL is one on names or texts that lint judges.
+func KnowsRule(rule string) bool { return nameRule.MatchString(rule) || textRule.MatchString(rule) }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -43,6 +44,15 @@ type shape struct {
 	// name is what the schema's CEL requires of a name, and nameMessage the message about any other.
 	name        *regexp.Regexp
 	nameMessage string
+	// texts are what the schema's CEL requires of texts in the spec.
+	texts []textShape
+}
+
+// textShape is what one text must look like.
+type textShape struct {
+	path    []string
+	pattern *regexp.Regexp
+	message string
 }
 
 // LoadSchemas reads the schemas that `init` installs.
@@ -93,12 +103,36 @@ func newShape(definition *apiextensionsv1.CustomResourceDefinition) (*shape, err
 			}
 		}
 	}
-	return s, nil
+	spec := structural.Properties["spec"]
+	return s, s.addTexts([]string{"spec"}, &spec)
 }
 
-// nameRule is the one form of CEL in our schemas that judges an object which is created. Those that compare with oldSelf
-// judge changes. TestSchemaRulesAreKnown fails on a third form.
-var nameRule = regexp.MustCompile(`^self\.metadata\.name\.matches\('([^'\\]+)'\)$`)
+// addTexts finds the texts at a path and below it that have a textRule.
+func (s *shape) addTexts(path []string, of *structuralschema.Structural) error {
+	for _, rule := range of.XValidations {
+		if match := textRule.FindStringSubmatch(rule.Rule); match != nil {
+			pattern, err := regexp.Compile(strings.ReplaceAll(match[1], `\\`, `\`))
+			if err != nil {
+				return err
+			}
+			s.texts = append(s.texts, textShape{path, pattern, rule.Message})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(of.Properties)) {
+		property := of.Properties[name]
+		if err := s.addTexts(append(slices.Clone(path), name), &property); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameRule and textRule are the forms of CEL in our schemas that judge an object which is created. Those that compare with
+// oldSelf judge changes. TestSchemaRulesAreKnown fails on another form.
+var (
+	nameRule = regexp.MustCompile(`^self\.metadata\.name\.matches\('([^'\\]+)'\)$`)
+	textRule = regexp.MustCompile(`^self\.matches\('([^']+)'\)$`)
+)
 
 // object is one manifest.
 type object struct {
@@ -151,6 +185,11 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 		o.faults = append(o.faults, ordered(meta)...)
 		if shape.name != nil && !shape.name.MatchString(o.name) && !slices.ContainsFunc(o.faults, blocks) {
 			o.fault(field.Invalid(nil, field.OmitValueType{}, shape.nameMessage))
+		}
+		for _, t := range shape.texts {
+			if value, ok, _ := unstructured.NestedString(content, t.path...); ok && !t.pattern.MatchString(value) && !slices.ContainsFunc(o.faults, blocks) {
+				o.fault(field.Invalid(field.NewPath(t.path[0], t.path[1:]...), value, t.message))
+			}
 		}
 	}
 	for _, e := range o.faults {

@@ -127,7 +127,7 @@ func leave(b *testing.B, h *host.Cluster, names []string) {
 // TestSimulatedMember joins a real cluster and a simulated one: the requests and the answers' codes are the same, but
 // for how often the new credential is tried until it works.
 func TestSimulatedMember(t *testing.T) {
-	fleet, h := newHost(t, env.Spec{Name: "real"})
+	fleet, h := newHost(t, env.Spec{Name: "real", ControllerManager: true})
 	join := func(name v1alpha1.MemberName, config *rest.Config) []string {
 		seen := &recorder{seen: map[string]int{}}
 		m, err := member.Connect(seen.wrap(config))
