@@ -184,6 +184,8 @@ func TestManifests(t *testing.T) {
 			at + unread,
 			`in.yaml, document 2: Fedration "prod": kind: Unsupported value: "Fedration": supported values: "Federation", "MemberCluster" (schema)`,
 		}},
+		"no version": {federation + "---\n" + strings.Replace(member, "clusterID: a,", "clusterID: a, joinedWith: {kubernetesVersion: '<html>'},", 1), []string{
+			`in.yaml, document 2: MemberCluster "a": spec.joinedWith.kubernetesVersion: Invalid value: "<html>": must be a Kubernetes version as an API server reports it, such as v1.36.3 (schema)`}},
 		"no name":   {strings.Replace(federation, "{name: prod}", "{}", 1), []string{`in.yaml, document 1: Federation "": metadata.name: Required value: name or generateName is required (schema)`}},
 		"long name": {strings.Replace(federation, "name: prod", "name: prod.east", 1), []string{`in.yaml, document 1: Federation "prod.east": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
 		"finalizers of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, finalizers: {a: b}", 1), []string{
