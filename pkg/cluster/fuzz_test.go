@@ -30,7 +30,7 @@ func FuzzCounter(f *testing.F) {
 				break
 			}
 			if err != nil {
-				t.Skip(err)
+				return
 			}
 			switch token {
 			case json.Delim('{'), json.Delim('['):
