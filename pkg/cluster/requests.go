@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -234,5 +235,16 @@ func (c *Conn) ID(ctx context.Context) (v1alpha1.ClusterID, error) {
 	if err != nil {
 		return "", err
 	}
-	return v1alpha1.ClusterID(o.GetUID()), nil
+	return c.IDOf(o)
+}
+
+// IDOf is the identity of the cluster whose kube-system namespace was read. One without a UID is an error: an empty ID would
+// pass wherever two are compared.
+func (c *Conn) IDOf(namespace *unstructured.Unstructured) (v1alpha1.ClusterID, error) {
+	id := v1alpha1.ClusterID(namespace.GetUID())
+	if id == "" {
+		return "", fmt.Errorf("%s: namespace %q of %s has no UID, which is a cluster's identity: this is not a Kubernetes cluster",
+			c.side, v1alpha1.IdentityNamespace, c.Server())
+	}
+	return id, nil
 }

@@ -31,7 +31,11 @@ func (c *Cluster) Self(ctx context.Context) (*Self, error) {
 	if errs[0] != nil || request.Namespace != v1alpha1.IdentityNamespace && errs[1] != nil {
 		return nil, cmp.Or(errs...)
 	}
-	self := &Self{ID: v1alpha1.ClusterID(identity.GetUID()), Labels: identity.GetLabels(), JoinRequest: request}
+	id, err := c.IDOf(identity)
+	if err != nil {
+		return nil, err
+	}
+	self := &Self{ID: id, Labels: identity.GetLabels(), JoinRequest: request}
 	if request.Federation == "" {
 		self.Left = v1alpha1.FederationName(identity.GetAnnotations()[v1alpha1.AnnotationLeft])
 	}

@@ -71,12 +71,11 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 		switch {
 		case o == nil:
 		case refs[i] == cluster.IdentityNamespace:
-			// Without it no judgement would know which cluster answers.
-			if o.GetUID() == "" {
-				return nil, fmt.Errorf("member: namespace %q of %s has no UID, which is a cluster's identity: this is not a Kubernetes cluster",
-					v1alpha1.IdentityNamespace, c.Server())
+			id, err := c.IDOf(o)
+			if err != nil {
+				return nil, err
 			}
-			s.ID, identity = v1alpha1.ClusterID(o.GetUID()), o
+			s.ID, identity = id, o
 		case refs[i] == NamespaceRef():
 			s.Namespace = o
 		case refs[i] == MembershipRef():
