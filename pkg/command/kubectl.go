@@ -46,10 +46,14 @@ func ParseObject(text string) (Object, bool) {
 
 // Valid says whether every part is what Kubernetes takes for a name. An object without a name is one kind's list.
 func (o Object) Valid() bool {
+	name := o.Name
+	if o.Group == "rbac.authorization.k8s.io" {
+		name = strings.ReplaceAll(name, ":", "-") // as in "system:node"
+	}
 	return len(validation.IsDNS1035Label(o.Resource)) == 0 &&
 		(o.Group == "" || len(validation.IsDNS1123Subdomain(o.Group)) == 0) &&
 		(o.Namespace == "" || len(validation.IsDNS1123Label(o.Namespace)) == 0) &&
-		(o.Name == "" || len(validation.IsDNS1123Subdomain(o.Name)) == 0)
+		(name == "" || len(validation.IsDNS1123Subdomain(name)) == 0)
 }
 
 // object appends an object, or all of its kind where it has no name.

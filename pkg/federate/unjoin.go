@@ -312,9 +312,18 @@ func (p *UnjoinPlan) planHost() {
 func (p *UnjoinPlan) planMember() {
 	f := p.facts.Member
 	for _, ref := range f.Found() {
-		if live := f.Objects[ref]; member.ByJoin(live) {
-			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)})
+		live := f.Objects[ref]
+		s := Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)}
+		if !member.ByJoin(live) {
+			// A join makes no member of a cluster where others have made the account: it was made for this membership.
+			k := f.Membership
+			if ref.Resource != cluster.ServiceAccounts || k == nil || k.HostID != p.facts.Host.ID {
+				p.noteUnlabeled(ref, live)
+				continue
+			}
+			s.Note = "although it has lost its label"
 		}
+		p.step(s)
 	}
 	if f.PoliciesDenied {
 		p.note(about(cluster.Member, member.PolicyRefs()[1], "is not removed, if it exists, since you are not allowed to get it", ""))
@@ -332,6 +341,23 @@ func (p *UnjoinPlan) planMember() {
 	if removable && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
 		p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: p.removeNamespace})
 	}
+}
+
+// noteUnlabeled says that an object stays which has the name of one that a join makes and lacks its label. What others prepared
+// outside of the namespace, which no join ever wrote, is theirs.
+func (p *UnjoinPlan) noteUnlabeled(ref cluster.Ref, live *unstructured.Unstructured) {
+	if ref.Namespace == "" && !member.Written(live) {
+		return
+	}
+	label, stays := v1alpha1.LabelManagedBy+"="+v1alpha1.ManagedByJoin, "stays"
+	switch ref.Resource {
+	case cluster.ClusterProperties:
+		label = v1alpha1.LabelFederation
+	case cluster.ServiceAccounts:
+		stays = "stays, and its tokens remain valid"
+	}
+	p.note(about(cluster.Member, ref, stays+", since it lacks the label "+label+", which a join sets",
+		p.Options.commands.To("if it is not needed, delete it", command.KubectlDelete{Object: ref.Object(), Cluster: &p.Options.Cluster})))
 }
 
 // planLabel plans what becomes of the federation label on the cluster.

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -64,24 +65,57 @@ member delete    Namespace "kubefederate-member" (if nothing else is in it)
 member try       (whether it refuses the host's credential)
 host   delete    Secret "kubefederate-credentials/east"
 host   delete    MemberCluster "east"`, ""},
-		{"what join did not create stays", everything, func(f *unjoinFacts) {
+		{"what others prepared stays", everything, func(f *unjoinFacts) {
 			f.Member.Namespace.SetLabels(nil)
-			f.Member.Objects[member.ManagerAccountRef()].SetLabels(nil)
-			f.Member.Objects[member.PropertyRef(v1alpha1.PropertyClusterSet)].SetLabels(nil)
+			for ref, o := range f.Member.Objects {
+				if ref.Namespace == "" {
+					o.SetLabels(nil)
+					o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl-client-side-apply"}})
+				}
+			}
 		}, UnjoinOptions{}, `
-member delete    ClusterRoleBinding "kubefederate-member:manager"
 member delete    RoleBinding "kubefederate-member/kubefederate-manager"
-member delete    ClusterRoleBinding "kubefederate-member:consumer"
+member delete    ServiceAccount "kubefederate-member/kubefederate-manager"
 member delete    ServiceAccount "kubefederate-member/kubefederate-consumer"
-member delete    ClusterRole "kubefederate-member:manager"
 member delete    Role "kubefederate-member/kubefederate-manager"
 member delete    Secret "kubefederate-member/kubefederate-manager-binding"
-member delete    ClusterProperty "cluster.clusterset.k8s.io"
-member delete    ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io"
-member delete    ValidatingAdmissionPolicy "member-tokens.kubefederate.io"
 member delete    ConfigMap "kubefederate-member/membership"
 member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`, ""},
+		{"accounts are revoked without their label, and what else lost it is named", everything, func(f *unjoinFacts) {
+			for ref, o := range f.Member.Objects {
+				o.SetLabels(nil)
+				if ref.Resource == cluster.ClusterProperties {
+					o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: v1alpha1.ManagerFieldOwner}})
+				} else if ref.Namespace == "" {
+					o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl-label"}, {Manager: v1alpha1.FieldOwner}})
+				}
+			}
+		}, UnjoinOptions{}, `
+member delete    ServiceAccount "kubefederate-member/kubefederate-manager" (although it has lost its label)
+member delete    ServiceAccount "kubefederate-member/kubefederate-consumer" (although it has lost its label)
+member delete    ConfigMap "kubefederate-member/membership"
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`, `
+member: ClusterRoleBinding "kubefederate-member:manager": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete clusterrolebindings.rbac.authorization.k8s.io kubefederate-member:manager --context ctx-east
+member: RoleBinding "kubefederate-member/kubefederate-manager": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete rolebindings.rbac.authorization.k8s.io kubefederate-manager --namespace kubefederate-member --context ctx-east
+member: ClusterRoleBinding "kubefederate-member:consumer": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete clusterrolebindings.rbac.authorization.k8s.io kubefederate-member:consumer --context ctx-east
+member: ClusterRole "kubefederate-member:manager": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete clusterroles.rbac.authorization.k8s.io kubefederate-member:manager --context ctx-east
+member: Role "kubefederate-member/kubefederate-manager": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete roles.rbac.authorization.k8s.io kubefederate-manager --namespace kubefederate-member --context ctx-east
+member: Secret "kubefederate-member/kubefederate-manager-binding": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete secrets kubefederate-manager-binding --namespace kubefederate-member --context ctx-east
+member: ClusterProperty "clusterset.k8s.io": stays, since it lacks the label kubefederate.io/federation, which a join sets: if it is not needed, delete it: kubectl delete clusterproperties.about.k8s.io clusterset.k8s.io --context ctx-east
+member: ClusterProperty "cluster.clusterset.k8s.io": stays, since it lacks the label kubefederate.io/federation, which a join sets: if it is not needed, delete it: kubectl delete clusterproperties.about.k8s.io cluster.clusterset.k8s.io --context ctx-east
+member: ValidatingAdmissionPolicyBinding "member-tokens.kubefederate.io": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete validatingadmissionpolicybindings.admissionregistration.k8s.io member-tokens.kubefederate.io --context ctx-east
+member: ValidatingAdmissionPolicy "member-tokens.kubefederate.io": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: if it is not needed, delete it: kubectl delete validatingadmissionpolicies.admissionregistration.k8s.io member-tokens.kubefederate.io --context ctx-east`},
+		{"an account without its label where nothing says that the cluster is this host's member", nil, func(f *unjoinFacts) {
+			f.Member = &member.State{ID: memberID, Objects: map[cluster.Ref]*unstructured.Unstructured{
+				member.ManagerAccountRef(): cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, v1alpha1.ManagerAccount)}}
+		}, UnjoinOptions{}, `
+member try       (whether it refuses the host's credential)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			`member: ServiceAccount "kubefederate-member/kubefederate-manager": stays, and its tokens remain valid, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: ` +
+				`if it is not needed, delete it: kubectl delete serviceaccounts kubefederate-manager --namespace kubefederate-member --context ctx-east`},
 		{"an unjoin that ended halfway: the member is clean, the host's record stands", nil, func(f *unjoinFacts) {
 			f.Member = &member.State{ID: memberID}
 		}, UnjoinOptions{}, `

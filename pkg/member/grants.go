@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -240,4 +241,12 @@ func ByJoin(o *unstructured.Unstructured) bool {
 		return labeled
 	}
 	return o.GetLabels()[v1alpha1.LabelManagedBy] == v1alpha1.ManagedByJoin
+}
+
+// Written says whether a join, a rotation or the manager wrote o, as its managed fields show. Some of them stay when o loses the
+// label by which ByJoin knows it.
+func Written(o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(o.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == v1alpha1.FieldOwner || e.Manager == v1alpha1.ManagerFieldOwner
+	})
 }

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -108,4 +109,31 @@ func TestUnjoinForce(t *testing.T) {
 	if err != nil || !plan.Already() {
 		t.Errorf("unjoining once more: %v, %v", plan, err)
 	}
+}
+
+// TestUnlabeled takes our label from what a join made, as a tool that keeps labels in order does: unjoin revokes the accounts all
+// the same, and names what it leaves.
+func TestUnlabeled(t *testing.T) {
+	p := newPair(t, "unlabeled", viewAccess).furnished()
+	p.joined(federate.JoinOptions{})
+	credential := p.credential()
+	c := clientset(t, p.member.Config())
+	patch, options := []byte(`{"metadata":{"labels":{"`+v1alpha1.LabelManagedBy+`":null}}}`), metav1.PatchOptions{FieldManager: "theirs"}
+	for _, account := range []string{v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount} {
+		if _, err := c.CoreV1().ServiceAccounts(v1alpha1.MemberNamespace).Patch(t.Context(), account, types.MergePatchType, patch, options); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bindings := c.RbacV1().ClusterRoleBindings()
+	if _, err := bindings.Patch(t.Context(), member.ManagerRole, types.MergePatchType, patch, options); err != nil {
+		t.Fatal(err)
+	}
+	wantNote(t, p.unjoined(federate.UnjoinOptions{Cluster: command.Cluster{Context: "west"}}).Notes,
+		`member: ClusterRoleBinding "kubefederate-member:manager": stays, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: `+
+			`if it is not needed, delete it: kubectl delete clusterrolebindings.rbac.authorization.k8s.io kubefederate-member:manager --context west`)
+	p.revoked("after unjoin", credential)
+	if err := bindings.Delete(t.Context(), member.ManagerRole, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.unchanged()
 }
