@@ -317,7 +317,7 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": does no
 			f.lost()
 			f.Observations[0].State = &member.State{ID: memberID, Namespace: member.NamespaceManifest()}
 		}, `warning member east Leftover Namespace "kubefederate-member": is left over from an earlier membership: it held objects that kubectl federate did not create, ` +
-			`or its contents could not be read => kubectl delete namespaces kubefederate-member --context east`},
+			`its contents could not be read, or the caller was not allowed to delete it => kubectl delete namespaces kubefederate-member --context east`},
 		{"mesh, with the namespace of a label", func(f *Facts) {
 			f.lost()
 			f.Observations[0].State = &member.State{ID: memberID, Namespace: member.NamespaceManifest(), JoinRequest: member.JoinRequest{Namespace: v1alpha1.MemberNamespace}}

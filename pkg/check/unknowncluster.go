@@ -64,7 +64,7 @@ func (j *judge) leftover(o *Observation) {
 	}
 }
 
-// leftNamespace judges a namespace that a join created and an unjoin left for what others put into it.
+// leftNamespace judges a namespace that a join created and an unjoin left, for what others put into it or for want of rights.
 func (j *judge) leftNamespace(o *Observation) {
 	namespace := o.State.Namespace
 	if namespace == nil || !member.ByJoin(namespace) || namespace.GetDeletionTimestamp() != nil || o.State.JoinRequest.Namespace == v1alpha1.MemberNamespace {
@@ -72,7 +72,7 @@ func (j *judge) leftNamespace(o *Observation) {
 	}
 	at := j.cluster(o.Context)
 	j.inContext(o, Finding{Code: Leftover, Severity: Warning, Object: member.NamespaceRef().String(),
-		Cause:  "is left over from an earlier membership: it held objects that kubectl federate did not create, or its contents could not be read",
+		Cause:  "is left over from an earlier membership: it held objects that kubectl federate did not create, its contents could not be read, or the caller was not allowed to delete it",
 		Remedy: j.line(command.KubectlDelete{Object: member.NamespaceRef().Object(), Cluster: &at})})
 }
 

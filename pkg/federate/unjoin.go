@@ -339,7 +339,7 @@ func (p *UnjoinPlan) planMember() {
 	dropsOwn := p.Options.DropLabel && request.Namespace == v1alpha1.MemberNamespace
 	removable := f.Namespace != nil && member.ByJoin(f.Namespace) && f.Namespace.GetDeletionTimestamp() == nil
 	if removable && (request.Namespace != v1alpha1.MemberNamespace || dropsOwn) {
-		p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: f.Namespace, do: p.removeNamespace})
+		p.planNamespaceEnd()
 	}
 }
 
@@ -358,6 +358,19 @@ func (p *UnjoinPlan) noteUnlabeled(ref cluster.Ref, live *unstructured.Unstructu
 	}
 	p.note(about(cluster.Member, ref, stays+", since it lacks the label "+label+", which a join sets",
 		p.Options.commands.To("if it is not needed, delete it", command.KubectlDelete{Object: ref.Object(), Cluster: &p.Options.Cluster})))
+}
+
+// planNamespaceEnd plans to remove the namespace. All grants are revoked without that, so it is left to others where the caller
+// may not do it.
+func (p *UnjoinPlan) planNamespaceEnd() {
+	s := Step{Side: cluster.Member, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: p.facts.Member.Namespace, do: p.removeNamespace}
+	lacks := missingOf(cluster.Member, p.facts.MemberLacks, s.rights())
+	if len(lacks) == 0 {
+		p.step(s)
+		return
+	}
+	p.note(about(cluster.Member, s.Object, "stays, since you are not allowed to "+lacks[0].right.String(),
+		p.Options.commands.To("if nothing else is in it, an administrator of the cluster can delete it", command.KubectlDelete{Object: s.Object.Object(), Cluster: &p.Options.Cluster})))
 }
 
 // planLabel plans what becomes of the federation label on the cluster.

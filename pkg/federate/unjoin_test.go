@@ -116,6 +116,14 @@ member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`member: ServiceAccount "kubefederate-member/kubefederate-manager": stays, and its tokens remain valid, since it lacks the label app.kubernetes.io/managed-by=kubectl-federate, which a join sets: ` +
 				`if it is not needed, delete it: kubectl delete serviceaccounts kubefederate-manager --namespace kubefederate-member --context ctx-east`},
+		{"the caller may not delete namespaces", nil, func(f *unjoinFacts) {
+			f.Member.Objects, f.MemberLacks = nil, member.NamespaceRef().Rights("delete")
+		}, UnjoinOptions{}, `
+member delete    ConfigMap "kubefederate-member/membership"
+member try       (whether it refuses the host's credential)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			`member: Namespace "kubefederate-member": stays, since you are not allowed to delete namespaces "kubefederate-member": ` +
+				`if nothing else is in it, an administrator of the cluster can delete it: kubectl delete namespaces kubefederate-member --context ctx-east`},
 		{"an unjoin that ended halfway: the member is clean, the host's record stands", nil, func(f *unjoinFacts) {
 			f.Member = &member.State{ID: memberID}
 		}, UnjoinOptions{}, `

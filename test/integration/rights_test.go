@@ -225,6 +225,29 @@ func grant(t *testing.T, c *env.Cluster, user string, rules ...rbacv1.PolicyRule
 	return withdraw
 }
 
+// TestKeptNamespace unjoins as a user who may not delete namespaces: all grants are revoked, and what stays is named.
+func TestKeptNamespace(t *testing.T) {
+	p := newPair(t, "kept", nil)
+	p.joined(federate.JoinOptions{})
+	credential := p.credential()
+	withdraw := grant(t, p.member, "ned",
+		rbacv1.PolicyRule{APIGroups: []string{"", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"}, Verbs: []string{"get", "delete"},
+			Resources: []string{"secrets", "configmaps", "serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings", cluster.AdmissionPolicies.Resource, "validatingadmissionpolicybindings"}},
+		rbacv1.PolicyRule{APIGroups: []string{"", "about.k8s.io"}, Resources: []string{"namespaces", "clusterproperties"}, Verbs: []string{"get"}},
+	)
+	p.m = connectMember(t, p.member.User("ned"))
+	env.Eventually(t, "the binding holds", func(ctx context.Context) error { _, err := p.m.ID(ctx); return err })
+	wantNote(t, p.unjoined(federate.UnjoinOptions{Cluster: command.Cluster{Context: "west"}}).Notes,
+		`member: Namespace "kubefederate-member": stays, since you are not allowed to delete namespaces "kubefederate-member": `+
+			`if nothing else is in it, an administrator of the cluster can delete it: kubectl delete namespaces kubefederate-member --context west`)
+	p.revoked("after unjoin", credential)
+	if err := clientset(t, p.member.Config()).CoreV1().Namespaces().Delete(t.Context(), v1alpha1.MemberNamespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	withdraw()
+	p.unchanged()
+}
+
 // TestEscalation joins as a user who may make roles on the member but does not hold what the
 // manager gets: nothing may be left of the try.
 func TestEscalation(t *testing.T) {
