@@ -48,95 +48,55 @@ func readAnswer(ctx context.Context, m *member.Cluster) (*Answer, error) {
 	return answer, group.Wait()
 }
 
-const (
-	// maxAsked is how many clusters are asked at once, not counting those that have let us wait for slowAnswer.
-	maxAsked = 64
-	// maxOpen is how many connections stay open after the answer. A join of those clusters need not shake hands
-	// again; a thousand would only fill memory, and each costs its API server some.
-	maxOpen = 100
-)
+// maxOpen is how many connections stay open after the answer. A join of those clusters need not shake hands again; a thousand
+// would only fill memory, and each costs its API server some.
+const maxOpen = 100
 
-// slowAnswer is how long a cluster that does not answer counts among those that are asked. It is such that n clusters
-// that all never answer have all been asked when a quarter of the deadline has passed.
-func slowAnswer(deadline time.Duration, n int) time.Duration {
-	rounds := (n + maxAsked - 1) / maxAsked
-	return deadline / 4 / time.Duration(max(rounds, 1))
-}
-
-// Probe asks every candidate and returns when all have answered or the deadline has passed, so that dead clusters
-// never hold up the rest: few are asked at once, and one that is slow leaves its place to the next while it is waited for.
-// Observations come in the order of the candidates. Progress is called with the number of answers so far.
+// Probe asks every candidate and returns when all have answered or the deadline has passed: see askEach. Observations come in
+// the order of the candidates. Progress is called with the number of answers so far.
 func Probe(ctx context.Context, candidates []Candidate, deadline time.Duration, progress func(int)) []Observation {
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer within %s", deadline))
 	defer cancel()
 	type reply struct {
-		index  int
 		opened *member.Cluster
 		answer *Answer
 		err    error
 	}
-	// What answers late is dropped: the channel holds every answer, so that no goroutine hangs on it.
-	answers := make(chan reply, len(candidates))
-	ask := func(i int, done func()) {
-		defer done()
-		m, err := candidates[i].Connect()
-		if err != nil {
-			answers <- reply{index: i, err: err}
-			return
-		}
-		answer, err := readAnswer(ctx, m)
-		answers <- reply{i, m, answer, err}
-	}
 	observations := make([]Observation, len(candidates))
-	var todo []int
+	var ask []*Observation
+	answered := 0
 	for i, c := range candidates {
 		observations[i] = Observation{Candidate: c, Err: context.DeadlineExceeded}
-		if c.Err != nil {
-			answers <- reply{index: i, err: c.Err}
-		} else {
-			todo = append(todo, i)
-		}
-	}
-	go func() {
-		slots := make(chan struct{}, maxAsked)
-		slow := slowAnswer(deadline, len(todo))
-		for _, i := range todo {
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			go func() {
-				answered, done := context.WithCancel(ctx)
-				go ask(i, done)
-				select {
-				case <-answered.Done():
-				case <-time.After(slow):
-				}
-				<-slots
-			}()
-		}
-	}()
-	open := 0
-	for n := range candidates {
-		select {
-		case a := <-answers:
-			s := &observations[a.index]
-			s.Answer, s.Err = a.answer, a.err
-			if a.opened != nil {
-				s.Reached = a.opened.Endpoint()
-				if a.err == nil && open < maxOpen {
-					open++
-					s.Connect = func() (*member.Cluster, error) { return a.opened, nil }
-				} else {
-					a.opened.CloseIdle()
-				}
-			}
-			progress(n + 1)
+		if c.Err == nil {
+			ask = append(ask, &observations[i])
 			continue
-		case <-ctx.Done():
 		}
-		break
+		observations[i].Err = c.Err
+		answered++
+		progress(answered)
+	}
+	open := 0
+	for i, a := range askEach(ctx, len(ask), deadline, func(i int) reply {
+		m, err := ask[i].Candidate.Connect()
+		if err != nil {
+			return reply{err: err}
+		}
+		answer, err := readAnswer(ctx, m)
+		return reply{m, answer, err}
+	}) {
+		s := ask[i]
+		s.Answer, s.Err = a.answer, a.err
+		if a.opened != nil {
+			s.Reached = a.opened.Endpoint()
+			if a.err == nil && open < maxOpen {
+				open++
+				s.Connect = func() (*member.Cluster, error) { return a.opened, nil }
+			} else {
+				a.opened.CloseIdle()
+			}
+		}
+		answered++
+		progress(answered)
 	}
 	for i := range observations {
 		s := &observations[i]

@@ -5,30 +5,27 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
 // Prove requests tokens through the ways that have to prove which cluster they lead to, and puts into the observations what
 // they show: where several ways, or a way and a member, claim one cluster ID. All others cost no request. It returns when all
-// have answered or the deadline has passed.
+// have answered or the deadline has passed: see askEach.
 func Prove(ctx context.Context, members []v1alpha1.MemberCluster, observations []Observation, deadline time.Duration) {
 	var ask ways
 	for _, c := range claims(newJudge(View{Members: members}).members, observations) {
 		ask = append(ask, c.unproved()...)
 	}
-	if len(ask) == 0 {
-		return
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer within %s", deadline))
 	defer cancel()
-	var group errgroup.Group
-	group.SetLimit(maxAsked)
-	for _, o := range ask {
-		group.Go(func() error { o.Proof = o.prove(ctx); return nil })
+	for i, proof := range askEach(ctx, len(ask), deadline, func(i int) *Proof { return ask[i].prove(ctx) }) {
+		ask[i].Proof = proof
 	}
-	_ = group.Wait() // no function returns an error
+	for _, o := range ask {
+		if o.Proof == nil {
+			o.Proof = &Proof{Err: context.Cause(ctx)}
+		}
+	}
 }
 
 func (o *Observation) prove(ctx context.Context) *Proof {
