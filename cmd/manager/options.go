@@ -51,6 +51,7 @@ type options struct {
 	leaderElect    bool
 	probeInterval  time.Duration
 	probeTimeout   time.Duration
+	renewalShare   float64
 	logFormat      string
 	logLevel       int
 	version        bool
@@ -75,6 +76,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers on one of several replicas only; all of them serve webhooks")
 	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "Longest time between two probes of a member")
 	flags.DurationVar(&o.probeTimeout, "probe-timeout", 10*time.Second, "How long a probe waits for a member's response")
+	flags.Float64Var(&o.renewalShare, "renewal-share", controller.RenewalShare, "Share of its life after which a member's credential is renewed")
 	flags.StringVar(&o.logFormat, "log-format", "json", "Format of the log on stderr: json or text")
 	flags.IntVarP(&o.logLevel, "v", "v", 0, "Log level: 0 is for operators, higher levels are for developers")
 	flags.BoolVar(&o.version, "version", false, "Print the version and exit")
@@ -91,6 +93,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return fmt.Errorf("invalid --probe-interval %s: must be more than zero", o.probeInterval)
 	case o.probeTimeout <= 0:
 		return fmt.Errorf("invalid --probe-timeout %s: must be more than zero", o.probeTimeout)
+	case o.renewalShare <= 0 || o.renewalShare >= 1:
+		return fmt.Errorf("invalid --renewal-share %v: must be more than zero and less than one", o.renewalShare)
 	case o.shutdownDelay < 0:
 		return fmt.Errorf("invalid --shutdown-delay %s: must not be less than zero", o.shutdownDelay)
 	}
@@ -188,7 +192,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	if err := controller.Setup(mgr, controller.Options{
-		Interval: o.probeInterval, Timeout: o.probeTimeout, Registry: metrics.Registry,
+		Interval: o.probeInterval, Timeout: o.probeTimeout, RenewalShare: o.renewalShare, Registry: metrics.Registry,
 	}); err != nil {
 		return err
 	}

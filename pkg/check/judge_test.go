@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -166,6 +167,14 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 			`error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + rotate},
 		{"ends soon", func(f *Facts) { f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialExpiring) },
 			`warning host east CredentialExpiring ` + at + `expires at 2026-11-23T13:00:00Z => ` + rotate},
+		{"is not renewed", func(f *Facts) { f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialRenewalFailed) },
+			`warning host east CredentialRenewalFailed ` + at + `could not be renewed, and expires at 2026-11-23T13:00:00Z => ` + rotate},
+		{"may not be renewed", func(f *Facts) {
+			f.valid(metav1.ConditionTrue, v1alpha1.ReasonCredentialRenewalFailed)
+			meta.SetStatusCondition(&f.Host.Members[0].Status.Conditions, metav1.Condition{
+				Type: v1alpha1.ConditionGranted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRenewalForbidden})
+		},
+			`warning host east CredentialRenewalFailed ` + at + `could not be renewed, and expires at 2026-11-23T13:00:00Z => ` + join},
 		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialNotOwned) },
 			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + rotate},
 		{"refused by the member", func(f *Facts) {

@@ -117,6 +117,12 @@ func (s subject) credential() {
 		report(Error, v1alpha1.ReasonCredentialExpired, "expired at "+expiry.UTC().Format(timeFormat), s.renew())
 	case valid.Reason == v1alpha1.ReasonCredentialExpiring && expiry != nil:
 		report(Warning, valid.Reason, "expires at "+expiry.UTC().Format(timeFormat), s.renew())
+	case valid.Reason == v1alpha1.ReasonCredentialRenewalFailed && expiry != nil:
+		remedy := s.renew()
+		if granted := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionGranted); granted != nil && granted.Reason == v1alpha1.ReasonRenewalForbidden {
+			remedy = s.join(command.Join{})
+		}
+		report(Warning, valid.Reason, "could not be renewed, and expires at "+expiry.UTC().Format(timeFormat), remedy)
 	case valid.Status == metav1.ConditionTrue:
 	case valid.Reason == v1alpha1.ReasonCredentialMissing && s.Host.Credentials != nil: // stored since the manager looked
 	case valid.Reason == v1alpha1.ReasonCredentialMissing:

@@ -70,7 +70,7 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 			}
 		}
 	}
-	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionCredentialValid); c != nil && c.Reason == v1alpha1.ReasonCredentialExpiring {
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionCredentialValid); c != nil && slices.Contains(endingReasons, c.Reason) {
 		return of(*c)
 	}
 	if m.Status.Phase == "" {
@@ -98,6 +98,9 @@ func (c cause) long(now time.Time) string {
 	return c.short(now) + ": " + c.Message
 }
 
+// endingReasons are those of a credential that works, but perhaps not for long.
+var endingReasons = []string{v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed}
+
 // credentialLeft is how long the stored credential is still valid.
 func credentialLeft(m *v1alpha1.MemberCluster, now time.Time) string {
 	if m.Status.CredentialExpiry == nil {
@@ -108,8 +111,12 @@ func credentialLeft(m *v1alpha1.MemberCluster, now time.Time) string {
 	if left <= 0 {
 		return "expired " + duration.HumanDuration(-left) + " ago"
 	}
-	if valid != nil && valid.Reason == v1alpha1.ReasonCredentialExpiring {
+	switch {
+	case valid == nil:
+	case valid.Reason == v1alpha1.ReasonCredentialExpiring:
 		return duration.HumanDuration(left) + " (rotate)"
+	case valid.Reason == v1alpha1.ReasonCredentialRenewalFailed:
+		return duration.HumanDuration(left) + " (not renewed)"
 	}
 	return duration.HumanDuration(left)
 }

@@ -83,8 +83,11 @@ func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
 	name := v1alpha1.MemberName(m.Name)
 	switch phaseOf(m) {
 	case v1alpha1.PhaseReady:
-		if reason == v1alpha1.ReasonCredentialExpiring {
+		switch reason {
+		case v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed:
 			return command.Rotate{Member: name}
+		case v1alpha1.ReasonRenewalForbidden:
+			return command.Join{Member: name, Federation: m.Federation()}
 		}
 		return nil
 	case v1alpha1.PhaseLeaving:

@@ -160,9 +160,7 @@ func (o *operationFlags) printOne(m *oneMember, p federate.Operation, r *federat
 	}
 	output.Linef(o.Out, "membercluster.kubefederate.io/%s %s", name, line)
 	if !r.Expires.IsZero() {
-		output.Line(o.ErrOut, o.commands().To(
-			fmt.Sprintf("the credential expires at %s; to renew it, run", r.Expires.UTC().Format(time.RFC3339)),
-			command.Rotate{Member: name, Cluster: m.at}))
+		output.Linef(o.ErrOut, "the credential expires at %s; the manager renews it before", r.Expires.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -47,27 +47,15 @@ type signature struct {
 // nothing: one counts when it has signed a token that was requested just now.
 func (c *connection) signingKey(ctx context.Context, b *budget, now time.Time) (identity.Thumbprint, error) {
 	audience := identity.NewAudience()
-	body := authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: new(int64(trialTokenSeconds))}}
-	body.APIVersion, body.Kind = authenticationv1.SchemeGroupVersion.String(), "TokenRequest"
-	// Members may allow only tokens that end with the stored one.
-	body.Spec.BoundObjectRef = c.boundTo
-	r := tokenRequest
-	r.body = &body
-	var (
-		issued string
-		set    []byte
-	)
-	_, err := c.send(ctx, b, r, func(s *scanner) error {
-		return s.fields(map[string]func() error{"status": func() error {
-			return s.fields(map[string]func() error{"token": func() (err error) {
-				issued, _, err = s.text(maxToken)
-				return err
-			}})
-		}})
+	issued, err := c.requestToken(ctx, b, authenticationv1.TokenRequestSpec{
+		Audiences: []string{audience}, ExpirationSeconds: new(int64(trialTokenSeconds)),
+		// Members may allow only tokens that end with the stored one.
+		BoundObjectRef: c.boundTo,
 	})
 	if err != nil {
 		return "", err
 	}
+	var set []byte
 	_, err = c.send(ctx, b, keysRequest, func(s *scanner) (err error) {
 		set, err = io.ReadAll(s.r)
 		return err
@@ -84,6 +72,23 @@ func (c *connection) signingKey(ctx context.Context, b *budget, now time.Time) (
 		return "", &contentError{err.Error()}
 	}
 	return signer, nil
+}
+
+// requestToken requests a token of the manager's account.
+func (c *connection) requestToken(ctx context.Context, b *budget, spec authenticationv1.TokenRequestSpec) (token string, err error) {
+	body := authenticationv1.TokenRequest{Spec: spec}
+	body.APIVersion, body.Kind = authenticationv1.SchemeGroupVersion.String(), "TokenRequest"
+	r := tokenRequest
+	r.body = &body
+	_, err = c.send(ctx, b, r, func(s *scanner) error {
+		return s.fields(map[string]func() error{"status": func() error {
+			return s.fields(map[string]func() error{"token": func() (err error) {
+				token, _, err = s.text(maxToken)
+				return err
+			}})
+		}})
+	})
+	return token, err
 }
 
 const managerSubject = "system:serviceaccount:" + v1alpha1.MemberNamespace + ":" + v1alpha1.ManagerAccount
@@ -119,13 +124,13 @@ func (f *followed) sign(ctx context.Context, timeout time.Duration, b *budget, n
 }
 
 // signingKeys are the keys of the status, and the hash of the credential that they belong to. Another credential may lead
-// to another cluster, so its list begins anew. While there is none, the list stays as long as the endpoint does.
+// to another cluster, so its list begins anew; one that the manager renewed leads to the same. While there is none, the list stays as long as the endpoint does.
 func (o memberState) signingKeys(stored storedCredential) (keys []string, of string) {
 	before := &o.member.Status
 	switch {
 	case stored.hash == "" && slices.Contains(noCredential, stored.condition.Reason) && o.member.Generation == before.ObservedGeneration:
 		return before.SigningKeys, before.ObservedCredential
-	case stored.hash != "" && stored.hash == before.ObservedCredential:
+	case stored.hash != "" && (stored.hash == before.ObservedCredential || stored.replaced != "" && stored.replaced == before.ObservedCredential):
 		keys = before.SigningKeys
 	}
 	if o.probe != nil && o.probe.signature.signer != "" {
@@ -141,6 +146,10 @@ var noCredential = []string{v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCre
 
 // granted is the condition Granted; nil while nothing is known.
 func (o memberState) granted() *metav1.Condition {
+	if o.renewed.forbidden {
+		return &metav1.Condition{Type: v1alpha1.ConditionGranted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRenewalForbidden,
+			Message: "the manager may not renew its credential: " + o.renewed.fault + "; " + propose("restore the manager's permissions", o.join())}
+	}
 	if o.probe == nil || o.probe.signature == (signature{}) {
 		return nil
 	}

@@ -31,10 +31,13 @@ type memberReconciler struct {
 	direct      client.Reader
 	credentials *credentials
 	prober      *prober
+	renewer     *renewer
 }
 
-func setupMember(mgr ctrl.Manager, p *prober) error {
-	r := &memberReconciler{client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p}
+func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer) error {
+	r := &memberReconciler{
+		client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p, renewer: renewer,
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
 		For(&v1alpha1.MemberCluster{}).
@@ -80,7 +83,7 @@ func (r *memberReconciler) members(ctx context.Context, federation client.Object
 // conflictDelay is how long a reconciler waits for its cache to show what another write has changed.
 const conflictDelay = 100 * time.Millisecond
 
-// Reconcile writes the status of one member when it differs, and comes back when the credential is due for renewal or expires.
+// Reconcile writes the status of one member when it differs, and comes back when the credential is to be renewed or expires.
 func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	o := memberState{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, now: time.Now()}
 	secret, err := r.metadata(ctx, request.Name)
@@ -93,6 +96,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		}
 		r.prober.drop(request.Name)
 		r.credentials.forget(request.Name)
+		r.renewer.forget(request.Name)
 		return reconcile.Result{}, r.removeOrphan(ctx, secret)
 	}
 	err = r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
@@ -119,10 +123,16 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	} else if o.probe, err = r.prober.follow(request.Name, *t, r.credentials.open(ctx, o, read), o.known(stored)); err != nil {
 		return reconcile.Result{}, err
 	}
+	o.renewed = r.renewer.last(request.Name, stored.hash)
 	status := o.status(stored)
 	var result reconcile.Result
 	if next := o.nextChange(stored); !next.IsZero() {
 		result.RequeueAfter = next.Sub(o.now) + time.Second
+	}
+	if due, ok := o.renewalTime(stored, o.renewed, r.renewer.schedule); ok && !due.After(o.now) {
+		r.renewer.request(request.Name)
+	} else if left := due.Sub(o.now); ok && (result.RequeueAfter == 0 || left < result.RequeueAfter) {
+		result.RequeueAfter = left
 	}
 	if equality.Semantic.DeepEqual(status, o.member.Status) {
 		return result, nil

@@ -14,8 +14,16 @@ import (
 // metrics count probes. No label holds a name that a user chose, and every series is there from the start.
 type metrics struct {
 	probes   *prometheus.CounterVec
+	renewals *prometheus.CounterVec
 	duration prometheus.Histogram
 }
+
+// Results of renewals.
+const (
+	renewalRenewed = "renewed"
+	renewalFailed  = "failed"
+	renewalDropped = "dropped"
+)
 
 func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics, error) {
 	m := &metrics{
@@ -23,6 +31,10 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 			Name: "kubefederate_probes_total",
 			Help: "Probes of members, by the reason of the condition Ready that follows. Only the leader probes.",
 		}, []string{"outcome"}),
+		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubefederate_credential_renewals_total",
+			Help: "Renewals of members' credentials, by result: renewed, failed, or dropped since another credential was stored meanwhile. Only the leader renews.",
+		}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "kubefederate_probe_duration_seconds",
 			Help:    "Time that a probe took, including the reading of nodes when that was due.",
@@ -32,7 +44,10 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 	for _, reason := range probeReasons {
 		m.probes.WithLabelValues(reason)
 	}
-	for _, c := range []prometheus.Collector{m.probes, m.duration, memberCollector{members}} {
+	for _, result := range []string{renewalRenewed, renewalFailed, renewalDropped} {
+		m.renewals.WithLabelValues(result)
+	}
+	for _, c := range []prometheus.Collector{m.probes, m.renewals, m.duration, memberCollector{members}} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of members: %w", err)
 		}

@@ -5,7 +5,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
 // Options of the reconcilers.
@@ -14,6 +17,8 @@ type Options struct {
 	Interval time.Duration
 	// Timeout is how long a probe waits for the answer. Reading all nodes may take three times as long.
 	Timeout time.Duration
+	// RenewalShare is the share of its life after which a credential is renewed: more than 0 and less than 1.
+	RenewalShare float64
 	// Registry gets the metrics.
 	Registry prometheus.Registerer
 }
@@ -29,7 +34,15 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(p); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}
-	if err := setupMember(mgr, p); err != nil {
+	r := &renewer{
+		client: mgr.GetClient(), direct: mgr.GetAPIReader(), schedule: schedule{o.RenewalShare}, timeout: o.Timeout,
+		log: mgr.GetLogger().WithName("renewer"), metrics: metrics, recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
+		changes: p.changes, queue: workqueue.NewTyped[string](), attempts: map[string]attempt{},
+	}
+	if err := mgr.Add(r); err != nil {
+		return fmt.Errorf("add the renewer: %w", err)
+	}
+	if err := setupMember(mgr, p, r); err != nil {
 		return err
 	}
 	return setupFederation(mgr)

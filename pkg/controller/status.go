@@ -26,7 +26,9 @@ type memberState struct {
 	federation *v1alpha1.Federation
 	// probe is the last observation; nil when this manager has none yet.
 	probe *observation
-	now   time.Time
+	// renewed is what became of the last renewal of the stored credential, if it failed.
+	renewed attempt
+	now     time.Time
 }
 
 // status is the member's status, given what judge returned. Conditions keep the time of their last change.
@@ -160,6 +162,28 @@ func (o memberState) credentialValid(stored storedCredential) metav1.Condition {
 	case before != nil && before.Reason == v1alpha1.ReasonCredentialRevoked && o.member.Status.ObservedCredential == stored.hash:
 		return *before
 	}
+	if c.Status == metav1.ConditionTrue {
+		return o.renewalFailed(stored, c)
+	}
+	return c
+}
+
+// renewalFailed is the condition CredentialValid of a credential that works and cannot be renewed; else it is c. It stays until
+// another credential is stored, through restarts of the manager.
+func (o memberState) renewalFailed(stored storedCredential, c metav1.Condition) metav1.Condition {
+	before := meta.FindStatusCondition(o.member.Status.Conditions, v1alpha1.ConditionCredentialValid)
+	switch {
+	case o.renewed.failures > 0:
+		c.Reason = v1alpha1.ReasonCredentialRenewalFailed
+		c.Message = fmt.Sprintf("renewal failed: %s; the stored credential works until %s; ", o.renewed.fault, timestamp(stored.end))
+		if o.renewed.forbidden {
+			c.Message += propose("restore the manager's permissions", o.join())
+		} else {
+			c.Message += "if that goes on, " + o.renew()
+		}
+	case before != nil && before.Reason == v1alpha1.ReasonCredentialRenewalFailed && o.member.Status.ObservedCredential == stored.hash:
+		return *before
+	}
 	return c
 }
 
@@ -219,8 +243,18 @@ type credential struct {
 	// hash is of all that is stored, and empty when that cannot be used, as access is nil.
 	hash   string
 	access *kubeconfig.Access
-	// end is when the credential expires, and due when it is to be renewed; zero when that is not known.
-	end, due time.Time
+	// end is when the credential expires, and late when a fifth of its life is left; zero when that is not known.
+	end, late time.Time
+	renewal
+}
+
+// renewal is what the renewal of a credential depends on.
+type renewal struct {
+	life
+	// renewable says that it is a token of the manager's account which ends with a Secret on the member.
+	renewable bool
+	// replaced is the hash of the credential that the manager renewed, when that stored this one; otherwise empty.
+	replaced string
 }
 
 // storedCredential is what follows from the stored credential alone. Whether the member still accepts it, only a probe
@@ -229,8 +263,9 @@ type storedCredential struct {
 	// condition is CredentialValid.
 	condition metav1.Condition
 	// hash is that of a credential that can be used; otherwise empty.
-	hash     string
-	end, due time.Time
+	hash      string
+	end, late time.Time
+	renewal
 }
 
 func (o memberState) allowInsecure() bool {
@@ -249,7 +284,8 @@ func (o memberState) readCredential(secret *corev1.Secret) credential {
 	}
 	hash := sha256.Sum256(secret.Data[v1alpha1.CredentialKey])
 	c := credential{hash: hex.EncodeToString(hash[:]), access: access, end: end}
-	c.due, _ = access.RenewalDue()
+	c.late, _ = access.RenewalDue()
+	c.renewal = renewalOf(secret, access)
 	return c
 }
 
@@ -268,13 +304,17 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 	if read.reason != "" {
 		return fault(read.reason, read.fault)
 	}
-	stored.hash, stored.end, stored.due = read.hash, read.end, read.due
+	stored.hash, stored.end, stored.late, stored.renewal = read.hash, read.end, read.late, read.renewal
 	if !o.now.Before(read.end) {
-		return fault(v1alpha1.ReasonCredentialExpired, "the stored credential expired at "+read.end.UTC().Format(time.RFC3339))
+		return fault(v1alpha1.ReasonCredentialExpired, "the stored credential expired at "+timestamp(read.end))
 	}
 	c.Status = metav1.ConditionTrue
-	if !read.due.IsZero() && !o.now.Before(read.due) {
-		return fault(v1alpha1.ReasonCredentialExpiring, "the stored credential expires at "+read.end.UTC().Format(time.RFC3339))
+	if !read.late.IsZero() && !o.now.Before(read.late) {
+		what := "the manager has not renewed it yet"
+		if !read.renewable {
+			what = "the manager cannot renew what is no token of its account"
+		}
+		return fault(v1alpha1.ReasonCredentialExpiring, "the stored credential expires at "+timestamp(read.end)+", and "+what)
 	}
 	c.Reason, c.Message = v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"
 	return stored
@@ -282,7 +322,7 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 
 // nextChange is when time alone changes the status; zero when it never does.
 func (o memberState) nextChange(stored storedCredential) time.Time {
-	for _, at := range []time.Time{stored.due, stored.end} {
+	for _, at := range []time.Time{stored.late, stored.end} {
 		if at.After(o.now) {
 			return at
 		}

@@ -120,7 +120,12 @@ func TestStatus(t *testing.T) {
 		{"expired", func(o *seen) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpired, "the stored credential expired at 2026-11-23T13:00:00Z" + renew},
 		{"a fifth of its life is left", lives(4*time.Hour, time.Hour), v1alpha1.PhaseReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring, "the stored credential expires at 2026-11-23T13:00:00Z" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring,
+			"the stored credential expires at 2026-11-23T13:00:00Z, and the manager cannot renew what is no token of its account" + renew},
+		{"a fifth of its life is left of a token that is renewed", func(o *seen) {
+			o.store(t, func(a *kubeconfig.Access) { a.Token = ownToken(now.Add(-4*time.Hour), now.Add(time.Hour)) })
+		}, v1alpha1.PhaseReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialExpiring,
+			"the stored credential expires at 2026-11-23T13:00:00Z, and the manager has not renewed it yet" + renew},
 		{"more than a fifth is left", lives(4*time.Hour-time.Second, time.Hour), v1alpha1.PhaseReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialStored, "a credential for the member's endpoint is stored"},
 		{"refused by the member", func(o *seen) { o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401} }, v1alpha1.PhaseNotReady,

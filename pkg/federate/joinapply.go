@@ -281,7 +281,7 @@ func (p *JoinPlan) requestToken(ctx context.Context) error {
 		return err
 	}
 	p.token = token
-	p.learn(judgeToken(token, asked, o.lifetime(), o.commands, command.Rotate{Member: o.Name, Cluster: o.Cluster, TokenLifetime: o.TokenLifetime})...)
+	p.learn(judgeToken(token, asked, o.lifetime())...)
 	return nil
 }
 
@@ -295,13 +295,14 @@ func (p *JoinPlan) storeCredential(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	credential := host.Credential{Kubeconfig: data, TokenLifetime: p.Options.lifetime()}
 	p.mark(ref)
 	if !p.created {
-		return p.host.WriteCredential(ctx, p.record, data, true)
+		return p.host.WriteCredential(ctx, p.record, credential, true)
 	}
 	waits := false
 	err = poll(ctx, pollInterval, collectionTimeout, func() (bool, error) {
-		err := p.host.WriteCredential(ctx, p.record, data, false)
+		err := p.host.WriteCredential(ctx, p.record, credential, false)
 		if !apierrors.IsAlreadyExists(err) {
 			return true, err
 		}
@@ -312,7 +313,7 @@ func (p *JoinPlan) storeCredential(ctx context.Context) error {
 		return false, nil
 	})
 	if errors.Is(err, errPatience) {
-		return p.host.WriteCredential(ctx, p.record, data, true)
+		return p.host.WriteCredential(ctx, p.record, credential, true)
 	}
 	return err
 }

@@ -5,21 +5,20 @@ import (
 	"time"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // DefaultTokenLifetime is how long a credential lives when nothing else is asked for.
 const DefaultTokenLifetime = 90 * 24 * time.Hour
 
-// judgeToken reports a token that ends earlier than was asked for at the time asked, with the command that renews it in time.
-func judgeToken(token member.Token, asked time.Time, life time.Duration, h command.Host, renewal command.Rotate) []Finding {
+// judgeToken reports a token that ends earlier than was asked for at the time asked.
+func judgeToken(token member.Token, asked time.Time, life time.Duration) []Finding {
 	if asked.Add(life).Sub(token.Expires) <= time.Minute {
 		return nil
 	}
 	return []Finding{{Side: cluster.Member, Object: "token",
-		Cause:  fmt.Sprintf("asked for %s, the member's API server granted %s", short(life), short(token.Expires.Sub(asked).Round(time.Minute))),
-		Remedy: h.To("renew it before "+token.Expires.UTC().Format(time.RFC3339), renewal)}}
+		Cause: fmt.Sprintf("asked for %s, the member's API server granted %s, and the manager renews it in that time",
+			short(life), short(token.Expires.Sub(asked).Round(time.Minute)))}}
 }
 
 // short is a duration as people write it: 90d, 12h, 10m.

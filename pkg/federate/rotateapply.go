@@ -14,6 +14,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -217,7 +218,7 @@ func (p *RotatePlan) request(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	p.learn(judgeToken(p.token, asked, o.lifetime(), o.commands, o.command())...)
+	p.learn(judgeToken(p.token, asked, o.lifetime())...)
 	return nil
 }
 
@@ -230,8 +231,9 @@ func (p *RotatePlan) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	credential := host.Credential{Kubeconfig: data, TokenLifetime: p.Options.lifetime()}
 	// Writing it twice is writing it once: a lost answer is worth another try.
-	if err := retry(ctx, func() error { return p.host.WriteCredential(ctx, record, data, true) }); err != nil {
+	if err := retry(ctx, func() error { return p.host.WriteCredential(ctx, record, credential, true) }); err != nil {
 		return err
 	}
 	p.unmark(p.to)

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/base64"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,11 +27,18 @@ func CredentialManifest(m *v1alpha1.MemberCluster) *unstructured.Unstructured {
 	return o
 }
 
-// WriteCredential stores a kubeconfig as the credential of m. It is written as a whole, by POST or else PUT, and never
+// Credential is what is stored of a member.
+type Credential struct {
+	Kubeconfig []byte
+	// TokenLifetime is how long its token was asked to live, for the manager, which asks for the same when it renews it.
+	TokenLifetime time.Duration
+}
+
+// WriteCredential stores a credential of m. It is written as a whole, by POST or else PUT, and never
 // patched: the response to a patch is the Secret, so that a right to patch is a right to read, and joiners have neither.
 // replace says that there may be one already.
-func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte, replace bool) error {
-	return c.writeCredential(ctx, m, kubeconfig, replace, cluster.DryRunNone)
+func (c *Cluster) WriteCredential(ctx context.Context, m *v1alpha1.MemberCluster, credential Credential, replace bool) error {
+	return c.writeCredential(ctx, m, credential, replace, cluster.DryRunNone)
 }
 
 // JudgeCredential asks the host, with a dry run, whether the caller may store a credential of m. That of a member that does
@@ -41,16 +49,19 @@ func (c *Cluster) JudgeCredential(ctx context.Context, m *v1alpha1.MemberCluster
 		m = m.DeepCopy()
 		m.UID = "00000000-0000-4000-8000-000000000000"
 	}
-	err := c.writeCredential(ctx, m, []byte("{}"), exists, cluster.DryRunServer)
+	err := c.writeCredential(ctx, m, Credential{Kubeconfig: []byte("{}")}, exists, cluster.DryRunServer)
 	if apierrors.IsAlreadyExists(err) {
 		return nil // one of an earlier member, which is being collected
 	}
 	return err
 }
 
-func (c *Cluster) writeCredential(ctx context.Context, m *v1alpha1.MemberCluster, kubeconfig []byte, replace bool, dryRun cluster.DryRun) error {
+func (c *Cluster) writeCredential(ctx context.Context, m *v1alpha1.MemberCluster, credential Credential, replace bool, dryRun cluster.DryRun) error {
 	o := CredentialManifest(m)
-	o.Object["data"] = map[string]any{v1alpha1.CredentialKey: base64.StdEncoding.EncodeToString(kubeconfig)}
+	o.Object["data"] = map[string]any{v1alpha1.CredentialKey: base64.StdEncoding.EncodeToString(credential.Kubeconfig)}
+	if credential.TokenLifetime > 0 {
+		o.SetAnnotations(map[string]string{v1alpha1.AnnotationTokenLifetime: credential.TokenLifetime.String()})
+	}
 	post := func() error {
 		_, err := c.Create(ctx, cluster.Secrets, o, dryRun)
 		return err

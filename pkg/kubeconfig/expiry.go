@@ -16,22 +16,22 @@ import (
 // certificate. It is false when the credential does not say. The token's signature is not looked at: only
 // its own server knows whether it is worth anything.
 func (a *Access) Expiry() (time.Time, bool) {
-	_, end := a.life()
+	_, end := a.Life()
 	return end, !end.IsZero()
 }
 
 // RenewalDue is when a fifth of the credential's life is left, counted from the claim iat of a token or the
 // beginning of the certificate. It is false when the credential does not say.
 func (a *Access) RenewalDue() (time.Time, bool) {
-	begin, end := a.life()
+	begin, end := a.Life()
 	if begin.IsZero() || !end.After(begin) {
 		return time.Time{}, false
 	}
 	return end.Add(-end.Sub(begin) / 5), true
 }
 
-// life is when the credential begins and ends; zero is what it does not say.
-func (a *Access) life() (begin, end time.Time) {
+// Life is when the credential begins and ends, by the clock of who issued it; zero is what it does not say.
+func (a *Access) Life() (begin, end time.Time) {
 	if a.Token != "" {
 		return tokenLife(a.Token)
 	}
@@ -55,6 +55,15 @@ func tokenLife(token string) (begin, end time.Time) {
 		return begin, end
 	}
 	return date(claims.Iat), date(claims.Exp)
+}
+
+// Subject is the account of a token that is a JWT; empty when it does not say.
+func (a *Access) Subject() string {
+	var claims struct {
+		Sub string `json:"sub"`
+	}
+	readClaims(a.Token, &claims)
+	return claims.Sub
 }
 
 // BoundSecret is the Secret that the token is bound to, by the claims of Kubernetes; empty when it is bound to none.

@@ -25,6 +25,12 @@ const (
 	// AnnotationProbeRequested asks the manager to probe a member at once. When a probe has ended that began after the
 	// annotation was set, status.observedProbeRequest has its value, of at most MaxProbeRequest bytes.
 	AnnotationProbeRequested = Prefix + "probe-requested"
+	// AnnotationTokenLifetime on a credential says how long it was asked to live, as a duration of Go: "2160h0m0s". The
+	// manager asks for the same when it renews it.
+	AnnotationTokenLifetime = Prefix + "token-lifetime"
+	// AnnotationRenewed on a credential is the SHA-256, in hex, of the credential that the manager renewed when it stored
+	// this one. Only the manager may set it.
+	AnnotationRenewed = Prefix + "renewed"
 	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"

@@ -7,7 +7,9 @@ const (
 	ReasonFederationMissing = "FederationMissing"
 	ReasonCredentialStored  = "CredentialStored"
 	// ReasonCredentialExpiring is a valid credential with a fifth or less of its lifetime left.
-	ReasonCredentialExpiring      = "CredentialExpiring"
+	ReasonCredentialExpiring = "CredentialExpiring"
+	// ReasonCredentialRenewalFailed is a valid credential that the manager could not renew when it was to.
+	ReasonCredentialRenewalFailed = "CredentialRenewalFailed"
 	ReasonCredentialMissing       = "CredentialMissing"
 	ReasonCredentialNotOwned      = "CredentialNotOwned"
 	ReasonCredentialMalformed     = "CredentialMalformed"
@@ -25,6 +27,8 @@ const (
 	// ReasonKeysNotReadable is a member that does not show which key signs its tokens. It is Ready all the same, but no way
 	// to it can be proved.
 	ReasonKeysNotReadable = "KeysNotReadable"
+	// ReasonRenewalForbidden is a member that does not let the manager's account have another token.
+	ReasonRenewalForbidden = "RenewalForbidden"
 )
 
 // Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.

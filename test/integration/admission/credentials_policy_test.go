@@ -103,6 +103,11 @@ func TestCredentials(t *testing.T) {
 		"immutable": {create(func(s *corev1.Secret) { yes := true; s.Immutable = &yes }), bad("gold-2", "a credential has no finalizers and is not immutable: it is renewed, and it goes when its member goes")},
 		"finalizer": {create(func(s *corev1.Secret) { s.Finalizers = []string{"example.com/hold"} }), bad("gold-2", "a credential has no finalizers and is not immutable: it is renewed, and it goes when its member goes")},
 
+		"as one that the manager renewed": {create(func(s *corev1.Secret) { s.Annotations = map[string]string{v1alpha1.AnnotationRenewed: "x"} }), no("gold-2", "only the manager sets the annotation kubefederate.io/renewed: leave it out")},
+		"replaces what the manager renewed": {update(gold, func(s *corev1.Secret) {
+			s.Annotations, s.Data["kubeconfig"] = map[string]string{v1alpha1.AnnotationRenewed: "x"}, []byte("new")
+		}), no("gold-1", "only the manager sets the annotation kubefederate.io/renewed: leave it out")},
+
 		"largest":   {create(func(s *corev1.Secret) { s.Data["kubeconfig"] = make([]byte, 65536) }), ""},
 		"too large": {create(func(s *corev1.Secret) { s.Data["kubeconfig"] = make([]byte, 65537) }), bad("gold-2", "the kubeconfig has 65537 bytes, and a credential has at most 65536")},
 		"grows":     {update(gold, func(s *corev1.Secret) { s.Data["kubeconfig"] = make([]byte, 700_000) }), bad("gold-1", "the kubeconfig has 700000 bytes, and a credential has at most 65536")},

@@ -43,6 +43,10 @@ func TestStolenManagerToken(t *testing.T) {
 	t.Parallel()
 	h := enforcing(t)
 	thief, config := h.thief(t)
+	h.create(t, fed("stolen"))
+	stolen := member("stolen-1", "stolen")
+	h.create(t, stolen)
+	h.create(t, credential(stolen))
 	inSystem := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: v1alpha1.HostNamespace, Name: name}
 	}
@@ -121,6 +125,22 @@ func TestStolenManagerToken(t *testing.T) {
 		"an Event beside its pods": func(ctx context.Context) error {
 			return thief.Create(ctx, event(v1alpha1.HostNamespace), client.DryRunAll)
 		},
+		"a credential": func(ctx context.Context) error {
+			return thief.Create(ctx, credential(member("stolen", "x")), client.DryRunAll)
+		},
+		"a credential by a patch": func(ctx context.Context) error {
+			return thief.Patch(ctx, credential(stolen), client.RawPatch(types.MergePatchType, []byte(`{"data":{"kubeconfig":"eA=="}}`)), client.DryRunAll)
+		},
+		"a credential for another federation": func(ctx context.Context) error {
+			s := credential(stolen)
+			s.Labels[v1alpha1.LabelFederation] = "other"
+			return thief.Update(ctx, s, client.DryRunAll)
+		},
+		"a credential for another member": func(ctx context.Context) error {
+			s := credential(stolen)
+			s.OwnerReferences[0].UID = "other"
+			return thief.Update(ctx, s, client.DryRunAll)
+		},
 		"a member's spec": func(ctx context.Context) error {
 			return thief.Patch(ctx, member("stolen", "x"), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"server":"https://mine.example.com"}}`)), client.DryRunAll)
 		},
@@ -132,6 +152,9 @@ func TestStolenManagerToken(t *testing.T) {
 		})
 	}
 	// What it is to do works, so that the above is not refused for another reason.
+	renewed := credential(stolen)
+	renewed.Data[v1alpha1.CredentialKey], renewed.Annotations = []byte("renewed"), map[string]string{v1alpha1.AnnotationRenewed: "x"}
+	must(t, thief.Update(t.Context(), renewed, client.DryRunAll))
 	must(t, thief.Create(t.Context(), event(metav1.NamespaceDefault), client.DryRunAll))
 	must(t, thief.List(t.Context(), &corev1.SecretList{}, client.InNamespace(v1alpha1.CredentialsNamespace)))
 
