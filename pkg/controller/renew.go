@@ -23,8 +23,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// renewers is how many credentials are renewed at a time.
-const renewers = 16
+const (
+	// renewers is how many credentials are renewed at a time. Each waits for a member most of its time, and members may be slow.
+	renewers = 64
+	// hostRetry is how soon a renewal that could not begin is tried again.
+	hostRetry = 10 * time.Second
+)
 
 // renewer renews the credentials of members by their own right: each is a token that may request another one of its account. The
 // new token is tried before it is stored, in one write on the condition that the Secret is as it was read. So the old
@@ -40,7 +44,7 @@ type renewer struct {
 	// changes are the names of members whose renewal has failed.
 	changes chan<- event.TypedGenericEvent[string]
 	// queue has the members whose renewal is due.
-	queue workqueue.TypedInterface[string]
+	queue workqueue.TypedDelayingInterface[string]
 
 	mu sync.Mutex
 	// attempts are those that failed, by member.
@@ -81,6 +85,7 @@ func (r *renewer) Start(ctx context.Context) error {
 				}
 				if err := r.renew(ctx, name); err != nil && ctx.Err() == nil {
 					r.log.Error(err, "could not read what a renewal needs", "member", name)
+					r.queue.AddAfter(name, hostRetry)
 				}
 				r.queue.Done(name)
 			}
@@ -90,7 +95,7 @@ func (r *renewer) Start(ctx context.Context) error {
 	return nil
 }
 
-// renew renews the credential of a member if that is due. The error is the host's; its reconciler asks again.
+// renew renews the credential of a member if that is due. The error is that of a read of the host.
 func (r *renewer) renew(ctx context.Context, name string) error {
 	o := memberState{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, now: time.Now()}
 	secret := &corev1.Secret{}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -67,7 +69,7 @@ func newRenewing(t *testing.T) *renewing {
 	}
 	r.renewer = &renewer{
 		client: c, direct: c, schedule: schedule{RenewalShare}, timeout: time.Minute, log: logr.Discard(), metrics: m, recorder: r.events,
-		changes: r.woken, queue: workqueue.NewTyped[string](), attempts: map[string]attempt{},
+		changes: r.woken, queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
 	}
 	r.issues = func(*authenticationv1.TokenRequest) string { return ownToken(began, began.Add(3*time.Hour)) }
 	r.member.answer = r.answer
@@ -440,5 +442,35 @@ func TestReconnectWithinARenewal(t *testing.T) {
 	}
 	if got, want := r.attempts["us-east"].fault, "no answer: "+errReconnected.Error(); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestRenewerRetries has the host not answer when a renewal begins: it is tried again later.
+func TestRenewerRetries(t *testing.T) {
+	t.Parallel()
+	r := newRenewing(t)
+	clock := clocktesting.NewFakeClock(now)
+	r.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{Clock: clock})
+	var failures atomic.Int32
+	r.direct = interceptor.NewClient(r.host, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if failures.Add(1) == 1 {
+				return errors.New("the host is away")
+			}
+			return c.Get(ctx, key, o, options...)
+		},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- r.Start(ctx) }()
+	r.request("us-east")
+	until(t, "a renewal that could not begin", func() bool { return failures.Load() > 0 && r.queue.Len() == 0 })
+	until(t, "the credential is renewed", func() bool {
+		clock.Step(hostRetry)
+		return r.results()[renewalRenewed] == 1
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
