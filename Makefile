@@ -14,12 +14,21 @@ PKG       ?= ./test/integration/... ./test/script ./...
 TESTFLAGS ?=
 DIST      ?= dist
 FUZZTIME  ?= 10m
+# The image's repository, and when it is said to be made, in seconds since 1970.
+IMAGE     ?= kubefederate/manager
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# What image-load loads into: kind (the cluster KIND_CLUSTER) or containerd.
+RUNTIME   ?= $(shell command -v kind >/dev/null && echo kind || { command -v ctr >/dev/null && echo containerd; })
+KIND_CLUSTER ?= kind
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev)
 
 module     := github.com/kubefederate/kubectl-federate
 buildflags := -trimpath -buildvcs=false -ldflags "-s -w -X $(module)/pkg/version.Version=$(VERSION)"
 # Two packages at a time: an integration test runs several API servers.
 gotest     := $(GO) test -count=1 -p 2
+# The packer of the image is a module of its own with tests, which PKG leaves out.
+imagetool  := test/tools/image
+imagetest   = $(if $(filter file,$(origin PKG)),$(GO) -C $(imagetool) test -count=1 $(1) $(TESTFLAGS) .)
 
 controllergen := $(GO) tool -modfile=test/tools/go.mod controller-gen
 golangcilint  := $(GO) tool -modfile=test/tools/golangci-lint/go.mod golangci-lint
@@ -38,14 +47,17 @@ controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl
 
 .PHONY: test
 test: controlplane ## Run the quick tier of the tests
+	$(call imagetest,-short)
 	$(gotest) -short -timeout 20m $(TESTFLAGS) $(PKG)
 
 .PHONY: test-all
 test-all: controlplane ## Run all tests
+	$(call imagetest)
 	$(gotest) -timeout 60m $(TESTFLAGS) $(PKG)
 
 .PHONY: test-extended
 test-extended: controlplane ## Run all tests, with more repetitions, and the benchmarks: hours, for a release and by hand
+	$(call imagetest)
 	$(gotest) -tags extended -timeout 180m $(TESTFLAGS) $(PKG)
 	$(MAKE) bench
 
@@ -62,6 +74,7 @@ fuzz: ## Fuzz every target in turn, each for FUZZTIME (10m)
 .PHONY: lint
 lint: ## Run the linters
 	$(golangcilint) run
+	cd $(imagetool) && $(GO) tool -modfile=../golangci-lint/go.mod golangci-lint run
 
 .PHONY: fix
 fix: ## Apply what the linters can mend by themselves
@@ -93,8 +106,27 @@ bench: controlplane ## Measure judging, start-up, joins and discovery of many cl
 	$(GO) test -run '^$$' -bench . -benchtime 30x -timeout 60m $(TESTFLAGS) ./test/bench
 
 .PHONY: krew
-krew: ## Build the archives and the krew manifest for six platforms into dist/
-	$(GO) run ./test/krew/pack -version $(VERSION) -out $(DIST)
+krew: ## Build the archives and the krew manifest for six platforms into dist/; init installs RELEASED_IMAGE, an image by digest
+	$(GO) run ./test/krew/pack -version $(VERSION) -image "$(RELEASED_IMAGE)" -out $(DIST)
+
+packimage = $(GO) -C $(imagetool) run . -source $(CURDIR) -out $(abspath $(DIST)) -name $(IMAGE) -version $(VERSION) \
+	-created $(SOURCE_DATE_EPOCH) -revision "$$(git rev-parse HEAD 2>/dev/null)"
+
+.PHONY: image
+image: ## Build the manager's image for linux/amd64 and linux/arm64 into dist/, as an OCI archive, with its digest and SBOM
+	$(packimage)
+
+.PHONY: image-push
+image-push: ## Build the image, push it to IMAGE, a repository of a registry, and its SBOM as a referrer
+	$(packimage) -push
+
+.PHONY: image-load
+image-load: image ## Load the image into a kind cluster (KIND_CLUSTER) or containerd, by RUNTIME=kind or containerd
+	@archive=$(DIST)/manager-image_$$(echo '$(VERSION)' | tr + _).tar; case '$(RUNTIME)' in \
+	kind) kind load image-archive "$$archive" --name $(KIND_CLUSTER) ;; \
+	containerd) ctr --namespace k8s.io images import "$$archive" ;; \
+	*) echo "error: neither kind nor ctr is on PATH, so there is nothing to load $$archive into; set RUNTIME=kind or RUNTIME=containerd where one of them is" >&2; exit 1 ;; \
+	esac
 
 .PHONY: clean
 clean: ## Remove bin/ and dist/
