@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -33,6 +34,8 @@ const (
 	// ManagerAccount is the ServiceAccount in kubefederate-system that the manager runs as. A manager outside
 	// the cluster takes a token of it.
 	ManagerAccount = "kubefederate-manager"
+	// ManagerDeployment in kubefederate-system runs the manager.
+	ManagerDeployment = "kubefederate-manager"
 	// KeysSecret in kubefederate-system holds the webhook's CA and the word that its path ends in. It is no part of Objects:
 	// what init prints holds no keys.
 	KeysSecret = "kubefederate-keys"
@@ -55,10 +58,12 @@ const (
 
 // Options are what differs between installs. The zero value gives the files as they are.
 type Options struct {
-	// Image of the manager. Empty means Image(Version).
+	// Image of the manager. Empty means that of the file, which `make image` builds.
 	Image string
 	// Replicas of the manager. Zero means as in the file, two.
 	Replicas int32
+	// Resources of the manager's container. Nil means as in the file.
+	Resources map[string]any
 	// WebhookURL is the https URL of a manager outside the cluster; the path of each webhook is appended to it. The objects
 	// then include nothing that runs or serves pods, but still the manager's account and its rights.
 	WebhookURL string
@@ -71,12 +76,8 @@ type Options struct {
 	Version string
 }
 
-// Image is the manager's container image of a release. It names no registry: the container runtime knows
-// its default.
-func Image(version string) string { return "kubefederate/manager:" + tag(version) }
-
-// tag is a version as image tags and label values may be: build metadata (+…) is not allowed in either.
-func tag(version string) string { return strings.ReplaceAll(version, "+", "_") }
+// label is a version as label values may be: build metadata (+…) is not allowed in them.
+func label(version string) string { return strings.ReplaceAll(version, "+", "_") }
 
 // Objects gives everything to install, in order.
 func Objects(o Options) ([]*unstructured.Unstructured, error) {
@@ -111,7 +112,7 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 		}
 		labels[LabelName], labels[LabelPartOf] = Name, Name
 		if o.Version != "" {
-			labels[LabelVersion] = tag(o.Version)
+			labels[LabelVersion] = label(o.Version)
 		}
 		object.SetLabels(labels)
 
@@ -147,22 +148,40 @@ func webhookBase(s string) (string, error) {
 }
 
 func (o Options) deployment(object *unstructured.Unstructured) error {
-	image := o.Image
-	if image == "" && o.Version != "" {
-		image = Image(o.Version)
-	}
 	if o.Replicas != 0 {
 		if err := unstructured.SetNestedField(object.Object, int64(o.Replicas), "spec", "replicas"); err != nil {
 			return err
 		}
 	}
-	if image == "" {
-		return nil
-	}
 	return each(object, func(container map[string]any) error {
-		container["image"] = image
-		return nil
+		if o.Image != "" {
+			container["image"] = o.Image
+		}
+		if o.Resources == nil {
+			return nil
+		}
+		container["resources"] = o.Resources
+		return o.limitMemory(container)
 	}, "spec", "template", "spec", "containers")
+}
+
+// limitMemory has Go collect garbage before the container is ended: GOMEMLIMIT is nine tenths of the limit, and is left out where
+// there is none.
+func (o Options) limitMemory(container map[string]any) error {
+	const name = "GOMEMLIMIT"
+	env, _, err := unstructured.NestedSlice(container, "env")
+	if err != nil {
+		return err
+	}
+	env = slices.DeleteFunc(env, func(v any) bool { return v.(map[string]any)["name"] == name })
+	if limit, limited, _ := unstructured.NestedFieldNoCopy(o.Resources, "limits", "memory"); limited {
+		quantity, err := resource.ParseQuantity(fmt.Sprint(limit))
+		if err != nil {
+			return fmt.Errorf("limits.memory: %w", err)
+		}
+		env = append(env, map[string]any{"name": name, "value": fmt.Sprintf("%dMiB", quantity.Value()/10*9>>20)})
+	}
+	return unstructured.SetNestedSlice(container, env, "env")
 }
 
 func (o Options) webhooks(object *unstructured.Unstructured, base string) error {

@@ -104,6 +104,33 @@ func TestObjectsInOrder(t *testing.T) {
 	}
 }
 
+// TestMemoryLimit holds that the manager's own limit follows that of its container, as in the file.
+func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
+	container := func(o manifests.Options) map[string]any {
+		containers, _, _ := unstructured.NestedSlice(find(t, objects(t, o), "Deployment").Object, "spec", "template", "spec", "containers")
+		return containers[0].(map[string]any)
+	}
+	shipped := container(manifests.Options{})
+	resources := shipped["resources"].(map[string]any)
+	if again := container(manifests.Options{Resources: resources}); !reflect.DeepEqual(again, shipped) {
+		t.Errorf("%v\n%v", again, shipped)
+	}
+	for limit, want := range map[string]string{"1Gi": "[map[name:GOMEMLIMIT value:921MiB]]", "2000M": "[map[name:GOMEMLIMIT value:1716MiB]]", "": "[]"} {
+		limits := map[string]any{"cpu": "1"}
+		if limit != "" {
+			limits["memory"] = limit
+		}
+		c := container(manifests.Options{Image: "x", Resources: map[string]any{"limits": limits}})
+		if got := fmt.Sprint(c["env"]); got != want || c["image"] != "x" || !reflect.DeepEqual(c["resources"], map[string]any{"limits": limits}) {
+			t.Errorf("%s: %s, %v", limit, got, c)
+		}
+	}
+	if _, err := manifests.Objects(manifests.Options{Resources: map[string]any{"limits": map[string]any{"memory": "much"}}}); err == nil {
+		t.Error("a limit that is no quantity is taken")
+	}
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	all := objects(t, manifests.Options{Version: "v1.2.3+dirty", Replicas: 3})
@@ -123,7 +150,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("replicas: %d", n)
 	}
 	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
-	if image := containers[0].(map[string]any)["image"]; image != "kubefederate/manager:v1.2.3_dirty" {
+	if image := containers[0].(map[string]any)["image"]; image != "kubefederate/manager:v0.0.0-dev" {
 		t.Errorf("image: %s", image)
 	}
 

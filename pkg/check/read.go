@@ -126,7 +126,7 @@ func (r *reader) rights(ctx context.Context) (err error) {
 	return err
 }
 
-// drift compares what is installed with what this plugin would install. What another version installed is not compared: init
+// drift compares what is installed with what init would install again. What another version installed is not compared: init
 // updates it. How API servers call the webhook is judged with the keys.
 func (r *reader) drift(ctx context.Context) error {
 	f := &r.facts.Host
@@ -138,9 +138,13 @@ func (r *reader) drift(ctx context.Context) error {
 	if f.Installed != r.facts.Plugin {
 		return nil
 	}
-	options := manifests.Options{Version: version.Version, WebhookURL: keys.URL, Calls: keys.Calls()}
-	if keys.CertManager {
-		options.Certificates, options.Calls = manifests.CertificatesCertManager, nil
+	options, err := install.Installed(ctx, r.h)
+	if err != nil {
+		return err
+	}
+	options.Version = version.Version
+	if !keys.CertManager {
+		options.Calls = keys.Calls()
 	}
 	objects, err := manifests.Objects(options)
 	if err != nil {
@@ -148,8 +152,8 @@ func (r *reader) drift(ctx context.Context) error {
 	}
 	missing, changed, err := install.Compare(ctx, r.h, objects)
 	for _, ref := range changed {
-		// Administrators choose the image and the number of replicas, and how the webhook is called is judged with the keys.
-		if ref.Resource.Kind != "Deployment" && (ref != install.Configuration || keys.Judge() != install.KeysDiffer) {
+		// How the webhook is called is judged with the keys.
+		if ref != install.Configuration || keys.Judge() != install.KeysDiffer {
 			f.Changed = append(f.Changed, ref)
 		}
 	}

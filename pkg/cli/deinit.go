@@ -16,7 +16,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
-	"github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
 const deinitHelp = `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, and the kinds
@@ -67,7 +66,7 @@ func (f *deinitFlags) toOptions(*cobra.Command, []string) (*deinitOptions, error
 func (o *deinitOptions) validate() error { return targets.ValidateTimeout("timeout", o.timeout) }
 
 func (o *deinitOptions) run(ctx context.Context) error {
-	objects, err := manifests.Objects(manifests.Options{Version: version.Version, Image: manifests.Image(version.Version), Replicas: 1})
+	objects, err := manifests.Objects(manifests.Options{})
 	if err != nil {
 		return err
 	}

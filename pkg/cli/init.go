@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,8 +26,10 @@ import (
 )
 
 const initHelp = `Install kubectl federate on the host cluster, or bring it to this plugin's version: the kinds Federation
-and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair; it
-refuses to downgrade.
+and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair: it keeps
+the image, the number of replicas, the certificates' issuer, the webhook's URL and the resources that were
+chosen, unless a flag says otherwise, and brings a released image to its own release. It refuses to downgrade.
+A client's dry run does not read the host, so it keeps nothing.
 
 It makes the webhook's keys, a CA and the random word that the webhook's path ends in, and keeps those that are
 there; the manager issues its own certificate from them. --only=keys makes new ones, and no request is refused
@@ -56,11 +59,13 @@ const initExample = `  # Install on the cluster of the current context
 type initFlags struct {
 	*factory
 	manifests manifests.Options
-	only      string
-	wait      bool
-	timeout   time.Duration
-	dryRun    cluster.DryRun
-	output    output.Flags
+	// typed says which flags were given, of those whose values are kept otherwise.
+	typed   map[string]bool
+	only    string
+	wait    bool
+	timeout time.Duration
+	dryRun  cluster.DryRun
+	output  output.Flags
 }
 
 func newInit(d *factory) *cobra.Command {
@@ -75,10 +80,10 @@ func newInit(d *factory) *cobra.Command {
 		RunE:    runs(f.toOptions),
 	}
 	m, flags := &f.manifests, cmd.Flags()
-	flags.StringVar(&m.Image, "image", manifests.Image(version.Version), "The manager's container image")
+	flags.StringVar(&m.Image, "image", "", "The manager's container image; by default that of this plugin's release")
 	flags.Int32Var(&m.Replicas, "replicas", 2, "How many replicas of the manager run")
 	flags.StringVar(&m.WebhookURL, "webhook-url", "",
-		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then")
+		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then. Empty: it runs in the cluster")
 	flags.StringVar((*string)(&m.Certificates), "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
 	complete(cmd, "certificates", string(manifests.CertificatesManager), string(manifests.CertificatesCertManager))
 	flags.StringVar(&f.only, "only", "", "Make only this part anew: keys")
@@ -99,7 +104,11 @@ const onlyKeys = "keys"
 // initOptions are ready to run.
 type initOptions struct{ initFlags }
 
-func (f *initFlags) toOptions(*cobra.Command, []string) (*initOptions, error) {
+func (f *initFlags) toOptions(cmd *cobra.Command, _ []string) (*initOptions, error) {
+	f.typed = map[string]bool{}
+	for _, name := range []string{"image", "replicas", "webhook-url", "certificates"} {
+		f.typed[name] = cmd.Flags().Changed(name)
+	}
 	return &initOptions{*f}, nil
 }
 
@@ -125,6 +134,52 @@ func (o *initOptions) validate() error {
 		}
 	}
 	return cmp.Or(targets.ValidateTimeout("timeout", o.timeout), o.output.Validate())
+}
+
+// keep takes what was not typed from what is installed, and the image else from the release. The warning is of an image that is
+// kept and may not be of this release.
+func (o *initOptions) keep(installed manifests.Options) (warning string, err error) {
+	m := &o.manifests
+	if !o.typed["webhook-url"] && installed.WebhookURL != "" {
+		for _, name := range []string{"image", "replicas", "certificates"} {
+			if o.typed[name] && (name != "certificates" || !o.hasKeys()) {
+				return "", output.Usagef("--%s is for a manager in the cluster, and this host has one outside, at %s; add --webhook-url= to run it in the cluster",
+					name, installed.WebhookURL)
+			}
+		}
+		m.WebhookURL = installed.WebhookURL
+	}
+	if !o.typed["certificates"] && installed.Certificates != "" && m.WebhookURL == "" {
+		m.Certificates = installed.Certificates
+	}
+	if !o.typed["replicas"] && installed.Replicas > 0 {
+		m.Replicas = installed.Replicas
+	}
+	m.Resources = installed.Resources
+	if o.typed["image"] || m.WebhookURL != "" {
+		return "", nil
+	}
+	upgrades := installed.Version != version.Version
+	m.Image = installed.Image
+	if m.Image == "" || upgrades && version.Image != "" && repository(m.Image) == repository(version.Image) {
+		m.Image = version.Image
+	}
+	switch {
+	case m.Image == "":
+		return "", output.Usagef("this plugin was built outside a release, so it knows no image of the manager: name one with --image (make image builds it), or the URL of a manager that you run with --webhook-url")
+	case upgrades && m.Image == installed.Image:
+		return fmt.Sprintf("warning: the manager keeps the image %s, which may not be of %s; --image names another", m.Image, version.Version), nil
+	}
+	return "", nil
+}
+
+// repository is an image without its tag and digest.
+func repository(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if i := strings.LastIndex(image, ":"); i > strings.LastIndex(image, "/") {
+		image = image[:i]
+	}
+	return image
 }
 
 // objects are what is installed, and what another kind of installation may have left that this one does not need.
@@ -160,16 +215,19 @@ func (o *initOptions) run(ctx context.Context) error {
 	if o.only != "" {
 		return o.renewKeys(ctx)
 	}
-	objects, obsolete, err := o.objects()
-	if err != nil {
-		return err
-	}
 	printed := o.output.Value != ""
 	report := o.report
 	if printed {
 		report = func(*unstructured.Unstructured, install.Outcome) {}
 	}
 	if o.dryRun == cluster.DryRunClient {
+		if _, err := o.keep(manifests.Options{}); err != nil {
+			return err
+		}
+		objects, _, err := o.objects()
+		if err != nil {
+			return err
+		}
 		if printed {
 			return o.output.Objects(o.Out, objects)
 		}
@@ -187,8 +245,23 @@ func (o *initOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	installed, err := install.Installed(ctx, h)
+	if err != nil {
+		return err
+	}
+	warning, err := o.keep(installed)
+	if err != nil {
+		return err
+	}
+	objects, obsolete, err := o.objects()
+	if err != nil {
+		return err
+	}
 	if err := o.installable(ctx, h, objects); err != nil {
 		return err
+	}
+	if warning != "" {
+		output.Line(o.ErrOut, warning)
 	}
 	keys := o.keyChange(h, report)
 	unfinished, err := o.apply(ctx, keys, objects)

@@ -63,7 +63,7 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 
 // dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended.
 var dryRuns = []string{
-	"init", "init --only keys", "deinit --abandon-members", "create federation wet --joiner user:ann",
+	"init --webhook-url https://127.0.0.1:9443", "init --only keys", "deinit --abandon-members", "create federation wet --joiner user:ann",
 	"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",
 	"join dry-east --federation dry --member-context east", "join dry --federation dry --member-context west --labels example.com/team=web",
 	"join --all-contexts --federation dry", "discover --federation dry --join",

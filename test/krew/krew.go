@@ -30,8 +30,8 @@ const (
 
 	plugin  = "kubectl-federate"
 	command = "./cmd/" + plugin
-	// versionVar is what the linker sets to the release.
-	versionVar = "github.com/kubefederate/kubectl-federate/pkg/version.Version"
+	// versionPackage has the variables that the linker sets to the release.
+	versionPackage = "github.com/kubefederate/kubectl-federate/pkg/version"
 )
 
 // Platform is what a binary is built for.
@@ -65,6 +65,8 @@ type Release struct {
 	Source string
 	// Version is a semantic version with a leading v.
 	Version string
+	// Image is the manager's image, by digest, that the plugin installs. Empty leaves it out.
+	Image string
 	// Out is the folder that the archives go to; it is made.
 	Out string
 	// Env is added to the environment of the builds.
@@ -107,7 +109,7 @@ func (r Release) Pack(ctx context.Context, p Platform) (sum string, err error) {
 // Build writes the plugin's binary for one platform, as a release ships it.
 func (r Release) Build(ctx context.Context, p Platform, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", fmt.Sprintf("-s -w -buildid= -X %s=%s", versionVar, r.Version), "-o", binary, command)
+		"-ldflags", fmt.Sprintf("-s -w -buildid= -X %[1]s.Version=%[2]s -X %[1]s.Image=%[3]s", versionPackage, r.Version, r.Image), "-o", binary, command)
 	cmd.Dir = r.Source
 	// What a person has set for other builds must not reach this one.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Arch,

@@ -79,6 +79,7 @@ var placeholder = regexp.MustCompile(`\$\{([a-z-]+)(?::([a-z0-9-]+))?\}`)
 //
 //	${host:CLUSTER}        host and port of its API server
 //	${ca:CLUSTER}          its CA, as a string of JSON
+//	${bundle:CLUSTER}      its CA, in base64
 //	${admin:CLUSTER}       a kubeconfig of an administrator of it, or of an impostor, in base64, as Cluster API's Secrets hold it
 //	${rancher}             the URL of the proxy that rancher plays
 //	${rancher-ca}          its CA, as a string of JSON
@@ -108,6 +109,8 @@ func expand(ts *testscript.TestScript, args []string) {
 				return strings.TrimPrefix(theStage.fleet.Cluster(of).Config().Host, "https://")
 			case "ca":
 				return quoted(string(theStage.fleet.Cluster(of).Config().CAData))
+			case "bundle":
+				return base64.StdEncoding.EncodeToString(theStage.fleet.Cluster(of).Config().CAData)
 			case "admin":
 				c, hostile := ts.Value(impostorsKey{}).(map[string]env.Context)[of]
 				if !hostile {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
+	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/test/env"
 	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
@@ -35,12 +36,16 @@ type stage struct {
 
 var theStage = &stage{}
 
-// The test binary is also the plugin: testscript puts it on PATH under its name.
+// The test binary is also the plugin: testscript puts it on PATH under its name. It is one of a release, which has an image of the
+// manager, unless a script sets UNRELEASED.
 func TestMain(m *testing.M) {
 	testscript.Main(withStage{m}, map[string]func(){
 		"kubectl-federate": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			context.AfterFunc(ctx, stop)
+			if os.Getenv("UNRELEASED") == "" {
+				version.Image = "registry.example.com/kubefederate/manager@sha256:" + strings.Repeat("0", 64)
+			}
 			os.Exit(cli.Run(ctx, os.Args,
 				genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: withoutProgress{os.Stderr}}))
 		},

@@ -71,18 +71,13 @@ func Newer(have, want string) bool {
 func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, dryRun cluster.DryRun, report Report) error {
 	planned := map[string]bool{}
 	for _, object := range objects {
-		ref := refOf(object)
-		before, err := h.Find(ctx, ref)
+		before, after, err := apply(ctx, h, object, planned[object.GetNamespace()], dryRun)
 		if err != nil {
 			return err
 		}
-		if before == nil && planned[object.GetNamespace()] {
+		if after == nil {
 			report(object, Planned)
 			continue
-		}
-		after, err := h.Apply(ctx, ref.Resource, object, dryRun)
-		if err != nil {
-			return err
 		}
 		switch {
 		case before == nil:
@@ -95,6 +90,28 @@ func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstruc
 		}
 	}
 	return nil
+}
+
+// maxRereads is how often apply reads an object again that others write to, such as the journal.
+const maxRereads = 10
+
+// apply applies an object and returns it as it was before and after: nil before where it did not exist, and nil after where a dry
+// run cannot evaluate it since its namespace is only planned. What another client changes between the two reads would look like a
+// change of the dry run's, which stores nothing and so leaves the resource version.
+func apply(ctx context.Context, h *host.Cluster, object *unstructured.Unstructured, planned bool, dryRun cluster.DryRun) (before, after *unstructured.Unstructured, err error) {
+	ref := refOf(object)
+	for range maxRereads {
+		if before, err = h.Find(ctx, ref); err != nil || before == nil && planned {
+			return nil, nil, err
+		}
+		if after, err = h.Apply(ctx, ref.Resource, object, dryRun); err != nil {
+			return nil, nil, err
+		}
+		if before == nil || dryRun == cluster.DryRunNone || before.GetResourceVersion() == after.GetResourceVersion() {
+			break
+		}
+	}
+	return before, after, nil
 }
 
 // Serves says whether the host serves the kind of an object.

@@ -21,6 +21,7 @@ func main() {
 	var release krew.Release
 	flag.StringVar(&release.Source, "source", ".", "the checkout's top `folder`")
 	flag.StringVar(&release.Version, "version", "v0.0.0-dev", "the release, a semantic version with a leading v")
+	flag.StringVar(&release.Image, "image", "", "the manager's `image`, by digest, that the plugin installs")
 	flag.StringVar(&release.Out, "out", "dist", "the `folder` to write to")
 	flag.Parse()
 
