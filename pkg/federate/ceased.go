@@ -20,11 +20,9 @@ import (
 // the cluster that the host's credential opens. So the member is forgotten only when the manager reports that the
 // credential has ceased to work at the stored endpoint.
 
-// ceasedTimeout is how long the manager has to report it, and ceasedInterval how often its report is read.
-const (
-	ceasedTimeout  = 10 * time.Second
-	ceasedInterval = 50 * time.Millisecond
-)
+// ceasedTimeout is how long the manager has to report it. API servers remember for ten seconds that a token was good: where others
+// have prepared the account's rights, which stay, so long it works.
+const ceasedTimeout = 15 * time.Second
 
 // ceased is what the manager reports of the credential.
 type ceased int
@@ -71,7 +69,7 @@ func (p *UnjoinPlan) awaitCeased(ctx context.Context) error {
 	}
 	request, accepted, why := "", false, fmt.Sprintf("the manager did not report it within %s", ceasedTimeout)
 	var asked time.Time
-	err := poll(ctx, ceasedInterval, ceasedTimeout, func() (bool, error) {
+	err := poll(ctx, pollInterval, ceasedTimeout, func() (bool, error) {
 		var m *v1alpha1.MemberCluster
 		var err error
 		if request == "" && time.Since(asked) >= planInterval {

@@ -45,12 +45,11 @@ func (o UnjoinOptions) command() command.Unjoin {
 
 // Phases of an unjoin, in order.
 const (
-	phaseRevoke       phase = iota // the token's Secret, bindings, roles, accounts, properties
-	phaseRelease                   // the membership record: until here no other host can take the cluster
-	phaseLabel                     // the federation label, which the namespace may carry
-	phaseNamespaceEnd              // the namespace
-	phaseCeased                    // the host's credential has ceased to work
-	phaseForgotten                 // the host's side
+	phaseRevoke    phase = iota // the token's Secret, bindings, roles, accounts, properties
+	phaseRelease                // the membership record: until here no other host can take the cluster
+	phaseLabel                  // the federation label, which the namespace may carry
+	phaseGone                   // the namespace, and the host's credential, which has ceased to work
+	phaseForgotten              // the host's side
 )
 
 // UnjoinPlan is what an unjoin will do.
@@ -291,7 +290,7 @@ func (p *UnjoinPlan) planCeased() {
 		p.note(p.uncertain("no manager is running"))
 		return
 	}
-	p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "whether it refuses the host's credential", phase: phaseCeased, do: p.awaitCeased})
+	p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "whether it refuses the host's credential", phase: phaseGone, do: p.awaitCeased})
 }
 
 func (p *UnjoinPlan) planHost() {
@@ -363,7 +362,7 @@ func (p *UnjoinPlan) noteUnlabeled(ref cluster.Ref, live *unstructured.Unstructu
 // planNamespaceEnd plans to remove the namespace. All grants are revoked without that, so it is left to others where the caller
 // may not do it.
 func (p *UnjoinPlan) planNamespaceEnd() {
-	s := Step{Side: cluster.Member, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseNamespaceEnd, live: p.facts.Member.Namespace, do: p.removeNamespace}
+	s := Step{Side: cluster.Member, Verb: VerbDelete, Object: member.NamespaceRef(), Note: "if nothing else is in it", phase: phaseGone, live: p.facts.Member.Namespace, do: p.removeNamespace}
 	lacks := missingOf(cluster.Member, p.facts.MemberLacks, s.rights())
 	if len(lacks) == 0 {
 		p.step(s)

@@ -2,6 +2,8 @@ package federate
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,6 +221,27 @@ host   delete    MemberCluster "east" (garbage collection removes its credential
 			}
 		})
 	}
+}
+
+// TestForgottenLast holds that the manager is asked about the credential when all grants are revoked, while the namespace goes, and
+// that the host forgets the member after all else.
+func TestForgottenLast(t *testing.T) {
+	t.Parallel()
+	plan, _ := planUnjoin(leaving(nil, func(f *unjoinFacts) { f.MayDeleteCredential = true }), UnjoinOptions{Name: "east"})
+	var phases []string
+	for _, group := range plan.phases(func(Step) bool { return true }) {
+		var verbs []string
+		for _, i := range group {
+			s := plan.Steps[i]
+			verbs = append(verbs, strings.TrimSpace(fmt.Sprintf("%s %s %s", s.Side, s.Verb, s.Object.Resource.Kind)))
+		}
+		phases = append(phases, strings.Join(slices.Compact(verbs), ", "))
+	}
+	compare(t, "phases", strings.Join(phases, "\n"), `
+member delete ClusterRoleBinding, member delete RoleBinding, member delete ServiceAccount, member delete ClusterRole, member delete Role, member delete Secret, member delete ValidatingAdmissionPolicyBinding, member delete ValidatingAdmissionPolicy
+member delete ConfigMap
+member delete Namespace, member try
+host delete Secret, host delete MemberCluster`)
 }
 
 func TestPlanUnjoinRefuses(t *testing.T) {

@@ -172,4 +172,7 @@ func TestJoinRoundTrips(t *testing.T) {
 	if joinTrips > 12 {
 		t.Errorf("a join takes %d round trips one after another, want at most 12", joinTrips)
 	}
+	if leaveTrips > 9 {
+		t.Errorf("an unjoin takes %d round trips one after another, want at most 9", leaveTrips)
+	}
 }
