@@ -548,7 +548,10 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 	if !p.blocked {
 		questions = p.hostQuestions()
 	}
-	findings, err := answers(ctx, append(questions, p.questions(p.facts.MemberLacks, p.escalates)...))
+	findings, others, err := answers(ctx, append(questions, p.questions(p.facts.MemberLacks, p.escalates)...))
+	if p.Options.DryRun == cluster.DryRunServer {
+		p.noteElsewhere(others)
+	}
 	var against []Finding
 	for _, f := range findings {
 		ofPolicy := func(ref cluster.Ref) bool { return ref.String() == f.Object }
@@ -561,6 +564,14 @@ func (p *JoinPlan) ask(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	return against, err
+}
+
+// noteElsewhere notes what no server could judge.
+func (p *JoinPlan) noteElsewhere(refused []Finding) {
+	for _, f := range refused {
+		f.Cause, f.Remedy = fmt.Sprintf("cannot be judged yet; in namespace %q it is refused: %s", judgeNamespaces[0], f.Cause), ""
+		p.note(f)
+	}
 }
 
 // dropPolicy leaves the policy out of the plan, and says whether it was there.

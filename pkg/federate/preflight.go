@@ -19,10 +19,11 @@ import (
 
 // Before anything is written, both servers are asked for everything that they can judge: each right that a step takes, and each
 // step by a dry run. What an API server cannot judge is an object in a namespace that does not exist yet: it is judged in
-// judgeNamespace, where policies for kubefederate-member alone do not see it; those refuse the step itself, which is rolled back.
+// others, where policies for kubefederate-member alone do not see it; those refuse the step itself, which is rolled back.
 
-// judgeNamespace exists on every cluster.
-const judgeNamespace = metav1.NamespaceDefault
+// judgeNamespaces exist on every cluster. What the first refuses counts where the second refuses it as well, with the same words:
+// a policy or a quota for one namespace is none for kubefederate-member.
+var judgeNamespaces = [2]string{metav1.NamespaceDefault, metav1.NamespacePublic}
 
 // missing is a right that the caller lacks on a side.
 type missing struct {
@@ -78,14 +79,16 @@ func (s Step) rights() []cluster.Right {
 	return nil
 }
 
-// judged is the step as the member is asked about it: in another namespace where its own does not exist yet.
-func (s Step) judged() Step {
+// judged is the step as the member is asked about it: in another namespace where its own does not exist yet. An account that does
+// not exist has no tokens: for it stands the account default.
+func (s Step) judged(namespace string) Step {
 	switch {
 	case s.Verb == VerbRequest && s.live == nil:
-		s.Object = member.TrialAccountRef() // an account that does not exist has no tokens
+		s.Object, s.boundTo = member.TrialAccountRef(), nil
+		s.Object.Namespace = namespace
 	case s.Planned:
-		s.Object.Namespace, s.Manifest = judgeNamespace, s.Manifest.DeepCopy()
-		s.Manifest.SetNamespace(judgeNamespace)
+		s.Object.Namespace, s.Manifest = namespace, s.Manifest.DeepCopy()
+		s.Manifest.SetNamespace(namespace)
 	}
 	return s
 }
@@ -93,7 +96,7 @@ func (s Step) judged() Step {
 // rights are all that the steps on the member take, their undoing, and the questions about them.
 func (p *plan) rights() (all []cluster.Right) {
 	for _, s := range p.Steps {
-		all = append(append(all, s.rights()...), s.judged().rights()...)
+		all = append(append(all, s.rights()...), s.judged(judgeNamespaces[0]).rights()...)
 		if s.undo != nil {
 			all = append(all, s.undoRights()...)
 		}
@@ -170,12 +173,21 @@ type question struct {
 	remedy string
 }
 
-// answers asks all questions at once. The findings are in the order of the questions, each once.
-func answers(ctx context.Context, questions []question) ([]Finding, error) {
+// elsewhere is a refusal of a step in another namespace than its own, which says nothing about its own.
+type elsewhere struct{ err error }
+
+func (e *elsewhere) Error() string { return e.err.Error() }
+
+// answers asks all questions at once. The findings are in the order of the questions, each once; those of others are refusals
+// in other namespaces alone, which do not stand against the operation.
+func answers(ctx context.Context, questions []question) (findings, others []Finding, err error) {
 	errs := cluster.ForEach(len(questions), func(i int) error { return questions[i].ask(ctx) })
-	var findings []Finding
 	var failed []error
 	for i, err := range errs {
+		into := &findings
+		if e, ok := err.(*elsewhere); ok {
+			into, err = &others, e.err
+		}
 		switch {
 		case err == nil:
 		case !isRefused(err) && (!apierrors.IsNotFound(err) || questions[i].about != member.ConsumerRefs()[0]):
@@ -186,25 +198,25 @@ func answers(ctx context.Context, questions []question) ([]Finding, error) {
 				if f.Remedy == "" {
 					f.Remedy = questions[i].remedy
 				}
-				if !slices.Contains(findings, f) {
-					findings = append(findings, f)
+				if !slices.Contains(*into, f) {
+					*into = append(*into, f)
 				}
 			}
 		}
 	}
-	return findings, bothSides(failed)
+	return findings, others, bothSides(failed)
 }
 
 // questions are those about the steps on the member that take none of the rights that the caller lacks.
 func (p *plan) questions(lacks []cluster.Right, remedy func(Step) string) (all []question) {
 	lacked := func(r cluster.Right) bool { return slices.Contains(lacks, r) }
 	for _, s := range p.Steps {
-		if s.do == nil || len(s.rights()) == 0 || slices.ContainsFunc(append(s.rights(), s.judged().rights()...), lacked) {
+		if s.do == nil || len(s.rights()) == 0 || slices.ContainsFunc(append(s.rights(), s.judged(judgeNamespaces[0]).rights()...), lacked) {
 			continue
 		}
 		ask := s.ask
 		if ask == nil {
-			ask = func(ctx context.Context) error { return p.judge(ctx, s.judged()) }
+			ask = func(ctx context.Context) error { return p.judgeInOthers(ctx, s) }
 		}
 		q := question{about: s.Object, ask: func(ctx context.Context) error {
 			err := ask(ctx)
@@ -222,6 +234,30 @@ func (p *plan) questions(lacks []cluster.Right, remedy func(Step) string) (all [
 		all = append(all, q)
 	}
 	return all
+}
+
+// judgeInOthers asks the member for a step, in others of its namespaces where the step's own does not exist. Who may not ask in the
+// second is refused there in other words, so that nothing counts which only the first refuses.
+func (p *plan) judgeInOthers(ctx context.Context, s Step) error {
+	first := s.judged(judgeNamespaces[0])
+	refused := p.judge(ctx, first)
+	if first.Object == s.Object || !isRefused(refused) {
+		return refused
+	}
+	err := p.judge(ctx, s.judged(judgeNamespaces[1]))
+	switch {
+	case err == nil || isRefused(err) && !sameRefusal(refused, err):
+		return &elsewhere{refused}
+	case isRefused(err):
+		return refused
+	}
+	return err
+}
+
+// sameRefusal says whether two refusals, one in each of judgeNamespaces, have the same words, except for the namespace.
+func sameRefusal(first, second error) bool {
+	words := strings.NewReplacer(judgeNamespaces[0], v1alpha1.MemberNamespace, judgeNamespaces[1], v1alpha1.MemberNamespace)
+	return words.Replace(cluster.Cause(first)) == words.Replace(cluster.Cause(second))
 }
 
 // judge asks the member for a step in the way in which it will be done, by a dry run.
@@ -252,7 +288,7 @@ func (p *plan) judge(ctx context.Context, s Step) error {
 
 // bound is what a token that the member is asked about is bound to.
 func (s Step) bound() member.Binding {
-	if s.boundTo == nil || s.Object == member.TrialAccountRef() {
+	if s.boundTo == nil {
 		return member.Binding{}
 	}
 	return member.Binding{Ref: cluster.Secrets.Of(s.boundTo), UID: s.boundTo.GetUID()}

@@ -369,5 +369,6 @@ func (p *RotatePlan) ask(ctx context.Context) ([]Finding, error) {
 		record := p.facts.Host.Member
 		questions = append(questions, question{about: host.CredentialRef(p.Options.Name), ask: func(ctx context.Context) error { return p.host.JudgeCredential(ctx, record) }})
 	}
-	return answers(ctx, questions)
+	findings, _, err := answers(ctx, questions)
+	return findings, err
 }

@@ -442,7 +442,8 @@ func (p *UnjoinPlan) ask(ctx context.Context) ([]Finding, error) {
 			return p.host.Delete(ctx, host.CredentialRef(name), cluster.Preconditions{}, cluster.DryRunServer)
 		}})
 	}
-	return answers(ctx, questions)
+	findings, _, err := answers(ctx, questions)
+	return findings, err
 }
 
 // Apply carries the plan out. When it fails after something was changed, the error is a *Partial with the command that

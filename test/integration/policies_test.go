@@ -12,8 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -162,4 +165,126 @@ func TestPolicyOfAnotherNamespace(t *testing.T) {
 	}
 	end()
 	p.unchanged()
+}
+
+// TestPolicyOfDefault joins where a policy, or a quota, refuses in namespace default what the join makes in a namespace of its own.
+// The join goes on; a dry run says what no server could judge.
+func TestPolicyOfDefault(t *testing.T) {
+	west := command.Cluster{Context: "west"}
+	const (
+		refused    = `": cannot be judged yet; in namespace "default" it is refused: `
+		byPolicy   = `ValidatingAdmissionPolicy 'default-only' with binding 'default-only' denied request: nothing is put into namespace default`
+		account    = `member: ServiceAccount "kubefederate-member/kubefederate-manager`
+		membership = `member: ConfigMap "kubefederate-member/membership`
+		binding    = `member: Secret "kubefederate-member/kubefederate-manager-binding`
+	)
+	// goesOn wants notes of a dry run alone, and a join that succeeds.
+	goesOn := func(t *testing.T, p *pair, want ...string) {
+		t.Helper()
+		for _, dryRun := range []cluster.DryRun{cluster.DryRunServer, cluster.DryRunNone} {
+			plan, err := p.planJoin(federate.JoinOptions{Cluster: west, DryRun: dryRun})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range plan.Notes() {
+				if strings.HasPrefix(f.Cause, "cannot be judged") {
+					got = append(got, f.String())
+				}
+			}
+			if dryRun == cluster.DryRunNone {
+				want = nil
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("notes with dry run %v: %s", dryRun, diff)
+			}
+		}
+		p.joined(federate.JoinOptions{Cluster: west})
+	}
+	secret := func(name string) *corev1.Secret { return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+
+	t.Run("policy", func(t *testing.T) {
+		p := newPair(t, "default-policy", nil)
+		admin := clientset(t, p.member.Config()).CoreV1()
+		end := policy(t, p.member, "default-only", func(ctx context.Context) error {
+			_, err := admin.Secrets("default").Create(ctx, secret("probe"), dry)
+			return err
+		})
+		goesOn(t, p, membership+refused+byPolicy, account+refused+byPolicy, binding+refused+byPolicy)
+		p.left(p.name)
+		end()
+	})
+	t.Run("quota", func(t *testing.T) {
+		p := newPair(t, "default-quota", nil)
+		admin := clientset(t, p.member.Config()).CoreV1()
+		quota := &corev1.ResourceQuota{
+			ObjectMeta: metav1.ObjectMeta{Name: "nothing"},
+			Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("0")}},
+		}
+		made, err := admin.ResourceQuotas("default").Create(t.Context(), quota, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As the controller of quotas would, which does not run here.
+		made.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
+		if _, err := admin.ResourceQuotas("default").UpdateStatus(t.Context(), made, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		end := func() {
+			if err := admin.ResourceQuotas("default").Delete(context.WithoutCancel(t.Context()), quota.Name, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+		const exceeded = "exceeded quota: nothing, requested: secrets=1, used: secrets=0, limited: secrets=0"
+		env.Eventually(t, "the quota is in force", func(ctx context.Context) error {
+			if _, err := admin.Secrets("default").Create(ctx, secret("probe"), dry); err == nil || !strings.Contains(err.Error(), exceeded) {
+				return fmt.Errorf("the answer is %w", cmpErr(err))
+			}
+			return nil
+		})
+		goesOn(t, p, binding+refused+`secrets "kubefederate-manager-binding" is forbidden: `+exceeded)
+		end()
+		p.left(p.name)
+	})
+	// A joiner who may ask in the namespaces default and kubefederate-member, and in no other.
+	t.Run("rights", func(t *testing.T) {
+		p := newPair(t, "default-rights", nil)
+		defer prepare(t, p.member)()
+		admin := clientset(t, p.member.Config())
+		role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "trial"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{"default"}, Verbs: []string{"create"}},
+		}}
+		bind := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "trial"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "trial"},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "cluster-joiners"}},
+		}
+		_, roleErr := admin.RbacV1().Roles("default").Create(t.Context(), role, metav1.CreateOptions{})
+		_, err := admin.RbacV1().RoleBindings("default").Create(t.Context(), bind, metav1.CreateOptions{})
+		if err := errors.Join(roleErr, err); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			ctx := context.WithoutCancel(t.Context())
+			if err := errors.Join(admin.RbacV1().RoleBindings("default").Delete(ctx, "trial", metav1.DeleteOptions{}), admin.RbacV1().Roles("default").Delete(ctx, "trial", metav1.DeleteOptions{})); err != nil {
+				t.Error(err)
+			}
+		}()
+		p.remember()
+		p.m = connectMember(t, p.member.User("nina", "cluster-joiners"))
+		end := policy(t, p.member, "default-only", func(ctx context.Context) error {
+			_, err := p.m.TrialToken(ctx)
+			return err
+		})
+		env.Eventually(t, "the policy answers, and not RBAC", func(ctx context.Context) error {
+			if _, err := p.m.TrialToken(ctx); err == nil || !strings.Contains(err.Error(), byPolicy) {
+				return fmt.Errorf("the answer is %w", cmpErr(err))
+			}
+			return nil
+		})
+		goesOn(t, p, account+refused+byPolicy)
+		p.unjoined(federate.UnjoinOptions{Cluster: west})
+		end()
+		p.unchanged()
+	})
 }

@@ -1,0 +1,26 @@
+package federate
+
+import (
+	"errors"
+	"testing"
+)
+
+// TestSameRefusal compares what a policy, a quota and RBAC say in two namespaces.
+func TestSameRefusal(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		first, second string
+		want          bool
+	}{
+		{"one policy for all", "nothing goes into a namespace without an owner", "nothing goes into a namespace without an owner", true},
+		{"one policy for all, which names the object", "resource ServiceAccount/default/a was blocked", "resource ServiceAccount/kube-public/a was blocked", true},
+		{"the account default", `serviceaccounts "default" is forbidden: denied`, `serviceaccounts "default" is forbidden: denied`, true},
+		{"two policies", "nothing goes into default", "namespaces of Kubernetes are read only", false},
+		{"a quota in one, RBAC in the other", "exceeded quota: a", `User "nina" cannot create resource "secrets" in the namespace "kube-public"`, false},
+	} {
+		if got := sameRefusal(errors.New(tt.first), errors.New(tt.second)); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
