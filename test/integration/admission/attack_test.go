@@ -421,14 +421,36 @@ func TestNoVerb(t *testing.T) {
 		t.Error("the member was changed")
 	}
 
-	// With as many annotations and field managers as a user with rights may leave behind, who may still can.
-	notes := map[string]any{}
-	for i := range 2000 {
-		notes[fmt.Sprintf("n%d", i)] = ""
+	// With as many annotations, finalizers and field managers as a user with rights may leave behind, who may still can.
+	annotated := func(n int) any {
+		notes := map[string]any{}
+		for i := range n {
+			notes[fmt.Sprintf("n%d", i)] = ""
+		}
+		return edit{[]string{"metadata", "annotations"}, notes}.nested()
 	}
-	annotated := edit{[]string{"metadata", "annotations"}, notes}.nested()
-	if code, body := admin.send(t, http.MethodPatch, members+"/unpaid-1", string(types.MergePatchType), annotated); code != http.StatusOK {
-		t.Fatalf("%d %.800s", code, body)
+	finalized := func(n int) any {
+		var holds []any
+		for i := range n {
+			holds = append(holds, fmt.Sprintf("example.com/f%d", i))
+		}
+		return edit{[]string{"metadata", "finalizers"}, holds}.nested()
+	}
+	const most = "at most 32 finalizers, 32 ownerReferences and 256 annotations"
+	for _, many := range []any{annotated(257), finalized(33)} {
+		code, body := admin.send(t, http.MethodPatch, members+"/unpaid-1", string(types.MergePatchType), many)
+		refused("too many", most, code, body)
+		created := json2(many).(map[string]any)
+		maps.Copy(created, map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": "MemberCluster", "spec": live["spec"]})
+		metadata := created["metadata"].(map[string]any)
+		metadata["name"], metadata["labels"] = "unpaid-2", map[string]any{v1alpha1.LabelFederation: "unpaid"}
+		code, body = admin.send(t, http.MethodPost, members, "application/json", created)
+		refused("too many at once", most, code, body)
+	}
+	for _, many := range []any{annotated(250), finalized(32)} {
+		if code, body := admin.send(t, http.MethodPatch, members+"/unpaid-1", string(types.MergePatchType), many); code != http.StatusOK {
+			t.Fatalf("%d %.800s", code, body)
+		}
 	}
 	for i := range 70 {
 		if code, body := apply(admin, fmt.Sprintf("m%d", i)); code != http.StatusOK {
