@@ -8,17 +8,22 @@ import (
 	"runtime/metrics"
 )
 
-// enoughMemory says that this process may read more: what it holds is within its memory limit (GOMEMLIMIT). One response is bounded by
-// its size; what many of them leave is not, and each byte of them may take many of memory.
+// enoughMemory says that this process may read more: what it holds is within three quarters of its memory limit (GOMEMLIMIT). The
+// last quarter is for what one more response takes while it is decoded, and for garbage: collecting that lags behind where it
+// has no room. One response is bounded by its size; what many of them leave is not, and each byte may take many of memory.
 func enoughMemory() error {
 	limit := debug.SetMemoryLimit(-1)
-	if limit == math.MaxInt64 || held() <= limit {
+	if limit == math.MaxInt64 {
 		return nil
 	}
-	if runtime.GC(); held() <= limit {
+	enough := limit / 4 * 3
+	if held() <= enough {
 		return nil
 	}
-	return &TooLarge{What: fmt.Sprintf("what was read so far fills %s; to read more, set GOMEMLIMIT=1GiB in the environment", size(int(limit)))}
+	if runtime.GC(); held() <= enough {
+		return nil
+	}
+	return &TooLarge{What: fmt.Sprintf("what was read so far fills %s; to read more, set GOMEMLIMIT=1GiB in the environment", size(int(enough)))}
 }
 
 // held is how many bytes of objects the process holds, with garbage.
