@@ -72,7 +72,7 @@ func Attacks() []Attack {
 		}},
 		{"a label of megabytes", nodesPath, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, `{"items":[{"metadata":{"labels":{"topology.kubernetes.io/region":"`)
-			endless(w, r, "x", 8<<20)
+			endless(w, r, "x", 64<<20)
 			_, _ = io.WriteString(w, `"}}}]}`)
 		}},
 		{"an exponent", nodesPath, one(node("", "1e-2147483647"))},
@@ -80,7 +80,7 @@ func Attacks() []Attack {
 		{"millions of digits", nodesPath, one(node("", strings.Repeat("9", 3_000_000)))},
 		{"a token to continue of megabytes", nodesPath, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, `{"items":[],"metadata":{"continue":"`)
-			endless(w, r, "x", 8<<20)
+			endless(w, r, "x", 64<<20)
 			_, _ = io.WriteString(w, `"}}`)
 		}},
 		{"brackets", nodesPath, func(w http.ResponseWriter, r *http.Request) { endless(w, r, "[", 0) }},
