@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +32,43 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+func (p pipes) dial(ctx context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case p <- there:
+		return here, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// serve answers what is dialled, to the end of the test.
+func (p pipes) serve(t *testing.T, handler http.HandlerFunc) {
+	t.Helper()
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	config := &tls.Config{Certificates: certificate.TLS.Certificates}
+	certificate.Close()
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(tls.NewListener(p, config)) })
+	t.Cleanup(func() {
+		close(p)
+		_ = server.Close()
+		serving.Wait()
+	})
+}
+
+// followOver follows a member that is reached by dial, and has its name as its token.
+func followOver(t *testing.T, p *prober, name string, dial func(context.Context) (net.Conn, error)) {
+	t.Helper()
+	access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://192.0.2.1", InsecureSkipTLSVerify: true}, Token: name}
+	if _, err := p.follow(name, target{id: "x"}, opening(access), known{signed: true}); err != nil {
+		t.Fatal(err)
+	}
+	p.members[name].conn.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
+}
+
 // cycles follows members that never answer, and others that do, and gives how long the live ones waited from one probe to
 // the next. It plays on the test's clock.
 func cycles(t *testing.T, dead, live int, long time.Duration, change func(*prober)) (waits []time.Duration) {
@@ -39,78 +78,38 @@ func cycles(t *testing.T, dead, live int, long time.Duration, change func(*probe
 			mu   sync.Mutex
 			last = map[string]time.Time{}
 		)
-		certificate := httptest.NewUnstartedServer(nil)
-		certificate.StartTLS()
-		config := &tls.Config{Certificates: certificate.TLS.Certificates}
-		certificate.Close()
 		listener := make(pipes)
-		server := &http.Server{
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == askID {
-					mu.Lock()
-					name := r.Header.Get("Authorization")
-					if before, ok := last[name]; ok {
-						waits = append(waits, time.Since(before))
-					}
-					last[name] = time.Now()
-					mu.Unlock()
-					fmt.Fprint(w, `{"metadata":{"uid":"x"}}`)
-					return
-				}
+		listener.serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != askID {
 				fmt.Fprint(w, `{}`)
-			}),
-		}
-		var serving sync.WaitGroup
-		serving.Go(func() { _ = server.Serve(tls.NewListener(listener, config)) })
-
-		ctx, cancel := context.WithCancel(t.Context())
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			name := r.Header.Get("Authorization")
+			if before, ok := last[name]; ok {
+				waits = append(waits, time.Since(before))
+			}
+			last[name] = time.Now()
+			fmt.Fprint(w, `{"metadata":{"uid":"x"}}`)
+		})
 		p := probing(t, 30*time.Second, 10*time.Second)
 		if change != nil {
 			change(p)
 		}
-		follow := func(name string, dial func(context.Context) (net.Conn, error)) {
-			access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://192.0.2.1", InsecureSkipTLSVerify: true}, Token: name}
-			if _, err := p.follow(name, target{id: "x"}, opening(access), known{signed: true}); err != nil {
-				t.Fatal(err)
-			}
-			p.members[name].conn.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
-		}
 		for i := range max(dead, live) {
 			if i < dead {
-				follow(fmt.Sprint("dead-", i), func(ctx context.Context) (net.Conn, error) {
+				followOver(t, p, fmt.Sprint("dead-", i), func(ctx context.Context) (net.Conn, error) {
 					<-ctx.Done()
 					return nil, ctx.Err()
 				})
 			}
 			if i < live {
-				follow(fmt.Sprint("live-", i), func(ctx context.Context) (net.Conn, error) {
-					here, there := net.Pipe()
-					select {
-					case listener <- there:
-						return here, nil
-					case <-ctx.Done():
-						return nil, ctx.Err()
-					}
-				})
+				followOver(t, p, fmt.Sprint("live-", i), listener.dial)
 			}
 		}
-		var running sync.WaitGroup
-		running.Go(func() { _ = p.Start(ctx) })
-		running.Go(func() {
-			for {
-				select {
-				case <-p.changes:
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+		start(t, p)
 		time.Sleep(long) //nolint:forbidigo // on the test's clock
-		cancel()
-		running.Wait()
-		close(listener)
-		_ = server.Close()
-		serving.Wait()
 	})
 	slices.Sort(waits)
 	return waits

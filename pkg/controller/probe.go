@@ -173,8 +173,10 @@ type followed struct {
 	retryDue time.Time
 	// readFault is the outcome of a reading that brought what no API server sends; otherwise nil.
 	readFault *outcome
-	// turn waits until the nodes of this member may be read; nil waits for nothing.
-	turn func(context.Context) error
+	// turn says whether the running probe may read the nodes; nil is always.
+	turn func() bool
+	// slowNodes says that they took long the last time.
+	slowNodes bool
 	// otherCluster is the outcome of a probe that found another cluster than the member's; otherwise nil.
 	otherCluster            *outcome
 	otherClusterCertificate fingerprint
@@ -242,6 +244,8 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 	})
 	failed, content := (*statusError)(nil), (*contentError)(nil)
 	switch {
+	case errors.Is(err, errTurn):
+		return f.standing(), err
 	case err == nil:
 		f.readDials, f.failures, f.readFault = dials, 0, nil
 		return reachable, nil
@@ -257,6 +261,9 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 	return f.standing(), err
 }
 
+// errTurn says that nodes are due and it is not the member's turn.
+var errTurn = errors.New("the nodes of other members are being read")
+
 // standing is the outcome of a probe that reads no facts. That they could not be read is no fault of the member; that
 // they are what no API server sends is.
 func (f *followed) standing() outcome {
@@ -267,7 +274,7 @@ func (f *followed) standing() outcome {
 }
 
 // read brings the facts up to date, with as few requests as possible. Nodes of a large cluster take many: they are read
-// when it is the member's turn, and in three times the time.
+// only when it is the member's turn, and in three times the time.
 func (f *followed) read(ctx context.Context, timeout time.Duration, b *budget, now time.Time) error {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -292,10 +299,8 @@ func (f *followed) read(ctx context.Context, timeout time.Duration, b *budget, n
 			return nil
 		}
 	}
-	if f.turn != nil {
-		if err := f.turn(ctx); err != nil {
-			return err
-		}
+	if f.turn != nil && !f.turn() {
+		return errTurn
 	}
 	long, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -22,8 +23,12 @@ const (
 	// last time: they only wait for the network, and others do not wait for them.
 	quickProbes, slowProbes, lateProbes = 256, 256, 1024
 	slowAfter                           = 250 * time.Millisecond
-	// nodeReaders is how many members' nodes are read at a time. It bounds what members can make the manager read at once.
-	nodeReaders = 16
+	// nodeReaders is how many members' nodes are read at a time, for readTime at most, and slowReaders how many beside them of
+	// members whose nodes take longer. They bound what members can make the manager read at once. Others wait for their
+	// turn, and are probed meanwhile: a thousand members that send their nodes slowly delay the facts of others by a
+	// minute, once, and nothing else.
+	nodeReaders, slowReaders = 16, 64
+	readTime                 = time.Second
 	// confirmDelay is how soon a reachable member that did not answer is probed again, before that is reported.
 	confirmDelay = 5 * time.Second
 	// firstConfirmDelay is how soon a member whose first probe fails is probed again, before that is reported, and
@@ -45,9 +50,11 @@ type prober struct {
 
 	queue workqueue.TypedDelayingInterface[string]
 	// late are members that did not answer the last time and are due.
-	late                              workqueue.TypedInterface[string]
-	quick, slow, lateSlots, nodeSlots chan struct{}
-	slowAfter                         time.Duration
+	late workqueue.TypedInterface[string]
+	// nodes are members whose nodes are due, and slowNodes those of them whose nodes took longer than readTime the last time.
+	nodes, slowNodes                             workqueue.TypedInterface[string]
+	quick, slow, lateSlots, readers, slowReaders chan struct{}
+	slowAfter, readTime                          time.Duration
 
 	mu      sync.Mutex
 	members map[string]*followed
@@ -56,15 +63,19 @@ type prober struct {
 func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *prober {
 	return &prober{
 		interval: interval, timeout: timeout, log: log, metrics: m,
-		changes:   make(chan event.TypedGenericEvent[string]),
-		queue:     workqueue.NewTypedDelayingQueue[string](),
-		late:      workqueue.NewTyped[string](),
-		quick:     make(chan struct{}, quickProbes),
-		slow:      make(chan struct{}, slowProbes),
-		lateSlots: make(chan struct{}, lateProbes),
-		nodeSlots: make(chan struct{}, nodeReaders),
-		slowAfter: slowAfter,
-		members:   map[string]*followed{},
+		changes:     make(chan event.TypedGenericEvent[string]),
+		queue:       workqueue.NewTypedDelayingQueue[string](),
+		late:        workqueue.NewTyped[string](),
+		nodes:       workqueue.NewTyped[string](),
+		slowNodes:   workqueue.NewTyped[string](),
+		quick:       make(chan struct{}, quickProbes),
+		slow:        make(chan struct{}, slowProbes),
+		lateSlots:   make(chan struct{}, lateProbes),
+		readers:     make(chan struct{}, nodeReaders),
+		slowReaders: make(chan struct{}, slowReaders),
+		slowAfter:   slowAfter,
+		readTime:    readTime,
+		members:     map[string]*followed{},
 	}
 }
 
@@ -140,10 +151,14 @@ func (p *prober) Start(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		p.queue.ShutDown()
 		p.late.ShutDown()
+		p.nodes.ShutDown()
+		p.slowNodes.ShutDown()
 	})
 	defer stop()
 	var running sync.WaitGroup
 	running.Go(func() { p.drain(ctx, p.late, p.lateSlots, &running) })
+	running.Go(func() { p.drain(ctx, p.nodes, p.readers, &running) })
+	running.Go(func() { p.drain(ctx, p.slowNodes, p.slowReaders, &running) })
 	p.drain(ctx, p.queue, p.quick, &running)
 	running.Wait()
 	p.mu.Lock()
@@ -187,7 +202,8 @@ func (p *prober) isLate(name string) bool {
 }
 
 // begin gives the target to probe, and the request that its probe answers; nil when there is none, or when it is being probed.
-func (p *prober) begin(name string) (f *followed, request string) {
+// Then it is probed again, unless it was only for its nodes: the running probe finds them due itself.
+func (p *prober) begin(name string, forNodes bool) (f *followed, request string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f = p.members[name]
@@ -195,7 +211,7 @@ func (p *prober) begin(name string) (f *followed, request string) {
 	case f == nil:
 		return nil, ""
 	case f.running:
-		f.again = true
+		f.again = f.again || !forNodes
 		return nil, ""
 	}
 	f.running = true
@@ -214,14 +230,15 @@ func (p *prober) finish(f *followed) {
 }
 
 func (p *prober) work(ctx context.Context, name string, s *slot) {
-	f, request := p.begin(name)
+	began, reads := time.Now(), s.held == p.readers || s.held == p.slowReaders
+	f, request := p.begin(name, reads)
 	if f == nil {
 		return
 	}
-	var later bool
+	var next workqueue.TypedInterface[string]
 	defer func() {
-		if later {
-			p.late.Add(name)
+		if next != nil {
+			next.Add(name)
 		}
 	}()
 	defer p.finish(f)
@@ -230,31 +247,70 @@ func (p *prober) work(ctx context.Context, name string, s *slot) {
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
 	var ended atomic.Bool
+	end := func() {
+		ended.Store(true)
+		cancel()
+	}
+	readTimer := time.AfterFunc(p.readTime, end)
+	defer readTimer.Stop()
+	if s.held != p.readers {
+		readTimer.Stop()
+	}
 	if s.held == p.quick {
 		timer := time.AfterFunc(p.slowAfter, func() {
-			if !s.move(p.slow) {
-				ended.Store(true)
-				cancel()
+			if !s.move(p.quick, p.slow) {
+				end()
 			}
 		})
 		defer timer.Stop()
 	}
-	f.turn = func(ctx context.Context) error { return s.wait(ctx, p.nodeSlots) }
-	began := time.Now()
+	readsSince := began
+	f.turn = func() bool {
+		slots := p.readers
+		if f.slowNodes {
+			slots = p.slowReaders
+		}
+		switch {
+		case reads:
+			return true
+		case !s.move(nil, slots):
+			return false
+		}
+		reads, readsSince = true, time.Now()
+		if slots == p.readers {
+			readTimer.Reset(p.readTime)
+		}
+		return true
+	}
 	got, err := f.probe(probing, p.timeout, began)
+	if reads {
+		f.slowNodes = ended.Load() || time.Since(readsSince) > p.readTime
+	}
 	if probing.Err() != nil {
-		// The target changed or the manager ends, so that the result is of no use, or it gives its place to others.
 		f.conn.close()
-		later = ended.Load() && f.ctx.Err() == nil
+		switch {
+		case !ended.Load() || f.ctx.Err() != nil:
+			// The target changed or the manager ends, so that the result is of no use.
+		case reads:
+			next = p.queue
+		default:
+			next = p.late
+		}
 		return
+	}
+	if errors.Is(err, errTurn) {
+		err, next = nil, p.nodes
+		if f.slowNodes {
+			next = p.slowNodes
+		}
 	}
 	p.metrics.probed(got, time.Since(began))
 	if err != nil {
 		p.log.V(1).Info("could not read the facts of a member", "member", name, "cause", err.Error())
 	}
-	next, changed := p.record(f, got, began, request)
-	if next > 0 {
-		p.queue.AddAfter(name, next)
+	again, changed := p.record(f, got, began, request)
+	if again > 0 {
+		p.queue.AddAfter(name, again)
 	}
 	if changed {
 		select {
@@ -305,8 +361,6 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 type slot struct {
 	mu   sync.Mutex
 	held chan struct{}
-	// fixed says that it does not move any more.
-	fixed bool
 }
 
 func take(ctx context.Context, from chan struct{}) (*slot, bool) {
@@ -318,12 +372,12 @@ func take(ctx context.Context, from chan struct{}) (*slot, bool) {
 	}
 }
 
-// move takes a place elsewhere instead. It is false if there is none. A slot that is given back, or that waits for its turn,
-// stays as it is.
-func (s *slot) move(to chan struct{}) bool {
+// move takes a place elsewhere instead of the one among from, where nil is any. It is false if there is none. A slot that is
+// not there any more stays as it is.
+func (s *slot) move(from, to chan struct{}) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == nil || s.fixed {
+	if s.held == nil || from != nil && s.held != from {
 		return true
 	}
 	select {
@@ -334,24 +388,6 @@ func (s *slot) move(to chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// wait gives the place to others and waits for one elsewhere.
-func (s *slot) wait(ctx context.Context, to chan struct{}) error {
-	s.mu.Lock()
-	s.fixed = true
-	<-s.held
-	s.held = nil
-	s.mu.Unlock()
-	select {
-	case to <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = to
-	return nil
 }
 
 func (s *slot) release() {
