@@ -2,6 +2,7 @@ package port
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -31,6 +32,8 @@ const (
 	// smallBodies and largeBodies bound the bytes of all reviews that are judged at one time. To decode a review takes some
 	// fifteen times its size.
 	smallBodies, largeBodies = 4 << 20, 8 << 20
+	// unjudgedBodies bounds the bytes of all large reviews that come, or wait for their turn, at one time.
+	unjudgedBodies = 32 << 20
 	// minCost is what a review counts for at least: so at most 256 small ones are judged at one time.
 	minCost = 16 << 10
 	// writeTimeout bounds a request with its answer.
@@ -83,6 +86,7 @@ type Server struct {
 	log          logr.Logger
 	rejected     *prometheus.CounterVec
 	small, large *semaphore.Weighted
+	unjudged     bodies
 }
 
 // Listen opens the port. Connections are served from Serve on.
@@ -174,53 +178,67 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		judged.Store(true)
 	})
 	r = r.WithContext(ctx)
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body = io.NopCloser(&body)
 	http.TimeoutHandler(judge, s.late, "the review could not be judged in time: try again").ServeHTTP(w, r)
 	if !judged.Load() {
 		s.reject(reasonTimeout)
 	}
 }
 
-// take reads the body of a request and waits for its turn. Small bodies are read first, so that one that comes slowly holds up
-// no other; how many are read at one time is bounded by the connections. Large ones are read when it is their turn. Without
-// a turn there is a reason.
-func (s *Server) take(ctx context.Context, w http.ResponseWriter, r *http.Request) (body []byte, turn func(), reason string) {
-	size := r.ContentLength
-	if size < 0 {
-		size = maxBody // not known
+// take reads the body of a request, and then waits for its turn, so that one that comes slowly holds up no other. Without a turn
+// there is a reason.
+func (s *Server) take(ctx context.Context, w http.ResponseWriter, r *http.Request) (read net.Buffers, turn func(), reason string) {
+	b := s.unjudged.begin(func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) })
+	defer b.end()
+	read, reason = receive(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength, b)
+	if reason = cmp.Or(reason, b.whole()); reason != "" {
+		return nil, nil, reason
 	}
-	read := func() bool {
-		var err error
-		if r.ContentLength >= 0 {
-			body = make([]byte, size)
-			_, err = io.ReadFull(r.Body, body)
-		} else {
-			body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, size))
-		}
-		reason = reasonBody
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			reason = reasonSize
-		}
-		return err == nil
+	size := int64(0)
+	for _, part := range read {
+		size += int64(len(part))
 	}
-	turns, isSmall := s.large, size <= smallBody
-	if isSmall {
-		if turns = s.small; !read() {
-			return nil, nil, reason
-		}
+	turns, cost := s.small, max(size, minCost)
+	if size > smallBody {
+		turns = s.large
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.turn)
 	defer cancel()
-	cost := max(size, minCost)
 	if turns.Acquire(waiting, cost) != nil {
-		return body, nil, reasonReviews
+		return read, nil, reasonReviews
 	}
-	turn = func() { turns.Release(cost) }
-	if !isSmall && !read() {
-		turn()
-		return nil, nil, reason
+	return read, func() { turns.Release(cost) }, ""
+}
+
+// receive reads a body of that length, which is negative when it is not known. Of a large one, only the first part is read
+// before it counts.
+func receive(from io.Reader, length int64, b *body) (read net.Buffers, reason string) {
+	for {
+		if len(read) > 0 {
+			if reason := b.add(smallBody); reason != "" {
+				return nil, reason
+			}
+		}
+		size := int64(smallBody)
+		if length >= 0 {
+			size = min(size, length)
+			length -= size
+		}
+		part := make([]byte, size)
+		n, err := io.ReadFull(from, part)
+		read = append(read, part[:n])
+		tooLarge := (*http.MaxBytesError)(nil)
+		switch {
+		case errors.As(err, &tooLarge):
+			return nil, reasonSize
+		case length < 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
+			return read, ""
+		case err != nil:
+			return nil, cmp.Or(b.whole(), reasonBody)
+		case length == 0:
+			return read, ""
+		}
 	}
-	return body, turn, ""
 }
 
 // refuse answers a request that is not judged.
@@ -233,14 +251,14 @@ func (s *Server) refuse(w http.ResponseWriter, reason string) {
 }
 
 // postpone answers a review whose turn did not come, so that its client tries again by itself.
-func (s *Server) postpone(w http.ResponseWriter, body []byte) {
+func (s *Server) postpone(w http.ResponseWriter, body net.Buffers) {
 	var review struct {
 		metav1.TypeMeta `json:",inline"`
 		Request         struct {
 			UID types.UID `json:"uid"`
 		} `json:"request"`
 	}
-	if json.Unmarshal(body, &review) != nil || review.Request.UID == "" {
+	if json.NewDecoder(&body).Decode(&review) != nil || review.Request.UID == "" {
 		s.refuse(w, reasonReviews)
 		return
 	}
@@ -255,5 +273,5 @@ func (s *Server) postpone(w http.ResponseWriter, body []byte) {
 
 var statusOf = map[string]int{
 	reasonPath: http.StatusNotFound, reasonMethod: http.StatusMethodNotAllowed, reasonSize: http.StatusRequestEntityTooLarge,
-	reasonBody: http.StatusRequestTimeout, reasonReviews: http.StatusTooManyRequests,
+	reasonBody: http.StatusRequestTimeout, reasonSlow: http.StatusTooManyRequests, reasonReviews: http.StatusTooManyRequests,
 }
