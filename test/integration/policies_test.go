@@ -212,8 +212,9 @@ func TestPolicyOfDefault(t *testing.T) {
 			return err
 		})
 		goesOn(t, p, membership+refused+byPolicy, account+refused+byPolicy, binding+refused+byPolicy)
-		p.left(p.name)
+		p.unjoined(federate.UnjoinOptions{Cluster: west})
 		end()
+		p.unchanged()
 	})
 	t.Run("quota", func(t *testing.T) {
 		p := newPair(t, "default-quota", nil)
