@@ -83,7 +83,7 @@ func (o *reachFlags) reach(ctx context.Context, b *batch, needed bool, planned p
 	}
 	reached := make([]discover.Reached, len(members))
 	if needed {
-		view := discover.View{Members: members, Commands: h.Commands, MemberKubeconfig: at.Kubeconfig}
+		view := discover.View{Now: time.Now(), Members: members, Commands: h.Commands, MemberKubeconfig: at.Kubeconfig}
 		if reached, err = o.probe.Find(ctx, contexts, view); err != nil {
 			return err
 		}

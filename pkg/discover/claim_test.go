@@ -113,6 +113,22 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestSilentMember names who created a member that has never answered, where a way that answers with its ID cannot be proved.
+func TestSilentMember(t *testing.T) {
+	t.Parallel()
+	v := view()
+	m := &v.Members[0]
+	m.ResourceVersion, m.Status.SigningKeys = "1", nil
+	m.Annotations = map[string]string{v1alpha1.AnnotationCreatedBy: "mallory"}
+	clusters := Judge(v, []Observation{elsewhere("us-east", "11111111-web", "key of 11111111-web")})
+	const want = `answers with the cluster ID of member "web", which is not proved: the manager has seen no signing key of the member yet, and its stored endpoint is another; ` +
+		`if it is that member, say so: kubectl federate join web --federation prod --member-context us-east --trust-context; ` +
+		`the member was created by "mallory" and has never answered the manager, and if it does not stand for this cluster, free the ID: kubectl federate unjoin web --force`
+	if len(clusters) != 1 || clusters[0].State != NotYetProved || clusters[0].Reason != want {
+		t.Errorf("got %+v, want one cluster with the reason %s", clusters, want)
+	}
+}
+
 // TestUnproved shows through which ways a token is requested: through none where only one claims an ID.
 func TestUnproved(t *testing.T) {
 	t.Parallel()

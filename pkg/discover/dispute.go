@@ -8,6 +8,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
 // disputed are the ways of a claim that are not proved: one cluster for each that claims to be a member, and a single one for
@@ -49,6 +50,10 @@ func (j *judge) notMember(c *claim, same ways) Cluster {
 		row.State = NotYetProved
 		row.Reason = claims + "which is not proved: the manager has seen no signing key of the member yet, and its stored endpoint is another; " +
 			j.Commands.To("if it is that member, say so", trust)
+		if silent := rules.NeverAnswered(c.record, j.Now); silent != "" {
+			row.Reason += "; the member " + silent + ", and " +
+				j.Commands.To("if it does not stand for this cluster, free the ID", command.Unjoin{Member: row.Member, Force: true})
+		}
 		return row
 	}
 	row.Reason = claims + "and does not prove to be it: " + same.failed() + "; " +

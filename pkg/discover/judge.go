@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -16,6 +17,8 @@ import (
 
 // View is what the host knows, and how this run names it.
 type View struct {
+	// Now is when the members were read.
+	Now time.Time
 	// HostID is the host's own cluster ID.
 	HostID      v1alpha1.ClusterID
 	Federations []v1alpha1.Federation

@@ -19,6 +19,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
 // JoinOptions say what to join and how.
@@ -94,7 +95,11 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	if facts.Unproven != nil {
 		trusting := o.command()
 		trusting.TrustContext = true
-		return nil, facts.Unproven.refuse(o, o.commands.To("if it is that member all the same, say so", trusting))
+		remedy := o.commands.To("if it is that member all the same, say so", trusting)
+		if silent := rules.NeverAnswered(facts.Host.Member, facts.Now); silent != "" {
+			remedy += "; the member " + silent + ", and " + o.commands.To("if it does not stand for this cluster, free the ID", command.Unjoin{Member: o.Name, Force: true})
+		}
+		return nil, facts.Unproven.refuse(o, remedy)
 	}
 	plan, findings := planJoin(*facts, o)
 	plan.host, plan.member = h, m

@@ -94,7 +94,7 @@ func (p *JoinPlan) adopt(ctx context.Context) error {
 				p.Options.commands.To("run join again to change it; first see it", command.Describe{Member: p.Options.Name}))
 		}
 		patch := cluster.MemberClusters.New("", m.Name)
-		stamp(patch, p.facts.Attempt)
+		annotate(patch, v1alpha1.AnnotationAttempt, p.facts.Attempt.String())
 		if err = p.patchRecord(ctx, m, patch); apierrors.IsConflict(err) {
 			return &Step{Side: cluster.Host, Verb: VerbWait, Object: ref, Note: "another join changes it"}, nil
 		}

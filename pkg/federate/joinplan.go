@@ -230,7 +230,10 @@ func (p *JoinPlan) planRecord() []Finding {
 		}
 	}
 	if p.sent != nil {
-		stamp(p.sent, f.Attempt)
+		annotate(p.sent, v1alpha1.AnnotationAttempt, f.Attempt.String())
+		if by := f.Host.User; existing == nil && by != "" && len(by) <= v1alpha1.MaxCreatedBy {
+			annotate(p.sent, v1alpha1.AnnotationCreatedBy, by)
+		}
 	}
 	s.Manifest = p.sent
 	p.step(s)
@@ -279,13 +282,13 @@ func mergePatch(from, to map[string]any) map[string]any {
 	return patch
 }
 
-// stamp writes the attempt of a run onto an object, beside its other annotations.
-func stamp(o *unstructured.Unstructured, a attempt) {
+// annotate sets an annotation of an object, beside its others.
+func annotate(o *unstructured.Unstructured, key, value string) {
 	annotations := o.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[v1alpha1.AnnotationAttempt] = a.String()
+	annotations[key] = value
 	o.SetAnnotations(annotations)
 }
 

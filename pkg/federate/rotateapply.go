@@ -98,7 +98,7 @@ func (p *RotatePlan) writeSecret(ctx context.Context) (*unstructured.Unstructure
 		}}, cluster.DryRunNone)
 	}
 	manifest := member.BindingManifest(p.to).Manifest
-	stamp(manifest, p.attempt)
+	annotate(manifest, v1alpha1.AnnotationAttempt, p.attempt.String())
 	return p.member.Create(ctx, p.to.Resource, manifest, cluster.DryRunNone)
 }
 

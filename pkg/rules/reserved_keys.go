@@ -21,7 +21,7 @@ const ReservedKeys ID = "reservedKeys"
 // Keys that are defined on each kind, sorted.
 var (
 	memberLabels      = []string{v1alpha1.LabelFederation}
-	memberAnnotations = []string{v1alpha1.AnnotationAttempt, v1alpha1.AnnotationJoinedBy, v1alpha1.AnnotationProbeRequested}
+	memberAnnotations = []string{v1alpha1.AnnotationAttempt, v1alpha1.AnnotationCreatedBy, v1alpha1.AnnotationJoinedBy, v1alpha1.AnnotationProbeRequested}
 )
 
 func reservedMemberKeys(_ Snapshot, m *v1alpha1.MemberCluster) (found Findings) {

@@ -51,7 +51,10 @@ func membership() []Case {
 
 		create(rules.ClusterIDUnique, "one-id", func(s set, _ *v1alpha1.MemberCluster) { s.others(1, nil) }),
 		create(rules.ClusterIDUnique, "two-names", func(s set, m *v1alpha1.MemberCluster) {
-			s.others(1, func(m *v1alpha1.MemberCluster) { m.Spec.ClusterID = "id-two-names" })
+			s.others(1, func(m *v1alpha1.MemberCluster) {
+				m.Spec.ClusterID = "id-two-names"
+				m.Annotations = map[string]string{v1alpha1.AnnotationAttempt: "joins"}
+			})
 			m.Spec.ClusterID = "id-two-names"
 		}, `spec.clusterID: Duplicate value: "id-two-names": this cluster is already member "two-names-a" of federation "two-names"; let it leave first: kubectl federate unjoin two-names-a`),
 		create(rules.ClusterIDUnique, "still-there", func(s set, m *v1alpha1.MemberCluster) {
@@ -74,7 +77,7 @@ func membership() []Case {
 			`metadata.labels: Invalid value: "kubefederate.io/fedration": keys under kubefederate.io/ are reserved; did you mean "kubefederate.io/federation"?`,
 			`metadata.labels: Invalid value: "kubefederate.io/zebra": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/federation"`,
 			`metadata.annotations: Invalid value: "kubefederate.io/joinedby": keys under kubefederate.io/ are reserved; did you mean "kubefederate.io/joined-by"?`,
-			`metadata.annotations: Invalid value: "kubefederate.io/nothing-like-it": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/attempt", "kubefederate.io/joined-by", "kubefederate.io/probe-requested"`),
+			`metadata.annotations: Invalid value: "kubefederate.io/nothing-like-it": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/attempt", "kubefederate.io/created-by", "kubefederate.io/joined-by", "kubefederate.io/probe-requested"`),
 		update(rules.ReservedKeys, "reserved-before", func(_ set, before, after *v1alpha1.MemberCluster) {
 			label("kubefederate.io/zebra", "x")(before)
 			label("kubefederate.io/zebra", "x")(after)

@@ -472,7 +472,7 @@ func TestRestore(t *testing.T) {
 	limited := federation("5", v1alpha1.Limit{Max: 2})
 	duplicate := member("e", "9", "")
 	duplicate.Spec.ClusterID = "id-b"
-	const refused = `spec.clusterID: Duplicate value: "id-b": this cluster is already member "b" of federation "prod"; let it leave first: kubectl federate unjoin b`
+	const refused = `spec.clusterID: Duplicate value: "id-b": this cluster is already member "b" of federation "prod", which has never answered the manager; if it does not stand for this cluster, free the ID: kubectl federate unjoin b --force`
 	for name, goesBack := range map[string]func(*Journal, *memory){
 		"the journal is older": func(_ *Journal, m *memory) { m.State = State{Writes: 3} },
 		// As many writes as were lost, such as forged reviews bring about, do not hide it.

@@ -19,6 +19,9 @@ const (
 
 	// AnnotationJoinedBy records who joined a member and when: "<user> <RFC 3339 time>".
 	AnnotationJoinedBy = Prefix + "joined-by"
+	// AnnotationCreatedBy is the name of the user who created a member, as the host knows it: the host refuses any other name and any
+	// change. It is absent where the member was not created by `join`.
+	AnnotationCreatedBy = Prefix + "created-by"
 	// AnnotationAttempt is stamped by each run of join on the MemberCluster and on the membership record:
 	// "<random ID> <RFC 3339 time>". A run undoes its own work only while its attempt stands.
 	AnnotationAttempt = Prefix + "attempt"
@@ -38,6 +41,9 @@ const (
 	// Deleting a CustomResourceDefinition deletes every object of its kind without admission.
 	AnnotationAllowDeletion = Prefix + "allow-deletion"
 )
+
+// MaxCreatedBy is the length of the value of AnnotationCreatedBy that `join` writes and messages print, in bytes.
+const MaxCreatedBy = 256
 
 // MaxProbeRequest is the length of the value of AnnotationProbeRequested that is answered, in bytes.
 const MaxProbeRequest = 253

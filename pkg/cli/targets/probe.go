@@ -55,7 +55,7 @@ func (p *Probe) timeout() time.Duration {
 
 // RunWithHost reads the host while it probes.
 func (p *Probe) RunWithHost(ctx context.Context, h *host.Cluster, sources ...discover.Source) (view discover.View, observations []discover.Observation, errs []error, err error) {
-	view.Commands = h.Commands
+	view.Commands, view.Now = h.Commands, time.Now()
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })

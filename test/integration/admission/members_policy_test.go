@@ -86,6 +86,11 @@ func TestWhoMay(t *testing.T) {
 	orphaned.Finalizers = []string{metav1.FinalizerOrphanDependents}
 	unlabeled := member("new", "red")
 	unlabeled.Labels = nil
+	createdBy := func(user string) *v1alpha1.MemberCluster {
+		m := member("new", "red")
+		m.Annotations = map[string]string{v1alpha1.AnnotationCreatedBy: user}
+		return m
+	}
 	const owner = `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":"default","uid":"x"}]}}`
 
 	for name, test := range map[string]struct {
@@ -108,6 +113,11 @@ func TestWhoMay(t *testing.T) {
 		"joiner joins owned":         {create(alice, owned), ""},
 		"joiner without leave owns":  {create(grace, owned), no("new", `user "grace" may not change the ownerReferences, or the finalizers orphan and foregroundDeletion, of members of federation "red": it takes the verb leave on federations/red, since these decide when a member goes`)},
 		"joiner without leave joins": {create(grace, member("new", "red")), ""},
+		"joiner says who":            {create(alice, createdBy("alice")), ""},
+		"joiner names another":       {create(alice, createdBy("bob")), faulty(joiningPolicy, memberclusters, "new", `the annotation kubefederate.io/created-by must be "alice", who creates the member, or absent; to name another takes the verb join on federations`)},
+		"joiner names no user":       {create(alice, createdBy("")), faulty(joiningPolicy, memberclusters, "new", `the annotation kubefederate.io/created-by must be "alice", who creates the member, or absent; to name another takes the verb join on federations`)},
+		"joiner says who later":      {patch(alice, "red-1", `{"metadata":{"annotations":{"kubefederate.io/created-by":"alice"}}}`), faulty(membershipPolicy, memberclusters, "red-1", `the annotation kubefederate.io/created-by cannot change: it says who created the member`)},
+		"backup is restored":         {create(h.admin, createdBy("alice")), ""},
 		"label is missing":           {create(alice, unlabeled), faulty(joiningPolicy, memberclusters, "new", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is taken off":         {patch(h.admin, "red-1", `{"metadata":{"labels":{"kubefederate.io/federation":null}}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},
 		"label is emptied":           {patch(h.admin, "red-1", `{"metadata":{"labels":null}}`), faulty(membershipPolicy, memberclusters, "red-1", "the label kubefederate.io/federation is missing: it names the federation that the cluster joins")},

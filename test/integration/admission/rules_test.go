@@ -28,7 +28,7 @@ func TestKubectlPrints(t *testing.T) {
 				`"spec":{"clusterID":"id-full-a","server":"https://u:p@127.0.0.1:6443","insecureSkipTLSVerify":true}}`,
 			want: `The MemberCluster "typo" is invalid: 
 * metadata.labels[kubefederate.io/federation]: Not found: "prodcution-east": no federation has this name; did you mean "production-east"?
-* spec.clusterID: Duplicate value: "id-full-a": this cluster is already member "full-a" of federation "full"; let it leave first: kubectl federate unjoin full-a
+* spec.clusterID: Duplicate value: "id-full-a": this cluster is already member "full-a" of federation "full", which has never answered the manager; if it does not stand for this cluster, free the ID: kubectl federate unjoin full-a --force
 * metadata.labels: Invalid value: "kubefederate.io/fed": keys under kubefederate.io/ are reserved; known names: "kubefederate.io/federation"
 * spec.server: Invalid value: it must not hold a user: everyone who may get members reads it
 `,
