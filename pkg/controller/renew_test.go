@@ -385,7 +385,7 @@ func TestRenewRaces(t *testing.T) {
 func TestRenewNot(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*renewing, *v1alpha1.MemberCluster, *corev1.Secret){
-		"replaced since": func(r *renewing, _ *v1alpha1.MemberCluster, s *corev1.Secret) {
+		"replaced since": func(_ *renewing, _ *v1alpha1.MemberCluster, s *corev1.Secret) {
 			s.Data = map[string][]byte{v1alpha1.CredentialKey: []byte("x")}
 		},
 		"does not answer": func(_ *renewing, m *v1alpha1.MemberCluster, _ *corev1.Secret) {

@@ -2,6 +2,7 @@ package federate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -185,7 +186,7 @@ func answers(ctx context.Context, questions []question) (findings, others []Find
 	var failed []error
 	for i, err := range errs {
 		into := &findings
-		if e, ok := err.(*elsewhere); ok {
+		if e, ok := errors.AsType[*elsewhere](err); ok {
 			into, err = &others, e.err
 		}
 		switch {

@@ -36,7 +36,7 @@ func TestClaimedID(t *testing.T) {
 		o := cluster.MemberClusters.New("", "squat")
 		o.SetLabels(map[string]string{v1alpha1.LabelFederation: "squatters"})
 		o.SetAnnotations(map[string]string{v1alpha1.AnnotationCreatedBy: by})
-		o.Object["spec"] = map[string]any{"clusterID": string(p.member.ID), "server": "https://mallory.example.com"}
+		o.Object["spec"] = map[string]any{"clusterID": p.member.ID, "server": "https://mallory.example.com"}
 		_, err := mallory.PostMember(t.Context(), o, cluster.DryRunNone)
 		return err
 	}

@@ -31,8 +31,8 @@ func deploymentOf(t *testing.T, o manifests.Options, manager, container string) 
 			t.Fatal(err)
 		}
 		object.SetManagedFields([]metav1.ManagedFieldsEntry{
-			{Manager: "kube-controller-manager", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{}}`)}}, {Manager: "none"},
-			{Manager: manager, FieldsV1: &metav1.FieldsV1{Raw: fields}},
+			{Manager: "kube-controller-manager", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)}, {Manager: "none"},
+			{Manager: manager, FieldsV1: metav1.NewFieldsV1(string(fields))},
 		})
 		return object
 	}
