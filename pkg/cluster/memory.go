@@ -9,8 +9,8 @@ import (
 )
 
 // enoughMemory says that this process may read more: what it holds is within three quarters of its memory limit (GOMEMLIMIT). The
-// last quarter is for what one more response takes while it is decoded, and for garbage: collecting that lags behind where it
-// has no room. One response is bounded by its size; what many of them leave is not, and each byte may take many of memory.
+// last quarter is for what one more response takes while it is decoded, and for garbage: collecting that lags behind where
+// memory is short. One response is bounded by its size; what many of them leave is not, and each byte may take many of memory.
 func enoughMemory() error {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 {
