@@ -1,4 +1,4 @@
-# Everything here needs Go, git and make, and nothing else. `make` alone prints what there is.
+# Everything here needs Go, git and make, and nothing else, but `make e2e`. `make` alone prints what there is.
 #
 # There are three tiers of tests:
 #   make test           the quick tier, go test's own -short: every package, real API servers, no repetition
@@ -54,6 +54,10 @@ test: controlplane ## Run the quick tier of the tests
 test-all: controlplane ## Run all tests
 	$(call imagetest)
 	$(gotest) -timeout 60m $(TESTFLAGS) $(PKG)
+
+.PHONY: e2e
+e2e: controlplane ## Run the manager as shipped on real nodes: takes Linux, root and Debian's containerd, runc, containernetworking-plugins, iproute2, iptables
+	$(GO) test -tags e2e -count=1 -timeout 20m $(TESTFLAGS) ./test/e2e
 
 .PHONY: test-extended
 test-extended: controlplane ## Run all tests, with more repetitions, and the benchmarks: hours, for a release and by hand

@@ -33,6 +33,12 @@ var programs = []program{
 	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
 }
 
+// nodePrograms run pods. Debian's containerd takes no kubelet of the API servers' version; theirs may be three minor versions older.
+var nodePrograms = []program{
+	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
+}
+
 // Assets returns a folder that holds etcd, kube-apiserver, kube-controller-manager and kubectl.
 //
 // Where KUBEBUILDER_ASSETS is set, that is the folder, and it is an error that names them if it lacks one of
@@ -50,6 +56,16 @@ func Assets(ctx context.Context, progress io.Writer) (string, error) {
 		}
 		return dir, nil
 	}
+	return assets(ctx, progress, "controlplane", programs)
+}
+
+// NodeAssets returns a folder that holds kube-scheduler and kubelet, built from the module test/env/node as Assets builds.
+func NodeAssets(ctx context.Context, progress io.Writer) (string, error) {
+	return assets(ctx, progress, "node", nodePrograms)
+}
+
+// assets returns the folder of the programs that are built from a module beside this package.
+func assets(ctx context.Context, progress io.Writer, module string, programs []program) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no cache folder for the control plane's programs: %w", err)
@@ -60,7 +76,7 @@ func Assets(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the module of the control plane: run this inside a checkout: %w", err)
 	}
-	b, err := newBuild(filepath.Join(strings.TrimSpace(string(dir)), "controlplane"), programs)
+	b, err := newBuild(filepath.Join(strings.TrimSpace(string(dir)), module), programs)
 	if err != nil {
 		return "", err
 	}

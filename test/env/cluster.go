@@ -38,6 +38,9 @@ type Spec struct {
 	MaxTokenLifetime time.Duration
 	// AdmissionConfiguration is the file that the API server reads with --admission-control-config-file; empty for none.
 	AdmissionConfiguration string
+	// Pods starts a scheduler as well, the controllers that run pods, and an API server that calls webhooks at the addresses of
+	// pods. There is no kubelet: package e2e starts those.
+	Pods bool
 }
 
 // Cluster is one control plane of a Fleet.
@@ -54,8 +57,8 @@ type Cluster struct {
 	port  *port
 	admin Pair
 
-	mu                           sync.Mutex // held while servers start or end
-	apiServer, controllerManager *Process
+	mu                                      sync.Mutex // held while servers start or end
+	apiServer, controllerManager, scheduler *Process
 }
 
 // Config returns a fresh configuration of an administrator (group system:masters), without a client-side
@@ -138,6 +141,11 @@ func (c *Cluster) Start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if c.Pods {
+		if c.scheduler, err = Run(c.schedulerProgram()); err != nil {
+			return err
+		}
+	}
 	for i, zone := range c.Zones {
 		if err := c.AddNode(ctx, fmt.Sprintf("node-%d", i), map[string]string{
 			corev1.LabelTopologyRegion: zone[:len(zone)-1], corev1.LabelTopologyZone: zone,
@@ -158,9 +166,10 @@ func (c *Cluster) Stop() {
 }
 
 func (c *Cluster) kill() {
+	c.scheduler.Kill()
 	c.controllerManager.Kill()
 	c.apiServer.Kill()
-	c.controllerManager, c.apiServer = nil, nil
+	c.scheduler, c.controllerManager, c.apiServer = nil, nil, nil
 }
 
 func (c *Cluster) apiServerProgram() Program {
@@ -189,8 +198,15 @@ func (c *Cluster) apiServerProgram() Program {
 	if c.AdmissionConfiguration != "" {
 		flags = append(flags, "--admission-control-config-file="+c.AdmissionConfiguration)
 	}
+	if c.Pods {
+		flags = append(flags, "--enable-aggregator-routing=true") // to the endpoints of a Service: there is no kube-proxy
+	}
 	return Program{Path: filepath.Join(c.fleet.assets, "kube-apiserver"), Log: c.path("kube-apiserver.log"), Flags: flags}
 }
+
+// podControllers are those that run pods.
+const podControllers = ",deployment-controller,replicaset-controller,endpointslice-controller,disruption-controller,node-lifecycle-controller," +
+	"pod-garbage-collector-controller"
 
 // controllers are the ones that act on what a federation makes, or whose absence a user of a cluster would
 // notice at once. Those for Nodes are left out on purpose: no kubelet reports, so they would taint every
@@ -198,10 +214,23 @@ func (c *Cluster) apiServerProgram() Program {
 const controllers = "namespace-controller,garbage-collector-controller,serviceaccount-controller,serviceaccount-token-controller," +
 	"root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,validatingadmissionpolicy-status-controller"
 
+func (c *Cluster) schedulerProgram() Program {
+	return Program{Path: filepath.Join(c.fleet.node, "kube-scheduler"), Log: c.path("kube-scheduler.log"), Flags: []string{
+		"--kubeconfig=" + c.Kubeconfig,
+		"--leader-elect=false",
+		"--secure-port=0",
+		"--profiling=false",
+	}}
+}
+
 func (c *Cluster) controllerManagerProgram() Program {
+	run := controllers
+	if c.Pods {
+		run += podControllers
+	}
 	return Program{Path: filepath.Join(c.fleet.assets, "kube-controller-manager"), Log: c.path("kube-controller-manager.log"), Flags: []string{
 		"--kubeconfig=" + c.Kubeconfig,
-		"--controllers=" + controllers,
+		"--controllers=" + run,
 		// As in every cluster that people run: policies know the garbage collector by the name of its account.
 		"--use-service-account-credentials",
 		"--service-account-private-key-file=" + c.path("accounts.key"),

@@ -48,6 +48,7 @@ type Fleet struct {
 	Kubeconfig string
 
 	assets   string
+	node     string // the folder of what runs pods; empty where Start was asked for no cluster with pods
 	progress io.Writer
 	etcd     *Process
 	etcdPort *port
@@ -73,6 +74,11 @@ func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 	}
 	if f.assets, err = Assets(ctx, f.progress); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(o.Clusters, func(s Spec) bool { return s.Pods }) {
+		if f.node, err = NodeAssets(ctx, f.progress); err != nil {
+			return nil, err
+		}
 	}
 	if f.Dir, err = os.MkdirTemp("", "kubectl-federate-"); err != nil {
 		return nil, err
