@@ -46,6 +46,7 @@ func TestHostileMembers(t *testing.T) {
 		"a token without end":              reachable,
 		"keys without end":                 reachable,
 		"wide keys":                        reachable,
+		"tokens of a second":               reachable,
 	}
 	before := held()
 	var running sync.WaitGroup

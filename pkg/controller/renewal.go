@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // RenewalShare is the share of its life after which a credential is renewed: a manager that was down for two thirds of it
@@ -35,13 +36,14 @@ type schedule struct {
 }
 
 // wait is the time from storing a credential until it is renewed, without jitter; zero for one that has no length. What was
-// granted is the difference of two times of one clock, so that a clock that is wrong does not matter.
+// granted is the difference of two times of one clock, so that a clock that is wrong does not matter. No API server grants less
+// than MinTokenLifetime: a member that does would have the manager write to the host without pause.
 func (s schedule) wait(l life) time.Duration {
 	granted := l.expiry.Sub(l.issued)
 	if l.issued.IsZero() || granted <= 0 {
 		return 0
 	}
-	return time.Duration(float64(granted) * s.share)
+	return time.Duration(float64(max(granted, member.MinTokenLifetime)) * s.share)
 }
 
 // step is the shortest time between two renewals, or tries, of one member.

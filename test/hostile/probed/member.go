@@ -4,6 +4,7 @@ package probed
 
 import (
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -35,6 +36,20 @@ const (
 // Stolen is where the redirects of members lead.
 const Stolen = "/stolen"
 
+// ShortLives grants tokens of a second that end in an hour, each another one, as often as it is asked.
+var ShortLives = Attack{"tokens of a second", tokenPath, func(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintf(w, `{"status":{"token":%q}}`, Token(time.Second))
+}}
+
+// Token is one of the manager's account that lived so long when it will end in an hour. It has no signature.
+func Token(life time.Duration) string {
+	end, encode := time.Now().Add(time.Hour), base64.RawURLEncoding.EncodeToString
+	claims := fmt.Sprintf(`{"sub":"system:serviceaccount:kubefederate-member:kubefederate-manager","jti":"%d","iat":%d,"exp":%d,`+
+		`"kubernetes.io":{"secret":{"name":"kubefederate-manager-binding","uid":"uid"}}}`, end.UnixNano(), end.Add(-life).Unix(), end.Unix())
+	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(claims)) + ".x"
+}
+
 // Attacks are all that were thought of. Add yours.
 func Attacks() []Attack {
 	node := func(labels, cpu string) string {
@@ -50,6 +65,7 @@ func Attacks() []Attack {
 	}
 	next := func(r *http.Request) string { return r.URL.Query().Get("continue") + "x" }
 	return []Attack{
+		ShortLives,
 		{"pages without end", nodesPath, page(next)},
 		{"one page again and again", nodesPath, page(func(*http.Request) string { return "x" })},
 		{"pages without nodes", nodesPath, func(w http.ResponseWriter, r *http.Request) {
