@@ -109,7 +109,12 @@ func (s *Server) judge(ctx context.Context, what string, r journal.Request) (rul
 		return verdict, forClient.StatusError
 	}
 	// The cause is text: were it wrapped, a right that the manager lacks would read as one that the user lacks.
-	return verdict, apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, err))
+	internal := apierrors.NewInternalError(fmt.Errorf("the kubefederate manager could not judge %s: %s", what, err))
+	if errors.Is(err, errNotSynced) || errors.Is(err, journal.ErrNoAnswer) {
+		// That passes: kubectl and others who use client-go try again by themselves, ten times at most.
+		internal.ErrStatus.Details.RetryAfterSeconds = 1
+	}
+	return verdict, internal
 }
 
 func (s *Server) decide(ctx context.Context, r journal.Request) (v rules.Verdict, err error) {

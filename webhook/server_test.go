@@ -216,6 +216,11 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 			now:  server{err: down}, member: cluster("m", "f", "x"), asked: "get old",
 			want: `Internal error occurred: the kubefederate manager could not judge member "m": read member "old": connection refused`,
 		},
+		"no answer in time": {
+			seen: server{federations: []v1alpha1.Federation{federation("f")}, members: []v1alpha1.MemberCluster{cluster("old", "f", "x")}},
+			now:  server{err: journal.ErrNoAnswer}, member: cluster("m", "f", "x"), asked: "get old",
+			want: `Internal error occurred: the kubefederate manager could not judge member "m": read member "old": the API server does not answer`,
+		},
 		"our right is missing": {
 			seen:   server{federations: []v1alpha1.Federation{strict}},
 			now:    server{err: apierrors.NewForbidden(schema.GroupResource{Resource: "federations"}, "f", errors.New("no"))},
@@ -247,6 +252,9 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 			}
 			if strings.HasPrefix(test.want, "Internal") != apierrors.IsInternalError(err) {
 				t.Errorf("%T", err)
+			}
+			if seconds, again := apierrors.SuggestsClientDelay(err); again != strings.Contains(test.want, "does not answer") || again && seconds != 1 {
+				t.Errorf("clients try again: %t, after %d s", again, seconds)
 			}
 		})
 	}
@@ -324,6 +332,9 @@ func TestNotReadYet(t *testing.T) {
 	const want = `Internal error occurred: the kubefederate manager could not judge member "m": the federations and members of the host have not been read yet`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
+	}
+	if seconds, _ := apierrors.SuggestsClientDelay(err); seconds != 1 {
+		t.Errorf("clients try again after %d s", seconds)
 	}
 	if err := g.Ready()(nil); !errors.Is(err, errNotSynced) {
 		t.Errorf("readiness: %v", err)

@@ -124,7 +124,8 @@ func (f *followed) sign(ctx context.Context, timeout time.Duration, b *budget, n
 }
 
 // signingKeys are the keys of the status, and the hash of the credential that they belong to. Another credential may lead
-// to another cluster, so its list begins anew; one that the manager renewed leads to the same. While there is none, the list stays as long as the endpoint does.
+// to another cluster, so its list begins anew; one that the manager renewed leads to the same. While there is none, the list
+// stays as long as the endpoint does.
 func (o memberState) signingKeys(stored storedCredential) (keys []string, of string) {
 	before := &o.member.Status
 	switch {

@@ -64,8 +64,9 @@ type shard struct {
 func (l *shard) mine(i, n int) bool { return (i+n)%l.parts == l.part }
 
 // membersInFullTier is how many clusters TestFaults and TestKills, which run beside each other, start for their shards: most
-// shards wait most of the time, for API servers that remember for ten seconds that a token was good.
-const membersInFullTier = 8
+// shards wait most of the time, for API servers that remember for ten seconds that a token was good. With more, two cores are so
+// busy that reads of the manager take the two seconds after which it gives up.
+const membersInFullTier = 4
 
 // memberPool holds the members that wait for a shard.
 var memberPool struct {

@@ -12,7 +12,8 @@ import (
 // requestTimeout bounds one request to the API server.
 const requestTimeout = 2 * time.Second
 
-var errNoAnswer = errors.New("the API server does not answer")
+// ErrNoAnswer is what a request ends with that took longer.
+var ErrNoAnswer = errors.New("the API server does not answer")
 
 // deadlines is a client of which each read and update has a deadline.
 type deadlines struct {
@@ -30,12 +31,12 @@ func WithDeadlines(c client.Client, redial func()) client.Client {
 }
 
 func (d deadlines) bounded(ctx context.Context, request func(context.Context) error) error {
-	limited, cancel := context.WithTimeoutCause(ctx, requestTimeout, errNoAnswer)
+	limited, cancel := context.WithTimeoutCause(ctx, requestTimeout, ErrNoAnswer)
 	defer cancel()
 	err := request(limited)
-	if err != nil && errors.Is(context.Cause(limited), errNoAnswer) {
+	if err != nil && errors.Is(context.Cause(limited), ErrNoAnswer) {
 		d.redial()
-		return fmt.Errorf("%w within %s", errNoAnswer, requestTimeout)
+		return fmt.Errorf("%w within %s", ErrNoAnswer, requestTimeout)
 	}
 	return err
 }

@@ -305,7 +305,7 @@ func (j *Journal) commit(ctx context.Context, batch []*call) {
 			err = j.catchUp(ctx)
 		}
 		if err != nil {
-			if errors.Is(err, errNoAnswer) {
+			if errors.Is(err, ErrNoAnswer) {
 				j.broken = err
 			}
 			reply(batch, answer{err: err})

@@ -343,7 +343,7 @@ func TestOutage(t *testing.T) {
 		}
 		synctest.Wait()
 		decide("a", "")
-		store.fails(errNoAnswer)
+		store.fails(ErrNoAnswer)
 		time.Sleep(2 * readInterval)
 		decide("b", "read the journal: the API server does not answer")
 		store.fails(nil)
