@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -13,7 +14,19 @@ import (
 // CustomResourceDefinition counts that, too.
 const MaxCABundle = 40 << 10
 
+// maxCABits is how large the RSA key of a CA may be. To verify by one of 40 KiB takes a fifth of a second, for each of the hundred
+// certificates that a server may present.
+const maxCABits = 16384
+
 const certificateBlock = "CERTIFICATE"
+
+// RSABits is the size of the RSA key of a certificate; 0 where it is another kind of key.
+func RSABits(certificate *x509.Certificate) int {
+	if key, ok := certificate.PublicKey.(*rsa.PublicKey); ok {
+		return key.N.BitLen()
+	}
+	return 0
+}
 
 // ReadCertificates reads the certificates of a CA bundle; text around them, as openssl prints it, does not count. Empty
 // data holds none; anything else must hold at least one, and nothing else in PEM: client-go's util/cert would pass a
@@ -43,6 +56,9 @@ func ReadCertificates(data []byte) ([]*x509.Certificate, error) {
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d cannot be read: %w", n, err)
+		}
+		if bits := RSABits(certificate); bits > maxCABits {
+			return nil, fmt.Errorf("certificate %d has an RSA key of %d bits, more than %d", n, bits, maxCABits)
 		}
 		certificates, rest = append(certificates, certificate), after
 	}

@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -27,7 +28,8 @@ const (
 	badServerName  = "must be a DNS name or an IP address"
 	badServer      = "must be an https URL with the name or address of a server, without user, query or fragment"
 	badProxy       = "must be an http, https or socks5 URL with a host, without user"
-	badCertificate = "must be PEM certificates, of at most 40 KiB"
+	badCertificate = "must be PEM certificates, of at most 40 KiB and 16384 bits a key"
+	wideKey        = "has an RSA key of more than 8192 bits, which no API server accepts"
 	badKeyPair     = "and client-key-data must be a PEM certificate and its key"
 	badToken       = "has characters that a token cannot have"
 	noCredential   = "has neither an inline token nor an inline certificate"
@@ -43,6 +45,10 @@ func (e *Error) Error() string { return "kubeconfig refused: " + strings.Join(e.
 // refuse refuses the whole.
 func refuse(why string) error { return &Error{Problems: []string{"it " + why}} }
 
+// Bounds on an error: who writes a kubeconfig chooses the number and the names of unknown fields, and others keep and store
+// the text.
+const maxProblems, maxField = 20, 100
+
 // reader collects what is refused while a kubeconfig is read.
 type reader struct{ problems []string }
 
@@ -51,6 +57,9 @@ func (r *reader) refuse(field, why string) {
 	// The name of an unknown field may hold anything.
 	if strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		field = strconv.Quote(field)
+	}
+	if len(field) > maxField {
+		field = strings.ToValidUTF8(field[:maxField], "") + "…"
 	}
 	r.problems = append(r.problems, field+" "+why)
 }
@@ -66,5 +75,9 @@ func (r *reader) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	return &Error{Problems: r.problems}
+	problems := r.problems
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	return &Error{Problems: problems}
 }

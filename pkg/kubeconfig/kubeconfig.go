@@ -196,6 +196,8 @@ func (r *reader) user(u *clientcmdv1.AuthInfo, access *Access) {
 		r.refuse("user", twoCredentials)
 	case u.Token != "":
 		r.unless(validToken(u.Token), at+"token", badToken)
+	case certificate && hasWideKey(u.ClientCertificateData, u.ClientKeyData):
+		r.refuse(at+"client-certificate-data", wideKey)
 	case certificate:
 		_, err := tls.X509KeyPair(u.ClientCertificateData, u.ClientKeyData)
 		r.unless(err == nil, at+"client-certificate-data", badKeyPair)

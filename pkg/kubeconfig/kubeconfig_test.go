@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +48,11 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	certificate, key := cases.KeyPair(time.Now().Add(time.Hour))
 	_, otherKey := cases.KeyPair(time.Now().Add(time.Hour))
+	wide, wideKey := cases.WideKeyPair(time.Now().Add(time.Hour))
+	unknown := ""
+	for i := range 30 {
+		unknown += fmt.Sprintf("x%02d: 1\n", i)
+	}
 
 	for name, test := range map[string]struct {
 		in      string
@@ -71,9 +78,13 @@ func TestParseRefuses(t *testing.T) {
 		"server name":                {in: config("tls-server-name: o t h e r", "", ""), want: `cluster.tls-server-name must be a DNS name or an IP address`},
 		"proxy with a user":          {in: config("proxy-url: http://me:"+secret+"@proxy:3128", "", ""), want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`},
 		"proxy of a strange scheme":  {in: config("proxy-url: file:///etc/passwd", "", ""), want: `cluster.proxy-url must be an http, https or socks5 URL with a host, without user`},
-		"CA that is no certificate":  {in: config("certificate-authority-data: "+b64([]byte(secret)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB`},
-		"CA with a key in it":        {in: config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB`},
+		"CA that is no certificate":  {in: config("certificate-authority-data: "+b64([]byte(secret)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB and 16384 bits a key`},
+		"CA with a key in it":        {in: config("certificate-authority-data: "+b64(append(certificate, key...)), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB and 16384 bits a key`},
 		"key of another certificate": {in: config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(otherKey), ""), want: `user.client-certificate-data and client-key-data must be a PEM certificate and its key`},
+		"a key of 19,630 bits":       {in: config("", "client-certificate-data: "+b64(wide)+"\nclient-key-data: "+b64(wideKey), ""), want: `user.client-certificate-data has an RSA key of more than 8192 bits, which no API server accepts`},
+		"such a key, behind others":  {in: config("", "client-certificate-data: "+b64(slices.Concat(key, certificate, wide))+"\nclient-key-data: "+b64(wideKey), ""), want: `user.client-certificate-data has an RSA key of more than 8192 bits, which no API server accepts`},
+		"such a key alone":           {in: config("", "client-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(wideKey), ""), want: `user.client-certificate-data has an RSA key of more than 8192 bits, which no API server accepts`},
+		"a CA of 19,630 bits":        {in: config("certificate-authority-data: "+b64(wide), "", ""), want: `cluster.certificate-authority-data must be PEM certificates, of at most 40 KiB and 16384 bits a key`},
 		"token and certificate":      {in: config("", "token: "+secret+"\nclient-certificate-data: "+b64(certificate)+"\nclient-key-data: "+b64(key), ""), want: `user has both a token and a certificate`},
 		"no credential":              {in: config("", "{}", ""), want: `user has neither an inline token nor an inline certificate`},
 		"token with a line break":    {in: config("", `token: "a\nX-Header: `+secret+`"`, ""), want: `user.token has characters that a token cannot have`},
@@ -86,21 +97,23 @@ func TestParseRefuses(t *testing.T) {
 				`cluster.insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data; ` +
 				`user.tokenFile would read a file: use inline data`,
 		},
-		"unknown field":                  {in: config("", "", `"x\u001b[31m": 1`), want: `"x\x1b[31m" is not a field of a kubeconfig`},
-		"key twice":                      {in: config("", "token: a\ntoken: b", ""), want: `it is not YAML, or has a key twice`},
-		"not YAML":                       {in: "a: b: c", want: `it is not YAML, or has a key twice`},
-		"an alias":                       {in: strings.Replace(config("", "", "x: &a {}"), "context: c,", "context: *a,", 1) + "\ny: *a", want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
-		"an anchor":                      {in: config("", "token: &a "+secret, ""), want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
-		"a merge":                        {in: config("", "token: "+secret, "x: &a {a: b}\ny: {<<: *a}"), want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
-		"a list":                         {in: "[]", want: `it is not a kubeconfig of version v1`},
-		"another kind":                   {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
-		"empty":                          {in: "", want: `current-context is not set`},
-		"no current context":             {in: strings.Replace(config("", "", ""), "current-context: ctx", "", 1), want: `current-context is not set`},
-		"unknown context":                {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry with the name that the current context refers to`},
-		"unknown cluster, user":          {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: missing", 1), want: `clusters has no entry with the name that the current context refers to; users has no entry with the name that the current context refers to`},
-		"two users of one name":          {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries with one name`},
-		"too large":                      {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 64 KiB`},
-		"a second user, with OneContext": {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
+		"unknown field":                    {in: config("", "", `"x\u001b[31m": 1`), want: `"x\x1b[31m" is not a field of a kubeconfig`},
+		"an unknown field of 60,000 bytes": {in: config("", "", "? "+strings.Repeat("x", 60_000)+"\n: 1"), want: strings.Repeat("x", 100) + "… is not a field of a kubeconfig"},
+		"unknown fields":                   {in: config("", "", unknown), want: regexp.MustCompile("x(0.|1.): 1\n").ReplaceAllString(unknown[:20*7], "x$1 is not a field of a kubeconfig; ") + "and 10 more"},
+		"key twice":                        {in: config("", "token: a\ntoken: b", ""), want: `it is not YAML, or has a key twice`},
+		"not YAML":                         {in: "a: b: c", want: `it is not YAML, or has a key twice`},
+		"an alias":                         {in: strings.Replace(config("", "", "x: &a {}"), "context: c,", "context: *a,", 1) + "\ny: *a", want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
+		"an anchor":                        {in: config("", "token: &a "+secret, ""), want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
+		"a merge":                          {in: config("", "token: "+secret, "x: &a {a: b}\ny: {<<: *a}"), want: `it has YAML anchors or aliases, which a credential never needs: write the values out`},
+		"a list":                           {in: "[]", want: `it is not a kubeconfig of version v1`},
+		"another kind":                     {in: "kind: Secret", want: `it is not a kubeconfig of version v1`},
+		"empty":                            {in: "", want: `current-context is not set`},
+		"no current context":               {in: strings.Replace(config("", "", ""), "current-context: ctx", "", 1), want: `current-context is not set`},
+		"unknown context":                  {in: strings.Replace(config("", "", ""), "current-context: ctx", "current-context: x", 1), want: `contexts has no entry with the name that the current context refers to`},
+		"unknown cluster, user":            {in: strings.Replace(config("", "", ""), "{cluster: c, user: u", "{cluster: nope, user: missing", 1), want: `clusters has no entry with the name that the current context refers to; users has no entry with the name that the current context refers to`},
+		"two users of one name":            {in: config("", "", "- {name: u, user: {token: other}}"), want: `users has two entries with one name`},
+		"too large":                        {in: strings.Repeat("#", kubeconfig.MaxSize+1), want: `it is larger than 64 KiB`},
+		"a second user, with OneContext":   {in: config("", "", "- {name: v, user: {exec: {command: touch}}}"), options: []kubeconfig.Option{kubeconfig.OneContext}, want: `users must have exactly one entry`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

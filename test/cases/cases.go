@@ -6,9 +6,11 @@
 package cases
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -87,11 +89,34 @@ func KeyPair(end time.Time) (certificate, key []byte) {
 	if err != nil {
 		panic(err)
 	}
+	return certified(end, private, private)
+}
+
+// WideKeyPair is such a pair with an RSA key of 19,630 bits, which anybody can make: 2^9689-1 and 2^9941-1 are prime.
+func WideKeyPair(end time.Time) (certificate, key []byte) {
+	one := big.NewInt(1)
+	prime := func(exponent uint) *big.Int { p := new(big.Int).Lsh(one, exponent); return p.Sub(p, one) }
+	p, q := prime(9689), prime(9941)
+	private := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, Primes: []*big.Int{p, q}}
+	p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
+	private.D = new(big.Int).ModInverse(big.NewInt(65537), new(big.Int).Mul(p1, q1))
+	private.Precomputed.Dp, private.Precomputed.Dq = new(big.Int).Mod(private.D, p1), new(big.Int).Mod(private.D, q1)
+	private.Precomputed.Qinv = new(big.Int).ModInverse(q, p)
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return certified(end, private, signer)
+}
+
+// certified is a certificate of a key that another one signed, and the key.
+func certified(end time.Time, private, signer crypto.Signer) (certificate, key []byte) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: end.Add(-time.Hour), NotAfter: end, IsCA: true, BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	parent := &x509.Certificate{Subject: template.Subject}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, private.Public(), signer)
 	if err != nil {
 		panic(err)
 	}

@@ -333,6 +333,10 @@ func connection() []Case {
 			m.Spec.CABundle = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
 		},
 			bundle+"certificate 1 cannot be read: x509: malformed certificate"),
+		create(rules.CABundle, "wide", func(_ set, m *v1alpha1.MemberCluster) {
+			m.Spec.CABundle, _ = WideKeyPair(Now.Add(365 * 24 * time.Hour))
+		},
+			bundle+"certificate 1 has an RSA key of 19630 bits, more than 16384"),
 		create(rules.CABundle, "expired", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.CABundle = over },
 			bundle+"the certificate expired at "+utc(Now.Add(-time.Hour))),
 		create(rules.CABundle, "all-expired", func(_ set, m *v1alpha1.MemberCluster) { m.Spec.CABundle = slices.Concat(over, over) },
