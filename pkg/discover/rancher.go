@@ -66,8 +66,11 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 		return nil, err
 	}
 	candidates := rancherCandidates(objects[0], objects[1])
+	known := map[string]bool{}
 	for i := range candidates {
-		switch c := &candidates[i]; {
+		c := &candidates[i]
+		known[c.id] = true
+		switch {
 		case c.isHost: // the caller is connected to it already
 			c.Secret, c.Hint = cluster.Ref{}, ""
 			c.Connect = func() (*member.Cluster, error) { return member.Connect(s.Host.Config()) }
@@ -78,6 +81,12 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 	s.open(ctx, candidates, func(c *Candidate, access *kubeconfig.Access) {
 		address.apply(access)
 		id := endpoint.RancherProxyID(access.Server)
+		// Who may create objects of Rancher chooses names, and so whose Secret is read: their label, and their endpoint, are not
+		// those of the cluster that it leads to.
+		if id != c.id && known[id] {
+			c.Err = fmt.Errorf("host: %s leads to the cluster %s of Rancher, and not to %s", c.Secret, cluster.Quoted(id), cluster.Quoted(c.id))
+			return
+		}
 		if id == "" || c.Endpoint != nil || c.EndpointMissing != "" {
 			return
 		}
@@ -193,7 +202,6 @@ func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
 			namespace = text(v3, "spec", "fleetWorkspaceName")
 			name = provisionedName(v3)
 		}
-		c.isHost = c.isHost || isTrue(v3, "spec", "internal")
 		c.Name = cmp.Or(text(v3, "spec", "displayName"), c.Name, id)
 		c.Objects = append([]Object{objectOf(rancherClusters, v3)}, c.Objects...)
 		c.Created = v3.GetCreationTimestamp().Time

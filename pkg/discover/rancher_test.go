@@ -221,11 +221,15 @@ status: {clusterName: 9, clientSecretName: [x]}
 	}
 }
 
+// TestRancherLocal shows which cluster is Rancher's own, which the caller is connected to already: not one that only says so.
 func TestRancherLocal(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"metadata: {name: local}", "metadata: {name: c-m-aaaaaaaa}\nspec: {internal: true}"} {
-		if r := rancherCandidates([]unstructured.Unstructured{object(t, v3Kind+text)}, nil); !r[0].isHost {
-			t.Errorf("%s: not taken for Rancher's own cluster", text)
+	for text, want := range map[string]bool{
+		"metadata: {name: local}": true, "metadata: {name: local}\nspec: {internal: true}": true,
+		"metadata: {name: c-m-aaaaaaaa}\nspec: {internal: true}": false,
+	} {
+		if r := rancherCandidates([]unstructured.Unstructured{object(t, v3Kind+text)}, nil); r[0].isHost != want {
+			t.Errorf("%s: taken for Rancher's own cluster: %v", text, r[0].isHost)
 		}
 	}
 }
