@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/term"
 	textwidth "golang.org/x/text/width"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // Messages are what a command prints on stderr while it works: the warnings of API servers, each text once, and a line of
@@ -41,6 +43,7 @@ func (m *Messages) HandleWarningHeaderWithContext(ctx context.Context, code int,
 	if code != miscellaneousPersistent || text == "" {
 		return
 	}
+	text = cluster.Shortened(text)
 	if name, ok := ctx.Value(subjectKey{}).(string); ok {
 		text = name + ": " + text
 	}

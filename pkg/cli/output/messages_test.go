@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,6 +58,16 @@ func TestWarnings(t *testing.T) {
 		"Warning: eu-west: 127.0.0.1 is a loopback address\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestLongWarning bounds what a server can fill a terminal with.
+func TestLongWarning(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	(&Messages{W: &out}).HandleWarningHeaderWithContext(t.Context(), 299, "", strings.Repeat("x", 60_000))
+	if want := "Warning: " + strings.Repeat("x", 4<<10) + "…\n"; out.String() != want {
+		t.Errorf("%d bytes, want %d", out.Len(), len(want))
 	}
 }
 
