@@ -165,18 +165,23 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	lock, err := leaderLock(config)
+	if err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Logger: log,
 		Cache:  cacheOptions(),
 		// Their ports have bounds: see other.
-		Metrics:                       metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:        "0",
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              manifests.ManagerLease,
-		LeaderElectionNamespace:       v1alpha1.HostNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       new(15 * time.Second),
+		Metrics:                             metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress:              "0",
+		LeaderElection:                      o.leaderElect,
+		LeaderElectionID:                    manifests.ManagerLease, // in metrics
+		LeaderElectionResourceLockInterface: lock,
+		LeaderElectionReleaseOnCancel:       true,
+		RenewDeadline:                       new(renewDeadline),
+		GracefulShutdownTimeout:             new(15 * time.Second),
 	})
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)

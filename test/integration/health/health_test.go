@@ -41,14 +41,18 @@ var fleet = env.Shared(
 
 const federation = "prod"
 
-var once sync.Once
+var (
+	once    sync.Once
+	manager *envhost.Manager
+)
 
-// enforcing gives the host, with a manager that probes four times a second and a federation.
+// enforcing gives the host, with a manager that leads and probes four times a second, and a federation.
 func enforcing(t *testing.T) *env.Cluster {
 	t.Helper()
 	c := fleet(t).Cluster("host")
 	once.Do(func() {
-		if _, err := envhost.Make(t.Context(), c, "--probe-interval=250ms"); err != nil {
+		var err error
+		if manager, err = envhost.Make(t.Context(), c, "--probe-interval=250ms", "--leader-elect"); err != nil {
 			t.Fatal(err)
 		}
 		h, err := host.Connect(c.Config())

@@ -1,0 +1,59 @@
+//go:build unix
+
+package health
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+func clientOf(t *testing.T, c *env.Cluster) *kubernetes.Clientset {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(c.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// TestLeader holds that a manager that leads writes no Event where it may not, which its log would have as an error.
+func TestLeader(t *testing.T) {
+	hosts := clientOf(t, enforcing(t))
+	lease, err := hosts.CoordinationV1().Leases(v1alpha1.HostNamespace).Get(t.Context(), "kubefederate-manager", metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+		t.Fatalf("the lease: %+v, %v", lease, err)
+	}
+	// Another one leads, and has written as much.
+	manager.Stop()
+	for _, step := range []func(context.Context) error{manager.Start, manager.Wait} {
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env.Eventually(t, "another leader", func(ctx context.Context) error {
+		now, err := hosts.CoordinationV1().Leases(v1alpha1.HostNamespace).Get(ctx, "kubefederate-manager", metav1.GetOptions{})
+		if err == nil && (now.Spec.HolderIdentity == nil || *now.Spec.HolderIdentity == "" || *now.Spec.HolderIdentity == *lease.Spec.HolderIdentity) {
+			err = errors.New("the lease is not held by another one")
+		}
+		return err
+	})
+	log, err := os.ReadFile(manager.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		// The one that was stopped says that it leads no more.
+		if strings.Contains(line, `"level":"ERROR"`) && !strings.Contains(line, `"err":"leader election lost"`) {
+			t.Errorf("the manager logs %s", line)
+		}
+	}
+}
