@@ -74,7 +74,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to authorized users; 0 disables it")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 disables it")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers on one of several replicas only; all of them serve webhooks")
-	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "Longest time between two probes of a member")
+	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "Longest time between two probes of a member whose federation has no spec.health.interval")
 	flags.DurationVar(&o.probeTimeout, "probe-timeout", 10*time.Second, "How long a probe waits for a member's response")
 	flags.Float64Var(&o.renewalShare, "renewal-share", controller.RenewalShare, "Share of its life after which a member's credential is renewed")
 	flags.StringVar(&o.logFormat, "log-format", "json", "Format of the log on stderr: json or text")

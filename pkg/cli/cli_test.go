@@ -131,7 +131,8 @@ func TestFederationFlags(t *testing.T) {
 		maxPerLabel: []string{"region=10"},
 		rules:       []string{"us-only=cluster.name == 'x'"},
 		inventory:   "federation-prod",
-		acceptance:  "Manual", enforcement: "Warn", clusterRole: "view",
+		failures:    3, failsGiven: true,
+		acceptance: "Manual", enforcement: "Warn", clusterRole: "view",
 	}
 	got, err := f.parse("prod")
 	if err != nil {
@@ -148,6 +149,7 @@ func TestFederationFlags(t *testing.T) {
 		Rules:     []v1alpha1.Rule{{Name: "us-only", Expression: "cluster.name == 'x'"}},
 		Access:    &v1alpha1.Access{ClusterRole: "view"},
 		Inventory: &v1alpha1.Inventory{Namespace: "federation-prod"},
+		Health:    &v1alpha1.Health{Failures: 3},
 	}
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
 		t.Error(diff)
@@ -158,6 +160,7 @@ func TestFederationFlags(t *testing.T) {
 		`invalid --rule "=true": must be NAME=EXPRESSION`:           {rules: []string{"=true"}},
 		`invalid --max-per-label "region=many": must be KEY=NUMBER`: {maxPerLabel: []string{"region=many"}},
 		`invalid --max-per-label "=1": must be KEY=NUMBER`:          {maxPerLabel: []string{"=1"}},
+		`invalid --health-failures 0: must be from 1 to 10`:         {failsGiven: true},
 	} {
 		if _, err := bad.parse("prod"); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

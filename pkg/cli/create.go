@@ -72,6 +72,9 @@ type federationFlags struct {
 	rules       []string
 	clusterRole string
 	inventory   string
+	interval    string
+	failures    int32
+	failsGiven  bool
 	insecure    bool
 	joiners     []string
 	approvers   []string
@@ -105,6 +108,8 @@ func newCreateFederation(d *factory) *cobra.Command {
 	flags.StringArrayVar(&f.rules, "rule", nil, "A CEL expression over cluster, oldCluster and federation that holds for every member, as NAME=EXPRESSION (repeatable)")
 	flags.StringVar(&f.clusterRole, "access-cluster-role", "", "The ClusterRole on each member that readers of the inventory get (default: none)")
 	flags.StringVar(&f.inventory, "inventory-namespace", "", "The namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (default: none)")
+	flags.StringVar(&f.interval, "health-interval", "", "The longest time between two probes of a member, as 30s or 1m30s, from 5s to 1h (default: that of the manager)")
+	flags.Int32Var(&f.failures, "health-failures", 0, "How many probes in a row must fail before a member is reported Offline or NotReady, from 1 to 10 (default: 2)")
 	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Allow members whose server's certificate is not verified")
 	flags.StringArrayVar(&f.joiners, "joiner", nil, "Who may join and unjoin clusters, as user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME (repeatable)")
 	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
@@ -126,7 +131,7 @@ type federationOptions struct {
 
 func (f *federationFlags) toOptions(cmd *cobra.Command, args []string) (o *federationOptions, err error) {
 	name := v1alpha1.FederationName(args[0])
-	f.maxGiven = cmd.Flags().Changed("max")
+	f.maxGiven, f.failsGiven = cmd.Flags().Changed("max"), cmd.Flags().Changed("health-failures")
 	o = &federationOptions{federationFlags: *f}
 	if o.federation, err = f.parse(name); err != nil {
 		return nil, err
@@ -199,12 +204,24 @@ func (f *federationFlags) expressions() ([]v1alpha1.Rule, error) {
 	return rules, nil
 }
 
+// health is nil where no flag asks for any.
+func (f *federationFlags) health() (*v1alpha1.Health, error) {
+	switch {
+	case f.failsGiven && f.failures == 0: // the API server would take it for none
+		return nil, output.Usagef("invalid --health-failures 0: must be from 1 to 10")
+	case f.interval == "" && !f.failsGiven:
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return &v1alpha1.Health{Interval: f.interval, Failures: f.failures}, nil
+}
+
 // parse is the federation that the flags describe.
 func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
 	labels, invalidLabels := f.labelRules()
 	limits, invalidLimits := f.limits()
 	rules, invalidRules := f.expressions()
-	if err := cmp.Or(invalidLabels, invalidLimits, invalidRules); err != nil {
+	health, invalidHealth := f.health()
+	if err := cmp.Or(invalidLabels, invalidLimits, invalidRules, invalidHealth); err != nil {
 		return nil, err
 	}
 	federation := output.WithKind(&v1alpha1.Federation{}, "Federation")
@@ -217,6 +234,7 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 		Limits:             limits,
 		KubernetesVersions: f.versions,
 		Rules:              rules,
+		Health:             health,
 		AllowInsecureTLS:   f.insecure,
 	}
 	if f.clusterRole != "" {

@@ -36,6 +36,7 @@ func federation() *v1alpha1.Federation {
 				{Name: "named", Expression: "cluster.name != ''"},
 			},
 			Access: &v1alpha1.Access{ClusterRole: "view"}, Inventory: &v1alpha1.Inventory{Namespace: "federation-prod"}, AllowInsecureTLS: true,
+			Health: &v1alpha1.Health{Interval: "1m", Failures: 3},
 		},
 	}
 }
@@ -193,6 +194,7 @@ Rules:
   TLS verification may be skipped
 Access:        readers of the inventory have ClusterRole view on members
 Inventory:     namespace federation-prod
+Health:        probed every 1m; Offline after 3 failures in a row
 Unhealthy:
   NAME      PHASE     CAUSE
   eu-west   Offline   Unreachable (5m ago)
@@ -211,6 +213,7 @@ Versions:      <none>
 Rules:         <none>
 Access:        <none>
 Inventory:     <none>
+Health:        probed at the manager's interval
 Conditions:
   TYPE        STATUS   REASON      AGE   MESSAGE
   Published   True     Published   60m   all is well

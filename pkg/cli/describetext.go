@@ -254,6 +254,7 @@ func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, n
 	}
 	s.Line("Access", access)
 	s.Line("Inventory", inventory)
+	s.Line("Health", healthText(f.Spec.Health))
 	if len(f.Status.Conditions) > 0 {
 		s.Table("Conditions", conditionRows(f.Status.Conditions, now))
 	}
@@ -330,6 +331,18 @@ func ruleLines(spec *v1alpha1.FederationSpec) (lines []string) {
 		lines = append(lines, "TLS verification may be skipped")
 	}
 	return lines
+}
+
+// healthText is how a federation has its members probed.
+func healthText(h *v1alpha1.Health) string {
+	interval, failures := "at the manager's interval", ""
+	if h != nil && h.Interval != "" {
+		interval = "every " + h.Interval
+	}
+	if h != nil && h.Failures > 0 {
+		failures = fmt.Sprintf("; Offline after %s in a row", output.Count(int(h.Failures), "failure", "failures"))
+	}
+	return "probed " + interval + failures
 }
 
 func remark(message string) string {

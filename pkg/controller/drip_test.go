@@ -66,7 +66,7 @@ func TestDrippingMembers(t *testing.T) {
 			t.Errorf("%d of %d members are seen to be reachable after 5 seconds", n, honest)
 		}
 		down.Store(true)
-		wait(5*time.Second + p.interval + confirmDelay)
+		wait(5*time.Second + p.pace.interval + p.pace.confirmDelay())
 		if n := all(func(o *observation) bool { return o.reason == v1alpha1.ReasonServerError }); n < honest {
 			t.Errorf("an outage of %d of %d members is seen an interval later", n, honest)
 		}

@@ -62,7 +62,7 @@ func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer) error {
 func touchesMembers(e event.UpdateEvent) bool {
 	before, after := e.ObjectOld.(*v1alpha1.Federation), e.ObjectNew.(*v1alpha1.Federation)
 	return before.UID != after.UID || before.Spec.Acceptance != after.Spec.Acceptance ||
-		before.Spec.AllowInsecureTLS != after.Spec.AllowInsecureTLS
+		before.Spec.AllowInsecureTLS != after.Spec.AllowInsecureTLS || !equality.Semantic.DeepEqual(before.Spec.Health, after.Spec.Health)
 }
 
 // members are the requests for every member of a federation: its acceptance may have changed.

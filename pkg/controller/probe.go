@@ -138,11 +138,15 @@ type target struct {
 	credential string
 }
 
-// known is what a member's status holds of a target.
+// known is what the host holds of a target beside it.
 type known struct {
+	// health is that of its federation; nil for none.
+	health *v1alpha1.Health
+	// The next are what the member's status holds.
+
 	facts *v1alpha1.Facts
-	// signed says that it has a signing key, and offline that the member did not answer.
-	signed, offline bool
+	// signed says that it has a signing key, reachable that it answered well, and offline that it did not answer.
+	signed, reachable, offline bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
 }
@@ -184,12 +188,18 @@ type followed struct {
 
 	// The next are read and written with the prober's lock.
 
+	// pace is that of its federation.
+	pace pace
 	// running says that it is being probed, and again that it is due once more.
 	running, again bool
 	// late says that it did not answer the last time.
 	late bool
-	// failing is when a failure was observed that is not reported before a second probe confirms it; otherwise zero.
-	failing time.Time
+	// unreported is how many probes in a row have failed, which is not reported before others confirm it, and failing when
+	// the first of them began.
+	unreported int
+	failing    time.Time
+	// reached says that it was reachable when this manager began to follow it.
+	reached bool
 	// requested is the value of the last request to probe.
 	requested string
 	last      *observation
@@ -204,6 +214,23 @@ type observation struct {
 	signature signature
 	// request is the value of the last request to probe that a probe has answered.
 	request string
+}
+
+// confirmDelay is how soon a probe that failed is to be confirmed by another; 0 when it is to be reported.
+func (f *followed) confirmDelay(got outcome) time.Duration {
+	was := f.reached
+	if f.last != nil {
+		was = f.last.outcome == reachable
+	}
+	switch {
+	case was && got.transient():
+		if f.unreported < f.pace.failures {
+			return f.pace.confirmDelay()
+		}
+	case f.last == nil && f.unreported == 1:
+		return firstConfirmDelay
+	}
+	return 0
 }
 
 // probe asks the member. The first request on any connection is for the ID of the cluster; another one than the member's is

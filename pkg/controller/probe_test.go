@@ -17,7 +17,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -472,9 +474,8 @@ func until(t *testing.T, what string, check func() bool) {
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	p := probing(t, 30*time.Second, 10*time.Second)
-	f := &followed{name: "m"}
+	f := &followed{name: "m", pace: p.pace}
 	p.members["m"] = f
-	late := outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
 	for i, step := range []struct {
 		at       time.Duration
 		got      outcome
@@ -498,7 +499,7 @@ func TestRecord(t *testing.T) {
 		{245*time.Second + probeTimeAge, reachable, true, false, 245*time.Second + probeTimeAge},
 	} {
 		next, changed := p.record(f, step.got, now.Add(step.at), "")
-		if changed != step.changed || (next == confirmDelay) != step.soon || next > p.interval || f.last.at.Sub(now) != step.reported {
+		if changed != step.changed || (next == 5*time.Second) != step.soon || next > 30*time.Second || f.last.at.Sub(now) != step.reported {
 			t.Errorf("step %d: next %s, changed %v, of %s; want %+v", i, next, changed, f.last.at.Sub(now), step)
 		}
 	}
@@ -507,13 +508,89 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+var late = outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
+
+// TestFailures holds how many probes fail in a row before that is reported, how soon each follows, and that those of a manager
+// that has just started count like others.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	broken := outcome{v1alpha1.ReasonServerError, "", 503}
+	refused := outcome{v1alpha1.ReasonUnauthorized, "", 401}
+	minute := &v1alpha1.Health{Interval: "1m"}
+	for _, tt := range []struct {
+		name    string
+		health  *v1alpha1.Health
+		reached bool
+		probes  []outcome
+		// unreported is how many of the probes are not, and after is how soon another follows those.
+		unreported int
+		after      time.Duration
+	}{
+		{"default", nil, true, []outcome{late, late}, 1, 5 * time.Second},
+		{"interval", minute, true, []outcome{late, late}, 1, 10 * time.Second},
+		{"one", &v1alpha1.Health{Failures: 1}, true, []outcome{late}, 0, 0},
+		{"four", &v1alpha1.Health{Interval: "1m", Failures: 4}, true, []outcome{late, broken, late, broken}, 3, 10 * time.Second},
+		{"a good one begins anew", &v1alpha1.Health{Failures: 3}, true, []outcome{late, late, reachable, late, late, late}, 5, 5 * time.Second},
+		{"clear answers", &v1alpha1.Health{Failures: 4}, true, []outcome{late, refused}, 1, 5 * time.Second},
+		{"refused at first", &v1alpha1.Health{Failures: 4}, true, []outcome{refused, refused}, 1, firstConfirmDelay},
+		{"never reached", &v1alpha1.Health{Failures: 4}, false, []outcome{late, late}, 1, firstConfirmDelay},
+		{"never reached, one", &v1alpha1.Health{Failures: 1}, false, []outcome{late, late}, 1, firstConfirmDelay},
+		{"no duration", &v1alpha1.Health{Interval: "often"}, true, []outcome{late, late}, 1, 5 * time.Second},
+	} {
+		p := probing(t, 30*time.Second, 10*time.Second)
+		f := &followed{name: "m", pace: p.pace.of(tt.health), reached: tt.reached}
+		p.members["m"] = f
+		for i, got := range tt.probes {
+			next, changed := p.record(f, got, now.Add(time.Duration(i)*time.Minute), "")
+			if got == reachable {
+				continue
+			}
+			if changed != (i >= tt.unreported) || !changed && next != tt.after {
+				t.Errorf("%s, probe %d: reported %v, next after %s", tt.name, i, changed, next)
+			}
+		}
+	}
+}
+
+// TestPaceChanges holds that a member is probed as its federation says now, though the next probe was due much later.
+func TestPaceChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		listener := make(pipes)
+		listener.serve(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			fmt.Fprint(w, `{"metadata":{"uid":"x"},"gitVersion":"v1.36.3"}`)
+		})
+		p := probing(t, time.Hour, time.Second)
+		followOver(t, p, "m", listener.dial)
+		start(t, p)
+		sleep := func(d time.Duration) int32 {
+			before := asked.Load()
+			time.Sleep(d) //nolint:forbidigo // on the test's clock
+			return asked.Load() - before
+		}
+		sleep(time.Minute)
+		if n := sleep(45 * time.Minute); n > 20 {
+			t.Errorf("%d requests in three quarters of an interval", n)
+		}
+		f := p.members["m"]
+		k := known{health: &v1alpha1.Health{Interval: "10s"}}
+		if _, followed := p.following("m", f.target, k); !followed {
+			t.Error("it is not followed any more")
+		}
+		if n := sleep(time.Minute); n < 6 {
+			t.Errorf("%d requests in six intervals", n)
+		}
+	})
+}
+
 // TestRequestedProbe holds that a request is answered by the first probe that begins after it, whatever that finds.
 func TestRequestedProbe(t *testing.T) {
 	t.Parallel()
 	p := probing(t, 30*time.Second, 10*time.Second)
-	f := &followed{name: "m"}
+	f := &followed{name: "m", pace: p.pace}
 	p.members["m"] = f
-	late := outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
 	for i, step := range []struct {
 		request string
 		got     outcome
@@ -531,7 +608,7 @@ func TestRequestedProbe(t *testing.T) {
 		}
 	}
 	// The first probe of all.
-	first := &followed{name: "m"}
+	first := &followed{name: "m", pace: p.pace}
 	p.members["m"] = first
 	if _, changed := p.record(first, late, now, "a"); !changed || first.last.request != "a" {
 		t.Errorf("the first probe: changed %v, %+v", changed, first.last)
@@ -580,15 +657,15 @@ func TestFirstProbes(t *testing.T) {
 	}
 	for name, steps := range map[string][]step{
 		"ready at the second probe": {{0, firstConfirmDelay, forbidden, false}, {time.Second, 0, reachable, true}},
-		"ready a little later":      {{0, firstConfirmDelay, forbidden, false}, {time.Second, confirmDelay, forbidden, true}, {6 * time.Second, 0, reachable, true}},
-		"never":                     {{0, firstConfirmDelay, forbidden, false}, {time.Second, confirmDelay, forbidden, true}, {joinDuration, 0, forbidden, false}},
+		"ready a little later":      {{0, firstConfirmDelay, forbidden, false}, {time.Second, joinDelay, forbidden, true}, {6 * time.Second, 0, reachable, true}},
+		"never":                     {{0, firstConfirmDelay, forbidden, false}, {time.Second, joinDelay, forbidden, true}, {joinDuration, 0, forbidden, false}},
 	} {
 		p := probing(t, 30*time.Second, 10*time.Second)
-		f := &followed{name: "m", since: now}
+		f := &followed{name: "m", since: now, pace: p.pace}
 		p.members["m"] = f
 		for i, s := range steps {
 			next, changed := p.record(f, s.got, now.Add(s.at), "")
-			if changed != s.changed || s.next > 0 && next != s.next || s.next == 0 && next <= confirmDelay {
+			if changed != s.changed || s.next > 0 && next != s.next || s.next == 0 && next <= joinDelay {
 				t.Errorf("%s, step %d: next %s, changed %v; want %+v", name, i, next, changed, s)
 			}
 		}

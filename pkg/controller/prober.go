@@ -29,12 +29,10 @@ const (
 	// minute, once, and nothing else.
 	nodeReaders, slowReaders = 16, 64
 	readTime                 = time.Second
-	// confirmDelay is how soon a reachable member that did not answer is probed again, before that is reported.
-	confirmDelay = 5 * time.Second
 	// firstConfirmDelay is how soon a member whose first probe fails is probed again, before that is reported, and
-	// joinDuration is how long it is probed each confirmDelay then: its API server may see later than its joiner what the
+	// joinDuration is how long it is probed each joinDelay then: its API server may see later than its joiner what the
 	// joiner wrote.
-	firstConfirmDelay, joinDuration = time.Second, 30 * time.Second
+	firstConfirmDelay, joinDelay, joinDuration = time.Second, 5 * time.Second, 30 * time.Second
 	// probeTimeAge is how old status.lastProbeTime of a reachable member gets. Each update of it is a write on the host.
 	probeTimeAge = time.Hour
 )
@@ -42,9 +40,11 @@ const (
 // prober probes members at intervals. It keeps its observations in memory and wakes the reconciler when they change; it
 // reads and writes nothing on the host.
 type prober struct {
-	interval, timeout time.Duration
-	log               logr.Logger
-	metrics           *metrics
+	// pace is that of members whose federation does not say.
+	pace    pace
+	timeout time.Duration
+	log     logr.Logger
+	metrics *metrics
 	// changes are the names of members with a new observation.
 	changes chan event.TypedGenericEvent[string]
 
@@ -62,7 +62,7 @@ type prober struct {
 
 func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *prober {
 	return &prober{
-		interval: interval, timeout: timeout, log: log, metrics: m,
+		pace: pace{interval, defaultFailures}, timeout: timeout, log: log, metrics: m,
 		changes:     make(chan event.TypedGenericEvent[string]),
 		queue:       workqueue.NewTypedDelayingQueue[string](),
 		late:        workqueue.NewTyped[string](),
@@ -95,7 +95,9 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := &followed{target: t, name: name, conn: conn, since: time.Now(), requested: k.request, late: k.offline}
+	f := &followed{
+		target: t, name: name, conn: conn, since: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
+	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if k.facts != nil {
 		// A manager that starts does not read the nodes of all members at once.
@@ -127,6 +129,11 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 	if k.request != "" && k.request != f.requested {
 		f.requested = k.request
 		p.queue.Add(name)
+	}
+	if now := p.pace.of(k.health); now != f.pace {
+		// It may be due much later. What is due sooner stays so.
+		f.pace = now
+		p.queue.AddAfter(name, time.Duration(rand.Int64N(int64(now.interval)))) //nolint:gosec // it only spreads load
 	}
 	return f.last, true
 }
@@ -329,26 +336,23 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 		return 0, false
 	}
 	f.late = offline(got.reason)
-	next = spread(p.interval)
+	next = spread(f.pace.interval)
 	if got != reachable && at.Sub(f.since) < joinDuration {
-		next = min(next, confirmDelay)
+		next = min(next, joinDelay)
 	}
 	// Who requested a probe waits for what it found, confirmed or not.
 	requested := request != "" && (f.last == nil || request != f.last.request)
-	if got != reachable && f.failing.IsZero() && !requested {
-		switch {
-		case f.last == nil:
+	if got == reachable {
+		f.unreported = 0
+	} else {
+		if f.unreported++; f.unreported == 1 {
 			f.failing = at
-			return min(next, firstConfirmDelay), false
-		case got.transient() && f.last.outcome == reachable:
-			f.failing = at
-			return min(next, confirmDelay), false
 		}
+		if delay := f.confirmDelay(got); delay > 0 && !requested {
+			return min(next, delay), false
+		}
+		at, f.unreported = f.failing, 0
 	}
-	if !f.failing.IsZero() && got != reachable {
-		at = f.failing
-	}
-	f.failing = time.Time{}
 	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) && f.signature == f.last.signature &&
 		(got != reachable || at.Sub(f.last.at) < probeTimeAge) {
 		return next, false

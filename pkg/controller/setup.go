@@ -13,7 +13,7 @@ import (
 
 // Options of the reconcilers.
 type Options struct {
-	// Interval is the longest time between two probes of a member.
+	// Interval is the longest time between two probes of a member whose federation does not say.
 	Interval time.Duration
 	// Timeout is how long a probe waits for the answer. Reading all nodes may take three times as long.
 	Timeout time.Duration

@@ -196,12 +196,15 @@ func (o memberState) probeRequest() string {
 	return request
 }
 
-// known is what the status holds already of the target that is to be probed.
+// known is what the host holds of the target that is to be probed.
 func (o memberState) known(stored storedCredential) known {
 	status := &o.member.Status
 	k := known{facts: status.Facts, signed: len(status.SigningKeys) > 0 && status.ObservedCredential == stored.hash}
 	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready != nil {
-		k.offline = offline(ready.Reason)
+		k.reachable, k.offline = ready.Reason == v1alpha1.ReasonReachable, offline(ready.Reason)
+	}
+	if o.federation != nil {
+		k.health = o.federation.Spec.Health
 	}
 	if request := o.probeRequest(); request != status.ObservedProbeRequest {
 		k.request = request

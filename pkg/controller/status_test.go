@@ -455,6 +455,7 @@ func TestTouchesMembers(t *testing.T) {
 		"a count":         {func(f *v1alpha1.Federation) { f.Status.Members++ }, false},
 		"rules":           {func(f *v1alpha1.Federation) { f.Generation, f.Spec.KubernetesVersions = 2, ">=1.33" }, false},
 		"acceptance":      {func(f *v1alpha1.Federation) { f.Spec.Acceptance = v1alpha1.AcceptManual }, true},
+		"health":          {func(f *v1alpha1.Federation) { f.Spec.Health = &v1alpha1.Health{Failures: 3} }, true},
 		"insecure TLS":    {func(f *v1alpha1.Federation) { f.Spec.AllowInsecureTLS = true }, true},
 		"another of name": {func(f *v1alpha1.Federation) { f.UID = "2" }, true},
 	} {

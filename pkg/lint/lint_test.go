@@ -186,6 +186,11 @@ func TestManifests(t *testing.T) {
 		}},
 		"no version": {federation + "---\n" + strings.Replace(member, "clusterID: a,", "clusterID: a, joinedWith: {kubernetesVersion: '<html>'},", 1), []string{
 			`in.yaml, document 2: MemberCluster "a": spec.joinedWith.kubernetesVersion: Invalid value: "<html>": must be a Kubernetes version as an API server reports it, such as v1.36.3 (schema)`}},
+		"interval": {federation + "spec: {health: {interval: 1m30s, failures: 10}}\n", nil},
+		"no interval": {federation + "spec: {health: {interval: 2s, failures: 11}}\n", []string{
+			at + `spec.health.failures: Invalid value: 11: spec.health.failures in body should be less than or equal to 10 (schema)`,
+			at + `spec.health.interval: Invalid value: "2s": must be a duration from 5s to 1h, such as 30s or 1m30s (schema)`,
+		}},
 		"no name":   {strings.Replace(federation, "{name: prod}", "{}", 1), []string{`in.yaml, document 1: Federation "": metadata.name: Required value: name or generateName is required (schema)`}},
 		"long name": {strings.Replace(federation, "name: prod", "name: prod.east", 1), []string{`in.yaml, document 1: Federation "prod.east": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
 		"finalizers of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, finalizers: {a: b}", 1), []string{

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -52,7 +53,33 @@ type shape struct {
 type textShape struct {
 	path    []string
 	pattern *regexp.Regexp
-	message string
+	// least and most bound a text that is a duration; most is zero for others.
+	least, most time.Duration
+	message     string
+}
+
+func (t textShape) matches(value string) bool {
+	if !t.pattern.MatchString(value) || t.most == 0 {
+		return t.pattern.MatchString(value)
+	}
+	d, err := time.ParseDuration(value)
+	return err == nil && t.least <= d && d <= t.most
+}
+
+// newTextShape is what a rule in CEL requires of a text; nil when it is about something else.
+func newTextShape(rule string) (t *textShape, err error) {
+	match := textRule.FindStringSubmatch(rule)
+	if match == nil {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	t = &textShape{}
+	if t.pattern, err = regexp.Compile(strings.ReplaceAll(match[1], `\\`, `\`)); err != nil || match[2] == "" {
+		return t, err
+	}
+	var tooLong error
+	t.least, err = time.ParseDuration(match[2])
+	t.most, tooLong = time.ParseDuration(match[3])
+	return t, errors.Join(err, tooLong)
 }
 
 // LoadSchemas reads the schemas that `init` installs.
@@ -110,12 +137,13 @@ func newShape(definition *apiextensionsv1.CustomResourceDefinition) (*shape, err
 // addTexts finds the texts at a path and below it that have a textRule.
 func (s *shape) addTexts(path []string, of *structuralschema.Structural) error {
 	for _, rule := range of.XValidations {
-		if match := textRule.FindStringSubmatch(rule.Rule); match != nil {
-			pattern, err := regexp.Compile(strings.ReplaceAll(match[1], `\\`, `\`))
-			if err != nil {
-				return err
-			}
-			s.texts = append(s.texts, textShape{path, pattern, rule.Message})
+		text, err := newTextShape(rule.Rule)
+		if err != nil {
+			return err
+		}
+		if text != nil {
+			text.path, text.message = path, rule.Message
+			s.texts = append(s.texts, *text)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(of.Properties)) {
@@ -131,7 +159,7 @@ func (s *shape) addTexts(path []string, of *structuralschema.Structural) error {
 // oldSelf judge changes. TestSchemaRulesAreKnown fails on another form.
 var (
 	nameRule = regexp.MustCompile(`^self\.metadata\.name\.matches\('([^'\\]+)'\)$`)
-	textRule = regexp.MustCompile(`^self\.matches\('([^']+)'\)$`)
+	textRule = regexp.MustCompile(`^self\.matches\('([^']+)'\)(?: && duration\(self\) >= duration\('(\w+)'\) && duration\(self\) <= duration\('(\w+)'\))?$`)
 )
 
 // object is one manifest.
@@ -187,7 +215,7 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 			o.fault(field.Invalid(nil, field.OmitValueType{}, shape.nameMessage))
 		}
 		for _, t := range shape.texts {
-			if value, ok, _ := unstructured.NestedString(content, t.path...); ok && !t.pattern.MatchString(value) && !slices.ContainsFunc(o.faults, blocks) {
+			if value, ok, _ := unstructured.NestedString(content, t.path...); ok && !t.matches(value) && !slices.ContainsFunc(o.faults, blocks) {
 				o.fault(field.Invalid(field.NewPath(t.path[0], t.path[1:]...), value, t.message))
 			}
 		}

@@ -105,6 +105,10 @@ type FederationSpec struct {
 	// +optional
 	Inventory *Inventory `json:"inventory,omitempty"`
 
+	// Health is how often the manager probes the members, and when it reports that one fails.
+	// +optional
+	Health *Health `json:"health,omitempty"`
+
 	// AllowInsecureTLS lets members set insecureSkipTLSVerify.
 	// +optional
 	AllowInsecureTLS bool `json:"allowInsecureTLS,omitempty"`
@@ -191,6 +195,26 @@ type Access struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	ClusterRole string `json:"clusterRole"`
+}
+
+// Health is how often the manager probes the members of a federation, and when it reports that one fails. A member that stops
+// answering is Offline after interval + (failures - 1) × interval/6 + failures × 10s at most, where 10s is how long a probe
+// waits: 55s by default. It is Ready again at most interval + 10s after its return.
+type Health struct {
+	// Interval is the longest time between two probes of a member, from 5s to 1h, as 30s or 1m30s. Without it, it is
+	// --probe-interval of the manager, 30s by default. While a member fails and that is not reported yet, it is probed again
+	// after a sixth of the interval.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('5s') && duration(self) <= duration('1h')",message="must be a duration from 5s to 1h, such as 30s or 1m30s"
+	Interval string `json:"interval,omitempty"`
+	// Failures is how many probes in a row of a member that was reachable get no answer, or an error of its API server (5xx,
+	// 429), before it is reported Offline or NotReady; 2 by default. What a member answers clearly, as that it does not take the
+	// credential, is reported at once.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10
+	Failures int32 `json:"failures,omitempty"`
 }
 
 // FederationStatus is written by the manager alone.

@@ -80,9 +80,12 @@ func connect(t *testing.T, m *env.Cluster) (*host.Cluster, *member.Cluster) {
 	return h, c
 }
 
+// join joins a cluster to the federation, or to that of o.
 func join(t *testing.T, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) {
 	t.Helper()
-	o.Federation = federation
+	if o.Federation == "" {
+		o.Federation = federation
+	}
 	plan, err := federate.PlanJoin(t.Context(), h, m, o)
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +231,9 @@ func TestHealth(t *testing.T) {
 type gateway struct {
 	*httptest.Server
 	to atomic.Pointer[httputil.ReverseProxy]
+	// fail is how many requests are still to be answered with 503, and silent says that none is answered.
+	fail   atomic.Int32
+	silent atomic.Bool
 
 	mu sync.Mutex
 	// asked are the requests, with a token or without.
@@ -246,11 +252,25 @@ func newGateway(t *testing.T, c *env.Cluster) *gateway {
 		g.mu.Lock()
 		g.asked = append(g.asked, line+" "+r.URL.Path)
 		g.mu.Unlock()
+		switch {
+		case g.silent.Load():
+			<-r.Context().Done()
+			return
+		case g.fail.Add(-1) >= 0:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		g.fail.Store(0)
 		r.Header.Del("Authorization")
 		g.to.Load().ServeHTTP(w, r)
 	}))
 	t.Cleanup(g.Close)
 	return g
+}
+
+// options are those of a join of the member behind it.
+func (g *gateway) options(name v1alpha1.MemberName) federate.JoinOptions {
+	return federate.JoinOptions{Name: name, Server: g.URL, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: g.Certificate().Raw})}
 }
 
 func (g *gateway) lead(t *testing.T, c *env.Cluster) {
@@ -296,7 +316,7 @@ func TestAnotherCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	join(t, h, m, federate.JoinOptions{Name: "moved", Server: g.URL, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: g.Certificate().Raw})})
+	join(t, h, m, g.options("moved"))
 	joined := becomes(t, h, "moved", answers)
 
 	// A member that is well is asked again and again, and nothing is written.
