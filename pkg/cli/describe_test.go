@@ -238,7 +238,8 @@ func TestNextStep(t *testing.T) {
 	}{
 		{v1alpha1.PhaseReady, "", []string{""}},
 		{v1alpha1.PhaseReady, rotate, []string{v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed}},
-		{v1alpha1.PhaseReady, join, []string{v1alpha1.ReasonRenewalForbidden}},
+		{v1alpha1.PhaseReady, join, []string{v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing}},
+		{v1alpha1.PhaseReady, check, []string{v1alpha1.ReasonMembershipDiffers}},
 		{v1alpha1.PhaseLeaving, "", []string{"Finalizers"}},
 		{v1alpha1.PhaseSuspended, "kubectl federate resume us-east", []string{""}},
 		{"", "kubectl federate check", []string{"NotProbed"}},
@@ -247,8 +248,8 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhasePending, "kubectl federate approve us-east", []string{v1alpha1.ReasonAwaitingApproval}},
 		{v1alpha1.PhasePending, "kubectl federate create federation prod", []string{v1alpha1.ReasonFederationMissing}},
 		{v1alpha1.PhaseNotReady, join, []string{
-			v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed, v1alpha1.ReasonCredentialMismatch,
-			v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
+			v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
+			v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
 			v1alpha1.ReasonUnauthorized,
 		}},
 		{v1alpha1.PhaseNotReady, rotate, []string{v1alpha1.ReasonCredentialExpired}},

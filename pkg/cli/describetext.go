@@ -86,8 +86,10 @@ func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
 		switch reason {
 		case v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed:
 			return command.Rotate{Member: name}
-		case v1alpha1.ReasonRenewalForbidden:
+		case v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing:
 			return command.Join{Member: name, Federation: m.Federation()}
+		case v1alpha1.ReasonMembershipDiffers:
+			return command.Check{Cluster: &command.Cluster{}}
 		}
 		return nil
 	case v1alpha1.PhaseLeaving:

@@ -63,7 +63,7 @@ func (p pipes) serve(t *testing.T, handler http.HandlerFunc) {
 func followOver(t *testing.T, p *prober, name string, dial func(context.Context) (net.Conn, error)) {
 	t.Helper()
 	access := &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://192.0.2.1", InsecureSkipTLSVerify: true}, Token: name}
-	if _, err := p.follow(name, target{id: "x"}, opening(access), known{signed: true}); err != nil {
+	if _, err := p.follow(name, target{id: "x"}, opening(access), known{granted: true}); err != nil {
 		t.Fatal(err)
 	}
 	p.members[name].conn.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }

@@ -151,8 +151,11 @@ func (o memberState) granted() *metav1.Condition {
 		return &metav1.Condition{Type: v1alpha1.ConditionGranted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRenewalForbidden,
 			Message: "the manager may not renew its credential: " + o.renewed.fault + "; " + propose("restore the manager's permissions", o.join())}
 	}
-	if o.probe == nil || o.probe.signature == (signature{}) {
+	if o.probe == nil {
 		return nil
+	}
+	if c := o.recorded(); c != nil || o.probe.signature == (signature{}) {
+		return c
 	}
 	c := &metav1.Condition{Type: v1alpha1.ConditionGranted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonGranted,
 		Message: "the manager may do on the cluster what it needs to"}

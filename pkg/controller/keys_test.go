@@ -150,8 +150,10 @@ func TestSigningKeys(t *testing.T) {
 		if diff := cmp.Diff(step.want, o.member.Status.SigningKeys); diff != "" {
 			t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 		}
-		if signed, want := o.known(o.judgeCredential()).signed, len(step.want) > 0 && o.credential != nil && o.credential.OwnerReferences != nil; signed != want {
-			t.Errorf("%s: the prober knows a key: %v", step.name, signed)
+		all := meta.IsStatusConditionTrue(o.member.Status.Conditions, v1alpha1.ConditionGranted)
+		want := all && len(step.want) > 0 && o.credential != nil && o.credential.OwnerReferences != nil
+		if granted := o.known(o.judgeCredential()).granted; granted != want {
+			t.Errorf("%s: the prober knows a key, and that all is granted: %v", step.name, granted)
 		}
 	}
 }
@@ -161,18 +163,23 @@ func TestGranted(t *testing.T) {
 	t.Parallel()
 	const no = "False KeysNotReadable: it cannot be seen which key signs tokens of the cluster, so that no context can be proved to lead to it: "
 	for _, tt := range []struct {
-		signature signature
-		want      string
+		signature  signature
+		membership string
+		want       string
 	}{
-		{signature{signer: "a"}, "True Granted: the manager may do on the cluster what it needs to"},
-		{signature{fault: "get /openid/v1/jwks: 403: no"}, no + "get /openid/v1/jwks: 403: no"},
-		{signature{fault: tokenRequest.what() + ": 403: no"}, no + "create token of ServiceAccount kubefederate-member/kubefederate-manager: 403: no; " +
+		{signature{signer: "a"}, "", "True Granted: the manager may do on the cluster what it needs to"},
+		{signature{fault: "get /openid/v1/jwks: 403: no"}, "", no + "get /openid/v1/jwks: 403: no"},
+		{signature{fault: tokenRequest.what() + ": 403: no"}, "", no + "create token of ServiceAccount kubefederate-member/kubefederate-manager: 403: no; " +
 			"restore the manager's permissions: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		{signature{}, "True Granted: as before"},
+		{signature{}, "", "True Granted: as before"},
+		{signature{}, v1alpha1.ReasonMembershipMissing, "False MembershipMissing: the membership record of the cluster, ConfigMap kubefederate-member/membership, was deleted, " +
+			"so that another host could join the cluster; write it again: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		{signature{signer: "a"}, v1alpha1.ReasonMembershipDiffers, "False MembershipDiffers: the membership record of the cluster, ConfigMap kubefederate-member/membership, " +
+			"is that of another member; find out of which: kubectl federate check --member-contexts CONTEXT"},
 	} {
 		o := good(t)
 		o.member.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionGranted, Status: "True", Reason: "Granted", Message: "as before"}}
-		o.probe.signature = tt.signature
+		o.probe.signature, o.probe.membership = tt.signature, tt.membership
 		status := o.status(o.judgeCredential())
 		c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionGranted)
 		if got := fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message); got != tt.want || status.Phase != v1alpha1.PhaseReady {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,11 +33,13 @@ type memberReconciler struct {
 	credentials *credentials
 	prober      *prober
 	renewer     *renewer
+	recorder    events.EventRecorder
 }
 
 func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer) error {
 	r := &memberReconciler{
 		client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p, renewer: renewer,
+		recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
@@ -144,6 +147,9 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	err = r.client.Status().Patch(ctx, updated, patch, client.FieldOwner(v1alpha1.ManagerFieldOwner))
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	if err == nil {
+		recordPhase(r.recorder, updated, o.member.Status.Phase)
 	}
 	return result, client.IgnoreNotFound(err)
 }

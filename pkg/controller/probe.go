@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,8 +146,9 @@ type known struct {
 	// The next are what the member's status holds.
 
 	facts *v1alpha1.Facts
-	// signed says that it has a signing key, reachable that it answered well, and offline that it did not answer.
-	signed, reachable, offline bool
+	// granted says that it has a signing key, and the manager all rights there; reachable that it answered well, and offline
+	// that it did not answer.
+	granted, reachable, offline bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
 }
@@ -172,6 +174,9 @@ type followed struct {
 	countDue, nodesDue, nodesAfter time.Time
 	signature                      signature
 	signDue                        time.Time
+	// membership is the reason of Granted that follows from the membership record; empty where that is well, or not known.
+	membership    string
+	membershipDue time.Time
 	// failures counts readings in a row that failed; nothing but the ID is read before retryDue.
 	failures int
 	retryDue time.Time
@@ -210,8 +215,9 @@ type observation struct {
 	outcome
 	at time.Time
 	// facts are nil before they were read. They are not to be changed.
-	facts     *v1alpha1.Facts
-	signature signature
+	facts      *v1alpha1.Facts
+	signature  signature
+	membership string
 	// request is the value of the last request to probe that a probe has answered.
 	request string
 }
@@ -259,15 +265,17 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 		return *f.otherCluster, nil
 	}
 	dials := f.conn.dials.Load()
-	if now.Before(f.retryDue) || dials == f.readDials && now.Before(f.countDue) && now.Before(f.signDue) {
+	factsDue := dials != f.readDials || !now.Before(f.countDue)
+	if now.Before(f.retryDue) || !factsDue && now.Before(f.signDue) && now.Before(f.membershipDue) {
 		return f.standing(), nil
 	}
 	err = f.conn.seal(func() error {
+		membershipErr := f.readMembership(ctx, timeout, b, now)
 		signErr := f.sign(ctx, timeout, b, now)
-		if err := f.read(ctx, timeout, b, now); err != nil {
-			return err
+		if !factsDue {
+			return cmp.Or(signErr, membershipErr)
 		}
-		return signErr
+		return cmp.Or(f.read(ctx, timeout, b, now), signErr, membershipErr)
 	})
 	failed, content := (*statusError)(nil), (*contentError)(nil)
 	switch {

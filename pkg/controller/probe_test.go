@@ -54,6 +54,8 @@ type stub struct {
 	id      string
 	version string
 	nodes   []string
+	// record is what the membership record has as the member's UID; without one there is none.
+	record string
 	// signer signs tokens; keys are those that are served, and token is the last one that was issued.
 	signer *ecdsa.PrivateKey
 	keys   jose.JSONWebKeySet
@@ -62,7 +64,7 @@ type stub struct {
 
 func newStub(t *testing.T) *stub {
 	t.Helper()
-	s := &stub{id: "id-1", version: "v1.36.3", signer: newKey(t)}
+	s := &stub{id: "id-1", version: "v1.36.3", record: "uid-1", signer: newKey(t)}
 	s.keys.Keys = []jose.JSONWebKey{{Key: newKey(t).Public()}, {Key: s.signer.Public()}}
 	s.token = func(r *authenticationv1.TokenRequest) jwt.Claims {
 		return jwt.Claims{Subject: managerSubject, Audience: r.Spec.Audiences, IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(10 * time.Minute))}
@@ -106,6 +108,12 @@ func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"kind":"Namespace","metadata":{"name":"kube-system","uid":%q}}`, s.id)
 	case "/version":
 		fmt.Fprintf(w, `{"gitVersion":%q}`, s.version)
+	case askRecord:
+		if s.record == "" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		fmt.Fprintf(w, `{"kind":"ConfigMap","data":{"member":"m","memberUID":%q}}`, s.record)
 	case askToken:
 		var asked authenticationv1.TokenRequest
 		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: s.signer}, nil)
@@ -158,7 +166,7 @@ func follow(t *testing.T, access *kubeconfig.Access) *followed {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.close)
-	return &followed{target: target{id: "id-1"}, name: "m", conn: conn}
+	return &followed{target: target{uid: "uid-1", id: "id-1"}, name: "m", conn: conn}
 }
 
 // TestOutcomes distinguishes the causes of failures.
@@ -257,6 +265,7 @@ const (
 	askCount   = "/api/v1/nodes?limit=1"
 	askToken   = "/api/v1/namespaces/kubefederate-member/serviceaccounts/kubefederate-manager/token"
 	askKeys    = "/openid/v1/jwks"
+	askRecord  = "/api/v1/namespaces/kubefederate-member/configmaps/membership"
 )
 
 // TestRequestsOfProbes holds which requests each of several probes sends.
@@ -270,16 +279,16 @@ func TestRequestsOfProbes(t *testing.T) {
 		when func(*stub)
 		want []string
 	}{
-		{0, nil, []string{askID, askToken, askKeys, askVersion, askNodes}},
+		{0, nil, []string{askID, askRecord, askToken, askKeys, askVersion, askNodes}},
 		{time.Minute, nil, []string{askID}},
-		{6 * time.Minute, nil, []string{askID, askVersion, askCount}},
+		{6 * time.Minute, nil, []string{askID, askRecord, askVersion, askCount}},
 		{7 * time.Minute, func(s *stub) { s.nodes = append(s.nodes, "{}") }, []string{askID}},
-		{12 * time.Minute, nil, []string{askID, askVersion, askCount, askNodes}},
+		{12 * time.Minute, nil, []string{askID, askRecord, askVersion, askCount, askNodes}},
 		// A new connection, to an API server that was upgraded and to one that was not.
 		{13 * time.Minute, func(s *stub) { s.version = "v1.37.0"; s.CloseClientConnections() }, []string{askID, askVersion, askNodes}},
 		{14 * time.Minute, func(s *stub) { s.CloseClientConnections() }, []string{askID, askVersion}},
-		{2 * time.Hour, nil, []string{askID, askVersion, askNodes}},
-		{signInterval, nil, []string{askID, askToken, askKeys, askVersion, askNodes}},
+		{2 * time.Hour, nil, []string{askID, askRecord, askVersion, askNodes}},
+		{signInterval, nil, []string{askID, askRecord, askToken, askKeys, askVersion, askNodes}},
 	} {
 		if step.when != nil {
 			s.set(step.when)
@@ -323,7 +332,7 @@ func TestOtherCluster(t *testing.T) {
 	probe(3*time.Minute, v1alpha1.ReasonIdentityMismatch, silent, askID)
 	s.set(func(s *stub) { s.id = "id-1" })
 	probe(4*time.Minute, v1alpha1.ReasonIdentityMismatch, silent)
-	probe(14*time.Minute, v1alpha1.ReasonReachable, silent, askID, askToken, askKeys, askVersion, askNodes)
+	probe(14*time.Minute, v1alpha1.ReasonReachable, silent, askID, askRecord, askToken, askKeys, askVersion, askNodes)
 	if f.facts == nil {
 		t.Error("no facts")
 	}
@@ -350,7 +359,7 @@ func TestReconnectWithinAProbe(t *testing.T) {
 	if got, err := f.probe(t.Context(), time.Minute, now); got != reachable || err != nil {
 		t.Errorf("%v %v", got, err)
 	}
-	if diff := cmp.Diff([]string{askID, askToken, askKeys, askVersion, askNodes}, s.requests()); diff != "" {
+	if diff := cmp.Diff([]string{askID, askRecord, askToken, askKeys, askVersion, askNodes}, s.requests()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -376,7 +385,7 @@ func TestNodesForbidden(t *testing.T) {
 				t.Errorf("%d: %v, want %v", code, got, want)
 			}
 		}
-		want := []string{askID, askToken, askKeys, askVersion, askNodes, askID}
+		want := []string{askID, askRecord, askToken, askKeys, askVersion, askNodes, askID}
 		if code == http.StatusForbidden {
 			want = append(want, askVersion, askNodes)
 		}
@@ -505,6 +514,10 @@ func TestRecord(t *testing.T) {
 	}
 	if _, changed := p.record(&followed{name: "m"}, reachable, now, ""); changed {
 		t.Error("the probe of a target that has changed is reported")
+	}
+	f.membership = v1alpha1.ReasonMembershipMissing
+	if _, changed := p.record(f, reachable, now.Add(246*time.Second+probeTimeAge), ""); !changed || f.last.membership != f.membership {
+		t.Error("that the membership record is missing is not reported")
 	}
 }
 
@@ -641,7 +654,7 @@ func TestRequests(t *testing.T) {
 	})
 	ask("a")
 	until(t, "both requests are answered", answered("b"))
-	if diff := cmp.Diff([]string{askID, askID}, s.requests()); diff != "" {
+	if diff := cmp.Diff([]string{askID, askRecord, askID, askRecord}, s.requests()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -684,7 +697,7 @@ func TestFollow(t *testing.T) {
 	for i := range 2 {
 		access := s.access()
 		access.Token += fmt.Sprint(i)
-		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, opening(access), known{facts: facts, signed: true}); err != nil {
+		if _, err := p.follow("m", target{id: "id-1", credential: fmt.Sprint(i)}, opening(access), known{facts: facts, granted: true}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "it is found", func() bool { return p.found("m") != nil })

@@ -106,8 +106,10 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 		f.countDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 		f.nodesDue = now.Add(time.Duration(rand.Int64N(int64(nodesInterval)))) //nolint:gosec // it only spreads load
 	}
-	if k.signed {
-		f.signDue = time.Now().Add(time.Duration(rand.Int64N(int64(signInterval)))) //nolint:gosec // it only spreads load
+	if k.granted {
+		now := time.Now()
+		f.signDue = now.Add(time.Duration(rand.Int64N(int64(signInterval))))        //nolint:gosec // it only spreads load
+		f.membershipDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 	}
 	p.members[name] = f
 	p.queue.Add(name)
@@ -205,7 +207,12 @@ func (p *prober) isLate(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.members[name]
-	return f != nil && f.late && (f.requested == "" || f.last != nil && f.last.request == f.requested)
+	return f != nil && f.late && !f.unanswered(f.requested)
+}
+
+// unanswered says that nothing is observed yet since a request to probe.
+func (f *followed) unanswered(request string) bool {
+	return request != "" && (f.last == nil || f.last.request != request)
 }
 
 // begin gives the target to probe, and the request that its probe answers; nil when there is none, or when it is being probed.
@@ -222,6 +229,9 @@ func (p *prober) begin(name string, forNodes bool) (f *followed, request string)
 		return nil, ""
 	}
 	f.running = true
+	if f.unanswered(f.requested) {
+		f.membershipDue = time.Time{}
+	}
 	return f, f.requested
 }
 
@@ -341,7 +351,7 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 		next = min(next, joinDelay)
 	}
 	// Who requested a probe waits for what it found, confirmed or not.
-	requested := request != "" && (f.last == nil || request != f.last.request)
+	requested := f.unanswered(request)
 	if got == reachable {
 		f.unreported = 0
 	} else {
@@ -354,10 +364,10 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 		at, f.unreported = f.failing, 0
 	}
 	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) && f.signature == f.last.signature &&
-		(got != reachable || at.Sub(f.last.at) < probeTimeAge) {
+		f.membership == f.last.membership && (got != reachable || at.Sub(f.last.at) < probeTimeAge) {
 		return next, false
 	}
-	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, request: request}
+	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, membership: f.membership, request: request}
 	return next, true
 }
 

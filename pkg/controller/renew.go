@@ -157,7 +157,8 @@ func (r *renewer) failed(ctx context.Context, o memberState, stored storedCreden
 	r.mu.Unlock()
 	r.log.Info("could not renew the credential of a member", "member", o.member.Name, "failures", failures, "cause", a.fault)
 	if failures == 1 {
-		r.recorder.Eventf(o.member, nil, corev1.EventTypeWarning, "CredentialRenewalFailed", "Renew", "%s; the stored credential works until %s", a.fault, timestamp(stored.end))
+		r.recorder.Eventf(o.member, nil, corev1.EventTypeWarning, "CredentialRenewalFailed", "Renew", "%s",
+			noteOf(fmt.Sprintf("%s; the stored credential works until %s", a.fault, timestamp(stored.end))))
 	}
 	select {
 	case r.changes <- event.TypedGenericEvent[string]{Object: o.member.Name}:

@@ -17,6 +17,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // memberState is what the host holds of one member, and what its cluster answers.
@@ -81,7 +82,7 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 	switch {
 	case o.member.DeletionTimestamp != nil:
 		return v1alpha1.PhaseLeaving
-	case credential.Reason == v1alpha1.ReasonCredentialMissing:
+	case credential.Reason == v1alpha1.ReasonCredentialMissing && !o.joined():
 		return v1alpha1.PhaseJoining
 	case accepted.Status != metav1.ConditionTrue:
 		return v1alpha1.PhasePending
@@ -89,7 +90,7 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 		return v1alpha1.PhaseSuspended
 	case credential.Status != metav1.ConditionTrue:
 		return v1alpha1.PhaseNotReady
-	case ready.Status == metav1.ConditionUnknown:
+	case ready.Status == metav1.ConditionUnknown && o.member.Status.LastProbeTime == nil:
 		return v1alpha1.PhaseJoining
 	case offline(ready.Reason):
 		return v1alpha1.PhaseOffline
@@ -97,6 +98,12 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 		return v1alpha1.PhaseNotReady
 	}
 	return v1alpha1.PhaseReady
+}
+
+// joined says that a join has finished once: it recorded that, or the manager has probed the cluster, for which it needs a
+// credential.
+func (o memberState) joined() bool {
+	return o.member.Annotations[v1alpha1.AnnotationJoinedBy] != "" || o.member.Status.LastProbeTime != nil
 }
 
 // ready is the condition Ready. What was observed stays until something else is, through restarts of the manager and changes
@@ -125,9 +132,11 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 		join.CertificateAuthority = new("FILE")
 		c.Message = fmt.Sprintf("the certificate of %s does not verify: %s; ", server, cause) + propose("store the CA that signed it", join)
 	case v1alpha1.ReasonUnauthorized:
-		c.Message = fmt.Sprintf("%s does not accept the stored credential (401); ", server) + propose("store another", join)
+		c.Message = fmt.Sprintf("%s does not accept the stored credential (401): its account or its Secret in namespace %s, or that namespace, was deleted, "+
+			"or the cluster signs tokens with another key; ", server, v1alpha1.MemberNamespace) + propose("store another", join)
 	case v1alpha1.ReasonForbidden:
-		c.Message = fmt.Sprintf("the stored credential may not %s at %s (403); ", cause, server) + propose("restore its permissions", join)
+		c.Message = fmt.Sprintf("the stored credential may not %s at %s (403), which ClusterRole %s and its binding allow; ", cause, server, member.ManagerRole) +
+			propose("restore them", join)
 	case v1alpha1.ReasonServerError:
 		c.Message = fmt.Sprintf("%s answers with the error %d %s", server, o.probe.code, http.StatusText(o.probe.code))
 		if cause != "" {
@@ -199,7 +208,10 @@ func (o memberState) probeRequest() string {
 // known is what the host holds of the target that is to be probed.
 func (o memberState) known(stored storedCredential) known {
 	status := &o.member.Status
-	k := known{facts: status.Facts, signed: len(status.SigningKeys) > 0 && status.ObservedCredential == stored.hash}
+	k := known{
+		facts:   status.Facts,
+		granted: status.ObservedCredential == stored.hash && len(status.SigningKeys) > 0 && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionGranted),
+	}
 	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		k.reachable, k.offline = ready.Reason == v1alpha1.ReasonReachable, offline(ready.Reason)
 	}
@@ -301,7 +313,10 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 		return stored
 	}
 	if read == nil {
-		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "no credential is stored: the join did not finish, or the Secret was deleted; "+propose("store one", o.join())
+		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "no credential is stored: no join has finished yet; "+propose("store one", o.join())
+		if o.joined() {
+			c.Message = "no credential is stored: its Secret was deleted; " + propose("store another", o.join())
+		}
 		return stored
 	}
 	if read.reason != "" {

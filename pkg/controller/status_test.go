@@ -96,7 +96,23 @@ func TestStatus(t *testing.T) {
 		{"leaving", func(o *seen) { o.member.DeletionTimestamp = &metav1.Time{Time: now} }, v1alpha1.PhaseLeaving,
 			v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
 		{"no credential", func(o *seen) { o.credential = nil }, v1alpha1.PhaseJoining, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
-			"no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+			"no credential is stored: no join has finished yet; store one: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		{"its Secret was deleted", func(o *seen) {
+			o.credential = nil
+			o.member.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "ann 2026-11-22T12:00:00Z"}
+		}, v1alpha1.PhaseNotReady, v1alpha1.ConditionReady, v1alpha1.ReasonCredentialMissing,
+			"no credential is stored: its Secret was deleted; store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		{"its Secret was deleted before the join recorded itself", func(o *seen) {
+			o.credential = nil
+			o.member.Status.LastProbeTime = &metav1.Time{Time: now}
+		}, v1alpha1.PhaseNotReady, v1alpha1.ConditionReady, v1alpha1.ReasonCredentialMissing,
+			"no credential is stored: its Secret was deleted; store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		{"its Secret was deleted, and it is suspended", func(o *seen) {
+			o.credential = nil
+			o.member.Status.LastProbeTime = &metav1.Time{Time: now}
+			o.member.Spec.Suspended = true
+		}, v1alpha1.PhaseSuspended, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMissing,
+			"no credential is stored: its Secret was deleted; store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
 		{"no federation", func(o *seen) { o.federation = nil }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted, v1alpha1.ReasonFederationMissing,
 			`federation "prod" does not exist`},
 		{"not accepted", func(o *seen) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
@@ -142,7 +158,8 @@ func TestStatus(t *testing.T) {
 			o.member.Spec.Suspended = true
 			o.probe.outcome = outcome{v1alpha1.ReasonUnauthorized, "", 401}
 		}, v1alpha1.PhaseSuspended, v1alpha1.ConditionReady, v1alpha1.ReasonUnauthorized,
-			"https://us-east.example.com:6443 does not accept the stored credential (401); store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+			"https://us-east.example.com:6443 does not accept the stored credential (401): its account or its Secret in namespace kubefederate-member, " +
+				"or that namespace, was deleted, or the cluster signs tokens with another key; store another: kubectl federate join us-east --federation prod --member-context CONTEXT"},
 		{"not a kubeconfig", func(o *seen) { o.credential.Data = nil }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMalformed, "the stored credential cannot be used: kubeconfig refused: current-context is not set" + renew},
 	} {
@@ -217,8 +234,12 @@ func TestReady(t *testing.T) {
 		{"offline, and not probed by this manager", before("False", "TimedOut", "late"), v1alpha1.PhaseOffline, "False TimedOut: late"},
 		{"not probed since there is a credential", before("False", "CredentialMissing", "no"), v1alpha1.PhaseJoining,
 			"Unknown NotProbed: the manager has not probed the cluster yet"},
+		{"not probed since there is a credential again", func(o *seen) {
+			before("False", "CredentialMissing", "no")(o)
+			o.member.Status.LastProbeTime = &metav1.Time{Time: now}
+		}, v1alpha1.PhaseNotReady, "Unknown NotProbed: the manager has not probed the cluster yet"},
 		{"no credential", func(o *seen) { o.credential = nil }, v1alpha1.PhaseJoining,
-			"False CredentialMissing: no credential is stored: the join did not finish, or the Secret was deleted; store one: " + join},
+			"False CredentialMissing: no credential is stored: no join has finished yet; store one: " + join},
 		{"expired", func(o *seen) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,
 			"False CredentialExpired: the stored credential expired at 2026-11-23T13:00:00Z; renew it: " + rotate},
 		{"no such name", probed(v1alpha1.ReasonNameNotFound, `no address is known for "us-east.example.com"`, 0), v1alpha1.PhaseOffline,
@@ -237,9 +258,10 @@ func TestReady(t *testing.T) {
 		{"certificate", probed(v1alpha1.ReasonCertificateInvalid, "x509: certificate signed by unknown authority", 0), v1alpha1.PhaseNotReady,
 			"False CertificateInvalid: the certificate of " + server + " does not verify: x509: certificate signed by unknown authority; store the CA that signed it: " + join + " --member-certificate-authority FILE"},
 		{"401", probed(v1alpha1.ReasonUnauthorized, "", 401), v1alpha1.PhaseNotReady,
-			"False Unauthorized: " + server + " does not accept the stored credential (401); store another: " + join},
+			"False Unauthorized: " + server + " does not accept the stored credential (401): its account or its Secret in namespace kubefederate-member, " +
+				"or that namespace, was deleted, or the cluster signs tokens with another key; store another: " + join},
 		{"403", probed(v1alpha1.ReasonForbidden, "list nodes", 403), v1alpha1.PhaseNotReady,
-			"False Forbidden: the stored credential may not list nodes at " + server + " (403); restore its permissions: " + join},
+			"False Forbidden: the stored credential may not list nodes at " + server + " (403), which ClusterRole kubefederate-member:manager and its binding allow; restore them: " + join},
 		{"500", probed(v1alpha1.ReasonServerError, "etcd is gone", 500), v1alpha1.PhaseNotReady,
 			"False ServerError: " + server + " answers with the error 500 Internal Server Error: etcd is gone"},
 		{"503 without a word", probed(v1alpha1.ReasonServerError, "", 503), v1alpha1.PhaseNotReady,

@@ -21,6 +21,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -51,6 +52,7 @@ var verbs = []verb{
 	{"same", "CLUSTER...", 1, same},
 	{"finding", "SEVERITY CODE [FLAG...]", 2, func(ts *testscript.TestScript, args []string) { findFinding(ts, args) }},
 	{"remedy", "SEVERITY CODE [FLAG...]", 2, remedy},
+	{"mend", "MEMBER CONDITION REASON", 3, mend},
 	{"storetoken", "MEMBER TOKEN", 2, storeToken},
 	{"proven", "MEMBER", 1, proven},
 	{"crds", "FILE...", 1, crds},
@@ -263,6 +265,44 @@ func findings(ts *testscript.TestScript, flags []string) []check.Finding {
 		ts.Fatalf("check ended with %v and findings %+v", err, d.Findings)
 	}
 	return d.Findings
+}
+
+// mend waits until a condition of a member is False with a reason, runs the command that its message ends with as it is printed, and
+// waits until every condition is True and check has no finding. Where the command says CONTEXT, the context of the member's name is
+// meant.
+func mend(ts *testscript.TestScript, args []string) {
+	name := args[0]
+	conditions := func() []metav1.Condition {
+		ts.Check(ts.Exec("kubectl", "get", "membercluster", name, "--context", "host", "-o", "json"))
+		var m v1alpha1.MemberCluster
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &m))
+		return m.Status.Conditions
+	}
+	var message string
+	poll(ts, func() error {
+		c := meta.FindStatusCondition(conditions(), args[1])
+		if c == nil || c.Status != metav1.ConditionFalse || c.Reason != args[2] {
+			return fmt.Errorf("the condition is %+v", c)
+		}
+		message = c.Message
+		return nil
+	})
+	_, line, found := strings.Cut(message, ": kubectl ")
+	if !found {
+		ts.Fatalf("no command in %q", message)
+	}
+	ts.Check(ts.Exec("kubectl", strings.Fields(strings.ReplaceAll(line, "CONTEXT", name))...))
+	poll(ts, func() error {
+		for _, c := range conditions() {
+			if c.Status != metav1.ConditionTrue {
+				return fmt.Errorf("%s is %s: %s", c.Type, c.Status, c.Message)
+			}
+		}
+		if left := findings(ts, []string{"--member-contexts", name}); len(left) > 0 {
+			return fmt.Errorf("check reports %+v", left)
+		}
+		return nil
+	})
 }
 
 // storeToken puts another token into the credential that "host" keeps of a member.

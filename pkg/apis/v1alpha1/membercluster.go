@@ -10,7 +10,7 @@ import (
 type Phase string
 
 const (
-	// PhaseJoining has no credential yet, or one with which the manager has not probed the cluster yet.
+	// PhaseJoining has had no credential yet, or the manager has never probed the cluster.
 	PhaseJoining Phase = "Joining"
 	// PhasePending waits for acceptance.
 	PhasePending Phase = "Pending"

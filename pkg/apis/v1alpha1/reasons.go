@@ -29,6 +29,10 @@ const (
 	ReasonKeysNotReadable = "KeysNotReadable"
 	// ReasonRenewalForbidden is a member that does not let the manager's account have another token.
 	ReasonRenewalForbidden = "RenewalForbidden"
+	// ReasonMembershipMissing is a member without its membership record, and ReasonMembershipDiffers one whose membership
+	// record is that of another member.
+	ReasonMembershipMissing = "MembershipMissing"
+	ReasonMembershipDiffers = "MembershipDiffers"
 )
 
 // Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.

@@ -19,7 +19,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -133,19 +132,6 @@ func becomes(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want healt
 	return m
 }
 
-// refused holds whether the member refused the stored credential, by what the host says.
-func refused(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want bool) {
-	t.Helper()
-	m, err := h.Member(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCredentialValid)
-	if c == nil || (c.Reason == v1alpha1.ReasonCredentialRevoked) != want {
-		t.Errorf("CredentialValid is %+v, and it was refused: %v", c, want)
-	}
-}
-
 var answers = health{v1alpha1.PhaseReady, "Reachable", "the cluster answers, and is the one that joined"}
 
 // TestHealth follows a member of two zones through good and bad days.
@@ -199,30 +185,6 @@ func TestHealth(t *testing.T) {
 		return err
 	})
 
-	// Its owner ends the credential.
-	members, err := kubernetes.NewForConfig(east.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := members.CoreV1().Secrets(v1alpha1.MemberNamespace).Delete(t.Context(), "kubefederate-manager-binding", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Unauthorized", server + " does not accept the stored credential (401); store another: kubectl federate join east --federation prod --member-context CONTEXT"})
-	refused(t, h, "east", true)
-	join(t, h, m, federate.JoinOptions{Name: "east"})
-	becomes(t, h, "east", answers)
-	refused(t, h, "east", false)
-
-	// Its owner takes a right away.
-	if err := members.RbacV1().ClusterRoleBindings().Delete(t.Context(), "kubefederate-member:manager", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	becomes(t, h, "east", health{v1alpha1.PhaseNotReady, "Forbidden",
-		"the stored credential may not get namespace kube-system at " + server +
-			" (403); restore its permissions: kubectl federate join east --federation prod --member-context CONTEXT"})
-	refused(t, h, "east", true)
-	join(t, h, m, federate.JoinOptions{Name: "east"})
-	becomes(t, h, "east", answers)
 	unjoin(t, h, m, "east")
 }
 
