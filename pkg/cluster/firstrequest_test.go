@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,6 +42,29 @@ func TestOneConnection(t *testing.T) {
 	}
 	if n := connections.Load(); n != 1 {
 		t.Errorf("%d requests at once made %d connections", len(errs), n)
+	}
+}
+
+// TestSecondRequest holds that a request does not wait for the answer of the first one: here the server answers neither before it
+// has both.
+func TestSecondRequest(t *testing.T) {
+	var came sync.WaitGroup
+	came.Add(2)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		came.Done()
+		came.Wait()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"one"}}`))
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c, err := cluster.Connect(cluster.Host, &rest.Config{Host: server.URL, Timeout: 10 * time.Second, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cluster.ForEach(2, func(int) error { _, err := c.ID(t.Context()); return err })...); err != nil {
+		t.Error(err)
 	}
 }
 
