@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
@@ -43,6 +47,8 @@ const (
 	FormerKeysSecret = "kubefederate-webhook-tls"
 	// ManagerLease in kubefederate-system names the replica that runs the controllers.
 	ManagerLease = "kubefederate-manager"
+	// ProbesLease in kubefederate-system says until when members have been looked at.
+	ProbesLease = "kubefederate-probes"
 	// Journal is the ConfigMap in kubefederate-system of writes that the webhook admitted and not every replica has seen.
 	Journal = "kubefederate-journal"
 )
@@ -76,8 +82,22 @@ type Options struct {
 	Version string
 }
 
-// label is a version as label values may be: build metadata (+…) is not allowed in them.
-func label(version string) string { return strings.ReplaceAll(version, "+", "_") }
+// labelsOf are the labels of an object that a version installs.
+func labelsOf(version string) map[string]string {
+	labels := map[string]string{LabelName: Name, LabelPartOf: Name}
+	if version != "" {
+		// Build metadata (+…) is not allowed in values of labels.
+		labels[LabelVersion] = strings.ReplaceAll(version, "+", "_")
+	}
+	return labels
+}
+
+// NewProbesLease is the Lease as Objects has it. Where a tool does not install it, the manager makes it: Argo CD leaves out Leases.
+func NewProbesLease(version string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Namespace: v1alpha1.HostNamespace, Name: ProbesLease, Labels: labelsOf(version),
+	}}
+}
 
 // Objects gives everything to install, in order.
 func Objects(o Options) ([]*unstructured.Unstructured, error) {
@@ -110,10 +130,7 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 		if labels == nil {
 			labels = map[string]string{}
 		}
-		labels[LabelName], labels[LabelPartOf] = Name, Name
-		if o.Version != "" {
-			labels[LabelVersion] = label(o.Version)
-		}
+		maps.Copy(labels, labelsOf(o.Version))
 		object.SetLabels(labels)
 
 		switch object.GetKind() {

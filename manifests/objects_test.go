@@ -13,6 +13,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
@@ -51,6 +52,7 @@ const outside = `CustomResourceDefinition/federations.kubefederate.io
 CustomResourceDefinition/memberclusters.kubefederate.io
 Namespace/kubefederate-system
 kubefederate-system/ConfigMap/kubefederate-journal
+kubefederate-system/Lease/kubefederate-probes
 Namespace/kubefederate-credentials
 FlowSchema/kubefederate-manager
 kubefederate-system/ServiceAccount/kubefederate-manager
@@ -384,5 +386,52 @@ func TestEveryFieldIsCompared(t *testing.T) {
 		if got := compared.MatchString(webhook); got == slices.Contains(unread, name) {
 			t.Errorf("4-webhook.yaml compares spec.%s: %v", name, got)
 		}
+	}
+}
+
+// TestRolesReadProbes holds that every role that may read members may read how old their statuses are.
+func TestRolesReadProbes(t *testing.T) {
+	t.Parallel()
+	readers := 0
+	for _, o := range objects(t, manifests.Options{}) {
+		if o.GetKind() != "ClusterRole" || o.GetName() == "kubefederate-system:manager" {
+			continue
+		}
+		var role rbacv1.ClusterRole
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role); err != nil {
+			t.Fatal(err)
+		}
+		may := func(group, resource, name string) bool {
+			return slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+				return slices.Equal(r.APIGroups, []string{group}) && slices.Contains(r.Resources, resource) && slices.Contains(r.Verbs, "get") &&
+					(name == "" || slices.Equal(r.ResourceNames, []string{name}) && len(r.Verbs) == 1)
+			})
+		}
+		if !may(v1alpha1.GroupVersion.Group, "memberclusters", "") {
+			continue
+		}
+		readers++
+		if !may("coordination.k8s.io", "leases", manifests.ProbesLease) {
+			t.Errorf("%s may not get the Lease, and nothing else, of probes", role.Name)
+		}
+	}
+	if readers != 5 {
+		t.Errorf("%d roles read members", readers)
+	}
+}
+
+// TestProbesLease holds that the Lease that the manager makes is the one that init installs, which has no time to take away.
+func TestProbesLease(t *testing.T) {
+	t.Parallel()
+	shipped := find(t, objects(t, manifests.Options{Version: "v1.2.3+dirty"}), "Lease")
+	made, err := runtime.DefaultUnstructuredConverter.ToUnstructured(manifests.NewProbesLease("v1.2.3+dirty"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(made["metadata"].(map[string]any), "creationTimestamp")
+	delete(made, "spec")
+	made["apiVersion"], made["kind"] = "coordination.k8s.io/v1", "Lease"
+	if !reflect.DeepEqual(shipped.Object, made) {
+		t.Errorf("init installs %v, the manager makes %v", shipped.Object, made)
 	}
 }

@@ -30,6 +30,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/controller"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
@@ -122,6 +123,7 @@ func (o *options) config() (*rest.Config, error) {
 	config.UserAgent = "kubefederate-manager/" + version.Version
 	// The API server's priority and fairness bound the manager better than a number here.
 	config.QPS, config.Burst = -1, -1
+	config.Wrap(cluster.ReadsClock)
 	return config, nil
 }
 

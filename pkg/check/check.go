@@ -8,6 +8,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -37,6 +38,7 @@ const (
 	NotInstalled        Code = "NotInstalled"
 	VersionSkew         Code = "VersionSkew"
 	WebhookNotEnforcing Code = "WebhookNotEnforcing"
+	ProbesStopped       Code = "ProbesStopped"
 	InstallMissing      Code = "InstallMissing"
 	InstallChanged      Code = "InstallChanged"
 	KeysMissing         Code = "KeysMissing"
@@ -119,6 +121,8 @@ type HostFacts struct {
 	Keys *install.KeyState
 	// NotEnforcing is why the webhook does not refuse what it must; nil when it does.
 	NotEnforcing error
+	// Probes say until when the manager has probed members.
+	Probes host.Probes
 	// Missing and Changed are objects of the installation that do not exist, or differ.
 	Missing, Changed []cluster.Ref
 	// Lacking are verbs on federations that the caller does not have.

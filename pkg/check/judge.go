@@ -123,6 +123,11 @@ func (j *judge) host() bool {
 	if h.NotEnforcing != nil {
 		j.webhook(h.NotEnforcing, initAgain)
 	}
+	if h.Probes.Stopped() {
+		j.add(Finding{Code: ProbesStopped, Severity: Error, Side: cluster.Host, Object: host.ProbesRef().String(),
+			Cause:  "the manager has not probed members since " + h.Probes.Since().UTC().Format(timeFormat) + ", so it is not known how they are: it does not run, or is stuck",
+			Remedy: j.line(command.ManagerPods)})
+	}
 	for _, ref := range h.Missing {
 		j.add(Finding{Code: InstallMissing, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "does not exist, and init installs it", Remedy: initAgain})
 	}

@@ -131,6 +131,13 @@ func TestJudge(t *testing.T) {
 			`error host - WebhookNotEnforcing the webhook does not judge members, so the rules of federations would not hold => kubectl federate init`},
 		{"webhook down", func(f *Facts) { f.Host.NotEnforcing = fmt.Errorf("host: %w", host.ErrWebhookDown) },
 			`error host - WebhookNotEnforcing the webhook that judges members does not answer, so the API server refuses every change of a federation or a member => kubectl get pods --namespace kubefederate-system`},
+		{"probed just now", func(f *Facts) {
+			f.Host.Probes = host.Probes{Until: now, Patience: time.Minute, Now: now.Add(time.Minute)}
+		}, ""},
+		{"not probed any more", func(f *Facts) {
+			f.Host.Probes = host.Probes{Until: now, Patience: time.Minute, Now: now.Add(61 * time.Second)}
+		},
+			`error host - ProbesStopped Lease "kubefederate-system/kubefederate-probes": the manager has not probed members since 2026-11-23T12:00:00Z, so it is not known how they are: it does not run, or is stuck => kubectl get pods --namespace kubefederate-system`},
 		{"enforcement unknown", func(f *Facts) { f.Host.NotEnforcing = errors.New("broken") },
 			`error host - WebhookNotEnforcing whether the webhook is enforcing is not known: broken => kubectl federate init`},
 		{"missing and changed", func(f *Facts) {

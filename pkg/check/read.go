@@ -83,6 +83,7 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		func() (err error) { f.Federations, err = r.h.Federations(ctx); return err },
 		func() (err error) { f.Members, err = r.h.Members(ctx, host.MemberQuery{}); return err },
 		func() error { enforcing = r.h.Enforcing(ctx); return nil },
+		func() error { f.Probes = r.h.Probes(ctx); return nil },
 		func() error { drift = r.drift(ctx); return nil },
 		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
 	)
@@ -98,6 +99,9 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 	}
 	if enforcing != nil && !errors.Is(enforcing, host.ErrNotInitialised) {
 		f.NotEnforcing = deny("whether the webhook is enforcing", enforcing)
+	}
+	if err := f.Probes.Err; err != nil && !f.Probes.NotInstalled() {
+		f.Denied = append(f.Denied, Denial{"when members were probed last", err})
 	}
 	if drift != nil {
 		f.Denied = append(f.Denied, Denial{"whether everything is as init installs it", drift})

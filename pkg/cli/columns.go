@@ -24,7 +24,7 @@ var phases = []v1alpha1.Phase{
 	v1alpha1.PhaseLeaving, v1alpha1.PhaseSuspended, v1alpha1.PhaseReady,
 }
 
-// phaseUnknown is the phase of a member that the manager has not probed.
+// phaseUnknown is the phase of a member that the manager has not probed, or not for long. It is never stored.
 const phaseUnknown v1alpha1.Phase = "Unknown"
 
 // phaseOf is a member's phase. A member that is being deleted is Leaving, whatever its status says.
@@ -51,6 +51,7 @@ var decisive = map[v1alpha1.Phase]string{
 	v1alpha1.PhasePending:  v1alpha1.ConditionAccepted,
 	v1alpha1.PhaseNotReady: v1alpha1.ConditionReady,
 	v1alpha1.PhaseOffline:  v1alpha1.ConditionReady,
+	phaseUnknown:           v1alpha1.ConditionReady,
 }
 
 // causeOf is the cause that a member's conditions give: the one that explains its phase, or else the first that is not True.
@@ -172,6 +173,9 @@ func timeless(text func(m *v1alpha1.MemberCluster) string) func(*v1alpha1.Member
 // phaseHeader is the header of the column of phases.
 const phaseHeader = "PHASE"
 
+// lastContactHeader is the header of the column of last contacts.
+const lastContactHeader = "LAST CONTACT"
+
 // The columns of get. Causes come last: they are of any length.
 var (
 	columns = []column{
@@ -191,6 +195,12 @@ var (
 			}},
 	}
 	wideColumns = []column{
+		{lastContactHeader, func(m *v1alpha1.MemberCluster, now time.Time) string {
+			if at := lastContact(m); at != nil {
+				return age(*at, now)
+			}
+			return output.None
+		}, func(a, b *v1alpha1.MemberCluster) int { return compareTimes(lastContact(a), lastContact(b)) }},
 		{"SERVER", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.Server }), nil},
 		{"CLUSTER ID", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.ClusterID }), nil},
 	}

@@ -79,7 +79,9 @@ func (o *describeOptions) run(ctx context.Context) error {
 	if o.federation != "" {
 		return o.describeFederation(ctx, h)
 	}
-	members, err := h.Select(ctx, o.names, host.MemberQuery{Selector: o.selector})
+	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
+		return h.Select(ctx, o.names, host.MemberQuery{Selector: o.selector})
+	})
 	if err != nil {
 		return output.WhileReading(ctx, err)
 	}
@@ -112,7 +114,10 @@ func (o *describeOptions) run(ctx context.Context) error {
 func (o *describeOptions) describeFederation(ctx context.Context, h targets.Members) error {
 	// Members first: they are refused with the nearest name when there is no federation of this one.
 	name := v1alpha1.FederationName(o.federation)
-	members, _, err := h.List(ctx, host.MemberQuery{Federation: name})
+	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
+		members, _, err := h.List(ctx, host.MemberQuery{Federation: name})
+		return members, err
+	})
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,9 @@ func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
 	case v1alpha1.PhaseSuspended:
 		return command.Resume{Member: name}
 	case phaseUnknown:
+		if reason == reasonProbesStopped {
+			return command.ManagerPods
+		}
 		return command.Check{}
 	}
 	switch reason {

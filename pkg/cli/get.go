@@ -16,7 +16,8 @@ import (
 const getHelp = `Show members by federation, and their state.
 
 PHASE is the state that the manager reports, and CAUSE why a member is not ready and since when; -o wide adds the
-whole message. Version, region, zones and nodes are what the manager saw last, or else what was seen at the join,
+whole message, and when a member that is ready was seen to be so last. While the manager does not run, phases that
+probes find are Unknown, also with -o json; kubectl get memberclusters goes on to show its last word. Version, region, zones and nodes are what the manager saw last, or else what was seen at the join,
 or else what labels say. CREDENTIAL is how long the host's credential is still valid.
 
 With --watch, a member is shown again when something that is shown of it changes. One that left, or that the
@@ -103,7 +104,9 @@ func (o *getOptions) run(ctx context.Context) error {
 	if o.watch.on {
 		return o.follow(ctx, h)
 	}
-	members, err := h.Select(ctx, o.names, o.selection.Query())
+	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
+		return h.Select(ctx, o.names, o.selection.Query())
+	})
 	if err != nil {
 		return output.WhileReading(ctx, err)
 	}

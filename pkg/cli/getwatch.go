@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,16 +29,21 @@ const minRetryDelay, maxRetryDelay = time.Second, 30 * time.Second
 // follower prints members, and prints one again when what is shown of it changes.
 type follower struct {
 	show func(members ...*v1alpha1.MemberCluster) error
-	// shown is what is shown of a member, except ages.
+	// shown is what is shown of a member as it is known, except ages.
 	shown func(m *v1alpha1.MemberCluster) string
 	// gone changes the last state of a member that is gone, so that it shows; nil leaves it as it was.
 	gone func(m *v1alpha1.MemberCluster)
 	// wanted are the names to follow; empty follows all.
 	wanted []string
 
+	// mu is held while something is shown.
+	mu    sync.Mutex
 	known map[string]seen
+	// probes say how old the statuses of members are.
+	probes host.Probes
 }
 
+// seen is a member as it is stored, and what was shown of it.
 type seen struct {
 	member v1alpha1.MemberCluster
 	shown  string
@@ -44,12 +51,14 @@ type seen struct {
 
 // listed shows what of a whole list, in its order, has changed since the last one.
 func (f *follower) listed(members []*v1alpha1.MemberCluster) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	gone := maps.Clone(f.known)
 	var changed []*v1alpha1.MemberCluster
 	for _, m := range members {
 		delete(gone, m.Name)
-		if f.note(m) {
-			changed = append(changed, m)
+		if known, looksDifferent := f.note(m); looksDifferent {
+			changed = append(changed, known)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
@@ -63,27 +72,50 @@ func (f *follower) listed(members []*v1alpha1.MemberCluster) error {
 
 // happened shows one event of a watch, if it changes what is shown.
 func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch m := e.Object; {
 	case m == nil || !f.wants(m.Name):
 		return nil
 	case e.Type == watch.Deleted:
 		return f.show(f.forget(m.Name, *m))
-	case f.note(m):
-		return f.show(m)
+	default:
+		if known, looksDifferent := f.note(m); looksDifferent {
+			return f.show(known)
+		}
 	}
 	return nil
 }
 
-// note remembers m, and says whether what is shown of it has changed.
-func (f *follower) note(m *v1alpha1.MemberCluster) bool {
-	now := seen{*m, f.shown(m)}
+// probed shows again what looks different since probes were made, or have stopped.
+func (f *follower) probed(p host.Probes) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.probes = p
+	var changed []*v1alpha1.MemberCluster
+	for _, name := range slices.Sorted(maps.Keys(f.known)) {
+		if known, looksDifferent := f.note(new(f.known[name].member)); looksDifferent {
+			changed = append(changed, known)
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	return f.show(changed...)
+}
+
+// note remembers m, and gives it as it is known and whether that is shown differently from before.
+func (f *follower) note(m *v1alpha1.MemberCluster) (known *v1alpha1.MemberCluster, looksDifferent bool) {
+	known = new(asKnown(*m, f.probes))
+	now := seen{*m, f.shown(known)}
 	before, had := f.known[m.Name]
 	f.known[m.Name] = now
-	return !had || before.shown != now.shown
+	return known, !had || before.shown != now.shown
 }
 
 func (f *follower) forget(name string, m v1alpha1.MemberCluster) *v1alpha1.MemberCluster {
 	delete(f.known, name)
+	m = asKnown(m, f.probes)
 	if f.gone != nil {
 		f.gone(&m)
 	}
@@ -111,7 +143,12 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 	if len(o.names) == 1 {
 		q.Name = v1alpha1.MemberName(o.names[0])
 	}
-	members, version, err := h.List(ctx, q)
+	var version string
+	members, probes, err := o.withProbes(ctx, h, func() (members []v1alpha1.MemberCluster, err error) {
+		members, version, err = h.List(ctx, q)
+		return members, err
+	})
+	follower.probes = probes
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -127,13 +164,45 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 	if len(chosen) == 0 {
 		o.reportNoMembers()
 	}
-	if err := o.by.sort(chosen); err != nil {
+	if err := o.by.sortAsKnown(chosen, follower.probes); err != nil {
 		return err
 	}
 	if err := follower.listed(chosen); err != nil {
 		return err
 	}
-	return o.watchFrom(ctx, h, q, version, follower)
+	failed := make(chan error, 1)
+	go func() {
+		err := o.followProbes(ctx, h, follower)
+		if err != nil {
+			cancel()
+		}
+		failed <- err
+	}()
+	err = o.watchFrom(ctx, h, q, version, follower)
+	cancel()
+	return cmp.Or(err, <-failed)
+}
+
+// followProbes shows again what looks different as time passes, until ctx ends: probes stop without a change of a member.
+func (o *getOptions) followProbes(ctx context.Context, h targets.Members, follower *follower) error {
+	for p := follower.probes; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(p.Interval()):
+		}
+		now := h.Probes(ctx)
+		if now.Err != nil {
+			continue // what was known stays, as members do while the host does not answer
+		}
+		if text := probesText(h.Commands, now); text != "" && !p.Stopped() {
+			output.Line(o.ErrOut, text)
+		}
+		p = now
+		if err := follower.probed(p); err != nil {
+			return err
+		}
+	}
 }
 
 // watchFrom shows what happens after the version of a list, and watches again when a watch ends, until ctx ends.
@@ -186,7 +255,8 @@ func (o *getOptions) follower() (*follower, error) {
 	x := &follower{wanted: o.names, known: map[string]seen{}}
 	if o.output.Table() {
 		began, header, table := time.Now(), o.header(), output.NewTable(o.Out)
-		x.shown = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, o.columns, began)) }
+		lasting := slices.DeleteFunc(slices.Clone(o.columns), func(c column) bool { return c.header == lastContactHeader })
+		x.shown = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, lasting, began)) }
 		x.gone = func(m *v1alpha1.MemberCluster) {
 			m.DeletionTimestamp, m.Status.Phase, m.Status.Conditions = nil, phaseGone, nil
 		}
@@ -209,7 +279,7 @@ func (o *getOptions) follower() (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.shown = func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }
+	x.shown = func(m *v1alpha1.MemberCluster) string { return fmt.Sprint(m.ResourceVersion, x.probes.Stopped()) }
 	x.show = func(members ...*v1alpha1.MemberCluster) error {
 		for _, m := range members {
 			if err := printer.PrintObj(output.WithKind(m, "MemberCluster"), o.Out); err != nil {

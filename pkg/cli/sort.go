@@ -13,6 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
 // order is --sort-by: a column, or a path into the objects. The zero value is by federation and name.
@@ -69,6 +70,22 @@ func (o order) sort(members []*v1alpha1.MemberCluster) error {
 		slices.SortStableFunc(members, o.column.order)
 	case o.path != nil && len(members) > 0:
 		return o.sortByPath(members)
+	}
+	return nil
+}
+
+// sortAsKnown puts members, as they are stored, into the order that they have as they are known.
+func (o order) sortAsKnown(members []*v1alpha1.MemberCluster, p host.Probes) error {
+	known, stored := make([]*v1alpha1.MemberCluster, len(members)), map[*v1alpha1.MemberCluster]*v1alpha1.MemberCluster{}
+	for i, m := range members {
+		known[i] = new(asKnown(*m, p))
+		stored[known[i]] = m
+	}
+	if err := o.sort(known); err != nil {
+		return err
+	}
+	for i, m := range known {
+		members[i] = stored[m]
 	}
 	return nil
 }

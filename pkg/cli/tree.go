@@ -78,7 +78,10 @@ func (o *treeOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	members, _, err := h.List(ctx, o.query)
+	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
+		members, _, err := h.List(ctx, o.query)
+		return members, err
+	})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ var (
 	coreV1       = schema.GroupVersion{Version: "v1"}
 	rbacV1       = schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
 	admissionV1  = schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
+	coordV1      = schema.GroupVersion{Group: "coordination.k8s.io", Version: "v1"}
 	rancherV3    = schema.GroupVersion{Group: "management.cattle.io", Version: "v3"}
 	aboutV1beta1 = schema.GroupVersion{Group: "about.k8s.io", Version: "v1beta1"}
 )
@@ -48,6 +49,7 @@ var (
 	ClusterRoleBindings = resource(rbacV1, "clusterrolebindings", "ClusterRoleBinding")
 	Roles               = resource(rbacV1, "roles", "Role")
 	RoleBindings        = resource(rbacV1, "rolebindings", "RoleBinding")
+	Leases              = resource(coordV1, "leases", "Lease")
 	Federations         = resource(v1alpha1.GroupVersion, "federations", "Federation")
 	MemberClusters      = resource(v1alpha1.GroupVersion, "memberclusters", "MemberCluster")
 	// ClusterProperties are the About API (KEP-2149).

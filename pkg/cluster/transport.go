@@ -93,6 +93,7 @@ func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, err
 	}
+	readClock(r.Context(), response.Header)
 	if code := response.StatusCode; code >= 300 && code < 400 {
 		_ = response.Body.Close()
 		cancel()

@@ -11,11 +11,13 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
-// metrics count probes. No label holds a name that a user chose, and every series is there from the start.
+// metrics count probes. No label holds a name that a user chose, and every counter is there from the start.
 type metrics struct {
 	probes   *prometheus.CounterVec
 	renewals *prometheus.CounterVec
 	duration prometheus.Histogram
+	// renewed is there on a replica that has renewed the Lease of probes.
+	renewed *prometheus.GaugeVec
 }
 
 // Results of renewals.
@@ -40,6 +42,10 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 			Help:    "Time that a probe took, including the reading of nodes when that was due.",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
 		}),
+		renewed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kubefederate_probes_renew_timestamp_seconds",
+			Help: "Until when every member whose turn had come has been probed, in seconds since 1970. Only the leader has it.",
+		}, nil),
 	}
 	for _, reason := range probeReasons {
 		m.probes.WithLabelValues(reason)
@@ -47,7 +53,7 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 	for _, result := range []string{renewalRenewed, renewalFailed, renewalDropped} {
 		m.renewals.WithLabelValues(result)
 	}
-	for _, c := range []prometheus.Collector{m.probes, m.renewals, m.duration, memberCollector{members}} {
+	for _, c := range []prometheus.Collector{m.probes, m.renewals, m.duration, m.renewed, memberCollector{members}} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of members: %w", err)
 		}

@@ -195,8 +195,11 @@ type followed struct {
 
 	// pace is that of its federation.
 	pace pace
-	// running says that it is being probed, and again that it is due once more.
+	// running says that it is being probed, since began, and again that it is due once more.
 	running, again bool
+	began          time.Time
+	// due is when its turn to be probed comes, or came.
+	due time.Time
 	// late says that it did not answer the last time.
 	late bool
 	// unreported is how many probes in a row have failed, which is not reported before others confirm it, and failing when
@@ -237,6 +240,19 @@ func (f *followed) confirmDelay(got outcome) time.Duration {
 		return firstConfirmDelay
 	}
 	return 0
+}
+
+// longestProbe is how many timeouts a probe may take: for the ID, the membership record, the signing key, the version with the number
+// of nodes, and three for all nodes.
+const longestProbe = 7
+
+// waitsSince is when the turn of the target came, or comes, to be probed. One that is being probed waits only when that takes
+// longer than it may.
+func (f *followed) waitsSince(timeout time.Duration) time.Time {
+	if end := f.began.Add(longestProbe * timeout); f.running && end.After(f.due) {
+		return end
+	}
+	return f.due
 }
 
 // probe asks the member. The first request on any connection is for the ID of the cluster; another one than the member's is

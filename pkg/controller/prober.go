@@ -58,6 +58,9 @@ type prober struct {
 
 	mu      sync.Mutex
 	members map[string]*followed
+	// settled are members that were followed, or found to have nothing to probe, before expected is set; then those are expected
+	// of which that is not known yet.
+	settled, expected map[string]bool
 }
 
 func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *prober {
@@ -76,6 +79,7 @@ func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *pr
 		slowAfter:   slowAfter,
 		readTime:    readTime,
 		members:     map[string]*followed{},
+		settled:     map[string]bool{},
 	}
 }
 
@@ -91,12 +95,13 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 	}
 	conn, err := connect(access)
 	if err != nil {
+		p.settle(name)
 		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := &followed{
-		target: t, name: name, conn: conn, since: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
+		target: t, name: name, conn: conn, since: time.Now(), due: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if k.facts != nil {
@@ -112,6 +117,7 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 		f.membershipDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 	}
 	p.members[name] = f
+	p.settleLocked(name)
 	p.queue.Add(name)
 	return nil, nil
 }
@@ -135,7 +141,11 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 	if now := p.pace.of(k.health); now != f.pace {
 		// It may be due much later. What is due sooner stays so.
 		f.pace = now
-		p.queue.AddAfter(name, time.Duration(rand.Int64N(int64(now.interval)))) //nolint:gosec // it only spreads load
+		delay := time.Duration(rand.Int64N(int64(now.interval))) //nolint:gosec // it only spreads load
+		p.queue.AddAfter(name, delay)
+		if due := time.Now().Add(delay); due.Before(f.due) {
+			f.due = due
+		}
 	}
 	return f.last, true
 }
@@ -144,9 +154,67 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 func (p *prober) drop(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.settleLocked(name)
 	if f := p.members[name]; f != nil {
 		p.end(name, f)
 	}
+}
+
+// expect names the members that there are when this manager begins. It is not known of them that they have been probed before
+// each is followed, or has nothing to probe.
+func (p *prober) expect(names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected = map[string]bool{}
+	for _, name := range names {
+		if !p.settled[name] {
+			p.expected[name] = true
+		}
+	}
+	p.settled = nil
+}
+
+// settle says that a member is followed, or has nothing to probe.
+func (p *prober) settle(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settleLocked(name)
+}
+
+func (p *prober) settleLocked(name string) {
+	if p.expected == nil {
+		p.settled[name] = true
+	} else {
+		delete(p.expected, name)
+	}
+}
+
+// probedUntil is the time such that every member whose turn came before it has been probed since: now, or since when one waits for
+// its turn. It is false while a member that was there when this manager began is not followed yet.
+func (p *prober) probedUntil(now time.Time) (until time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.expected == nil || len(p.expected) > 0 {
+		return time.Time{}, false
+	}
+	until = now
+	for _, f := range p.members {
+		if since := f.waitsSince(p.timeout); since.Before(until) {
+			until = since
+		}
+	}
+	return until, true
+}
+
+// patience is how long after members have been probed nothing is known of them any more: by the shortest interval of all.
+func (p *prober) patience() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	interval := p.pace.interval
+	for _, f := range p.members {
+		interval = min(interval, f.pace.interval)
+	}
+	return max(patienceIntervals*interval, minPatience)
 }
 
 func (p *prober) end(name string, f *followed) {
@@ -228,7 +296,7 @@ func (p *prober) begin(name string, forNodes bool) (f *followed, request string)
 		f.again = f.again || !forNodes
 		return nil, ""
 	}
-	f.running = true
+	f.running, f.began = true, time.Now()
 	if f.unanswered(f.requested) {
 		f.membershipDue = time.Time{}
 	}
@@ -345,6 +413,7 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 	if p.members[f.name] != f {
 		return 0, false
 	}
+	defer func() { f.due = time.Now().Add(next) }()
 	f.late = offline(got.reason)
 	next = spread(f.pace.interval)
 	if got != reachable && at.Sub(f.since) < joinDuration {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,16 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	if err := mgr.Add(r); err != nil {
 		return fmt.Errorf("add the renewer: %w", err)
+	}
+	holder, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name this manager: %w", err)
+	}
+	l := &lease{
+		client: mgr.GetClient(), direct: mgr.GetAPIReader(), prober: p, holder: holder, log: mgr.GetLogger().WithName("lease"), metrics: metrics,
+	}
+	if err := mgr.Add(l); err != nil {
+		return fmt.Errorf("add the Lease: %w", err)
 	}
 	if err := setupMember(mgr, p, r); err != nil {
 		return err

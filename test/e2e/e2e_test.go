@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
@@ -375,7 +376,7 @@ func TestNode(t *testing.T) {
 
 // leader is the pod that leads the controllers.
 func (m *machine) leader() string {
-	identity := m.kubectl("get", "leases", "-n", v1alpha1.HostNamespace, "-o", "jsonpath={.items[*].spec.holderIdentity}")
+	identity := m.kubectl("get", "lease", manifests.ManagerLease, "-n", v1alpha1.HostNamespace, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
 	name, _, _ := strings.Cut(identity, "_")
 	return name
 }

@@ -38,7 +38,7 @@ type Program struct {
 type Process struct {
 	Program
 	stop sync.Once
-	pipe *os.File      // a line asks the program to end, closing it kills the program
+	pipe *os.File      // a line asks the program to end, or is pause or resume; closing it kills the program
 	done chan struct{} // closed when the program has ended
 }
 
@@ -79,7 +79,7 @@ func Run(program Program) (*Process, error) {
 
 // End asks the program to end (SIGTERM), kills it when it has not after ten seconds, and returns when it is gone.
 func (p *Process) End() {
-	if _, err := p.pipe.WriteString("end\n"); err == nil {
+	if err := p.say("end"); err == nil {
 		select {
 		case <-p.done:
 		case <-time.After(10 * time.Second):
@@ -96,6 +96,17 @@ func (p *Process) Kill() {
 	}
 	p.stop.Do(func() { p.pipe.Close() })
 	<-p.done
+}
+
+// Pause has the program stand still (SIGSTOP) until Resume.
+func (p *Process) Pause() error { return p.say("pause") }
+
+// Resume has the program go on.
+func (p *Process) Resume() error { return p.say("resume") }
+
+func (p *Process) say(line string) error {
+	_, err := p.pipe.WriteString(line + "\n")
+	return err
 }
 
 // Done is closed when the program has ended.

@@ -1,6 +1,6 @@
-# Runs a server for as long as standard input, a pipe from the process that wants it, stays open. Every line on
-# the pipe asks the server to end. The end of the pipe kills it, and then $1 is removed unless it is empty. The
-# rest of $@ is the command.
+# Runs a server for as long as standard input, a pipe from the process that wants it, stays open. A line on
+# the pipe has the server stand still (pause) or go on (resume), or asks it to end. The end of the pipe kills it,
+# and then $1 is removed unless it is empty. The rest of $@ is the command.
 unset SUPERVISE # the script itself, which is none of the server's business
 data=$1
 shift
@@ -27,7 +27,11 @@ server=$!
 # as a dead process can be until its parent has noticed.
 (
 	while read -r line; do
-		kill -TERM $server 2>/dev/null
+		case $line in
+		pause) kill -STOP $server ;;
+		resume) kill -CONT $server ;;
+		*) kill -TERM $server ;;
+		esac 2>/dev/null
 	done
 	kill -USR1 $$ 2>/dev/null
 	kill -KILL $server 2>/dev/null

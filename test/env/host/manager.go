@@ -235,6 +235,12 @@ func (m *Manager) Kill() {
 	}
 }
 
+// Pause has the manager stand still until Resume.
+func (m *Manager) Pause() error { return m.process.Pause() }
+
+// Resume has the manager go on.
+func (m *Manager) Resume() error { return m.process.Resume() }
+
 // Running says whether the manager runs.
 func (m *Manager) Running() bool {
 	if m.process == nil {
