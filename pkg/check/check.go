@@ -52,6 +52,8 @@ const (
 	LeavingLong         Code = "LeavingLong"
 	EndpointLoopback    Code = "EndpointLoopback"
 	CredentialOrphan    Code = "CredentialOrphan"
+	RulesBroken         Code = v1alpha1.ReasonRulesBroken
+	LimitExceeded       Code = v1alpha1.ReasonLimitExceeded
 )
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.

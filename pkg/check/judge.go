@@ -22,6 +22,7 @@ func Judge(f Facts) []Finding {
 	if !j.host() {
 		return j.found
 	}
+	j.limits()
 	for _, name := range slices.Sorted(maps.Keys(j.members)) {
 		m := j.members[name]
 		subject{j, m, j.contextOf(m.Spec.ClusterID)}.evaluate()

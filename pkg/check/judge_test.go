@@ -127,6 +127,23 @@ func TestJudge(t *testing.T) {
 		}, `warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init --context 'two words'`},
 		{"a newer host", func(f *Facts) { f.Host.Installed = "v1.3.0" },
 			`warning host - VersionSkew the host has v1.3.0 and the plugin is v1.2.0 => kubectl krew upgrade federate`},
+		{"more members than a limit allows", func(f *Facts) {
+			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionWithinLimits, Status: metav1.ConditionFalse, Message: "too many"}}
+		}, `error host - LimitExceeded Federation "prod": too many`},
+		{"more members than a limit that warns", func(f *Facts) {
+			f.Host.Federations[0].Spec.Enforcement = v1alpha1.EnforceWarn
+			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionWithinLimits, Status: metav1.ConditionFalse, Message: "too many"}}
+		}, `warning host - LimitExceeded Federation "prod": too many`},
+		{"within its limits", func(f *Facts) {
+			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionWithinLimits, Status: metav1.ConditionTrue}}
+		}, ""},
+		{"broken rules", func(f *Facts) {
+			f.Host.Federations[0].Spec.Labels = []v1alpha1.LabelRule{{Key: "team", Required: true}}
+			f.member().Status.Violations = []v1alpha1.Violation{
+				{Rule: "labels", Enforcement: v1alpha1.EnforceWarn, Message: "no team"}, {Rule: "kubernetesVersion", Enforcement: v1alpha1.EnforceDeny, Message: "too old"},
+			}
+		}, `warning host east RulesBroken MemberCluster "east": no team => kubectl label memberclusters.kubefederate.io east team=VALUE
+error host east RulesBroken MemberCluster "east": too old`},
 		{"not enforcing", func(f *Facts) { f.Host.NotEnforcing = fmt.Errorf("host: %w", host.ErrNotEnforcing) },
 			`error host - WebhookNotEnforcing the webhook does not judge members, so the rules of federations would not hold => kubectl federate init`},
 		{"webhook down", func(f *Facts) { f.Host.NotEnforcing = fmt.Errorf("host: %w", host.ErrWebhookDown) },

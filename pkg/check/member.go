@@ -92,6 +92,7 @@ func (s subject) evaluate() {
 		s.onHost(Finding{Code: EndpointLoopback, Severity: Warning, Cause: "its endpoint " + s.Spec.Server + " is a loopback address, where the host reaches itself",
 			Remedy: s.join(command.Join{Server: "URL"})})
 	}
+	s.violations()
 	s.credential()
 	if o := s.credentials[s.name()]; o != nil {
 		s.throughCredential(o)

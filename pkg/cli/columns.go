@@ -66,10 +66,13 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 	}
 	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
 		for _, c := range conditions {
-			if c.Status == status {
+			if c.Status == status && c.Type != v1alpha1.ConditionCompliant {
 				return of(c)
 			}
 		}
+	}
+	if c := violating(m); c != nil {
+		return of(*c)
 	}
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionCredentialValid); c != nil && slices.Contains(endingReasons, c.Reason) {
 		return of(*c)
@@ -78,6 +81,15 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 		return cause{v1alpha1.ReasonNotProbed, "the manager has not probed it yet", m.CreationTimestamp.Time}
 	}
 	return cause{}
+}
+
+// violating is the condition that says which rules a member breaks; nil when it breaks none.
+func violating(m *v1alpha1.MemberCluster) *metav1.Condition {
+	c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCompliant)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return nil
+	}
+	return c
 }
 
 // short is the reason and its age: "Unreachable (5m ago)"; empty without a cause.
@@ -170,8 +182,8 @@ func timeless(text func(m *v1alpha1.MemberCluster) string) func(*v1alpha1.Member
 	return func(m *v1alpha1.MemberCluster, _ time.Time) string { return output.OrNone(text(m)) }
 }
 
-// phaseHeader is the header of the column of phases.
-const phaseHeader = "PHASE"
+// Headers of the columns of phases and causes.
+const phaseHeader, causeHeader = "PHASE", "CAUSE"
 
 // lastContactHeader is the header of the column of last contacts.
 const lastContactHeader = "LAST CONTACT"
@@ -204,9 +216,16 @@ var (
 		{"SERVER", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.Server }), nil},
 		{"CLUSTER ID", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.ClusterID }), nil},
 	}
-	causeColumn     = column{"CAUSE", func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).short(now) }, nil}
-	longCauseColumn = column{"CAUSE", func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).long(now) }, nil}
-	labelsColumn    = column{"LABELS", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(sortedLabels(m.Labels), ",") }), nil}
+	causeColumn     = column{causeHeader, func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).short(now) }, nil}
+	longCauseColumn = column{causeHeader, func(m *v1alpha1.MemberCluster, now time.Time) string { return causeOf(m).long(now) }, nil}
+	violationColumn = column{"VIOLATION", timeless(func(m *v1alpha1.MemberCluster) string {
+		c := violating(m)
+		if c == nil {
+			return ""
+		}
+		return c.Message
+	}), nil}
+	labelsColumn = column{"LABELS", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(sortedLabels(m.Labels), ",") }), nil}
 )
 
 // comparePhases orders members by the urgency of their phases.

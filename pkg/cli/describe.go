@@ -20,7 +20,7 @@ Of a member: its phase, since when and why, and the command to run next; who joi
 labels, conditions, and what was seen of it. Violations are the rules of the federation that the member breaks
 now, except limits, which count all members.
 
-Of a federation: its rules, and which members are unhealthy.`
+Of a federation: its rules, which members are unhealthy, and which break rules.`
 
 const describeExample = `  # One member
   kubectl federate describe us-east
@@ -125,7 +125,7 @@ func (o *describeOptions) describeFederation(ctx context.Context, h targets.Memb
 	if err != nil {
 		return err
 	}
-	return output.Text(o.Out, federationText(federation, pointers(members), time.Now()))
+	return output.Text(o.Out, federationText(o.commands(), federation, pointers(members), time.Now()))
 }
 
 // rulebook is a federation, or why its rules cannot be evaluated.

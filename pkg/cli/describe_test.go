@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -130,7 +131,8 @@ Facts:         unknown
   Zones:       <none>
   Last probe:  <none>
 Conditions:    <none>
-Violations:    not judged: you may not read federation "prod"
+Violations:
+  not judged: you may not read federation "prod"
 `},
 	} {
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText(command.Host{}, tt.member, tt.book, noon)); diff != "" {
@@ -174,7 +176,7 @@ func TestDescribeFederation(t *testing.T) {
 	for _, tt := range []struct {
 		name, got, want string
 	}{
-		{"every rule", federationText(federation(), members, noon), `
+		{"every rule", federationText(command.Host{}, federation(), members, noon), `
 Name:          prod
 Description:   Production clusters
 Created:       2026-11-14T12:00:00Z (9d ago)
@@ -199,8 +201,9 @@ Unhealthy:
   NAME      PHASE     CAUSE
   eu-west   Offline   Unreachable (5m ago)
   new       Unknown   NotProbed (4d ago)
+Violating:     <none>
 `},
-		{"none", federationText(empty, nil, noon), `
+		{"none", federationText(command.Host{}, empty, nil, noon), `
 Name:          empty
 Description:   <none>
 Created:       2026-11-23T11:00:00Z (60m ago)
@@ -218,6 +221,7 @@ Conditions:
   TYPE        STATUS   REASON      AGE   MESSAGE
   Published   True     Published   60m   all is well
 Unhealthy:     <none>
+Violating:     <none>
 `},
 	} {
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), tt.got); diff != "" {
@@ -258,11 +262,94 @@ func TestNextStep(t *testing.T) {
 	} {
 		for _, reason := range tt.reasons {
 			got := ""
-			if next := nextStep(ready("us-east", phase(tt.phase)), reason); next != nil {
+			if next := nextStep(ready("us-east", phase(tt.phase)), reason, federation()); next != nil {
 				got = command.Host{}.Line(next)
 			}
 			if got != tt.want {
 				t.Errorf("%s, %s: %q, want %q", tt.phase, reason, got, tt.want)
+			}
+		}
+	}
+}
+
+// violates makes a member break rules.
+func violates(violations ...v1alpha1.Violation) func(m *v1alpha1.MemberCluster) {
+	return func(m *v1alpha1.MemberCluster) {
+		m.Status.Violations = violations
+		message := violations[0].Message
+		if len(violations) > 1 {
+			message += fmt.Sprintf("; and %d more", len(violations)-1)
+		}
+		m.Status.Conditions = append(m.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionCompliant, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRulesBroken, LastTransitionTime: ago(time.Hour), Message: message,
+		})
+	}
+}
+
+// TestDescribeViolating holds what a federation's description says of members that break rules: they are not unhealthy for that,
+// and of many members and violations the first are shown.
+func TestDescribeViolating(t *testing.T) {
+	t.Parallel()
+	violation := func(enforcement v1alpha1.Enforcement, text string) v1alpha1.Violation {
+		return v1alpha1.Violation{Rule: "labels", Enforcement: enforcement, Message: text}
+	}
+	deny, warn := violation(v1alpha1.EnforceDeny, "no team"), violation(v1alpha1.EnforceWarn, "no region")
+	members := []*v1alpha1.MemberCluster{ready("b", violates(warn, deny, warn, warn)), ready("kept"), ready("a", violates(deny))}
+	tail := func(members []*v1alpha1.MemberCluster) string {
+		text := federationText(command.Host{}, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}, members, noon)
+		return text[strings.Index(text, "Unhealthy:"):]
+	}
+	want := `Unhealthy:     <none>
+Violating:
+  NAME   ENFORCEMENT   VIOLATION
+  a      Deny          no team
+  b      Warn          no region
+  b      Deny          no team
+  b      Warn          no region
+  b                    and more
+`
+	if diff := cmp.Diff(want, tail(members)); diff != "" {
+		t.Error(diff)
+	}
+	members = nil
+	for i := range 200 {
+		members = append(members, ready(fmt.Sprintf("m-%03d", i), violates(deny)))
+	}
+	text := tail(members)
+	if lines := strings.Count(text, "\n"); lines != 54 {
+		t.Errorf("%d lines", lines)
+	}
+	if end := "  m-049   Deny          no team\nMore:          150 violating members: kubectl federate get --federation prod --violating\n"; !strings.HasSuffix(text, end) {
+		t.Errorf("it ends in %q", text[len(text)-200:])
+	}
+}
+
+// TestDescribeViolations holds what a member's description says of rules, without its federation and with it.
+func TestDescribeViolations(t *testing.T) {
+	t.Parallel()
+	f := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}
+	f.Spec.Labels = []v1alpha1.LabelRule{{Key: "region", Required: true, Values: []string{"us"}}}
+	f.Spec.KubernetesVersions = ">=1.38"
+	old := ready("us-east", violates(v1alpha1.Violation{Enforcement: v1alpha1.EnforceWarn, Message: "too old"}))
+	for name, tt := range map[string]struct {
+		member *v1alpha1.MemberCluster
+		book   rulebook
+		want   []string
+	}{
+		"as the manager found": {old, rulebook{missing: "you may not read it"}, []string{
+			"Cause:         RulesBroken (60m ago): too old", "Violations:\n  warning: too old\n  not judged: you may not read it"}},
+		"as it is now": {old, rulebook{federation: f}, []string{
+			"Next:          kubectl label memberclusters.kubefederate.io us-east region=us", `Violations:
+  metadata.labels[region]: Required value: is required by federation "prod"; supported values: "us"
+  status.facts.kubernetesVersion: Invalid value: "v1.37.0": federation "prod" takes >=1.38`}},
+		"not seen": {ready("us-east", unknown), rulebook{federation: f}, []string{`Violations:
+  metadata.labels[region]: Required value: is required by federation "prod"; supported values: "us"
+  not judged: status.facts.kubernetesVersion: the version is unknown; federation "prod" takes >=1.38`}},
+	} {
+		text := "\n" + memberText(command.Host{}, tt.member, tt.book, noon)
+		for _, want := range tt.want {
+			if !strings.Contains(text, "\n"+want+"\n") {
+				t.Errorf("%s: no %q in\n%s", name, want, text)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
@@ -30,7 +31,7 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 	if why.Reason != "" {
 		s.Line("Cause", why.long(now))
 	}
-	if next := nextStep(m, why.Reason); next != nil && commands.Line(next) != "" {
+	if next := nextStep(m, why.Reason, book.federation); next != nil && commands.Line(next) != "" {
 		s.Line("Next", commands.Line(next))
 	}
 	s.Line("Joined", joined(m, now))
@@ -69,18 +70,20 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 	s.Under("Last probe", moment(m.Status.LastProbeTime, now))
 
 	s.Table("Conditions", conditionRows(m.Status.Conditions, now))
-	if book.federation == nil {
-		s.Line("Violations", "not judged: "+book.missing)
-	} else {
-		s.List("Violations", violations(m, book.federation, now))
-	}
+	s.List("Violations", violations(m, book))
 	return s.String()
 }
 
 // nextStep is the command to run next for a member with a reason; nil when there is nothing to do. The host does not know
 // the member's context.
-func nextStep(m *v1alpha1.MemberCluster, reason string) command.Command {
+func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Federation) command.Command {
 	name := v1alpha1.MemberName(m.Name)
+	if reason == v1alpha1.ReasonRulesBroken {
+		if federation == nil {
+			return nil
+		}
+		return check.MendRules(federation, m)
+	}
 	switch phaseOf(m) {
 	case v1alpha1.PhaseReady:
 		switch reason {
@@ -206,32 +209,32 @@ func conditionRows(conditions []metav1.Condition, now time.Time) [][]string {
 	return rows
 }
 
-// violations are the rules of its federation that a member breaks, except those that read other members.
-func violations(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now time.Time) (said []string) {
-	x := rules.NewIndex()
-	x.SetFederation(federation)
-	x.SetMember(m)
-	snapshot := rules.Snapshot{Now: now, Host: x}
-	for _, rule := range rules.MemberRules {
-		found, reads := rule.Ask(snapshot, rules.MemberChange{New: m})
-		if reads.Has(rules.ReadsIdentity | rules.ReadsMembers) {
-			continue
-		}
-		if rule.Soft && federation.Spec.Enforcement == v1alpha1.EnforceWarn {
-			found.Refusals, found.Warnings = nil, slices.Concat(found.Refusals, found.Warnings)
-		}
-		for _, e := range found.Refusals {
-			said = append(said, e.Error())
-		}
-		for _, e := range found.Warnings {
-			said = append(said, "warning: "+rules.WarningText(e))
-		}
+// violations are the rules that a member breaks, and those that cannot be judged: by its federation as it is now, or else as the
+// manager found.
+func violations(m *v1alpha1.MemberCluster, book rulebook) (lines []string) {
+	judged := rules.Compliance{Violations: m.Status.Violations, Unknown: []string{book.missing}}
+	if book.federation != nil {
+		judged = rules.JudgeCompliance(book.federation, m)
 	}
-	return said
+	for _, v := range judged.Violations {
+		lines = append(lines, violation(v))
+	}
+	for _, text := range judged.Unknown {
+		lines = append(lines, "not judged: "+text)
+	}
+	return lines
+}
+
+// violation is one in a line.
+func violation(v v1alpha1.Violation) string {
+	if v.Enforcement == v1alpha1.EnforceWarn {
+		return "warning: " + v.Message
+	}
+	return v.Message
 }
 
 // federationText describes a federation.
-func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, now time.Time) string {
+func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, now time.Time) string {
 	s := &output.Sheet{}
 	s.Line("Name", f.Name)
 	s.Line("Description", f.Spec.Description)
@@ -267,12 +270,39 @@ func federationText(f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, n
 	slices.SortFunc(members, targets.ByFederation)
 	slices.SortStableFunc(members, comparePhases)
 	for _, m := range members {
-		if why := causeOf(m); why.Reason != "" || phaseOf(m) != v1alpha1.PhaseReady {
+		why, ready := causeOf(m), phaseOf(m) == v1alpha1.PhaseReady
+		if !ready || why.Reason != "" && why.Reason != v1alpha1.ReasonRulesBroken {
 			unhealthy = append(unhealthy, []string{m.Name, string(phaseOf(m)), why.short(now)})
 		}
 	}
 	s.Table("Unhealthy", unhealthy)
+	rows, more := violatingRows(members)
+	s.Table("Violating", rows)
+	if more > 0 {
+		s.Line("More", commands.To(fmt.Sprintf("%d violating members", more), command.Get{Federation: v1alpha1.FederationName(f.Name), Violating: true}))
+	}
 	return s.String()
+}
+
+// Bounds on what a federation's description says of violations.
+const maxViolating, maxViolationsShown = 50, 3
+
+// violatingRows are the violations of members, by name, and how many members are left out.
+func violatingRows(members []*v1alpha1.MemberCluster) (rows [][]string, more int) {
+	rows = [][]string{{"NAME", "ENFORCEMENT", "VIOLATION"}}
+	members = slices.DeleteFunc(slices.Clone(members), func(m *v1alpha1.MemberCluster) bool { return violating(m) == nil })
+	slices.SortFunc(members, targets.ByFederation)
+	more = max(len(members)-maxViolating, 0)
+	for _, m := range members[:len(members)-more] {
+		all := m.Status.Violations
+		for _, v := range all[:min(len(all), maxViolationsShown)] {
+			rows = append(rows, []string{m.Name, string(v.Enforcement), v.Message})
+		}
+		if len(all) > maxViolationsShown {
+			rows = append(rows, []string{m.Name, "", "and more"})
+		}
+	}
+	return rows, more
 }
 
 // counted counts members by a property that may have several values, or none: "us-east-1 (3), unknown (1)".

@@ -20,6 +20,9 @@ whole message, and when a member that is ready was seen to be so last. While the
 probes find are Unknown, also with -o json; kubectl get memberclusters goes on to show its last word. Version, region, zones and nodes are what the manager saw last, or else what was seen at the join,
 or else what labels say. CREDENTIAL is how long the host's credential is still valid.
 
+Violating members break a rule of their federation by their labels, endpoint or facts, whether the rule is enforced
+or only warns.
+
 With --watch, a member is shown again when something that is shown of it changes. One that left, or that the
 selector no longer matches, is shown once more, as Gone.`
 
@@ -36,6 +39,9 @@ const getExample = `  # All members
   # By any field
   kubectl federate get --sort-by .status.facts.capacity.cpu
 
+  # What to fix before a federation enforces its rules
+  kubectl federate get --federation prod --violating
+
   # What changes, as it changes
   kubectl federate get --watch
 
@@ -46,6 +52,7 @@ const getExample = `  # All members
 type getFlags struct {
 	*factory
 	selection  targets.SelectFlags
+	violating  bool
 	showLabels bool
 	noHeaders  bool
 	sortBy     string
@@ -67,6 +74,7 @@ func newGet(d *factory) *cobra.Command {
 	d.addFederation(cmd, &f.selection.Federation, "Only members of this federation")
 	flags := cmd.Flags()
 	flags.StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
+	flags.BoolVar(&f.violating, "violating", false, "Only members that break a rule of their federation")
 	flags.BoolVar(&f.showLabels, "show-labels", false, "Add a column with all labels")
 	flags.BoolVar(&f.noHeaders, "no-headers", false, "Print no header above a table")
 	flags.StringVar(&f.sortBy, "sort-by", "", "Order by a column (phase puts what is wrong first) or by a JSONPath, as .metadata.creationTimestamp")
@@ -86,7 +94,11 @@ type getOptions struct {
 
 func (f *getFlags) toOptions(_ *cobra.Command, args []string) (*getOptions, error) {
 	by, err := parseOrder(f.sortBy)
-	return &getOptions{*f, args, by, columnsOf(f.output.Value == "wide", f.showLabels)}, err
+	shown := columnsOf(f.output.Value == "wide", f.showLabels)
+	if f.violating {
+		shown[slices.IndexFunc(shown, func(c column) bool { return c.header == causeHeader })] = violationColumn
+	}
+	return &getOptions{*f, args, by, shown}, err
 }
 
 func (o *getOptions) validate() error {
@@ -109,6 +121,9 @@ func (o *getOptions) run(ctx context.Context) error {
 	})
 	if err != nil {
 		return output.WhileReading(ctx, err)
+	}
+	if o.violating {
+		members = slices.DeleteFunc(members, func(m v1alpha1.MemberCluster) bool { return violating(&m) == nil })
 	}
 	if o.sortBy != "" || len(o.names) == 0 {
 		sorted := pointers(members)

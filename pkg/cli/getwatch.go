@@ -35,6 +35,8 @@ type follower struct {
 	gone func(m *v1alpha1.MemberCluster)
 	// wanted are the names to follow; empty follows all.
 	wanted []string
+	// violating says that only members which break a rule are followed.
+	violating bool
 
 	// mu is held while something is shown.
 	mu    sync.Mutex
@@ -75,8 +77,13 @@ func (f *follower) happened(e cluster.Event[v1alpha1.MemberCluster]) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch m := e.Object; {
-	case m == nil || !f.wants(m.Name):
+	case m == nil:
 		return nil
+	case !f.wants(m):
+		if _, known := f.known[m.Name]; !known {
+			return nil
+		}
+		return f.show(f.forget(m.Name, *m))
 	case e.Type == watch.Deleted:
 		return f.show(f.forget(m.Name, *m))
 	default:
@@ -124,11 +131,11 @@ func (f *follower) forget(name string, m v1alpha1.MemberCluster) *v1alpha1.Membe
 
 // chosen are the wanted members of a list.
 func (f *follower) chosen(members []v1alpha1.MemberCluster) []*v1alpha1.MemberCluster {
-	return slices.DeleteFunc(pointers(members), func(m *v1alpha1.MemberCluster) bool { return !f.wants(m.Name) })
+	return slices.DeleteFunc(pointers(members), func(m *v1alpha1.MemberCluster) bool { return !f.wants(m) })
 }
 
-func (f *follower) wants(name string) bool {
-	return len(f.wanted) == 0 || slices.Contains(f.wanted, name)
+func (f *follower) wants(m *v1alpha1.MemberCluster) bool {
+	return (len(f.wanted) == 0 || slices.Contains(f.wanted, m.Name)) && (!f.violating || violating(m) != nil)
 }
 
 // follow prints the members that were asked for, and what changes, until ctx ends.
@@ -157,7 +164,7 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 	}
 	chosen := follower.chosen(members)
 	for _, name := range o.names {
-		if !slices.ContainsFunc(chosen, func(m *v1alpha1.MemberCluster) bool { return m.Name == name }) {
+		if !slices.ContainsFunc(members, func(m v1alpha1.MemberCluster) bool { return m.Name == name }) {
 			return h.NotFound(name)
 		}
 	}
@@ -252,7 +259,7 @@ func transient(err error) bool {
 }
 
 func (o *getOptions) follower() (*follower, error) {
-	x := &follower{wanted: o.names, known: map[string]seen{}}
+	x := &follower{wanted: o.names, violating: o.violating, known: map[string]seen{}}
 	if o.output.Table() {
 		began, header, table := time.Now(), o.header(), output.NewTable(o.Out)
 		lasting := slices.DeleteFunc(slices.Clone(o.columns), func(c column) bool { return c.header == lastContactHeader })

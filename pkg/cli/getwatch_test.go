@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -95,5 +96,30 @@ membercluster.kubefederate.io/d
 		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), out.String()); diff != "" {
 			t.Errorf("%s:\n%s", tt.format, diff)
 		}
+	}
+}
+
+// TestFollowerViolating holds that only members that break a rule are followed, and that one which is mended is shown once more.
+func TestFollowerViolating(t *testing.T) {
+	t.Parallel()
+	var shown []string
+	x := &follower{violating: true, known: map[string]seen{}, shown: func(m *v1alpha1.MemberCluster) string { return m.ResourceVersion }}
+	x.gone = func(m *v1alpha1.MemberCluster) { m.Status.Phase = phaseGone }
+	x.show = func(members ...*v1alpha1.MemberCluster) error {
+		for _, m := range members {
+			shown = append(shown, m.Name+" "+string(m.Status.Phase))
+		}
+		return nil
+	}
+	broken := violates(v1alpha1.Violation{Message: "no team"})
+	errs := []error{x.listed(x.chosen(values([]*v1alpha1.MemberCluster{ready("a", broken), ready("b")})))}
+	for _, m := range []*v1alpha1.MemberCluster{ready("b"), ready("a"), ready("a"), ready("b", broken)} {
+		errs = append(errs, x.happened(cluster.Event[v1alpha1.MemberCluster]{Type: watch.Modified, Object: m}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a Ready", "a Gone", "b Ready"}, shown); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -113,9 +113,11 @@ func printers(text string) map[string]func(d *factory) error {
 		"describe a member": func(d *factory) error {
 			return output.Text(d.Out, memberText(command.Host{}, member, rulebook{federation: federation}, noon))
 		},
-		"describe a federation": func(d *factory) error { return output.Text(d.Out, federationText(federation, members, noon)) },
-		"tree":                  func(d *factory) error { return output.PrintTree(d.Out, grow(nil, members, noon)) },
-		"tree -o mermaid":       func(d *factory) error { return output.Text(d.Out, output.Mermaid(grow(nil, members, noon))) },
+		"describe a federation": func(d *factory) error {
+			return output.Text(d.Out, federationText(command.Host{}, federation, members, noon))
+		},
+		"tree":            func(d *factory) error { return output.PrintTree(d.Out, grow(nil, members, noon)) },
+		"tree -o mermaid": func(d *factory) error { return output.Text(d.Out, output.Mermaid(grow(nil, members, noon))) },
 		"get -o wide": func(d *factory) error {
 			return output.Rows(d.Out, [][]string{cells(member, columnsOf(true, true), noon)})
 		},

@@ -140,7 +140,7 @@ new                  <none>    Unknown     <none>   NotProbed (4d ago)
 	if want := "ProbesStopped (60m ago): the manager has not probed the cluster since: it does not run, or is stuck; before that: Offline, TimedOut"; cause != want {
 		t.Errorf("%s", cause)
 	}
-	if next := command.Host.Line(command.Host{}, nextStep(new(asKnown(fleet[0], probedAgo(time.Hour))), reasonProbesStopped)); next != "kubectl get pods --namespace kubefederate-system" {
+	if next := command.Host.Line(command.Host{}, nextStep(new(asKnown(fleet[0], probedAgo(time.Hour))), reasonProbesStopped, nil)); next != "kubectl get pods --namespace kubefederate-system" {
 		t.Errorf("next: %s", next)
 	}
 }

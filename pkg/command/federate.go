@@ -175,9 +175,19 @@ type Describe struct{ Member v1alpha1.MemberName }
 func (c Describe) render(l *line) { l.federate("describe", l.name(string(c.Member), "NAME")) }
 
 // Get is kubectl federate get, which lists members.
-type Get struct{}
+type Get struct {
+	Federation v1alpha1.FederationName
+	// Violating leaves out members that keep all rules.
+	Violating bool
+}
 
-func (Get) render(l *line) { l.federate("get") }
+func (c Get) render(l *line) {
+	l.federate("get")
+	if c.Federation != "" {
+		l.flag("federation", l.name(string(c.Federation), ""))
+	}
+	l.flagIf(c.Violating, "violating")
+}
 
 // Check is kubectl federate check.
 type Check struct {

@@ -2,10 +2,16 @@ package controller
 
 import (
 	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,13 +20,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
 // federationReconciler keeps the counts in the status of Federations.
-type federationReconciler struct{ client client.Client }
+type federationReconciler struct {
+	client     client.Client
+	judgements *judgements
+}
 
-func setupFederation(mgr ctrl.Manager) error {
-	r := &federationReconciler{client: mgr.GetClient()}
+func setupFederation(mgr ctrl.Manager, judgements *judgements) error {
+	r := &federationReconciler{client: mgr.GetClient(), judgements: judgements}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("federation-status").
 		For(&v1alpha1.Federation{}).
@@ -31,6 +41,9 @@ func setupFederation(mgr ctrl.Manager) error {
 // countDelay is how long a count waits for more members to change, so that a thousand joins at once are not
 // counted a thousand times.
 const countDelay = 300 * time.Millisecond
+
+// judgeDelay is how long a count waits for members that have not been judged by new rules yet.
+const judgeDelay = time.Second
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
@@ -45,7 +58,7 @@ func recount() handler.EventHandler {
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
 			// Probes change statuses far more often than counts.
-			if counted(e.ObjectOld) == counted(e.ObjectNew) {
+			if counted(e.ObjectOld) == counted(e.ObjectNew) && maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) {
 				return
 			}
 			add(q, e.ObjectOld)
@@ -55,23 +68,23 @@ func recount() handler.EventHandler {
 	}
 }
 
-// counted is what a count depends on.
+// counted is what a count depends on, beside labels.
 func counted(member client.Object) (c struct {
-	federation string
-	phase      v1alpha1.Phase
+	phase     v1alpha1.Phase
+	violating bool
 }) {
-	c.federation = member.GetLabels()[v1alpha1.LabelFederation]
 	if m, ok := member.(*v1alpha1.MemberCluster); ok {
-		c.phase = m.Status.Phase
+		c.phase, c.violating = m.Status.Phase, len(m.Status.Violations) > 0
 	}
 	return c
 }
 
-// count is the status of a federation with these members.
-func count(federation *v1alpha1.Federation, members []v1alpha1.MemberCluster) v1alpha1.FederationStatus {
+// count is the status of a federation with these members. Its generation stays what it was until every member has been judged by
+// the rules of this one.
+func count(federation *v1alpha1.Federation, members []v1alpha1.MemberCluster, judgements *judgements) v1alpha1.FederationStatus {
 	status := *federation.Status.DeepCopy()
-	status.ObservedGeneration = federation.Generation
-	status.Members, status.Ready, status.Pending = int32(len(members)), 0, 0
+	status.Members, status.Ready, status.Pending, status.Violating = int32(len(members)), 0, 0, 0
+	complete := true
 	for i := range members {
 		switch members[i].Status.Phase {
 		case v1alpha1.PhaseReady:
@@ -79,8 +92,50 @@ func count(federation *v1alpha1.Federation, members []v1alpha1.MemberCluster) v1
 		case v1alpha1.PhasePending:
 			status.Pending++
 		}
+		violating, current := judgements.judged(federation, &members[i])
+		if violating {
+			status.Violating++
+		}
+		complete = complete && current
 	}
+	if complete {
+		status.ObservedGeneration = federation.Generation
+	}
+	setLimits(&status, federation, members)
 	return status
+}
+
+// shownLimits is how many exceeded limits a condition names.
+const shownLimits = 5
+
+// setLimits sets the condition WithinLimits; a federation without limits has none.
+func setLimits(status *v1alpha1.FederationStatus, federation *v1alpha1.Federation, members []v1alpha1.MemberCluster) {
+	if len(federation.Spec.Limits) == 0 {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionWithinLimits)
+		return
+	}
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionWithinLimits, Status: metav1.ConditionTrue, ObservedGeneration: federation.Generation,
+		Reason: v1alpha1.ReasonLimitsKept, Message: "the federation has no more members than its limits allow",
+	}
+	if exceeded := rules.ExceededLimits(federation, pointers(members)); len(exceeded) > 0 {
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonLimitExceeded
+		c.Message = strings.Join(exceeded[:min(len(exceeded), shownLimits)], "; ")
+		if more := len(exceeded) - shownLimits; more > 0 {
+			c.Message += fmt.Sprintf("; and %d more", more)
+		}
+	}
+	meta.SetStatusCondition(&status.Conditions, c)
+}
+
+func pointers(members []v1alpha1.MemberCluster) iter.Seq[*v1alpha1.MemberCluster] {
+	return func(yield func(*v1alpha1.MemberCluster) bool) {
+		for i := range members {
+			if !yield(&members[i]) {
+				return
+			}
+		}
+	}
 }
 
 // Reconcile counts the members of one federation.
@@ -95,9 +150,13 @@ func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	status := count(federation, members.Items)
+	status := count(federation, members.Items, r.judgements)
+	var result reconcile.Result
+	if status.ObservedGeneration < federation.Generation {
+		result.RequeueAfter = judgeDelay
+	}
 	if equality.Semantic.DeepEqual(status, federation.Status) {
-		return reconcile.Result{}, nil
+		return result, nil
 	}
 	updated := federation.DeepCopy()
 	updated.Status = status
@@ -106,5 +165,5 @@ func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	return result, client.IgnoreNotFound(err)
 }

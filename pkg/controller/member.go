@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,12 +35,14 @@ type memberReconciler struct {
 	prober      *prober
 	renewer     *renewer
 	recorder    events.EventRecorder
+	judgements  *judgements
 }
 
-func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer) error {
+func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judgements) error {
 	r := &memberReconciler{
 		client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p, renewer: renewer,
-		recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
+		recorder:   mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
+		judgements: judgements,
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
@@ -63,12 +66,12 @@ func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer) error {
 
 // touchesMembers says whether the status of members may follow from what changed in their federation.
 func touchesMembers(e event.UpdateEvent) bool {
-	before, after := e.ObjectOld.(*v1alpha1.Federation), e.ObjectNew.(*v1alpha1.Federation)
-	return before.UID != after.UID || before.Spec.Acceptance != after.Spec.Acceptance ||
-		before.Spec.AllowInsecureTLS != after.Spec.AllowInsecureTLS || !equality.Semantic.DeepEqual(before.Spec.Health, after.Spec.Health)
+	before, after := e.ObjectOld, e.ObjectNew
+	// Rules read the labels of a federation, too.
+	return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() || !maps.Equal(before.GetLabels(), after.GetLabels())
 }
 
-// members are the requests for every member of a federation: its acceptance may have changed.
+// members are the requests for every member of a federation: its acceptance or its rules may have changed.
 func (r *memberReconciler) members(ctx context.Context, federation client.Object) []reconcile.Request {
 	var list v1alpha1.MemberClusterList
 	// Names are taken from the list, so it need not be copied out of the cache.
@@ -100,6 +103,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		r.prober.drop(request.Name)
 		r.credentials.forget(request.Name)
 		r.renewer.forget(request.Name)
+		r.judgements.forget(request.Name)
 		return reconcile.Result{}, r.removeOrphan(ctx, secret)
 	}
 	err = r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
@@ -137,7 +141,9 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	} else if left := due.Sub(o.now); ok && (result.RequeueAfter == 0 || left < result.RequeueAfter) {
 		result.RequeueAfter = left
 	}
+	violating := len(status.Violations) > 0
 	if equality.Semantic.DeepEqual(status, o.member.Status) {
+		r.judgements.note(o, violating)
 		return result, nil
 	}
 	updated := o.member.DeepCopy()
@@ -150,6 +156,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	if err == nil {
 		recordPhase(r.recorder, updated, o.member.Status.Phase)
+		r.judgements.note(o, violating)
 	}
 	return result, client.IgnoreNotFound(err)
 }

@@ -70,8 +70,9 @@ func (m *metrics) probed(o outcome, took time.Duration) {
 type memberCollector struct{ client.Reader }
 
 var (
-	membersDesc = prometheus.NewDesc("kubefederate_members", "Members by phase.", []string{"phase"}, nil)
-	expiryDesc  = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
+	membersDesc   = prometheus.NewDesc("kubefederate_members", "Members by phase.", []string{"phase"}, nil)
+	violatingDesc = prometheus.NewDesc("kubefederate_members_violating", "Members that break a rule of their federation.", nil, nil)
+	expiryDesc    = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
 		"When the first of the stored credentials expires, in seconds since 1970. It is absent while no credential is stored.", nil, nil)
 	phases = []v1alpha1.Phase{
 		v1alpha1.PhaseJoining, v1alpha1.PhasePending, v1alpha1.PhaseReady, v1alpha1.PhaseNotReady, v1alpha1.PhaseOffline,
@@ -82,6 +83,7 @@ var (
 // Describe implements prometheus.Collector.
 func (memberCollector) Describe(into chan<- *prometheus.Desc) {
 	into <- membersDesc
+	into <- violatingDesc
 	into <- expiryDesc
 }
 
@@ -94,17 +96,19 @@ func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 		// The cache is not filled yet: no number is better than a wrong one.
 		return
 	}
-	count, first := tally(list.Items)
+	count, violating, first := tally(list.Items)
 	for _, phase := range phases {
 		into <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue, float64(count[phase]), string(phase))
 	}
+	into <- prometheus.MustNewConstMetric(violatingDesc, prometheus.GaugeValue, float64(violating))
 	if !first.IsZero() {
 		into <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(first.Unix()))
 	}
 }
 
-// tally counts members by phase, and finds the credential that expires first. A member without a status is joining.
-func tally(members []v1alpha1.MemberCluster) (count map[v1alpha1.Phase]int, first time.Time) {
+// tally counts members by phase and those that break rules, and finds the credential that expires first. A member without a
+// status is joining.
+func tally(members []v1alpha1.MemberCluster) (count map[v1alpha1.Phase]int, violating int, first time.Time) {
 	count = map[v1alpha1.Phase]int{}
 	for i := range members {
 		phase := members[i].Status.Phase
@@ -112,9 +116,12 @@ func tally(members []v1alpha1.MemberCluster) (count map[v1alpha1.Phase]int, firs
 			phase = v1alpha1.PhaseJoining
 		}
 		count[phase]++
+		if len(members[i].Status.Violations) > 0 {
+			violating++
+		}
 		if end := members[i].Status.CredentialExpiry; end != nil && (first.IsZero() || end.Time.Before(first)) {
 			first = end.Time
 		}
 	}
-	return count, first
+	return count, violating, first
 }

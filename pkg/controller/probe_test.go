@@ -727,14 +727,16 @@ func TestTally(t *testing.T) {
 		}
 		return m
 	}
-	count, first := tally([]v1alpha1.MemberCluster{
-		member(v1alpha1.PhaseReady, 2*time.Hour), member("", 0), member(v1alpha1.PhaseReady, time.Hour), member(v1alpha1.PhaseOffline, 3*time.Hour),
+	violating := member(v1alpha1.PhaseReady, 2*time.Hour)
+	violating.Status.Violations = make([]v1alpha1.Violation, 2)
+	count, broken, first := tally([]v1alpha1.MemberCluster{
+		violating, member("", 0), member(v1alpha1.PhaseReady, time.Hour), member(v1alpha1.PhaseOffline, 3*time.Hour),
 	})
 	want := map[v1alpha1.Phase]int{v1alpha1.PhaseReady: 2, v1alpha1.PhaseJoining: 1, v1alpha1.PhaseOffline: 1}
-	if diff := cmp.Diff(want, count); diff != "" || !first.Equal(now.Add(time.Hour)) {
-		t.Errorf("first %s, (-want +got):\n%s", first, diff)
+	if diff := cmp.Diff(want, count); diff != "" || broken != 1 || !first.Equal(now.Add(time.Hour)) {
+		t.Errorf("first %s, %d violating, (-want +got):\n%s", first, broken, diff)
 	}
-	if count, first := tally(nil); len(count) > 0 || !first.IsZero() {
-		t.Errorf("of none: %v, %s", count, first)
+	if count, broken, first := tally(nil); len(count) > 0 || broken > 0 || !first.IsZero() {
+		t.Errorf("of none: %v, %d, %s", count, broken, first)
 	}
 }

@@ -53,8 +53,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(l); err != nil {
 		return fmt.Errorf("add the Lease: %w", err)
 	}
-	if err := setupMember(mgr, p, r); err != nil {
+	judged := &judgements{of: map[string]judgement{}}
+	if err := setupMember(mgr, p, r, judged); err != nil {
 		return err
 	}
-	return setupFederation(mgr)
+	return setupFederation(mgr, judged)
 }

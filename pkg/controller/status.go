@@ -18,6 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
 // memberState is what the host holds of one member, and what its cluster answers.
@@ -40,14 +41,23 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 	if !stored.end.IsZero() {
 		status.CredentialExpiry = new(metav1.NewTime(stored.end.Truncate(time.Second)))
 	}
-	accepted, credential, ready := o.accepted(), o.credentialValid(stored), o.ready(stored.condition)
-	for _, c := range []metav1.Condition{accepted, credential, ready} {
+	probed := o.probe != nil && stored.condition.Status == metav1.ConditionTrue
+	if probed && o.probe.facts != nil {
+		status.Facts = o.probe.facts.DeepCopy()
+	}
+	judged := o.compliance(status.Facts)
+	status.Violations = judged.Violations[:min(len(judged.Violations), maxViolations)]
+	accepted, credential, ready := o.accepted(status.Facts, judged), o.credentialValid(stored), o.ready(stored.condition)
+	if status.AcceptedTime == nil && accepted.Status == metav1.ConditionTrue && status.Facts != nil {
+		status.AcceptedTime = new(metav1.NewTime(o.now.Truncate(time.Second)))
+	}
+	conditions := []metav1.Condition{accepted, credential, ready, o.compliant(judged)}
+	if c := o.granted(); c != nil {
+		conditions = append(conditions, *c)
+	}
+	for _, c := range conditions {
 		c.ObservedGeneration = o.member.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
-	}
-	if c := o.granted(); c != nil {
-		c.ObservedGeneration = o.member.Generation
-		meta.SetStatusCondition(&status.Conditions, *c)
 	}
 	status.Phase = o.phase(accepted, credential, ready)
 	status.SigningKeys, status.ObservedCredential = o.signingKeys(stored)
@@ -55,13 +65,7 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 	if request := o.probeRequest(); request != "" && (o.target(stored) == nil || o.probe != nil && o.probe.request == request) {
 		status.ObservedProbeRequest = request
 	}
-	if o.probe == nil || stored.condition.Status != metav1.ConditionTrue {
-		return status
-	}
-	if o.probe.facts != nil {
-		status.Facts = o.probe.facts.DeepCopy()
-	}
-	if o.probeTimeDue(&status) {
+	if probed && o.probeTimeDue(&status) {
 		status.LastProbeTime = new(metav1.NewTime(o.probe.at.Truncate(time.Second)))
 	}
 	return status
@@ -84,7 +88,7 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 		return v1alpha1.PhaseLeaving
 	case credential.Reason == v1alpha1.ReasonCredentialMissing && !o.joined():
 		return v1alpha1.PhaseJoining
-	case accepted.Status != metav1.ConditionTrue:
+	case accepted.Status == metav1.ConditionFalse:
 		return v1alpha1.PhasePending
 	case o.member.Spec.Suspended:
 		return v1alpha1.PhaseSuspended
@@ -96,6 +100,8 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 		return v1alpha1.PhaseOffline
 	case ready.Status != metav1.ConditionTrue:
 		return v1alpha1.PhaseNotReady
+	case accepted.Status != metav1.ConditionTrue:
+		return v1alpha1.PhaseJoining
 	}
 	return v1alpha1.PhaseReady
 }
@@ -233,7 +239,8 @@ func (o memberState) target(stored storedCredential) *target {
 	return &target{uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: stored.hash}
 }
 
-func (o memberState) accepted() metav1.Condition {
+// accepted is the condition Accepted. A member that was accepted once is not judged by the rules again: see Compliant.
+func (o memberState) accepted(facts *v1alpha1.Facts, judged rules.Compliance) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
 	switch {
 	case o.federation == nil:
@@ -243,6 +250,11 @@ func (o memberState) accepted() metav1.Condition {
 		c.Reason = v1alpha1.ReasonAwaitingApproval
 		c.Message = fmt.Sprintf("federation %q accepts members manually; ", o.federation.Name) +
 			propose(fmt.Sprintf("to accept it, with the verb approve on federations/%s", o.federation.Name), command.Approve{Member: o.name()})
+	case o.member.Status.AcceptedTime == nil && judged.Denied():
+		c.Reason, c.Message = v1alpha1.ReasonRulesBroken, broken(judged.Violations)
+	case o.member.Status.AcceptedTime == nil && facts == nil && len(judged.Unknown) > 0:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown
+		c.Message = "the manager has not seen the cluster's version and nodes yet, by which it is judged"
 	default:
 		c.Status = metav1.ConditionTrue
 		c.Reason = v1alpha1.ReasonAccepted

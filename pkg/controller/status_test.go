@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -460,14 +461,92 @@ func TestCount(t *testing.T) {
 	}
 	f := &v1alpha1.Federation{}
 	f.Generation = 2
-	got := count(f, []v1alpha1.MemberCluster{member(v1alpha1.PhaseReady), member(v1alpha1.PhasePending), member(v1alpha1.PhaseReady), member("")})
+	members := []v1alpha1.MemberCluster{member(v1alpha1.PhaseReady), member(v1alpha1.PhasePending), member(v1alpha1.PhaseReady), member("")}
+	judged := &judgements{of: map[string]judgement{}}
+	for i := range members {
+		members[i].Name = fmt.Sprint(i)
+		judged.note(memberState{member: &members[i], federation: f}, false)
+	}
 	want := v1alpha1.FederationStatus{ObservedGeneration: 2, Members: 4, Ready: 2, Pending: 1}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, count(f, members, judged)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestTouchesMembers holds that a new count or new rules of a federation do not reconcile its members.
+// TestCountViolating holds that a generation is observed when every member was judged by its rules, and that what was found counts
+// before it is in the cache.
+func TestCountViolating(t *testing.T) {
+	t.Parallel()
+	f := &v1alpha1.Federation{}
+	f.UID, f.Generation = "f", 2
+	f.Status.ObservedGeneration = 1
+	members := make([]v1alpha1.MemberCluster, 2)
+	members[0].Name, members[1].Name = "a", "b"
+	members[0].Status.Violations = []v1alpha1.Violation{{}}
+	judged := &judgements{of: map[string]judgement{}}
+	note := func(i int, generation int64, federation types.UID, violating bool) {
+		by := f.DeepCopy()
+		by.Generation, by.UID = generation, federation
+		judged.note(memberState{member: &members[i], federation: by}, violating)
+	}
+	for _, step := range []struct {
+		name       string
+		do         func()
+		violating  int32
+		generation int64
+	}{
+		{"a manager that starts", func() {}, 1, 1},
+		{"one by the rules before", func() { note(0, 2, "f", true); note(1, 1, "f", false) }, 1, 1},
+		{"one by another federation of the name", func() { note(1, 2, "e", true) }, 1, 1},
+		{"all, and the cache is behind", func() { note(1, 2, "f", true) }, 2, 2},
+		{"one is mended", func() { note(0, 2, "f", false) }, 1, 2},
+		{"one was made anew", func() { members[1].UID = "new" }, 0, 1},
+		{"without a federation", func() { judged.note(memberState{member: &members[0]}, false) }, 1, 1},
+	} {
+		step.do()
+		got := count(f, members, judged)
+		if got.Violating != step.violating || got.ObservedGeneration != step.generation {
+			t.Errorf("%s: %d violating at %d, want %d at %d", step.name, got.Violating, got.ObservedGeneration, step.violating, step.generation)
+		}
+	}
+}
+
+// TestCountLimits holds the condition of a federation that has more members than it takes.
+func TestCountLimits(t *testing.T) {
+	t.Parallel()
+	f := &v1alpha1.Federation{}
+	f.Name = "prod"
+	members := make([]v1alpha1.MemberCluster, 14)
+	for i := range members {
+		members[i].Labels = map[string]string{v1alpha1.LabelFederation: "prod", "zone": fmt.Sprint(i / 2)}
+	}
+	condition := func() string {
+		f.Status = count(f, members, &judgements{})
+		c := meta.FindStatusCondition(f.Status.Conditions, v1alpha1.ConditionWithinLimits)
+		if c == nil {
+			return ""
+		}
+		return fmt.Sprint(c.Status, " ", c.Reason, ": ", c.Message)
+	}
+	for _, step := range []struct {
+		limits []v1alpha1.Limit
+		want   string
+	}{
+		{nil, ""},
+		{[]v1alpha1.Limit{{Max: 14}}, "True LimitsKept: the federation has no more members than its limits allow"},
+		{[]v1alpha1.Limit{{Max: 13}, {PerLabel: "zone", Max: 1}}, `False LimitExceeded: federation "prod" has 14 members and takes at most 13; ` +
+			`federation "prod" has 2 members with zone=0 and takes at most 1; federation "prod" has 2 members with zone=1 and takes at most 1; ` +
+			`federation "prod" has 2 members with zone=2 and takes at most 1; federation "prod" has 2 members with zone=3 and takes at most 1; and 3 more`},
+		{nil, ""},
+	} {
+		f.Spec.Limits = step.limits
+		if got := condition(); got != step.want {
+			t.Errorf("%v:\ngot  %s\nwant %s", step.limits, got, step.want)
+		}
+	}
+}
+
+// TestTouchesMembers holds that a new count of a federation does not reconcile its members, and new rules do.
 func TestTouchesMembers(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -475,10 +554,8 @@ func TestTouchesMembers(t *testing.T) {
 		want   bool
 	}{
 		"a count":         {func(f *v1alpha1.Federation) { f.Status.Members++ }, false},
-		"rules":           {func(f *v1alpha1.Federation) { f.Generation, f.Spec.KubernetesVersions = 2, ">=1.33" }, false},
-		"acceptance":      {func(f *v1alpha1.Federation) { f.Spec.Acceptance = v1alpha1.AcceptManual }, true},
-		"health":          {func(f *v1alpha1.Federation) { f.Spec.Health = &v1alpha1.Health{Failures: 3} }, true},
-		"insecure TLS":    {func(f *v1alpha1.Federation) { f.Spec.AllowInsecureTLS = true }, true},
+		"a spec":          {func(f *v1alpha1.Federation) { f.Generation++ }, true},
+		"labels":          {func(f *v1alpha1.Federation) { f.Labels = map[string]string{"a": "b"} }, true},
 		"another of name": {func(f *v1alpha1.Federation) { f.UID = "2" }, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 // Federation reads one federation.
 func (c *Cluster) Federation(ctx context.Context, name v1alpha1.FederationName) (*v1alpha1.Federation, error) {
-	o, err := c.Get(ctx, federationRef(name))
+	o, err := c.Get(ctx, FederationRef(name))
 	return typed[v1alpha1.Federation](c, o, err)
 }
 

@@ -28,7 +28,8 @@ func Connect(config *rest.Config) (*Cluster, error) {
 	return &Cluster{Conn: conn}, nil
 }
 
-func federationRef(name v1alpha1.FederationName) cluster.Ref {
+// FederationRef names a Federation.
+func FederationRef(name v1alpha1.FederationName) cluster.Ref {
 	return cluster.Ref{Resource: cluster.Federations, Name: string(name)}
 }
 

@@ -12,7 +12,7 @@ import (
 // JoinRights are the rights that a join uses on the host.
 func (t Target) JoinRights() []cluster.Right {
 	return slices.Concat(
-		cluster.IdentityNamespace.Rights("get"), federationRef(t.Federation).Rights("get", v1alpha1.VerbJoin),
+		cluster.IdentityNamespace.Rights("get"), FederationRef(t.Federation).Rights("get", v1alpha1.VerbJoin),
 		MemberRef(t.Member).Rights("get", "create", "patch"), CredentialRef(t.Member).Rights("create", "update"),
 	)
 }
@@ -20,14 +20,14 @@ func (t Target) JoinRights() []cluster.Right {
 // CredentialRights are the rights that replacing a credential uses on the host.
 func (t Target) CredentialRights() []cluster.Right {
 	return slices.Concat(
-		cluster.IdentityNamespace.Rights("get"), federationRef(t.Federation).Rights(v1alpha1.VerbJoin),
+		cluster.IdentityNamespace.Rights("get"), FederationRef(t.Federation).Rights(v1alpha1.VerbJoin),
 		MemberRef(t.Member).Rights("get"), CredentialRef(t.Member).Rights("create", "update"),
 	)
 }
 
 // LeaveRights are the rights that an unjoin uses on the host, and a join that is rolled back.
 func (t Target) LeaveRights() []cluster.Right {
-	return slices.Concat(MemberRef(t.Member).Rights("get"), federationRef(t.Federation).Rights(v1alpha1.VerbLeave), MemberRef(t.Member).Rights("delete"))
+	return slices.Concat(MemberRef(t.Member).Rights("get"), FederationRef(t.Federation).Rights(v1alpha1.VerbLeave), MemberRef(t.Member).Rights("delete"))
 }
 
 // DeleteCredentialRights are the right to delete a credential. An unjoin works without it: garbage collection follows the
@@ -43,5 +43,5 @@ func (t Target) EventRight() cluster.Right {
 
 // MayRights are the verbs on a federation that decide who may do what with its members.
 func MayRights(federation v1alpha1.FederationName) []cluster.Right {
-	return federationRef(federation).Rights(v1alpha1.VerbJoin, v1alpha1.VerbLeave, v1alpha1.VerbApprove)
+	return FederationRef(federation).Rights(v1alpha1.VerbJoin, v1alpha1.VerbLeave, v1alpha1.VerbApprove)
 }

@@ -84,3 +84,22 @@ func BenchmarkRuleChange(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/200_000, "ns/evaluation")
 }
+
+// BenchmarkCompliance judges one member by twenty expressions; a change of a federation's rules judges each of its members.
+func BenchmarkCompliance(b *testing.B) {
+	_, f := crowd(1)
+	for i := range 20 {
+		f.Spec.Rules = append(f.Spec.Rules, v1alpha1.Rule{
+			Name: fmt.Sprintf("rule-%d", i),
+			Expression: fmt.Sprintf(`!('team-%d' in cluster.labels) || cluster.labels['team-%d'].matches('[A-Z]+') ||
+				!url(cluster.spec.server).getHostname().endsWith('.example.com')`, i, i),
+		})
+	}
+	m := inCrowd(1)
+	m.Status.Facts = &v1alpha1.Facts{}
+	for b.Loop() {
+		if c := rules.JudgeCompliance(f, m); len(c.Violations) != 20 {
+			b.Fatal(c)
+		}
+	}
+}

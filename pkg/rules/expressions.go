@@ -36,7 +36,7 @@ func expressions(s Snapshot, c MemberChange) (found Findings) {
 		e := j.judge(rule)
 		switch {
 		case e == nil:
-		case e.Type == warning:
+		case e.Type == unknownFact:
 			found.warn(e)
 		default:
 			e = withMessage(e, rule.Message)
@@ -108,7 +108,7 @@ func (j *expressionJudge) judge(rule v1alpha1.Rule) *field.Error {
 	}
 	switch {
 	case o.Unknown != nil:
-		return named(advice(federationPath, "was not evaluated: %s", o.Unknown))
+		return named(unknown(federationPath, "was not evaluated: %s", o.Unknown))
 	case o.Err != nil && j.before == nil && program.ReadsOld:
 		return forbidden("could not be evaluated: " + o.Err.Error() + "; oldCluster is null when a cluster joins")
 	case o.Err != nil:

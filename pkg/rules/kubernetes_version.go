@@ -24,7 +24,7 @@ func kubernetesVersion(s Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 	facts, path := factsOf(m)
 	path, wanted, version := path.Child("kubernetesVersion"), federation.Spec.KubernetesVersions, facts.KubernetesVersion
 	if version == "" {
-		found.warn(advice(path, "the version is unknown; federation %q takes %s", federation.Name, wanted))
+		found.warn(unknown(path, "the version is unknown; federation %q takes %s", federation.Name, wanted))
 		return found
 	}
 	allowed, err := parseRange(wanted)

@@ -1,7 +1,11 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -38,14 +42,47 @@ func limits(s Snapshot, c MemberChange) (found Findings) {
 		if s.budget != nil {
 			n++ // MembersKeepRules judges a member that exists, which Count leaves out
 		}
-		path, which := federationPath, ""
+		path := federationPath
 		if limit.PerLabel != "" {
-			path, which = labelsPath.Key(limit.PerLabel), fmt.Sprintf(" with %s=%s", bucket.Key, bucket.Value)
+			path = labelsPath.Key(limit.PerLabel)
 		}
-		found.refuse(field.Forbidden(path, fmt.Sprintf("federation %q has %s%s and takes at most %d",
-			federation.Name, count(n, "member"), which, limit.Max)))
+		found.refuse(field.Forbidden(path, tooMany(bucket, n, limit.Max)))
 	}
 	return found
+}
+
+// tooMany says that a bucket is full.
+func tooMany(b Bucket, n int, most int32) string {
+	which := ""
+	if b.Key != "" {
+		which = fmt.Sprintf(" with %s=%s", b.Key, b.Value)
+	}
+	return fmt.Sprintf("federation %q has %s%s and takes at most %d", b.Federation, count(n, "member"), which, most)
+}
+
+// ExceededLimits says which limits a federation with these members exceeds, in the words of a refusal, in the order of its
+// limits and then by value. Which of the members are too many cannot be said, so no member breaks a limit.
+func ExceededLimits(f *v1alpha1.Federation, members iter.Seq[*v1alpha1.MemberCluster]) (exceeded []string) {
+	counts := make([]map[Bucket]int, len(f.Spec.Limits))
+	for i := range counts {
+		counts[i] = map[Bucket]int{}
+	}
+	for m := range members {
+		for i, limit := range f.Spec.Limits {
+			if bucket, counted := bucketOf(limit, m); counted {
+				counts[i][bucket]++
+			}
+		}
+	}
+	for i, limit := range f.Spec.Limits {
+		byValue := func(a, b Bucket) int { return cmp.Compare(a.Value, b.Value) }
+		for _, bucket := range slices.SortedFunc(maps.Keys(counts[i]), byValue) {
+			if n := counts[i][bucket]; n > int(limit.Max) {
+				exceeded = append(exceeded, tooMany(bucket, n, limit.Max))
+			}
+		}
+	}
+	return exceeded
 }
 
 // bucketOf is the bucket that a member counts in for a limit; counted is false where it counts in none.

@@ -70,7 +70,7 @@ type breach struct {
 func breachOf(rule int, e *field.Error) breach {
 	b := breach{rule: rule, field: e.Field, kind: e.Type}
 	b.expression, _ = e.BadValue.(string)
-	if e.Type != field.ErrorTypeForbidden && e.Type != warning {
+	if e.Type != field.ErrorTypeForbidden && e.Type != unknownFact {
 		b.expression = "" // the value that the member has
 	}
 	return b
@@ -246,12 +246,12 @@ func (v *survey) each(breaches map[breach]*breakers, add func(rule Rule[MemberCh
 		names, rule := breaches[b].names, v.rules[b.rule]
 		slices.Sort(names)
 		verb := "would break it"
-		if b.kind == warning {
+		if b.kind == unknownFact {
 			verb = "cannot be judged"
 		}
 		// The detail of these two names the rule; others are about the field.
 		text := breaches[b].first.Detail
-		if b.kind != warning && b.kind != field.ErrorTypeForbidden {
+		if b.kind != unknownFact && b.kind != field.ErrorTypeForbidden {
 			text = breaches[b].first.Error()
 		}
 		add(rule, specPath.Child(rule.Spec), fmt.Sprintf("%s %s: %s; %s", count(len(names), "member"), verb, some(names), text))

@@ -106,6 +106,9 @@ type Rule[C any] struct {
 	// Spec is the field of a Federation's spec, by its name in JSON, that members are judged by. When the field
 	// changes, MembersKeepRules asks the rule about every member.
 	Spec string
+	// Lasting rules judge a member by itself and its Federation alone, whatever the time and the other members are:
+	// JudgeCompliance asks them.
+	Lasting bool
 }
 
 // Ask gives a rule's findings on a change, and what it has read of the host for them.
@@ -120,18 +123,18 @@ func (r Rule[C]) Ask(s Snapshot, c C) (Findings, Reads) {
 var MemberRules = []Rule[MemberChange]{
 	{ID: FederationExists, Judge: worse(federationExists)},
 	{ID: ClusterIDUnique, Judge: clusterIDUnique},
-	{ID: ReservedKeys, Judge: worse(reservedMemberKeys)},
-	{ID: Labels, Judge: worse(labels), Soft: true, Spec: "labels"},
+	{ID: ReservedKeys, Judge: worse(reservedMemberKeys), Lasting: true},
+	{ID: Labels, Judge: worse(labels), Soft: true, Spec: "labels", Lasting: true},
 	{ID: ImmutableLabels, Judge: immutableLabels, Soft: true},
 	{ID: Limits, Judge: limits, Soft: true, Spec: "limits"},
-	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true, Spec: "kubernetesVersions"},
-	{ID: Expressions, Judge: expressions, Soft: true, Spec: "rules"},
-	{ID: InventoryName, Judge: inventoryName, Spec: "inventory"},
-	{ID: Topology, Judge: worse(topology)},
-	{ID: Endpoint, Judge: worse(memberEndpoint)},
-	{ID: Proxy, Judge: worse(proxy)},
+	{ID: KubernetesVersion, Judge: worse(kubernetesVersion), Soft: true, Spec: "kubernetesVersions", Lasting: true},
+	{ID: Expressions, Judge: expressions, Soft: true, Spec: "rules", Lasting: true},
+	{ID: InventoryName, Judge: inventoryName, Spec: "inventory", Lasting: true},
+	{ID: Topology, Judge: worse(topology), Lasting: true},
+	{ID: Endpoint, Judge: worse(memberEndpoint), Lasting: true},
+	{ID: Proxy, Judge: worse(proxy), Lasting: true},
 	{ID: CABundle, Judge: worse(caBundle)},
-	{ID: InsecureTLS, Judge: worse(insecureTLS), Spec: "allowInsecureTLS"},
+	{ID: InsecureTLS, Judge: worse(insecureTLS), Spec: "allowInsecureTLS", Lasting: true},
 }
 
 // FederationRules are the rules on federations, in the order in which their findings are printed.

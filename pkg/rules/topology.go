@@ -36,7 +36,7 @@ func topology(_ Snapshot, m *v1alpha1.MemberCluster) (found Findings) {
 		switch {
 		case !has:
 		case len(place.known) == 0:
-			found.warn(advice(labelsPath.Key(place.key), "no %s of the nodes is known to compare it with", place.noun))
+			found.warn(unknown(labelsPath.Key(place.key), "no %s of the nodes is known to compare it with", place.noun))
 		case !slices.Contains(place.known, value):
 			quoted := make([]string, len(place.known))
 			for i, known := range place.known {

@@ -65,7 +65,7 @@ func (v Verdict) WarningTexts() []string {
 
 // WarningText is one warning in one line, however long: its field and what is said of it.
 func WarningText(w *field.Error) string {
-	if w.Type != warning {
+	if w.Type != warning && w.Type != unknownFact {
 		return w.Error()
 	}
 	return w.Field + ": " + w.Detail
@@ -73,6 +73,15 @@ func WarningText(w *field.Error) string {
 
 // warning is the type of a finding that is only ever a warning. Its text has no word for a kind of fault.
 const warning field.ErrorType = "FieldValueUnwise"
+
+// unknownFact is the type of a warning that a rule needs a fact which is not known. It has no such word, either.
+const unknownFact field.ErrorType = "FieldValueUnknown"
+
+func unknown(path *field.Path, format string, args ...any) *field.Error {
+	e := advice(path, format, args...)
+	e.Type = unknownFact
+	return e
+}
 
 func advice(path *field.Path, format string, args ...any) *field.Error {
 	return &field.Error{Type: warning, Field: path.String(), BadValue: field.OmitValueType{}, Detail: fmt.Sprintf(format, args...)}

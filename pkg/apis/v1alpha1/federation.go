@@ -34,6 +34,7 @@ const (
 // +kubebuilder:printcolumn:name="Members",type=integer,JSONPath=`.status.members`
 // +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.ready`
 // +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.pending`
+// +kubebuilder:printcolumn:name="Violating",type=integer,JSONPath=`.status.violating`
 // +kubebuilder:printcolumn:name="Acceptance",type=string,JSONPath=`.spec.acceptance`
 // +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -217,9 +218,13 @@ type Health struct {
 	Failures int32 `json:"failures,omitempty"`
 }
 
+// ConditionWithinLimits is the condition of a Federation that says whether it has at most as many members as its limits allow.
+const ConditionWithinLimits = "WithinLimits"
+
 // FederationStatus is written by the manager alone.
 type FederationStatus struct {
-	// ObservedGeneration is the generation of the spec that the numbers were counted under.
+	// ObservedGeneration is the generation of the spec that the numbers were counted under: every member has been judged by
+	// its rules.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Members is the number of MemberClusters in the federation.
@@ -228,10 +233,13 @@ type FederationStatus struct {
 	// Ready is the number of members in phase Ready.
 	// +optional
 	Ready int32 `json:"ready"`
-	// Pending is the number of members that wait for acceptance.
+	// Pending is the number of members in phase Pending.
 	// +optional
 	Pending int32 `json:"pending"`
-	// Conditions of the federation.
+	// Violating is the number of members that break a rule, with enforcement Warn or Deny.
+	// +optional
+	Violating int32 `json:"violating"`
+	// Conditions: WithinLimits.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

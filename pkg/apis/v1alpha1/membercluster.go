@@ -10,9 +10,10 @@ import (
 type Phase string
 
 const (
-	// PhaseJoining has had no credential yet, or the manager has never probed the cluster.
+	// PhaseJoining has had no credential yet, or the manager has never probed the cluster, or has not seen the facts that the rules
+	// of the federation need.
 	PhaseJoining Phase = "Joining"
-	// PhasePending waits for acceptance.
+	// PhasePending waits for acceptance, or has broken a rule with enforcement Deny since the manager first saw it.
 	PhasePending Phase = "Pending"
 	// PhaseReady is accepted, reachable and has a valid credential.
 	PhaseReady Phase = "Ready"
@@ -33,6 +34,9 @@ const (
 	ConditionCredentialValid = "CredentialValid"
 	// ConditionGranted says whether the member lets the manager do what it needs to beyond Ready.
 	ConditionGranted = "Granted"
+	// ConditionCompliant says whether the member keeps the rules of its federation. It is Unknown where a rule needs a fact that
+	// is not known.
+	ConditionCompliant = "Compliant"
 )
 
 // MemberCluster is a cluster's membership in the federation that its label
@@ -48,6 +52,7 @@ const (
 // +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.metadata.labels.topology\.kubernetes\.io/region`
 // +kubebuilder:printcolumn:name="Zone",type=string,JSONPath=`.metadata.labels.topology\.kubernetes\.io/zone`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Compliant",type=string,JSONPath=`.status.conditions[?(@.type=="Compliant")].status`,priority=1
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.server`,priority=1
 // +kubebuilder:printcolumn:name="ClusterID",type=string,JSONPath=`.spec.clusterID`,priority=1
 // +kubebuilder:printcolumn:name="CredentialExpiry",type=date,JSONPath=`.status.credentialExpiry`,priority=1
@@ -148,6 +153,16 @@ type MemberClusterStatus struct {
 	// Facts is what the manager saw on the member when it last answered.
 	// +optional
 	Facts *Facts `json:"facts,omitempty"`
+	// AcceptedTime is when the manager had seen the facts of the member and first found it accepted and keeping every rule
+	// with enforcement Deny. Until then a member that breaks one stays Pending; from then on a violation is only reported.
+	// +optional
+	AcceptedTime *metav1.Time `json:"acceptedTime,omitempty"`
+	// Violations are the rules that the member breaks, by its labels, spec and facts: the first 10. The condition Compliant
+	// says how many there are. Limits count all members and are reported by the Federation.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Violations []Violation `json:"violations,omitempty"`
 	// LastProbeTime is when the member last answered, to the hour, or when the manager first found that it did not.
 	// +optional
 	LastProbeTime *metav1.Time `json:"lastProbeTime,omitempty"`
@@ -172,11 +187,24 @@ type MemberClusterStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ObservedProbeRequest string `json:"observedProbeRequest,omitempty"`
-	// Conditions: Accepted, CredentialValid, Ready and Granted.
+	// Conditions: Accepted, CredentialValid, Ready, Granted and Compliant.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Violation is a rule that a member breaks.
+type Violation struct {
+	// Rule is the ID of the rule: labels, kubernetesVersion, expressions (CEL), topology, or another one that holds for
+	// every member.
+	// +kubebuilder:validation:MaxLength=63
+	Rule string `json:"rule"`
+	// Enforcement is what the rule does to a request that breaks it.
+	Enforcement Enforcement `json:"enforcement"`
+	// Message says what is wrong, in the words of a refusal.
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message"`
 }
 
 // MemberClusterList is a list of members.

@@ -20,6 +20,22 @@ const (
 	ReasonCredentialRevoked = "CredentialRevoked"
 )
 
+// Reasons of the condition Compliant. RulesBroken and FactsUnknown are reasons of Accepted, too, until the manager has seen the
+// member; FederationMissing is one of Unknown.
+const (
+	// ReasonRulesKept is the one reason of True.
+	ReasonRulesKept   = "RulesKept"
+	ReasonRulesBroken = "RulesBroken"
+	// ReasonFactsUnknown is a member of which the manager does not know a fact that a rule needs.
+	ReasonFactsUnknown = "FactsUnknown"
+)
+
+// Reasons of the condition WithinLimits of a Federation.
+const (
+	ReasonLimitsKept    = "LimitsKept"
+	ReasonLimitExceeded = "LimitExceeded"
+)
+
 // Reasons of the condition Granted.
 const (
 	// ReasonGranted is the one reason of True.

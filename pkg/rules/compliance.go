@@ -1,0 +1,111 @@
+package rules
+
+import (
+	"slices"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/rules/expression"
+)
+
+// Compliance is what the rules say of a member as it is.
+type Compliance struct {
+	// Violations are the rules that the member breaks, in the order of MemberRules.
+	Violations []v1alpha1.Violation
+	// Unknown says which rules need a fact that is not known, in the same order.
+	Unknown []string
+}
+
+// Denied says that the member breaks a rule with enforcement Deny.
+func (c Compliance) Denied() bool {
+	return slices.ContainsFunc(c.Violations, func(v v1alpha1.Violation) bool { return v.Enforcement == v1alpha1.EnforceDeny })
+}
+
+// JudgeCompliance judges a member by the facts that the manager saw, as if it was created now. What its joiner says to have seen
+// does not count. Rules that judge other members, the time, or a change are left out; an expression that reads oldCluster counts
+// until the member is accepted, as when a cluster joins.
+func JudgeCompliance(federation *v1alpha1.Federation, member *v1alpha1.MemberCluster) (c Compliance) {
+	m, f := *member, federation
+	if m.Status.Facts == nil {
+		m.Status.Facts = &v1alpha1.Facts{}
+	}
+	if m.Status.AcceptedTime != nil {
+		f = withoutChanges(federation)
+	}
+	s := Snapshot{Host: underSpec{noHost, f}}
+	for _, rule := range MemberRules {
+		if !rule.Lasting {
+			continue
+		}
+		found := rule.Judge(s, MemberChange{New: &m})
+		enforcement := v1alpha1.EnforceDeny
+		if rule.Soft && f.Spec.Enforcement == v1alpha1.EnforceWarn {
+			enforcement = v1alpha1.EnforceWarn
+		}
+		for _, e := range found.Refusals {
+			c.add(rule.ID, enforcement, e.Error())
+		}
+		for _, e := range found.Warnings {
+			switch e.Type {
+			case warning: // advice, which no rule rests on
+			case unknownFact:
+				c.Unknown = append(c.Unknown, WarningText(e))
+			default:
+				c.add(rule.ID, v1alpha1.EnforceWarn, e.Error())
+			}
+		}
+	}
+	return c
+}
+
+func (c *Compliance) add(rule ID, enforcement v1alpha1.Enforcement, message string) {
+	c.Violations = append(c.Violations, v1alpha1.Violation{Rule: string(rule), Enforcement: enforcement, Message: message})
+}
+
+// noHost has nothing. It is only read.
+var noHost = NewIndex()
+
+// withoutChanges is a federation without the expressions that judge changes.
+func withoutChanges(f *v1alpha1.Federation) *v1alpha1.Federation {
+	judgesChanges := func(rule v1alpha1.Rule) bool {
+		program, err := expression.Compile(rule.Expression)
+		return err == nil && program.ReadsOld
+	}
+	if !slices.ContainsFunc(f.Spec.Rules, judgesChanges) {
+		return f
+	}
+	changed := *f
+	changed.Spec.Rules = slices.DeleteFunc(slices.Clone(f.Spec.Rules), judgesChanges)
+	return &changed
+}
+
+// anyValue stands for a value that a person has to choose.
+const anyValue = "VALUE"
+
+// LabelToSet is the first label that a member must have, and the value that it must have for the rules on labels and places;
+// VALUE where several would do. The key is empty when no label is wrong, or when it must not be changed.
+func LabelToSet(federation *v1alpha1.Federation, m *v1alpha1.MemberCluster) (key, value string) {
+	only := func(values []string) string {
+		if len(values) == 1 {
+			return values[0]
+		}
+		return anyValue
+	}
+	for _, rule := range compile(federation.Spec.Labels) {
+		_, has := m.Labels[rule.Key]
+		if len(rule.judge(m)) > 0 && (!has || !rule.Immutable) {
+			return rule.Key, only(rule.Values)
+		}
+	}
+	facts := m.KnownFacts()
+	for _, place := range []struct {
+		key   string
+		known []string
+	}{{LabelRegion, facts.Regions}, {LabelZone, facts.Zones}} {
+		value, has := m.Labels[place.key]
+		immutable := slices.ContainsFunc(federation.Spec.Labels, func(l v1alpha1.LabelRule) bool { return l.Key == place.key && l.Immutable })
+		if has && !immutable && len(place.known) > 0 && !slices.Contains(place.known, value) {
+			return place.key, only(place.known)
+		}
+	}
+	return "", ""
+}
