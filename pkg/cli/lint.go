@@ -99,8 +99,8 @@ func (o *lintOptions) validate() error {
 type lintResult struct {
 	output.TypeMeta
 	Objects []lintObject `json:"objects"`
-	// PassedOver is how many objects of other kinds were skipped.
-	PassedOver int `json:"passedOver"`
+	// Skipped is how many objects of other kinds were skipped.
+	Skipped int `json:"skipped"`
 	// Unread are files and documents that cannot be read.
 	Unread []string `json:"unread,omitempty"`
 }
@@ -257,8 +257,8 @@ func printFindings(w io.Writer, findings []lint.Finding) error {
 
 func newLintResult(m *lint.Manifests, findings []lint.Finding, unread []error) lintResult {
 	result := lintResult{TypeMeta: output.Kind("LintResult"), Objects: []lintObject{}}
-	for _, n := range m.PassedOver {
-		result.PassedOver += n
+	for _, n := range m.Skipped {
+		result.Skipped += n
 	}
 	for _, err := range unread {
 		result.Unread = append(result.Unread, err.Error())
@@ -288,10 +288,10 @@ func (o *lintOptions) summary(m *lint.Manifests, findings []lint.Finding, unread
 		warned += min(1, len(findings[i].Warnings))
 		open += min(1, len(findings[i].NotJudged))
 	}
-	if len(m.PassedOver) > 0 {
-		total, kinds := 0, slices.Sorted(maps.Keys(m.PassedOver))
+	if len(m.Skipped) > 0 {
+		total, kinds := 0, slices.Sorted(maps.Keys(m.Skipped))
 		for i, kind := range kinds {
-			total += m.PassedOver[kind]
+			total += m.Skipped[kind]
 			kinds[i] = cmp.Or(kind, "no kind")
 		}
 		output.Linef(o.ErrOut, "%s skipped (%s)",

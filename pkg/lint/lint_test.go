@@ -129,8 +129,8 @@ func read(t *testing.T, text string) (said []string) {
 			said = append(said, at+"not judged: "+f.Why)
 		}
 	}
-	for kind, n := range m.PassedOver {
-		said = append(said, fmt.Sprintf("passed over: %d %q", n, kind))
+	for kind, n := range m.Skipped {
+		said = append(said, fmt.Sprintf("skipped: %d %q", n, kind))
 	}
 	return said
 }
@@ -153,8 +153,8 @@ func TestManifests(t *testing.T) {
 	}{
 		"nothing":    {"# only a comment\n---\n---\n", nil},
 		"clean":      {federation + "---\n" + member, nil},
-		"JSON":       {`{"apiVersion":"v1","kind":"ConfigMap"} {"apiVersion":"kubefederate.io/v1alpha1","kind":"Federation","metadata":{"name":"prod"}}`, []string{`passed over: 1 "ConfigMap"`}},
-		"others":     {"a: b\n---\napiVersion: apps/v1\nkind: Deployment\n", []string{`passed over: 1 "Deployment"`, `passed over: 1 ""`}},
+		"JSON":       {`{"apiVersion":"v1","kind":"ConfigMap"} {"apiVersion":"kubefederate.io/v1alpha1","kind":"Federation","metadata":{"name":"prod"}}`, []string{`skipped: 1 "ConfigMap"`}},
+		"others":     {"a: b\n---\napiVersion: apps/v1\nkind: Deployment\n", []string{`skipped: 1 "Deployment"`, `skipped: 1 ""`}},
 		"exported":   {federation + "status: {members: 1, ready: 1, conditions: []}\n", nil},
 		"namespaced": {strings.Replace(federation, "name: prod", "name: prod, namespace: default", 1), nil},
 		"no object":  {"- a\n---\n" + federation, []string{"unread: in.yaml, document 1: not a Kubernetes object: apiVersion and kind are required"}},
@@ -229,13 +229,13 @@ func TestManifests(t *testing.T) {
 		}},
 		"inventory with its namespace": {
 			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns, labels: {kubefederate.io/inventory: prod}}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
-			[]string{`passed over: 1 "Namespace"`},
+			[]string{`skipped: 1 "Namespace"`},
 		},
 		"inventory with a plain namespace": {
 			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
 			[]string{
 				`in.yaml, document 2: Federation "prod": spec.inventory.namespace: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
-				`passed over: 1 "Namespace"`,
+				`skipped: 1 "Namespace"`,
 			},
 		},
 		"expression": {federation + "spec: {rules: [{name: typo, expression: cluster.spce == 1}]}\n", []string{
@@ -297,7 +297,7 @@ spec:
 }
 
 // TestFieldCaseUTF16 writes two documents, of which the second is bad, in all ways in which documents follow each other: none
-// is passed over, and the second is refused.
+// is skipped, and the second is refused.
 func TestFieldCaseUTF16(t *testing.T) {
 	t.Parallel()
 	bad := strings.Replace(member, "https://", "http://user:pw@", 1)

@@ -40,15 +40,15 @@ type Manifests struct {
 	objects []*object
 	// namespaces are what inventories are judged by.
 	namespaces []*metav1.ObjectMeta
-	// PassedOver counts the objects of other kinds, by kind. What has no kind is counted as "".
-	PassedOver map[string]int
+	// Skipped counts the objects of other kinds, by kind. What has no kind is counted as "".
+	Skipped map[string]int
 	// kept is the size of what is kept, in bytes.
 	kept int
 }
 
 // NewManifests is an empty set.
 func NewManifests(s *Schemas) *Manifests {
-	return &Manifests{schemas: s, PassedOver: map[string]int{}}
+	return &Manifests{schemas: s, Skipped: map[string]int{}}
 }
 
 // Len is the number of objects to judge.
@@ -149,7 +149,7 @@ func (m *Manifests) add(at Source, data []byte) error {
 	kind, version := text(content["kind"]), text(content["apiVersion"])
 	group, known := parseGroup(version)
 	if !known {
-		m.PassedOver[kind]++
+		m.Skipped[kind]++
 		if version == "v1" && kind == "Namespace" {
 			return m.addNamespace(data)
 		}
@@ -197,7 +197,7 @@ func parseGroup(version string) (group schema.GroupVersion, known bool) {
 	return group, err == nil && group.Group == v1alpha1.GroupVersion.Group
 }
 
-// addNamespace adds what an inventory is judged by. The Namespace itself is passed over.
+// addNamespace adds what an inventory is judged by. The Namespace itself is skipped.
 func (m *Manifests) addNamespace(data []byte) error {
 	var namespace metav1.PartialObjectMetadata
 	if err := json.Unmarshal(data, &namespace); err != nil {
