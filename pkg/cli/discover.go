@@ -30,12 +30,13 @@ All sources that the host has are read, unless --source names some. A kubeconfig
 Secret is used to join and is not stored: the host stores a token that the cluster issued and that expires, and
 which must work at the endpoint that the host stores.
 
-A cluster that is found several times is one row, and is joined once, by the most direct way: %s;
-Rancher's proxy after all others. Ways that answer with one cluster ID and reach different servers must prove
-to lead to one cluster, each by a token of the account kube-system/default that it issues, in a dry run too;
-what does not is a Conflict, and is not joined. A label counts only for the way that it came with: that of an
-object for the cluster that its own Secret leads to. --selector selects by the labels of the objects on the host
-and of the cluster's kube-system namespace. They are not copied to the member.
+A cluster that is found several times is one row, and is joined once, by the most direct way:
+%s; Rancher's proxy after all others. Ways that answer with one
+cluster ID and reach different servers must prove to lead to one cluster, each by a token of the account
+kube-system/default that it issues, in a dry run too; what does not is a Conflict, and is not joined. A label
+counts only for the way that it came with: that of an object for the cluster that its own Secret leads to.
+--selector selects by the labels of the objects on the host and of the cluster's kube-system namespace. They are
+not copied to the member.
 
 The label grants nothing: with --join each cluster that asks is joined as by join, with your own rights and by the
 federation's rules. Running it again changes nothing that is already so.`

@@ -51,9 +51,10 @@ included, and continues to join. If it is interrupted, run it again.
 --member-contexts and --all-contexts join many clusters at once; one that does not respond does not delay the
 others. Contexts that answer with one cluster ID must prove to lead to one cluster, by tokens that they issue;
 those that do not are refused. Of several contexts of one cluster the first that has the rights is used, and a
-member that exists keeps its endpoint. Members are named after contexts, with the start of the cluster's ID where two names would be the same;
-a cluster that is a member keeps its name. The names are printed before anything is written. A table at the end
-shows the result for each; the exit code is 0 when all joined, 3 when some did, 2 when all were refused.`
+member that exists keeps its endpoint. Members are named after contexts, with the start of the cluster's ID where
+two names would be the same; a cluster that is a member keeps its name. The names are printed before anything is
+written. A table at the end shows the result for each; the exit code is 0 when all joined, 3 when some did, 2 when
+all were refused.`
 
 const joinExample = `  # Join the cluster of context us-east to federation prod
   kubectl federate join us-east --federation prod --member-context us-east
