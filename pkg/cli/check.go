@@ -59,7 +59,7 @@ func newCheck(d *factory) *cobra.Command {
 		Short:   "Find what is wrong with the host and its members, and the command that repairs it",
 		Long:    checkHelp,
 		Example: checkExample,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    runs(f.toOptions),
 	}
 	f.member.AddTo(cmd, &d.hostFlags)

@@ -20,7 +20,7 @@ under that name; kubectl's own completion (kubectl completion --help) does the r
 		Example: `  # Complete kubectl federate
   kubectl federate completion > /usr/local/bin/kubectl_complete-federate
   chmod +x /usr/local/bin/kubectl_complete-federate`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			return output.Text(d.Out, fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", d.name, cobra.ShellCompRequestCmd))
 		},

@@ -27,8 +27,11 @@ func newCreate(d *factory) *cobra.Command {
 		Use:     "create",
 		GroupID: groupHost,
 		Short:   "Create a federation on the host",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:    knownCommand,
+
+		SuggestionsMinimumDistance: 2,
+
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newCreateFederation(d))
 	return cmd

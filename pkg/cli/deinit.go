@@ -47,7 +47,7 @@ func newDeinit(d *factory) *cobra.Command {
 		Short:   "Remove kubectl federate from the host cluster",
 		Long:    deinitHelp,
 		Example: deinitExample,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    runs(f.toOptions),
 	}
 	cmd.Flags().BoolVar(&f.abandon, "abandon-members", false, "Also delete the records of members that did not leave")

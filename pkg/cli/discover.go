@@ -76,7 +76,7 @@ func newDiscover(d *factory) *cobra.Command {
 		Short:   "Find clusters that ask to join a federation, and join them",
 		Long:    discoverLong(),
 		Example: discoverExample,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    runs(f.toOptions),
 	}
 	flags := cmd.Flags()

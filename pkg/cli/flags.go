@@ -41,6 +41,14 @@ func exactlyOne(what string) cobra.PositionalArgs {
 	}
 }
 
+// noArguments refuses every argument: cobra's own check calls one an unknown command, where there are none.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return output.UsageError{Err: fmt.Errorf("%s takes no arguments; got %q", cmd.CommandPath(), args[0]), Command: cmd.CommandPath()}
+}
+
 // validateName refuses what cannot name a federation or a member.
 func validateName(what, name string) error {
 	if len(validation.IsDNS1123Label(name)) == 0 {

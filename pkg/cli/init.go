@@ -76,7 +76,7 @@ func newInit(d *factory) *cobra.Command {
 		Short:   "Install or upgrade kubectl federate on the host cluster",
 		Long:    initHelp,
 		Example: initExample,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    runs(f.toOptions),
 	}
 	m, flags := &f.manifests, cmd.Flags()

@@ -52,7 +52,7 @@ func newTree(d *factory) *cobra.Command {
 		Short:   "Show members by federation, region and zone",
 		Long:    treeHelp,
 		Example: treeExample,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    runs(f.toOptions),
 	}
 	d.addFederation(cmd, &f.selection.Federation, "Only this federation")

@@ -48,7 +48,7 @@ func newVersion(d *factory) *cobra.Command {
 
   # Print the plugin's version, and ask no cluster
   kubectl federate version --client`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: runs(f.toOptions),
 	}
 	cmd.Flags().BoolVar(&f.clientOnly, "client", false, "Print the plugin's version only; ask no cluster")
