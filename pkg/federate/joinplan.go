@@ -100,7 +100,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	}
 	if fed := f.Host.Federation; fed != nil && !p.accepted() {
 		p.note(Finding{Side: cluster.Host, Object: "Federation " + cluster.Quoted(fed.Name), Cause: "accepts members by hand, so this one stays Pending",
-			Remedy: o.commands.To("accept it", command.Approve{Member: o.Name})})
+			Remedy: o.commands.To("accept it, which takes the verb approve", command.Approve{Member: o.Name})})
 	}
 
 	record := p.planRecord()

@@ -195,7 +195,7 @@ host   update    MemberCluster "east" (who joined it, and when)`},
 			role := f.Member.Objects[cluster.Ref{Resource: cluster.ClusterRoles, Name: member.ManagerRole}]
 			role.Object["rules"] = member.Grants{Properties: true}.BaseObjects()[1].Manifest.Object["rules"]
 		}, nil, true,
-			`host: Federation "prod": accepts members by hand, so this one stays Pending: accept it: kubectl federate approve east`, edited(samePlan,
+			`host: Federation "prod": accepts members by hand, so this one stays Pending: accept it, which takes the verb approve: kubectl federate approve east`, edited(samePlan,
 				"member unchanged ClusterRoleBinding", "member unchanged ClusterProperty \"cluster.clusterset.k8s.io\"\nmember unchanged ClusterRoleBinding")},
 		{"joined already", joined, nil, true, "", samePlan},
 		{"joined, and since then everything differs a little", func(f *joinFacts) {
