@@ -17,8 +17,9 @@ const getHelp = `Show members by federation, and their state.
 
 PHASE is the state that the manager reports, and CAUSE why a member is not ready and since when; -o wide adds the
 whole message, and when a member that is ready was seen to be so last. While the manager does not run, phases that
-probes find are Unknown, also with -o json; kubectl get memberclusters goes on to show its last word. Version, region, zones and nodes are what the manager saw last, or else what was seen at the join,
-or else what labels say. CREDENTIAL is how long the host's credential is still valid.
+probes find are Unknown, also with -o json; kubectl get memberclusters goes on to show its last word. Version,
+region, zones and nodes are what the manager saw last, or else what was seen at the join, or else what labels say.
+CREDENTIAL is how long the host's credential is still valid.
 
 Violating members break a rule of their federation by their labels, endpoint or facts, whether the rule is enforced
 or only warns.
