@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -109,7 +110,9 @@ func (p *UnjoinPlan) awaitCeased(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, errPatience) && accepted:
-		return fmt.Errorf("member: endpoint %q: %w: the cluster that was cleaned is not the one behind the stored endpoint", record.Spec.Server, errStillWorks)
+		return fmt.Errorf("member: endpoint %q: %w: the cluster that was cleaned is not the one behind the stored endpoint, or what is behind it refuses no token: %s",
+			record.Spec.Server, errStillWorks,
+			p.Options.commands.To("if you trust it no more, remove only the host's record", command.Unjoin{Member: p.Options.Name, Force: true}))
 	case err != nil && !errors.Is(err, errPatience):
 		return err
 	case why != "":
