@@ -297,7 +297,8 @@ func TestDescribeViolating(t *testing.T) {
 	members := []*v1alpha1.MemberCluster{ready("b", violates(warn, deny, warn, warn)), ready("kept"), ready("a", violates(deny))}
 	tail := func(members []*v1alpha1.MemberCluster) string {
 		text := federationText(command.Host{}, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}, members, noon)
-		return text[strings.Index(text, "Unhealthy:"):]
+		_, unhealthy, _ := strings.Cut(text, "Unhealthy:")
+		return "Unhealthy:" + unhealthy
 	}
 	want := `Unhealthy:     <none>
 Violating:

@@ -571,7 +571,7 @@ func TestPaceChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		listener := make(pipes)
-		listener.serve(t, func(w http.ResponseWriter, r *http.Request) {
+		listener.serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
 			fmt.Fprint(w, `{"metadata":{"uid":"x"},"gitVersion":"v1.36.3"}`)
 		})
