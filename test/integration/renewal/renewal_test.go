@@ -299,6 +299,7 @@ func (r *renewing) ready(t *testing.T) *v1alpha1.MemberCluster {
 	return r.becomes(t, map[string]string{
 		v1alpha1.ConditionAccepted: "True Accepted", v1alpha1.ConditionReady: "True Reachable",
 		v1alpha1.ConditionCredentialValid: "True CredentialStored", v1alpha1.ConditionGranted: "True Granted",
+		v1alpha1.ConditionCompliant: "True RulesKept",
 	})
 }
 
@@ -458,6 +459,7 @@ func TestRenewal(t *testing.T) {
 		m := r.becomes(t, map[string]string{
 			v1alpha1.ConditionAccepted: "True Accepted", v1alpha1.ConditionReady: "True Reachable",
 			v1alpha1.ConditionCredentialValid: "True CredentialRenewalFailed", v1alpha1.ConditionGranted: "False RenewalForbidden",
+			v1alpha1.ConditionCompliant: "True RulesKept",
 		})
 		const want = `the manager may not renew its credential: create token of ServiceAccount kubefederate-member/kubefederate-manager: 403 Forbidden: ` +
 			`serviceaccounts "kubefederate-manager" is forbidden: User "system:serviceaccount:kubefederate-member:kubefederate-manager" cannot create resource ` +
