@@ -2,7 +2,6 @@ package controller
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,13 +33,7 @@ func (o memberState) compliance(facts *v1alpha1.Facts) (c rules.Compliance) {
 }
 
 // printable is a text that a status may hold: rules print what a federation, a member and its cluster say.
-func printable(text string) string {
-	const more = "…"
-	if text = cluster.Printable(text); len(text) <= maxViolation {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxViolation-len(more)], "") + more
-}
+func printable(text string) string { return cut(cluster.Printable(text), maxViolation) }
 
 // compliant is the condition Compliant.
 func (o memberState) compliant(judged rules.Compliance) metav1.Condition {

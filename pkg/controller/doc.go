@@ -13,5 +13,6 @@
 // Each probe is a get of the namespace kube-system: it needs the token, a right that every join gives, and etcd, and shows
 // which cluster answers. On a new connection the version is read as well, and the nodes when it changed. Nodes are
 // counted every five minutes, by a list of one, and all of them are read when their number changed, or an hour has
-// passed. The membership record is read as often as nodes are counted, and when a probe is requested. A connection is kept between probes.
+// passed. The membership record is read as often as nodes are counted, and when a probe is requested. A connection is kept
+// between probes.
 package controller

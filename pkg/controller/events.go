@@ -45,10 +45,13 @@ func phaseCause(m *v1alpha1.MemberCluster) string {
 }
 
 // noteOf is a text as it fits into an Event.
-func noteOf(text string) string {
-	if len(text) <= maxNote {
+func noteOf(text string) string { return cut(text, maxNote) }
+
+// cut is a text of at most so many bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
 	const more = "…"
-	return strings.ToValidUTF8(text[:maxNote-len(more)], "") + more
+	return strings.ToValidUTF8(text[:most-len(more)], "") + more
 }
