@@ -26,9 +26,10 @@ module     := github.com/kubefederate/kubectl-federate
 buildflags := -trimpath -buildvcs=false -ldflags "-s -w -X $(module)/pkg/version.Version=$(VERSION)"
 # Two packages at a time: an integration test runs several API servers.
 gotest     := $(GO) test -count=1 -p 2
-# The packer of the image is a module of its own with tests, which PKG leaves out.
+# The packer of the image, and the tests of alerts and dashboard, are modules of their own with tests, which PKG leaves out.
 imagetool  := test/tools/image
-imagetest   = $(if $(filter file,$(origin PKG)),$(GO) -C $(imagetool) test -count=1 $(1) $(TESTFLAGS) .)
+monitoring := test/tools/monitoring
+tooltests   = $(if $(filter file,$(origin PKG)),$(foreach tool,$(imagetool) $(monitoring),$(GO) -C $(tool) test -count=1 $(1) $(TESTFLAGS) . &&) true)
 
 controllergen := $(GO) tool -modfile=test/tools/go.mod controller-gen
 golangcilint  := $(GO) tool -modfile=test/tools/golangci-lint/go.mod golangci-lint
@@ -47,12 +48,12 @@ controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl
 
 .PHONY: test
 test: controlplane ## Run the quick tier of the tests
-	$(call imagetest,-short)
+	$(call tooltests,-short)
 	$(gotest) -short -timeout 20m $(TESTFLAGS) $(PKG)
 
 .PHONY: test-all
 test-all: controlplane ## Run all tests
-	$(call imagetest)
+	$(call tooltests)
 	$(gotest) -timeout 60m $(TESTFLAGS) $(PKG)
 
 .PHONY: e2e
@@ -61,7 +62,7 @@ e2e: controlplane ## Run the manager as shipped on real nodes: takes Linux, root
 
 .PHONY: test-extended
 test-extended: controlplane ## Run all tests, with more repetitions, and the benchmarks: hours, for a release and by hand
-	$(call imagetest)
+	$(call tooltests)
 	$(gotest) -tags extended -timeout 180m $(TESTFLAGS) $(PKG)
 	$(MAKE) bench
 
@@ -79,6 +80,7 @@ fuzz: ## Fuzz every target in turn, each for FUZZTIME (10m)
 lint: ## Run the linters
 	$(golangcilint) run
 	cd $(imagetool) && $(GO) tool -modfile=../golangci-lint/go.mod golangci-lint run
+	cd $(monitoring) && $(GO) tool -modfile=../golangci-lint/go.mod golangci-lint run
 
 .PHONY: fix
 fix: ## Apply what the linters can mend by themselves

@@ -108,7 +108,8 @@ func (l *lease) renew(ctx context.Context) (renewed bool, err error) {
 		return false, nil
 	}
 	live.Spec.RenewTime = new(metav1.NewMicroTime(until))
-	live.Spec.LeaseDurationSeconds = new(int32((l.prober.patience() + time.Second - 1) / time.Second))
+	duration := int32((l.prober.patience() + time.Second - 1) / time.Second)
+	live.Spec.LeaseDurationSeconds = &duration
 	live.Spec.HolderIdentity = &l.holder
 	err = l.client.Update(ctx, live, client.FieldOwner(v1alpha1.ManagerFieldOwner))
 	if apierrors.IsConflict(err) {
@@ -118,5 +119,6 @@ func (l *lease) renew(ctx context.Context) (renewed bool, err error) {
 		return false, err
 	}
 	l.metrics.renewed.WithLabelValues().Set(float64(until.UnixMilli()) / 1000)
+	l.metrics.patience.WithLabelValues().Set(float64(duration))
 	return true, nil
 }

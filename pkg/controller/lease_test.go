@@ -236,6 +236,9 @@ func TestRenewLease(t *testing.T) {
 		if got := *l.stored(t).Spec.LeaseDurationSeconds; got != want {
 			t.Errorf("with an interval of %s: %d seconds, want %d", interval, got, want)
 		}
+		if got := testutil.ToFloat64(l.metrics.patience.WithLabelValues()); got != float64(want) {
+			t.Errorf("with an interval of %s, the metric is %f, want %d", interval, got, want)
+		}
 	}
 	clear(l.prober.members)
 

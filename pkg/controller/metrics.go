@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -16,8 +17,8 @@ type metrics struct {
 	probes   *prometheus.CounterVec
 	renewals *prometheus.CounterVec
 	duration prometheus.Histogram
-	// renewed is there on a replica that has renewed the Lease of probes.
-	renewed *prometheus.GaugeVec
+	// renewed and patience are there on a replica that has renewed the Lease of probes.
+	renewed, patience *prometheus.GaugeVec
 }
 
 // Results of renewals.
@@ -46,6 +47,10 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 			Name: "kubefederate_probes_renew_timestamp_seconds",
 			Help: "Until when every member whose turn had come has been probed, in seconds since 1970. Only the leader has it.",
 		}, nil),
+		patience: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kubefederate_probes_lease_duration_seconds",
+			Help: "How long after kubefederate_probes_renew_timestamp_seconds nothing is known of members any more. Only the leader has it.",
+		}, nil),
 	}
 	for _, reason := range probeReasons {
 		m.probes.WithLabelValues(reason)
@@ -53,7 +58,7 @@ func newMetrics(registry prometheus.Registerer, members client.Reader) (*metrics
 	for _, result := range []string{renewalRenewed, renewalFailed, renewalDropped} {
 		m.renewals.WithLabelValues(result)
 	}
-	for _, c := range []prometheus.Collector{m.probes, m.renewals, m.duration, m.renewed, memberCollector{members}} {
+	for _, c := range []prometheus.Collector{m.probes, m.renewals, m.duration, m.renewed, m.patience, memberCollector{members}} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of members: %w", err)
 		}
@@ -70,13 +75,19 @@ func (m *metrics) probed(o outcome, took time.Duration) {
 type memberCollector struct{ client.Reader }
 
 var (
-	membersDesc   = prometheus.NewDesc("kubefederate_members", "Members by phase.", []string{"phase"}, nil)
-	violatingDesc = prometheus.NewDesc("kubefederate_members_violating", "Members that break a rule of their federation.", nil, nil)
-	expiryDesc    = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
+	membersDesc     = prometheus.NewDesc("kubefederate_members", "Members by phase.", []string{"phase"}, nil)
+	violatingDesc   = prometheus.NewDesc("kubefederate_members_violating", "Members that break a rule of their federation.", nil, nil)
+	credentialsDesc = prometheus.NewDesc("kubefederate_credentials", "Members by the reason of their condition CredentialValid.", []string{"reason"}, nil)
+	expiryDesc      = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
 		"When the first of the stored credentials expires, in seconds since 1970. It is absent while no credential is stored.", nil, nil)
 	phases = []v1alpha1.Phase{
 		v1alpha1.PhaseJoining, v1alpha1.PhasePending, v1alpha1.PhaseReady, v1alpha1.PhaseNotReady, v1alpha1.PhaseOffline,
 		v1alpha1.PhaseSuspended, v1alpha1.PhaseLeaving,
+	}
+	credentialReasons = []string{
+		v1alpha1.ReasonCredentialStored, v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed, v1alpha1.ReasonCredentialExpired,
+		v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed, v1alpha1.ReasonCredentialMismatch,
+		v1alpha1.ReasonCredentialRevoked, v1alpha1.ReasonCredentialWithoutExpiry,
 	}
 )
 
@@ -84,6 +95,7 @@ var (
 func (memberCollector) Describe(into chan<- *prometheus.Desc) {
 	into <- membersDesc
 	into <- violatingDesc
+	into <- credentialsDesc
 	into <- expiryDesc
 }
 
@@ -96,32 +108,49 @@ func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 		// The cache is not filled yet: no number is better than a wrong one.
 		return
 	}
-	count, violating, first := tally(list.Items)
+	t := tallyOf(list.Items)
 	for _, phase := range phases {
-		into <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue, float64(count[phase]), string(phase))
+		into <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue, float64(t.phases[phase]), string(phase))
 	}
-	into <- prometheus.MustNewConstMetric(violatingDesc, prometheus.GaugeValue, float64(violating))
-	if !first.IsZero() {
-		into <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(first.Unix()))
+	for _, reason := range credentialReasons {
+		into <- prometheus.MustNewConstMetric(credentialsDesc, prometheus.GaugeValue, float64(t.credentials[reason]), reason)
+	}
+	into <- prometheus.MustNewConstMetric(violatingDesc, prometheus.GaugeValue, float64(t.violating))
+	if !t.expiry.IsZero() {
+		into <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(t.expiry.Unix()))
 	}
 }
 
-// tally counts members by phase and those that break rules, and finds the credential that expires first. A member without a
-// status is joining.
-func tally(members []v1alpha1.MemberCluster) (count map[v1alpha1.Phase]int, violating int, first time.Time) {
-	count = map[v1alpha1.Phase]int{}
+// tally is what the statuses of members add up to.
+type tally struct {
+	phases map[v1alpha1.Phase]int
+	// credentials are members by the reason of CredentialValid.
+	credentials map[string]int
+	// violating are those that break rules.
+	violating int
+	// expiry is when the first credential expires; zero when none is stored.
+	expiry time.Time
+}
+
+// tallyOf adds up. A member without a status is joining.
+func tallyOf(members []v1alpha1.MemberCluster) tally {
+	t := tally{phases: map[v1alpha1.Phase]int{}, credentials: map[string]int{}}
 	for i := range members {
-		phase := members[i].Status.Phase
+		status := &members[i].Status
+		phase := status.Phase
 		if phase == "" {
 			phase = v1alpha1.PhaseJoining
 		}
-		count[phase]++
-		if len(members[i].Status.Violations) > 0 {
-			violating++
+		t.phases[phase]++
+		if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionCredentialValid); c != nil {
+			t.credentials[c.Reason]++
 		}
-		if end := members[i].Status.CredentialExpiry; end != nil && (first.IsZero() || end.Time.Before(first)) {
-			first = end.Time
+		if len(status.Violations) > 0 {
+			t.violating++
+		}
+		if end := status.CredentialExpiry; end != nil && (t.expiry.IsZero() || end.Time.Before(t.expiry)) {
+			t.expiry = end.Time
 		}
 	}
-	return count, violating, first
+	return t
 }

@@ -729,14 +729,19 @@ func TestTally(t *testing.T) {
 	}
 	violating := member(v1alpha1.PhaseReady, 2*time.Hour)
 	violating.Status.Violations = make([]v1alpha1.Violation, 2)
-	count, broken, first := tally([]v1alpha1.MemberCluster{
-		violating, member("", 0), member(v1alpha1.PhaseReady, time.Hour), member(v1alpha1.PhaseOffline, 3*time.Hour),
-	})
-	want := map[v1alpha1.Phase]int{v1alpha1.PhaseReady: 2, v1alpha1.PhaseJoining: 1, v1alpha1.PhaseOffline: 1}
-	if diff := cmp.Diff(want, count); diff != "" || broken != 1 || !first.Equal(now.Add(time.Hour)) {
-		t.Errorf("first %s, %d violating, (-want +got):\n%s", first, broken, diff)
+	expired := member(v1alpha1.PhaseOffline, 3*time.Hour)
+	expired.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: "Other"}, {Type: v1alpha1.ConditionCredentialValid, Reason: v1alpha1.ReasonCredentialExpired}}
+	got := tallyOf([]v1alpha1.MemberCluster{violating, member("", 0), member(v1alpha1.PhaseReady, time.Hour), expired})
+	want := tally{
+		phases:      map[v1alpha1.Phase]int{v1alpha1.PhaseReady: 2, v1alpha1.PhaseJoining: 1, v1alpha1.PhaseOffline: 1},
+		credentials: map[string]int{v1alpha1.ReasonCredentialExpired: 1},
+		violating:   1,
+		expiry:      now.Add(time.Hour),
 	}
-	if count, broken, first := tally(nil); len(count) > 0 || broken > 0 || !first.IsZero() {
-		t.Errorf("of none: %v, %d, %s", count, broken, first)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(tally{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if none := tallyOf(nil); len(none.phases)+len(none.credentials)+none.violating > 0 || !none.expiry.IsZero() {
+		t.Errorf("of none: %+v", none)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -467,6 +468,15 @@ func TestCommit(t *testing.T) {
 			}
 			if store.writes != test.writes {
 				t.Errorf("%d writes", store.writes)
+			}
+			conflicts := 0
+			for _, fault := range test.faults {
+				if errors.Is(fault, errConflict) {
+					conflicts++
+				}
+			}
+			if got := testutil.ToFloat64(j.metrics.conflicts); got != float64(conflicts) {
+				t.Errorf("the metric shows %v conflicts, want %d", got, conflicts)
 			}
 			if name != "down" && len(store.Entries) != 2 {
 				t.Errorf("%d entries", len(store.Entries))

@@ -88,7 +88,7 @@ func New(o Options) *Journal {
 
 // Instrument shows how full the journal is, in a registry.
 func (j *Journal) Instrument(registry prometheus.Registerer) error {
-	return errors.Join(registry.Register(j.metrics.bytes), registry.Register(j.metrics.neverSeen))
+	return errors.Join(registry.Register(j.metrics.bytes), registry.Register(j.metrics.neverSeen), registry.Register(j.metrics.conflicts))
 }
 
 // call is a request that waits for its decision.
@@ -395,6 +395,7 @@ func (j *Journal) put(ctx context.Context, next State) error {
 		// Also when the answer was lost: what is there is read again.
 		j.have = false
 		if errors.Is(err, errConflict) {
+			j.metrics.conflicts.Inc()
 			return err
 		}
 		return fmt.Errorf("write the journal: %w", err)

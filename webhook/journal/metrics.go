@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	bytes     prometheus.Gauge
 	neverSeen prometheus.Counter
+	conflicts prometheus.Counter
 }
 
 func newMetrics() metrics {
@@ -18,6 +19,10 @@ func newMetrics() metrics {
 			Name: "kubefederate_journal_entries_never_seen_total",
 			Help: "Admitted writes that never came, which held a place or an identity for 45 seconds: another admission plugin refused " +
 				"them, or a client forged their reviews.",
+		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kubefederate_journal_conflicts_total",
+			Help: "Writes of the journal that were tried again, since another replica had written it.",
 		}),
 	}
 }

@@ -92,6 +92,7 @@ func TestProbesStop(t *testing.T) {
 		})
 	}
 	says(allReady)
+	servesMetrics(t, scraper(t))
 	if probes := h.Probes(t.Context()); probes.Err != nil || probes.Now.Sub(probes.Until) > probes.Patience || probes.Patience != 15*time.Second {
 		t.Errorf("a manager that runs has the Lease say %+v", probes)
 	}
