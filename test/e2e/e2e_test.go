@@ -64,7 +64,7 @@ func outside() (code int, err error) {
 	if _, err := env.Assets(ctx, os.Stderr); err != nil {
 		return 0, err
 	}
-	if _, err := env.NodeAssets(ctx, os.Stderr); err != nil {
+	if _, err := env.OldestHost.Assets(ctx, os.Stderr); err != nil {
 		return 0, err
 	}
 	if err := packPause(ctx, filepath.Join(folder, "pause.tar")); err != nil {

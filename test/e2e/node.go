@@ -83,7 +83,7 @@ nodeStatusUpdateFrequency: 2s
 
 // startNode starts a node of a cluster and loads images into it. It returns when the node is ready.
 func startNode(ctx context.Context, c *env.Cluster, folder string, index int, images ...string) (_ *node, err error) {
-	programs, err := env.NodeAssets(ctx, os.Stderr)
+	programs, err := env.OldestHost.Assets(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
 	}

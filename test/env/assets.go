@@ -25,18 +25,40 @@ const thisPackage = "github.com/kubefederate/kubectl-federate/test/env"
 // program is one binary of a control plane: its file name and the package it is built from.
 type program struct{ name, pkg string }
 
-// programs are in the order in which they are built: what fails fast comes first.
-var programs = []program{
-	{"etcd", "go.etcd.io/etcd/server/v3"},
-	{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
-	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
-	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+// Release is a minor version of Kubernetes that the product is run on.
+type Release string
+
+// The oldest releases that the docs promise, beside the newest.
+const (
+	Newest       Release = ""
+	OldestHost   Release = "1.33"
+	OldestMember Release = "1.24"
+)
+
+// release is the module beside this package that pins a release, and what is built from it.
+type release struct {
+	module string
+	// programs are in the order in which they are built: what fails fast comes first.
+	programs []program
+	// tags of go build.
+	tags string
 }
 
-// nodePrograms run pods. Debian's containerd takes no kubelet of the API servers' version; theirs may be three minor versions older.
-var nodePrograms = []program{
-	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
-	{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
+var (
+	apiServer         = program{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"}
+	controllerManager = program{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"}
+)
+
+var releases = map[Release]release{
+	Newest: {module: "controlplane", programs: []program{
+		{"etcd", "go.etcd.io/etcd/server/v3"}, {"kubectl", "k8s.io/kubernetes/cmd/kubectl"}, apiServer, controllerManager,
+	}},
+	// Of this release are the nodes, too: Debian's containerd takes no kubelet of the newest, and theirs may be three minor versions older
+	// than their API server.
+	OldestHost: {module: "kubernetes-1.33", programs: []program{
+		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"}, {"kubelet", "k8s.io/kubernetes/cmd/kubelet"}, apiServer, controllerManager,
+	}},
+	OldestMember: {module: "kubernetes-1.24", programs: []program{apiServer, controllerManager}, tags: "providerless"},
 }
 
 // Assets returns a folder that holds etcd, kube-apiserver, kube-controller-manager and kubectl.
@@ -50,22 +72,18 @@ var nodePrograms = []program{
 // returned is complete: it appears by a rename.
 func Assets(ctx context.Context, progress io.Writer) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		if missing := missing(dir, programs); len(missing) > 0 {
+		if missing := missing(dir, releases[Newest].programs); len(missing) > 0 {
 			return "", fmt.Errorf("KUBEBUILDER_ASSETS is %q, where %s is missing: add it, or unset the variable to have all of them built",
 				dir, strings.Join(missing, ", "))
 		}
 		return dir, nil
 	}
-	return assets(ctx, progress, "controlplane", programs)
+	return Newest.Assets(ctx, progress)
 }
 
-// NodeAssets returns a folder that holds kube-scheduler and kubelet, built from the module test/env/node as Assets builds.
-func NodeAssets(ctx context.Context, progress io.Writer) (string, error) {
-	return assets(ctx, progress, "node", nodePrograms)
-}
-
-// assets returns the folder of the programs that are built from a module beside this package.
-func assets(ctx context.Context, progress io.Writer, module string, programs []program) (string, error) {
+// Assets returns the folder of the programs of a release, built as the function Assets builds them: kube-apiserver and
+// kube-controller-manager, of OldestHost also kubelet and kube-scheduler.
+func (r Release) Assets(ctx context.Context, progress io.Writer) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no cache folder for the control plane's programs: %w", err)
@@ -76,7 +94,7 @@ func assets(ctx context.Context, progress io.Writer, module string, programs []p
 	if err != nil {
 		return "", fmt.Errorf("find the module of the control plane: run this inside a checkout: %w", err)
 	}
-	b, err := newBuild(filepath.Join(strings.TrimSpace(string(dir)), module), programs)
+	b, err := newBuild(filepath.Join(strings.TrimSpace(string(dir)), releases[r].module), releases[r])
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +123,7 @@ type build struct {
 
 var kubernetesRequirement = regexp.MustCompile(`(?m)^\s*(?:require )?k8s\.io/kubernetes (v\S+)`)
 
-func newBuild(module string, programs []program) (*build, error) {
+func newBuild(module string, r release) (*build, error) {
 	goMod, err := os.ReadFile(filepath.Join(module, "go.mod"))
 	if err != nil {
 		return nil, err
@@ -123,7 +141,10 @@ func newBuild(module string, programs []program) (*build, error) {
 		// The version is stamped as Kubernetes' own release does it; without it every client sees v0.0.0.
 		flags:    []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=" + string(version[1])},
 		env:      []string{"CGO_ENABLED=0", "GOWORK=off"},
-		programs: programs,
+		programs: r.programs,
+	}
+	if r.tags != "" {
+		b.flags = append(b.flags, "-tags="+r.tags)
 	}
 	h := sha256.New()
 	for _, part := range []string{

@@ -42,7 +42,7 @@ func smallBuild(t *testing.T) *build {
 
 func buildOf(t *testing.T, module string) *build {
 	t.Helper()
-	b, err := newBuild(module, []program{{"one", "small/one"}, {"two", "small/two"}})
+	b, err := newBuild(module, release{programs: []program{{"one", "small/one"}, {"two", "small/two"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestBuildKey(t *testing.T) {
 		t.Errorf("the key stays %s when go.sum changes", b.key)
 	}
 	writeFile(t, filepath.Join(b.module, "go.mod"), "module small\n\ntool k8s.io/kubernetes/cmd/kubectl\n", 0o644)
-	if _, err := newBuild(b.module, nil); text(err) != "the control plane's go.mod does not require k8s.io/kubernetes" {
+	if _, err := newBuild(b.module, release{}); text(err) != "the control plane's go.mod does not require k8s.io/kubernetes" {
 		t.Errorf("without a requirement: %v", err)
 	}
 }

@@ -27,6 +27,8 @@ import (
 type Spec struct {
 	// Name is the cluster's name in the fleet and of its context in the fleet's kubeconfig. It is a DNS label.
 	Name string
+	// Release is that of the API server and of the controller manager.
+	Release Release
 	// ControllerManager starts a kube-controller-manager. Without one no namespace finishes deleting, no
 	// owned object is collected, no namespace gets its default ServiceAccount, no token Secret is filled, and the
 	// ClusterRoles admin, edit and view are empty.
@@ -38,7 +40,7 @@ type Spec struct {
 	MaxTokenLifetime time.Duration
 	// AdmissionConfiguration is the file that the API server reads with --admission-control-config-file; empty for none.
 	AdmissionConfiguration string
-	// Pods starts a scheduler as well, the controllers that run pods, and an API server that calls webhooks at the addresses of
+	// Pods starts a scheduler as well, of OldestHost as the kubelets are, the controllers that run pods, and an API server that calls webhooks at the addresses of
 	// pods. There is no kubelet: package e2e starts those.
 	Pods bool
 }
@@ -53,6 +55,9 @@ type Cluster struct {
 
 	fleet *Fleet
 	dir   string
+	// programs is the folder of the API server and the controller manager, podPrograms that of the scheduler.
+	programs, podPrograms string
+
 	ca    Authority
 	port  *port
 	admin Pair
@@ -84,8 +89,18 @@ func (c *Cluster) config(user Pair) *rest.Config {
 }
 
 // prepare makes everything that a cluster keeps for its whole life: its address, its authority, its files.
-func (f *Fleet) prepare(spec Spec) (_ *Cluster, err error) {
-	c := &Cluster{Spec: spec, fleet: f, dir: filepath.Join(f.Dir, spec.Name), ca: NewAuthority(spec.Name, NewKey())}
+func (f *Fleet) prepare(ctx context.Context, spec Spec) (_ *Cluster, err error) {
+	c := &Cluster{Spec: spec, fleet: f, dir: filepath.Join(f.Dir, spec.Name), programs: f.assets, ca: NewAuthority(spec.Name, NewKey())}
+	if spec.Release != Newest {
+		if c.programs, err = spec.Release.Assets(ctx, f.progress); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Pods {
+		if c.podPrograms, err = OldestHost.Assets(ctx, f.progress); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", spec.Name, err)
 	}
@@ -201,7 +216,7 @@ func (c *Cluster) apiServerProgram() Program {
 	if c.Pods {
 		flags = append(flags, "--enable-aggregator-routing=true") // to the endpoints of a Service: there is no kube-proxy
 	}
-	return Program{Path: filepath.Join(c.fleet.assets, "kube-apiserver"), Log: c.path("kube-apiserver.log"), Flags: flags}
+	return Program{Path: filepath.Join(c.programs, "kube-apiserver"), Log: c.path("kube-apiserver.log"), Flags: flags}
 }
 
 // podControllers are those that run pods.
@@ -214,8 +229,11 @@ const podControllers = ",deployment-controller,replicaset-controller,endpointsli
 const controllers = "namespace-controller,garbage-collector-controller,serviceaccount-controller,serviceaccount-token-controller," +
 	"root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,validatingadmissionpolicy-status-controller"
 
+// oldControllers are the same ones by their names before Kubernetes 1.28; OldestMember has no admission policies.
+const oldControllers = "namespace,garbagecollector,serviceaccount,serviceaccount-token,root-ca-cert-publisher,clusterrole-aggregation"
+
 func (c *Cluster) schedulerProgram() Program {
-	return Program{Path: filepath.Join(c.fleet.node, "kube-scheduler"), Log: c.path("kube-scheduler.log"), Flags: []string{
+	return Program{Path: filepath.Join(c.podPrograms, "kube-scheduler"), Log: c.path("kube-scheduler.log"), Flags: []string{
 		"--kubeconfig=" + c.Kubeconfig,
 		"--leader-elect=false",
 		"--secure-port=0",
@@ -225,10 +243,13 @@ func (c *Cluster) schedulerProgram() Program {
 
 func (c *Cluster) controllerManagerProgram() Program {
 	run := controllers
+	if c.Release == OldestMember {
+		run = oldControllers
+	}
 	if c.Pods {
 		run += podControllers
 	}
-	return Program{Path: filepath.Join(c.fleet.assets, "kube-controller-manager"), Log: c.path("kube-controller-manager.log"), Flags: []string{
+	return Program{Path: filepath.Join(c.programs, "kube-controller-manager"), Log: c.path("kube-controller-manager.log"), Flags: []string{
 		"--kubeconfig=" + c.Kubeconfig,
 		"--controllers=" + run,
 		// As in every cluster that people run: policies know the garbage collector by the name of its account.

@@ -48,7 +48,6 @@ type Fleet struct {
 	Kubeconfig string
 
 	assets   string
-	node     string // the folder of what runs pods; empty where Start was asked for no cluster with pods
 	progress io.Writer
 	etcd     *Process
 	etcdPort *port
@@ -61,7 +60,7 @@ type Fleet struct {
 // startTimeout bounds a start on a machine that is busy with other things; a quiet one needs seconds.
 const startTimeout = 5 * time.Minute
 
-// Start builds the programs where needed (Assets) and starts the clusters. It returns when all of them are
+// Start builds the programs where needed (Assets, Release.Assets) and starts the clusters. It returns when all of them are
 // ready. When one does not start, or ctx ends, nothing keeps running and the error carries the end of the
 // log that explains it. Ending ctx later has no effect: call Stop.
 func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
@@ -75,11 +74,6 @@ func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 	if f.assets, err = Assets(ctx, f.progress); err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(o.Clusters, func(s Spec) bool { return s.Pods }) {
-		if f.node, err = NodeAssets(ctx, f.progress); err != nil {
-			return nil, err
-		}
-	}
 	if f.Dir, err = os.MkdirTemp("", "kubectl-federate-"); err != nil {
 		return nil, err
 	}
@@ -88,22 +82,22 @@ func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 			f.Stop()
 		}
 	}()
+	for _, spec := range o.Clusters {
+		if _, err := f.add(ctx, spec); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := f.startEtcd(ctx, o.Sync); err != nil {
 		return nil, err
 	}
 	starting, ctx := errgroup.WithContext(ctx)
-	for _, spec := range o.Clusters {
-		// Added one after the other, so that the order of f.clusters is the one asked for.
-		var c *Cluster
-		if c, err = f.add(spec); err != nil {
-			break
-		}
+	for _, c := range f.clusters {
 		starting.Go(func() error { return c.Start(ctx) })
 	}
 	// The first to fail says why; the others fail because it cancelled them.
-	if err := errors.Join(err, starting.Wait()); err != nil {
+	if err := starting.Wait(); err != nil {
 		return nil, err
 	}
 	f.Kubeconfig = filepath.Join(f.Dir, "kubeconfig")
@@ -112,7 +106,7 @@ func Start(ctx context.Context, o Options) (_ *Fleet, err error) {
 
 // Add starts one more cluster and returns when it is ready.
 func (f *Fleet) Add(ctx context.Context, spec Spec) (*Cluster, error) {
-	c, err := f.add(spec)
+	c, err := f.add(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +115,10 @@ func (f *Fleet) Add(ctx context.Context, spec Spec) (*Cluster, error) {
 	return c, c.Start(ctx)
 }
 
-func (f *Fleet) add(spec Spec) (*Cluster, error) {
+func (f *Fleet) add(ctx context.Context, spec Spec) (*Cluster, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := f.prepare(spec)
+	c, err := f.prepare(ctx, spec)
 	if err == nil {
 		f.clusters = append(f.clusters, c)
 	}

@@ -28,13 +28,14 @@ import (
 // stage is what the scripts run on: a host and members that go from script to script. Each script leaves them as they
 // were; after one that fails the next gets new ones, so that a failure is never the consequence of another.
 type stage struct {
-	fleet   *env.Fleet
-	manager *envhost.Manager // of "host"; nil until a script needs it
+	clusters []env.Spec // the first one is the host
+	fleet    *env.Fleet
+	manager  *envhost.Manager // of "host"; nil until a script needs it
 	// cleanup is what went wrong while a script's own changes were undone.
 	cleanup error
 }
 
-var theStage = &stage{}
+var theStage = &stage{clusters: env.Example()}
 
 // The test binary is also the plugin: testscript puts it on PATH under its name. It is one of a release, which has an image of the
 // manager, unless a script sets UNRELEASED.
@@ -71,12 +72,12 @@ func (m withStage) Run() int {
 	return m.M.Run()
 }
 
-// open starts the clusters that every script may use, where there are none: a host and three members with nodes.
+// open starts the clusters that every script may use, where there are none.
 func (s *stage) open(ctx context.Context) (err error) {
 	if s.fleet != nil {
 		return nil
 	}
-	s.fleet, err = env.Start(ctx, env.Options{Progress: os.Stderr, Clusters: env.Example()})
+	s.fleet, err = env.Start(ctx, env.Options{Progress: os.Stderr, Clusters: s.clusters})
 	return err
 }
 
@@ -146,9 +147,13 @@ func (s *stage) use(t *testing.T) {
 	})
 }
 
-func TestScripts(t *testing.T) {
+// TestScripts runs the scripts on a host and three members with nodes.
+func TestScripts(t *testing.T) { runScripts(t, ".") }
+
+// runScripts runs the scripts of a folder.
+func runScripts(t *testing.T, folder string) {
 	testscript.RunT(oneByOne{t}, testscript.Params{
-		Dir:                 ".",
+		Dir:                 folder,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
 		Setup:               setup,
