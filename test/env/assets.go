@@ -42,7 +42,11 @@ type release struct {
 	programs []program
 	// tags of go build.
 	tags string
+	// version is the variable that an API server reports its version from.
+	version string
 }
+
+const baseVersion = "k8s.io/component-base/version.gitVersion"
 
 var (
 	apiServer         = program{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"}
@@ -52,13 +56,14 @@ var (
 var releases = map[Release]release{
 	Newest: {module: "controlplane", programs: []program{
 		{"etcd", "go.etcd.io/etcd/server/v3"}, {"kubectl", "k8s.io/kubernetes/cmd/kubectl"}, apiServer, controllerManager,
-	}},
+	}, version: baseVersion},
 	// Of this release are the nodes, too: Debian's containerd takes no kubelet of the newest, and theirs may be three minor versions older
 	// than their API server.
 	OldestHost: {module: "kubernetes-1.33", programs: []program{
 		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"}, {"kubelet", "k8s.io/kubernetes/cmd/kubelet"}, apiServer, controllerManager,
-	}},
-	OldestMember: {module: "kubernetes-1.24", programs: []program{apiServer, controllerManager}, tags: "providerless"},
+	}, version: baseVersion},
+	OldestMember: {module: "kubernetes-1.24", programs: []program{apiServer, controllerManager}, tags: "providerless",
+		version: "k8s.io/client-go/pkg/version.gitVersion"},
 }
 
 // Assets returns a folder that holds etcd, kube-apiserver, kube-controller-manager and kubectl.
@@ -139,7 +144,7 @@ func newBuild(module string, r release) (*build, error) {
 	b := &build{
 		module: module,
 		// The version is stamped as Kubernetes' own release does it; without it every client sees v0.0.0.
-		flags:    []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=" + string(version[1])},
+		flags:    []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X " + r.version + "=" + string(version[1])},
 		env:      []string{"CGO_ENABLED=0", "GOWORK=off"},
 		programs: r.programs,
 	}

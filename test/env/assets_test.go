@@ -42,7 +42,7 @@ func smallBuild(t *testing.T) *build {
 
 func buildOf(t *testing.T, module string) *build {
 	t.Helper()
-	b, err := newBuild(module, release{programs: []program{{"one", "small/one"}, {"two", "small/two"}}})
+	b, err := newBuild(module, release{programs: []program{{"one", "small/one"}, {"two", "small/two"}}, version: "main.version"})
 	if err != nil {
 		t.Fatal(err)
 	}
