@@ -269,9 +269,15 @@ func isReset(err error) bool {
 }
 
 // IsNotServed says whether err is an API server's answer for a kind that it does not serve, which is not
-// the same as an object that is not there.
+// the same as an object that is not there: that one is named. Of a group of which it serves other kinds it answers with a Status
+// that names nothing, of any other path with what is no Status.
 func IsNotServed(err error) bool {
-	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details == nil || details.Kind == "" && details.Name == "" || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // Denied are the requests that a server forbade, by what they were about.

@@ -3,6 +3,7 @@ package federate
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -159,8 +160,9 @@ func TestOvertaken(t *testing.T) {
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	notServed := apierrors.NewNotFound(resource(cluster.ServiceAccounts), v1alpha1.ManagerAccount)
 	notServed.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeUnexpectedServerResponse}}
+	namesNothing := apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
 	binding := member.BindingRefs()[0]
-	steps := []Step{{Side: cluster.Member, Object: binding}, {Side: cluster.Host, Object: host.MemberRef("east")}}
+	steps := []Step{{Side: cluster.Member}, {Side: cluster.Member, Object: binding}, {Side: cluster.Host, Object: host.MemberRef("east")}}
 	const gone = " by another client while this join ran"
 	for _, tt := range []struct {
 		name string
@@ -180,6 +182,7 @@ func TestOvertaken(t *testing.T) {
 		{"the member", cluster.Host, apierrors.NewNotFound(resource(cluster.MemberClusters), "east"), `host: MemberCluster "east": was removed` + gone},
 		{"another object", cluster.Host, apierrors.NewNotFound(resource(cluster.Federations), "prod"), `host: get it: federations.kubefederate.io "prod" not found`},
 		{"a kind that is not served", cluster.Member, notServed, `member: get it: serviceaccounts "kubefederate-manager" not found`},
+		{"a kind that is not served, of a group that is", cluster.Member, namesNothing, "member: get it: the server could not find the requested resource"},
 		{"a conflict", cluster.Host, apierrors.NewConflict(resource(cluster.MemberClusters), "east", errors.New("it was modified")),
 			`host: get it: Operation cannot be fulfilled on memberclusters.kubefederate.io "east": it was modified`},
 	} {

@@ -72,7 +72,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if code != http.StatusOK {
 		answer = map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": map[int]string{
 			http.StatusNotFound: "NotFound", http.StatusUnprocessableEntity: "Invalid", http.StatusForbidden: "Forbidden",
-		}[code]}
+		}[code], "details": map[string]any{"name": path.Base(r.URL.Path)}}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
