@@ -88,6 +88,7 @@ const (
 // Finding is one thing that is wrong.
 type Finding struct {
 	Code     Code         `json:"code"`
+	Area     AreaName     `json:"area"`
 	Severity Severity     `json:"severity"`
 	Side     cluster.Side `json:"side"`
 	// Member is the member that it is about, or else the context.
@@ -127,6 +128,8 @@ type HostFacts struct {
 	Probes host.Probes
 	// Missing and Changed are objects of the installation that do not exist, or differ.
 	Missing, Changed []cluster.Ref
+	// Compared is how many objects of the installation were compared; 0 where another version is installed.
+	Compared int
 	// Lacking are verbs on federations that the caller does not have.
 	Lacking []cluster.Right
 	// Denied are the checks that could not run.
@@ -141,6 +144,7 @@ type HostFacts struct {
 
 // Denial is a check that could not run, mostly because the caller is not allowed to read something.
 type Denial struct {
+	Area AreaName
 	// What was not checked.
 	What string
 	Err  error

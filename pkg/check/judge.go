@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -80,7 +81,10 @@ func newJudge(f Facts) *judge {
 	return j
 }
 
-func (j *judge) add(f Finding) { j.found = append(j.found, f) }
+func (j *judge) add(f Finding) {
+	f.Area = cmp.Or(f.Area, areaOf(f))
+	j.found = append(j.found, f)
+}
 
 // contextOf is the first context that leads to a cluster; empty when none does.
 func (j *judge) contextOf(clusterID string) string {
@@ -139,7 +143,7 @@ func (j *judge) host() bool {
 		j.keys(h.Keys)
 	}
 	for _, d := range h.Denied {
-		j.add(Finding{Code: NotChecked, Severity: Warning, Side: cluster.Host, Cause: d.What + " could not be checked: " + cluster.Cause(d.Err)})
+		j.add(Finding{Code: NotChecked, Area: d.Area, Severity: Warning, Side: cluster.Host, Cause: d.What + " could not be checked: " + cluster.Cause(d.Err)})
 	}
 	for _, r := range h.Lacking {
 		j.add(Finding{Code: NoRight, Severity: Info, Side: cluster.Host, Object: cluster.Ref{Resource: r.Resource, Name: r.Name}.String(),

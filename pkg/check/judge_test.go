@@ -163,7 +163,7 @@ error host east RulesBroken MemberCluster "east": too old`},
 		}, `error host - InstallMissing Role "n/a": does not exist, and init installs it => kubectl federate init
 error host - InstallChanged ClusterRole "b": differs from what init installs => kubectl federate init`},
 		{"rights", func(f *Facts) {
-			f.Host.Denied = []Denial{{"a look", denied(cluster.Ref{Path: "/x"})}}
+			f.Host.Denied = []Denial{{Webhook, "a look", denied(cluster.Ref{Path: "/x"})}}
 			f.Host.Lacking = host.MayRights("prod")[:1]
 		}, `warning host - NotChecked a look could not be checked: things "x" is forbidden: no
 info host - NoRight Federation "prod": you are not allowed to join federations.kubefederate.io "prod"`},

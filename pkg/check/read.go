@@ -46,7 +46,7 @@ func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	f := &Facts{Now: time.Now(), Commands: h.Commands, MemberKubeconfig: o.MemberKubeconfig, Plugin: version.Version, Host: HostFacts{Server: h.Server()}}
 	installed, err := install.Version(ctx, h)
 	if apierrors.IsForbidden(err) {
-		f.Host.Denied = append(f.Host.Denied, Denial{"which version is installed", err})
+		f.Host.Denied = append(f.Host.Denied, Denial{Installation, "which version is installed", err})
 		installed, err = version.Version, nil
 	}
 	if err != nil {
@@ -90,23 +90,23 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 	if err := cmp.Or(errs...); err != nil && !errors.Is(err, host.ErrNotInitialised) {
 		return nil, err
 	}
-	deny := func(what string, err error) error {
+	deny := func(area AreaName, what string, err error) error {
 		if !apierrors.IsForbidden(err) {
 			return err
 		}
-		f.Denied = append(f.Denied, Denial{what, err})
+		f.Denied = append(f.Denied, Denial{area, what, err})
 		return nil
 	}
 	if enforcing != nil && !errors.Is(enforcing, host.ErrNotInitialised) {
-		f.NotEnforcing = deny("whether the webhook is enforcing", enforcing)
+		f.NotEnforcing = deny(Webhook, "whether the webhook is enforcing", enforcing)
 	}
 	if err := f.Probes.Err; err != nil && !f.Probes.NotInstalled() {
-		f.Denied = append(f.Denied, Denial{"when members were probed last", err})
+		f.Denied = append(f.Denied, Denial{Probing, "when members were probed last", err})
 	}
 	if drift != nil {
-		f.Denied = append(f.Denied, Denial{"whether everything is as init installs it", drift})
+		f.Denied = append(f.Denied, Denial{Installation, "whether everything is as init installs it", drift})
 	}
-	if err := deny("what credentials are stored, and what they are worth", credentials); err != nil {
+	if err := deny(Credentials, "what credentials are stored, and what they are worth", credentials); err != nil {
 		return nil, err
 	}
 	if credentials == nil {
@@ -161,7 +161,7 @@ func (r *reader) drift(ctx context.Context) error {
 			f.Changed = append(f.Changed, ref)
 		}
 	}
-	f.Missing = missing
+	f.Missing, f.Compared = missing, len(objects)
 	return err
 }
 

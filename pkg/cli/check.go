@@ -24,7 +24,7 @@ accounts and roles there, its About API properties, its federation label, and wh
 context that leads to no member is checked, too.
 
 Findings are errors (it does not work, or is not protected), warnings (it will stop working, or could not be
-checked) and infos.
+checked) and infos. After them comes what was checked, a line for each area, with what was found there or "passed".
 
 Exit codes: 0 no errors found; 1 the host, or a context that you named, could not be checked; 2 errors found.`
 
@@ -115,7 +115,7 @@ func (o *checkOptions) run(ctx context.Context) error {
 		return &output.Exit{Code: output.ExitFailed, Err: output.WhileReading(ctx, err)}
 	}
 	findings := check.Judge(*facts)
-	if err := o.print(findings); err != nil {
+	if err := o.print(findings, check.Areas(*facts, findings)); err != nil {
 		return err
 	}
 	return o.outcome(facts, findings)
@@ -145,26 +145,49 @@ func (o *checkOptions) ways(ctx context.Context) ([]check.Way, error) {
 type diagnosis struct {
 	output.TypeMeta
 	Findings []check.Finding `json:"findings"`
+	// Areas are all that was checked.
+	Areas []check.Area `json:"areas"`
 }
 
-func (o *checkOptions) print(findings []check.Finding) error {
+func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error {
 	least := slices.Index(check.Severities, check.Severity(o.severity))
 	shown := slices.DeleteFunc(slices.Clone(findings), func(x check.Finding) bool {
 		return slices.Index(check.Severities, x.Severity) > least
 	})
 	if o.output.Data() {
-		return o.output.Print(o.Out, diagnosis{output.Kind("Diagnosis"), append([]check.Finding{}, shown...)})
+		return o.output.Print(o.Out, diagnosis{output.Kind("Diagnosis"), append([]check.Finding{}, shown...), areas})
 	}
-	if len(shown) == 0 {
-		return nil
+	if len(shown) > 0 {
+		rows := [][]string{{"SEVERITY", "SIDE", "MEMBER", "FINDING", "OBJECT", "CAUSE", "REMEDY"}}
+		for _, x := range shown {
+			rows = append(rows, []string{
+				string(x.Severity), string(x.Side), output.OrNone(x.Member), string(x.Code), output.OrNone(x.Object), x.Cause, output.OrNone(x.Remedy),
+			})
+		}
+		if err := output.Rows(o.Out, rows); err != nil {
+			return err
+		}
+		output.Line(o.Out, "")
 	}
-	rows := [][]string{{"SEVERITY", "SIDE", "MEMBER", "FINDING", "OBJECT", "CAUSE", "REMEDY"}}
-	for _, x := range shown {
-		rows = append(rows, []string{
-			string(x.Severity), string(x.Side), output.OrNone(x.Member), string(x.Code), output.OrNone(x.Object), x.Cause, output.OrNone(x.Remedy),
-		})
+	rows := [][]string{{"AREA", "RESULT", "CHECKED"}}
+	for _, a := range areas {
+		rows = append(rows, []string{string(a.Name), result(a), a.Checked})
 	}
 	return output.Rows(o.Out, rows)
+}
+
+// result is what was found in an area.
+func result(a check.Area) string {
+	if a.Passed() {
+		return "passed"
+	}
+	var counts []string
+	for _, s := range check.Severities {
+		if n := a.Findings[s]; n > 0 {
+			counts = append(counts, output.Count(n, string(s), string(s)+"s"))
+		}
+	}
+	return strings.Join(counts, ", ")
 }
 
 // outcome sums up for a person and says how the command ends.

@@ -122,7 +122,7 @@ func printers(text string) map[string]func(d *factory) error {
 			return output.Rows(d.Out, [][]string{cells(member, columnsOf(true, true), noon)})
 		},
 		"check": func(d *factory) error {
-			return (&checkOptions{checkFlags: checkFlags{factory: d, severity: "info"}}).print([]check.Finding{*finding})
+			return (&checkOptions{checkFlags: checkFlags{factory: d, severity: "info"}}).print([]check.Finding{*finding}, []check.Area{{Name: check.AreaName(text), Checked: text}})
 		},
 		"lint": func(d *factory) error {
 			faults := field.ErrorList{field.Invalid(field.NewPath(text), text, text)}
