@@ -38,6 +38,7 @@ func Judge(f Facts) []Finding {
 	for i := range f.Observations {
 		j.unknownCluster(&f.Observations[i])
 	}
+	j.together()
 	return j.found
 }
 

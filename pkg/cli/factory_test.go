@@ -37,6 +37,7 @@ func samples() []command.Command {
 			Server: "https://us-east.example.com", CertificateAuthority: new("ca.pem"), ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true, TrustContext: true},
 		command.Unjoin{Member: "us-east", Cluster: east, DropLabel: true, TrustContext: true}, command.Unjoin{Member: "us-east", Force: true},
 		command.UnjoinMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}},
+		command.RotateMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}}, command.RotateMany{},
 		command.Rotate{Member: "us-east", Cluster: east, TokenLifetime: time.Hour, TrustContext: true},
 		command.Approve{Member: "us-east"}, command.Resume{Member: "us-east"}, command.Get{}, command.Get{Federation: "prod", Violating: true}, command.Describe{Member: "us-east"},
 		command.Check{Cluster: &east},

@@ -25,6 +25,8 @@ func TestLine(t *testing.T) {
 		"kubectl federate unjoin us-east --member-context us-east": command.Unjoin{Member: "us-east", Cluster: east},
 		"kubectl federate unjoin us-east --force":                  command.Unjoin{Member: "us-east", Cluster: east, Force: true},
 		"kubectl federate rotate NAME --token-lifetime 10m":        command.Rotate{TokenLifetime: 10 * time.Minute},
+		"kubectl federate rotate a b":                              command.RotateMany{Members: []v1alpha1.MemberName{"a", "b"}},
+		"kubectl federate rotate --all":                            command.RotateMany{},
 		"kubectl federate join a --federation prod --member-context us-east --labels a=b,c=d --member-certificate-authority '' --member-proxy-url '' --member-tls-server-name '' --take-over": command.Join{Member: "a", Federation: "prod", Cluster: east, Labels: map[string]string{"c": "d", "a": "b"}, CertificateAuthority: &none, ProxyURL: &none, TLSServerName: &none, TakeOver: true},
 		"kubectl federate join NAME --federation FEDERATION --member-context CONTEXT --token-lifetime 2160h":                                                                                  command.Join{TokenLifetime: 90 * 24 * time.Hour},
 		"kubectl federate label --member-context us-east --member-kubeconfig '/my files/k' --remove":                                                                                          command.Label{Cluster: command.Cluster{Context: "us-east", Kubeconfig: "/my files/k"}, Remove: true},
@@ -75,7 +77,7 @@ func TestHostileNames(t *testing.T) {
 	for _, name := range hostile {
 		member, federation := v1alpha1.MemberName(name), v1alpha1.FederationName(name)
 		for _, c := range []command.Command{
-			command.Unjoin{Member: member}, command.UnjoinMany{Members: []v1alpha1.MemberName{member}}, command.Rotate{Member: member}, command.Join{Member: member, Federation: "f"},
+			command.Unjoin{Member: member}, command.UnjoinMany{Members: []v1alpha1.MemberName{member}}, command.Rotate{Member: member}, command.RotateMany{Members: []v1alpha1.MemberName{member}}, command.Join{Member: member, Federation: "f"},
 			command.Join{Member: "m", Federation: federation}, command.Join{Member: "m", Federation: "f", Labels: map[string]string{name: "x y"}},
 			command.Approve{Member: member}, command.Resume{Member: member}, command.Describe{Member: member},
 			command.CreateFederation{Name: federation}, command.Discover{Federation: federation}, command.Label{Federation: federation},

@@ -159,6 +159,20 @@ func (c Rotate) render(l *line) {
 	l.flagIf(c.TrustContext, "trust-context")
 }
 
+// RotateMany is kubectl federate rotate of many members, which the plugin looks for among the contexts.
+type RotateMany struct {
+	// Members that it names; none is all.
+	Members []v1alpha1.MemberName
+}
+
+func (c RotateMany) render(l *line) {
+	l.federate("rotate")
+	for _, name := range c.Members {
+		l.words = append(l.words, l.name(string(name), "NAME"))
+	}
+	l.flagIf(len(c.Members) == 0, "all")
+}
+
 // Approve is kubectl federate approve of one member.
 type Approve struct{ Member v1alpha1.MemberName }
 
