@@ -130,26 +130,26 @@ func (s *Server) decide(ctx context.Context, r journal.Request) (v rules.Verdict
 	}
 	r.DryRun = request.DryRun != nil && *request.DryRun
 	if r.Federation != nil {
-		if r.Namespace, err = s.namespace(ctx, rules.NamespaceToRead(*r.Federation)); err != nil {
+		if r.Namespaces, err = s.namespaces(ctx, rules.NamespacesToRead(*r.Federation)); err != nil {
 			return v, err
 		}
 	}
 	return s.journal.Decide(ctx, r)
 }
 
-// namespace reads a namespace from the API server itself: changes of Federations that name one are too rare to watch all
-// namespaces of the host for them. It is nil when there is none.
-func (s *Server) namespace(ctx context.Context, name string) (*metav1.ObjectMeta, error) {
-	if name == "" {
-		return nil, nil
+// namespaces reads namespaces from the API server itself: changes of Federations that name one are too rare to watch all
+// namespaces of the host for them. It leaves out those that do not exist.
+func (s *Server) namespaces(ctx context.Context, names []string) (found []*metav1.ObjectMeta, err error) {
+	for _, name := range names {
+		o := &metav1.PartialObjectMetadata{}
+		o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+		switch err := s.reader.Get(ctx, client.ObjectKey{Name: name}, o); {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return nil, fmt.Errorf("read namespace %q: %w", name, err)
+		default:
+			found = append(found, &o.ObjectMeta)
+		}
 	}
-	o := &metav1.PartialObjectMetadata{}
-	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	switch err := s.reader.Get(ctx, client.ObjectKey{Name: name}, o); {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read namespace %q: %w", name, err)
-	}
-	return &o.ObjectMeta, nil
+	return found, nil
 }

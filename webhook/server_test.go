@@ -264,9 +264,9 @@ func TestRefusalsAreConfirmed(t *testing.T) {
 // that a namespace which cannot be read is an internal error; and that a new one is seen at once.
 func TestNamespaceIsRead(t *testing.T) {
 	t.Parallel()
-	with := func(namespace string) *v1alpha1.Federation {
+	with := func(namespaces ...string) *v1alpha1.Federation {
 		f := federation("f")
-		f.Spec.Inventory = &v1alpha1.Inventory{Namespace: namespace}
+		f.Spec.Inventory = &v1alpha1.Inventory{Namespaces: namespaces}
 		return &f
 	}
 	own := metav1.ObjectMeta{Name: "ns", Labels: map[string]string{v1alpha1.LabelInventory: "f"}}
@@ -281,10 +281,11 @@ func TestNamespaceIsRead(t *testing.T) {
 		"the same":     {before: with("ns"), after: with("ns")},
 		"removed":      {before: with("ns"), after: &none},
 		"another":      {before: with("old"), after: with("ns"), now: server{namespaces: []metav1.ObjectMeta{own}}, asked: "get ns"},
+		"one more":     {before: with("old"), after: with("old", "ns"), now: server{namespaces: []metav1.ObjectMeta{own}}, asked: "get ns"},
 		"deleted":      {before: with("ns")},
 		"no such namespace": {
 			after: with("ns"), asked: "get ns",
-			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespace: Not found: "ns": no namespace has this name; create it: kubectl create namespace ns; and label it: kubectl label namespaces ns kubefederate.io/inventory=f`,
+			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespaces[0]: Not found: "ns": no namespace has this name; create it: kubectl create namespace ns; and label it: kubectl label namespaces ns kubefederate.io/inventory=f`,
 		},
 		"our right is missing": {
 			after: with("ns"), asked: "get ns",

@@ -130,7 +130,7 @@ func TestFederationFlags(t *testing.T) {
 		maxGiven:    true,
 		maxPerLabel: []string{"region=10"},
 		rules:       []string{"us-only=cluster.name == 'x'"},
-		inventory:   "federation-prod",
+		inventory:   v1alpha1.Inventory{Namespaces: []string{"federation-prod"}, CredentialsNamespace: "federation-prod-credentials"},
 		failures:    3, failsGiven: true,
 		acceptance: "Manual", enforcement: "Warn", clusterRole: "view",
 	}
@@ -148,7 +148,7 @@ func TestFederationFlags(t *testing.T) {
 		Limits:    []v1alpha1.Limit{{Max: 0}, {PerLabel: "region", Max: 10}},
 		Rules:     []v1alpha1.Rule{{Name: "us-only", Expression: "cluster.name == 'x'"}},
 		Access:    &v1alpha1.Access{ClusterRole: "view"},
-		Inventory: &v1alpha1.Inventory{Namespace: "federation-prod"},
+		Inventory: &v1alpha1.Inventory{Namespaces: []string{"federation-prod"}, CredentialsNamespace: "federation-prod-credentials"},
 		Health:    &v1alpha1.Health{Failures: 3},
 	}
 	if diff := cmp.Diff(want, got.Spec); diff != "" {

@@ -74,7 +74,7 @@ type federationFlags struct {
 	versions    string
 	rules       []string
 	clusterRole string
-	inventory   string
+	inventory   v1alpha1.Inventory
 	interval    string
 	failures    int32
 	failsGiven  bool
@@ -110,7 +110,10 @@ func newCreateFederation(d *factory) *cobra.Command {
 	flags.StringVar(&f.versions, "kubernetes-versions", "", `Kubernetes versions that members may run, as ">=1.33 <1.38"`)
 	flags.StringArrayVar(&f.rules, "rule", nil, "A CEL expression over cluster, oldCluster and federation that holds for every member, as NAME=EXPRESSION (repeatable)")
 	flags.StringVar(&f.clusterRole, "access-cluster-role", "", "The ClusterRole on each member that readers of the inventory get (default: none)")
-	flags.StringVar(&f.inventory, "inventory-namespace", "", "The namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (default: none)")
+	flags.StringArrayVar(&f.inventory.Namespaces, "inventory-namespace", nil,
+		"A namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (repeatable)")
+	flags.StringVar(&f.inventory.CredentialsNamespace, "inventory-credentials-namespace", "",
+		"The namespace of the host to keep a credential in for each member, for readers of the inventory; its label kubefederate.io/inventory-credentials names the federation (default: none)")
 	flags.StringVar(&f.interval, "health-interval", "", "The longest time between two probes of a member, as 30s or 1m30s, from 5s to 1h (default: that of the manager)")
 	flags.Int32Var(&f.failures, "health-failures", 0, "How many probes in a row must fail before a member is reported Offline or NotReady, from 1 to 10 (default: 2)")
 	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Allow members whose server's certificate is not verified")
@@ -227,6 +230,9 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 	if err := cmp.Or(invalidLabels, invalidLimits, invalidRules, invalidHealth); err != nil {
 		return nil, err
 	}
+	if f.inventory.CredentialsNamespace != "" && len(f.inventory.Namespaces) == 0 {
+		return nil, output.Usagef("invalid --inventory-credentials-namespace %q: needs --inventory-namespace, where members are published", f.inventory.CredentialsNamespace)
+	}
 	federation := output.WithKind(&v1alpha1.Federation{}, "Federation")
 	federation.Name = string(name)
 	federation.Spec = v1alpha1.FederationSpec{
@@ -243,8 +249,8 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 	if f.clusterRole != "" {
 		federation.Spec.Access = &v1alpha1.Access{ClusterRole: f.clusterRole}
 	}
-	if f.inventory != "" {
-		federation.Spec.Inventory = &v1alpha1.Inventory{Namespace: f.inventory}
+	if len(f.inventory.Namespaces) > 0 {
+		federation.Spec.Inventory = f.inventory.DeepCopy()
 	}
 	return federation, nil
 }

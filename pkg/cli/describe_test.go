@@ -36,7 +36,7 @@ func federation() *v1alpha1.Federation {
 				{Name: "two-nodes", Expression: "cluster.name != 'eu-west'", Message: "not there", Enforcement: v1alpha1.EnforceWarn},
 				{Name: "named", Expression: "cluster.name != ''"},
 			},
-			Access: &v1alpha1.Access{ClusterRole: "view"}, Inventory: &v1alpha1.Inventory{Namespace: "federation-prod"}, AllowInsecureTLS: true,
+			Access: &v1alpha1.Access{ClusterRole: "view"}, Inventory: &v1alpha1.Inventory{Namespaces: []string{"federation-prod", "fleet"}, CredentialsNamespace: "federation-prod-credentials"}, AllowInsecureTLS: true,
 			Health: &v1alpha1.Health{Interval: "1m", Failures: 3},
 		},
 	}
@@ -195,7 +195,7 @@ Rules:
   named: cluster.name != ''
   TLS verification may be skipped
 Access:        readers of the inventory have ClusterRole view on members
-Inventory:     namespace federation-prod
+Inventory:     namespaces federation-prod, fleet; credentials in federation-prod-credentials
 Health:        probed every 1m; Offline after 3 failures in a row
 Unhealthy:
   NAME      PHASE     CAUSE

@@ -258,7 +258,13 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 		access = "readers of the inventory have ClusterRole " + f.Spec.Access.ClusterRole + " on members"
 	}
 	if f.Spec.Inventory != nil {
-		inventory = "namespace " + f.Spec.Inventory.Namespace
+		inventory = "namespaces " + strings.Join(f.Spec.Inventory.Namespaces, ", ")
+		if len(f.Spec.Inventory.Namespaces) == 1 {
+			inventory = "namespace " + f.Spec.Inventory.Namespaces[0]
+		}
+		if ns := f.Spec.Inventory.CredentialsNamespace; ns != "" {
+			inventory += "; credentials in " + ns
+		}
 	}
 	s.Line("Access", access)
 	s.Line("Inventory", inventory)

@@ -73,9 +73,12 @@ func (f *Finding) ask(s rules.Snapshot, o *object) {
 	case o.federation != nil:
 		c := rules.FederationChange{New: o.federation}
 		v = rules.JudgeFederation(s, c)
-		if name := rules.NamespaceToRead(c); name != "" && s.Namespace(name) == nil {
-			f.NotJudged, f.Why = []rules.ID{rules.InventoryNamespace}, fmt.Sprintf("namespace %q is not among the manifests", name)
-			drop(&v, rules.InventoryNamespace)
+		missing := slices.DeleteFunc(rules.NamespacesToRead(c), func(name string) bool { return s.Namespace(name) != nil })
+		if len(missing) > 0 {
+			f.NotJudged, f.Why = []rules.ID{rules.InventoryNamespace}, fmt.Sprintf("namespace %q is not among the manifests", missing[0])
+			v.Refusals = slices.DeleteFunc(v.Refusals, func(e *field.Error) bool {
+				return e.Origin == string(rules.InventoryNamespace) && e.Type == field.ErrorTypeNotFound
+			})
 		}
 	case o.member != nil:
 		v = rules.JudgeMember(s, rules.MemberChange{New: o.member})

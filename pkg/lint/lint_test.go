@@ -87,7 +87,7 @@ func TestCases(t *testing.T) {
 				}
 				return
 			}
-			if federation, ok := written.(*v1alpha1.Federation); ok && federation.Spec.Inventory != nil && x.Namespace(federation.Spec.Inventory.Namespace) == nil {
+			if federation, ok := written.(*v1alpha1.Federation); ok && slices.ContainsFunc(rules.NamespacesToRead(rules.FederationChange{New: federation}), func(name string) bool { return x.Namespace(name) == nil }) {
 				if len(got.NotJudged) != 1 || got.NotJudged[0] != rules.InventoryNamespace {
 					t.Errorf("not judged: %v", got.NotJudged)
 				}
@@ -224,17 +224,25 @@ func TestManifests(t *testing.T) {
 		"twice": {federation + "---\n" + member + "---\n" + member, []string{
 			`in.yaml, document 3: MemberCluster "a": metadata.name: Duplicate value: "a": it is also in in.yaml, document 2 (manifestTwice)`,
 		}},
-		"inventory": {federation + "spec: {inventory: {namespace: ns}}\n", []string{
+		"inventory": {federation + "spec: {inventory: {namespaces: [ns]}}\n", []string{
 			at + `not judged: namespace "ns" is not among the manifests`,
 		}},
+		"inventory with one of its namespaces": {
+			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespaces: [ns], credentialsNamespace: secrets}}\n",
+			[]string{
+				`in.yaml, document 2: Federation "prod": spec.inventory.namespaces[0]: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
+				`in.yaml, document 2: Federation "prod": not judged: namespace "secrets" is not among the manifests`,
+				`skipped: 1 "Namespace"`,
+			},
+		},
 		"inventory with its namespace": {
-			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns, labels: {kubefederate.io/inventory: prod}}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
+			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns, labels: {kubefederate.io/inventory: prod}}\n---\n" + federation + "spec: {inventory: {namespaces: [ns]}}\n",
 			[]string{`skipped: 1 "Namespace"`},
 		},
 		"inventory with a plain namespace": {
-			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespace: ns}}\n",
+			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespaces: [ns]}}\n",
 			[]string{
-				`in.yaml, document 2: Federation "prod": spec.inventory.namespace: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
+				`in.yaml, document 2: Federation "prod": spec.inventory.namespaces[0]: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
 				`skipped: 1 "Namespace"`,
 			},
 		},

@@ -1,9 +1,12 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -13,56 +16,98 @@ import (
 // Inventory: the members of a federation are published by it alone.
 //
 // Reads: spec.inventory before and after, and that of the other Federations.
-// Allows: a namespace that no other federation publishes in and that is not one of the manager's own.
-// Does not promise: that the namespace is there, see InventoryNamespace, nor that all members can be published there,
+// Allows: namespaces that are in no other federation's inventory and are not the manager's own. The credentials namespace is none of
+// those with profiles, and none of Kubernetes itself: readers of the inventory get its Secrets.
+// Does not promise: that a namespace is there, see InventoryNamespace, nor that all members can be published there,
 // see InventoryName.
 const Inventory ID = "inventory"
 
 // InventoryName: a member can be published.
 //
-// Reads: metadata.name of a new member, and spec.inventory of the Federation.
-// Allows: a name that, with the namespace and a dash, has at most 63 characters: Argo CD keeps both in a label.
+// Reads: metadata.name of a new member, and spec.inventory.namespaces of the Federation.
+// Allows: a name that, with the longest of the namespaces and a dash, has at most 63 characters: Argo CD keeps both in a label.
 // Does not promise: that the member is published.
 const InventoryName ID = "inventoryName"
 
-var inventoryPath = specPath.Child("inventory", "namespace")
+var inventoryPath = specPath.Child("inventory")
 
 // longestName is how long a member's name may be to be published in a namespace.
 func longestName(namespace string) int {
 	return validation.LabelValueMaxLength - len(namespace) - len("-")
 }
 
-func inventory(s Snapshot, c FederationChange) (found Findings) {
-	namespace := NamespaceToRead(c)
-	if namespace == "" {
-		return found
-	}
-	if slices.Contains([]string{v1alpha1.HostNamespace, v1alpha1.CredentialsNamespace}, namespace) {
-		found.refuse(field.Forbidden(inventoryPath, fmt.Sprintf("namespace %q holds keys of this host", namespace)))
-	}
-	for _, name := range s.FederationNames() {
-		if string(name) == c.New.Name {
-			continue
-		}
-		if other := s.Federation(name); other != nil && other.Spec.Inventory != nil && other.Spec.Inventory.Namespace == namespace {
-			e := field.Duplicate(inventoryPath, namespace)
-			e.Detail = fmt.Sprintf("federation %q publishes its members there", name)
-			found.refuse(e)
-		}
-	}
-	return found
+// place is a namespace that an inventory has, with the label that lets the federation use it.
+type place struct {
+	path             *field.Path
+	namespace, label string
 }
 
-// NamespaceToRead is the namespace that a change makes a federation's inventory, and that the change is judged by; empty when
-// the inventory stays what it was.
-func NamespaceToRead(c FederationChange) string {
-	if c.New == nil || c.New.Spec.Inventory == nil {
-		return ""
+// places are the namespaces of an inventory, in their order.
+func places(i *v1alpha1.Inventory) (list []place) {
+	if i == nil {
+		return nil
 	}
-	if c.Old != nil && c.Old.Spec.Inventory != nil && *c.Old.Spec.Inventory == *c.New.Spec.Inventory {
-		return ""
+	for n, namespace := range i.Namespaces {
+		list = append(list, place{inventoryPath.Child("namespaces").Index(n), namespace, v1alpha1.LabelInventory})
 	}
-	return c.New.Spec.Inventory.Namespace
+	if i.CredentialsNamespace != "" {
+		list = append(list, place{inventoryPath.Child("credentialsNamespace"), i.CredentialsNamespace, v1alpha1.LabelInventoryCredentials})
+	}
+	return list
+}
+
+// newPlaces are those that a change adds. The change is judged by them alone.
+func newPlaces(c FederationChange) []place {
+	if c.New == nil {
+		return nil
+	}
+	var before []place
+	if c.Old != nil {
+		before = places(c.Old.Spec.Inventory)
+	}
+	return slices.DeleteFunc(places(c.New.Spec.Inventory), func(p place) bool {
+		return slices.ContainsFunc(before, func(b place) bool { return b.namespace == p.namespace && b.label == p.label })
+	})
+}
+
+// NamespacesToRead are the namespaces that a change is judged by.
+func NamespacesToRead(c FederationChange) (names []string) {
+	for _, p := range newPlaces(c) {
+		names = append(names, p.namespace)
+	}
+	return names
+}
+
+func inventory(s Snapshot, c FederationChange) (found Findings) {
+	added := newPlaces(c)
+	if len(added) == 0 {
+		return found
+	}
+	credentials := c.New.Spec.Inventory.CredentialsNamespace
+	for _, p := range added {
+		switch {
+		case slices.Contains([]string{v1alpha1.HostNamespace, v1alpha1.CredentialsNamespace, v1alpha1.MemberNamespace}, p.namespace):
+			found.refuse(field.Forbidden(p.path, fmt.Sprintf("namespace %q holds keys of this host", p.namespace)))
+		case p.label == v1alpha1.LabelInventoryCredentials && (p.namespace == metav1.NamespaceDefault || strings.HasPrefix(p.namespace, "kube-")):
+			found.refuse(field.Forbidden(p.path, fmt.Sprintf("namespace %q is that of Kubernetes itself, and readers of the inventory get every Secret of the one that is named here", p.namespace)))
+		}
+		for _, name := range s.FederationNames() {
+			if string(name) == c.New.Name {
+				continue
+			}
+			other := s.Federation(name)
+			if other != nil && slices.ContainsFunc(places(other.Spec.Inventory), func(o place) bool { return o.namespace == p.namespace }) {
+				e := field.Duplicate(p.path, p.namespace)
+				e.Detail = fmt.Sprintf("it is in the inventory of federation %q", name)
+				found.refuse(e)
+			}
+		}
+	}
+	if credentials != "" && slices.Contains(c.New.Spec.Inventory.Namespaces, credentials) {
+		found.refuse(field.Forbidden(inventoryPath.Child("credentialsNamespace"), fmt.Sprintf(
+			"namespace %q is among spec.inventory.namespaces, whose readers have no right on Secrets; name one that holds nothing else", credentials)))
+	}
+	return found
 }
 
 func inventoryName(s Snapshot, c MemberChange) (found Findings) {
@@ -70,14 +115,14 @@ func inventoryName(s Snapshot, c MemberChange) (found Findings) {
 		return found
 	}
 	federation := federationOf(s, c.New)
-	if federation == nil || federation.Spec.Inventory == nil {
+	if federation == nil || federation.Spec.Inventory == nil || len(federation.Spec.Inventory.Namespaces) == 0 {
 		return found
 	}
-	namespace := federation.Spec.Inventory.Namespace
-	if most := longestName(namespace); len(c.New.Name) > most {
+	longest := slices.MaxFunc(federation.Spec.Inventory.Namespaces, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	if most := longestName(longest); len(c.New.Name) > most {
 		found.refuse(field.Invalid(field.NewPath("metadata", "name"), c.New.Name, fmt.Sprintf(
 			"in inventory %q of federation %q it may have %d characters, and has %d: Argo CD keeps both in one label",
-			namespace, federation.Name, most, len(c.New.Name))))
+			longest, federation.Name, most, len(c.New.Name))))
 	}
 	return found
 }

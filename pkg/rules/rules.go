@@ -38,7 +38,7 @@ type Host interface {
 	Count(bucket Bucket, except v1alpha1.MemberName) int
 	// Members of a federation, in any order.
 	Members(v1alpha1.FederationName) iter.Seq[*v1alpha1.MemberCluster]
-	// Namespace is nil when there is none of the name. Only the one that NamespaceToRead names is asked for.
+	// Namespace is nil when there is none of the name. Only those that NamespacesToRead names are asked for.
 	Namespace(name string) *metav1.ObjectMeta
 }
 

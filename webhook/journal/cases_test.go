@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -22,12 +21,7 @@ func TestEntriesHoldWhatRulesRead(t *testing.T) {
 	judged := 0
 	for _, c := range cases.All() {
 		r := Request{Member: c.Member, Federation: c.Federation, UID: "request"}
-		if c.Federation != nil {
-			i := slices.IndexFunc(c.Namespaces, func(n *metav1.ObjectMeta) bool { return n.Name == rules.NamespaceToRead(*c.Federation) })
-			if i >= 0 {
-				r.Namespace = c.Namespaces[i]
-			}
-		}
+		r.Namespaces = c.Namespaces
 		if len(c.Judge().Refusals) == 0 {
 			continue
 		}

@@ -155,7 +155,7 @@ func (c *core) decide(r Request, now time.Time, more []Entry) (d decision) {
 	entries := c.entries()
 	c.host.Read(func(x *rules.Index) {
 		entries = append(slices.DeleteFunc(entries, func(e Entry) bool { return c.host.past(&e) }), more...)
-		alone := overlay{Index: x, namespace: r.Namespace}
+		alone := overlay{Index: x, namespaces: r.Namespaces}
 		with := alone
 		for i := range entries {
 			e := &entries[i]

@@ -140,8 +140,8 @@ func (s State) writtenBy(replica string) State {
 type Request struct {
 	Member     *rules.MemberChange
 	Federation *rules.FederationChange
-	// Namespace is the one that a Federation names, as it is now. It is nil when there is none.
-	Namespace *metav1.ObjectMeta
+	// Namespaces are those that a Federation's change is judged by, as they are now. Those that do not exist are not among them.
+	Namespaces []*metav1.ObjectMeta
 	// UID distinguishes this asking from any other. API servers ask again under their own UID when a connection breaks, so
 	// that does not.
 	UID types.UID

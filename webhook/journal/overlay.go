@@ -16,14 +16,19 @@ import (
 type overlay struct {
 	*rules.Index
 	members []*v1alpha1.MemberCluster
-	// namespace is the one that was read for a request.
-	namespace *metav1.ObjectMeta
+	// namespaces are those that were read for a request.
+	namespaces []*metav1.ObjectMeta
 }
 
 var _ rules.Host = overlay{}
 
 // Namespace implements rules.Host.
-func (o overlay) Namespace(string) *metav1.ObjectMeta { return o.namespace }
+func (o overlay) Namespace(name string) *metav1.ObjectMeta {
+	if i := slices.IndexFunc(o.namespaces, func(n *metav1.ObjectMeta) bool { return n.Name == name }); i >= 0 {
+		return o.namespaces[i]
+	}
+	return nil
+}
 
 // MembersWithID implements rules.Host.
 func (o overlay) MembersWithID(id v1alpha1.ClusterID) []*v1alpha1.MemberCluster {

@@ -102,7 +102,7 @@ type FederationSpec struct {
 	// +optional
 	Access *Access `json:"access,omitempty"`
 
-	// Inventory is where the members are published.
+	// Inventory is where the members are published, for other tools.
 	// +optional
 	Inventory *Inventory `json:"inventory,omitempty"`
 
@@ -180,14 +180,25 @@ type Rule struct {
 	Enforcement Enforcement `json:"enforcement,omitempty"`
 }
 
-// Inventory is where the members of a federation are published, as ClusterProfiles (KEP-4322).
+// Inventory is where the members of a federation are published, as ClusterProfiles (KEP-4322), and where those who read them find
+// credentials. Each namespace is there already, and is of this federation alone.
 type Inventory struct {
-	// Namespace on the host. It is there already, and carries the label
-	// kubefederate.io/inventory=<federation>.
-	// +kubebuilder:validation:MinLength=1
+	// Namespaces on the host that get a ClusterProfile for each member. Each carries the label
+	// kubefederate.io/inventory=<federation>. There are several because tools read those of their own namespace.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespaces []string `json:"namespaces"`
+	// CredentialsNamespace on the host gets, where the federation has access, one Secret for each member: a kubeconfig of the
+	// account that access is given to. It holds nothing else, and carries the label
+	// kubefederate.io/inventory-credentials=<federation>.
+	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	Namespace string `json:"namespace"`
+	CredentialsNamespace string `json:"credentialsNamespace,omitempty"`
 }
 
 // Access is what readers of the inventory may do on members.

@@ -14,6 +14,9 @@ const (
 	LabelMember = Prefix + "member"
 	// LabelInventory on a namespace of the host lets the federation that it names publish its members there.
 	LabelInventory = Prefix + "inventory"
+	// LabelInventoryCredentials on a namespace of the host lets the federation that it names keep credentials of those who read its
+	// inventory there.
+	LabelInventoryCredentials = Prefix + "inventory-credentials"
 	// LabelManagedBy marks what `kubectl federate` made on a member cluster, with the value ManagedByJoin.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 

@@ -53,7 +53,7 @@ func TestJudge(t *testing.T) {
 		"federation.name == 'prod' && federation.labels == {} && federation.spec.rules == []": "kept",
 		"federation.spec.limits.all(l, l.max == 3 && l.perLabel in cluster.labels)":           "kept",
 		"federation.spec.access.clusterRole == 'view' && has(federation.spec.access)":         "kept",
-		"federation.spec.inventory.namespace == '' && !has(federation.spec.inventory)":        "kept",
+		"federation.spec.inventory.namespaces == [] && !has(federation.spec.inventory)":       "kept",
 		"cluster.labels.none == ''":                                                           "no answer: no such key: none",
 		"1 / (cluster.name.size() - 7) == 1":                                                  "no answer: division by zero",
 		"kubefederate.cluster{}.name == ''":                                                   "no answer: unknown type 'kubefederate.cluster'",

@@ -80,8 +80,11 @@ var lengths = map[string]int64{
 	"federation.spec.rules[].message":     256,
 	"federation.spec.rules[].enforcement": 4,
 	"federation.spec.access.clusterRole":  253,
-	"federation.spec.inventory.namespace": 63,
 	"federation.spec.health.interval":     32,
+
+	"federation.spec.inventory.namespaces":           16,
+	"federation.spec.inventory.namespaces[]":         63,
+	"federation.spec.inventory.credentialsNamespace": 63,
 }
 
 // declare returns the CEL type of a Go type. It panics for a field that has no entry in lengths: the cost of a loop over

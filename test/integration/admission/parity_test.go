@@ -25,6 +25,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 	"github.com/kubefederate/kubectl-federate/pkg/lint"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/cases"
 )
 
@@ -103,7 +104,7 @@ func lintable(k cases.Case) bool {
 		return false
 	}
 	if k.Federation != nil && k.Federation.New.Spec.Inventory != nil {
-		return slices.ContainsFunc(k.Namespaces, func(n *metav1.ObjectMeta) bool { return n.Name == k.Federation.New.Spec.Inventory.Namespace })
+		return len(rules.NamespacesToRead(*k.Federation)) == len(k.Namespaces)
 	}
 	return k.Member == nil || slices.ContainsFunc(k.Federations, func(f *v1alpha1.Federation) bool {
 		return v1alpha1.FederationName(f.Name) == k.Member.New.Federation()
