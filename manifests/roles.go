@@ -43,6 +43,60 @@ func IntegratorBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Su
 	return memberBinding(RoleIntegrator, federation, v1alpha1.VerbIntegrate, subjects)
 }
 
+// Roles in the namespaces of an inventory: what the manager may do there, and those who read it.
+const (
+	RoleInventory = "kubefederate-inventory"
+	RoleConsumer  = "kubefederate-consumer"
+)
+
+// ClusterSetLabels say, in both spellings in use (KEP-4322), which set the clusters of a namespace or of a ClusterProfile are in.
+func ClusterSetLabels(federation v1alpha1.FederationName) map[string]string {
+	return map[string]string{"multicluster.x-k8s.io/clusterset": string(federation), "clusterset.multicluster.x-k8s.io": string(federation)}
+}
+
+// InventoryBinding lets the manager publish members in a namespace: as ClusterProfiles, and nothing else.
+func InventoryBinding(namespace string) []*unstructured.Unstructured {
+	const group = "multicluster.x-k8s.io"
+	return managerBinding(namespace,
+		rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{"clusterprofiles"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
+		rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{"clusterprofiles/status"}, Verbs: []string{"patch"}},
+	)
+}
+
+// CredentialsBinding lets the manager keep credentials for those who read an inventory in a namespace that holds nothing else.
+func CredentialsBinding(namespace string) []*unstructured.Unstructured {
+	return managerBinding(namespace, rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"},
+	})
+}
+
+func managerBinding(namespace string, rules ...rbacv1.PolicyRule) []*unstructured.Unstructured {
+	return objectsOf(
+		role(labeled(RoleInventory, namespace), rules...),
+		binding(labeled(RoleInventory, namespace), RoleInventory, []rbacv1.Subject{
+			{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.ManagerAccount},
+		}),
+	)
+}
+
+// ConsumerBinding lets ServiceAccounts get the Secrets of a namespace: the credentials of an inventory. Each has a binding of its own.
+func ConsumerBinding(namespace string, accounts ...rbacv1.Subject) []*unstructured.Unstructured {
+	objects := []any{
+		role(labeled(RoleConsumer, namespace), rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}}),
+	}
+	for _, account := range accounts {
+		name := RoleConsumer + ":" + account.Namespace + ":" + account.Name
+		objects = append(objects, binding(labeled(name, namespace), RoleConsumer, []rbacv1.Subject{account}))
+	}
+	return objectsOf(objects...)
+}
+
+func role(metadata metav1.ObjectMeta, rules ...rbacv1.PolicyRule) *rbacv1.Role {
+	return &rbacv1.Role{
+		TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: metadata, Rules: rules,
+	}
+}
+
 // FederationRoles are all roles and bindings that belong to a federation, without subjects.
 func FederationRoles(federation v1alpha1.FederationName) []*unstructured.Unstructured {
 	return slices.Concat(JoinerBinding(federation), ApproverBinding(federation), IntegratorBinding(federation))

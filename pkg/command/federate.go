@@ -52,6 +52,35 @@ func (c CreateFederation) render(l *line) {
 	}
 }
 
+// Grant is kubectl federate grant of a namespace to the inventory of a federation.
+type Grant struct {
+	Federation v1alpha1.FederationName
+	// Inventory and Credentials are namespaces for profiles and for credentials; empty is none.
+	Inventory, Credentials string
+}
+
+func (c Grant) render(l *line) {
+	l.federate("grant", l.name(string(c.Federation), "FEDERATION"))
+	l.inventory(c.Inventory, c.Credentials)
+}
+
+// Revoke is kubectl federate revoke of a namespace, which takes back what Grant gives.
+type Revoke Grant
+
+func (c Revoke) render(l *line) {
+	l.federate("revoke", l.name(string(c.Federation), "FEDERATION"))
+	l.inventory(c.Inventory, c.Credentials)
+}
+
+func (l *line) inventory(profiles, credentials string) {
+	if profiles != "" {
+		l.flag("inventory", l.name(profiles, ""))
+	}
+	if credentials != "" {
+		l.flag("inventory-credentials", l.name(credentials, ""))
+	}
+}
+
 // Label is kubectl federate label of a cluster, which asks to join the federation, or asks no more.
 type Label struct {
 	Cluster    Cluster

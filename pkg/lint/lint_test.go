@@ -230,7 +230,7 @@ func TestManifests(t *testing.T) {
 		"inventory with one of its namespaces": {
 			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespaces: [ns], credentialsNamespace: secrets}}\n",
 			[]string{
-				`in.yaml, document 2: Federation "prod": spec.inventory.namespaces[0]: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
+				`in.yaml, document 2: Federation "prod": spec.inventory.namespaces[0]: Forbidden: namespace "ns" has no label kubefederate.io/inventory; let the federation use it: kubectl federate grant prod --inventory ns (inventoryNamespace)`,
 				`in.yaml, document 2: Federation "prod": not judged: namespace "secrets" is not among the manifests`,
 				`skipped: 1 "Namespace"`,
 			},
@@ -242,7 +242,7 @@ func TestManifests(t *testing.T) {
 		"inventory with a plain namespace": {
 			"apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n---\n" + federation + "spec: {inventory: {namespaces: [ns]}}\n",
 			[]string{
-				`in.yaml, document 2: Federation "prod": spec.inventory.namespaces[0]: Forbidden: namespace "ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces ns kubefederate.io/inventory=prod (inventoryNamespace)`,
+				`in.yaml, document 2: Federation "prod": spec.inventory.namespaces[0]: Forbidden: namespace "ns" has no label kubefederate.io/inventory; let the federation use it: kubectl federate grant prod --inventory ns (inventoryNamespace)`,
 				`skipped: 1 "Namespace"`,
 			},
 		},

@@ -78,6 +78,17 @@ func NamespacesToRead(c FederationChange) (names []string) {
 	return names
 }
 
+// UnfitNamespace is why no inventory may have a namespace, or none its credentials there; empty where one may.
+func UnfitNamespace(namespace string, credentials bool) string {
+	switch {
+	case slices.Contains([]string{v1alpha1.HostNamespace, v1alpha1.CredentialsNamespace, v1alpha1.MemberNamespace}, namespace):
+		return fmt.Sprintf("namespace %q holds keys of this host", namespace)
+	case credentials && (namespace == metav1.NamespaceDefault || strings.HasPrefix(namespace, "kube-")):
+		return fmt.Sprintf("namespace %q is that of Kubernetes itself, and readers of the inventory get every Secret of the one that is named here", namespace)
+	}
+	return ""
+}
+
 func inventory(s Snapshot, c FederationChange) (found Findings) {
 	added := newPlaces(c)
 	if len(added) == 0 {
@@ -85,11 +96,8 @@ func inventory(s Snapshot, c FederationChange) (found Findings) {
 	}
 	credentials := c.New.Spec.Inventory.CredentialsNamespace
 	for _, p := range added {
-		switch {
-		case slices.Contains([]string{v1alpha1.HostNamespace, v1alpha1.CredentialsNamespace, v1alpha1.MemberNamespace}, p.namespace):
-			found.refuse(field.Forbidden(p.path, fmt.Sprintf("namespace %q holds keys of this host", p.namespace)))
-		case p.label == v1alpha1.LabelInventoryCredentials && (p.namespace == metav1.NamespaceDefault || strings.HasPrefix(p.namespace, "kube-")):
-			found.refuse(field.Forbidden(p.path, fmt.Sprintf("namespace %q is that of Kubernetes itself, and readers of the inventory get every Secret of the one that is named here", p.namespace)))
+		if why := UnfitNamespace(p.namespace, p.label == v1alpha1.LabelInventoryCredentials); why != "" {
+			found.refuse(field.Forbidden(p.path, why))
 		}
 		for _, name := range s.FederationNames() {
 			if string(name) == c.New.Name {

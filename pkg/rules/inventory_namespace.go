@@ -4,9 +4,9 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
@@ -29,18 +29,20 @@ func inventoryNamespace(s Snapshot, c FederationChange) (found Findings) {
 
 // judge is why a federation may not use the namespace; nil when it may.
 func (p place) judge(namespace *metav1.ObjectMeta, federation string) *field.Error {
-	label := command.Host{}.To("label it", command.KubectlLabel{
-		Object: command.Object{GroupResource: schema.GroupResource{Resource: "namespaces"}, Name: p.namespace}, Key: p.label, Value: federation,
-	})
+	grant := command.Grant{Federation: v1alpha1.FederationName(federation), Inventory: p.namespace}
+	if p.label == v1alpha1.LabelInventoryCredentials {
+		grant.Inventory, grant.Credentials = "", p.namespace
+	}
+	allow := command.Host{}.To("let the federation use it", grant)
 	switch {
 	case namespace == nil:
 		e := field.NotFound(p.path, p.namespace)
-		e.Detail = "no namespace has this name; " + command.Host{}.To("create it", command.KubectlCreateNamespace{Name: p.namespace}) + "; and " + label
+		e.Detail = "no namespace has this name; " + command.Host{}.To("create it", command.KubectlCreateNamespace{Name: p.namespace}) + "; and " + allow
 		return e
 	case namespace.DeletionTimestamp != nil:
 		return field.Invalid(p.path, p.namespace, "this namespace is being deleted")
 	case namespace.Labels[p.label] == "":
-		return field.Forbidden(p.path, fmt.Sprintf("namespace %q has no label %s; %s", p.namespace, p.label, label))
+		return field.Forbidden(p.path, fmt.Sprintf("namespace %q has no label %s; %s", p.namespace, p.label, allow))
 	case namespace.Labels[p.label] != federation:
 		return field.Forbidden(p.path, fmt.Sprintf("namespace %q is that of federation %q, by its label %s", p.namespace, namespace.Labels[p.label], p.label))
 	}

@@ -44,11 +44,11 @@ func inventories() []Case {
 			in(f, "inventoried-ns")
 		}),
 		define(rules.InventoryNamespace, "no-namespace", func(_ *Case, f *v1alpha1.Federation) { in(f, "no-namespace-ns") },
-			`spec.inventory.namespaces[0]: Not found: "no-namespace-ns": no namespace has this name; create it: kubectl create namespace no-namespace-ns; and label it: kubectl label namespaces no-namespace-ns kubefederate.io/inventory=no-namespace`),
+			`spec.inventory.namespaces[0]: Not found: "no-namespace-ns": no namespace has this name; create it: kubectl create namespace no-namespace-ns; and let the federation use it: kubectl federate grant no-namespace --inventory no-namespace-ns`),
 		define(rules.InventoryNamespace, "plain-namespace", func(c *Case, f *v1alpha1.Federation) {
 			c.Namespaces = []*metav1.ObjectMeta{{Name: "plain-namespace-ns"}}
 			in(f, "plain-namespace-ns")
-		}, `spec.inventory.namespaces[0]: Forbidden: namespace "plain-namespace-ns" has no label kubefederate.io/inventory; label it: kubectl label namespaces plain-namespace-ns kubefederate.io/inventory=plain-namespace`),
+		}, `spec.inventory.namespaces[0]: Forbidden: namespace "plain-namespace-ns" has no label kubefederate.io/inventory; let the federation use it: kubectl federate grant plain-namespace --inventory plain-namespace-ns`),
 		define(rules.InventoryNamespace, "others-namespace", func(c *Case, f *v1alpha1.Federation) {
 			c.Namespaces = []*metav1.ObjectMeta{namespace("others-namespace-ns", "other")}
 			in(f, "others-namespace-ns")
@@ -122,12 +122,12 @@ func inventories() []Case {
 			c.Namespaces = []*metav1.ObjectMeta{namespace("plain-credentials-ns", f.Name), namespace("plain-credentials-secrets", f.Name)}
 			in(f, "plain-credentials-ns")
 			f.Spec.Inventory.CredentialsNamespace = "plain-credentials-secrets"
-		}, `spec.inventory.credentialsNamespace: Forbidden: namespace "plain-credentials-secrets" has no label kubefederate.io/inventory-credentials; label it: kubectl label namespaces plain-credentials-secrets kubefederate.io/inventory-credentials=plain-credentials`),
+		}, `spec.inventory.credentialsNamespace: Forbidden: namespace "plain-credentials-secrets" has no label kubefederate.io/inventory-credentials; let the federation use it: kubectl federate grant plain-credentials --inventory-credentials plain-credentials-secrets`),
 		change(rules.InventoryNamespace, "one-more-namespace", func(s set, before, after *v1alpha1.Federation) {
 			s.Namespaces = []*metav1.ObjectMeta{{Name: "one-more-new"}}
 			in(before, "one-more-gone")
 			in(after, "one-more-gone")
 			after.Spec.Inventory.Namespaces = append(after.Spec.Inventory.Namespaces, "one-more-new")
-		}, `spec.inventory.namespaces[1]: Forbidden: namespace "one-more-new" has no label kubefederate.io/inventory; label it: kubectl label namespaces one-more-new kubefederate.io/inventory=one-more-namespace`),
+		}, `spec.inventory.namespaces[1]: Forbidden: namespace "one-more-new" has no label kubefederate.io/inventory; let the federation use it: kubectl federate grant one-more-namespace --inventory one-more-new`),
 	}
 }

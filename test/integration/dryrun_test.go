@@ -64,6 +64,7 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 // dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended.
 var dryRuns = []string{
 	"init --webhook-url https://127.0.0.1:9443", "init --only keys", "deinit --abandon-members", "create federation wet --joiner user:ann",
+	"grant dry --inventory default --inventory-credentials wet --consumer a/b", "revoke dry --inventory default --inventory-credentials wet",
 	"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",
 	"join dry-east --federation dry --member-context east", "join dry --federation dry --member-context west --labels example.com/team=web",
 	"join --all-contexts --federation dry", "discover --federation dry --join",
@@ -152,9 +153,11 @@ var faultScenarios = map[string]struct {
 	"create federation": {reason: "one request for each object, and run again it completes"},
 	"deinit":            {reason: "run again it deletes what is left"},
 	"discover":          {reason: "it joins as join does"},
+	"grant":             {reason: "one request for each object, and run again it completes"},
 	"init":              {reason: "run again it applies what is missing; TestKeyChangeIsInterrupted ends its change of keys at each step"},
 	"label":             {reason: "one request for each object"},
 	"resume":            {reason: "one request for each member"},
+	"revoke":            {reason: "run again it deletes what is left"},
 	"suspend":           {reason: "one request for each member"},
 }
 
