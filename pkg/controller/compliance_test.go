@@ -10,10 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/inventory"
 )
 
 // TestFirstLook plays a member through what it and its federation may become, one step after the other, and holds phase,
-// acceptance, compliance and violations after each.
+// acceptance, compliance, violations and whether it is published after each.
 func TestFirstLook(t *testing.T) {
 	t.Parallel()
 	const (
@@ -89,8 +90,11 @@ func TestFirstLook(t *testing.T) {
 				c := meta.FindStatusCondition(status.Conditions, kind)
 				return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
 			}
+			m := *o.member
+			m.Status = status
 			for what, is := range map[string][2]string{
 				"phase":      {string(s.phase), string(status.Phase)},
+				"published":  {fmt.Sprint(s.accepted == yes && status.Facts != nil), fmt.Sprint(inventory.Publishable(&m))},
 				"accepted":   {s.accepted, said(v1alpha1.ConditionAccepted)},
 				"compliant":  {s.compliant, said(v1alpha1.ConditionCompliant)},
 				"violations": {fmt.Sprint(s.violations), fmt.Sprint(len(status.Violations))},

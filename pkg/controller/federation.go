@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
@@ -27,14 +28,18 @@ import (
 type federationReconciler struct {
 	client     client.Client
 	judgements *judgements
+	publisher  *publisher
 }
 
-func setupFederation(mgr ctrl.Manager, judgements *judgements) error {
-	r := &federationReconciler{client: mgr.GetClient(), judgements: judgements}
+func setupFederation(mgr ctrl.Manager, judgements *judgements, publisher *publisher) error {
+	r := &federationReconciler{client: mgr.GetClient(), judgements: judgements, publisher: publisher}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("federation-status").
 		For(&v1alpha1.Federation{}).
 		Watches(&v1alpha1.MemberCluster{}, recount()).
+		WatchesRawSource(source.Channel(publisher.federations, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
+			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: name}}}
+		}))).
 		Complete(r)
 }
 
@@ -151,6 +156,7 @@ func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.
 		return reconcile.Result{}, err
 	}
 	status := count(federation, members.Items, r.judgements)
+	r.publisher.setInventory(&status, federation)
 	var result reconcile.Result
 	if status.ObservedGeneration < federation.Generation {
 		result.RequeueAfter = judgeDelay

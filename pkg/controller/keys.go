@@ -75,10 +75,14 @@ func (c *connection) signingKey(ctx context.Context, b *budget, now time.Time) (
 }
 
 // requestToken requests a token of the manager's account.
-func (c *connection) requestToken(ctx context.Context, b *budget, spec authenticationv1.TokenRequestSpec) (token string, err error) {
+func (c *connection) requestToken(ctx context.Context, b *budget, spec authenticationv1.TokenRequestSpec) (string, error) {
+	return c.requestTokenOf(ctx, b, tokenRequest, spec)
+}
+
+// requestTokenOf requests a token of the account that r names.
+func (c *connection) requestTokenOf(ctx context.Context, b *budget, r request, spec authenticationv1.TokenRequestSpec) (token string, err error) {
 	body := authenticationv1.TokenRequest{Spec: spec}
 	body.APIVersion, body.Kind = authenticationv1.SchemeGroupVersion.String(), "TokenRequest"
-	r := tokenRequest
 	r.body = &body
 	_, err = c.send(ctx, b, r, func(s *scanner) error {
 		return s.fields(map[string]func() error{"status": func() error {

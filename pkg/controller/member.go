@@ -36,13 +36,14 @@ type memberReconciler struct {
 	renewer     *renewer
 	recorder    events.EventRecorder
 	judgements  *judgements
+	publisher   *publisher
 }
 
-func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judgements) error {
+func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judgements, publisher *publisher) error {
 	r := &memberReconciler{
 		client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p, renewer: renewer,
 		recorder:   mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
-		judgements: judgements,
+		judgements: judgements, publisher: publisher,
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
@@ -131,6 +132,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		return reconcile.Result{}, err
 	}
 	o.renewed = r.renewer.last(request.Name, stored.hash)
+	o.published = r.publisher.condition(request.Name)
 	status := o.status(stored)
 	var result reconcile.Result
 	if next := o.nextChange(stored); !next.IsZero() {

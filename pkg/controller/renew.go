@@ -168,7 +168,7 @@ func (r *renewer) failed(ctx context.Context, o memberState, stored storedCreden
 
 // issue has the member issue another token, by the stored one and at the stored endpoint, and tries it there.
 func (r *renewer) issue(ctx context.Context, o memberState, secret *corev1.Secret, read credential) (*kubeconfig.Access, error) {
-	conn, err := r.connect(ctx, o, read.access)
+	conn, err := o.connect(ctx, read.access, r.timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -186,10 +186,10 @@ func (r *renewer) issue(ctx context.Context, o memberState, secret *corev1.Secre
 	if err != nil {
 		return nil, err
 	}
-	if err := judgeIssued(read.access, next); err != nil {
+	if err := judgeToken(next, managerSubject, read.access); err != nil {
 		return nil, err
 	}
-	tried, err := r.connect(ctx, o, next)
+	tried, err := o.connect(ctx, next, r.timeout)
 	if err != nil {
 		return nil, fmt.Errorf("the member issued a token that does not work: %w", err)
 	}
@@ -198,12 +198,12 @@ func (r *renewer) issue(ctx context.Context, o memberState, secret *corev1.Secre
 }
 
 // connect opens a connection over which the ID of the cluster has been read.
-func (r *renewer) connect(ctx context.Context, o memberState, access *kubeconfig.Access) (*connection, error) {
+func (o memberState) connect(ctx context.Context, access *kubeconfig.Access, timeout time.Duration) (*connection, error) {
 	conn, err := connect(access)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	id, _, err := conn.id(ctx, newBudget())
 	if want := v1alpha1.ClusterID(o.member.Spec.ClusterID); err == nil && id != want {
@@ -223,22 +223,6 @@ func askedLife(secret *corev1.Secret, l life) time.Duration {
 		asked = l.expiry.Sub(l.issued)
 	}
 	return min(max(asked, member.MinTokenLifetime), member.MaxTokenLifetime)
-}
-
-// judgeIssued is an error unless a token can take the place of the one that requested it, and be renewed in turn.
-func judgeIssued(old, issued *kubeconfig.Access) error {
-	oldName, oldUID := old.BoundSecret()
-	name, uid := issued.BoundSecret()
-	begin, end := issued.Life()
-	switch {
-	case issued.Subject() != managerSubject:
-		return &contentError{fmt.Sprintf("the member issued a token of %q and not of %q", issued.Subject(), managerSubject)}
-	case name != oldName || uid != oldUID:
-		return &contentError{fmt.Sprintf("the member issued a token that is bound to Secret %q and not to %q", name, oldName)}
-	case begin.IsZero() || !end.After(begin):
-		return &contentError{"the member issued a token that does not say how long it lives"}
-	}
-	return nil
 }
 
 // store replaces what was read, if it is stored still.

@@ -53,9 +53,13 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(l); err != nil {
 		return fmt.Errorf("add the Lease: %w", err)
 	}
-	judged := &judgements{of: map[string]judgement{}}
-	if err := setupMember(mgr, p, r, judged); err != nil {
+	inventory, err := setupInventory(mgr, o, p.changes)
+	if err != nil {
 		return err
 	}
-	return setupFederation(mgr, judged)
+	judged := &judgements{of: map[string]judgement{}}
+	if err := setupMember(mgr, p, r, judged, inventory); err != nil {
+		return err
+	}
+	return setupFederation(mgr, judged, inventory)
 }

@@ -30,7 +30,9 @@ type memberState struct {
 	probe *observation
 	// renewed is what became of the last renewal of the stored credential, if it failed.
 	renewed attempt
-	now     time.Time
+	// published is the condition Published; nil while this manager does not know it yet.
+	published *metav1.Condition
+	now       time.Time
 }
 
 // status is the member's status, given what judge returned. Conditions keep the time of their last change.
@@ -54,6 +56,11 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 	conditions := []metav1.Condition{accepted, credential, ready, o.compliant(judged)}
 	if c := o.granted(); c != nil {
 		conditions = append(conditions, *c)
+	}
+	if o.federation == nil || o.federation.Spec.Inventory == nil {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionPublished)
+	} else if o.published != nil {
+		conditions = append(conditions, *o.published)
 	}
 	for _, c := range conditions {
 		c.ObservedGeneration = o.member.Generation

@@ -232,6 +232,10 @@ type Health struct {
 // ConditionWithinLimits is the condition of a Federation that says whether it has at most as many members as its limits allow.
 const ConditionWithinLimits = "WithinLimits"
 
+// ConditionInventoryPublished is the condition of a Federation with an inventory that says whether the manager can publish in each
+// of its namespaces.
+const ConditionInventoryPublished = "InventoryPublished"
+
 // FederationStatus is written by the manager alone.
 type FederationStatus struct {
 	// ObservedGeneration is the generation of the spec that the numbers were counted under: every member has been judged by
@@ -250,11 +254,31 @@ type FederationStatus struct {
 	// Violating is the number of members that break a rule, with enforcement Warn or Deny.
 	// +optional
 	Violating int32 `json:"violating"`
-	// Conditions: WithinLimits.
+	// Inventory is where the manager may have published members.
+	// +optional
+	Inventory *InventoryStatus `json:"inventory,omitempty"`
+	// Conditions: WithinLimits and InventoryPublished.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// InventoryStatus is where the manager may have published members: the namespaces of spec.inventory, and those that were there
+// before until they are empty again. It is written before anything is published there.
+type InventoryStatus struct {
+	// Namespaces may hold ClusterProfiles.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	Namespaces []string `json:"namespaces,omitempty"`
+	// CredentialsNamespaces may hold Secrets of members.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	CredentialsNamespaces []string `json:"credentialsNamespaces,omitempty"`
 }
 
 // FederationList is a list of federations.

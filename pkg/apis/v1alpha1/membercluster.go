@@ -37,6 +37,9 @@ const (
 	// ConditionCompliant says whether the member keeps the rules of its federation. It is Unknown where a rule needs a fact that
 	// is not known.
 	ConditionCompliant = "Compliant"
+	// ConditionPublished says whether the member is published where its federation's inventory says. A member of a federation
+	// without an inventory does not have it.
+	ConditionPublished = "Published"
 )
 
 // MemberCluster is a cluster's membership in the federation that its label
@@ -187,7 +190,7 @@ type MemberClusterStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ObservedProbeRequest string `json:"observedProbeRequest,omitempty"`
-	// Conditions: Accepted, CredentialValid, Ready, Granted and Compliant.
+	// Conditions: Accepted, CredentialValid, Ready, Granted, Compliant and Published.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -37,6 +37,8 @@ const (
 	// AnnotationRenewed on a credential is the SHA-256, in hex, of the credential that the manager renewed when it stored
 	// this one. Only the manager may set it.
 	AnnotationRenewed = Prefix + "renewed"
+	// AnnotationConsumerToken on a credential for those who read an inventory says what it was issued for, and how long it lives.
+	AnnotationConsumerToken = Prefix + "consumer-token"
 	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
@@ -71,6 +73,8 @@ const (
 
 	// CredentialType is the type of a credential Secret.
 	CredentialType = Prefix + "credential"
+	// ConsumerCredentialType is the type of a Secret with a credential for those who read an inventory.
+	ConsumerCredentialType = Prefix + "consumer-credential"
 	// CredentialKey is the one key of a credential Secret: a kubeconfig with one cluster, one user with
 	// an inline token, and one context.
 	CredentialKey = "kubeconfig"

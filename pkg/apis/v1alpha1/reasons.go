@@ -30,6 +30,36 @@ const (
 	ReasonFactsUnknown = "FactsUnknown"
 )
 
+// Reasons of the condition Published.
+const (
+	// ReasonPublished is a reason of True, of the condition InventoryPublished of a Federation, too.
+	ReasonPublished = "Published"
+	// ReasonNotAccepted is a member that is not published before it is accepted, or that leaves.
+	ReasonNotAccepted = "NotAccepted"
+	// ReasonInventoryUnavailable is a namespace in which the manager cannot publish: the condition InventoryPublished of the
+	// Federation says why.
+	ReasonInventoryUnavailable = "InventoryUnavailable"
+	// ReasonProfileTaken is a ClusterProfile, or a Secret, of the member's name that the manager did not make.
+	ReasonProfileTaken = "ProfileTaken"
+	// ReasonProfileRefused is a write that the host refused.
+	ReasonProfileRefused = "ProfileRefused"
+	// ReasonConsumerCredentialFailed is a member that issues no token of the account for those who read the inventory. It is True
+	// while the last one works.
+	ReasonConsumerCredentialFailed = "ConsumerCredentialFailed"
+)
+
+// Reasons of the condition InventoryPublished of a Federation, beside Published.
+const (
+	ReasonNamespaceMissing    = "NamespaceMissing"
+	ReasonNamespaceNotLabeled = "NamespaceNotLabeled"
+	// ReasonProfilesNotServed is a host without the CustomResourceDefinition of ClusterProfile.
+	ReasonProfilesNotServed = "ProfilesNotServed"
+	// ReasonInventoryForbidden is a namespace in which the manager lacks a right.
+	ReasonInventoryForbidden = "InventoryForbidden"
+	// ReasonInventoryUnreadable is a namespace that the manager could not read.
+	ReasonInventoryUnreadable = "InventoryUnreadable"
+)
+
 // Reasons of the condition WithinLimits of a Federation.
 const (
 	ReasonLimitsKept    = "LimitsKept"

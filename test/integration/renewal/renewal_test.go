@@ -448,6 +448,8 @@ func TestRenewal(t *testing.T) {
 		r.faults()
 	})
 
+	t.Run("those who read the inventory", r.consume)
+
 	t.Run("a right is missing", func(t *testing.T) {
 		east, err := kubernetes.NewForConfig(fleet(t).Cluster("east").Config())
 		if err != nil {

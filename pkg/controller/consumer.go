@@ -1,0 +1,338 @@
+package controller
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/inventory"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
+)
+
+// consumerLifetime is how long a token for those who read an inventory is to live. It ends with the manager's own at the latest, since
+// both are bound to the same Secret on the member.
+const consumerLifetime = 24 * time.Hour
+
+const (
+	consumerAccount = v1alpha1.MemberNamespace + "/" + v1alpha1.ConsumerAccount
+	consumerSubject = "system:serviceaccount:" + v1alpha1.MemberNamespace + ":" + v1alpha1.ConsumerAccount
+)
+
+var consumerRequest = request{
+	path: "/api/v1/namespaces/" + v1alpha1.MemberNamespace + "/serviceaccounts/" + v1alpha1.ConsumerAccount + "/token",
+	verb: "create", object: "token of ServiceAccount " + consumerAccount, most: maxError,
+}
+
+// consumerToken is what a Secret says of the token in it. The manager reads only the metadata of those Secrets.
+type consumerToken struct {
+	// Issued and Expires are by the clock of the member, and Stored by that of the manager.
+	Issued  time.Time `json:"issued"`
+	Expires time.Time `json:"expires"`
+	Stored  time.Time `json:"stored"`
+	// With is the hash of the manager's credential that the token was requested with. A rotation, or another endpoint, ends it.
+	With string `json:"with"`
+}
+
+// consumerTokenOf reads what a Secret says; the zero one is of one that says nothing, or that does not exist.
+func consumerTokenOf(secret client.Object) (t consumerToken) {
+	if secret == nil || json.Unmarshal([]byte(secret.GetAnnotations()[v1alpha1.AnnotationConsumerToken]), &t) != nil {
+		return consumerToken{}
+	}
+	return t
+}
+
+// due is when a token is to be issued, and false while the member cannot issue one.
+func (t consumerToken) due(m *v1alpha1.MemberCluster, last attempt, s schedule) (time.Time, bool) {
+	with := m.Status.ObservedCredential
+	if with == "" || !(memberState{member: m}).answers() {
+		return time.Time{}, false
+	}
+	var due time.Time
+	if t.With == with {
+		var renewable bool
+		if due, renewable = s.due(life{issued: t.Issued, expiry: t.Expires, stored: t.Stored}, jitterOf(m.UID)); !renewable {
+			due = time.Time{}
+		}
+	}
+	if last.credential == with && last.failures > 0 && last.next.After(due) {
+		due = last.next
+	}
+	return due, true
+}
+
+// consumers issues the credentials of those who read inventories, by the manager's right on each member, and stores them.
+type consumers struct {
+	publisher *publisher
+	schedule  schedule
+	timeout   time.Duration
+	log       logr.Logger
+	// queue has the members whose token is due.
+	queue workqueue.TypedDelayingInterface[string]
+
+	mu sync.Mutex
+	// attempts are those that failed, by member.
+	attempts map[string]attempt
+}
+
+// last is what became of the last attempt, if it failed.
+func (c *consumers) last(name string) attempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attempts[name]
+}
+
+func (c *consumers) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.attempts, name)
+}
+
+// Start issues what is due until ctx ends. Only the leader does.
+func (c *consumers) Start(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, c.queue.ShutDown)
+	defer stop()
+	var running sync.WaitGroup
+	for range renewers {
+		running.Go(func() {
+			for {
+				name, shutdown := c.queue.Get()
+				if shutdown {
+					return
+				}
+				if err := c.renew(ctx, name); err != nil && ctx.Err() == nil {
+					c.log.Error(err, "could not read what a consumer's credential needs", "member", name)
+					c.queue.AddAfter(name, hostRetry)
+				}
+				c.queue.Done(name)
+			}
+		})
+	}
+	running.Wait()
+	return nil
+}
+
+// renew issues and stores the token of a member if that is due. The error is that of a read of the host.
+func (c *consumers) renew(ctx context.Context, name string) error {
+	o := memberState{member: &v1alpha1.MemberCluster{}, federation: &v1alpha1.Federation{}, now: time.Now()}
+	secret := &corev1.Secret{}
+	// Past the cache: what leaves, or has just been replaced, gets none.
+	err := errors.Join(
+		c.publisher.client.Get(ctx, client.ObjectKey{Name: name}, o.member),
+		c.publisher.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.CredentialsNamespace, Name: name}, secret),
+	)
+	if err == nil {
+		err = c.publisher.cached.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
+	}
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	n := c.publisher.credentialsOf(o.federation, o.member)
+	if n == nil {
+		return nil
+	}
+	have := n.get(name)
+	read := o.readCredential(secret)
+	if read.reason != "" || read.hash != o.member.Status.ObservedCredential {
+		// The status is behind, or says what is wrong.
+		return nil
+	}
+	last := c.last(name)
+	if due, ok := consumerTokenOf(have).due(o.member, last, c.schedule); !ok || due.After(o.now) {
+		return nil
+	}
+	issued, err := c.issue(ctx, o, secret, read)
+	if err == nil {
+		err = c.store(ctx, n, have, o.member, read.hash, issued)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		// It was changed or deleted meanwhile, which the watch shows soon.
+		c.queue.AddAfter(name, hostRetry)
+	case err != nil:
+		c.failed(o, read, last, err)
+		c.publisher.request(name)
+	default:
+		c.forget(name)
+	}
+	return nil
+}
+
+// failed keeps why no token was issued, and when to try again.
+func (c *consumers) failed(o memberState, read credential, last attempt, err error) {
+	if last.credential != read.hash {
+		last = attempt{}
+	}
+	failures := last.failures + 1
+	a := attempt{
+		credential: read.hash, failures: failures, fault: faultOf(err),
+		next: time.Now().Add(c.schedule.retry(life{issued: o.now, expiry: o.now.Add(consumerLifetime)}, failures, jitterOf(o.member.UID))),
+	}
+	if refused, ok := errors.AsType[*statusError](err); ok && refused.what == consumerRequest.what() {
+		a.forbidden = refused.code == http.StatusForbidden || refused.code == http.StatusNotFound
+	}
+	c.mu.Lock()
+	c.attempts[o.member.Name] = a
+	c.mu.Unlock()
+	c.log.Info("could not issue a credential for those who read the inventory", "member", o.member.Name, "failures", failures, "cause", a.fault)
+}
+
+// issue has the member issue a token of the consumer's account, by the manager's credential and at its endpoint, and tries it there.
+func (c *consumers) issue(ctx context.Context, o memberState, secret *corev1.Secret, read credential) (*kubeconfig.Access, error) {
+	conn, err := o.connect(ctx, read.access, c.timeout)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.close()
+	next := &kubeconfig.Access{Endpoint: read.access.Endpoint}
+	// The token is asked of the cluster whose ID has been read, and no other.
+	err = conn.seal(func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		next.Token, err = conn.requestTokenOf(ctx, newBudget(), consumerRequest, authenticationv1.TokenRequestSpec{
+			ExpirationSeconds: new(int64(min(consumerLifetime, askedLife(secret, read.life)) / time.Second)), BoundObjectRef: conn.boundTo,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := judgeToken(next, consumerSubject, read.access); err != nil {
+		return nil, err
+	}
+	tried, err := connect(next)
+	if err != nil {
+		return nil, err
+	}
+	defer tried.close()
+	short, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	// Every account may read the version, or is refused with 403: what counts is that the token is known.
+	if _, err := tried.version(short, newBudget()); err != nil {
+		return nil, fmt.Errorf("the member issued a token that does not work: %w", err)
+	}
+	return next, nil
+}
+
+// store creates the Secret of a member, or replaces what is owned here of the one that is there.
+func (c *consumers) store(ctx context.Context, n *inventoryNamespace, have client.Object, m *v1alpha1.MemberCluster, with string, issued *kubeconfig.Access) error {
+	data, err := issued.Marshal()
+	if err != nil {
+		return err
+	}
+	begin, end := issued.Life()
+	said, err := json.Marshal(consumerToken{Issued: begin, Expires: end, Stored: time.Now().UTC().Truncate(time.Second), With: with})
+	if err != nil {
+		return err
+	}
+	o := inventory.Secret(m, n.namespace)
+	o.SetAnnotations(map[string]string{v1alpha1.AnnotationConsumerToken: string(said)})
+	o.Object["data"] = map[string]any{v1alpha1.CredentialKey: base64.StdEncoding.EncodeToString(data)}
+	if have != nil {
+		o.SetUID(have.GetUID())
+		return c.publisher.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner(v1alpha1.ManagerFieldOwner), client.ForceOwnership)
+	}
+	err = c.publisher.client.Create(ctx, o, client.FieldOwner(v1alpha1.ManagerFieldOwner))
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	live := n.object()
+	if err := c.publisher.client.Get(ctx, client.ObjectKey{Namespace: n.namespace, Name: m.Name}, live); err != nil {
+		return err
+	}
+	if live.GetLabels()[v1alpha1.LabelFederation] == string(m.Federation()) {
+		return apierrors.NewConflict(corev1.Resource("secrets"), m.Name, errors.New("the watch is behind"))
+	}
+	return &contentError{fmt.Sprintf("Secret %s/%s was not made by this manager", n.namespace, m.Name)}
+}
+
+// judgeToken is an error unless a token is of the account, and ends with the Secret that the manager's is bound to.
+func judgeToken(issued *kubeconfig.Access, subject string, by *kubeconfig.Access) error {
+	name, uid := issued.BoundSecret()
+	boundName, boundUID := by.BoundSecret()
+	begin, end := issued.Life()
+	switch {
+	case issued.Subject() != subject:
+		return &contentError{fmt.Sprintf("the member issued a token of %q and not of %q", issued.Subject(), subject)}
+	case name != boundName || uid != boundUID:
+		return &contentError{fmt.Sprintf("the member issued a token that is bound to Secret %q and not to %q", name, boundName)}
+	case begin.IsZero() || !end.After(begin):
+		return &contentError{"the member issued a token that does not say how long it lives"}
+	}
+	return nil
+}
+
+// credentialsOf is the namespace for the credential of a member; nil where there is none to be, or nothing can be written now.
+func (p *publisher) credentialsOf(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) *inventoryNamespace {
+	for _, n := range p.followedNamespaces() {
+		if n.credentials && n.fault == nil && n.synced() && f.Spec.Access != nil && wanted(f, m, &n) {
+			return &n
+		}
+	}
+	return nil
+}
+
+// keepSecret has a credential issued when one is due, and deletes one that is not to be any more.
+func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name string, m *v1alpha1.MemberCluster, wanted bool, done *publication) error {
+	have := n.get(name)
+	switch {
+	case !wanted && have == nil:
+		return nil
+	case n.fault != nil:
+		if wanted {
+			done.faults = append(done.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(
+				"the member has no credential in namespace %q: see the condition %s of federation %q", n.namespace, v1alpha1.ConditionInventoryPublished, n.federation)})
+		}
+		return nil
+	case !n.synced(), have != nil && have.GetDeletionTimestamp() != nil:
+		done.pending = true
+		return nil
+	case !wanted:
+		p.consumers.forget(name)
+		return p.settle(client.IgnoreNotFound(p.client.Delete(ctx, have, client.Preconditions{UID: new(have.GetUID())})), done)
+	}
+	last, now, said := p.consumers.last(name), time.Now(), consumerTokenOf(have)
+	due, ok := said.due(m, last, p.consumers.schedule)
+	switch {
+	case ok && !due.After(now):
+		p.consumers.queue.Add(name)
+	case ok && (done.retry == 0 || due.Sub(now) < done.retry):
+		done.retry = due.Sub(now)
+	}
+	done.credential(m, said, last, ok, now)
+	return nil
+}
+
+// credential says what became of the credential of a member: said is what the Secret says of it.
+func (d *publication) credential(m *v1alpha1.MemberCluster, said consumerToken, last attempt, answers bool, now time.Time) {
+	works := said.With == m.Status.ObservedCredential && now.Before(said.Expires)
+	failing := last.failures > 0 && last.credential == m.Status.ObservedCredential
+	message := "the credential for those who read the inventory could not be issued: " + last.fault
+	if last.forbidden {
+		message += "; " + propose("grant the account for them", memberState{member: m}.join())
+	}
+	switch {
+	case failing && works:
+		d.warning = fmt.Sprintf("%s; the last one works until %s", message, timestamp(said.Expires))
+	case failing:
+		d.faults = append(d.faults, fault{v1alpha1.ReasonConsumerCredentialFailed, message})
+	case !works && !answers:
+		d.faults = append(d.faults, fault{v1alpha1.ReasonConsumerCredentialFailed, "the credential for those who read the inventory is issued when the member answers: see Ready"})
+	case !works:
+		d.pending = true
+	}
+}

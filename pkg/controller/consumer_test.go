@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+)
+
+// TestConsumerTokenDue is when a token for those who read the inventory is issued.
+func TestConsumerTokenDue(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	good := consumerToken{Issued: now, Expires: now.Add(24 * time.Hour), Stored: now, With: "h1"}
+	for name, test := range map[string]struct {
+		said  consumerToken
+		last  attempt
+		ready string
+		// earliest and latest are after now; never is without either.
+		earliest, latest time.Duration
+		never            bool
+	}{
+		"there is none": {},
+		"a third of a day, less at most an eighth":                  {said: good, earliest: 7 * time.Hour, latest: 8 * time.Hour},
+		"it was requested with a credential that is stored no more": {said: consumerToken{Issued: now, Expires: now.Add(time.Hour), Stored: now, With: "h0"}},
+		"it does not say how long it lives":                         {said: consumerToken{With: "h1", Stored: now}},
+		"the last attempt failed":                                   {last: attempt{credential: "h1", failures: 1, next: now.Add(time.Minute)}, earliest: time.Minute, latest: time.Minute},
+		"the last attempt with another credential failed":           {last: attempt{credential: "h0", failures: 1, next: now.Add(time.Minute)}},
+		"a renewal failed":                                          {said: consumerToken{Issued: now.Add(-9 * time.Hour), Expires: now.Add(15 * time.Hour), Stored: now.Add(-9 * time.Hour), With: "h1"}, last: attempt{credential: "h1", failures: 3, next: now.Add(time.Minute)}, earliest: time.Minute, latest: time.Minute},
+		"the member is offline":                                     {ready: v1alpha1.ReasonTimedOut, never: true},
+		"the member has an error":                                   {ready: v1alpha1.ReasonServerError},
+	} {
+		m := &v1alpha1.MemberCluster{}
+		m.UID = "uid-1"
+		m.Status.ObservedCredential = "h1"
+		reason, status := v1alpha1.ReasonReachable, metav1.ConditionTrue
+		if test.ready != "" {
+			reason, status = test.ready, metav1.ConditionFalse
+		}
+		meta.SetStatusCondition(&m.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: status, Reason: reason})
+		meta.SetStatusCondition(&m.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionCredentialValid, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCredentialStored})
+		due, ok := test.said.due(m, test.last, schedule{RenewalShare})
+		if ok == test.never {
+			t.Errorf("%s: due at %s: %t", name, due, ok)
+			continue
+		}
+		if test.never || test.latest == 0 && due.IsZero() {
+			continue
+		}
+		if due.Before(now.Add(test.earliest)) || due.After(now.Add(test.latest)) {
+			t.Errorf("%s: due %s from now", name, due.Sub(now))
+		}
+		m.Status.ObservedCredential = ""
+		if _, ok := test.said.due(m, test.last, schedule{RenewalShare}); ok {
+			t.Errorf("%s: due without a credential", name)
+		}
+	}
+}
+
+// TestConsumerTokenOf reads what a Secret says, whoever wrote it.
+func TestConsumerTokenOf(t *testing.T) {
+	t.Parallel()
+	want := consumerToken{Issued: time.Unix(1, 0).UTC(), Expires: time.Unix(2, 0).UTC(), Stored: time.Unix(3, 0).UTC(), With: "h"}
+	data, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]consumerToken{"": {}, "{": {}, `{"issued":"soon"}`: {}, string(data): want} {
+		secret := &metav1.PartialObjectMetadata{}
+		secret.Annotations = map[string]string{v1alpha1.AnnotationConsumerToken: text}
+		if got := consumerTokenOf(secret); got != want {
+			t.Errorf("%s: got %+v", text, got)
+		}
+	}
+	if got := consumerTokenOf(nil); got != (consumerToken{}) {
+		t.Errorf("of no Secret: %+v", got)
+	}
+	var none client.Object
+	if got := consumerTokenOf(none); got != (consumerToken{}) {
+		t.Errorf("of no Secret: %+v", got)
+	}
+}
+
+// TestPublished is what the condition Published says of the credential.
+func TestPublished(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	works := consumerToken{Expires: now.Add(time.Hour), With: "h1"}
+	failed := attempt{credential: "h1", failures: 1, fault: "no answer: timed out"}
+	forbidden := attempt{credential: "h1", failures: 1, fault: "404 Not Found", forbidden: true}
+	const fails = "the credential for those who read the inventory could not be issued: "
+	for name, test := range map[string]struct {
+		said    consumerToken
+		last    attempt
+		silent  bool
+		warning string
+		fault   string
+		pending bool
+	}{
+		"it works":                 {said: works},
+		"it works, and is offline": {said: works, silent: true},
+		"not issued yet":           {pending: true},
+		"not issued, and offline":  {silent: true, fault: "the credential for those who read the inventory is issued when the member answers: see Ready"},
+		"of another credential":    {said: consumerToken{Expires: now.Add(time.Hour), With: "h0"}, pending: true},
+		"expired":                  {said: consumerToken{Expires: now, With: "h1"}, pending: true},
+		"renewal failed":           {said: works, last: failed, warning: fails + "no answer: timed out; the last one works until 2026-03-01T13:00:00Z"},
+		"failed":                   {last: failed, fault: fails + "no answer: timed out"},
+		"no account there": {last: forbidden, fault: fails +
+			"404 Not Found; grant the account for them: kubectl federate join us-east --federation prod --member-context CONTEXT"},
+		"failed with another credential": {said: works, last: attempt{credential: "h0", failures: 1}},
+	} {
+		m := &v1alpha1.MemberCluster{}
+		m.Name, m.Labels = "us-east", map[string]string{v1alpha1.LabelFederation: "prod"}
+		m.Status.ObservedCredential = "h1"
+		var d publication
+		d.credential(m, test.said, test.last, !test.silent, now)
+		got := ""
+		for _, f := range d.faults {
+			got += f.message
+		}
+		if got != test.fault || d.warning != test.warning || d.pending != test.pending {
+			t.Errorf("%s: fault %q, warning %q, pending %t", name, got, d.warning, d.pending)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/inventory"
+)
+
+const clusterprofiles = "clusterprofiles"
+
+// inventoryKey names a namespace of the host, and what of an inventory is in it.
+type inventoryKey struct {
+	namespace string
+	// credentials says that it holds Secrets, and else ClusterProfiles.
+	credentials bool
+}
+
+// label is the one that lets the federation that it names use the namespace.
+func (k inventoryKey) label() string {
+	if k.credentials {
+		return v1alpha1.LabelInventoryCredentials
+	}
+	return v1alpha1.LabelInventory
+}
+
+// kind is that of the objects in it.
+func (k inventoryKey) kind() schema.GroupVersionKind {
+	if k.credentials {
+		return corev1.SchemeGroupVersion.WithKind("Secret")
+	}
+	return clusterinventory.ClusterProfileSchemeGroupVersionKind
+}
+
+// rights are what the manager needs in it: the resource and the subresource, and the verbs.
+func (k inventoryKey) rights() (rights []authorizationv1.ResourceAttributes) {
+	group, resource := clusterinventory.Group, clusterprofiles
+	if k.credentials {
+		group, resource = "", "secrets"
+	}
+	for _, verb := range []string{"get", "list", "watch", "create", "patch", "delete"} {
+		rights = append(rights, authorizationv1.ResourceAttributes{Namespace: k.namespace, Verb: verb, Group: group, Resource: resource})
+	}
+	if !k.credentials {
+		rights = append(rights, authorizationv1.ResourceAttributes{Namespace: k.namespace, Verb: "patch", Group: group, Resource: resource, Subresource: "status"})
+	}
+	return rights
+}
+
+// fault is why nothing can be done in a namespace.
+type fault struct{ reason, message string }
+
+// inventoryNamespace is a namespace in which the manager publishes the members of a federation, or has published them. Its fields
+// are read and written with the publisher's lock.
+type inventoryNamespace struct {
+	inventoryKey
+	federation v1alpha1.FederationName
+	// leaving says that the federation does not name it any more.
+	leaving bool
+	// fault is nil when the manager can write there.
+	fault *fault
+	// announced says that all members have been requested since the objects there were read.
+	announced bool
+	// informer has the objects that the manager made there; nil while they are not read.
+	informer cache.SharedIndexInformer
+	stop     context.CancelFunc
+}
+
+// synced says that the objects there have been read.
+func (n *inventoryNamespace) synced() bool { return n.informer != nil && n.informer.HasSynced() }
+
+// get is the object of a member; nil when there is none.
+func (n *inventoryNamespace) get(member string) client.Object {
+	if n.informer == nil {
+		return nil
+	}
+	found, exists, err := n.informer.GetStore().GetByKey(n.namespace + "/" + member)
+	if err != nil || !exists {
+		return nil
+	}
+	o, _ := found.(client.Object)
+	return o
+}
+
+// profile is the ClusterProfile of a member; nil when there is none.
+func (n *inventoryNamespace) profile(member string) *clusterinventory.ClusterProfile {
+	p, _ := n.get(member).(*clusterinventory.ClusterProfile)
+	return p
+}
+
+// names are those of all members with an object there.
+func (n *inventoryNamespace) names() (names []string) {
+	if n.informer == nil {
+		return nil
+	}
+	for _, key := range n.informer.GetStore().ListKeys() {
+		_, name, err := cache.SplitMetaNamespaceKey(key)
+		if err == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// end ends the watch.
+func (n *inventoryNamespace) end() {
+	if n.stop != nil {
+		n.stop()
+	}
+	n.informer, n.stop, n.announced = nil, nil, false
+}
+
+// list is an empty list of what is in a namespace. Of Secrets only the metadata is read.
+func (k inventoryKey) list() client.ObjectList {
+	if !k.credentials {
+		return &clusterinventory.ClusterProfileList{}
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	return list
+}
+
+// object is an empty one of those.
+func (k inventoryKey) object() client.Object {
+	if !k.credentials {
+		return &clusterinventory.ClusterProfile{}
+	}
+	o := &metav1.PartialObjectMetadata{}
+	o.SetGroupVersionKind(k.kind())
+	return o
+}
+
+// made selects what the manager made for a federation.
+func (n *inventoryNamespace) made() client.MatchingLabels {
+	if n.credentials {
+		return client.MatchingLabels{v1alpha1.LabelFederation: string(n.federation)}
+	}
+	return client.MatchingLabels{clusterinventory.LabelClusterManagerKey: inventory.Manager}
+}
+
+// watch begins to read what the manager made in a namespace, and calls changed with the name of each object that changes.
+func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, changed func(name string)) error {
+	options := func(raw metav1.ListOptions) []client.ListOption {
+		return []client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(n.namespace), n.made()}
+	}
+	key := n.inventoryKey
+	informer := cache.NewSharedIndexInformerWithOptions(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+			list := key.list()
+			return list, c.List(ctx, list, options(raw)...)
+		},
+		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
+			return c.Watch(ctx, key.list(), options(raw)...)
+		},
+	}, key.object(), cache.SharedIndexInformerOptions{})
+	if err := informer.SetTransform(func(o any) (any, error) {
+		if m, ok := o.(metav1.Object); ok {
+			m.SetManagedFields(nil)
+		}
+		return o, nil
+	}); err != nil {
+		return err
+	}
+	handle := func(o any) {
+		if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+			o = gone.Obj
+		}
+		if m, ok := o.(metav1.Object); ok {
+			changed(m.GetName())
+		}
+	}
+	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: handle, UpdateFunc: func(_, o any) { handle(o) }, DeleteFunc: handle,
+	}); err != nil {
+		return err
+	}
+	ctx, n.stop = context.WithCancel(ctx)
+	n.informer = informer
+	go informer.RunWithContext(ctx)
+	return nil
+}
+
+// judge says why the manager cannot write in a namespace; nil when it can. What is there may be readable all the same.
+func (k inventoryKey) judge(ctx context.Context, c client.Client, federation v1alpha1.FederationName) (f *fault, readable bool) {
+	host, grant := command.Host{}, k.grant(federation)
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	switch err := c.Get(ctx, client.ObjectKey{Name: k.namespace}, namespace); {
+	case apierrors.IsNotFound(err):
+		return &fault{v1alpha1.ReasonNamespaceMissing, fmt.Sprintf("namespace %q does not exist; ", k.namespace) +
+			host.To("create it", command.KubectlCreateNamespace{Name: k.namespace})}, false
+	case err != nil:
+		return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
+	case namespace.DeletionTimestamp != nil:
+		return &fault{v1alpha1.ReasonNamespaceMissing, fmt.Sprintf("namespace %q is being deleted", k.namespace)}, false
+	case namespace.Labels[k.label()] == "":
+		return &fault{v1alpha1.ReasonNamespaceNotLabeled, fmt.Sprintf("namespace %q has no label %s=%s; ", k.namespace, k.label(), federation) +
+			host.To("let the federation publish there", grant)}, true
+	case namespace.Labels[k.label()] != string(federation):
+		return &fault{v1alpha1.ReasonNamespaceNotLabeled, fmt.Sprintf("namespace %q is that of federation %q, by its label %s",
+			k.namespace, brief(namespace.Labels[k.label()]), k.label())}, true
+	}
+	switch err := c.List(ctx, k.list(), client.InNamespace(k.namespace), client.Limit(1)); {
+	case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
+		return &fault{v1alpha1.ReasonProfilesNotServed, fmt.Sprintf("the host does not serve %s.%s/%s: install its CustomResourceDefinition, of sigs.k8s.io/cluster-inventory-api",
+			clusterprofiles, clusterinventory.Group, clusterinventory.Version)}, false
+	case err != nil && !apierrors.IsForbidden(err):
+		return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
+	}
+	for _, right := range k.rights() {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right}}
+		if err := c.Create(ctx, review); err != nil {
+			return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
+		}
+		if !review.Status.Allowed {
+			resource := right.Resource
+			if right.Subresource != "" {
+				resource += "/" + right.Subresource
+			}
+			return &fault{v1alpha1.ReasonInventoryForbidden, fmt.Sprintf("the manager may not %s %s in namespace %q; ", right.Verb, resource, k.namespace) +
+				host.To("allow it", grant)}, !slices.Contains([]string{"get", "list", "watch"}, right.Verb)
+		}
+	}
+	return nil, true
+}
+
+// grant is the command that lets a federation use the namespace.
+func (k inventoryKey) grant(federation v1alpha1.FederationName) command.Command {
+	if k.credentials {
+		return command.Grant{Federation: federation, Credentials: k.namespace}
+	}
+	return command.Grant{Federation: federation, Inventory: k.namespace}
+}
