@@ -171,13 +171,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var judged atomic.Bool
-	// The turn ends with the judgement, not with an answer that is given before.
+	// The turn ends with the judgement, not with an answer that is given before. Only the judgement has the context that ends
+	// with review: it is to say itself what could not be read, before late.
 	judge := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer turn()
-		handler.ServeHTTP(w, r)
+		handler.ServeHTTP(w, r.WithContext(ctx))
 		judged.Store(true)
 	})
-	r = r.WithContext(ctx)
 	r.Body = io.NopCloser(&body)
 	http.TimeoutHandler(judge, s.late, "the review could not be judged in time: try again").ServeHTTP(w, r)
 	if !judged.Load() {

@@ -18,6 +18,9 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
 )
 
 const known = "/validate/known"
@@ -211,18 +214,33 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestLateJudgement holds that a review is answered even if its judgement does not end.
+// TestLateJudgement holds that a review is answered even if its judgement does not end, and by the judgement if that ends with its
+// time.
 func TestLateJudgement(t *testing.T) {
 	t.Parallel()
-	b := defaultBounds
-	b.review, b.late = 10*time.Millisecond, 20*time.Millisecond
 	end := make(chan struct{})
-	s, address := serve(t, b, nil, func(http.ResponseWriter, *http.Request) { <-end })
 	defer close(end)
-	if code, text, err := post(t, client(), address, known, strings.NewReader("{}")); code != 503 || text != "the review could not be judged in time: try again" || err != nil {
-		t.Errorf("%d %s %v", code, text, err)
+	for name, test := range map[string]struct {
+		late   time.Duration
+		judges http.HandlerFunc
+		code   int
+		text   string
+		count  float64
+	}{
+		"without end": {20 * time.Millisecond, func(http.ResponseWriter, *http.Request) { <-end }, 503, "the review could not be judged in time: try again", 1},
+		"says why": {time.Minute, func(w http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			_, _ = io.WriteString(w, "why")
+		}, 200, "why", 0},
+	} {
+		b := defaultBounds
+		b.review, b.late = 10*time.Millisecond, test.late
+		s, address := serve(t, b, nil, test.judges)
+		if code, text, err := post(t, client(), address, known, strings.NewReader("{}")); code != test.code || text != test.text || err != nil {
+			t.Errorf("%s: %d %s %v", name, code, text, err)
+		}
+		holds(t, s, reasonTimeout, test.count)
 	}
-	holds(t, s, reasonTimeout, 1)
 }
 
 // TestConnections holds that those that carry no reviews are closed for those that do.
@@ -273,5 +291,35 @@ func TestConnections(t *testing.T) {
 	_ = held[0].SetReadDeadline(time.Now().Add(10 * time.Second))
 	if _, err := held[0].Read(make([]byte, 1)); err == nil {
 		t.Error("the oldest is open")
+	}
+}
+
+// TestAnswersComeInTime holds that a review is answered before API servers give it up, as the configuration that is installed says
+// when: what they print then shows the path.
+func TestAnswersComeInTime(t *testing.T) {
+	t.Parallel()
+	all, err := manifests.Objects(manifests.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	for _, o := range all {
+		if o.GetName() != manifests.WebhookConfiguration {
+			continue
+		}
+		webhooks, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+		for _, w := range webhooks {
+			given, err := time.ParseDuration(fmt.Sprint(w.(map[string]any)["timeoutSeconds"], "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b := defaultBounds; b.turn >= b.review || b.review >= b.late || given-b.late < time.Second/2 {
+				t.Errorf("API servers wait %s for %v, and it is answered within %+v", given, w.(map[string]any)["name"], b)
+			}
+			calls++
+		}
+	}
+	if calls == 0 {
+		t.Error("the configuration has no webhooks")
 	}
 }
