@@ -133,6 +133,27 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// TestDisruptions holds that nodes can be drained of replicas that are not ready, and of one that is.
+func TestDisruptions(t *testing.T) {
+	t.Parallel()
+	all := objects(t, manifests.Options{})
+	budget := find(t, all, "PodDisruptionBudget")
+	spec := budget.Object["spec"].(map[string]any)
+	if fmt.Sprint(spec["unhealthyPodEvictionPolicy"]) != "AlwaysAllow" || fmt.Sprint(spec["maxUnavailable"]) != "1" {
+		t.Errorf("the budget is %v", spec)
+	}
+	selected, _, _ := unstructured.NestedStringMap(spec, "selector", "matchLabels")
+	pods, _, _ := unstructured.NestedStringMap(find(t, all, "Deployment").Object, "spec", "template", "metadata", "labels")
+	for key, value := range selected {
+		if pods[key] != value {
+			t.Errorf("the budget is for pods with %s=%s, and the manager's have %v", key, value, pods)
+		}
+	}
+	if len(selected) == 0 {
+		t.Error("the budget is for no pods")
+	}
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	all := objects(t, manifests.Options{Version: "v1.2.3+dirty", Replicas: 3})

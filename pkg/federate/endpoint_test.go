@@ -29,6 +29,7 @@ func TestEndpointOf(t *testing.T) {
 		{"the member's", JoinOptions{}, caller, &member, stored},
 		{"the member's in another spelling", JoinOptions{Server: "https://STORED:443", CABundle: ca}, caller, &member, stored},
 		{"another server, which has another name", JoinOptions{Server: "https://other/"}, caller, nil, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://caller"}},
+		{"one of many at once, for which its source knows another server", JoinOptions{Server: "https://other", CABundle: ca, KeepEndpoint: true}, caller, &member, stored},
 		{"another server of a member", JoinOptions{Server: "https://other"}, caller, &member, endpoint.Endpoint{Server: "https://other", CABundle: ca, ProxyURL: "http://stored"}},
 		{"no proxy", JoinOptions{ProxyURL: &none}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, TLSServerName: "kept"}},
 		{"another proxy", JoinOptions{ProxyURL: &other}, caller, &member, endpoint.Endpoint{Server: "https://stored", CABundle: ca, ProxyURL: other, TLSServerName: "kept"}},

@@ -3,7 +3,23 @@ package federate
 import (
 	"errors"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
+
+// TestMissingRightsOnce names a right once that several steps take, in their order, and none that is held.
+func TestMissingRightsOnce(t *testing.T) {
+	t.Parallel()
+	create, list := member.NamespaceRef().Rights("create")[0], member.NodesRef.Rights("list")[0]
+	held := member.MembershipRef().Rights("get")[0]
+	got := missingOf(cluster.Member, []cluster.Right{list, create}, []cluster.Right{create, held, list, create})
+	if diff := cmp.Diff([]missing{{cluster.Member, create}, {cluster.Member, list}}, got, cmp.AllowUnexported(missing{})); diff != "" {
+		t.Error(diff)
+	}
+}
 
 // TestSameRefusal compares what a policy, a quota and RBAC say in two namespaces.
 func TestSameRefusal(t *testing.T) {

@@ -128,6 +128,9 @@ func TestCAIsConstrained(t *testing.T) {
 		"an address of IPv4 with IPv6": {[]string{"::1"}, "127.0.0.1", false},
 	} {
 		k := made(t, test.ca...)
+		if !k.CA.PermittedDNSDomainsCritical {
+			t.Errorf("%s: who does not know name constraints takes the CA for any name", name)
+		}
 		parsed, err := keyutil.ParsePrivateKeyPEM(data(t, k)[keys.FileCAKey])
 		if err != nil {
 			t.Fatal(err)
