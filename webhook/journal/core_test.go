@@ -127,7 +127,7 @@ func TestHostGoesForward(t *testing.T) {
 	h.Set(member("e", "6", "21"))
 	// A review may claim the UID of an object under another name, which is not there: the object is not gone with it.
 	h.Set(member("f", "7", "22"))
-	h.Drop(member("nobody", "7", "1"))
+	h.Drop(member("absent", "7", "1"))
 	h.Set(labeled(member("f", "7", "23"), "zone", "c"))
 	h.Read(func(x *rules.Index) {
 		if m := x.Member("f"); m == nil || m.Labels["zone"] != "c" || h.past(&Entry{Kind: Member, Name: "f", UID: "7", After: 23}) {
