@@ -33,7 +33,7 @@ read the profiles: it should hold nothing else. A namespace that does not exist 
 --consumer lets a ServiceAccount get the Secrets of that namespace, by name.
 
 The federation publishes in what its spec.inventory names: grant first, then name it. 'kubectl federate revoke'
-takes back what grant gives.`
+removes what grant makes.`
 
 const grantExample = `  # Publish the members of prod for tools that read ClusterProfiles in namespace fleet
   kubectl federate grant prod --inventory fleet
@@ -44,7 +44,7 @@ const grantExample = `  # Publish the members of prod for tools that read Cluste
   # Print manifests for GitOps
   kubectl federate grant prod --inventory fleet --dry-run=client -o yaml`
 
-const revokeHelp = `Take back what grant gives.
+const revokeHelp = `Remove what grant makes.
 
 The label of the namespace and the manager's Role there are removed; what the manager has published there stays.
 To have it removed, take the namespace out of the federation's spec.inventory first. With
@@ -94,7 +94,7 @@ func newGrant(d *factory) *cobra.Command {
 func newRevoke(d *factory) *cobra.Command {
 	f := &grantFlags{factory: d, output: output.NewFlags()}
 	cmd := &cobra.Command{
-		Use: "revoke FEDERATION", GroupID: groupHost, Short: "Take back what grant gives",
+		Use: "revoke FEDERATION", GroupID: groupHost, Short: "Remove what grant makes",
 		Long: revokeHelp, Example: revokeExample, Args: exactlyOne("the federation's name"),
 		RunE: runs(func(_ *cobra.Command, args []string) (*revokeOptions, error) {
 			accounts, err := f.parse(args)

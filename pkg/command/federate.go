@@ -60,15 +60,15 @@ type Grant struct {
 }
 
 func (c Grant) render(l *line) {
-	l.federate("grant", l.name(string(c.Federation), "FEDERATION"))
+	l.federate("grant", l.name(string(c.Federation), "NAME"))
 	l.inventory(c.Inventory, c.Credentials)
 }
 
-// Revoke is kubectl federate revoke of a namespace, which takes back what Grant gives.
+// Revoke is kubectl federate revoke of a namespace, which removes what Grant makes.
 type Revoke Grant
 
 func (c Revoke) render(l *line) {
-	l.federate("revoke", l.name(string(c.Federation), "FEDERATION"))
+	l.federate("revoke", l.name(string(c.Federation), "NAME"))
 	l.inventory(c.Inventory, c.Credentials)
 }
 

@@ -303,7 +303,10 @@ func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name 
 		return nil
 	case !wanted:
 		p.consumers.forget(name)
-		return p.settle(client.IgnoreNotFound(p.client.Delete(ctx, have, client.Preconditions{UID: new(have.GetUID())})), done)
+		gone := n.object() // items of a list do not say their kind
+		gone.SetNamespace(n.namespace)
+		gone.SetName(name)
+		return p.settle(client.IgnoreNotFound(p.client.Delete(ctx, gone, client.Preconditions{UID: new(have.GetUID())})), done)
 	}
 	last, now, said := p.consumers.last(name), time.Now(), consumerTokenOf(have)
 	due, ok := said.due(m, last, p.consumers.schedule)

@@ -62,7 +62,7 @@ func TestConsumerTokenDue(t *testing.T) {
 	}
 }
 
-// TestConsumerTokenOf reads what a Secret says, whoever wrote it.
+// TestConsumerTokenOf reads what a Secret says, valid or not.
 func TestConsumerTokenOf(t *testing.T) {
 	t.Parallel()
 	want := consumerToken{Issued: time.Unix(1, 0).UTC(), Expires: time.Unix(2, 0).UTC(), Stored: time.Unix(3, 0).UTC(), With: "h"}

@@ -305,7 +305,7 @@ func (p *publisher) followNamespace(ctx context.Context, name v1alpha1.Federatio
 	return f, nil
 }
 
-// leave forgets a namespace that holds nothing of ours any more, or in which nothing of ours may be touched.
+// leave forgets a namespace that holds nothing that the manager made any more, or in which it may not touch that.
 func (p *publisher) leave(n *inventoryNamespace) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

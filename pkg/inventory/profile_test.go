@@ -149,16 +149,16 @@ func TestPublishable(t *testing.T) {
 		m    *v1alpha1.MemberCluster
 		want bool
 	}{
-		"accepted":                             {member(), true},
-		"suspended":                            {member(func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }), true},
-		"offline":                              {member(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTimedOut)), true},
-		"it came to break a rule":              {member(set(v1alpha1.ConditionCompliant, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), true},
-		"pending":                              {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)), false},
-		"it breaks a rule at first sight":      {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), false},
-		"its facts are unknown":                {member(set(v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown)), false},
-		"accepted, and not seen yet":           {member(func(m *v1alpha1.MemberCluster) { m.Status.AcceptedTime = nil }), false},
-		"leaving":                              {member(func(m *v1alpha1.MemberCluster) { m.DeletionTimestamp = new(metav1.NewTime(now)) }), false},
-		"a status that nobody has written yet": {&v1alpha1.MemberCluster{}, false},
+		"accepted":                        {member(), true},
+		"suspended":                       {member(func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }), true},
+		"offline":                         {member(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTimedOut)), true},
+		"it came to break a rule":         {member(set(v1alpha1.ConditionCompliant, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), true},
+		"pending":                         {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)), false},
+		"it breaks a rule at first sight": {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), false},
+		"its facts are unknown":           {member(set(v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown)), false},
+		"accepted, and not seen yet":      {member(func(m *v1alpha1.MemberCluster) { m.Status.AcceptedTime = nil }), false},
+		"leaving":                         {member(func(m *v1alpha1.MemberCluster) { m.DeletionTimestamp = new(metav1.NewTime(now)) }), false},
+		"no status yet":                   {&v1alpha1.MemberCluster{}, false},
 	} {
 		if got := Publishable(test.m); got != test.want {
 			t.Errorf("%s: got %t", name, got)

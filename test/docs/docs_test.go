@@ -277,7 +277,7 @@ func TestCommandsInText(t *testing.T) {
 	}
 }
 
-// TestReasonsAreDocumented finds every reason of a condition in docs/operations.md.
+// TestReasonsAreDocumented finds every reason of a condition in docs/operations.md or docs/inventory.md.
 func TestReasonsAreDocumented(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile(filepath.Join(root, "pkg", "apis", "v1alpha1", "reasons.go"))
@@ -288,10 +288,10 @@ func TestReasonsAreDocumented(t *testing.T) {
 	if len(reasons) < 15 {
 		t.Fatalf("%d reasons found: are they read right?", len(reasons))
 	}
-	text := page(t, "docs/operations.md").Text
+	text := page(t, "docs/operations.md").Text + page(t, "docs/inventory.md").Text
 	for _, reason := range reasons {
 		if !strings.Contains(text, "`"+reason[1]+"`") {
-			t.Errorf("docs/operations.md does not say what to do about `%s`", reason[1])
+			t.Errorf("neither docs/operations.md nor docs/inventory.md says what to do about `%s`", reason[1])
 		}
 	}
 }

@@ -247,7 +247,7 @@ func (r *renewing) consume(t *testing.T) {
 		t.Errorf("labels %v", secret.Labels)
 	}
 
-	// A Secret that somebody else made is left alone.
+	// A Secret that the manager did not make is left alone.
 	c.patch(t, func(s *v1alpha1.FederationSpec) { s.Access = nil })
 	env.Eventually(t, "the Secret is gone, and the profile does not name it", func(ctx context.Context) error {
 		if err := admin.Get(ctx, client.ObjectKeyFromObject(secret), secret); !apierrors.IsNotFound(err) {
