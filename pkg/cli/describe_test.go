@@ -242,8 +242,8 @@ func TestNextStep(t *testing.T) {
 	}{
 		{v1alpha1.PhaseReady, "", []string{""}},
 		{v1alpha1.PhaseReady, rotate, []string{v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed}},
-		{v1alpha1.PhaseReady, join, []string{v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing}},
-		{v1alpha1.PhaseReady, check, []string{v1alpha1.ReasonMembershipDiffers}},
+		{v1alpha1.PhaseReady, join, []string{v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing, v1alpha1.ReasonPropertyForbidden}},
+		{v1alpha1.PhaseReady, check, []string{v1alpha1.ReasonMembershipDiffers, v1alpha1.ReasonPropertyForeign}},
 		{v1alpha1.PhaseLeaving, "", []string{"Finalizers"}},
 		{v1alpha1.PhaseSuspended, "kubectl federate resume us-east", []string{""}},
 		{"", "kubectl federate check", []string{"NotProbed"}},

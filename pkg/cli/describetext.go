@@ -89,9 +89,9 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 		switch reason {
 		case v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed:
 			return command.Rotate{Member: name}
-		case v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing:
+		case v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing, v1alpha1.ReasonPropertyForbidden:
 			return command.Join{Member: name, Federation: m.Federation()}
-		case v1alpha1.ReasonMembershipDiffers:
+		case v1alpha1.ReasonMembershipDiffers, v1alpha1.ReasonPropertyForeign:
 			return command.Check{Cluster: &command.Cluster{}}
 		}
 		return nil

@@ -155,8 +155,9 @@ type statusError struct {
 	code int
 	// what was requested: verb and object.
 	what string
-	// message is the server's.
+	// message is the server's, and reason that of its Status; empty where it sends none.
 	message string
+	reason  metav1.StatusReason
 }
 
 func (e *statusError) Error() string {
@@ -172,9 +173,10 @@ type contentError struct{ what string }
 
 func (e *contentError) Error() string { return e.what }
 
-// request is a GET, or with a body a POST.
+// request is a GET, or with a body a POST, where method does not say.
 type request struct {
 	path, accept string
+	method       string
 	query        url.Values
 	// verb and object name it in messages.
 	verb, object string
@@ -198,9 +200,9 @@ func (c *connection) send(ctx context.Context, b *budget, r request, read func(*
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
 	}
-	method, body := http.MethodGet, []byte(nil)
+	method, body := cmp.Or(r.method, http.MethodGet), []byte(nil)
 	if r.body != nil {
-		method = http.MethodPost
+		method = cmp.Or(r.method, http.MethodPost)
 		if body, err = json.Marshal(r.body); err != nil {
 			return presented, err
 		}
@@ -230,8 +232,9 @@ func (c *connection) send(ctx context.Context, b *budget, r request, read func(*
 		presented = sha256.Sum256(response.TLS.PeerCertificates[0].Raw)
 	}
 	answer := &bounded{response.Body, b, cmp.Or(r.most, objectBytes), r.what()}
-	if response.StatusCode != http.StatusOK && (r.body == nil || response.StatusCode != http.StatusCreated) {
-		return presented, &statusError{response.StatusCode, r.what(), messageOf(answer)}
+	if code := response.StatusCode; code != http.StatusOK && (r.body == nil || code != http.StatusCreated && code != http.StatusAccepted) {
+		status := statusOf(answer)
+		return presented, &statusError{code, r.what(), status.Message, status.Reason}
 	}
 	if read != nil {
 		err = read(scan(answer))
@@ -246,17 +249,13 @@ func (c *connection) send(ctx context.Context, b *budget, r request, read func(*
 	return presented, err
 }
 
-// messageOf is the message of a Status, or nothing.
-func messageOf(body io.Reader) string {
+// statusOf is the Status that a server sends, or an empty one.
+func statusOf(body io.Reader) (status metav1.Status) {
 	text, err := io.ReadAll(io.LimitReader(body, maxError))
-	if err != nil {
-		return ""
+	if err != nil || json.Unmarshal(text, &status) != nil || status.Kind != "Status" {
+		return metav1.Status{}
 	}
-	var status metav1.Status
-	if json.Unmarshal(text, &status) != nil || status.Kind != "Status" {
-		return ""
-	}
-	return status.Message
+	return status
 }
 
 // fingerprint is the hash of the certificate that a server presents.

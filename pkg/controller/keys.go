@@ -158,8 +158,15 @@ func (o memberState) granted() *metav1.Condition {
 	if o.probe == nil {
 		return nil
 	}
-	if c := o.recorded(); c != nil || o.probe.signature == (signature{}) {
+	if c := o.recorded(); c != nil {
 		return c
+	}
+	if p := o.probe.properties; p.reason == v1alpha1.ReasonPropertyForbidden {
+		return &metav1.Condition{Type: v1alpha1.ConditionGranted, Status: metav1.ConditionFalse, Reason: p.reason,
+			Message: "the manager may not do all that it needs to: " + p.text + "; " + propose("restore the manager's permissions", o.join())}
+	}
+	if o.probe.signature == (signature{}) {
+		return nil
 	}
 	c := &metav1.Condition{Type: v1alpha1.ConditionGranted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonGranted,
 		Message: "the manager may do on the cluster what it needs to"}

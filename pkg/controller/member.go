@@ -158,6 +158,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	if err == nil {
 		recordPhase(r.recorder, updated, o.member.Status.Phase)
+		recordProperties(r.recorder, updated, o.member.Status.Conditions)
 		r.judgements.note(o, violating)
 	}
 	return result, client.IgnoreNotFound(err)

@@ -149,6 +149,9 @@ type known struct {
 	// granted says that it has a signing key, and the manager all rights there; reachable that it answered well, and offline
 	// that it did not answer.
 	granted, reachable, offline bool
+	// announced is what its ClusterProperties follow from, and propertiesMatch says that they were as that wants it.
+	announced       announced
+	propertiesMatch bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
 }
@@ -177,6 +180,7 @@ type followed struct {
 	// membership is the reason of Granted that follows from the membership record; empty where that is well, or not known.
 	membership    string
 	membershipDue time.Time
+	properties    properties
 	// failures counts readings in a row that failed; nothing but the ID is read before retryDue.
 	failures int
 	retryDue time.Time
@@ -210,6 +214,8 @@ type followed struct {
 	reached bool
 	// requested is the value of the last request to probe.
 	requested string
+	// announced is what the ClusterProperties follow from, as the host has it now.
+	announced announced
 	last      *observation
 }
 
@@ -221,6 +227,7 @@ type observation struct {
 	facts      *v1alpha1.Facts
 	signature  signature
 	membership string
+	properties propertyState
 	// request is the value of the last request to probe that a probe has answered.
 	request string
 }
@@ -242,9 +249,9 @@ func (f *followed) confirmDelay(got outcome) time.Duration {
 	return 0
 }
 
-// longestProbe is how many timeouts a probe may take: for the ID, the membership record, the signing key, the version with the number
-// of nodes, and three for all nodes.
-const longestProbe = 7
+// longestProbe is how many timeouts a probe may take: for the ID, the membership record, the signing key, the ClusterProperties, the
+// version with the number of nodes, and three for all nodes.
+const longestProbe = 8
 
 // waitsSince is when the turn of the target came, or comes, to be probed. One that is being probed waits only when that takes
 // longer than it may.
@@ -282,16 +289,17 @@ func (f *followed) probe(ctx context.Context, timeout time.Duration, now time.Ti
 	}
 	dials := f.conn.dials.Load()
 	factsDue := dials != f.readDials || !now.Before(f.countDue)
-	if now.Before(f.retryDue) || !factsDue && now.Before(f.signDue) && now.Before(f.membershipDue) {
+	if now.Before(f.retryDue) || !factsDue && now.Before(f.signDue) && now.Before(f.membershipDue) && !f.properties.isDue(now) {
 		return f.standing(), nil
 	}
 	err = f.conn.seal(func() error {
 		membershipErr := f.readMembership(ctx, timeout, b, now)
 		signErr := f.sign(ctx, timeout, b, now)
+		propertiesErr := f.keepProperties(ctx, timeout, b, now)
 		if !factsDue {
-			return cmp.Or(signErr, membershipErr)
+			return cmp.Or(signErr, membershipErr, propertiesErr)
 		}
-		return cmp.Or(f.read(ctx, timeout, b, now), signErr, membershipErr)
+		return cmp.Or(f.read(ctx, timeout, b, now), signErr, membershipErr, propertiesErr)
 	})
 	failed, content := (*statusError)(nil), (*contentError)(nil)
 	switch {

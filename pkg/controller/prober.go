@@ -104,6 +104,12 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 		target: t, name: name, conn: conn, since: time.Now(), due: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.announced, f.properties.announced, f.properties.all = k.announced, k.announced, !k.propertiesMatch
+	for i, name := range propertyNames {
+		if value, ok := k.announced.value(name, t.id); ok && k.propertiesMatch {
+			f.properties.last[i] = confirmed{ok, value}
+		}
+	}
 	if k.facts != nil {
 		// A manager that starts does not read the nodes of all members at once.
 		now := time.Now()
@@ -115,6 +121,7 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 		now := time.Now()
 		f.signDue = now.Add(time.Duration(rand.Int64N(int64(signInterval))))        //nolint:gosec // it only spreads load
 		f.membershipDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
+		f.properties.due = f.membershipDue
 	}
 	p.members[name] = f
 	p.settleLocked(name)
@@ -136,6 +143,10 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 	}
 	if k.request != "" && k.request != f.requested {
 		f.requested = k.request
+		p.queue.Add(name)
+	}
+	if k.announced != f.announced {
+		f.announced = k.announced
 		p.queue.Add(name)
 	}
 	if now := p.pace.of(k.health); now != f.pace {
@@ -299,7 +310,9 @@ func (p *prober) begin(name string, forNodes bool) (f *followed, request string)
 	f.running, f.began = true, time.Now()
 	if f.unanswered(f.requested) {
 		f.membershipDue = time.Time{}
+		f.properties.look()
 	}
+	f.properties.follow(f.announced)
 	return f, f.requested
 }
 
@@ -433,10 +446,10 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 		at, f.unreported = f.failing, 0
 	}
 	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) && f.signature == f.last.signature &&
-		f.membership == f.last.membership && (got != reachable || at.Sub(f.last.at) < probeTimeAge) {
+		f.membership == f.last.membership && f.properties.state() == f.last.properties && (got != reachable || at.Sub(f.last.at) < probeTimeAge) {
 		return next, false
 	}
-	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, membership: f.membership, request: request}
+	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, membership: f.membership, properties: f.properties.state(), request: request}
 	return next, true
 }
 

@@ -62,6 +62,13 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 	} else if o.published != nil {
 		conditions = append(conditions, *o.published)
 	}
+	if o.probe != nil {
+		if c := o.propertiesSet(); c != nil {
+			conditions = append(conditions, *c)
+		} else if o.probe.properties.reason == notServed {
+			meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionPropertiesSet)
+		}
+	}
 	for _, c := range conditions {
 		c.ObservedGeneration = o.member.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
@@ -228,6 +235,8 @@ func (o memberState) known(stored storedCredential) known {
 	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		k.reachable, k.offline = ready.Reason == v1alpha1.ReasonReachable, offline(ready.Reason)
 	}
+	k.announced = o.announced()
+	k.propertiesMatch = meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionPropertiesSet)
 	if o.federation != nil {
 		k.health = o.federation.Spec.Health
 	}

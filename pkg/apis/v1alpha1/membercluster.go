@@ -40,6 +40,9 @@ const (
 	// ConditionPublished says whether the member is published where its federation's inventory says. A member of a federation
 	// without an inventory does not have it.
 	ConditionPublished = "Published"
+	// ConditionPropertiesSet says whether the ClusterProperties of the member's cluster (KEP-2149) say what it is a member of. It is
+	// absent where the cluster does not serve them.
+	ConditionPropertiesSet = "PropertiesSet"
 )
 
 // MemberCluster is a cluster's membership in the federation that its label
@@ -190,7 +193,7 @@ type MemberClusterStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ObservedProbeRequest string `json:"observedProbeRequest,omitempty"`
-	// Conditions: Accepted, CredentialValid, Ready, Granted, Compliant and Published.
+	// Conditions: Accepted, CredentialValid, Ready, Granted, Compliant, Published and PropertiesSet.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -81,6 +81,20 @@ const (
 	ReasonMembershipDiffers = "MembershipDiffers"
 )
 
+// Reasons of the condition PropertiesSet.
+const (
+	// ReasonPropertiesMatch and ReasonPropertyRepaired are the reasons of True; the latter of a property that others had changed
+	// when the manager looked last.
+	ReasonPropertiesMatch  = "PropertiesMatch"
+	ReasonPropertyRepaired = "PropertyRepaired"
+	// ReasonPropertyForeign is a property that others set to another value, so that the cluster belongs to another ClusterSet.
+	ReasonPropertyForeign = "PropertyForeign"
+	// ReasonPropertyForbidden is a cluster that does not let the manager read or set a property. It is a reason of Granted, too.
+	ReasonPropertyForbidden = "PropertyForbidden"
+	// ReasonPropertyFailed is a property that could not be read or set for another cause.
+	ReasonPropertyFailed = "PropertyFailed"
+)
+
 // Reasons of the condition Ready. While the stored credential cannot be used its reason is that of CredentialValid.
 const (
 	// ReasonReachable is the one reason of True: the cluster responds, accepts the credential and is the one that joined.

@@ -158,6 +158,9 @@ func TestHealth(t *testing.T) {
 	if found.Status.LastProbeTime == nil {
 		t.Error("it is not reported when it answered")
 	}
+	if c := meta.FindStatusCondition(found.Status.Conditions, v1alpha1.ConditionPropertiesSet); c != nil {
+		t.Errorf("a cluster without the About API has the condition %+v", c)
+	}
 
 	// Its API server is away. What is known of it stays known.
 	east.Stop()
