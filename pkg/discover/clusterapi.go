@@ -20,6 +20,10 @@ var clusterAPIClusters = []cluster.Resource{
 	foreignKind(schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta1"}, "clusters", "Cluster"),
 }
 
+// The type of Cluster API's Secrets, and their label, which names the cluster. A Cluster may have the name of one of Rancher's in
+// the same namespace, whose Secret has the same name and label, but another type.
+const clusterAPISecretType, clusterAPISecretLabel = "cluster.x-k8s.io/secret", "cluster.x-k8s.io/cluster-name"
+
 // clusterAPISource reads Clusters by namespace and name. A cluster's kubeconfig is in the Secret <name>-kubeconfig in its
 // namespace; it is an administrator's (system:masters), and is used to join and stored nowhere.
 //
@@ -46,6 +50,8 @@ func clusterAPICandidates(objects []unstructured.Unstructured) []Candidate {
 			Objects: []Object{objectOf(clusterAPIClusters[0], o)}, Created: o.GetCreationTimestamp().Time, Labels: o.GetLabels(),
 			Secret: cluster.Ref{Resource: cluster.Secrets, Namespace: o.GetNamespace(), Name: o.GetName() + "-kubeconfig"},
 			Hint:   clusterAPIHint(o),
+
+			secretType: clusterAPISecretType, secretLabels: map[string]string{clusterAPISecretLabel: o.GetName()},
 		})
 	}
 	slices.SortFunc(candidates, func(a, b Candidate) int { return strings.Compare(a.Name, b.Name) })

@@ -40,6 +40,9 @@ func TestClusterAPICandidates(t *testing.T) {
 	var got []string
 	for _, c := range clusterAPICandidates(objects) {
 		got = append(got, describe(c))
+		if c.secretType != "cluster.x-k8s.io/secret" || len(c.secretLabels) != 1 || c.secretLabels["cluster.x-k8s.io/cluster-name"] != c.Base {
+			t.Errorf("%s takes the Secret of type %q with the labels %v", c, c.secretType, c.secretLabels)
+		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

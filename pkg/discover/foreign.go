@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -61,7 +62,7 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 			continue
 		}
 		group.Go(func() error {
-			data, err := e.Host.ForeignKubeconfig(ctx, c.Secret)
+			data, err := e.Host.ForeignKubeconfig(ctx, host.ForeignSecret{Ref: c.Secret, Type: c.secretType, Labels: c.secretLabels})
 			if err != nil {
 				c.Err = err
 				return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,12 +49,29 @@ func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (ob
 // kubeconfigKey is where Cluster API's contract puts a kubeconfig into a Secret, and Rancher does too.
 const kubeconfigKey = "value"
 
+// ForeignSecret is a Secret of another system that holds a kubeconfig. Who may create objects of that system chooses names, and so
+// whose Secret is read.
+type ForeignSecret struct {
+	cluster.Ref
+	// Type and Labels are those of all such Secrets; empty where the system gives them none.
+	Type   string
+	Labels map[string]string
+}
+
 // ForeignKubeconfig reads the kubeconfig in another system's Secret. The Secret is read by its name, so that the right to
 // get that one is enough. The content is untrusted: read it with package kubeconfig.
-func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret cluster.Ref) ([]byte, error) {
-	o, err := c.Get(ctx, secret)
+func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret ForeignSecret) ([]byte, error) {
+	o, err := c.Get(ctx, secret.Ref)
 	if err != nil {
 		return nil, err
+	}
+	if kind, _, _ := unstructured.NestedString(o.Object, "type"); secret.Type != "" && kind != secret.Type {
+		return nil, fmt.Errorf("host: %s has type %q, and a kubeconfig is taken from one of type %q only", secret, kind, secret.Type)
+	}
+	for _, key := range slices.Sorted(maps.Keys(secret.Labels)) {
+		if o.GetLabels()[key] != secret.Labels[key] {
+			return nil, fmt.Errorf("host: %s lacks the label %s=%s, and so is not of this cluster", secret, key, secret.Labels[key])
+		}
 	}
 	text, found, err := unstructured.NestedString(o.Object, "data", kubeconfigKey)
 	if err != nil || !found || text == "" {

@@ -13,6 +13,41 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
+// TestForeignSecret holds that a kubeconfig is taken only from a Secret of the system's own kind, and of that cluster: names can be
+// chosen so that another's is read.
+func TestForeignSecret(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"shop","namespace":"fleet","labels":{"of":"shop"}},"type":"Opaque","data":{"value":"aGVsbG8="}}`)
+	}))
+	t.Cleanup(server.Close)
+	h, err := host.Connect(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := cluster.Ref{Resource: cluster.Secrets, Namespace: "fleet", Name: "shop"}
+	for _, tt := range []struct {
+		want   host.ForeignSecret
+		result string
+	}{
+		{host.ForeignSecret{}, "hello"},
+		{host.ForeignSecret{Type: "Opaque", Labels: map[string]string{"of": "shop"}}, "hello"},
+		{host.ForeignSecret{Type: "cluster.x-k8s.io/secret"}, `host: Secret "fleet/shop" has type "Opaque", and a kubeconfig is taken from one of type "cluster.x-k8s.io/secret" only`},
+		{host.ForeignSecret{Labels: map[string]string{"of": "depot"}}, `host: Secret "fleet/shop" lacks the label of=depot, and so is not of this cluster`},
+	} {
+		tt.want.Ref = secret
+		data, err := h.ForeignKubeconfig(t.Context(), tt.want)
+		got := string(data)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.result {
+			t.Errorf("%+v: %s, want %s", tt.want, got, tt.result)
+		}
+	}
+}
+
 // TestForeign reads kinds of a group that is served, of one that is not, and of the core group, which has no group to ask
 // for: Argo CD and others describe clusters in Secrets.
 func TestForeign(t *testing.T) {
