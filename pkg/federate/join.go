@@ -147,6 +147,10 @@ type joinFacts struct {
 	HostMissing, UndoMissing []missing
 	// MemberLacks are rights on the member that the caller lacks, of those that the plan takes and that the host gets there.
 	MemberLacks []cluster.Right
+	// Others are what others have in a namespace that is there already, and OthersUnread why that could not be read. They are read
+	// where the Federation gives access, which those who hold a token of the accounts there have as well.
+	Others       []member.Other
+	OthersUnread error
 	// CanCreateEvents says whether the caller may write Events on the host.
 	CanCreateEvents bool
 	Now             time.Time
@@ -245,6 +249,9 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	var err error
 	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
 		return f, err // no token of this cluster is sent to that member's endpoint
+	}
+	if f.Member.Namespace != nil && f.grants().AccessRole != "" {
+		f.Others, f.OthersUnread = m.Others(ctx)
 	}
 	other := f.Host.Member != nil && f.Host.Member.Spec.ClusterID != string(f.Member.ID)
 	f.Caller = m.Endpoint()

@@ -103,6 +103,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 			Remedy: o.commands.To("accept it, which takes the verb approve", command.Approve{Member: o.Name})})
 	}
 
+	p.noteOthers()
 	record := p.planRecord()
 	p.blocked = p.blocked || len(record) > 0
 	against = append(against, record...)
@@ -114,6 +115,38 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 		p.noteRollback(append(f.UndoMissing, undo...))
 	}
 	return p, append(deniedRights(denied), against...)
+}
+
+// noteOthers warns of those who can have what the Federation gives to readers of the inventory, because they had rights in the
+// namespace, or a token of an account, before the join. An administrator may prepare the namespace, so it is no refusal.
+func (p *JoinPlan) noteOthers() {
+	f, o := p.facts, p.Options
+	if f.Member.Namespace == nil || p.grants.AccessRole == "" {
+		return
+	}
+	reach := ", and so have the access of ClusterRole " + cluster.Quoted(p.grants.AccessRole) + " that the federation gives"
+	const most = 10
+	for i, other := range f.Others {
+		if i == most {
+			p.note(about(cluster.Member, member.NamespaceRef(), fmt.Sprintf("holds %d more of the kind", len(f.Others)-most), ""))
+			break
+		}
+		p.note(about(cluster.Member, other.Ref, other.Does+reach,
+			o.commands.To("if that is not intended, delete it", command.KubectlDelete{Object: other.Ref.Object(), Cluster: &p.Options.Cluster})))
+	}
+	if f.OthersUnread != nil {
+		p.note(about(cluster.Member, member.NamespaceRef(), "exists already, and it could not be seen who may create tokens in it"+reach+": "+cluster.Cause(f.OthersUnread),
+			"let an administrator of the cluster look at its RoleBindings and Secrets"))
+	}
+	if f.Member.Membership != nil {
+		return
+	}
+	for _, account := range p.grants.Accounts() {
+		if f.Member.Objects[account.Ref] != nil {
+			p.note(about(cluster.Member, account.Ref, "was there before the join: who has a token of it keeps it"+reach,
+				o.commands.To("make the accounts anew after the join, which ends such tokens", command.Rotate{Member: o.Name, Cluster: o.Cluster})))
+		}
+	}
 }
 
 // accepted says whether the cluster is a member as soon as it has joined.
