@@ -181,11 +181,15 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 		}, ""},
 
 		{"no credential", func(f *Facts) { f.Host.Credentials = map[v1alpha1.MemberName]bool{} },
-			`error host east CredentialMissing ` + at + `does not exist: the join did not finish, or the Secret was deleted => ` + join},
+			`error host east CredentialMissing ` + at + `does not exist: no join has finished yet => ` + join},
+		{"a credential that was deleted", func(f *Facts) {
+			f.Host.Credentials = map[v1alpha1.MemberName]bool{}
+			f.member().Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "ann 2026-11-22T12:00:00Z"}
+		}, `error host east CredentialMissing ` + at + `does not exist: its Secret was deleted => ` + join},
 		{"no credential, by the manager's word", func(f *Facts) {
 			f.Host.Credentials = nil
 			f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing)
-		}, `error host east CredentialMissing ` + at + `does not exist: the join did not finish, or the Secret was deleted => ` + join},
+		}, `error host east CredentialMissing ` + at + `does not exist: no join has finished yet => ` + join},
 		{"a credential that came since the manager looked", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing) }, ""},
 		{"ended", func(f *Facts) { f.Now = now.Add(time.Hour) },
 			`error host east CredentialExpired ` + at + `expired at 2026-11-23T13:00:00Z => ` + rotate},

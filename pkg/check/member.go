@@ -107,7 +107,10 @@ func (s subject) credential() {
 	report := func(severity Severity, reason, cause, remedy string) {
 		s.onHost(Finding{Code: Code(reason), Severity: severity, Object: host.CredentialRef(s.name()).String(), Cause: cause, Remedy: remedy})
 	}
-	const missing = "does not exist: the join did not finish, or the Secret was deleted"
+	missing := "does not exist: no join has finished yet"
+	if s.JoinFinished() {
+		missing = "does not exist: its Secret was deleted"
+	}
 	valid := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionCredentialValid)
 	expiry := s.Status.CredentialExpiry
 	switch {

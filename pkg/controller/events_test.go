@@ -3,6 +3,7 @@ package controller
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,6 +43,63 @@ func TestRecordPhase(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("from %q to %s (-want +got):\n%s", tt.before, tt.now, diff)
+		}
+	}
+}
+
+// TestRefusedCredential holds that the Event of a member that refuses its credential waits: it is recorded when that lasts, or with
+// the next change, and not when the member leaves, as in an unjoin.
+func TestRefusedCredential(t *testing.T) {
+	t.Parallel()
+	const ready, notReady = "Normal Ready as Ready", "Warning NotReady as NotReady"
+	type step struct {
+		after   time.Duration
+		phase   v1alpha1.Phase // no change where it is empty
+		leaves  bool
+		another bool
+		want    string
+	}
+	for _, tt := range []struct {
+		name   string
+		reason string
+		steps  []step
+	}{
+		{"it lasts", v1alpha1.ReasonCredentialRevoked, []step{{0, v1alpha1.PhaseNotReady, false, false, ""}, {refusalDelay / 2, "", false, false, ""},
+			{refusalDelay, "", false, false, notReady}, {2 * refusalDelay, "", false, false, ""}}},
+		{"it passes", v1alpha1.ReasonCredentialRevoked, []step{{0, v1alpha1.PhaseNotReady, false, false, ""}, {1, v1alpha1.PhaseReady, false, false, notReady + ready}}},
+		{"the member leaves", v1alpha1.ReasonCredentialRevoked, []step{{0, v1alpha1.PhaseNotReady, false, false, ""}, {refusalDelay, "", true, false, ""}}},
+		{"it is deleted", v1alpha1.ReasonCredentialRevoked, []step{{0, v1alpha1.PhaseNotReady, false, false, ""},
+			{1, v1alpha1.PhaseLeaving, false, false, "Normal Leaving the MemberCluster is being deleted"}}},
+		{"another has its name", v1alpha1.ReasonCredentialRevoked, []step{{0, v1alpha1.PhaseNotReady, false, false, ""}, {refusalDelay, "", false, true, ""}}},
+		{"another cause", v1alpha1.ReasonCredentialExpired, []step{{0, v1alpha1.PhaseNotReady, false, false, notReady}}},
+	} {
+		recorder := events.NewFakeRecorder(4)
+		e := &phaseEvents{recorder: recorder, held: map[string]heldEvent{}}
+		m := &v1alpha1.MemberCluster{}
+		m.Name, m.UID, m.Status.Phase = "us-east", "uid-1", v1alpha1.PhaseReady
+		for i, s := range tt.steps {
+			before := m.Status.Phase
+			if s.phase != "" {
+				m.Status.Phase = s.phase
+				m.Status.Conditions = []metav1.Condition{
+					{Type: v1alpha1.ConditionCredentialValid, Reason: tt.reason}, {Type: v1alpha1.ConditionReady, Message: "as " + string(s.phase)},
+				}
+			}
+			if s.leaves {
+				m.DeletionTimestamp = &metav1.Time{Time: now}
+			}
+			if s.another {
+				m.UID = "uid-2"
+			}
+			e.changed(m, before, now.Add(s.after))
+			wait := e.due(m, now.Add(s.after))
+			got := ""
+			for len(recorder.Events) > 0 {
+				got += <-recorder.Events
+			}
+			if got != s.want || (wait > 0) != (i == 0 && s.want == "" || s.after == refusalDelay/2) {
+				t.Errorf("%s, step %d: %q, want %q; waits %s", tt.name, i, got, s.want, wait)
+			}
 		}
 	}
 }

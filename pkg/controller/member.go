@@ -35,6 +35,7 @@ type memberReconciler struct {
 	prober      *prober
 	renewer     *renewer
 	recorder    events.EventRecorder
+	phases      *phaseEvents
 	judgements  *judgements
 	publisher   *publisher
 }
@@ -45,6 +46,7 @@ func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judg
 		recorder:   mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
 		judgements: judgements, publisher: publisher,
 	}
+	r.phases = &phaseEvents{recorder: r.recorder, held: map[string]heldEvent{}}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-status").
 		For(&v1alpha1.MemberCluster{}).
@@ -105,6 +107,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		r.credentials.forget(request.Name)
 		r.renewer.forget(request.Name)
 		r.judgements.forget(request.Name)
+		r.phases.forget(request.Name)
 		return reconcile.Result{}, r.removeOrphan(ctx, secret)
 	}
 	err = r.client.Get(ctx, client.ObjectKey{Name: string(o.member.Federation())}, o.federation)
@@ -138,10 +141,18 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if next := o.nextChange(stored); !next.IsZero() {
 		result.RequeueAfter = next.Sub(o.now) + time.Second
 	}
+	again := func(left time.Duration) {
+		if result.RequeueAfter == 0 || left < result.RequeueAfter {
+			result.RequeueAfter = left
+		}
+	}
+	if wait := r.phases.due(o.member, o.now); wait > 0 {
+		again(wait)
+	}
 	if due, ok := o.renewalTime(stored, o.renewed, r.renewer.schedule); ok && !due.After(o.now) {
 		r.renewer.request(request.Name)
-	} else if left := due.Sub(o.now); ok && (result.RequeueAfter == 0 || left < result.RequeueAfter) {
-		result.RequeueAfter = left
+	} else if ok {
+		again(due.Sub(o.now))
 	}
 	violating := len(status.Violations) > 0
 	if equality.Semantic.DeepEqual(status, o.member.Status) {
@@ -157,7 +168,10 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
 	if err == nil {
-		recordPhase(r.recorder, updated, o.member.Status.Phase)
+		r.phases.changed(updated, o.member.Status.Phase, o.now)
+		if wait := r.phases.due(updated, o.now); wait > 0 {
+			again(wait)
+		}
 		recordProperties(r.recorder, updated, o.member.Status.Conditions)
 		r.judgements.note(o, violating)
 	}

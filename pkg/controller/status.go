@@ -100,7 +100,7 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 	switch {
 	case o.member.DeletionTimestamp != nil:
 		return v1alpha1.PhaseLeaving
-	case credential.Reason == v1alpha1.ReasonCredentialMissing && !o.joined():
+	case credential.Reason == v1alpha1.ReasonCredentialMissing && !o.member.JoinFinished():
 		return v1alpha1.PhaseJoining
 	case accepted.Status == metav1.ConditionFalse:
 		return v1alpha1.PhasePending
@@ -118,12 +118,6 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 		return v1alpha1.PhaseJoining
 	}
 	return v1alpha1.PhaseReady
-}
-
-// joined says that a join has finished once: it recorded that, or the manager has probed the cluster, for which it needs a
-// credential.
-func (o memberState) joined() bool {
-	return o.member.Annotations[v1alpha1.AnnotationJoinedBy] != "" || o.member.Status.LastProbeTime != nil
 }
 
 // ready is the condition Ready. What was observed stays until something else is, through restarts of the manager and changes
@@ -342,7 +336,7 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 	}
 	if read == nil {
 		c.Reason, c.Message = v1alpha1.ReasonCredentialMissing, "no credential is stored: no join has finished yet; "+propose("store one", o.join())
-		if o.joined() {
+		if o.member.JoinFinished() {
 			c.Message = "no credential is stored: its Secret was deleted; " + propose("store another", o.join())
 		}
 		return stored

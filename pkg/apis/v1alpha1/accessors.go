@@ -14,6 +14,12 @@ func (m *MemberCluster) Federation() FederationName {
 	return FederationName(m.Labels[LabelFederation])
 }
 
+// JoinFinished says that a join has finished once: it recorded that, or the manager has probed the cluster, for which it needs a
+// credential.
+func (m *MemberCluster) JoinFinished() bool {
+	return m.Annotations[AnnotationJoinedBy] != "" || m.Status.LastProbeTime != nil
+}
+
 // KnownFacts is what is known about the member's cluster: what the manager saw last, or else the joiner. An empty
 // field is unknown.
 func (m *MemberCluster) KnownFacts() JoinFacts {

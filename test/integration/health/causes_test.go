@@ -116,8 +116,11 @@ func TestCauses(t *testing.T) {
 	join(t, h, m, federate.JoinOptions{Name: "east"})
 	granted("Ready: True Granted: the manager may do on the cluster what it needs to")
 
-	events(t, hosts, joined, append([]string{"Normal Ready: " + answers.Message}, want...))
+	want = append([]string{"Normal Ready: " + answers.Message}, want...)
+	events(t, hosts, joined, want)
 	unjoin(t, h, m, "east")
+	// That it refuses the credential then is no fault.
+	events(t, hosts, joined, want)
 }
 
 // events waits until those of the manager about a member are want, in their order: type, reason and text.
