@@ -13,6 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 const checkHelp = `Find what is wrong with the host and its members, and the command that repairs it. Nothing is changed.
@@ -173,7 +174,25 @@ func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error
 	for _, a := range areas {
 		rows = append(rows, []string{string(a.Name), result(a), a.Checked})
 	}
-	return output.Rows(o.Out, rows)
+	if err := output.Rows(o.Out, rows); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(shown, func(x check.Finding) bool { return leavesContext(x.Remedy) }) {
+		note := contextNote
+		if !o.allContexts {
+			note = o.commands().To(note+"; to find it", command.Check{AllContexts: true})
+		}
+		output.Line(o.ErrOut, note)
+	}
+	return nil
+}
+
+// contextNote says what to write in place of the placeholder in a command.
+const contextNote = command.ContextPlaceholder + " stands for the context of your kubeconfig that leads to the member's cluster"
+
+// leavesContext says that a text has a command in which the reader is to write a context.
+func leavesContext(text string) bool {
+	return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' || r == ';' }), command.ContextPlaceholder)
 }
 
 // result is what was found in an area.

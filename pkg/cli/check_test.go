@@ -52,6 +52,37 @@ func TestCheckOutcome(t *testing.T) {
 	}
 }
 
+// TestContextToName holds what is said of a command in which the reader is to write a context.
+func TestContextToName(t *testing.T) {
+	t.Parallel()
+	const note = "CONTEXT stands for the context of your kubeconfig that leads to the member's cluster"
+	for _, tt := range []struct {
+		remedy string
+		all    bool
+		want   string
+	}{
+		{"kubectl federate join us-east --federation prod --member-context CONTEXT --member-server URL", false, note + "; to find it: kubectl federate check --all-contexts\n"},
+		{"kubectl federate check --member-contexts CONTEXT", true, note + "\n"},
+		{"kubectl federate join us-east --federation prod --member-context us-east", false, ""},
+		{"kubectl federate join us-east --federation prod --member-context CONTEXT-2", false, ""},
+		{"", false, ""},
+	} {
+		d, _, errOut := newTestFactory()
+		o := &checkOptions{checkFlags: checkFlags{factory: d, allContexts: tt.all, severity: string(check.Warning)}}
+		if err := o.print([]check.Finding{{Severity: check.Error, Remedy: tt.remedy}}, nil); err != nil || errOut.String() != tt.want {
+			t.Errorf("%s: %v, %q, want %q", tt.remedy, err, errOut.String(), tt.want)
+		}
+	}
+	for text, want := range map[string]bool{
+		"Next:   kubectl federate join us-east --member-context CONTEXT\nJoined: now": true, "store one: kubectl federate join a --member-context CONTEXT; or else": true,
+		"context CONTEXTS": false,
+	} {
+		if leavesContext(text) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}
+
 // TestCheckForbiddenHost holds that a host that could not be checked is not one on which errors were found.
 func TestCheckForbiddenHost(t *testing.T) {
 	t.Parallel()

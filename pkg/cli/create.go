@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,6 +23,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
+	"github.com/kubefederate/kubectl-federate/pkg/lint"
 )
 
 func newCreate(d *factory) *cobra.Command {
@@ -121,12 +125,17 @@ func newCreateFederation(d *factory) *cobra.Command {
 	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
 	flags.StringArrayVar(&f.integrators, "integrator", nil, "Which controllers of others may set their annotations and finalizers on members, as for --joiner (repeatable)")
 	flags.BoolVar(&f.yes, "yes", false, "Also give roles to everyone, where that is asked for, and delete those that an earlier federation of this name has left")
-	complete(cmd, "acceptance", "Automatic", "Manual")
-	complete(cmd, "enforcement", "Deny", "Warn")
+	complete(cmd, "acceptance", acceptances...)
+	complete(cmd, "enforcement", enforcements...)
 	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
 	return cmd
 }
+
+var (
+	acceptances  = words([]v1alpha1.AcceptancePolicy{v1alpha1.AcceptAutomatic, v1alpha1.AcceptManual})
+	enforcements = words([]v1alpha1.Enforcement{v1alpha1.EnforceDeny, v1alpha1.EnforceWarn})
+)
 
 // federationOptions are ready to run.
 type federationOptions struct {
@@ -256,7 +265,11 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 }
 
 func (o *federationOptions) validate() error {
-	if err := cmp.Or(validateName("federation", o.federation.Name), o.output.Validate()); err != nil {
+	if err := cmp.Or(
+		validateName("federation", o.federation.Name),
+		output.OneOf("acceptance", o.acceptance, acceptances...), output.OneOf("enforcement", o.enforcement, enforcements...),
+		o.output.Validate(),
+	); err != nil {
 		return err
 	}
 	if o.yes {
@@ -285,6 +298,9 @@ func (o *federationOptions) run(ctx context.Context) error {
 	name := "federation.kubefederate.io/" + o.federation.Name
 	bindings := bindingsOf(o.roles, v1alpha1.FederationName(o.federation.Name))
 	if o.dryRun == cluster.DryRunClient {
+		if err := o.lint(); err != nil {
+			return err
+		}
 		report(name, "created")
 		for _, b := range bindings {
 			reportRole(b, install.Created)
@@ -321,6 +337,31 @@ func (o *federationOptions) run(ctx context.Context) error {
 		return err
 	}
 	return o.output.Objects(o.Out, append([]*unstructured.Unstructured{made}, bindings...))
+}
+
+// lint judges the federation as lint judges its manifest.
+func (o *federationOptions) lint() error {
+	manifest, err := json.Marshal(o.federation)
+	if err != nil {
+		return err
+	}
+	schemas, err := lint.LoadSchemas()
+	if err != nil {
+		return fmt.Errorf("read the schemas that this plugin brings: %w", err)
+	}
+	m := lint.NewManifests(schemas)
+	if errs := m.Read("the federation", bytes.NewReader(manifest)); len(errs) > 0 {
+		return errs[0]
+	}
+	for _, f := range m.Judge(time.Now()) {
+		for _, text := range f.WarningTexts() {
+			output.Line(o.ErrOut, "Warning: "+output.OneLine(text))
+		}
+		if err := f.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withoutLeftovers makes sure that no role of an earlier federation of this name serves the new one: it refuses, or with --yes

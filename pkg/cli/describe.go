@@ -11,6 +11,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
@@ -90,7 +91,7 @@ func (o *describeOptions) run(ctx context.Context) error {
 		return nil
 	}
 	known := map[v1alpha1.FederationName]rulebook{}
-	now := time.Now()
+	now, unnamed := time.Now(), false
 	for i := range members {
 		name := members[i].Federation()
 		book, read := known[name]
@@ -107,6 +108,10 @@ func (o *describeOptions) run(ctx context.Context) error {
 		if err := output.Text(o.Out, text); err != nil {
 			return err
 		}
+		unnamed = unnamed || leavesContext(text)
+	}
+	if unnamed {
+		output.Line(o.ErrOut, o.commands().To(contextNote+"; to find it", command.Check{AllContexts: true}))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -59,7 +60,7 @@ func runs[O options](toOptions func(cmd *cobra.Command, args []string) (O, error
 func (d *factory) host() (*host.Cluster, error) {
 	h, err := d.hostFlags.Host()
 	if err == nil {
-		h.Commands = d.commands()
+		h.Commands, h.OtherHost = d.commands(), sync.OnceValue(d.hostFlags.CurrentHost)
 	}
 	return h, err
 }

@@ -3,10 +3,12 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -116,9 +118,17 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	}
 	ctx, cancel := targets.WithTimeout(ctx, o.batch.Timeout)
 	defer cancel()
-	request, err := o.write(ctx, m)
-	if err != nil {
-		return err
+	var request joinRequestResult
+	var unknown error
+	errs := cluster.Together(
+		func() (err error) { request, err = o.write(ctx, m); return err },
+		func() error { unknown = o.unknownFederation(ctx); return nil },
+	)
+	if unknown != nil {
+		output.Linef(o.ErrOut, "Warning: %s", unknown)
+	}
+	if errs[0] != nil {
+		return errs[0]
 	}
 	switch {
 	case o.output.Data():
@@ -144,6 +154,28 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 			command.Discover{Federation: federation, Join: true}))
 	}
 	return nil
+}
+
+// federationTimeout is how long the host is asked for a federation by a command that needs no host.
+const federationTimeout = 5 * time.Second
+
+// unknownFederation says that the host has no federation of the name; nil where it has, or does not say: the label may be written
+// before there is a host.
+func (o *joinRequestOptions) unknownFederation(ctx context.Context) error {
+	if o.remove {
+		return nil
+	}
+	h, err := o.members()
+	if err != nil {
+		return nil //nolint:nilerr // the label is written without a host
+	}
+	ctx, cancel := context.WithTimeout(ctx, federationTimeout)
+	defer cancel()
+	err = h.HasFederation(ctx, v1alpha1.FederationName(o.selection.Federation))
+	if _, unread := errors.AsType[*cluster.Error](err); unread || errors.Is(err, host.ErrNotInitialised) {
+		return nil
+	}
+	return err
 }
 
 // joinRequestResult is what `label --member-context -o json` prints.

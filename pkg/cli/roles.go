@@ -89,7 +89,7 @@ func tooBroad(roles []givenRole, federation string) []federate.Finding {
 		for _, s := range r.subjects {
 			if who := broadSubjects[s.Name]; who != "" && s.Kind != rbacv1.ServiceAccountKind {
 				against = append(against, federate.Finding{
-					Cause:  fmt.Sprintf("--%s %s lets %s %s federation %q", r.flag, s.Name, who, r.may, federation),
+					Cause:  fmt.Sprintf("--%s %s:%s lets %s %s federation %q", r.flag, strings.ToLower(s.Kind), s.Name, who, r.may, federation),
 					Remedy: "name a user, a group or a ServiceAccount, or confirm it with --yes",
 				})
 			}

@@ -74,12 +74,12 @@ func TestBroadSubjects(t *testing.T) {
 		"--joiner=group:system:serviceaccounts:ci",
 	}
 	const want = `error: cannot create federation "prod"; nothing was changed
-* --joiner system:authenticated lets every user, every pod with a ServiceAccount and every node of the host join clusters to federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
-* --joiner system:unauthenticated lets everyone who reaches the host's API server, without any credential, join clusters to federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
-* --joiner system:nodes lets every node of the host join clusters to federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
-* --approver system:anonymous lets everyone who reaches the host's API server, without any credential, accept members of federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
-* --approver system:masters lets the administrators of the host, who need no role, accept members of federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
-* --integrator system:serviceaccounts lets every pod of the host with a ServiceAccount change annotations and finalizers of members of federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
+* --joiner group:system:authenticated lets every user, every pod with a ServiceAccount and every node of the host join clusters to federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
+* --joiner group:system:unauthenticated lets everyone who reaches the host's API server, without any credential, join clusters to federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
+* --joiner group:system:nodes lets every node of the host join clusters to federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
+* --approver user:system:anonymous lets everyone who reaches the host's API server, without any credential, accept members of federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
+* --approver group:system:masters lets the administrators of the host, who need no role, accept members of federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
+* --integrator group:system:serviceaccounts lets every pod of the host with a ServiceAccount change annotations and finalizers of members of federation "prod": name a user, a group or a ServiceAccount, or confirm it with --yes
 `
 	if code, got := run(args...); code != 2 || got != want {
 		t.Errorf("exit code %d:\n%s\nwant:\n%s", code, got, want)

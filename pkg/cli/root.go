@@ -5,10 +5,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -84,7 +86,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 	root.SetErr(d.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			err = fmt.Errorf("invalid --%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+			err = fmt.Errorf("invalid --%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), whyInvalid(invalid))
 		}
 		return output.UsageError{Err: err, Command: cmd.CommandPath()}
 	})
@@ -97,6 +99,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 		&cobra.Group{ID: groupOther, Title: "Other Commands:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(writers(d)...)
 	root.AddCommand(readers(d)...)
 	return root
@@ -131,6 +134,52 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		err = fmt.Errorf("%w; did you mean %q?", err, near[0])
 	}
 	return output.UsageError{Err: err, Command: cmd.CommandPath()}
+}
+
+// newHelp is the command help. Cobra's own takes a word that is no command for a success.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 && found.HasSubCommands() || found == nil {
+				err = knownCommand(cmp.Or(found, cmd.Root()), rest)
+			}
+			if err != nil {
+				return err
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) (names []string, _ cobra.ShellCompDirective) {
+			if found, _, err := cmd.Root().Find(args); err == nil {
+				for _, sub := range found.Commands() {
+					if sub.IsAvailableCommand() && strings.HasPrefix(sub.Name(), typed) {
+						names = append(names, sub.Name()+"\t"+sub.Short)
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// whyInvalid is what is wrong with the value of a flag, where that is the parser's error in words for people who wrote it.
+func whyInvalid(invalid *pflag.InvalidValueError) error {
+	kind := invalid.GetFlag().Value.Type()
+	number, isNumber := errors.AsType[*strconv.NumError](invalid)
+	switch {
+	case isNumber && errors.Is(number.Err, strconv.ErrRange):
+		return errors.New("the number is too large")
+	case isNumber && kind == "bool":
+		return errors.New("must be true or false")
+	case isNumber:
+		return errors.New("must be a whole number")
+	case kind == "duration":
+		return errors.New("must be a time such as 30s, 2m or 1h30m")
+	}
+	return invalid.Unwrap()
 }
 
 // usageTemplate is cobra's own without the flags that choose the host: each command would repeat all of them.

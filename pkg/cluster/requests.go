@@ -68,6 +68,18 @@ func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructu
 	return made, c.fail("create", ref, err)
 }
 
+// Judge asks by a dry run whether o may be created. Warnings of the server are dropped.
+func (c *Conn) Judge(ctx context.Context, r Resource, o *unstructured.Unstructured) error {
+	body, err := o.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	err = c.rest.Post().AbsPath(r.path(o.GetNamespace())).Param("dryRun", metav1.DryRunAll).Param("fieldManager", v1alpha1.FieldOwner).
+		SetHeader("Accept", runtime.ContentTypeJSON).SetHeader("Content-Type", runtime.ContentTypeJSON).
+		WarningHandlerWithContext(rest.NoWarnings{}).Body(body).Do(ctx).Error()
+	return c.fail("create", r.Of(o), err)
+}
+
 // Update replaces the object, whatever it holds.
 func (c *Conn) Update(ctx context.Context, r Resource, o *unstructured.Unstructured, d DryRun) error {
 	ref := r.Of(o)

@@ -234,8 +234,9 @@ func (c Get) render(l *line) {
 
 // Check is kubectl federate check.
 type Check struct {
-	// Cluster is looked at as well, if it is not nil.
-	Cluster *Cluster
+	// Cluster is looked at as well, if it is not nil, and AllContexts are those of all contexts.
+	Cluster     *Cluster
+	AllContexts bool
 }
 
 func (c Check) render(l *line) {
@@ -244,4 +245,5 @@ func (c Check) render(l *line) {
 		l.flag("member-contexts", cmp.Or(c.Cluster.Context, ContextPlaceholder))
 		l.flag("member-kubeconfig", c.Cluster.Kubeconfig)
 	}
+	l.flagIf(c.AllContexts, "all-contexts")
 }

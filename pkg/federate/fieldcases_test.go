@@ -78,6 +78,19 @@ func TestFieldCases(t *testing.T) {
 		{"spans", spans, []string{noted +
 			`member: label topology.kubernetes.io/region: is required by federation "prod"; 1 of 3 nodes do not carry it, the others carry "eu", "us": ` +
 			`choose one with --labels topology.kubernetes.io/region=VALUE`}},
+		{"labels", func(f *joinFacts) {
+			f.Host.Federation.Spec.Labels = []v1alpha1.LabelRule{
+				{Key: "team", Required: true, Message: "name the owning team", Values: []string{"web"}}, {Key: "tier", Required: true, Values: []string{"gold", "tin"}},
+				{Key: "note"}, {Key: "set", Required: true},
+			}
+		}, []string{
+			noted + `member: label team: is required by federation "prod"; name the owning team: choose one with --labels team=VALUE`,
+			noted + `member: label tier: is required by federation "prod"; supported values: "gold", "tin": choose one with --labels tier=VALUE`,
+			noted + `member: label set: is required by federation "prod": choose one with --labels set=VALUE`}},
+		{"labels, of a member", func(f *joinFacts) {
+			joined(f)
+			f.Host.Federation.Spec.Labels = []v1alpha1.LabelRule{{Key: "team", Required: true}}
+		}, nil},
 	} {
 		t.Run(tt.row, func(t *testing.T) {
 			t.Parallel()

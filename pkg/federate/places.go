@@ -2,12 +2,12 @@ package federate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -34,11 +34,7 @@ func (p place) open(f *joinFacts, o JoinOptions) bool {
 
 // read is what was read of the nodes, which do not agree.
 func (p place) read(nodes int) string {
-	quoted := make([]string, len(p.values))
-	for i, value := range p.values {
-		quoted[i] = cluster.Quoted(value)
-	}
-	values := strings.Join(quoted, ", ")
+	values := quoted(p.values)
 	switch {
 	case nodes == 0:
 		return "the cluster has no nodes to read it from"
@@ -48,6 +44,15 @@ func (p place) read(nodes int) string {
 		return "the nodes carry different ones, " + values
 	}
 	return fmt.Sprintf("%d of %d nodes do not carry it, the others carry %s", p.without, nodes, values)
+}
+
+// quoted are texts on one line.
+func quoted(texts []string) string {
+	all := make([]string, len(texts))
+	for i, text := range texts {
+		all[i] = cluster.Quoted(text)
+	}
+	return strings.Join(all, ", ")
 }
 
 func (p place) remedy() string { return "choose one with --labels " + p.key + "=VALUE" }
@@ -72,12 +77,24 @@ func requiredPlaces(f *joinFacts, o JoinOptions) (notes []Finding) {
 	if f.Host.Federation == nil || o.DryRun != cluster.DryRunClient {
 		return nil
 	}
-	for _, p := range placesOf(f.Member.Topology) {
-		for _, rule := range f.Host.Federation.Spec.Labels {
-			if rule.Key == p.key && rule.Required && p.open(f, o) {
-				notes = append(notes, Finding{Side: cluster.Member, Object: "label " + p.key,
-					Cause: fmt.Sprintf("is required by federation %q; %s", v1alpha1.FederationName(f.Host.Federation.Name), p.read(f.Member.Nodes)), Remedy: p.remedy()})
+	places := placesOf(f.Member.Topology)
+	for _, rule := range f.Host.Federation.Spec.Labels {
+		i := slices.IndexFunc(places, func(p place) bool { return p.key == rule.Key })
+		if i < 0 {
+			i = len(places)
+			places = append(places, place{key: rule.Key}) // one that is not read
+		}
+		if p := places[i]; rule.Required && p.open(f, o) {
+			n := Finding{Side: cluster.Member, Object: "label " + p.key, Cause: "is required by federation " + cluster.Quoted(f.Host.Federation.Name), Remedy: p.remedy()}
+			switch {
+			case i < len(placesOf(f.Member.Topology)):
+				n.Cause += "; " + p.read(f.Member.Nodes)
+			case rule.Message != "":
+				n.Cause += "; " + rule.Message
+			case len(rule.Values) > 0:
+				n.Cause += "; supported values: " + quoted(rule.Values)
 			}
+			notes = append(notes, n)
 		}
 	}
 	return notes

@@ -34,7 +34,11 @@ func (c *Cluster) EnforcingFor(ctx context.Context, federation v1alpha1.Federati
 		},
 		Spec: v1alpha1.MemberClusterSpec{ClusterID: webhookProbe, Server: "https://webhook-probe.invalid"},
 	}
-	_, err := create(ctx, c, cluster.MemberClusters, bad, cluster.DryRunServer)
+	// What the host warns of this member is of no use.
+	o, err := cluster.ToUnstructured(cluster.MemberClusters, bad)
+	if err == nil {
+		err = c.explain(c.Judge(ctx, cluster.MemberClusters, o))
+	}
 	if err == nil {
 		return fmt.Errorf("host: %w: %s", ErrNotEnforcing, c.Commands.To("install it again", command.Init{}))
 	}

@@ -52,7 +52,13 @@ func (c *Cluster) explain(err error) error {
 		return nil
 	}
 	if cluster.IsNotServed(err) {
-		return fmt.Errorf("host: %w: %s, or choose another --context", ErrNotInitialised, c.Commands.To("install it", command.Init{}))
+		choose := "choose the host, which keeps federations and members, with --context"
+		if c.OtherHost != nil {
+			if name := c.OtherHost(); name != "" {
+				choose = fmt.Sprintf("the current context %s leads to a host, so leave out --context", cluster.Quoted(name))
+			}
+		}
+		return fmt.Errorf("host: %w: %s; or %s", ErrNotInitialised, choose, c.Commands.To("make this cluster a host", command.Init{}))
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Reason == metav1.StatusReasonInternalError {

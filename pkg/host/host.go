@@ -17,6 +17,8 @@ type Cluster struct {
 	*cluster.Conn
 	// Commands renders the commands that messages propose, with the flags that chose this host.
 	Commands command.Host
+	// OtherHost names a context that leads to a host, where this cluster is none; nil, or empty, for none.
+	OtherHost func() string
 }
 
 // Connect prepares a connection to the host that config reaches. It sends no request.

@@ -27,7 +27,7 @@ func TestNotInitialised(t *testing.T) {
 	_, joinErr := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: "x", Federation: "prod"})
 	_, unjoinErr := federate.PlanUnjoin(t.Context(), h, m, federate.UnjoinOptions{Name: "x"})
 	for _, err := range []error{joinErr, unjoinErr} {
-		wantError(t, err, "host: this cluster is not a host yet: it does not serve kubefederate.io: install it: kubectl federate init, or choose another --context")
+		wantError(t, err, "host: this cluster is not a host yet: it does not serve kubefederate.io: choose the host, which keeps federations and members, with --context; or make this cluster a host: kubectl federate init")
 		if !errors.Is(err, host.ErrNotInitialised) {
 			t.Errorf("error %T: %v", err, err)
 		}

@@ -2,6 +2,7 @@ package targets
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,11 +15,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // kubeconfigs whose user has auth-provider oidc, as kubectl takes them
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
@@ -120,6 +123,34 @@ func (f *HostFlags) Host() (*host.Cluster, error) {
 		return nil, fmt.Errorf("read the kubeconfig for the host: %w", err)
 	}
 	return host.Connect(f.Tune(config))
+}
+
+// currentTimeout is how long it is tried whether the current context leads to a host.
+const currentTimeout = 3 * time.Second
+
+// CurrentHost is the current context of the kubeconfig, where another one was named and this one leads to a host; empty otherwise.
+func (f *HostFlags) CurrentHost() string {
+	raw, err := f.config().RawConfig()
+	if err != nil || f.overrides.CurrentContext == "" || raw.Contexts[raw.CurrentContext] == nil || raw.CurrentContext == f.overrides.CurrentContext {
+		return ""
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(raw, raw.CurrentContext, nil, nil).ClientConfig()
+	if err != nil {
+		return ""
+	}
+	config = f.Tune(config)
+	config.Timeout = currentTimeout
+	h, err := host.Connect(config)
+	if err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), currentTimeout)
+	defer cancel()
+	var group metav1.APIGroup
+	if h.GetPath(ctx, "/apis/"+v1alpha1.GroupVersion.Group, &group) != nil {
+		return ""
+	}
+	return raw.CurrentContext
 }
 
 // usable refuses a kubeconfig that does not lead to a host. In a pod where nothing names a context, the host is the pod's

@@ -90,14 +90,14 @@ func (h Members) List(ctx context.Context, q host.MemberQuery) ([]v1alpha1.Membe
 	members, version, err := h.ListMembers(ctx, q)
 	if err == nil && len(members) == 0 && q.Federation != "" {
 		// An empty answer for a mistyped name would read as an empty federation, or as done.
-		err = h.hasFederation(ctx, q.Federation)
+		err = h.HasFederation(ctx, q.Federation)
 	}
 	return members, version, err
 }
 
-// hasFederation refuses a federation that the host does not have, and proposes the nearest. A caller who may not list
+// HasFederation refuses a federation that the host does not have, and proposes the nearest. A caller who may not list
 // federations may still choose members by one.
-func (h Members) hasFederation(ctx context.Context, name v1alpha1.FederationName) error {
+func (h Members) HasFederation(ctx context.Context, name v1alpha1.FederationName) error {
 	names, err := h.FederationNames(ctx)
 	if apierrors.IsForbidden(err) {
 		return nil

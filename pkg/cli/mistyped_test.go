@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// mistype runs a command line that asks no cluster, and returns its exit code and what it prints.
+func mistype(t *testing.T, line string) (code int, out, errOut string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = Run(t.Context(), slices.Concat([]string{"kubectl-federate"}, strings.Fields(line)), genericiooptions.IOStreams{
+		In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr,
+	})
+	return code, stdout.String(), stderr.String()
+}
+
+// TestMistyped is what a person reads of a value or a word that is not one of those that a command takes.
+func TestMistyped(t *testing.T) {
+	t.Parallel()
+	const create, see = "create federation prod --dry-run=client ", "\nsee 'kubectl federate create federation --help'"
+	for _, tt := range []struct{ line, want string }{
+		{create + "--acceptance manual", `invalid --acceptance "manual": must be Automatic or Manual`},
+		{"create federation prod --acceptance manual", `invalid --acceptance "manual": must be Automatic or Manual`},
+		{create + "--enforcement deny", `invalid --enforcement "deny": must be Deny or Warn`},
+		{create + "--max abc", `invalid --max "abc": must be a whole number` + see},
+		{create + "--max 1.5", `invalid --max "1.5": must be a whole number` + see},
+		{create + "--max 99999999999", `invalid --max "99999999999": the number is too large` + see},
+		{create + "--yes=perhaps", `invalid --yes "perhaps": must be true or false` + see},
+		{"join a --federation prod --member-context a --timeout 5", `invalid --timeout "5": must be a time such as 30s, 2m or 1h30m` + "\nsee 'kubectl federate join --help'"},
+		{"help foo", `unknown command "foo" for "kubectl federate"` + "\nsee 'kubectl federate --help'"},
+		{"help jion", `unknown command "jion" for "kubectl federate"; did you mean "join"?` + "\nsee 'kubectl federate --help'"},
+		{"help create federaton", `unknown command "federaton" for "kubectl federate create"; did you mean "federation"?` + "\nsee 'kubectl federate create --help'"},
+	} {
+		if code, out, got := mistype(t, tt.line); code != 1 || out != "" || got != "error: "+tt.want+"\n" {
+			t.Errorf("%s: exit code %d:\n%s%s\nwant:\n%s", tt.line, code, out, got, tt.want)
+		}
+	}
+	for line, want := range map[string]string{
+		"help": "Label and join clusters to a named federation.", "help join": "Join clusters to a federation.",
+		"help create federation": "Create a federation, its usual rules, and who may join clusters to it.", "help create": "Create a federation on the host",
+	} {
+		if code, out, errOut := mistype(t, line); code != 0 || errOut != "" || !strings.HasPrefix(out, want+"\n") {
+			t.Errorf("%s: exit code %d: %s%s", line, code, out, errOut)
+		}
+	}
+	if _, out, _ := mistype(t, "__complete help create fed"); out != "federation\tCreate a federation, its usual rules, and who may join clusters to it\n:4\n" {
+		t.Errorf("the completion of help: %q", out)
+	}
+}
+
+// TestClientDryRunJudges holds that a client dry run of create federation refuses and warns of what lint does of its manifest.
+func TestClientDryRunJudges(t *testing.T) {
+	t.Parallel()
+	for flags, want := range map[string]string{
+		"--max 10":                          "",
+		"--kubernetes-versions 1.x":         `spec.kubernetesVersions: Invalid value: "1.x": at character 1: "1.x" is not a version; write it as in >=1.33 or <1.37.2`,
+		"--label-pattern team=(":            `spec.labels[0].pattern: Invalid value: "(": at character 1: missing closing ): "("`,
+		"--rule one=cluster.nme==\"a\"":     `spec.rules[0].expression: Invalid value: "cluster.nme==\"a\"": 1:8: undefined field 'nme'`,
+		"--health-interval 1s":              `spec.health.interval: Invalid value: "1s": must be a duration from 5s to 1h, such as 30s or 1m30s`,
+		"--max 10 --inventory-namespace fl": "",
+	} {
+		code, out, got := mistype(t, "create federation prod --dry-run=client "+flags)
+		switch {
+		case want == "" && (code != 0 || out != "federation.kubefederate.io/prod created (dry run)\n" || got != ""),
+			want != "" && (code != 2 || out != "" || strings.TrimSpace(got) != "The Federation \"prod\" is invalid:\n* "+want):
+			t.Errorf("%s: exit code %d\n%s%s", flags, code, out, got)
+		}
+	}
+}
