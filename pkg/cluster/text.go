@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // Printable is s with every character escaped that could move a cursor, change a color, turn the direction of text or hide in
@@ -68,9 +70,4 @@ func Quoted(s string) string { return strconv.Quote(s) }
 const maxText = 4 << 10
 
 // Shortened is s, cut where it is longer than any text that a person reads.
-func Shortened(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
-}
+func Shortened(s string) string { return text.Cut(s, maxText) }

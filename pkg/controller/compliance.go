@@ -10,6 +10,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // maxViolations is how many violations a status lists, and maxViolation how long the message of one is, in bytes.
@@ -33,7 +34,7 @@ func (o memberState) compliance(facts *v1alpha1.Facts) (c rules.Compliance) {
 }
 
 // printable is a text that a status may hold: rules print what a federation, a member and its cluster say.
-func printable(text string) string { return cut(cluster.Printable(text), maxViolation) }
+func printable(violation string) string { return text.Cut(cluster.Printable(violation), maxViolation) }
 
 // compliant is the condition Compliant.
 func (o memberState) compliant(judged rules.Compliance) metav1.Condition {

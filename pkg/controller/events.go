@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // maxNote is how long the text of an Event may be, in bytes.
@@ -115,13 +115,4 @@ func phaseCause(m *v1alpha1.MemberCluster) string {
 }
 
 // noteOf is a text as it fits into an Event.
-func noteOf(text string) string { return cut(text, maxNote) }
-
-// cut is a text of at most so many bytes.
-func cut(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	const more = "…"
-	return strings.ToValidUTF8(text[:most-len(more)], "") + more
-}
+func noteOf(cause string) string { return text.Cut(cause, maxNote) }

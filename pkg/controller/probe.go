@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 const (
@@ -122,14 +123,11 @@ func (e *statusError) outcome() outcome {
 	return o
 }
 
+// maxCause is how long the part of a condition's message is that a server or a library wrote, in bytes.
+const maxCause = 300
+
 // brief is a text of a server or a library, as it fits into a status.
-func brief(s string) string {
-	s = cluster.Printable(strings.TrimSpace(s))
-	if runes := []rune(s); len(runes) > 300 {
-		s = string(runes[:300]) + "…"
-	}
-	return s
-}
+func brief(s string) string { return text.Cut(cluster.Printable(strings.TrimSpace(s)), maxCause) }
 
 // target is a member as it is probed. When anything of it changes, the prober begins anew.
 type target struct {

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // Why a field of a kubeconfig is refused, and what to do instead. None has a value of the kubeconfig.
@@ -58,10 +60,7 @@ func (r *reader) refuse(field, why string) {
 	if strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		field = strconv.Quote(field)
 	}
-	if len(field) > maxField {
-		field = strings.ToValidUTF8(field[:maxField], "") + "…"
-	}
-	r.problems = append(r.problems, field+" "+why)
+	r.problems = append(r.problems, text.Cut(field, maxField)+" "+why)
 }
 
 // unless refuses a field that is set.

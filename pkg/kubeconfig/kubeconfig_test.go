@@ -98,7 +98,7 @@ func TestParseRefuses(t *testing.T) {
 				`user.tokenFile would read a file: use inline data`,
 		},
 		"unknown field":                    {in: config("", "", `"x\u001b[31m": 1`), want: `"x\x1b[31m" is not a field of a kubeconfig`},
-		"an unknown field of 60,000 bytes": {in: config("", "", "? "+strings.Repeat("x", 60_000)+"\n: 1"), want: strings.Repeat("x", 100) + "… is not a field of a kubeconfig"},
+		"an unknown field of 60,000 bytes": {in: config("", "", "? "+strings.Repeat("x", 60_000)+"\n: 1"), want: strings.Repeat("x", 97) + "… is not a field of a kubeconfig"},
 		"unknown fields":                   {in: config("", "", unknown), want: regexp.MustCompile("x(0.|1.): 1\n").ReplaceAllString(unknown[:20*7], "x$1 is not a field of a kubeconfig; ") + "and 10 more"},
 		"key twice":                        {in: config("", "token: a\ntoken: b", ""), want: `it is not YAML, or has a key twice`},
 		"not YAML":                         {in: "a: b: c", want: `it is not YAML, or has a key twice`},

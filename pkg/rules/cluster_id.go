@@ -2,13 +2,13 @@ package rules
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // ClusterIDUnique: a cluster is a member once on a host, of one federation, under one name.
@@ -62,10 +62,7 @@ func NeverAnswered(m *v1alpha1.MemberCluster, now time.Time) string {
 		return ""
 	}
 	const silent = "has never answered the manager"
-	by := m.Annotations[v1alpha1.AnnotationCreatedBy]
-	if len(by) > v1alpha1.MaxCreatedBy {
-		by = strings.ToValidUTF8(by[:v1alpha1.MaxCreatedBy], "") + "…"
-	}
+	by := text.Cut(m.Annotations[v1alpha1.AnnotationCreatedBy], v1alpha1.MaxCreatedBy)
 	if by == "" {
 		return silent
 	}

@@ -38,7 +38,7 @@ func TestNeverAnswered(t *testing.T) {
 		{"keys", []func(*v1alpha1.MemberCluster){func(m *v1alpha1.MemberCluster) { m.Status.SigningKeys = []string{"k"} }}, ""},
 		{"in a file", []func(*v1alpha1.MemberCluster){func(m *v1alpha1.MemberCluster) { m.ResourceVersion = "" }}, ""},
 		{"a name that hides", []func(*v1alpha1.MemberCluster){created("a\u202e\n")}, `was created by "a\u202e\n" and has never answered the manager`},
-		{"a name without end", []func(*v1alpha1.MemberCluster){created("a" + strings.Repeat("é", 1000))}, `was created by "a` + strings.Repeat("é", 127) + `…" and has never answered the manager`},
+		{"a name without end", []func(*v1alpha1.MemberCluster){created("a" + strings.Repeat("é", 1000))}, `was created by "a` + strings.Repeat("é", 126) + `…" and has never answered the manager`},
 	} {
 		m := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "a", ResourceVersion: "1", Annotations: map[string]string{}}}
 		for _, change := range tt.member {
