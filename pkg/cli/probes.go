@@ -29,7 +29,7 @@ var settledPhases = []v1alpha1.Phase{v1alpha1.PhaseJoining, v1alpha1.PhasePendin
 // asKnown gives a member as it is known: its status is the manager's last word, which is written when it changes, and probes say
 // until when that was seen to be true. It is pure, and leaves m as it is.
 //
-// The last contact with a member that answers is when probes were made last, and not the hourly status.lastProbeTime. When
+// The last contact with a member that answers is when probes were made last, and not status.lastProbeTime, which is written every few hours. When
 // probes have stopped, its condition Ready and its phase, if that follows from probes, are Unknown, since they did.
 func asKnown(m v1alpha1.MemberCluster, p host.Probes) v1alpha1.MemberCluster {
 	if m.Status.Phase == "" || p.Err != nil {

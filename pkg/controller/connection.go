@@ -116,8 +116,11 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 		TLSClientConfig: trust,
 		Proxy:           config.Proxy,
 		MaxConnsPerHost: 1,
-		// Longer than any sensible interval between probes.
-		IdleConnTimeout:        5 * time.Minute,
+		// The prober closes it sooner when it will not use it soon.
+		IdleConnTimeout: 2 * longestIdle,
+		// A probe is some hundred bytes each way, and there may be ten thousand connections; scan has a buffer of its own.
+		ReadBufferSize:         1 << 10,
+		WriteBufferSize:        1 << 10,
 		TLSHandshakeTimeout:    time.Minute,
 		MaxResponseHeaderBytes: maxError,
 		// A kilobyte of gzip may be a megabyte.

@@ -57,8 +57,8 @@ func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judg
 			}
 			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: secret.GetName()}}}
 		}), builder.OnlyMetadata).
-		// A manager that starts reads each credential.
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		// A manager that starts reads each credential; workers wait for the host most of their time.
+		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		// Not for each new count in its status: that would reconcile every member for each one that joins or leaves.
 		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesMembers})).
 		WatchesRawSource(source.Channel(p.changes, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {

@@ -152,6 +152,8 @@ type known struct {
 	propertiesMatch bool
 	// request is the value of a request to probe that is not answered yet; or empty.
 	request string
+	// probeTime is status.lastProbeTime; zero for none.
+	probeTime time.Time
 }
 
 // followed is one target and what was observed of it. Only one probe of it runs at a time.
@@ -215,6 +217,8 @@ type followed struct {
 	// announced is what the ClusterProperties follow from, as the host has it now.
 	announced announced
 	last      *observation
+	// probeTime is what status.lastProbeTime is, or is about to be.
+	probeTime time.Time
 }
 
 // observation is the outcome of a probe that is to be reported.

@@ -32,6 +32,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -521,6 +522,54 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestIdleConnections holds that a connection is kept until the next probe, unless that comes much later.
+func TestIdleConnections(t *testing.T) {
+	t.Parallel()
+	for interval, want := range map[string]int64{"30s": 1, "2m": 1, "10m": 2} {
+		s := newStub(t)
+		p := probing(t, 30*time.Second, 10*time.Second)
+		start(t, p)
+		health := &v1alpha1.Health{Interval: interval}
+		for _, request := range []string{"1", "2"} {
+			if _, err := p.follow("m", target{id: "id-1"}, opening(s.access()), known{health: health, request: request}); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "a probe", func() bool { o := p.found("m"); return o != nil && o.request == request })
+		}
+		if got := p.members["m"].conn.dials.Load(); got != want {
+			t.Errorf("two probes at an interval of %s make %d connections, want %d", interval, got, want)
+		}
+	}
+}
+
+// TestProbeTimesAreSpread holds that a manager which starts does not have the times of all members written at one time later, but each
+// when it was due before; and that those of members which joined at one time come apart.
+func TestProbeTimesAreSpread(t *testing.T) {
+	t.Parallel()
+	p := probing(t, 30*time.Second, 10*time.Second)
+	const members = 100
+	var reported []time.Duration
+	for i := range members {
+		f := &followed{name: "m", pace: p.pace, target: target{uid: types.UID(fmt.Sprint("uid-", i))}, probeTime: now.Add(-time.Hour)}
+		p.members["m"] = f
+		for at := time.Duration(0); ; at += time.Minute {
+			_, changed := p.record(f, reachable, now.Add(at), "")
+			if first := at == 0; first && !changed {
+				t.Fatal("the first probe of a manager is not reported")
+			} else if first {
+				p.following("m", f.target, known{probeTime: now.Add(-time.Hour)}) // what the reconciler finds
+			} else if changed {
+				reported = append(reported, at)
+				break
+			}
+		}
+	}
+	slices.Sort(reported)
+	if first, last := reported[0], reported[members-1]; first < probeTimeAge*3/4-time.Hour || last > probeTimeAge-time.Hour+time.Minute || last-first < probeTimeAge/8 {
+		t.Errorf("the times of members are written from %s to %s after the manager begins", first, last)
+	}
+}
+
 var late = outcome{v1alpha1.ReasonTimedOut, "timed out", 0}
 
 // TestFailures holds how many probes fail in a row before that is reported, how soon each follows, and that those of a manager
@@ -654,7 +703,8 @@ func TestRequests(t *testing.T) {
 	})
 	ask("a")
 	until(t, "both requests are answered", answered("b"))
-	if diff := cmp.Diff([]string{askID, askRecord, askID, askRecord}, s.requests()); diff != "" {
+	// The next probe would be in an hour, so each has a connection of its own, over which the version is read.
+	if diff := cmp.Diff([]string{askID, askRecord, askVersion, askID, askRecord, askVersion}, s.requests()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -29,13 +30,23 @@ const (
 	// minute, once, and nothing else.
 	nodeReaders, slowReaders = 16, 64
 	readTime                 = time.Second
+	// longestIdle is for how long a connection is kept that is not used. It takes 25 KB of memory, and twice that between two runs
+	// of the garbage collector; another one takes a millisecond of both sides' processors and one request more.
+	longestIdle = 2 * time.Minute
 	// firstConfirmDelay is how soon a member whose first probe fails is probed again, before that is reported, and
 	// joinDuration is how long it is probed each joinDelay then: its API server may see later than its joiner what the
 	// joiner wrote.
 	firstConfirmDelay, joinDelay, joinDuration = time.Second, 5 * time.Second, 30 * time.Second
-	// probeTimeAge is how old status.lastProbeTime of a reachable member gets. Each update of it is a write on the host.
-	probeTimeAge = time.Hour
+	// probeTimeAge is how old status.lastProbeTime of a reachable member gets at most. Each update of it is a write on the host, and
+	// says little: it is the Lease that says until when members have been probed.
+	probeTimeAge = 3 * time.Hour
 )
+
+// probeTimeAgeOf is how old status.lastProbeTime of one member gets. It differs from one to the next, so that those of members which
+// joined at one time are not all written at one time.
+func probeTimeAgeOf(uid types.UID) time.Duration {
+	return probeTimeAge - time.Duration(float64(probeTimeAge/4)*jitterOf(uid))
+}
 
 // prober probes members at intervals. It keeps its observations in memory and wakes the reconciler when they change; it
 // reads and writes nothing on the host.
@@ -102,6 +113,7 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 	defer p.mu.Unlock()
 	f := &followed{
 		target: t, name: name, conn: conn, since: time.Now(), due: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
+		probeTime: k.probeTime,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.announced, f.properties.announced, f.properties.all = k.announced, k.announced, !k.propertiesMatch
@@ -141,6 +153,7 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 		p.end(name, f)
 		return nil, false
 	}
+	f.probeTime = k.probeTime
 	if k.request != "" && k.request != f.requested {
 		f.requested = k.request
 		p.queue.Add(name)
@@ -407,6 +420,9 @@ func (p *prober) work(ctx context.Context, name string, s *slot) {
 		p.log.V(1).Info("could not read the facts of a member", "member", name, "cause", err.Error())
 	}
 	again, changed := p.record(f, got, began, request)
+	if again > longestIdle {
+		f.conn.close()
+	}
 	if again > 0 {
 		p.queue.AddAfter(name, again)
 	}
@@ -446,8 +462,11 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 		at, f.unreported = f.failing, 0
 	}
 	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) && f.signature == f.last.signature &&
-		f.membership == f.last.membership && f.properties.state() == f.last.properties && (got != reachable || at.Sub(f.last.at) < probeTimeAge) {
+		f.membership == f.last.membership && f.properties.state() == f.last.properties && (got != reachable || at.Sub(f.probeTime) < probeTimeAgeOf(f.uid)) {
 		return next, false
+	}
+	if got == reachable {
+		f.probeTime = at // it is written now, or the reconciler says again what it is
 	}
 	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, membership: f.membership, properties: f.properties.state(), request: request}
 	return next, true

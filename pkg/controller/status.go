@@ -92,7 +92,7 @@ func (o memberState) probeTimeDue(status *v1alpha1.MemberClusterStatus) bool {
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
 	return before.LastProbeTime == nil || was == nil || was.Status != now.Status || was.Reason != now.Reason ||
 		!equality.Semantic.DeepEqual(before.Facts, status.Facts) ||
-		o.probe.outcome == reachable && o.probe.at.Sub(before.LastProbeTime.Time) >= probeTimeAge
+		o.probe.outcome == reachable && o.probe.at.Sub(before.LastProbeTime.Time) >= probeTimeAgeOf(o.member.UID)
 }
 
 // phase is the first that applies.
@@ -236,6 +236,9 @@ func (o memberState) known(stored storedCredential) known {
 	}
 	if request := o.probeRequest(); request != status.ObservedProbeRequest {
 		k.request = request
+	}
+	if at := status.LastProbeTime; at != nil {
+		k.probeTime = at.Time
 	}
 	return k
 }

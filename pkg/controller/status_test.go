@@ -410,7 +410,8 @@ func TestProbeTime(t *testing.T) {
 		want  bool
 	}{
 		{"reachable", func(*seen) {}, time.Minute, false},
-		{"reachable for long", func(*seen) {}, time.Hour, true},
+		{"reachable for an hour", func(*seen) {}, time.Hour, false},
+		{"reachable for long", func(*seen) {}, probeTimeAge, true},
 		{"another number of nodes", func(o *seen) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
 		{"gone", func(o *seen) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
 		{"gone for long", func(o *seen) {

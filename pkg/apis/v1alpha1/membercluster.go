@@ -169,7 +169,7 @@ type MemberClusterStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Violations []Violation `json:"violations,omitempty"`
-	// LastProbeTime is when the member last answered, to the hour, or when the manager first found that it did not.
+	// LastProbeTime is when the member last answered, to three hours, or when the manager first found that it did not.
 	// +optional
 	LastProbeTime *metav1.Time `json:"lastProbeTime,omitempty"`
 	// CredentialExpiry is when the credential that the host keeps ends.
