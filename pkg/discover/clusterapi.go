@@ -20,10 +20,6 @@ var clusterAPIClusters = []cluster.Resource{
 	foreignKind(schema.GroupVersion{Group: "cluster.x-k8s.io", Version: "v1beta1"}, "clusters", "Cluster"),
 }
 
-// The type of Cluster API's Secrets, and their label, which names the cluster. A Cluster may have the name of one of Rancher's in
-// the same namespace, whose Secret has the same name and label, but another type.
-const clusterAPISecretType, clusterAPISecretLabel = "cluster.x-k8s.io/secret", "cluster.x-k8s.io/cluster-name"
-
 // clusterAPISource reads Clusters by namespace and name. A cluster's kubeconfig is in the Secret <name>-kubeconfig in its
 // namespace; it is an administrator's (system:masters), and is used to join and stored nowhere.
 //
@@ -51,7 +47,7 @@ func clusterAPICandidates(objects []unstructured.Unstructured) []Candidate {
 			Secret: cluster.Ref{Resource: cluster.Secrets, Namespace: o.GetNamespace(), Name: o.GetName() + "-kubeconfig"},
 			Hint:   clusterAPIHint(o),
 
-			secretType: clusterAPISecretType, secretLabels: map[string]string{clusterAPISecretLabel: o.GetName()},
+			secretGroup: clusterAPIClusters[0].Group,
 		})
 	}
 	slices.SortFunc(candidates, func(a, b Candidate) int { return strings.Compare(a.Name, b.Name) })

@@ -40,8 +40,8 @@ func TestClusterAPICandidates(t *testing.T) {
 	var got []string
 	for _, c := range clusterAPICandidates(objects) {
 		got = append(got, describe(c))
-		if c.secretType != "cluster.x-k8s.io/secret" || len(c.secretLabels) != 1 || c.secretLabels["cluster.x-k8s.io/cluster-name"] != c.Base {
-			t.Errorf("%s takes the Secret of type %q with the labels %v", c, c.secretType, c.secretLabels)
+		if c.secretGroup != "cluster.x-k8s.io" {
+			t.Errorf("%s takes the Secret of a Cluster of %q", c, c.secretGroup)
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

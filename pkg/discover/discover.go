@@ -66,9 +66,8 @@ type Candidate struct {
 	id string
 	// isHost is set for the cluster that the source itself runs in.
 	isHost bool
-	// secretType and secretLabels are what Secret must have to be that of the cluster; empty where the source gives it none.
-	secretType   string
-	secretLabels map[string]string
+	// secretGroup is that of the Cluster that Secret may belong to; empty where it is not looked at.
+	secretGroup string
 }
 
 // String names the candidate among those of all sources.

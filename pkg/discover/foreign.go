@@ -62,7 +62,7 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 			continue
 		}
 		group.Go(func() error {
-			data, err := e.Host.ForeignKubeconfig(ctx, host.ForeignSecret{Ref: c.Secret, Type: c.secretType, Labels: c.secretLabels})
+			data, err := e.Host.ForeignKubeconfig(ctx, host.ForeignSecret{Ref: c.Secret, Group: c.secretGroup})
 			if err != nil {
 				c.Err = err
 				return nil

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
@@ -53,9 +53,20 @@ const kubeconfigKey = "value"
 // whose Secret is read.
 type ForeignSecret struct {
 	cluster.Ref
-	// Type and Labels are those of all such Secrets; empty where the system gives them none.
-	Type   string
-	Labels map[string]string
+	// Group is that of the system's Clusters, empty where it is not looked at: a Secret that belongs to a Cluster of another group is
+	// not the system's.
+	Group string
+}
+
+// fault says whose the Secret is when it is another system's.
+func (s ForeignSecret) fault(o *unstructured.Unstructured) error {
+	for _, owner := range o.GetOwnerReferences() {
+		version, err := schema.ParseGroupVersion(owner.APIVersion)
+		if s.Group != "" && owner.Kind == "Cluster" && (err != nil || version.Group != s.Group) {
+			return fmt.Errorf("host: %s belongs to a Cluster of %q, not of %q", s, version.Group, s.Group)
+		}
+	}
+	return nil
 }
 
 // ForeignKubeconfig reads the kubeconfig in another system's Secret. The Secret is read by its name, so that the right to
@@ -65,13 +76,8 @@ func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret ForeignSecret) (
 	if err != nil {
 		return nil, err
 	}
-	if kind, _, _ := unstructured.NestedString(o.Object, "type"); secret.Type != "" && kind != secret.Type {
-		return nil, fmt.Errorf("host: %s has type %q, and a kubeconfig is taken from one of type %q only", secret, kind, secret.Type)
-	}
-	for _, key := range slices.Sorted(maps.Keys(secret.Labels)) {
-		if o.GetLabels()[key] != secret.Labels[key] {
-			return nil, fmt.Errorf("host: %s lacks the label %s=%s, and so is not of this cluster", secret, key, secret.Labels[key])
-		}
+	if err := secret.fault(o); err != nil {
+		return nil, err
 	}
 	text, found, err := unstructured.NestedString(o.Object, "data", kubeconfigKey)
 	if err != nil || !found || text == "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -13,37 +14,39 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
 
-// TestForeignSecret holds that a kubeconfig is taken only from a Secret of the system's own kind, and of that cluster: names can be
-// chosen so that another's is read.
+// TestForeignSecret holds that a kubeconfig is not taken from a Secret that belongs to another system's cluster: names can be chosen so
+// that it is read.
 func TestForeignSecret(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"shop","namespace":"fleet","labels":{"of":"shop"}},"type":"Opaque","data":{"value":"aGVsbG8="}}`)
+		owner := map[string]string{
+			"kubeadm": `{"apiVersion":"controlplane.cluster.x-k8s.io/v1beta2","kind":"KubeadmControlPlane","name":"a"}`,
+			"capi":    `{"apiVersion":"cluster.x-k8s.io/v1beta2","kind":"Cluster","name":"a"}`,
+			"rancher": `{"apiVersion":"provisioning.cattle.io/v1","kind":"Cluster","name":"a"}`,
+		}[path.Base(r.URL.Path)]
+		fmt.Fprintf(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","namespace":"fleet","ownerReferences":[%s]},"type":"Opaque","data":{"value":"aGVsbG8="}}`, owner)
 	}))
 	t.Cleanup(server.Close)
 	h, err := host.Connect(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := cluster.Ref{Resource: cluster.Secrets, Namespace: "fleet", Name: "shop"}
-	for _, tt := range []struct {
-		want   host.ForeignSecret
-		result string
-	}{
-		{host.ForeignSecret{}, "hello"},
-		{host.ForeignSecret{Type: "Opaque", Labels: map[string]string{"of": "shop"}}, "hello"},
-		{host.ForeignSecret{Type: "cluster.x-k8s.io/secret"}, `host: Secret "fleet/shop" has type "Opaque", and a kubeconfig is taken from one of type "cluster.x-k8s.io/secret" only`},
-		{host.ForeignSecret{Labels: map[string]string{"of": "depot"}}, `host: Secret "fleet/shop" lacks the label of=depot, and so is not of this cluster`},
+	for _, tt := range []struct{ name, group, result string }{
+		{"rancher", "", "hello"},
+		{"nobody", "cluster.x-k8s.io", "hello"}, // CAPZ gave it neither type nor label
+		{"kubeadm", "cluster.x-k8s.io", "hello"},
+		{"capi", "cluster.x-k8s.io", "hello"},
+		{"rancher", "cluster.x-k8s.io", `host: Secret "fleet/rancher" belongs to a Cluster of "provisioning.cattle.io", not of "cluster.x-k8s.io"`},
 	} {
-		tt.want.Ref = secret
-		data, err := h.ForeignKubeconfig(t.Context(), tt.want)
+		secret := host.ForeignSecret{Ref: cluster.Ref{Resource: cluster.Secrets, Namespace: "fleet", Name: tt.name}, Group: tt.group}
+		data, err := h.ForeignKubeconfig(t.Context(), secret)
 		got := string(data)
 		if err != nil {
 			got = err.Error()
 		}
 		if got != tt.result {
-			t.Errorf("%+v: %s, want %s", tt.want, got, tt.result)
+			t.Errorf("%s of %q: %s, want %s", tt.name, tt.group, got, tt.result)
 		}
 	}
 }
