@@ -136,6 +136,12 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	o.renewed = r.renewer.last(request.Name, stored.hash)
 	o.published = r.publisher.condition(request.Name)
+	if o.member.Status.AcceptedTime == nil {
+		known := false
+		if o.profiled, known = r.publisher.profiled(o.federation, o.member); !known {
+			return reconcile.Result{RequeueAfter: time.Second}, nil
+		}
+	}
 	status := o.status(stored)
 	var result reconcile.Result
 	if next := o.nextChange(stored); !next.IsZero() {

@@ -274,6 +274,15 @@ func CredentialsOf(p *clusterinventory.ClusterProfile) string {
 	return ""
 }
 
+// ClusterOf is the ID of the cluster that a profile is of.
+func ClusterOf(p *clusterinventory.ClusterProfile) string {
+	i := slices.IndexFunc(p.Status.Properties, func(o clusterinventory.Property) bool { return o.Name == v1alpha1.PropertyClusterID })
+	if i < 0 {
+		return ""
+	}
+	return p.Status.Properties[i].Value
+}
+
 // Secret is the one with the credential of a member, without the credential.
 func Secret(m *v1alpha1.MemberCluster, namespace string) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "type": v1alpha1.ConsumerCredentialType}}

@@ -265,11 +265,16 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestCredentialsOf reads a profile back.
 func TestCredentialsOf(t *testing.T) {
 	t.Parallel()
 	for _, want := range []string{"", "prod-credentials"} {
-		if got := CredentialsOf(stored(t, Profile(member(), Place{"fleet", want}, nil, now))); got != want {
+		p := stored(t, Profile(member(), Place{"fleet", want}, nil, now))
+		if got := CredentialsOf(p); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+		if got := ClusterOf(p); got != "6b2f" {
+			t.Errorf("the profile is of cluster %q", got)
 		}
 	}
 }
