@@ -54,6 +54,7 @@ const (
 	CredentialOrphan    Code = "CredentialOrphan"
 	RulesBroken         Code = v1alpha1.ReasonRulesBroken
 	LimitExceeded       Code = v1alpha1.ReasonLimitExceeded
+	NotPublished        Code = "NotPublished"
 )
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.

@@ -24,6 +24,7 @@ func Judge(f Facts) []Finding {
 		return j.found
 	}
 	j.limits()
+	j.inventories()
 	for _, name := range slices.Sorted(maps.Keys(j.members)) {
 		m := j.members[name]
 		subject{j, m, j.contextOf(m.Spec.ClusterID)}.evaluate()

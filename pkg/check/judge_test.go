@@ -137,6 +137,19 @@ func TestJudge(t *testing.T) {
 		{"within its limits", func(f *Facts) {
 			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionWithinLimits, Status: metav1.ConditionTrue}}
 		}, ""},
+		{"members cannot be published", func(f *Facts) {
+			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionInventoryPublished, Status: metav1.ConditionFalse, Message: "no label"}}
+			f.member().Status.Conditions = append(f.member().Status.Conditions,
+				metav1.Condition{Type: v1alpha1.ConditionPublished, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInventoryUnavailable, Message: "see there"})
+		}, `error host - NotPublished Federation "prod": no label`},
+		{"a profile that is taken", func(f *Facts) {
+			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionInventoryPublished, Status: metav1.ConditionTrue}}
+			f.member().Status.Conditions = append(f.member().Status.Conditions,
+				metav1.Condition{Type: v1alpha1.ConditionPublished, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonProfileTaken, Message: "another has it"})
+		}, `warning host east NotPublished MemberCluster "east": another has it`},
+		{"published", func(f *Facts) {
+			f.member().Status.Conditions = append(f.member().Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionPublished, Status: metav1.ConditionTrue})
+		}, ""},
 		{"broken rules", func(f *Facts) {
 			f.Host.Federations[0].Spec.Labels = []v1alpha1.LabelRule{{Key: "team", Required: true}}
 			f.member().Status.Violations = []v1alpha1.Violation{

@@ -93,6 +93,7 @@ func (s subject) evaluate() {
 			Remedy: s.join(command.Join{Server: "URL"})})
 	}
 	s.violations()
+	s.published()
 	s.credential()
 	if o := s.credentials[s.name()]; o != nil {
 		s.throughCredential(o)

@@ -31,6 +31,27 @@ func (j *judge) limits() {
 	}
 }
 
+// inventories reports the federations whose members cannot all be published.
+func (j *judge) inventories() {
+	for i := range j.Host.Federations {
+		f := &j.Host.Federations[i]
+		if c := meta.FindStatusCondition(f.Status.Conditions, v1alpha1.ConditionInventoryPublished); c != nil && c.Status == metav1.ConditionFalse {
+			j.add(Finding{Code: NotPublished, Severity: Error, Side: cluster.Host,
+				Object: host.FederationRef(v1alpha1.FederationName(f.Name)).String(), Cause: c.Message})
+		}
+	}
+}
+
+// published reports why a member alone is not published, or has no credential for those who read the inventory. What its federation
+// or its acceptance is the cause of is said there.
+func (s subject) published() {
+	c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionPublished)
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason == v1alpha1.ReasonInventoryUnavailable || c.Reason == v1alpha1.ReasonNotAccepted {
+		return
+	}
+	s.onHost(Finding{Code: NotPublished, Severity: Warning, Cause: c.Message})
+}
+
 // violations reports the rules that a member breaks, as the manager found.
 func (s subject) violations() {
 	for _, v := range s.Status.Violations {
