@@ -34,7 +34,7 @@ func TestForeignSecret(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, group, result string }{
 		{"rancher", "", "hello"},
-		{"nobody", "cluster.x-k8s.io", "hello"}, // CAPZ gave it neither type nor label
+		{"unlabeled", "cluster.x-k8s.io", "hello"}, // CAPZ gave it neither type nor label
 		{"kubeadm", "cluster.x-k8s.io", "hello"},
 		{"capi", "cluster.x-k8s.io", "hello"},
 		{"rancher", "cluster.x-k8s.io", `host: Secret "fleet/rancher" belongs to a Cluster of "provisioning.cattle.io", not of "cluster.x-k8s.io"`},
