@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -191,11 +192,11 @@ func TestHeaders(t *testing.T) {
 		for i := range 100 {
 			w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 20<<10))
 		}
-		sends(`{}`)(w)
+		sends(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"u"}}`)(w)
 	})
 	_, err := c.Get(t.Context(), cluster.IdentityNamespace)
-	if err == nil {
-		t.Error("2 MB of headers were read")
+	if err == nil || !strings.Contains(err.Error(), "server response headers exceeded 65536 bytes") {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -211,6 +212,24 @@ func TestErrorTextIsBounded(t *testing.T) {
 
 func failsWith(err *apierrors.StatusError) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { fails(err)(w) }
+}
+
+// TestMemoryLimit ends reading where the process holds as much as its memory limit lets it. It runs alone, since the limit is that
+// of the process.
+func TestMemoryLimit(t *testing.T) {
+	c := connectTo(t, func(w http.ResponseWriter, _ *http.Request) {
+		sends(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"u"}}`)(w)
+	})
+	before := debug.SetMemoryLimit(1 << 20)
+	_, err := c.Get(t.Context(), cluster.IdentityNamespace)
+	debug.SetMemoryLimit(before)
+	want := `host: get Namespace "kube-system": the response is too large: what was read so far fills 768 KiB; to read more, set GOMEMLIMIT=1GiB in the environment`
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v\nwant %s", err, want)
+	}
+	if _, err := c.Get(t.Context(), cluster.IdentityNamespace); err != nil {
+		t.Errorf("with more memory: %v", err)
+	}
 }
 
 // TestManyLargeResponses bounds what many members send at the same time. It runs alone, since the bound is that of the process.

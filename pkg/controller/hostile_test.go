@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	runtimemetrics "runtime/metrics"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
@@ -39,6 +42,7 @@ func TestHostileMembers(t *testing.T) {
 		"a redirect of nodes":              {unexpected, "list nodes returns 302 Found", 302},
 		"an identity without end":          {unexpected, "get namespace kube-system: the response is not the JSON of that object", 0},
 		"an identity of gigabytes":         {unexpected, "get namespace kube-system: the response is too long", 0},
+		"headers of megabytes":             {v1alpha1.ReasonUnreachable, "net/http: HTTP/1.x transport connection broken: net/http: server response headers exceeded 65536 bytes; aborted", 0},
 		"an error without end":             {v1alpha1.ReasonServerError, "", 500},
 		"a version without end":            {unexpected, "get /version: the response is too long", 0},
 		"control characters":               reachable,
@@ -140,5 +144,20 @@ func TestBudget(t *testing.T) {
 		if sent, requests := m.Sent.Load(), m.Requests.Load(); sent > most.bytes+16<<20 || requests > int64(most.requests) {
 			t.Errorf("%s: %d MiB were sent in %d responses", name, sent>>20, requests)
 		}
+	}
+}
+
+// TestManyNodes holds that what is kept of nodes does not grow with their number, whatever one page has of them.
+func TestManyNodes(t *testing.T) {
+	t.Parallel()
+	total := sum{regions: map[string]bool{}, zones: map[string]bool{}, capacity: corev1.ResourceList{}}
+	for i := range maxNodes + 10 {
+		node := fmt.Sprintf(`{"metadata":{"labels":{"topology.kubernetes.io/region":"r%[1]d","topology.kubernetes.io/zone":"z%[1]d"}},"status":{"capacity":{"cpu":"1"}}}`, i)
+		if err := total.add(scan(strings.NewReader(node))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cpu := total.capacity[corev1.ResourceCPU]; total.nodes != maxNodes || cpu.Value() != maxNodes || len(total.regions) != maxValues || len(total.zones) != maxValues {
+		t.Errorf("%d nodes, %s cores, %d regions and %d zones are kept", total.nodes, cpu.String(), len(total.regions), len(total.zones))
 	}
 }

@@ -121,6 +121,12 @@ func Attacks() []Attack {
 			_, _ = io.WriteString(w, `{"metadata":{"uid":"`)
 			endless(w, r, "x", 0)
 		}},
+		{"headers of megabytes", identityPath, func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 100 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 20<<10))
+			}
+			_, _ = io.WriteString(w, `{"metadata":{"uid":"id-1"}}`)
+		}},
 		{"an error without end", identityPath, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, `{"kind":"Status","message":"`)
