@@ -4,10 +4,16 @@ package renewal
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -133,7 +139,7 @@ func (c *consumer) profile(ctx context.Context) (*clusterinventory.ClusterProfil
 
 // connect reaches the member as tools do that read profiles: by the library and the plugin of the API's own project, with the right of
 // a ServiceAccount that was granted the credentials.
-func (c *consumer) connect(t *testing.T, p *clusterinventory.ClusterProfile) {
+func (c *consumer) connect(t *testing.T, p *clusterinventory.ClusterProfile) (file, plugin string) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -143,15 +149,22 @@ func (c *consumer) connect(t *testing.T, p *clusterinventory.ClusterProfile) {
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: profilesIn, Name: "tool"}}
 	must(c.admin.Create(t.Context(), account))
-	for _, o := range manifests.ConsumerBinding(secretsIn, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}) {
+	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}
+	for _, o := range manifests.ConsumerBinding(secretsIn, subject) {
 		must(c.admin.Create(t.Context(), o))
 	}
+	reads := metav1.ObjectMeta{Namespace: profilesIn, Name: "profile-reader"}
+	must(c.admin.Create(t.Context(), &rbacv1.Role{ObjectMeta: reads, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{clusterinventory.Group}, Resources: []string{"clusterprofiles"}, Verbs: []string{"get", "list"},
+	}}}))
+	must(c.admin.Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: reads, Subjects: []rbacv1.Subject{subject},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: reads.Name}}))
 	token := &authenticationv1.TokenRequest{}
 	must(c.admin.SubResource("token").Create(t.Context(), account, token))
 	config := rest.AnonymousClientConfig(fleet(t).Cluster("host").Config())
 	config.BearerToken = token.Status.Token
 	dir := t.TempDir()
-	file, plugin := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, inventory.Provider)
+	file, plugin = filepath.Join(dir, "kubeconfig"), filepath.Join(dir, inventory.Provider)
 	must(env.WriteKubeconfig(file, env.Context{Name: "host", Config: config}))
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", plugin, "sigs.k8s.io/cluster-inventory-api/plugins/kubeconfig-secretreader/cmd/plugin")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -172,6 +185,103 @@ func (c *consumer) connect(t *testing.T, p *clusterinventory.ClusterProfile) {
 	}
 	_, err = tool.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
 	must(err)
+	return file, plugin
+}
+
+// follow has a controller of multicluster-runtime use the member while its tokens end: it is engaged once, and at most one of its
+// requests fails for each token. Tokens live ten minutes at least, so that their end is played by spoiling them on the way.
+func (c *consumer) follow(t *testing.T, file, plugin string, used ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "consumer")
+	if out, err := exec.CommandContext(t.Context(), "go", "-C", "../../consumer", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the consumer: %v\n%s", err, out)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	command := exec.CommandContext(ctx, program, "-namespace", profilesIn, "-plugin", plugin)
+	command.Env = append(os.Environ(), "KUBECONFIG="+file)
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	var said [2]*os.File
+	for i := range said {
+		var err error
+		if said[i], err = os.CreateTemp(dir, "output"); err != nil {
+			t.Fatal(err)
+		}
+		defer said[i].Close()
+	}
+	command.Stdout, command.Stderr = said[0], said[1]
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	text := func(f *os.File) string {
+		content, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Error(err)
+		}
+		return string(content)
+	}
+	var ended atomic.Int64 // the second before which tokens of the consumer were issued that have ended
+	c.when(func(r *http.Request) {
+		if issued := issuedToConsumer(r.Header.Get("Authorization")); issued != 0 && issued < ended.Load() {
+			r.Header.Set("Authorization", "Bearer ended")
+		}
+	})
+	defer c.when(nil)
+	const lives = 3
+	requests := func() (n, failed int) {
+		lines := strings.Split(strings.TrimSpace(text(said[0])), "\n")
+		for _, line := range lines {
+			_, _ = fmt.Sscanf(line, "requests "+name+" %d %d", &n, &failed)
+		}
+		return n, failed
+	}
+	for range lives {
+		before, _ := requests()
+		env.Eventually(t, "the consumer's requests", func(context.Context) error {
+			if n, _ := requests(); n < before+5 {
+				return fmt.Errorf("%d requests, and %d before\n%s\n%s", n, before, text(said[0]), text(said[1]))
+			}
+			return nil
+		})
+		used = append(used, c.token(t, used...))
+		ended.Store(issuedToConsumer(used[len(used)-1]))
+	}
+	before, _ := requests()
+	env.Eventually(t, "the consumer's requests with its last token", func(context.Context) error {
+		if n, _ := requests(); n < before+5 {
+			return fmt.Errorf("%d requests, and %d before", n, before)
+		}
+		return nil
+	})
+	stop()
+	_ = command.Wait() // it was interrupted
+	if n, failed := requests(); failed == 0 || failed > lives {
+		t.Errorf("of %d requests of the consumer, during which %d tokens ended, %d failed\n%s", n, lives, failed, text(said[1]))
+	}
+	if n := strings.Count(text(said[0]), "engaged "+name+"\n"); n != 1 {
+		t.Errorf("the cluster was engaged %d times", n)
+	}
+	if !strings.Contains(text(said[0]), "reconciled "+name+" kube-system\n") {
+		t.Errorf("nothing of the cluster was reconciled:\n%s", text(said[0]))
+	}
+}
+
+// issuedToConsumer is the second in which a token of the consumers' account was issued; zero for what is none.
+func issuedToConsumer(token string) int64 {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return 0
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Subject string `json:"sub"`
+		Issued  int64  `json:"iat"`
+	}
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Subject != "system:serviceaccount:kubefederate-member:kubefederate-consumer" {
+		return 0
+	}
+	return claims.Issued
 }
 
 // consume gives a federation an inventory, with a credential that is renewed without a write of the profile, that a rotation
@@ -231,7 +341,8 @@ func (r *renewing) consume(t *testing.T) {
 		t.Error("a renewal wrote the profile")
 	}
 
-	c.connect(t, p)
+	file, plugin := c.connect(t, p)
+	c.follow(t, file, plugin, first, second, third)
 
 	// What others set on the Secret stays, and a rotation revokes what was issued.
 	secret := &corev1.Secret{}
