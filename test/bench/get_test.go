@@ -86,6 +86,22 @@ func listable(ctx context.Context, c *env.Cluster) error {
 		return err
 	}
 	s := &stage{client: client}
+	if err := serveKinds(ctx, s); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i := range listed {
+		group.Go(func() error {
+			_, err := s.of(product).Create(ctx, joined(i), metav1.CreateOptions{FieldManager: v1alpha1.FieldOwner})
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// serveKinds serves our kinds, without a webhook, in such a way that a status is stored with the object that is created.
+func serveKinds(ctx context.Context, s *stage) error {
 	objects, err := manifests.Objects(manifests.Options{})
 	if err != nil {
 		return err
@@ -108,18 +124,7 @@ func listable(ctx context.Context, c *env.Cluster) error {
 		_, err := s.of(product).List(ctx, metav1.ListOptions{})
 		return err == nil, nil
 	}
-	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, served); err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(16)
-	for i := range listed {
-		group.Go(func() error {
-			_, err := s.of(product).Create(ctx, joined(i), metav1.CreateOptions{FieldManager: v1alpha1.FieldOwner})
-			return err
-		})
-	}
-	return group.Wait()
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, served)
 }
 
 // joined is a member as join and the manager leave it.

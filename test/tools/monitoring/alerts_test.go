@@ -53,9 +53,9 @@ var cases = []struct {
 	{"KubefederateStatusNotWritten", "failed once", []string{manager, `controller_runtime_reconcile_errors_total{job="m", instance="a", controller="member-status"} 0x39 9x20`}, 45, nil},
 	{"KubefederateStatusNotWritten", "another program fails", []string{manager, `controller_runtime_reconcile_errors_total{job="o", instance="a", controller="member-status"} 0+1x60`}, 45, nil},
 
-	{"KubefederateMemory", "near the limit", []string{manager, `process_resident_memory_bytes{job="m", instance="a"} 470x20`, `go_gc_gomemlimit_bytes{job="m", instance="a"} 460x20`}, 15, []string{`{instance="a", job="m"}`}},
-	{"KubefederateMemory", "below", []string{manager, `process_resident_memory_bytes{job="m", instance="a"} 450x20`, `go_gc_gomemlimit_bytes{job="m", instance="a"} 460x20`}, 15, nil},
-	{"KubefederateMemory", "another program", []string{manager, `process_resident_memory_bytes{job="o", instance="a"} 470x20`, `go_gc_gomemlimit_bytes{job="o", instance="a"} 460x20`}, 15, nil},
+	{"KubefederateMemory", "near the limit", []string{manager, `go_gc_heap_live_bytes{job="m", instance="a"} 470x20`, `go_gc_gomemlimit_bytes{job="m", instance="a"} 575x20`}, 15, []string{`{instance="a", job="m"}`}},
+	{"KubefederateMemory", "below", []string{manager, `go_gc_heap_live_bytes{job="m", instance="a"} 450x20`, `go_gc_gomemlimit_bytes{job="m", instance="a"} 575x20`}, 15, nil},
+	{"KubefederateMemory", "another program", []string{manager, `go_gc_heap_live_bytes{job="o", instance="a"} 470x20`, `go_gc_gomemlimit_bytes{job="o", instance="a"} 575x20`}, 15, nil},
 
 	{"KubefederateMembersNotReady", "both kinds, seen by two replicas", []string{
 		`kubefederate_members{phase="Offline", instance="a"} 1x20`, `kubefederate_members{phase="Offline", instance="b"} 1x20`, `kubefederate_members{phase="NotReady"} 2x20`,
