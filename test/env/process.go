@@ -28,6 +28,8 @@ var supervise string
 type Program struct {
 	Path  string
 	Flags []string
+	// Env is its environment, beside what every program gets.
+	Env []string
 	// Log is the file that gets its output.
 	Log string
 	// data is a folder to remove when this process has died: no other is left to do it. Empty for none.
@@ -64,7 +66,9 @@ func Run(program Program) (*Process, error) {
 	// Not the environment of this process: etcd takes ETCD_* for configuration, and an API server that finds
 	// HTTPS_PROXY sends its webhook calls there.
 	// The script is in it so that a list of processes shows the command and not the script.
-	cmd.Env = []string{"SUPERVISE=" + supervise, "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(program.Log), "TMPDIR=" + os.TempDir()}
+	cmd.Env = append([]string{
+		"SUPERVISE=" + supervise, "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(program.Log), "TMPDIR=" + os.TempDir(),
+	}, program.Env...)
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("start %s: %w", program.name(), err)

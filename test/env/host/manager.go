@@ -42,6 +42,8 @@ type Manager struct {
 	KeysDir string
 	// Flags are given to it beside those that it needs, from its next start on.
 	Flags []string
+	// Env is its environment from its next start on, such as GOMEMLIMIT=….
+	Env []string
 	// Log is the file that has its output.
 	Log string
 
@@ -185,7 +187,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := env.WriteKubeconfig(kubeconfig, env.Context{Name: "host", Config: config}); err != nil {
 		return err
 	}
-	m.process, err = env.Run(env.Program{Path: m.binary, Log: m.Log, Flags: append([]string{
+	m.process, err = env.Run(env.Program{Path: m.binary, Log: m.Log, Env: m.Env, Flags: append([]string{
 		"--kubeconfig=" + kubeconfig,
 		"--webhook-bind-address=" + m.address,
 		"--metrics-bind-address=" + m.metrics,
