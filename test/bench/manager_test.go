@@ -98,7 +98,7 @@ func BenchmarkManager(b *testing.B) {
 		b.Fatalf("build the manager: %v\n%s", err, out)
 	}
 	script := filepath.Join(b.TempDir(), "limited")
-	must(os.WriteFile(script, []byte("#!/bin/sh\nexec env "+memoryLimit+" "+binary+` "$@"`+"\n"), 0o700)) //nolint:gosec // it is to be run
+	must(os.WriteFile(script, []byte("#!/bin/sh\nexec env "+memoryLimit+" "+binary+` "$@"`+"\n"), 0o700))
 	manager, err := envhost.New(c, script)
 	must(err)
 	b.Cleanup(manager.Close)
@@ -121,7 +121,7 @@ func BenchmarkManager(b *testing.B) {
 	var before usage
 	for quiet := 0; quiet < 2; {
 		before = s.usage(b, process)
-		pause(b, restStep)
+		pause(b)
 		if now := s.usage(b, process); now.writes-before.writes < maxWrites*restStep.Minutes()*2 {
 			quiet++
 		} else {
@@ -130,7 +130,7 @@ func BenchmarkManager(b *testing.B) {
 	}
 	before = s.usage(b, process)
 	for b.Loop() {
-		pause(b, restStep)
+		pause(b)
 	}
 	rest := s.usage(b, process).since(before)
 	b.ReportMetric(0, "ns/op")
@@ -168,12 +168,13 @@ func BenchmarkManager(b *testing.B) {
 	}
 }
 
-func pause(b *testing.B, d time.Duration) {
+// pause waits for one round.
+func pause(b *testing.B) {
 	b.Helper()
 	select {
 	case <-b.Context().Done():
 		b.Fatal(b.Context().Err())
-	case <-time.After(d):
+	case <-time.After(restStep):
 	}
 }
 
@@ -425,12 +426,12 @@ func (m *members) fill(ctx context.Context, s *stage, kube kubernetes.Interface)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i := range followedMembers {
-		group.Go(func() error { return m.make(ctx, s, kube, i, ca) })
+		group.Go(func() error { return m.create(ctx, s, kube, i, ca) })
 	}
 	return group.Wait()
 }
 
-func (m *members) make(ctx context.Context, s *stage, kube kubernetes.Interface, i int, ca []byte) error {
+func (m *members) create(ctx context.Context, s *stage, kube kubernetes.Interface, i int, ca []byte) error {
 	now := time.Now()
 	// A renewal is due when half of the wait for it is left at the latest, which the age of the token decides here.
 	share := float64(i) / followedMembers

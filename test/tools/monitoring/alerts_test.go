@@ -2,8 +2,7 @@ package monitoring
 
 import (
 	"context"
-	"fmt"
-	"maps"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -120,7 +119,7 @@ func TestAlerts(t *testing.T) {
 			}
 		})
 	}
-	for name := range maps.Keys(rules) {
+	for name := range rules {
 		if !fires[name] || !silent[name] {
 			t.Errorf("alert %s: fires: %v, does not fire: %v; it takes a case of each", name, fires[name], silent[name])
 		}
@@ -222,12 +221,12 @@ func (m memory) Select(_ context.Context, _ bool, _ *storage.SelectHints, matche
 
 // LabelValues implements storage.Querier.
 func (memory) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, fmt.Errorf("no rule asks for labels")
+	return nil, nil, errors.New("no rule asks for labels")
 }
 
 // LabelNames implements storage.Querier.
 func (memory) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, fmt.Errorf("no rule asks for labels")
+	return nil, nil, errors.New("no rule asks for labels")
 }
 
 // Close implements storage.Querier.

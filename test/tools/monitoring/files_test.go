@@ -59,8 +59,7 @@ type panel struct {
 	Title   string `json:"title"`
 	GridPos struct{ X, Y, W, H int }
 	Targets []struct {
-		Expr         string `json:"expr"`
-		LegendFormat string `json:"legendFormat"`
+		Expr string `json:"expr"`
 	} `json:"targets"`
 }
 
