@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
@@ -159,6 +162,20 @@ func TestRemoveOrphan(t *testing.T) {
 	o := good(t)
 	if err := errorsOf(r.removeOrphan(t.Context(), nil), r.removeOrphan(t.Context(), metadataOf(o.credential))); err != "" {
 		t.Error(err)
+	}
+
+	// A manager that was not running while the member went finds the credential alone.
+	o.credential.Type, o.credential.UID = v1alpha1.CredentialType, "secret-1"
+	h, _ = host(t, o.credential)
+	r = &memberReconciler{
+		client: h, direct: h, credentials: newCredentials(h), prober: probing(t, time.Minute, time.Minute), renewer: &renewer{},
+		judgements: &judgements{}, phases: &phaseEvents{},
+	}
+	if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Name: o.credential.Name}}); err != nil {
+		t.Error(err)
+	}
+	if err := h.Get(t.Context(), client.ObjectKeyFromObject(o.credential), &corev1.Secret{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the credential of a member that is gone: %v", err)
 	}
 }
 
