@@ -61,10 +61,11 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 	return front.Context
 }
 
-// dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended.
+// dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended, and revoke, which needs
+// what grant makes.
 var dryRuns = []string{
 	"init --webhook-url https://127.0.0.1:9443", "init --only keys", "deinit --abandon-members", "create federation wet --joiner user:ann",
-	"grant dry --inventory default --inventory-credentials wet --consumer a/b", "revoke dry --inventory default --inventory-credentials wet",
+	"grant dry --inventory default --inventory-credentials wet --consumer a/b",
 	"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",
 	"join dry-east --federation dry --member-context east", "join dry --federation dry --member-context west --labels example.com/team=web",
 	"join --all-contexts --federation dry", "discover --federation dry --join",
@@ -123,6 +124,10 @@ func TestDryRuns(t *testing.T) {
 	run(direct, "suspend dry")
 	try("resume dry")
 
+	run(direct, "grant dry --inventory default")
+	try("revoke dry --inventory default")
+	run(direct, "revoke dry --inventory default")
+
 	// The recorder sees what is no dry run.
 	run(recorded, "resume dry")
 	if wrote, _ := r.take(); len(wrote) != 1 {
@@ -165,7 +170,7 @@ var faultScenarios = map[string]struct {
 // a line of dryRuns and an entry of faultScenarios here. TestReadmeNamesEachCommand of test/docs finds it in README.md, and
 // TestExamples of test/script each example of its help in a script.
 func TestCommands(t *testing.T) {
-	lines := append(slices.Clone(dryRuns), "resume dry")
+	lines := append(slices.Clone(dryRuns), "resume dry", "revoke dry --inventory default")
 	is := func(command string) func(string) bool {
 		return func(line string) bool { return strings.HasPrefix(line+" ", command+" ") }
 	}
