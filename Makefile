@@ -92,6 +92,7 @@ lint: ## Run the linters
 	$(golangcilint) run
 	cd $(imagetool) && $(GO) tool -modfile=../golangci-lint/go.mod golangci-lint run
 	cd $(monitoring) && $(GO) tool -modfile=../golangci-lint/go.mod golangci-lint run
+	cd test/consumer && $(GO) tool -modfile=../tools/golangci-lint/go.mod golangci-lint run
 
 .PHONY: fix
 fix: ## Apply what the linters can mend by themselves

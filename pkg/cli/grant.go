@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -170,9 +171,7 @@ func (o *grantOptions) places() (places []grantedPlace) {
 func (o *grantOptions) labels(p grantedPlace) map[string]string {
 	labels := map[string]string{p.label: string(o.federation)}
 	if p.label == v1alpha1.LabelInventory {
-		for key, value := range manifests.ClusterSetLabels(o.federation) {
-			labels[key] = value
-		}
+		maps.Copy(labels, manifests.ClusterSetLabels(o.federation))
 	}
 	return labels
 }

@@ -137,10 +137,11 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	o.renewed = r.renewer.last(request.Name, stored.hash)
 	o.published = r.publisher.condition(request.Name)
 	if o.member.Status.AcceptedTime == nil {
-		known := false
-		if o.profiled, known = r.publisher.profiled(o.federation, o.member); !known {
+		profiled, known := r.publisher.profiled(o.federation, o.member)
+		if !known {
 			return reconcile.Result{RequeueAfter: time.Second}, nil
 		}
+		o.profiled = profiled
 	}
 	status := o.status(stored)
 	var result reconcile.Result

@@ -3,6 +3,7 @@ package inventory
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,7 +234,7 @@ func TestDiffers(t *testing.T) {
 // TestTransition holds that a condition keeps its time while its status stays, and that conditions of others are not taken over.
 func TestTransition(t *testing.T) {
 	t.Parallel()
-	before := append(Profile(member(), Place{Namespace: "fleet"}, nil, now).Status.Conditions, metav1.Condition{Type: "Scanned"})
+	before := slices.Concat(Profile(member(), Place{Namespace: "fleet"}, nil, now).Status.Conditions, []metav1.Condition{{Type: "Scanned"}})
 	later := now.Add(time.Hour)
 	p := Profile(member(func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }), Place{Namespace: "fleet"}, before, later)
 	got := ""

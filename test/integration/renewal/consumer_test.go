@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -103,10 +104,8 @@ func (c *consumer) token(t *testing.T, before ...string) string {
 		if access, err = kubeconfig.Parse(secret.Data[v1alpha1.CredentialKey], kubeconfig.OneContext); err != nil {
 			return err
 		}
-		for _, b := range before {
-			if access.Token == b {
-				return errors.New("it is the same still")
-			}
+		if slices.Contains(before, access.Token) {
+			return errors.New("it is the same still")
 		}
 		return may(ctx, access)
 	})
@@ -230,8 +229,7 @@ func (c *consumer) follow(t *testing.T, file, plugin string, used ...string) {
 	defer c.when(nil)
 	const lives = 3
 	requests := func() (n, failed int) {
-		lines := strings.Split(strings.TrimSpace(text(said[0])), "\n")
-		for _, line := range lines {
+		for line := range strings.SplitSeq(text(said[0]), "\n") {
 			_, _ = fmt.Sscanf(line, "requests "+name+" %d %d", &n, &failed)
 		}
 		return n, failed

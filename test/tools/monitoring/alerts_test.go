@@ -130,7 +130,11 @@ func TestAlerts(t *testing.T) {
 func play(t *testing.T, r rule, series memory, minutes int) (firing []promql.Sample) {
 	t.Helper()
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute, EnableAtModifier: true, Parser: parser.NewParser(parser.Options{})})
-	defer engine.Close()
+	defer func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	var hold model.Duration
 	if r.For != "" {
 		var err error
