@@ -17,12 +17,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/test/env"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 // administrator writes on a cluster as kubectl does.
@@ -93,7 +96,23 @@ func TestFirstLook(t *testing.T) {
 	east := fleet(t).Cluster("east")
 	h, m := connect(t, east)
 	w := administrator(t, enforcing(t))
+	if err := clusterinventory.AddToScheme(w.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	stop, err := envhost.ServeProfiles(t.Context(), enforcing(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	const shelf = "strict-fleet"
+	create(t, w, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shelf, Labels: map[string]string{v1alpha1.LabelInventory: strict}}})
+	create(t, w, manifests.InventoryBinding(shelf)...)
 	f := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: strict}}
+	f.Spec.Inventory = &v1alpha1.Inventory{Namespaces: []string{shelf}}
 	f.Spec.KubernetesVersions = "<1.30"
 	f.Spec.Rules = []v1alpha1.Rule{{Name: "eu-only", Expression: "cluster.facts.regions.all(r, r.startsWith('eu-'))"}}
 	if err := w.Create(t.Context(), f); err != nil {
@@ -152,12 +171,18 @@ func TestFirstLook(t *testing.T) {
 	deny, warn := broken(v1alpha1.EnforceDeny), broken(v1alpha1.EnforceWarn)
 	complies(t, w, compliance{v1alpha1.PhasePending, "False RulesBroken", "False RulesBroken", deny})
 	violate(t, w, 1)
+	isPublished := func(condition string, namespaces ...string) {
+		t.Helper()
+		inventoryIs(t, w, strict, `True Published: members are published in namespace "strict-fleet"`, condition)
+		profiles(t, w, func(*clusterinventory.ClusterProfile) error { return nil }, namespaces...)
+	}
+	isPublished("False NotAccepted: the member is published when it is accepted")
 
 	// The webhook says the same of a joiner who reports what the manager saw.
 	reported := byHand.DeepCopy()
 	reported.ObjectMeta = metav1.ObjectMeta{Name: "reported", Labels: byHand.Labels}
 	reported.Spec.JoinedWith, reported.Spec.ClusterID = joined.Spec.JoinedWith, "another"
-	err := w.Create(t.Context(), reported, client.DryRunAll)
+	err = w.Create(t.Context(), reported, client.DryRunAll)
 	for _, v := range deny {
 		if said := strings.Replace(v.Message, "status.facts", "spec.joinedWith", 1); err == nil || !strings.Contains(err.Error(), said) {
 			t.Errorf("the webhook says %v, and not %s", err, said)
@@ -170,6 +195,8 @@ func TestFirstLook(t *testing.T) {
 	}
 	complies(t, w, compliance{v1alpha1.PhaseReady, "True Accepted", "False RulesBroken", warn})
 	violate(t, w, 1)
+	const shelved = `True Published: ClusterProfiles of the member are in namespace "strict-fleet"`
+	isPublished(shelved, shelf)
 	var webhooks admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := w.Get(t.Context(), client.ObjectKey{Name: "kubefederate.io"}, &webhooks); err != nil {
 		t.Fatal(err)
@@ -188,6 +215,7 @@ func TestFirstLook(t *testing.T) {
 	})
 	complies(t, w, compliance{v1alpha1.PhaseReady, "True Accepted", "False RulesBroken", deny})
 	violate(t, w, 1)
+	isPublished(shelved, shelf)
 
 	// Without the rules it keeps them.
 	if err := change(func(s *v1alpha1.FederationSpec) { s.KubernetesVersions, s.Rules = "", nil }); err != nil {

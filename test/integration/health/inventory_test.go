@@ -34,8 +34,8 @@ func create[O client.Object](t *testing.T, w client.Client, objects ...O) {
 	}
 }
 
-// inventoryIs waits until the condition of the federation and that of its member are what they should be.
-func inventoryIs(t *testing.T, w client.Client, federation, member string) {
+// inventoryIs waits until the condition of the federation of that name and that of its member are what they should be.
+func inventoryIs(t *testing.T, w client.Client, name, federation, member string) {
 	t.Helper()
 	text := func(conditions []metav1.Condition, kind string) string {
 		c := meta.FindStatusCondition(conditions, kind)
@@ -47,7 +47,7 @@ func inventoryIs(t *testing.T, w client.Client, federation, member string) {
 	env.Eventually(t, "what the host says of the inventory", func(ctx context.Context) error {
 		var f v1alpha1.Federation
 		var m v1alpha1.MemberCluster
-		if err := errors.Join(w.Get(ctx, client.ObjectKey{Name: published}, &f), w.Get(ctx, client.ObjectKey{Name: "east"}, &m)); err != nil {
+		if err := errors.Join(w.Get(ctx, client.ObjectKey{Name: name}, &f), w.Get(ctx, client.ObjectKey{Name: "east"}, &m)); err != nil {
 			return err
 		}
 		want := federation + "\n" + member
@@ -110,13 +110,13 @@ func TestInventory(t *testing.T) {
 	defer unjoin(t, h, m, "east")
 	const notServed = "False ProfilesNotServed: the host does not serve clusterprofiles.multicluster.x-k8s.io/v1alpha1: " +
 		"install its CustomResourceDefinition, of sigs.k8s.io/cluster-inventory-api; and 1 more"
-	inventoryIs(t, w, notServed, "False NotAccepted: the member is published when it is accepted")
+	inventoryIs(t, w, published, notServed, "False NotAccepted: the member is published when it is accepted")
 	joined := &v1alpha1.MemberCluster{}
 	if err := w.Get(t.Context(), client.ObjectKey{Name: "east"}, joined); err != nil {
 		t.Fatal(err)
 	}
 	change(joined, func() { joined.Spec.Accepted = true })
-	inventoryIs(t, w, notServed, `False InventoryUnavailable: the member is not published in namespace "fleet": see the condition InventoryPublished of federation "published"; and 1 more`)
+	inventoryIs(t, w, published, notServed, `False InventoryUnavailable: the member is not published in namespace "fleet": see the condition InventoryPublished of federation "published"; and 1 more`)
 
 	stop, err := envhost.ServeProfiles(t.Context(), enforcing(t))
 	if err != nil {
@@ -127,10 +127,10 @@ func TestInventory(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	inventoryIs(t, w, `False InventoryForbidden: the manager may not get clusterprofiles in namespace "queue"; allow it: kubectl federate grant published --inventory queue`,
+	inventoryIs(t, w, published, `False InventoryForbidden: the manager may not get clusterprofiles in namespace "queue"; allow it: kubectl federate grant published --inventory queue`,
 		`False InventoryUnavailable: the member is not published in namespace "queue": see the condition InventoryPublished of federation "published"`)
 	create(t, w, manifests.InventoryBinding("queue")...)
-	inventoryIs(t, w, "True Published: members are published in namespaces fleet, queue",
+	inventoryIs(t, w, published, "True Published: members are published in namespaces fleet, queue",
 		"True Published: ClusterProfiles of the member are in namespaces fleet, queue")
 	healthy := func(want metav1.ConditionStatus) func(p *clusterinventory.ClusterProfile) error {
 		return func(p *clusterinventory.ClusterProfile) error {
@@ -218,5 +218,5 @@ func TestInventory(t *testing.T) {
 	}
 	change(joined, func() { joined.Spec.Accepted = false })
 	profiles(t, w, nil)
-	inventoryIs(t, w, `True Published: members are published in namespace "queue"`, "False NotAccepted: the member is published when it is accepted")
+	inventoryIs(t, w, published, `True Published: members are published in namespace "queue"`, "False NotAccepted: the member is published when it is accepted")
 }
