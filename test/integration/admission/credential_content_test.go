@@ -30,7 +30,7 @@ func TestCredentialContent(t *testing.T) {
 	}{
 		"a-long-field": {
 			func(*v1alpha1.MemberCluster) []byte { return []byte("? " + strings.Repeat("x", 60_000) + "\n: 1\n") },
-			strings.Repeat("x", 100) + "… is not a field of a kubeconfig",
+			strings.Repeat("x", 97) + "… is not a field of a kubeconfig",
 		},
 		"a-wide-key": {
 			func(m *v1alpha1.MemberCluster) []byte {
