@@ -10,6 +10,7 @@ import (
 	"log"
 	"maps"
 	"net/http"
+	gopath "path"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -99,7 +100,9 @@ func (s *simulated) handle(r *http.Request, o map[string]any) (int, map[string]a
 	switch r.Method {
 	case http.MethodGet:
 		if found == nil {
-			return http.StatusNotFound, status("NotFound", path+" not found")
+			missing := status("NotFound", path+" not found")
+			missing["details"] = map[string]any{"name": gopath.Base(path)} // what is not there is named
+			return http.StatusNotFound, missing
 		}
 		return http.StatusOK, found
 	case http.MethodPost:
