@@ -71,12 +71,6 @@ func TestFirstLook(t *testing.T) {
 			{"the cluster is upgraded", func(o *seen) { o.probe.facts = facts("v1.33.0") }, v1alpha1.PhaseReady, yes, kept, 0},
 		},
 		{
-			{"its status was lost, and it is published", func(o *seen) {
-				o.profiled, o.federation.Spec.KubernetesVersions, o.probe.facts = true, ">=1.33", facts("v1.32.9")
-			}, v1alpha1.PhaseReady, yes, "False RulesBroken: " + old, 1},
-			{"published no more", func(o *seen) { o.profiled = false }, v1alpha1.PhaseReady, yes, "False RulesBroken: " + old, 1},
-		},
-		{
 			{"by hand, and against the rules", func(o *seen) {
 				o.federation.Spec.Acceptance, o.federation.Spec.KubernetesVersions, o.probe.facts = v1alpha1.AcceptManual, ">=1.33", facts("v1.32.9")
 			}, v1alpha1.PhasePending,

@@ -292,6 +292,9 @@ func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name 
 	switch {
 	case !wanted && have == nil:
 		return nil
+	case n.unreadable():
+		done.pending = true // what is known of it stays
+		return nil
 	case n.fault != nil:
 		if wanted {
 			done.faults = append(done.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(

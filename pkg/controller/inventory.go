@@ -426,29 +426,6 @@ func (p *publisher) followedNamespaces() (list []inventoryNamespace) {
 	return list
 }
 
-// profiled says whether there is a profile of a member's cluster, and known whether that can be said: a namespace may not be read yet.
-func (p *publisher) profiled(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) (profiled, known bool) {
-	if f == nil || f.Spec.Inventory == nil {
-		return false, true
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, judged := p.judged[v1alpha1.FederationName(f.Name)]; !judged {
-		return false, false
-	}
-	for _, n := range p.namespaces {
-		if n.federation != m.Federation() || n.credentials {
-			continue
-		}
-		if n.fault == nil && !n.synced() {
-			return false, false
-		}
-		have := n.profile(m.Name)
-		profiled = profiled || have != nil && have.DeletionTimestamp == nil && inventory.ClusterOf(have) == m.Spec.ClusterID
-	}
-	return profiled, true
-}
-
 // publication is what became of the publishing of one member.
 type publication struct {
 	// pending says that it is not known yet in one of the namespaces.
@@ -495,8 +472,7 @@ func (p *publisher) publish(ctx context.Context, request reconcile.Request) (rec
 			return reconcile.Result{}, fmt.Errorf("read federation %q: %w", m.Federation(), err)
 		}
 	}
-	if m != nil && m.DeletionTimestamp == nil && meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionAccepted) == nil {
-		// It has not been judged yet, or its status was lost: what is published of it says that it was accepted.
+	if m != nil && inventory.Unjudged(m) {
 		return reconcile.Result{}, nil
 	}
 	var (
@@ -544,6 +520,9 @@ func (p *publisher) keepProfile(ctx context.Context, n *inventoryNamespace, name
 	have := n.profile(name)
 	switch {
 	case !wanted && have == nil:
+		return nil
+	case n.unreadable():
+		done.pending = true // what is known of it stays
 		return nil
 	case n.fault != nil:
 		if wanted {

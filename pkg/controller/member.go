@@ -136,13 +136,6 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	o.renewed = r.renewer.last(request.Name, stored.hash)
 	o.published = r.publisher.condition(request.Name)
-	if o.member.Status.AcceptedTime == nil {
-		profiled, known := r.publisher.profiled(o.federation, o.member)
-		if !known {
-			return reconcile.Result{RequeueAfter: time.Second}, nil
-		}
-		o.profiled = profiled
-	}
 	status := o.status(stored)
 	var result reconcile.Result
 	if next := o.nextChange(stored); !next.IsZero() {

@@ -32,9 +32,7 @@ type memberState struct {
 	renewed attempt
 	// published is the condition Published; nil while this manager does not know it yet.
 	published *metav1.Condition
-	// profiled says that there is a profile of the cluster: it was accepted before, whatever its status says after a restore.
-	profiled bool
-	now      time.Time
+	now       time.Time
 }
 
 // status is the member's status, given what judge returned. Conditions keep the time of their last change.
@@ -254,9 +252,6 @@ func (o memberState) target(stored storedCredential) *target {
 	return &target{uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: stored.hash}
 }
 
-// seen says that the member was accepted once with its facts known.
-func (o memberState) seen() bool { return o.member.Status.AcceptedTime != nil || o.profiled }
-
 // accepted is the condition Accepted. A member that was accepted once is not judged by the rules again: see Compliant.
 func (o memberState) accepted(facts *v1alpha1.Facts, judged rules.Compliance) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
@@ -268,9 +263,9 @@ func (o memberState) accepted(facts *v1alpha1.Facts, judged rules.Compliance) me
 		c.Reason = v1alpha1.ReasonAwaitingApproval
 		c.Message = fmt.Sprintf("federation %q accepts members manually; ", o.federation.Name) +
 			propose(fmt.Sprintf("to accept it, with the verb approve on federations/%s", o.federation.Name), command.Approve{Member: o.name()})
-	case !o.seen() && judged.Denied():
+	case o.member.Status.AcceptedTime == nil && judged.Denied():
 		c.Reason, c.Message = v1alpha1.ReasonRulesBroken, broken(judged.Violations)
-	case !o.seen() && facts == nil && len(judged.Unknown) > 0:
+	case o.member.Status.AcceptedTime == nil && facts == nil && len(judged.Unknown) > 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown
 		c.Message = "the manager has not seen the cluster's version and nodes yet, by which it is judged"
 	default:

@@ -48,6 +48,12 @@ func Publishable(m *v1alpha1.MemberCluster) bool {
 	return m.DeletionTimestamp == nil && m.Status.AcceptedTime != nil && meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionAccepted)
 }
 
+// Unjudged says that it is not known whether a member is to be published: it has not been seen, or its status was lost in a restore.
+// What is published of it stays until that is known.
+func Unjudged(m *v1alpha1.MemberCluster) bool {
+	return m.DeletionTimestamp == nil && m.Status.AcceptedTime == nil && !meta.IsStatusConditionFalse(m.Status.Conditions, v1alpha1.ConditionAccepted)
+}
+
 // Place is where a member is published.
 type Place struct {
 	Namespace string
@@ -272,15 +278,6 @@ func CredentialsOf(p *clusterinventory.ClusterProfile) string {
 		}
 	}
 	return ""
-}
-
-// ClusterOf is the ID of the cluster that a profile is of.
-func ClusterOf(p *clusterinventory.ClusterProfile) string {
-	i := slices.IndexFunc(p.Status.Properties, func(o clusterinventory.Property) bool { return o.Name == v1alpha1.PropertyClusterID })
-	if i < 0 {
-		return ""
-	}
-	return p.Status.Properties[i].Value
 }
 
 // Secret is the one with the credential of a member, without the credential.

@@ -144,25 +144,36 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
+// TestPublishable says of each member whether it is published, removed, or left as it is found.
 func TestPublishable(t *testing.T) {
 	t.Parallel()
+	unseen := func(m *v1alpha1.MemberCluster) { m.Status.AcceptedTime = nil }
 	for name, test := range map[string]struct {
 		m    *v1alpha1.MemberCluster
-		want bool
+		want string
 	}{
-		"accepted":                        {member(), true},
-		"suspended":                       {member(func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }), true},
-		"offline":                         {member(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTimedOut)), true},
-		"it came to break a rule":         {member(set(v1alpha1.ConditionCompliant, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), true},
-		"pending":                         {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)), false},
-		"it breaks a rule at first sight": {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), false},
-		"its facts are unknown":           {member(set(v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown)), false},
-		"accepted, and not seen yet":      {member(func(m *v1alpha1.MemberCluster) { m.Status.AcceptedTime = nil }), false},
-		"leaving":                         {member(func(m *v1alpha1.MemberCluster) { m.DeletionTimestamp = new(metav1.NewTime(now)) }), false},
-		"no status yet":                   {&v1alpha1.MemberCluster{}, false},
+		"accepted":                        {member(), "published"},
+		"suspended":                       {member(func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }), "published"},
+		"offline":                         {member(set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTimedOut)), "published"},
+		"it came to break a rule":         {member(set(v1alpha1.ConditionCompliant, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), "published"},
+		"acceptance was revoked":          {member(set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)), "removed"},
+		"pending":                         {member(unseen, set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval)), "removed"},
+		"it breaks a rule at first sight": {member(unseen, set(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonRulesBroken)), "removed"},
+		"its facts are unknown":           {member(unseen, set(v1alpha1.ConditionAccepted, metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown)), "left"},
+		"accepted, and not seen yet":      {member(unseen), "left"},
+		"its status was lost":             {&v1alpha1.MemberCluster{}, "left"},
+		"leaving":                         {member(func(m *v1alpha1.MemberCluster) { m.DeletionTimestamp = new(metav1.NewTime(now)) }), "removed"},
+		"leaving, unseen":                 {member(unseen, func(m *v1alpha1.MemberCluster) { m.DeletionTimestamp = new(metav1.NewTime(now)) }), "removed"},
 	} {
-		if got := Publishable(test.m); got != test.want {
-			t.Errorf("%s: got %t", name, got)
+		got := "removed"
+		switch {
+		case Unjudged(test.m):
+			got = "left"
+		case Publishable(test.m):
+			got = "published"
+		}
+		if got != test.want {
+			t.Errorf("%s: it is %s, want %s", name, got, test.want)
 		}
 	}
 }
@@ -273,9 +284,6 @@ func TestCredentialsOf(t *testing.T) {
 		p := stored(t, Profile(member(), Place{"fleet", want}, nil, now))
 		if got := CredentialsOf(p); got != want {
 			t.Errorf("got %q, want %q", got, want)
-		}
-		if got := ClusterOf(p); got != "6b2f" {
-			t.Errorf("the profile is of cluster %q", got)
 		}
 	}
 }
