@@ -88,17 +88,24 @@ func rulesOf(role *unstructured.Unstructured) []rbacv1.PolicyRule {
 
 // reaches are the rights in a namespace by which one has tokens of its accounts, or what one can do with them.
 var reaches = []struct {
-	does, group, resource string
-	verbs                 []string
+	does, group string
+	resources   []string
+	verbs       []string
 	// harmless are the names of objects that give nothing.
 	harmless []string
 }{
-	{"create tokens of its accounts", "", "serviceaccounts/token", []string{"create"}, nil},
-	{"act as its accounts", "", "serviceaccounts", []string{"impersonate"}, nil},
-	{"read its Secrets", "", "secrets", []string{"get", "list", "watch"}, []string{BindingRefs()[0].Name, BindingRefs()[1].Name}},
-	{"run pods as its accounts", "", "pods", []string{"create"}, nil},
-	{"give rights in it", rbacv1.GroupName, "rolebindings", []string{"create", "update", "patch"}, []string{v1alpha1.ManagerAccount}},
+	{"create tokens of its accounts", "", []string{"serviceaccounts/token"}, []string{"create"}, nil},
+	{"act as its accounts", "", []string{"serviceaccounts"}, []string{"impersonate"}, nil},
+	// The answer to a patch is the whole Secret.
+	{"read its Secrets", "", []string{"secrets"}, []string{"get", "list", "watch", "patch"}, []string{BindingRefs()[0].Name, BindingRefs()[1].Name}},
+	{runsPods, "", []string{"pods", "replicationcontrollers"}, []string{"create"}, nil},
+	{runsPods, "apps", []string{"daemonsets", "deployments", "replicasets", "statefulsets"}, []string{"create", "update", "patch"}, nil},
+	{runsPods, "batch", []string{"cronjobs", "jobs"}, []string{"create", "update", "patch"}, nil},
+	{givesRights, rbacv1.GroupName, []string{"rolebindings"}, []string{"create", "update", "patch"}, []string{v1alpha1.ManagerAccount}},
+	{givesRights, rbacv1.GroupName, []string{"roles"}, []string{"bind", "escalate"}, nil},
 }
+
+const runsPods, givesRights = "run pods as its accounts", "give rights in it"
 
 // reachOf says which of reaches rules give; empty is none.
 func reachOf(rules []rbacv1.PolicyRule) string {
@@ -107,10 +114,9 @@ func reachOf(rules []rbacv1.PolicyRule) string {
 	}
 	var does []string
 	for _, r := range reaches {
-		_, sub, isSub := strings.Cut(r.resource, "/")
-		resources := []string{r.resource}
-		if isSub {
-			resources = append(resources, "*/"+sub)
+		resources := r.resources
+		if _, sub, isSub := strings.Cut(resources[0], "/"); isSub {
+			resources = append(slices.Clone(resources), "*/"+sub)
 		}
 		if slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
 			names := slices.DeleteFunc(slices.Clone(rule.ResourceNames), func(name string) bool { return slices.Contains(r.harmless, name) })
@@ -119,7 +125,7 @@ func reachOf(rules []rbacv1.PolicyRule) string {
 			does = append(does, r.does)
 		}
 	}
-	return strings.Join(does, ", ")
+	return strings.Join(slices.Compact(does), ", ")
 }
 
 // subjects names the first of a binding's subjects.
