@@ -45,7 +45,7 @@ func samples() []command.Command {
 		command.Check{Cluster: &east}, command.Check{AllContexts: true},
 		command.KubectlGet{Object: object, Output: "yaml"}, command.KubectlDelete{Object: object, Cluster: &east},
 		command.KubectlCreateNamespace{Name: "team-x"}, command.KubectlLabel{Object: object, Key: "a", Value: "b", Overwrite: true},
-		command.UpgradePlugin{},
+		command.KubectlEdit{Object: object}, command.UpgradePlugin{},
 	}
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -47,8 +48,9 @@ const grantExample = `  # Publish the members of prod for tools that read Cluste
 
 const revokeHelp = `Remove what grant makes.
 
-The label of the namespace and the manager's Role there are removed; what the manager has published there stays.
-To have it removed, take the namespace out of the federation's spec.inventory first. With
+The label of the namespace and the manager's Role there are removed. Take the namespace out of the federation's
+spec.inventory first: then the manager removes what it has published there. Until that is done revoke refuses, and
+so it does where the namespace was granted to another federation, or for the other purpose. With
 --inventory-credentials every ServiceAccount that --consumer named loses its right; with --consumer as well only
 those that are named do.`
 
@@ -75,6 +77,7 @@ func (f *grantFlags) addTo(cmd *cobra.Command) {
 	flags.StringVar(&f.credentials, "inventory-credentials", "", "The namespace of the host for credentials of the members")
 	flags.StringArrayVar(&f.consumers, "consumer", nil, "A ServiceAccount that may get the Secrets of --inventory-credentials, as NAMESPACE/NAME (repeatable)")
 	addDryRun(cmd, &f.dryRun)
+	flags.Lookup("dry-run").Usage = `"none", "client" or "server". Client prints everything as for a host that was not read; server also lets the API server judge it. Neither changes anything`
 }
 
 func newGrant(d *factory) *cobra.Command {
@@ -238,15 +241,7 @@ func (o *grantOptions) free(ctx context.Context, h *host.Cluster) error {
 			other := namespace.GetLabels()[label]
 			switch {
 			case other != "" && other != string(o.federation):
-				revoke := command.Revoke{Federation: v1alpha1.FederationName(other), Inventory: p.namespace}
-				if label == v1alpha1.LabelInventoryCredentials {
-					revoke.Inventory, revoke.Credentials = "", p.namespace
-				}
-				against = append(against, federate.Finding{
-					Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace),
-					Cause:  fmt.Sprintf("is that of federation %q, by its label %s", output.Printable(other), label),
-					Remedy: o.commands().To("let that one give it up", revoke),
-				})
+				against = append(against, o.taken(p, other, label))
 			case other != "" && label != p.label:
 				against = append(against, federate.Finding{
 					Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace),
@@ -261,6 +256,23 @@ func (o *grantOptions) free(ctx context.Context, h *host.Cluster) error {
 	return &federate.Refusal{Operation: fmt.Sprintf("grant federation %q a namespace", o.federation), Findings: against}
 }
 
+// taken is that another federation has the namespace, by one of our labels.
+func (o *grantOptions) taken(p grantedPlace, other, label string) federate.Finding {
+	return federate.Finding{
+		Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace),
+		Cause:  fmt.Sprintf("is that of federation %q, by its label %s", output.Printable(other), label),
+		Remedy: o.commands().To("let that one give it up", revokeOf(v1alpha1.FederationName(other), p.namespace, label)),
+	}
+}
+
+// revokeOf is the command that removes the label of a namespace.
+func revokeOf(federation v1alpha1.FederationName, namespace, label string) command.Revoke {
+	if label == v1alpha1.LabelInventoryCredentials {
+		return command.Revoke{Federation: federation, Credentials: namespace}
+	}
+	return command.Revoke{Federation: federation, Inventory: namespace}
+}
+
 // warnMissing says that the federation does not exist: its name may be mistyped.
 func (o *grantOptions) warnMissing(ctx context.Context, h *host.Cluster) {
 	if _, err := h.Federation(ctx, o.federation); apierrors.IsNotFound(err) {
@@ -272,25 +284,22 @@ func (o *grantOptions) warnMissing(ctx context.Context, h *host.Cluster) {
 type revokeOptions struct{ grantOptions }
 
 func (o *revokeOptions) run(ctx context.Context) error {
+	if o.dryRun == cluster.DryRunClient {
+		o.plan()
+		return nil
+	}
+	h, err := o.host()
+	if err != nil {
+		return err
+	}
+	if err := o.judge(ctx, h); err != nil {
+		return err
+	}
 	if len(o.accounts) > 0 {
-		return o.delete(ctx, manifests.ConsumerBinding(o.credentials, o.accounts...)[1:])
+		return o.withdraw(ctx, h)
 	}
 	for _, p := range o.places() {
-		objects := p.roles
-		if p.namespace == o.credentials {
-			objects = append(objects, manifests.ConsumerBinding(p.namespace)...)
-		}
-		if o.dryRun == cluster.DryRunClient {
-			output.Linef(o.Out, "namespace/%s unlabeled%s", p.namespace, dryRunSuffix(o.dryRun))
-			if err := o.delete(ctx, objects); err != nil {
-				return err
-			}
-			continue
-		}
-		h, err := o.host()
-		if err != nil {
-			return err
-		}
+		objects := o.objectsOf(p)
 		if p.namespace == o.credentials {
 			bindings, err := install.ConsumerBindings(ctx, h, p.namespace)
 			if err != nil {
@@ -303,27 +312,122 @@ func (o *revokeOptions) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if unlabeled {
-			output.Linef(o.Out, "namespace/%s unlabeled%s", p.namespace, dryRunSuffix(o.dryRun))
+		outcome := "unlabeled"
+		if !unlabeled {
+			outcome = "not labeled"
 		}
-		if err := o.delete(ctx, objects); err != nil {
+		output.Linef(o.Out, "namespace/%s %s%s", p.namespace, outcome, dryRunSuffix(o.dryRun))
+		if err := install.Delete(ctx, h, objects, o.dryRun, o.report); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// delete deletes objects on the host; a client's dry run names them all.
-func (o *revokeOptions) delete(ctx context.Context, objects []*unstructured.Unstructured) error {
-	if o.dryRun == cluster.DryRunClient {
+// plan prints what revoke removes where everything is there.
+func (o *revokeOptions) plan() {
+	deleted := func(objects []*unstructured.Unstructured) {
 		for _, object := range slices.Backward(objects) {
 			o.report(object, install.Deleted)
 		}
-		return nil
 	}
-	h, err := o.host()
-	if err != nil {
+	if len(o.accounts) > 0 {
+		deleted(o.bindings())
+		return
+	}
+	for _, p := range o.places() {
+		output.Linef(o.Out, "namespace/%s unlabeled%s", p.namespace, dryRunSuffix(o.dryRun))
+		deleted(o.objectsOf(p))
+	}
+}
+
+// objectsOf are those in a namespace whose names are known without reading it.
+func (o *revokeOptions) objectsOf(p grantedPlace) []*unstructured.Unstructured {
+	if p.namespace == o.credentials {
+		return append(p.roles, manifests.ConsumerBinding(p.namespace)...)
+	}
+	return p.roles
+}
+
+// bindings are those of the ServiceAccounts that --consumer names.
+func (o *revokeOptions) bindings() []*unstructured.Unstructured {
+	return manifests.ConsumerBinding(o.credentials, o.accounts...)[1:]
+}
+
+// withdraw deletes the bindings of ServiceAccounts, and says which of them have none.
+func (o *revokeOptions) withdraw(ctx context.Context, h *host.Cluster) error {
+	for _, binding := range o.bindings() {
+		found := false
+		err := install.Delete(ctx, h, []*unstructured.Unstructured{binding}, o.dryRun, func(object *unstructured.Unstructured, outcome install.Outcome) {
+			found = true
+			o.report(object, outcome)
+		})
+		if err != nil {
+			return err
+		}
+		if !found {
+			output.Linef(o.Out, "%s not found%s", install.Describe(binding), dryRunSuffix(o.dryRun))
+		}
+	}
+	return nil
+}
+
+// judge is a *Refusal where the label of a namespace is that of another grant, or the federation still publishes there. A
+// namespace without a label, or of a federation that does not exist, may be cleaned.
+func (o *revokeOptions) judge(ctx context.Context, h *host.Cluster) error {
+	federation, err := h.Federation(ctx, o.federation)
+	if err != nil && !apierrors.IsNotFound(err) && !errors.Is(err, host.ErrNotInitialised) {
 		return err
 	}
-	return install.Delete(ctx, h, objects, o.dryRun, o.report)
+	var against []federate.Finding
+	for _, p := range o.places() {
+		namespace, err := h.Find(ctx, install.Namespace(p.namespace))
+		if err != nil {
+			return err
+		}
+		finding := federate.Finding{Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace)}
+		var labels map[string]string
+		if namespace != nil {
+			labels = namespace.GetLabels()
+		}
+		another := v1alpha1.LabelInventoryCredentials
+		if p.label == another {
+			another = v1alpha1.LabelInventory
+		}
+		switch {
+		case labels[p.label] == string(o.federation):
+		case labels[p.label] != "":
+			against = append(against, o.taken(p, labels[p.label], p.label))
+			continue
+		case labels[another] == string(o.federation):
+			finding.Cause = fmt.Sprintf("has the label %s, and not %s", another, p.label)
+			finding.Remedy = o.commands().To("revoke that one", revokeOf(o.federation, p.namespace, another))
+			against = append(against, finding)
+			continue
+		case labels[another] != "":
+			against = append(against, o.taken(p, labels[another], another))
+			continue
+		}
+		if field := p.namedBy(federation); field != "" && len(o.accounts) == 0 {
+			finding.Cause = fmt.Sprintf("is in %s of federation %q, and what the manager published there would stay", field, o.federation)
+			finding.Remedy = o.commands().To("take it out of there first", command.KubectlEdit{Object: host.FederationRef(o.federation).Object()})
+			against = append(against, finding)
+		}
+	}
+	if len(against) == 0 {
+		return nil
+	}
+	return &federate.Refusal{Operation: fmt.Sprintf("revoke what federation %q was granted", o.federation), Findings: against}
+}
+
+// namedBy is the field of a federation that names the namespace; empty when none does.
+func (p grantedPlace) namedBy(f *v1alpha1.Federation) string {
+	switch {
+	case f == nil || f.Spec.Inventory == nil:
+	case p.label == v1alpha1.LabelInventoryCredentials && f.Spec.Inventory.CredentialsNamespace == p.namespace:
+		return "spec.inventory.credentialsNamespace"
+	case p.label == v1alpha1.LabelInventory && slices.Contains(f.Spec.Inventory.Namespaces, p.namespace):
+		return "spec.inventory.namespaces"
+	}
+	return ""
 }

@@ -127,6 +127,14 @@ func (c KubectlLabel) render(l *line) {
 	l.flagIf(c.Overwrite, "overwrite")
 }
 
+// KubectlEdit is kubectl edit of one object on the host.
+type KubectlEdit struct{ Object Object }
+
+func (c KubectlEdit) render(l *line) {
+	l.kubectl("edit")
+	l.object(c.Object)
+}
+
 // UpgradePlugin is how krew brings the plugin up to date.
 type UpgradePlugin struct{}
 

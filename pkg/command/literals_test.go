@@ -15,7 +15,7 @@ import (
 
 // spelled is a command line in a text.
 var spelled = regexp.MustCompile(`kubectl[- ]federate (init|deinit|create|grant|revoke|label|join|unjoin|discover|rotate|move|approve|suspend|resume|get|` +
-	`describe|tree|each|find|kubeconfig|services|check|lint|version)\b|kubectl (get|label|create|delete|krew|apply|annotate|auth|logs|describe) [a-z%-]`)
+	`describe|tree|each|find|kubeconfig|services|check|lint|version)\b|kubectl (get|edit|label|create|delete|krew|apply|annotate|auth|logs|describe) [a-z%-]`)
 
 // help ends the names of what holds the help of a command, whose examples test/script runs.
 var help = regexp.MustCompile(`(Use|Short|Long|Help|Example)$`)
