@@ -215,10 +215,16 @@ func (o *grantOptions) run(ctx context.Context) error {
 		if err := o.free(ctx, h); err != nil {
 			return err
 		}
+		missing, err := o.missing(ctx, h)
+		if err != nil {
+			return err
+		}
 		if err := install.Apply(ctx, h, objects, o.dryRun, o.report); err != nil {
 			return err
 		}
-		o.warnMissing(ctx, h)
+		if missing != "" {
+			output.Linef(o.ErrOut, "Warning: %s", missing)
+		}
 	}
 	if o.output.Value == "" {
 		return nil
@@ -273,11 +279,29 @@ func revokeOf(federation v1alpha1.FederationName, namespace, label string) comma
 	return command.Revoke{Federation: federation, Inventory: namespace}
 }
 
-// warnMissing says that the federation does not exist: its name may be mistyped.
-func (o *grantOptions) warnMissing(ctx context.Context, h *host.Cluster) {
-	if _, err := h.Federation(ctx, o.federation); apierrors.IsNotFound(err) {
-		output.Linef(o.ErrOut, "Warning: federation %q does not exist yet", o.federation)
+// missing says that the federation does not exist, and which name may be meant; empty where it exists, or may not be read. It is
+// an error where the cluster is no host.
+func (o *grantOptions) missing(ctx context.Context, h *host.Cluster) (string, error) {
+	switch _, err := h.Federation(ctx, o.federation); {
+	case apierrors.IsForbidden(err):
+		return "", nil
+	case !apierrors.IsNotFound(err):
+		return "", err
 	}
+	warning := fmt.Sprintf("federation %q does not exist yet", o.federation)
+	federations, err := h.Federations(ctx)
+	if err != nil && !apierrors.IsForbidden(err) {
+		return "", err
+	}
+	var names []v1alpha1.FederationName
+	for i := range federations {
+		names = append(names, v1alpha1.FederationName(federations[i].Name))
+	}
+	slices.Sort(names)
+	if near, ok := rules.Nearest(o.federation, names); ok {
+		warning += fmt.Sprintf("; did you mean %q?", near)
+	}
+	return warning, nil
 }
 
 // revokeOptions are ready to run.
