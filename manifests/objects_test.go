@@ -86,6 +86,8 @@ ValidatingAdmissionPolicy/crds.kubefederate.io
 ValidatingAdmissionPolicyBinding/crds.kubefederate.io
 ValidatingAdmissionPolicy/namespaces.kubefederate.io
 ValidatingAdmissionPolicyBinding/namespaces.kubefederate.io
+ValidatingAdmissionPolicy/inventories.kubefederate.io
+ValidatingAdmissionPolicyBinding/inventories.kubefederate.io
 ValidatingWebhookConfiguration/kubefederate.io
 `
 
