@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -14,10 +15,12 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/inventory"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
@@ -42,16 +45,32 @@ type consumerToken struct {
 	Issued  time.Time `json:"issued"`
 	Expires time.Time `json:"expires"`
 	Stored  time.Time `json:"stored"`
-	// With is the hash of the manager's credential that the token was requested with. A rotation, or another endpoint, ends it.
+	// With is the hash of the manager's credential that the token was requested with. A rotation ends it.
 	With string `json:"with"`
+	// For is the hash of the member, and of the endpoint that it had: see issuedFor.
+	For string `json:"for"`
 }
 
-// consumerTokenOf reads what a Secret says; the zero one is of one that says nothing, or that does not exist.
-func consumerTokenOf(secret client.Object) (t consumerToken) {
-	if secret == nil || json.Unmarshal([]byte(secret.GetAnnotations()[v1alpha1.AnnotationConsumerToken]), &t) != nil {
+// consumerTokenOf reads what a Secret says; the zero one is of a Secret that does not exist, that says nothing, or whose token was
+// issued for another endpoint than the member has now, or for a former member of the same name.
+func consumerTokenOf(secret client.Object, m *v1alpha1.MemberCluster) (t consumerToken) {
+	if secret == nil || json.Unmarshal([]byte(secret.GetAnnotations()[v1alpha1.AnnotationConsumerToken]), &t) != nil || t.For != issuedFor(m) {
 		return consumerToken{}
 	}
 	return t
+}
+
+// issuedFor is the hash of a member and its endpoint. Clients send the token to the server that the profile names, and a joiner may
+// name another: the token of the former server must not be offered beside it.
+func issuedFor(m *v1alpha1.MemberCluster) string {
+	data, err := json.Marshal(struct {
+		UID      types.UID
+		Endpoint endpoint.Endpoint
+	}{m.UID, endpoint.Of(m).Canonical()})
+	if err != nil {
+		panic(err) // strings, bytes and a bool
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(data))
 }
 
 // due is when a token is to be issued, and false while the member cannot issue one.
@@ -150,7 +169,7 @@ func (c *consumers) renew(ctx context.Context, name string) error {
 		return nil
 	}
 	last := c.last(name)
-	if due, ok := consumerTokenOf(have).due(o.member, last, c.schedule); !ok || due.After(o.now) {
+	if due, ok := consumerTokenOf(have, o.member).due(o.member, last, c.schedule); !ok || due.After(o.now) {
 		return nil
 	}
 	issued, err := c.issue(ctx, o, secret, read)
@@ -235,7 +254,7 @@ func (c *consumers) store(ctx context.Context, n *inventoryNamespace, have clien
 		return err
 	}
 	begin, end := issued.Life()
-	said, err := json.Marshal(consumerToken{Issued: begin, Expires: end, Stored: time.Now().UTC().Truncate(time.Second), With: with})
+	said, err := json.Marshal(consumerToken{Issued: begin, Expires: end, Stored: time.Now().UTC().Truncate(time.Second), With: with, For: issuedFor(m)})
 	if err != nil {
 		return err
 	}
@@ -306,12 +325,13 @@ func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name 
 		return nil
 	case !wanted:
 		p.consumers.forget(name)
-		gone := n.object() // items of a list do not say their kind
-		gone.SetNamespace(n.namespace)
-		gone.SetName(name)
-		return p.settle(client.IgnoreNotFound(p.client.Delete(ctx, gone, client.Preconditions{UID: new(have.GetUID())})), done)
+		return p.settle(p.deleteSecret(ctx, n, have), done)
+	case have != nil && consumerTokenOf(have, m).For == "":
+		// Another is issued when this one is gone, and the credential that is stored is one for the member as it is now.
+		done.pending = true
+		return p.settle(p.deleteSecret(ctx, n, have), done)
 	}
-	last, now, said := p.consumers.last(name), time.Now(), consumerTokenOf(have)
+	last, now, said := p.consumers.last(name), time.Now(), consumerTokenOf(have, m)
 	due, ok := said.due(m, last, p.consumers.schedule)
 	switch {
 	case ok && !due.After(now):
@@ -321,6 +341,14 @@ func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name 
 	}
 	done.credential(m, said, last, ok, now)
 	return nil
+}
+
+// deleteSecret deletes a credential as it was read: not what replaced it, nor what others made of it.
+func (p *publisher) deleteSecret(ctx context.Context, n *inventoryNamespace, have client.Object) error {
+	gone := n.object() // items of a list do not say their kind
+	gone.SetNamespace(n.namespace)
+	gone.SetName(have.GetName())
+	return client.IgnoreNotFound(p.client.Delete(ctx, gone, client.Preconditions{UID: new(have.GetUID()), ResourceVersion: new(have.GetResourceVersion())}))
 }
 
 // credential says what became of the credential of a member: said is what the Secret says of it.

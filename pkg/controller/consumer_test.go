@@ -65,7 +65,8 @@ func TestConsumerTokenDue(t *testing.T) {
 // TestConsumerTokenOf reads what a Secret says, valid or not.
 func TestConsumerTokenOf(t *testing.T) {
 	t.Parallel()
-	want := consumerToken{Issued: time.Unix(1, 0).UTC(), Expires: time.Unix(2, 0).UTC(), Stored: time.Unix(3, 0).UTC(), With: "h"}
+	m := publishableMember()
+	want := consumerToken{Issued: time.Unix(1, 0).UTC(), Expires: time.Unix(2, 0).UTC(), Stored: time.Unix(3, 0).UTC(), With: "h", For: issuedFor(m)}
 	data, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -73,15 +74,15 @@ func TestConsumerTokenOf(t *testing.T) {
 	for text, want := range map[string]consumerToken{"": {}, "{": {}, `{"issued":"soon"}`: {}, string(data): want} {
 		secret := &metav1.PartialObjectMetadata{}
 		secret.Annotations = map[string]string{v1alpha1.AnnotationConsumerToken: text}
-		if got := consumerTokenOf(secret); got != want {
+		if got := consumerTokenOf(secret, m); got != want {
 			t.Errorf("%s: got %+v", text, got)
 		}
 	}
-	if got := consumerTokenOf(nil); got != (consumerToken{}) {
+	if got := consumerTokenOf(nil, m); got != (consumerToken{}) {
 		t.Errorf("of no Secret: %+v", got)
 	}
 	var none client.Object
-	if got := consumerTokenOf(none); got != (consumerToken{}) {
+	if got := consumerTokenOf(none, m); got != (consumerToken{}) {
 		t.Errorf("of no Secret: %+v", got)
 	}
 }

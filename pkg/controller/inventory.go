@@ -445,12 +445,12 @@ type secretPlace struct {
 	unknown bool
 }
 
-// found notes whether the Secret of a member is in a namespace.
-func (s *secretPlace) found(n *inventoryNamespace, member string, wanted bool) {
+// found notes whether the Secret of a member is in a namespace, with a token for the member and the endpoint as they are now.
+func (s *secretPlace) found(n *inventoryNamespace, m *v1alpha1.MemberCluster, wanted bool) {
 	switch {
 	case wanted && !n.synced():
 		s.unknown = true
-	case wanted && n.get(member) != nil:
+	case wanted && consumerTokenOf(n.get(m.Name), m).For != "":
 		s.namespace = n.namespace
 	}
 }
@@ -501,7 +501,7 @@ func (p *publisher) publish(ctx context.Context, request reconcile.Request) (rec
 		if n := &all[i]; n.credentials {
 			publish(n, func(wants bool) error {
 				wants = wants && federation.Spec.Access != nil
-				secret.found(n, request.Name, wants)
+				secret.found(n, m, wants)
 				return p.keepSecret(ctx, n, request.Name, m, wants, &done)
 			})
 		}
@@ -547,7 +547,7 @@ func (p *publisher) keepProfile(ctx context.Context, n *inventoryNamespace, name
 	if have != nil {
 		before = have.Status.Conditions
 		if secret.unknown {
-			place.Credentials = inventory.CredentialsOf(have)
+			place.Credentials = inventory.CredentialsOf(have, m)
 		}
 	}
 	want := inventory.Profile(m, place, before, time.Now())

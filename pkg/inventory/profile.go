@@ -263,8 +263,9 @@ func ownProvider(p *clusterinventory.ClusterProfile) *clusterinventory.AccessPro
 	return &p.Status.AccessProviders[i]
 }
 
-// CredentialsOf is the namespace of the Secret that a profile names; empty when it names none.
-func CredentialsOf(p *clusterinventory.ClusterProfile) string {
+// CredentialsOf is the namespace of the Secret that a profile names beside the endpoint that the member has now; empty when it names
+// none, or another endpoint.
+func CredentialsOf(p *clusterinventory.ClusterProfile, m *v1alpha1.MemberCluster) string {
 	own := ownProvider(p)
 	if own == nil {
 		return ""
@@ -273,7 +274,7 @@ func CredentialsOf(p *clusterinventory.ClusterProfile) string {
 		var config struct {
 			Namespace string `json:"namespace"`
 		}
-		if e.Name == extension && json.Unmarshal(e.Extension.Raw, &config) == nil {
+		if e.Name == extension && json.Unmarshal(e.Extension.Raw, &config) == nil && equality.Semantic.DeepEqual(*own, provider(m, config.Namespace)) {
 			return config.Namespace
 		}
 	}

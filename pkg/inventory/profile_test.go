@@ -282,8 +282,13 @@ func TestCredentialsOf(t *testing.T) {
 	t.Parallel()
 	for _, want := range []string{"", "prod-credentials"} {
 		p := stored(t, Profile(member(), Place{"fleet", want}, nil, now))
-		if got := CredentialsOf(p); got != want {
+		if got := CredentialsOf(p, member()); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+		elsewhere := member()
+		elsewhere.Spec.Server = "https://elsewhere.example.com"
+		if got := CredentialsOf(p, elsewhere); got != "" {
+			t.Errorf("beside another server: %q", got)
 		}
 	}
 }

@@ -1,0 +1,180 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
+	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/inventory"
+)
+
+var (
+	fleetProfiles = inventoryKey{namespace: "fleet"}
+	fleetSecrets  = inventoryKey{"fleet-credentials", true}
+)
+
+// publishing is a publisher of federation prod, whose host holds the objects.
+func publishing(t *testing.T, objects ...client.Object) *publisher {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, clusterinventory.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&clusterinventory.ClusterProfile{}, &v1alpha1.MemberCluster{}).
+		WithInterceptorFuncs(interceptor.Funcs{Watch: watchAfterList}).Build()
+	p := &publisher{
+		client: c, cached: c, ready: make(chan struct{}),
+		members: make(chan event.TypedGenericEvent[string], 100), federations: make(chan event.TypedGenericEvent[string], 100),
+		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
+		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]metav1.Condition{},
+	}
+	p.base, p.end = context.WithCancel(t.Context())
+	p.consumers = &consumers{
+		publisher: p, schedule: schedule{RenewalShare}, timeout: time.Second,
+		queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
+	}
+	return p
+}
+
+// watchAfterList refuses to stream a list as a watch, which the fake API server begins and never ends.
+func watchAfterList(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) (watch.Interface, error) {
+	o := client.ListOptions{}
+	if o.ApplyOptions(options); o.Raw != nil && o.Raw.SendInitialEvents != nil {
+		return nil, apierrors.NewInvalid(schema.GroupKind{}, "", nil)
+	}
+	return c.Watch(ctx, list, options...)
+}
+
+// reads has the publisher read a namespace.
+func (p *publisher) reads(t *testing.T, key inventoryKey) *inventoryNamespace {
+	t.Helper()
+	n := &inventoryNamespace{inventoryKey: key, federation: "prod", announced: true}
+	if err := n.watch(p.base, p.client, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	p.namespaces[key] = n
+	eventually(t, n.synced)
+	return n
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	if err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		return condition(), nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publishes publishes a member.
+func (p *publisher) publishes(t *testing.T, name string) {
+	t.Helper()
+	if _, err := p.publish(t.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func publishingFederation() *v1alpha1.Federation {
+	f := &v1alpha1.Federation{}
+	f.Name = "prod"
+	f.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+	f.Spec.Inventory = &v1alpha1.Inventory{Namespaces: []string{fleetProfiles.namespace}, CredentialsNamespace: fleetSecrets.namespace}
+	f.Status.Inventory = &v1alpha1.InventoryStatus{Namespaces: f.Spec.Inventory.Namespaces, CredentialsNamespaces: []string{fleetSecrets.namespace}}
+	return f
+}
+
+func publishableMember() *v1alpha1.MemberCluster {
+	m := &v1alpha1.MemberCluster{}
+	m.Name, m.UID = "us-east", "uid-1"
+	m.Labels = map[string]string{v1alpha1.LabelFederation: "prod"}
+	m.Spec.ClusterID, m.Spec.Server = "id-1", "https://us-east.example.com"
+	m.Status.AcceptedTime, m.Status.ObservedCredential = new(metav1.Now()), "h1"
+	for condition, reason := range map[string]string{
+		v1alpha1.ConditionAccepted: v1alpha1.ReasonAccepted, v1alpha1.ConditionReady: v1alpha1.ReasonReachable,
+		v1alpha1.ConditionCredentialValid: v1alpha1.ReasonCredentialStored,
+	} {
+		meta.SetStatusCondition(&m.Status.Conditions, metav1.Condition{Type: condition, Status: metav1.ConditionTrue, Reason: reason})
+	}
+	return m
+}
+
+// consumerSecret is the Secret with a credential for those who read the inventory, of a member as it is now.
+func consumerSecret(t *testing.T, m *v1alpha1.MemberCluster) *corev1.Secret {
+	t.Helper()
+	now := time.Now()
+	said, err := json.Marshal(consumerToken{Issued: now, Expires: now.Add(consumerLifetime), Stored: now, With: m.Status.ObservedCredential, For: issuedFor(m)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &corev1.Secret{Type: v1alpha1.ConsumerCredentialType}
+	s.Namespace, s.Name, s.UID = fleetSecrets.namespace, m.Name, "secret-1"
+	s.Labels = map[string]string{v1alpha1.LabelFederation: "prod", v1alpha1.LabelMember: m.Name}
+	s.Annotations = map[string]string{v1alpha1.AnnotationConsumerToken: string(said)}
+	return s
+}
+
+// TestTokenStaysWithItsEndpoint is that a token is offered only beside the server, and for the member, that it was issued for: clients
+// send it wherever the profile leads, and a joiner may write that.
+func TestTokenStaysWithItsEndpoint(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.MemberCluster)
+		keeps  bool
+	}{
+		"nothing":              {func(*v1alpha1.MemberCluster) {}, true},
+		"a slash at the end":   {func(m *v1alpha1.MemberCluster) { m.Spec.Server += "/" }, true},
+		"the server":           {func(m *v1alpha1.MemberCluster) { m.Spec.Server = "https://elsewhere.example.com" }, false},
+		"the CA":               {func(m *v1alpha1.MemberCluster) { m.Spec.CABundle = []byte("another") }, false},
+		"the proxy":            {func(m *v1alpha1.MemberCluster) { m.Spec.ProxyURL = "http://elsewhere.example.com" }, false},
+		"the server's name":    {func(m *v1alpha1.MemberCluster) { m.Spec.TLSServerName = "elsewhere.example.com" }, false},
+		"the verification":     {func(m *v1alpha1.MemberCluster) { m.Spec.InsecureSkipTLSVerify = true }, false},
+		"the member, anew":     {func(m *v1alpha1.MemberCluster) { m.UID = "uid-2" }, false},
+		"and the status lacks": {func(m *v1alpha1.MemberCluster) { m.Spec.Server, m.Status.ObservedCredential = "https://elsewhere", "" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := publishableMember()
+			secret := consumerSecret(t, m)
+			test.change(m)
+			p := publishing(t, publishingFederation(), m, secret)
+			p.reads(t, fleetSecrets)
+			p.reads(t, fleetProfiles)
+			p.publishes(t, m.Name)
+
+			profile := &clusterinventory.ClusterProfile{}
+			if err := p.client.Get(t.Context(), client.ObjectKey{Namespace: fleetProfiles.namespace, Name: m.Name}, profile); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(profile.Status.AccessProviders) == 1 && inventory.CredentialsOf(profile, m) == secret.Namespace; got != test.keeps {
+				t.Errorf("the profile leads to %+v", profile.Status.AccessProviders)
+			}
+			err := p.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret)
+			if client.IgnoreNotFound(err) != nil || (err == nil) != test.keeps {
+				t.Errorf("the Secret: %v", err)
+			}
+		})
+	}
+}
