@@ -285,7 +285,7 @@ func TestNamespaceIsRead(t *testing.T) {
 		"deleted":      {before: with("ns")},
 		"no such namespace": {
 			after: with("ns"), asked: "get ns",
-			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespaces[0]: Not found: "ns": no namespace has this name; create it: kubectl create namespace ns; and let the federation use it: kubectl federate grant f --inventory ns`,
+			want: `Federation.kubefederate.io "f" is invalid: spec.inventory.namespaces[0]: Not found: "ns": no namespace has this name; create it and let the federation use it: kubectl federate grant f --inventory ns`,
 		},
 		"our right is missing": {
 			after: with("ns"), asked: "get ns",

@@ -33,16 +33,16 @@ func (p place) judge(namespace *metav1.ObjectMeta, federation string) *field.Err
 	if p.label == v1alpha1.LabelInventoryCredentials {
 		grant.Inventory, grant.Credentials = "", p.namespace
 	}
-	allow := command.Host{}.To("let the federation use it", grant)
 	switch {
 	case namespace == nil:
 		e := field.NotFound(p.path, p.namespace)
-		e.Detail = "no namespace has this name; " + command.Host{}.To("create it", command.KubectlCreateNamespace{Name: p.namespace}) + "; and " + allow
+		e.Detail = "no namespace has this name; " + command.Host{}.To("create it and let the federation use it", grant)
 		return e
 	case namespace.DeletionTimestamp != nil:
 		return field.Invalid(p.path, p.namespace, "this namespace is being deleted")
 	case namespace.Labels[p.label] == "":
-		return field.Forbidden(p.path, fmt.Sprintf("namespace %q has no label %s; %s", p.namespace, p.label, allow))
+		return field.Forbidden(p.path, fmt.Sprintf("namespace %q has no label %s; %s", p.namespace, p.label,
+			command.Host{}.To("let the federation use it", grant)))
 	case namespace.Labels[p.label] != federation:
 		return field.Forbidden(p.path, fmt.Sprintf("namespace %q is that of federation %q, by its label %s", p.namespace, namespace.Labels[p.label], p.label))
 	}

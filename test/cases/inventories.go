@@ -44,7 +44,7 @@ func inventories() []Case {
 			in(f, "inventoried-ns")
 		}),
 		define(rules.InventoryNamespace, "no-namespace", func(_ *Case, f *v1alpha1.Federation) { in(f, "no-namespace-ns") },
-			`spec.inventory.namespaces[0]: Not found: "no-namespace-ns": no namespace has this name; create it: kubectl create namespace no-namespace-ns; and let the federation use it: kubectl federate grant no-namespace --inventory no-namespace-ns`),
+			`spec.inventory.namespaces[0]: Not found: "no-namespace-ns": no namespace has this name; create it and let the federation use it: kubectl federate grant no-namespace --inventory no-namespace-ns`),
 		define(rules.InventoryNamespace, "plain-namespace", func(c *Case, f *v1alpha1.Federation) {
 			c.Namespaces = []*metav1.ObjectMeta{{Name: "plain-namespace-ns"}}
 			in(f, "plain-namespace-ns")
