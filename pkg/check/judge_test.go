@@ -307,6 +307,18 @@ error member east GrantChanged ClusterRoleBinding "kubefederate-member:manager":
 		{"the consumer's", func(f *Facts) { f.Host.Federations[0].Spec.Access = &v1alpha1.Access{ClusterRole: "view"} },
 			`error member east GrantMissing ServiceAccount "kubefederate-member/kubefederate-consumer": does not exist, and the host's credential needs it => ` + join + `
 error member east GrantMissing ClusterRoleBinding "kubefederate-member:consumer": does not exist, and the host's credential needs it => ` + join},
+		{"the consumer's, whose access was removed", func(f *Facts) {
+			for _, o := range append(member.Grants{AccessRole: "view"}.Accounts(), member.Grants{AccessRole: "view"}.Bindings()...) {
+				f.context().Objects[o.Ref] = o.Manifest
+			}
+		}, `error member east GrantChanged ClusterRoleBinding "kubefederate-member:consumer": exists, and the federation gives no access => ` + join + `
+error member east GrantChanged ServiceAccount "kubefederate-member/kubefederate-consumer": exists, and the federation gives no access => ` + join},
+		{"the consumer's, with less access", func(f *Facts) {
+			f.Host.Federations[0].Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
+			for _, o := range append(member.Grants{AccessRole: "edit"}.Accounts(), member.Grants{AccessRole: "edit"}.Bindings()...) {
+				f.context().Objects[o.Ref] = o.Manifest
+			}
+		}, `error member east GrantChanged ClusterRoleBinding "kubefederate-member:consumer": differs from what join creates => ` + join},
 		{"a rotation that did not end", func(f *Facts) { f.context().Objects[refs[1]] = member.BindingManifest(refs[1]).Manifest },
 			`warning member east RotationUnfinished Secret "kubefederate-member/kubefederate-manager-binding-2": exists as well as Secret "kubefederate-member/kubefederate-manager-binding": a rotation was interrupted, and the old credential may still work => ` + rotate},
 		{"a rotation that did", func(f *Facts) {

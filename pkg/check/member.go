@@ -235,7 +235,8 @@ func (s subject) membership(o *Observation) bool {
 // grants judges the accounts, roles and bindings that a join makes.
 func (s subject) grants(state *member.State) {
 	g := member.Grants{Properties: state.Properties, Binding: state.Binding().Name}
-	if f := s.federations[s.Federation()]; f != nil && f.Spec.Access != nil {
+	f := s.federations[s.Federation()]
+	if f != nil && f.Spec.Access != nil {
 		g.AccessRole = f.Spec.Access.ClusterRole
 	}
 	for _, o := range s.objects(g) {
@@ -245,6 +246,14 @@ func (s subject) grants(state *member.State) {
 			s.onMember(Finding{Code: GrantMissing, Severity: Error, Object: o.Ref.String(), Cause: "does not exist, and the host's credential needs it", Remedy: s.join(command.Join{})})
 		case !cluster.Covers(live.Object, o.Manifest.Object):
 			s.onMember(Finding{Code: GrantChanged, Severity: Error, Object: o.Ref.String(), Cause: "differs from what join creates", Remedy: s.join(command.Join{})})
+		}
+	}
+	if f != nil && f.Spec.Access == nil {
+		for _, ref := range member.ConsumerRefs() {
+			if live := state.Objects[ref]; live != nil && member.ByJoin(live) {
+				s.onMember(Finding{Code: GrantChanged, Severity: Error, Object: ref.String(),
+					Cause: "exists, and the federation gives no access", Remedy: s.join(command.Join{})})
+			}
 		}
 	}
 	refs := member.BindingRefs()
