@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -269,11 +271,14 @@ func (c *consumers) store(ctx context.Context, n *inventoryNamespace, have clien
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	live := n.object()
-	if err := c.publisher.client.Get(ctx, client.ObjectKey{Namespace: n.namespace, Name: m.Name}, live); err != nil {
+	live := &metav1.PartialObjectMetadataList{}
+	live.SetGroupVersionKind(n.list().GetObjectKind().GroupVersionKind())
+	if err := c.publisher.client.List(ctx, live, append(n.made(), client.InNamespace(n.namespace))...); err != nil {
 		return err
 	}
-	if live.GetLabels()[v1alpha1.LabelFederation] == string(m.Federation()) {
+	if slices.ContainsFunc(live.Items, func(s metav1.PartialObjectMetadata) bool {
+		return s.Name == m.Name && s.Labels[v1alpha1.LabelMember] == m.Name
+	}) {
 		return apierrors.NewConflict(corev1.Resource("secrets"), m.Name, errors.New("the watch is behind"))
 	}
 	return &contentError{fmt.Sprintf("Secret %s/%s was not made by this manager", n.namespace, m.Name)}

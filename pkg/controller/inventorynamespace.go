@@ -22,7 +22,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/inventory"
 )
 
-const clusterprofiles = "clusterprofiles"
+const (
+	clusterprofiles = "clusterprofiles"
+	// secretType is the field of Secrets that a list can select by.
+	secretType = "type"
+)
 
 // inventoryKey names a namespace of the host, and what of an inventory is in it.
 type inventoryKey struct {
@@ -89,7 +93,8 @@ func (n *inventoryNamespace) unreadable() bool {
 	return n.fault != nil && n.fault.reason == v1alpha1.ReasonInventoryUnreadable
 }
 
-// get is the object of a member; nil when there is none.
+// get is the object of a member; nil when there is none. A Secret is only what says that it is of that member: others of the
+// federation may have its label, which asks for more than one thing.
 func (n *inventoryNamespace) get(member string) client.Object {
 	if n.informer == nil {
 		return nil
@@ -99,6 +104,9 @@ func (n *inventoryNamespace) get(member string) client.Object {
 		return nil
 	}
 	o, _ := found.(client.Object)
+	if o == nil || n.credentials && o.GetLabels()[v1alpha1.LabelMember] != member {
+		return nil
+	}
 	return o
 }
 
@@ -115,7 +123,7 @@ func (n *inventoryNamespace) names() (names []string) {
 	}
 	for _, key := range n.informer.GetStore().ListKeys() {
 		_, name, err := cache.SplitMetaNamespaceKey(key)
-		if err == nil {
+		if err == nil && n.get(name) != nil {
 			names = append(names, name)
 		}
 	}
@@ -152,17 +160,17 @@ func (k inventoryKey) object() client.Object {
 }
 
 // made selects what the manager made for a federation.
-func (n *inventoryNamespace) made() client.MatchingLabels {
+func (n *inventoryNamespace) made() []client.ListOption {
 	if n.credentials {
-		return client.MatchingLabels{v1alpha1.LabelFederation: string(n.federation)}
+		return []client.ListOption{client.MatchingLabels{v1alpha1.LabelFederation: string(n.federation)}, client.MatchingFields{secretType: v1alpha1.ConsumerCredentialType}}
 	}
-	return client.MatchingLabels{clusterinventory.LabelClusterManagerKey: inventory.Manager}
+	return []client.ListOption{client.MatchingLabels{clusterinventory.LabelClusterManagerKey: inventory.Manager}}
 }
 
 // watch begins to read what the manager made in a namespace, and calls changed with the name of each object that changes.
 func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, changed func(name string)) error {
 	options := func(raw metav1.ListOptions) []client.ListOption {
-		return []client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(n.namespace), n.made()}
+		return append([]client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(n.namespace)}, n.made()...)
 	}
 	key := n.inventoryKey
 	informer := cache.NewSharedIndexInformerWithOptions(&cache.ListWatch{

@@ -43,7 +43,8 @@ func publishing(t *testing.T, objects ...client.Object) *publisher {
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&clusterinventory.ClusterProfile{}, &v1alpha1.MemberCluster{}).
-		WithInterceptorFuncs(interceptor.Funcs{Watch: watchAfterList}).Build()
+		WithIndex(&corev1.Secret{}, secretType, func(o client.Object) []string { return []string{string(o.(*corev1.Secret).Type)} }).
+		WithInterceptorFuncs(interceptor.Funcs{List: listSecrets, Watch: watchAfterList}).Build()
 	p := &publisher{
 		client: c, cached: c, ready: make(chan struct{}),
 		members: make(chan event.TypedGenericEvent[string], 100), federations: make(chan event.TypedGenericEvent[string], 100),
@@ -56,6 +57,23 @@ func publishing(t *testing.T, objects ...client.Object) *publisher {
 		queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
 	}
 	return p
+}
+
+// listSecrets lists the metadata of Secrets by their type, which the fake API server does of whole ones alone.
+func listSecrets(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+	metadata, ok := list.(*metav1.PartialObjectMetadataList)
+	if !ok {
+		return c.List(ctx, list, options...)
+	}
+	secrets := &corev1.SecretList{}
+	if err := c.List(ctx, secrets, options...); err != nil {
+		return err
+	}
+	metadata.ListMeta, metadata.Items = secrets.ListMeta, nil
+	for _, s := range secrets.Items {
+		metadata.Items = append(metadata.Items, metav1.PartialObjectMetadata{ObjectMeta: s.ObjectMeta})
+	}
+	return nil
 }
 
 // watchAfterList refuses to stream a list as a watch, which the fake API server begins and never ends.
@@ -174,6 +192,45 @@ func TestTokenStaysWithItsEndpoint(t *testing.T) {
 			err := p.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret)
 			if client.IgnoreNotFound(err) != nil || (err == nil) != test.keeps {
 				t.Errorf("the Secret: %v", err)
+			}
+		})
+	}
+}
+
+// TestSecretsOfOthers is that a Secret in the credentials namespace that has the federation's label, which on a Secret of a tool asks to
+// join, is neither deleted nor replaced.
+func TestSecretsOfOthers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*corev1.Secret)
+		stays  bool
+	}{
+		"of the manager, and of no member":     {func(*corev1.Secret) {}, false},
+		"of another type":                      {func(s *corev1.Secret) { s.Type = corev1.SecretTypeOpaque }, true},
+		"that names no member":                 {func(s *corev1.Secret) { delete(s.Labels, v1alpha1.LabelMember) }, true},
+		"that names another":                   {func(s *corev1.Secret) { s.Labels[v1alpha1.LabelMember] = "us-west" }, true},
+		"that was changed since it was listed": {func(s *corev1.Secret) { s.Annotations["changed"] = "" }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := publishableMember()
+			secret := consumerSecret(t, m)
+			test.change(secret)
+			p := publishing(t, publishingFederation(), secret)
+			n := p.reads(t, fleetSecrets)
+			if _, changed := secret.Annotations["changed"]; changed {
+				n.stop()
+				if err := p.client.Update(t.Context(), secret); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.publishes(t, m.Name)
+			err := p.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret)
+			if client.IgnoreNotFound(err) != nil || (err == nil) != test.stays {
+				t.Errorf("the Secret: %v", err)
+			}
+			if names := n.names(); len(names) > 0 && name != "that was changed since it was listed" && test.stays {
+				t.Errorf("the namespace is not left while there are %v", names)
 			}
 		})
 	}
