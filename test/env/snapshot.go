@@ -149,7 +149,7 @@ func normalise(o *unstructured.Unstructured) {
 		unstructured.RemoveNestedField(o.Object, path...)
 	}
 	if o.GetKind() == "Lease" {
-		unstructured.RemoveNestedField(o.Object, "spec", "renewTime")
+		delete(o.Object, "spec") // its holder writes it, and may not have yet
 	}
 	for _, name := range []string{"annotations", "labels"} {
 		if m, found, _ := unstructured.NestedMap(o.Object, "metadata", name); found && len(m) == 0 {

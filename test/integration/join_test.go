@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -137,7 +138,8 @@ func TestJoinInterrupted(t *testing.T) {
 	p.unchanged()
 }
 
-// TestJoinRoundTrips measures how many round trips follow one another, by making each of them long.
+// TestJoinRoundTrips measures how many round trips follow one another, by making each of them long. A machine that is busy with other
+// things adds to them, never takes away: the least of some measurements counts.
 func TestJoinRoundTrips(t *testing.T) {
 	p := newPair(t, "trips", viewAccess)
 	const delay = 300 * time.Millisecond
@@ -164,15 +166,19 @@ func TestJoinRoundTrips(t *testing.T) {
 		p.unchanged()
 		return joined, left
 	}
-	plainJoin, plainLeave := run(0)
-	slowJoin, slowLeave := run(delay)
+	const maxJoin, maxLeave = 12, 9
 	trips := func(slow, plain time.Duration) int { return int((slow - plain + delay/2) / delay) }
-	joinTrips, leaveTrips := trips(slowJoin, plainJoin), trips(slowLeave, plainLeave)
-	t.Logf("join: %d round trips one after another, %s; unjoin: %d, %s", joinTrips, plainJoin, leaveTrips, plainLeave)
-	if joinTrips > 12 {
-		t.Errorf("a join takes %d round trips one after another, want at most 12", joinTrips)
+	joinTrips, leaveTrips := math.MaxInt, math.MaxInt
+	for try := 0; try < 4 && (joinTrips > maxJoin || leaveTrips > maxLeave); try++ {
+		plainJoin, plainLeave := run(0)
+		slowJoin, slowLeave := run(delay)
+		joinTrips, leaveTrips = min(joinTrips, trips(slowJoin, plainJoin)), min(leaveTrips, trips(slowLeave, plainLeave))
+		t.Logf("join: %d round trips one after another, %s; unjoin: %d, %s", joinTrips, plainJoin, leaveTrips, plainLeave)
 	}
-	if leaveTrips > 9 {
-		t.Errorf("an unjoin takes %d round trips one after another, want at most 9", leaveTrips)
+	if joinTrips > maxJoin {
+		t.Errorf("a join takes %d round trips one after another, want at most %d", joinTrips, maxJoin)
+	}
+	if leaveTrips > maxLeave {
+		t.Errorf("an unjoin takes %d round trips one after another, want at most %d", leaveTrips, maxLeave)
 	}
 }
