@@ -589,7 +589,8 @@ func (p *publisher) writeStatus(ctx context.Context, want *clusterinventory.Clus
 
 // taken finds out whose the profile is that is in the way.
 func (p *publisher) taken(ctx context.Context, want *clusterinventory.ClusterProfile, done *publication) error {
-	live := &clusterinventory.ClusterProfile{}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(clusterinventory.ClusterProfileSchemeGroupVersionKind)
 	if err := p.client.Get(ctx, client.ObjectKeyFromObject(want), live); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -26,6 +27,8 @@ const (
 	clusterprofiles = "clusterprofiles"
 	// secretType is the field of Secrets that a list can select by.
 	secretType = "type"
+	// maxSaid is how much a Secret may say of its token, in bytes: see consumerToken.
+	maxSaid = 1024
 )
 
 // inventoryKey names a namespace of the host, and what of an inventory is in it.
@@ -139,10 +142,13 @@ func (n *inventoryNamespace) end() {
 	n.informer, n.stop, n.announced = nil, nil, false
 }
 
-// list is an empty list of what is in a namespace. Of Secrets only the metadata is read.
+// list is an empty list of what is in a namespace. Of Secrets only the metadata is read. ClusterProfiles are read without their types:
+// one that these cannot hold must not hide the others.
 func (k inventoryKey) list() client.ObjectList {
 	if !k.credentials {
-		return &clusterinventory.ClusterProfileList{}
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(k.kind().GroupVersion().WithKind(clusterinventory.ClusterProfileKind + "List"))
+		return list
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
@@ -152,7 +158,9 @@ func (k inventoryKey) list() client.ObjectList {
 // object is an empty one of those.
 func (k inventoryKey) object() client.Object {
 	if !k.credentials {
-		return &clusterinventory.ClusterProfile{}
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(k.kind())
+		return o
 	}
 	o := &metav1.PartialObjectMetadata{}
 	o.SetGroupVersionKind(k.kind())
@@ -165,6 +173,24 @@ func (n *inventoryNamespace) made() []client.ListOption {
 		return []client.ListOption{client.MatchingLabels{v1alpha1.LabelFederation: string(n.federation)}, client.MatchingFields{secretType: v1alpha1.ConsumerCredentialType}}
 	}
 	return []client.ListOption{client.MatchingLabels{clusterinventory.LabelClusterManagerKey: inventory.Manager}}
+}
+
+// compared is what is kept of an object: others may write much to it.
+func compared(o any) (any, error) {
+	switch o := o.(type) {
+	case *unstructured.Unstructured:
+		return inventory.Read(o), nil
+	case *metav1.PartialObjectMetadata:
+		kept := &metav1.PartialObjectMetadata{}
+		kept.Namespace, kept.Name, kept.UID, kept.ResourceVersion = o.Namespace, o.Name, o.UID, o.ResourceVersion
+		kept.DeletionTimestamp = o.DeletionTimestamp
+		kept.Labels = map[string]string{v1alpha1.LabelMember: o.Labels[v1alpha1.LabelMember]}
+		if said := o.Annotations[v1alpha1.AnnotationConsumerToken]; len(said) <= maxSaid {
+			kept.Annotations = map[string]string{v1alpha1.AnnotationConsumerToken: said}
+		}
+		return kept, nil
+	}
+	return o, nil
 }
 
 // watch begins to read what the manager made in a namespace, and calls changed with the name of each object that changes.
@@ -182,12 +208,7 @@ func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, chan
 			return c.Watch(ctx, key.list(), options(raw)...)
 		},
 	}, key.object(), cache.SharedIndexInformerOptions{})
-	if err := informer.SetTransform(func(o any) (any, error) {
-		if m, ok := o.(metav1.Object); ok {
-			m.SetManagedFields(nil)
-		}
-		return o, nil
-	}); err != nil {
+	if err := informer.SetTransform(compared); err != nil {
 		return err
 	}
 	handle := func(o any) {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -82,7 +84,18 @@ func watchAfterList(ctx context.Context, c client.WithWatch, list client.ObjectL
 	if o.ApplyOptions(options); o.Raw != nil && o.Raw.SendInitialEvents != nil {
 		return nil, apierrors.NewInvalid(schema.GroupKind{}, "", nil)
 	}
-	return c.Watch(ctx, list, options...)
+	w, err := c.Watch(ctx, list, options...)
+	if _, untyped := list.(*unstructured.UnstructuredList); err != nil || !untyped {
+		return w, err
+	}
+	// The fake API server answers with types all the same.
+	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
+		if o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(e.Object); err == nil {
+			e.Object = &unstructured.Unstructured{Object: o}
+			e.Object.GetObjectKind().SetGroupVersionKind(fleetProfiles.kind())
+		}
+		return e, true
+	}), nil
 }
 
 // reads has the publisher read a namespace.
@@ -195,6 +208,52 @@ func TestTokenStaysWithItsEndpoint(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProfileThatTypesCannotHold is that a profile with a value that its schema admits, and Go's types do not, hides no other.
+func TestProfileThatTypesCannotHold(t *testing.T) {
+	t.Parallel()
+	const text = `{"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ClusterProfileList", "items": [
+		{"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ClusterProfile", "metadata": {"name": "bad"}, "status": {"conditions": [
+			{"type": "Other", "status": "True", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01t00:00:00z"}]}},
+		{"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ClusterProfile", "metadata": {"name": "good"}}]}`
+	list := fleetProfiles.list()
+	if kind := list.GetObjectKind().GroupVersionKind().Kind; kind != "ClusterProfileList" {
+		t.Errorf("a list of %s", kind)
+	}
+	if err := json.Unmarshal([]byte(text), list); err != nil {
+		t.Fatal(err)
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, item := range items {
+		kept, err := compared(item)
+		profile, ok := kept.(*clusterinventory.ClusterProfile)
+		if err != nil || !ok {
+			t.Fatalf("%T: %v", kept, err)
+		}
+		names = append(names, profile.Name)
+	}
+	if !slices.Equal(names, []string{"bad", "good"}) {
+		t.Errorf("read %v", names)
+	}
+}
+
+// TestForgottenProfile is that a profile is found, and deleted, in what is kept of it.
+func TestForgottenProfile(t *testing.T) {
+	t.Parallel()
+	m := publishableMember()
+	left := inventory.Profile(m, inventory.Place{Namespace: fleetProfiles.namespace}, nil, time.Now())
+	left.Name = "left"
+	p := publishing(t, publishingFederation(), m, left)
+	p.reads(t, fleetSecrets)
+	n := p.reads(t, fleetProfiles)
+	p.publishes(t, m.Name)
+	p.publishes(t, left.Name)
+	eventually(t, func() bool { return n.profile(m.Name) != nil && n.profile(left.Name) == nil })
 }
 
 // TestSecretsOfOthers is that a Secret in the credentials namespace that has the federation's label, which on a Secret of a tool asks to

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 const (
@@ -34,7 +35,12 @@ const (
 	extension = "client.authentication.k8s.io/exec"
 	// maxValue is how long the value of a property may be, in bytes.
 	maxValue = 1024
+	// maxProvider is how long an access provider may be, in bytes of JSON: twice what the largest CA takes in base64.
+	maxProvider = endpoint.MaxCABundle * 8 / 3
 )
+
+// ownConditions are the conditions that a profile has from here.
+var ownConditions = []string{clusterinventory.ClusterConditionControlPlaneHealthy, conditionJoined}
 
 // ownProperties are the names of the properties that a profile may have from here. Others on it are left alone.
 var ownProperties = []string{
@@ -66,8 +72,7 @@ func Profile(m *v1alpha1.MemberCluster, at Place, before []metav1.Condition, now
 	p := &clusterinventory.ClusterProfile{}
 	p.APIVersion, p.Kind = clusterinventory.GroupVersion.String(), clusterinventory.ClusterProfileKind
 	p.Namespace, p.Name = at.Namespace, m.Name
-	p.Labels = manifests.ClusterSetLabels(m.Federation())
-	p.Labels[clusterinventory.LabelClusterManagerKey] = Manager
+	p.Labels = ownLabels(m.Federation())
 	p.Spec.DisplayName, p.Spec.ClusterManager.Name = m.Name, Manager
 
 	facts := m.KnownFacts()
@@ -87,6 +92,13 @@ func Profile(m *v1alpha1.MemberCluster, at Place, before []metav1.Condition, now
 		p.Status.AccessProviders = []clusterinventory.AccessProvider{provider(m, at.Credentials)}
 	}
 	return p
+}
+
+// ownLabels are the labels that a profile has from here.
+func ownLabels(f v1alpha1.FederationName) map[string]string {
+	labels := manifests.ClusterSetLabels(f)
+	labels[clusterinventory.LabelClusterManagerKey] = Manager
+	return labels
 }
 
 // healthy is the condition ControlPlaneHealthy: Ready, in words for those who read profiles.
@@ -252,6 +264,63 @@ func StatusDiffers(have, want *clusterinventory.ClusterProfile) bool {
 		}
 	}
 	return !equality.Semantic.DeepEqual(ownProvider(have), ownProvider(want))
+}
+
+// Read is what is compared of a profile, and no more: others may write to it as much as an object holds, and what its schema admits but
+// Go's types do not. What cannot be read, or is longer than anything that is written here, is as if it were another.
+func Read(o *unstructured.Unstructured) *clusterinventory.ClusterProfile {
+	p := &clusterinventory.ClusterProfile{}
+	p.Namespace, p.Name, p.UID, p.ResourceVersion = o.GetNamespace(), o.GetName(), o.GetUID(), o.GetResourceVersion()
+	p.DeletionTimestamp = o.GetDeletionTimestamp()
+	p.Labels = map[string]string{}
+	labels := o.GetLabels()
+	for key := range ownLabels("") {
+		if value, ok := labels[key]; ok {
+			p.Labels[key] = value
+		}
+	}
+	p.Spec.DisplayName = text(o.Object, "spec", "displayName")
+	p.Status.Version.Kubernetes = text(o.Object, "status", "version", "kubernetes")
+	for _, c := range entries(o.Object, "conditions", "type", ownConditions) {
+		var condition metav1.Condition
+		if len(text(c, "message")) <= maxValue && runtime.DefaultUnstructuredConverter.FromUnstructured(c, &condition) == nil {
+			p.Status.Conditions = append(p.Status.Conditions, condition)
+		}
+	}
+	for _, property := range entries(o.Object, "properties", "name", ownProperties) {
+		p.Status.Properties = append(p.Status.Properties, clusterinventory.Property{Name: text(property, "name"), Value: text(property, "value")})
+	}
+	for _, a := range entries(o.Object, "accessProviders", "name", []string{Provider}) {
+		var provider clusterinventory.AccessProvider
+		if data, err := json.Marshal(a); err == nil && len(data) <= maxProvider && json.Unmarshal(data, &provider) == nil {
+			p.Status.AccessProviders = append(p.Status.AccessProviders, provider)
+		}
+	}
+	return p
+}
+
+// text is a string in an object, cut where it is longer than any that is written here.
+func text(object map[string]any, path ...string) string {
+	s, _, err := unstructured.NestedString(object, path...)
+	if err != nil {
+		return ""
+	}
+	return strings.Clone(s[:min(len(s), maxValue+1)])
+}
+
+// entries are those of a list of the status that have one of the keys.
+func entries(object map[string]any, list, key string, keys []string) (found []map[string]any) {
+	all, _, err := unstructured.NestedFieldNoCopy(object, "status", list)
+	if err != nil {
+		return nil
+	}
+	items, _ := all.([]any)
+	for _, item := range items {
+		if entry, ok := item.(map[string]any); ok && slices.Contains(keys, text(entry, key)) {
+			found = append(found, entry)
+		}
+	}
+	return found
 }
 
 // ownProvider is the access provider that is owned here; nil when there is none.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/yaml"
 
@@ -191,11 +192,11 @@ func stored(t *testing.T, p *clusterinventory.ClusterProfile) *clusterinventory.
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := &clusterinventory.ClusterProfile{}
+	read := &unstructured.Unstructured{}
 	if err := json.Unmarshal(data, read); err != nil {
 		t.Fatal(err)
 	}
-	return read
+	return Read(read)
 }
 
 // TestDiffers holds that what others add to a profile makes no write, and that what is owned here and differs makes one.
@@ -304,4 +305,54 @@ func TestIgnored(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
+}
+
+// TestRead is that what others write to a profile takes no memory, and that what cannot be read counts as another value.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1<<20)
+	for name, change := range map[string]func(o map[string]any){
+		"displayName":              func(o map[string]any) { setField(o, long, "spec", "displayName") },
+		"displayName of no type":   func(o map[string]any) { setField(o, 1.5, "spec", "displayName") },
+		"version":                  func(o map[string]any) { setField(o, long, "status", "version", "kubernetes") },
+		"annotations":              func(o map[string]any) { setField(o, long, "metadata", "annotations", "a") },
+		"a time that Go refuses":   func(o map[string]any) { first(o, "conditions")["lastTransitionTime"] = "2026-01-01t00:00:00z" },
+		"a message":                func(o map[string]any) { first(o, "conditions")["message"] = long },
+		"a condition of others":    func(o map[string]any) { first(o, "conditions")["type"] = long },
+		"a property":               func(o map[string]any) { first(o, "properties")["value"] = long },
+		"a property of others":     func(o map[string]any) { first(o, "properties")["name"] = long },
+		"an extension":             func(o map[string]any) { first(o, "accessProviders")["cluster"].(map[string]any)["server"] = long },
+		"a provider that is none":  func(o map[string]any) { first(o, "accessProviders")["cluster"] = "none" },
+		"conditions that are none": func(o map[string]any) { setField(o, "none", "status", "conditions") },
+		"properties that are none": func(o map[string]any) { setField(o, []any{"none"}, "status", "properties") },
+		"a status that is none":    func(o map[string]any) { setField(o, "none", "status") },
+	} {
+		want := Profile(member(), Place{"fleet", "prod-credentials"}, nil, now)
+		status, err := Status(want, "uid-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Metadata(want, "uid-1")
+		o.Object["status"] = status.Object["status"]
+		if got := Read(o); MetadataDiffers(got, want) || StatusDiffers(got, want) {
+			t.Fatalf("it differs from what was written: %+v", got)
+		}
+		change(o.Object)
+		got := Read(o)
+		if differs := MetadataDiffers(got, want) || StatusDiffers(got, want); differs == (name == "annotations") {
+			t.Errorf("%s: differs: %t", name, differs)
+		}
+		if data, err := json.Marshal(got); err != nil || len(data) > 8<<10 || got.Name != want.Name || got.UID != "uid-1" {
+			t.Errorf("%s: %d bytes of %s are kept: %v", name, len(data), got.Name, err)
+		}
+	}
+}
+
+func setField(o map[string]any, value any, path ...string) {
+	_ = unstructured.SetNestedField(o, value, path...)
+}
+
+// first is the first entry of a list of the status.
+func first(o map[string]any, list string) map[string]any {
+	return o["status"].(map[string]any)[list].([]any)[0].(map[string]any)
 }
