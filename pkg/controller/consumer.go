@@ -176,7 +176,7 @@ func (c *consumers) renew(ctx context.Context, name string) error {
 	}
 	issued, err := c.issue(ctx, o, secret, read)
 	if err == nil {
-		err = c.store(ctx, n, have, o.member, read.hash, issued)
+		err = c.storeWanted(ctx, n, have, o.member, read.hash, issued)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -247,6 +247,39 @@ func (c *consumers) issue(ctx context.Context, o memberState, secret *corev1.Sec
 		return nil, fmt.Errorf("the member issued a token that does not work: %w", err)
 	}
 	return next, nil
+}
+
+// storeWanted stores a token while it is wanted. The member may take long to issue it: meanwhile the namespace may have been left, and
+// nothing would find there what is stored too late.
+func (c *consumers) storeWanted(ctx context.Context, n *inventoryNamespace, have client.Object, m *v1alpha1.MemberCluster, with string, issued *kubeconfig.Access) error {
+	if wanted, err := c.wants(ctx, n, m); err != nil || !wanted {
+		return err
+	}
+	if err := c.store(ctx, n, have, m, with, issued); err != nil {
+		return err
+	}
+	if wanted, err := c.wants(ctx, n, m); err == nil && wanted {
+		return nil
+	}
+	stored := n.object()
+	if err := c.publisher.client.Get(ctx, client.ObjectKey{Namespace: n.namespace, Name: m.Name}, stored); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	return c.publisher.deleteSecret(ctx, n, stored)
+}
+
+// wants reads past the cache whether a credential of a member, as it was when its token was requested, is wanted in a namespace still.
+func (c *consumers) wants(ctx context.Context, n *inventoryNamespace, asked *v1alpha1.MemberCluster) (bool, error) {
+	m, f := &v1alpha1.MemberCluster{}, &v1alpha1.Federation{}
+	err := c.publisher.client.Get(ctx, client.ObjectKey{Name: asked.Name}, m)
+	if err == nil {
+		err = c.publisher.client.Get(ctx, client.ObjectKey{Name: string(asked.Federation())}, f)
+	}
+	if err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	now := c.publisher.credentialsOf(f, m)
+	return now != nil && now.inventoryKey == n.inventoryKey && issuedFor(m) == issuedFor(asked), nil
 }
 
 // store creates the Secret of a member, or replaces what is owned here of the one that is there.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/inventory"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
 var (
@@ -292,5 +293,77 @@ func TestSecretsOfOthers(t *testing.T) {
 				t.Errorf("the namespace is not left while there are %v", names)
 			}
 		})
+	}
+}
+
+// TestTokenComesTooLate is that what a member issues after it, or the namespace, has left is not stored, and that what is stored while it
+// leaves is deleted.
+func TestTokenComesTooLate(t *testing.T) {
+	t.Parallel()
+	leave := map[string]func(*testing.T, *publisher, *v1alpha1.MemberCluster){
+		"nothing": func(*testing.T, *publisher, *v1alpha1.MemberCluster) {},
+		"the namespace leaves": func(_ *testing.T, p *publisher, _ *v1alpha1.MemberCluster) {
+			p.leave(p.namespaces[fleetSecrets])
+		},
+		"the federation does not name it": func(t *testing.T, p *publisher, m *v1alpha1.MemberCluster) {
+			f := &v1alpha1.Federation{}
+			if err := p.client.Get(t.Context(), client.ObjectKey{Name: string(m.Federation())}, f); err != nil {
+				t.Error(err)
+			}
+			f.Spec.Inventory.CredentialsNamespace = ""
+			if err := p.client.Update(t.Context(), f); err != nil {
+				t.Error(err)
+			}
+		},
+		"the member is gone": func(t *testing.T, p *publisher, m *v1alpha1.MemberCluster) {
+			if err := p.client.Delete(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		},
+		"the member leads elsewhere": func(t *testing.T, p *publisher, m *v1alpha1.MemberCluster) {
+			moved := &v1alpha1.MemberCluster{}
+			if err := p.client.Get(t.Context(), client.ObjectKeyFromObject(m), moved); err != nil {
+				t.Error(err)
+			}
+			moved.Spec.Server = "https://elsewhere.example.com"
+			if err := p.client.Update(t.Context(), moved); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+	for name, leave := range leave {
+		for when, during := range map[string]bool{"before it is stored": false, "while it is stored": true} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				m := publishableMember()
+				p := publishing(t, publishingFederation(), m)
+				n := p.reads(t, fleetSecrets)
+				created := 0
+				p.client = interceptor.NewClient(p.client, interceptor.Funcs{
+					Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+						created++
+						if during {
+							leave(t, p, m.DeepCopy())
+						}
+						return c.Create(ctx, o, options...)
+					},
+				})
+				if !during {
+					leave(t, p, m.DeepCopy())
+				}
+				issued := &kubeconfig.Access{Token: token(`{"iat":1,"exp":2}`)}
+				issued.Server = m.Spec.Server
+				if err := p.consumers.storeWanted(t.Context(), n, nil, m, "h1", issued); err != nil {
+					t.Fatal(err)
+				}
+				err := p.client.Get(t.Context(), client.ObjectKey{Namespace: fleetSecrets.namespace, Name: m.Name}, &corev1.Secret{})
+				if client.IgnoreNotFound(err) != nil || (err == nil) != (name == "nothing") {
+					t.Errorf("the Secret: %v", err)
+				}
+				if want := during || name == "nothing"; (created == 1) != want {
+					t.Errorf("stored %d times", created)
+				}
+			})
+		}
 	}
 }
