@@ -84,7 +84,7 @@ func TestHostileNames(t *testing.T) {
 			command.Approve{Member: member}, command.Resume{Member: member}, command.Describe{Member: member},
 			command.CreateFederation{Name: federation}, command.Discover{Federation: federation}, command.Label{Federation: federation},
 			command.Grant{Federation: federation, Inventory: "a"}, command.Grant{Federation: "f", Inventory: name}, command.Revoke{Federation: "f", Credentials: name},
-			command.KubectlGet{Object: secret(name)}, command.KubectlDelete{Object: secret(name)}, command.KubectlCreateNamespace{Name: name}, command.KubectlEdit{Object: secret(name)},
+			command.KubectlGet{Object: secret(name)}, command.KubectlDelete{Object: secret(name)}, command.KubectlEdit{Object: secret(name)},
 			command.KubectlLabel{Object: secret(name), Key: "a", Value: "b"}, command.KubectlLabel{Object: secret("a"), Key: name + " "},
 			command.KubectlGet{Object: command.Object{GroupResource: schema.GroupResource{Resource: name}, Name: "a"}},
 			command.KubectlGet{Object: command.Object{GroupResource: schema.GroupResource{Resource: "pods"}, Namespace: name}},

@@ -100,13 +100,6 @@ func (c KubectlDelete) render(l *line) {
 	}
 }
 
-// KubectlCreateNamespace is kubectl create namespace on the host.
-type KubectlCreateNamespace struct{ Name string }
-
-func (c KubectlCreateNamespace) render(l *line) {
-	l.kubectl("create", "namespace", l.name(c.Name, "NAMESPACE"))
-}
-
 // KubectlLabel is kubectl label of one object on the host.
 type KubectlLabel struct {
 	Object Object

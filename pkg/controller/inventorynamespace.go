@@ -238,7 +238,7 @@ func (k inventoryKey) judge(ctx context.Context, c client.Client, federation v1a
 	switch err := c.Get(ctx, client.ObjectKey{Name: k.namespace}, namespace); {
 	case apierrors.IsNotFound(err):
 		return &fault{v1alpha1.ReasonNamespaceMissing, fmt.Sprintf("namespace %q does not exist; ", k.namespace) +
-			host.To("create it", command.KubectlCreateNamespace{Name: k.namespace})}, false
+			host.To("create it and let the federation publish there", grant)}, false
 	case err != nil:
 		return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
 	case namespace.DeletionTimestamp != nil:
