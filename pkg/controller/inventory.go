@@ -58,9 +58,10 @@ type publisher struct {
 	// consumers issues the credentials of those who read profiles.
 	consumers *consumers
 
-	// queue is that of members to publish, once ready is closed.
-	queue queue
-	ready chan struct{}
+	// queue is that of members to publish, once ready is closed, and followQueue that of federations whose namespaces are to be looked
+	// at, once followReady is.
+	queue, followQueue queue
+	ready, followReady chan struct{}
 	// base ends with the manager, and the watches of namespaces with it.
 	base context.Context
 	end  context.CancelFunc
@@ -84,7 +85,7 @@ func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGener
 	}
 	p := &publisher{
 		client: direct, cached: mgr.GetClient(), log: mgr.GetLogger().WithName("inventory"), members: members,
-		federations: make(chan event.TypedGenericEvent[string]), ready: make(chan struct{}),
+		federations: make(chan event.TypedGenericEvent[string]), ready: make(chan struct{}), followReady: make(chan struct{}),
 		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
 		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]metav1.Condition{},
 	}
@@ -113,6 +114,11 @@ func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGener
 	return p, ctrl.NewControllerManagedBy(mgr).
 		Named("inventory-namespaces").
 		For(&v1alpha1.Federation{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesInventory})).
+		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
+			p.followQueue = q
+			close(p.followReady)
+			return nil
+		})).
 		Complete(reconcile.Func(p.follow))
 }
 
@@ -210,7 +216,7 @@ func (p *publisher) follow(ctx context.Context, request reconcile.Request) (reco
 	}
 	named := inventoryKeys(federation)
 	var faults []fault
-	waits := false
+	waits, reads := false, false
 	for _, key := range p.known(name, federation) {
 		leaving := !slices.Contains(named, key)
 		f, err := p.followNamespace(ctx, name, key, leaving)
@@ -220,13 +226,17 @@ func (p *publisher) follow(ctx context.Context, request reconcile.Request) (reco
 		switch {
 		case leaving:
 			waits = true
+		case f == reading:
+			reads = true
 		case f != nil:
 			faults = append(faults, *f)
 		}
 	}
-	p.judge(ctx, name, federation, faults)
+	if !reads {
+		p.judge(ctx, name, federation, faults)
+	}
 	switch {
-	case waits, len(faults) > 0:
+	case waits, reads, len(faults) > 0:
 		return reconcile.Result{RequeueAfter: inventoryRetry}, nil
 	case len(named) > 0:
 		return reconcile.Result{RequeueAfter: inventoryInterval}, nil
@@ -248,6 +258,18 @@ func (p *publisher) known(name v1alpha1.FederationName, federation *v1alpha1.Fed
 		}
 	}
 	return sortedKeys(keys)
+}
+
+// reading stands for a namespace of which it is not known yet whether there is a fault, since what is there is being read.
+var reading = &fault{}
+
+// lookAgain has the namespaces of a federation looked at once more.
+func (p *publisher) lookAgain(name v1alpha1.FederationName) {
+	select {
+	case <-p.followReady:
+		p.followQueue.Add(reconcile.Request{NamespacedName: client.ObjectKey{Name: string(name)}})
+	case <-p.base.Done():
+	}
 }
 
 // followNamespace looks at one namespace, reads what is there when that is not read yet, and leaves it when it has been emptied.
@@ -272,24 +294,25 @@ func (p *publisher) followNamespace(ctx context.Context, name v1alpha1.Federatio
 		n.end()
 	}
 	if n.informer == nil && f == nil {
-		if err := n.watch(p.base, p.client, p.request); err != nil {
+		if err := n.watch(p.base, p.client, p.request, func() { p.lookAgain(name) }); err != nil {
 			p.mu.Unlock()
 			return nil, err
 		}
 	}
-	informer := n.informer
-	p.mu.Unlock()
-	if f == nil {
-		wait, cancel := context.WithTimeout(ctx, inventoryRetry)
-		defer cancel()
-		select {
-		case <-informer.HasSyncedChecker().Done():
-		case <-wait.Done():
-			return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q is being read", key.namespace)}, nil
+	if f == nil && !n.synced() {
+		// One namespace that cannot be read must not hold up the others: it is looked at again when it has been.
+		began := n.began
+		p.mu.Unlock()
+		if time.Since(began) < inventoryRetry {
+			return reading, nil
 		}
+		return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q is being read", key.namespace)}, nil
+	}
+	if f == nil {
 		changed = changed || !n.announced
 		n.announced = true
 	}
+	p.mu.Unlock()
 	if changed {
 		// Members without an object there are no event of the watch.
 		for _, r := range p.membersOf(ctx, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: string(name)}}) {

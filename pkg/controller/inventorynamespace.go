@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -86,6 +87,8 @@ type inventoryNamespace struct {
 	// informer has the objects that the manager made there; nil while they are not read.
 	informer cache.SharedIndexInformer
 	stop     context.CancelFunc
+	// began is when reading them did.
+	began time.Time
 }
 
 // synced says that the objects there have been read.
@@ -193,8 +196,9 @@ func compared(o any) (any, error) {
 	return o, nil
 }
 
-// watch begins to read what the manager made in a namespace, and calls changed with the name of each object that changes.
-func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, changed func(name string)) error {
+// watch begins to read what the manager made in a namespace, calls changed with the name of each object that changes,
+// and read when all that is there has been read.
+func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, changed func(name string), read func()) error {
 	options := func(raw metav1.ListOptions) []client.ListOption {
 		return append([]client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(n.namespace)}, n.made()...)
 	}
@@ -225,8 +229,15 @@ func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, chan
 		return err
 	}
 	ctx, n.stop = context.WithCancel(ctx)
-	n.informer = informer
+	n.informer, n.began = informer, time.Now()
 	go informer.RunWithContext(ctx)
+	go func() {
+		select {
+		case <-informer.HasSyncedChecker().Done():
+			read()
+		case <-ctx.Done():
+		}
+	}()
 	return nil
 }
 

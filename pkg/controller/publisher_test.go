@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -49,7 +50,7 @@ func publishing(t *testing.T, objects ...client.Object) *publisher {
 		WithIndex(&corev1.Secret{}, secretType, func(o client.Object) []string { return []string{string(o.(*corev1.Secret).Type)} }).
 		WithInterceptorFuncs(interceptor.Funcs{List: listSecrets, Watch: watchAfterList}).Build()
 	p := &publisher{
-		client: c, cached: c, ready: make(chan struct{}),
+		client: c, cached: c, ready: make(chan struct{}), followReady: make(chan struct{}),
 		members: make(chan event.TypedGenericEvent[string], 100), federations: make(chan event.TypedGenericEvent[string], 100),
 		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
 		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]metav1.Condition{},
@@ -103,7 +104,7 @@ func watchAfterList(ctx context.Context, c client.WithWatch, list client.ObjectL
 func (p *publisher) reads(t *testing.T, key inventoryKey) *inventoryNamespace {
 	t.Helper()
 	n := &inventoryNamespace{inventoryKey: key, federation: "prod", announced: true}
-	if err := n.watch(p.base, p.client, func(string) {}); err != nil {
+	if err := n.watch(p.base, p.client, func(string) {}, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	p.namespaces[key] = n
@@ -366,4 +367,52 @@ func TestTokenComesTooLate(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestNamespaceThatIsNotRead is that a namespace whose list is not answered holds up no other, and is a fault after a while.
+func TestNamespaceThatIsNotRead(t *testing.T) {
+	t.Parallel()
+	f := publishingFederation()
+	f.Spec.Inventory.CredentialsNamespace, f.Status.Inventory.CredentialsNamespaces = "", nil
+	namespace := &corev1.Namespace{}
+	namespace.Name, namespace.Labels = fleetProfiles.namespace, map[string]string{v1alpha1.LabelInventory: f.Name}
+	p := publishing(t, f, namespace)
+	p.followQueue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	close(p.followReady)
+	answered := make(chan struct{})
+	p.client = interceptor.NewClient(p.client, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if review, ok := o.(*authorizationv1.SelfSubjectAccessReview); ok {
+				review.Status.Allowed = true
+				return nil
+			}
+			return c.Create(ctx, o, options...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if o := (&client.ListOptions{}).ApplyOptions(options); o.LabelSelector != nil {
+				select {
+				case <-answered:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return c.List(ctx, list, options...)
+		},
+	})
+	look := func(wantReason string, wantAgain time.Duration) {
+		t.Helper()
+		result, err := p.follow(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(f)})
+		if err != nil || result.RequeueAfter != wantAgain {
+			t.Errorf("looked at again after %s: %v", result.RequeueAfter, err)
+		}
+		if got := p.judged["prod"].Reason; got != wantReason {
+			t.Errorf("judged %q, want %q", got, wantReason)
+		}
+	}
+	look("", inventoryRetry)
+	p.namespaces[fleetProfiles].began = time.Now().Add(-inventoryRetry)
+	look(v1alpha1.ReasonInventoryUnreadable, inventoryRetry)
+	close(answered)
+	eventually(t, func() bool { return p.followQueue.Len() > 0 })
+	look(v1alpha1.ReasonPublished, inventoryInterval)
 }
