@@ -232,7 +232,7 @@ func (c *consumers) issue(ctx context.Context, o memberState, secret *corev1.Sec
 	if err != nil {
 		return nil, err
 	}
-	if err := judgeToken(next, consumerSubject, read.access); err != nil {
+	if err := judgeConsumerToken(next, read.access, time.Now()); err != nil {
 		return nil, err
 	}
 	tried, err := connect(next)
@@ -315,6 +315,18 @@ func (c *consumers) store(ctx context.Context, n *inventoryNamespace, have clien
 		return apierrors.NewConflict(corev1.Resource("secrets"), m.Name, errors.New("the watch is behind"))
 	}
 	return &contentError{fmt.Sprintf("Secret %s/%s was not made by this manager", n.namespace, m.Name)}
+}
+
+// judgeConsumerToken is judgeToken for a token of those who read the inventory, and an error for one that has ended: it would be issued
+// anew at each look.
+func judgeConsumerToken(issued, by *kubeconfig.Access, now time.Time) error {
+	if err := judgeToken(issued, consumerSubject, by); err != nil {
+		return err
+	}
+	if _, end := issued.Life(); !end.After(now) {
+		return &contentError{fmt.Sprintf("the member issued a token that ended at %s: compare its clock with that of the host", timestamp(end))}
+	}
+	return nil
 }
 
 // judgeToken is an error unless a token is of the account, and ends with the Secret that the manager's is bound to.

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
 // TestConsumerTokenDue is when a token for those who read the inventory is issued.
@@ -126,6 +127,30 @@ func TestPublished(t *testing.T) {
 		}
 		if got != test.fault || d.warning != test.warning || d.pending != test.pending {
 			t.Errorf("%s: fault %q, warning %q, pending %t", name, got, d.warning, d.pending)
+		}
+	}
+}
+
+// TestJudgeConsumerToken is that a token that has ended is not stored.
+func TestJudgeConsumerToken(t *testing.T) {
+	t.Parallel()
+	const ended = "the member issued a token that ended at 1970-01-01T01:00:00Z: compare its clock with that of the host"
+	for claims, test := range map[string]struct {
+		now  int64
+		want string
+	}{
+		`{"sub":"` + consumerSubject + `","iat":1,"exp":3600}`:    {3599, ""},
+		`{"sub":"` + consumerSubject + `","iat":2,"exp":3600}`:    {3600, ended},
+		`{"sub":"` + consumerSubject + `","iat":3,"exp":3600}`:    {7200, ended},
+		`{"sub":"` + managerSubject + `","iat":1,"exp":3600}`:     {1, `the member issued a token of "` + managerSubject + `" and not of "` + consumerSubject + `"`},
+		`{"sub":"` + consumerSubject + `","iat":3600,"exp":3600}`: {1, "the member issued a token that does not say how long it lives"},
+	} {
+		got := ""
+		if err := judgeConsumerToken(&kubeconfig.Access{Token: token(claims)}, &kubeconfig.Access{}, time.Unix(test.now, 0)); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%s at %d: %q", claims, test.now, got)
 		}
 	}
 }
