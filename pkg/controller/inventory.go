@@ -558,7 +558,15 @@ func (p *publisher) keepProfile(ctx context.Context, n *inventoryNamespace, name
 		return nil
 	case have != nil && have.DeletionTimestamp != nil:
 		// It is made anew when it is gone.
+		if since := have.DeletionTimestamp.Time; wanted && time.Since(since) > refusedRetry {
+			done.faults = append(done.faults, fault{v1alpha1.ReasonProfileRefused, fmt.Sprintf(
+				"ClusterProfile %s/%s is being deleted since %s: a finalizer holds it", n.namespace, name, timestamp(since))})
+			return nil // its end is an event
+		}
 		done.pending = true
+		if done.retry == 0 || done.retry > refusedRetry {
+			done.retry = refusedRetry
+		}
 		return nil
 	case !wanted:
 		p.log.V(1).Info("delete a ClusterProfile", "namespace", n.namespace, "member", name)
@@ -619,6 +627,12 @@ func (p *publisher) taken(ctx context.Context, want *clusterinventory.ClusterPro
 	}
 	if live.Labels[clusterinventory.LabelClusterManagerKey] == inventory.Manager {
 		// The watch is behind.
+		if since := live.CreationTimestamp.Time; time.Since(since) > refusedRetry {
+			done.retry = refusedRetry
+			done.faults = append(done.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(
+				"ClusterProfile %s/%s exists since %s, and the manager's watch does not show it", want.Namespace, want.Name, timestamp(since))})
+			return nil
+		}
 		done.pending, done.retry = true, inventoryRetry
 		return nil
 	}

@@ -416,3 +416,47 @@ func TestNamespaceThatIsNotRead(t *testing.T) {
 	eventually(t, func() bool { return p.followQueue.Len() > 0 })
 	look(v1alpha1.ReasonPublished, inventoryInterval)
 }
+
+// TestProfileInTheWay is what becomes of a profile that cannot be written for a while, and for long.
+func TestProfileInTheWay(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, test := range map[string]struct {
+		since   time.Time
+		deleted bool
+		reason  string
+	}{
+		"deleted just now":            {now, true, ""},
+		"deleted and held":            {now.Add(-2 * refusedRetry), true, v1alpha1.ReasonProfileRefused},
+		"made just now, and not seen": {now, false, ""},
+		"made long ago, and not seen": {now.Add(-2 * refusedRetry), false, v1alpha1.ReasonInventoryUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := publishableMember()
+			profile := inventory.Profile(m, inventory.Place{Namespace: fleetProfiles.namespace}, nil, now)
+			profile.CreationTimestamp = metav1.NewTime(test.since)
+			if test.deleted {
+				profile.DeletionTimestamp, profile.Finalizers = new(metav1.NewTime(test.since)), []string{"example.com/stay"}
+			}
+			p := publishing(t, publishingFederation(), m, profile)
+			n := p.reads(t, fleetProfiles)
+			if !test.deleted {
+				if err := n.informer.GetStore().Delete(n.profile(m.Name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var done publication
+			if err := p.keepProfile(t.Context(), n, m.Name, m, true, secretPlace{}, &done); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, f := range done.faults {
+				got += f.reason
+			}
+			if got != test.reason || done.pending != (test.reason == "") {
+				t.Errorf("faults %+v, pending %t", done.faults, done.pending)
+			}
+		})
+	}
+}
