@@ -217,6 +217,6 @@ func TestInventory(t *testing.T) {
 		t.Fatal(err)
 	}
 	change(joined, func() { joined.Spec.Accepted = false })
-	profiles(t, w, nil)
+	profiles(t, w, func(*clusterinventory.ClusterProfile) error { return nil })
 	inventoryIs(t, w, published, `True Published: members are published in namespace "queue"`, "False NotAccepted: the member is published when it is accepted")
 }
