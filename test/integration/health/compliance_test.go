@@ -119,9 +119,13 @@ func TestFirstLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	change := func(mutate func(*v1alpha1.FederationSpec)) error {
-		patch := client.MergeFrom(f.DeepCopy())
-		mutate(&f.Spec)
-		return w.Patch(t.Context(), f, patch)
+		next := f.DeepCopy()
+		mutate(&next.Spec)
+		if err := w.Patch(t.Context(), next, client.MergeFrom(f)); err != nil {
+			return err // as it was, so that it can be tried again
+		}
+		f = next
+		return nil
 	}
 
 	// What a join stored is kept, and the member written anew.
