@@ -123,25 +123,13 @@ func (c *consumers) forget(name string) {
 
 // Start issues what is due until ctx ends. Only the leader does.
 func (c *consumers) Start(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, c.queue.ShutDown)
-	defer stop()
-	var running sync.WaitGroup
-	for range renewers {
-		running.Go(func() {
-			for {
-				name, shutdown := c.queue.Get()
-				if shutdown {
-					return
-				}
-				if err := c.renew(ctx, name); err != nil && ctx.Err() == nil {
-					c.log.Error(err, "could not read what a consumer's credential needs", "member", name)
-					c.queue.AddAfter(name, hostRetry)
-				}
-				c.queue.Done(name)
-			}
-		})
-	}
-	running.Wait()
+	takeTurns(ctx, c.queue, func(name string) error {
+		err := c.renew(ctx, name)
+		if err != nil && ctx.Err() == nil {
+			c.log.Error(err, "could not read what a consumer's credential needs", "member", name)
+		}
+		return err
+	})
 	return nil
 }
 
@@ -361,14 +349,8 @@ func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name 
 	switch {
 	case !wanted && have == nil:
 		return nil
-	case n.unreadable():
-		done.pending = true // what is known of it stays
-		return nil
 	case n.fault != nil:
-		if wanted {
-			done.faults = append(done.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(
-				"the member has no credential in namespace %q: see the condition %s of federation %q", n.namespace, v1alpha1.ConditionInventoryPublished, n.federation)})
-		}
+		done.unavailable(n, wanted, "the member has no credential in namespace")
 		return nil
 	case !n.synced(), have != nil && have.GetDeletionTimestamp() != nil:
 		done.pending = true

@@ -461,6 +461,18 @@ type publication struct {
 	retry time.Duration
 }
 
+// unavailable says what follows for a member from the fault of a namespace. Where that is not known how it is, since a request of the
+// host failed, what is known of the member stays.
+func (d *publication) unavailable(n *inventoryNamespace, wanted bool, what string) {
+	switch {
+	case n.fault.reason == v1alpha1.ReasonInventoryUnreadable:
+		d.pending = true
+	case wanted:
+		d.faults = append(d.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(
+			"%s %q: see the condition %s of federation %q", what, n.namespace, v1alpha1.ConditionInventoryPublished, n.federation)})
+	}
+}
+
 // secretPlace is the namespace of the Secret that a profile names; empty where there is none.
 type secretPlace struct {
 	namespace string
@@ -544,14 +556,8 @@ func (p *publisher) keepProfile(ctx context.Context, n *inventoryNamespace, name
 	switch {
 	case !wanted && have == nil:
 		return nil
-	case n.unreadable():
-		done.pending = true // what is known of it stays
-		return nil
 	case n.fault != nil:
-		if wanted {
-			done.faults = append(done.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(
-				"the member is not published in namespace %q: see the condition %s of federation %q", n.namespace, v1alpha1.ConditionInventoryPublished, n.federation)})
-		}
+		done.unavailable(n, wanted, "the member is not published in namespace")
 		return nil
 	case !n.synced():
 		done.pending = true

@@ -94,11 +94,6 @@ type inventoryNamespace struct {
 // synced says that the objects there have been read.
 func (n *inventoryNamespace) synced() bool { return n.informer != nil && n.informer.HasSynced() }
 
-// unreadable says that it is not known how the namespace is: a request of the host failed.
-func (n *inventoryNamespace) unreadable() bool {
-	return n.fault != nil && n.fault.reason == v1alpha1.ReasonInventoryUnreadable
-}
-
 // get is the object of a member; nil when there is none. A Secret is only what says that it is of that member: others of the
 // federation may have its label, which asks for more than one thing.
 func (n *inventoryNamespace) get(member string) client.Object {

@@ -73,26 +73,36 @@ func (r *renewer) forget(name string) {
 
 // Start renews what is due until ctx ends. Only the leader does.
 func (r *renewer) Start(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, r.queue.ShutDown)
+	takeTurns(ctx, r.queue, func(name string) error {
+		err := r.renew(ctx, name)
+		if err != nil && ctx.Err() == nil {
+			r.log.Error(err, "could not read what a renewal needs", "member", name)
+		}
+		return err
+	})
+	return nil
+}
+
+// takeTurns calls turn for each member of a queue, for several at a time, until ctx ends. One whose turn fails has another soon.
+func takeTurns(ctx context.Context, queue workqueue.TypedDelayingInterface[string], turn func(name string) error) {
+	stop := context.AfterFunc(ctx, queue.ShutDown)
 	defer stop()
 	var running sync.WaitGroup
 	for range renewers {
 		running.Go(func() {
 			for {
-				name, shutdown := r.queue.Get()
+				name, shutdown := queue.Get()
 				if shutdown {
 					return
 				}
-				if err := r.renew(ctx, name); err != nil && ctx.Err() == nil {
-					r.log.Error(err, "could not read what a renewal needs", "member", name)
-					r.queue.AddAfter(name, hostRetry)
+				if turn(name) != nil && ctx.Err() == nil {
+					queue.AddAfter(name, hostRetry)
 				}
-				r.queue.Done(name)
+				queue.Done(name)
 			}
 		})
 	}
 	running.Wait()
-	return nil
 }
 
 // renew renews the credential of a member if that is due. The error is that of a read of the host.
