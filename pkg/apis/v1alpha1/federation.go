@@ -106,6 +106,11 @@ type FederationSpec struct {
 	// +optional
 	Inventory *Inventory `json:"inventory,omitempty"`
 
+	// Discovery lets the discovery controller join clusters whose objects on the host carry the federation's label. Without it
+	// every join takes a person.
+	// +optional
+	Discovery *Discovery `json:"discovery,omitempty"`
+
 	// Health is how often the manager probes the members, and when it reports that one fails.
 	// +optional
 	Health *Health `json:"health,omitempty"`
@@ -229,6 +234,103 @@ type Health struct {
 	Failures int32 `json:"failures,omitempty"`
 }
 
+// DiscoveryAcceptance says whether a cluster that discovery joined is a member at once.
+// +kubebuilder:validation:Enum=Manual;AsFederation
+type DiscoveryAcceptance string
+
+const (
+	// DiscoveryManual leaves it Pending until someone with the verb approve accepts it.
+	DiscoveryManual DiscoveryAcceptance = "Manual"
+	// DiscoveryAsFederation does with it as with any other: see spec.acceptance.
+	DiscoveryAsFederation DiscoveryAcceptance = "AsFederation"
+)
+
+// WhenGone says what becomes of a member that discovery joined when its object, or the label of that, is gone.
+// +kubebuilder:validation:Enum=Keep;Leave
+type WhenGone string
+
+const (
+	// GoneKeep keeps the member, with the condition SourcePresent False.
+	GoneKeep WhenGone = "Keep"
+	// GoneLeave lets it leave, after a time.
+	GoneLeave WhenGone = "Leave"
+)
+
+// Discovery says which clusters the discovery controller may join, and how.
+type Discovery struct {
+	// Acceptance says whether a cluster that discovery joined waits for someone with the verb approve (Manual), or is treated as
+	// any other (AsFederation). The manager judges it.
+	// +optional
+	// +kubebuilder:default=Manual
+	Acceptance DiscoveryAcceptance `json:"acceptance,omitempty"`
+	// Sources are the objects on the host that may stand for members.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Sources []DiscoverySource `json:"sources"`
+	// Endpoints are where API servers of members, and proxies to them, may be: a host name (api.example.com), a domain with all
+	// names below it (.example.com), an IP address, an address range in CIDR notation (10.20.0.0/16), or "*" for any. Loopback,
+	// link-local, unspecified and multicast addresses, those of metadata services and of the host's own API server are refused
+	// even by "*". Names are judged when a cluster is taken, and the addresses that they resolve to at each connection.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Endpoints []string `json:"endpoints"`
+	// WhenGone says what becomes of a member that discovery joined when its object, or the label of that, is gone.
+	// +optional
+	// +kubebuilder:default=Keep
+	WhenGone WhenGone `json:"whenGone,omitempty"`
+	// GonePatience is how long an object, or its label, must be gone before its member leaves, from 1m to 720h; one hour by
+	// default. It begins anew when the discovery controller starts.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s)){1,3}$') && duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="must be a duration from 1m to 720h, such as 1h or 90m"
+	GonePatience string `json:"gonePatience,omitempty"`
+}
+
+// DiscoverySourceKind is a kind of objects on the host that stand for clusters.
+// +kubebuilder:validation:Enum=Rancher;ClusterAPI;OpenClusterManagement;ClusterProfile;ArgoCD;Fleet;KubeFed;Secret
+type DiscoverySourceKind string
+
+// DiscoverySource selects objects of one kind on the host.
+// +kubebuilder:validation:XValidation:rule="self.kind == 'OpenClusterManagement' || (has(self.namespaces) && size(self.namespaces) > 0)",message="namespaces must be named: who may write in one can ask for membership",fieldPath=".namespaces",reason=FieldValueRequired
+type DiscoverySource struct {
+	// Name distinguishes the sources of a federation; a single one needs none.
+	// +optional
+	// +kubebuilder:default=""
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// Kind of the objects. Secret is any Secret that holds one kubeconfig.
+	Kind DiscoverySourceKind `json:"kind"`
+	// Namespaces that the objects may be in. For OpenClusterManagement, whose objects have none, the names of the clusters'
+	// namespaces; without it all.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Selector selects objects by their labels, beside the federation's. Empty selects all.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+	// MemberLabels are the keys of labels that the member gets from the object. A label that the object does not have, or
+	// whose key is reserved, is left out.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=317
+	MemberLabels []string `json:"memberLabels,omitempty"`
+}
+
+// ConditionDiscovering is the condition of a Federation with spec.discovery that says whether the discovery controller can read
+// all of its sources.
+const ConditionDiscovering = "Discovering"
+
 // ConditionWithinLimits is the condition of a Federation that says whether it has at most as many members as its limits allow.
 const ConditionWithinLimits = "WithinLimits"
 
@@ -257,7 +359,10 @@ type FederationStatus struct {
 	// Inventory is where the manager may have published members.
 	// +optional
 	Inventory *InventoryStatus `json:"inventory,omitempty"`
-	// Conditions: WithinLimits and InventoryPublished.
+	// Discovery is what the discovery controller found, which writes it.
+	// +optional
+	Discovery *DiscoveryStatus `json:"discovery,omitempty"`
+	// Conditions: WithinLimits, InventoryPublished, and Discovering, which the discovery controller writes.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -279,6 +384,38 @@ type InventoryStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=63
 	CredentialsNamespaces []string `json:"credentialsNamespaces,omitempty"`
+}
+
+// DiscoveryStatus is what the discovery controller found for a federation. Its numbers count clusters, each once.
+type DiscoveryStatus struct {
+	// Found is how many clusters have an object whose label names the federation.
+	// +optional
+	Found int32 `json:"found"`
+	// Joined is how many of them are members of the federation.
+	// +optional
+	Joined int32 `json:"joined"`
+	// Gone is how many members that discovery joined have no such object any more.
+	// +optional
+	Gone int32 `json:"gone"`
+	// NotJoined are clusters that are found and not joined: the first ten, as `kubectl federate discover` prints them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	NotJoined []NotJoined `json:"notJoined,omitempty"`
+}
+
+// NotJoined is a cluster that discovery found and did not join.
+type NotJoined struct {
+	// Cluster is its name, with the source in front: "cluster-api:team-x/prod-a".
+	// +kubebuilder:validation:MaxLength=317
+	Cluster string `json:"cluster"`
+	// State as `kubectl federate discover` prints it.
+	// +kubebuilder:validation:MaxLength=63
+	State string `json:"state"`
+	// Reason says why, and what to do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason,omitempty"`
 }
 
 // FederationList is a list of federations.

@@ -43,6 +43,9 @@ const (
 	// ConditionPropertiesSet says whether the ClusterProperties of the member's cluster (KEP-2149) say what it is a member of. It is
 	// absent where the cluster does not serve them.
 	ConditionPropertiesSet = "PropertiesSet"
+	// ConditionSourcePresent says whether the object that a member was discovered by is still there and carries the label. The
+	// discovery controller writes it, and only on members that it joined.
+	ConditionSourcePresent = "SourcePresent"
 )
 
 // MemberCluster is a cluster's membership in the federation that its label
@@ -74,6 +77,7 @@ type MemberCluster struct {
 
 // MemberClusterSpec says which cluster is the member and how the host reaches it.
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.joinedWith) || (has(self.joinedWith) && self.joinedWith == oldSelf.joinedWith)",message="joinedWith is immutable once set",fieldPath=".joinedWith"
+// +kubebuilder:validation:XValidation:rule="has(oldSelf.discovered) == has(self.discovered) && (!has(self.discovered) || self.discovered == oldSelf.discovered)",message="discovered is immutable: a member was joined by a person or by discovery"
 type MemberClusterSpec struct {
 	// ClusterID is the UID of the member's kube-system namespace. No two members of a host share it.
 	// +kubebuilder:validation:MinLength=1
@@ -114,6 +118,29 @@ type MemberClusterSpec struct {
 	// JoinedWith is what the joiner saw on the member. It is set once.
 	// +optional
 	JoinedWith *JoinFacts `json:"joinedWith,omitempty"`
+
+	// Discovered is the object on the host whose label asked for the membership. It is set when the discovery controller joins a
+	// cluster, which takes the verb discover, and is absent where a person joined it.
+	// +optional
+	Discovered *Discovered `json:"discovered,omitempty"`
+}
+
+// Discovered names an object on the host that stands for a cluster.
+type Discovered struct {
+	// Kind of the source that the object belongs to.
+	Kind DiscoverySourceKind `json:"kind"`
+	// Namespace of the object. Empty for objects without one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// Name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// UID of the object: one that is made anew under the same name is another.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	UID string `json:"uid"`
 }
 
 // JoinFacts is what a joiner saw on the member.
@@ -193,7 +220,7 @@ type MemberClusterStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ObservedProbeRequest string `json:"observedProbeRequest,omitempty"`
-	// Conditions: Accepted, CredentialValid, Ready, Granted, Compliant, Published and PropertiesSet.
+	// Conditions: Accepted, CredentialValid, Ready, Granted, Compliant, Published, PropertiesSet, and SourcePresent of discovered members.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -17,6 +17,9 @@ const (
 	// LabelInventoryCredentials on a namespace of the host lets the federation that it names keep credentials of those who read its
 	// inventory there.
 	LabelInventoryCredentials = Prefix + "inventory-credentials"
+	// LabelDiscovered, with the value DiscoveredValue, is on the credential of a member that the discovery controller joined: who has
+	// the verb discover and not join may write no other.
+	LabelDiscovered = Prefix + "discovered"
 	// LabelManagedBy marks what `kubectl federate` made on a member cluster, with the value ManagedByJoin.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 
@@ -82,12 +85,19 @@ const (
 	// IdentityNamespace is the namespace whose UID is the cluster ID, on every cluster.
 	IdentityNamespace = "kube-system"
 
+	// DiscoveryAccount is the ServiceAccount in HostNamespace that the discovery controller runs as.
+	DiscoveryAccount = "kubefederate-discovery"
+	// DiscoveredValue is the value of LabelDiscovered.
+	DiscoveredValue = "true"
+
 	// ManagedByJoin is the value of LabelManagedBy.
 	ManagedByJoin = "kubectl-federate"
 	// FieldOwner is the field manager of the plugin's server-side applies.
 	FieldOwner = "kubectl-federate"
 	// ManagerFieldOwner is the field manager of the manager's writes.
 	ManagerFieldOwner = "kubefederate-manager"
+	// DiscoveryFieldOwner is the field manager of the discovery controller's writes of status.
+	DiscoveryFieldOwner = "kubefederate-discovery"
 )
 
 // Keys of the membership record's data.
@@ -117,6 +127,9 @@ const (
 	// VerbIntegrate lets a controller of others change annotations and finalizers of members of a federation, except
 	// those that need another verb.
 	VerbIntegrate = "integrate"
+	// VerbDiscover lets the discovery controller create members of a federation that carry spec.discovered, and change those and
+	// their credentials, but not spec.accepted. To delete one takes VerbLeave as well.
+	VerbDiscover = "discover"
 )
 
 // ClusterProperty names of the About API (KEP-2149) that a membership sets.
