@@ -79,6 +79,8 @@ type federationFlags struct {
 	rules       []string
 	clusterRole string
 	inventory   v1alpha1.Inventory
+	sources     []string
+	endpoints   []string
 	interval    string
 	failures    int32
 	failsGiven  bool
@@ -118,6 +120,10 @@ func newCreateFederation(d *factory) *cobra.Command {
 		"A namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (repeatable)")
 	flags.StringVar(&f.inventory.CredentialsNamespace, "inventory-credentials-namespace", "",
 		"The namespace of the host to keep a credential in for each member, for readers of the inventory; its label kubefederate.io/inventory-credentials names the federation (default: none)")
+	flags.StringArrayVar(&f.sources, "discovery-source", nil,
+		"Objects on the host whose clusters the discovery controller may join, as KIND=NAMESPACE[,NAMESPACE…], or OpenClusterManagement for all of them (repeatable)")
+	flags.StringArrayVar(&f.endpoints, "discovery-endpoint", nil,
+		`Where discovered clusters may be: a host name, a domain as .example.com, an address or a range of them, or "*" (repeatable)`)
 	flags.StringVar(&f.interval, "health-interval", "", "The longest time between two probes of a member, as 30s or 1m30s, from 5s to 1h (default: that of the manager)")
 	flags.Int32Var(&f.failures, "health-failures", 0, "How many probes in a row must fail before a member is reported Offline or NotReady, from 1 to 10 (default: 2)")
 	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Allow members whose server's certificate is not verified")
@@ -219,6 +225,31 @@ func (f *federationFlags) expressions() ([]v1alpha1.Rule, error) {
 	return rules, nil
 }
 
+// discovery is nil where no flag asks for any.
+func (f *federationFlags) discovery() (*v1alpha1.Discovery, error) {
+	switch {
+	case len(f.sources) == 0 && len(f.endpoints) == 0:
+		return nil, nil //nolint:nilnil // there is none
+	case len(f.sources) == 0:
+		return nil, output.Usagef("invalid --discovery-endpoint %q: needs --discovery-source, whose clusters may be there", f.endpoints[0])
+	case len(f.endpoints) == 0:
+		return nil, output.Usagef("invalid --discovery-source %q: needs --discovery-endpoint, where its clusters may be", f.sources[0])
+	}
+	d := &v1alpha1.Discovery{Acceptance: v1alpha1.DiscoveryManual, WhenGone: v1alpha1.GoneKeep, Endpoints: f.endpoints}
+	for _, arg := range f.sources {
+		kind, namespaces, some := strings.Cut(arg, "=")
+		source := v1alpha1.DiscoverySource{Kind: v1alpha1.DiscoverySourceKind(kind)}
+		if some {
+			source.Namespaces = strings.Split(namespaces, ",")
+		}
+		if len(f.sources) > 1 { // only one may be without a name
+			source.Name = fmt.Sprintf("%s-%d", strings.ToLower(kind), len(d.Sources)+1)
+		}
+		d.Sources = append(d.Sources, source)
+	}
+	return d, nil
+}
+
 // health is nil where no flag asks for any.
 func (f *federationFlags) health() (*v1alpha1.Health, error) {
 	switch {
@@ -236,7 +267,8 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 	limits, invalidLimits := f.limits()
 	rules, invalidRules := f.expressions()
 	health, invalidHealth := f.health()
-	if err := cmp.Or(invalidLabels, invalidLimits, invalidRules, invalidHealth); err != nil {
+	discovery, invalidDiscovery := f.discovery()
+	if err := cmp.Or(invalidLabels, invalidLimits, invalidRules, invalidDiscovery, invalidHealth); err != nil {
 		return nil, err
 	}
 	if f.inventory.CredentialsNamespace != "" && len(f.inventory.Namespaces) == 0 {
@@ -252,6 +284,7 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 		Limits:             limits,
 		KubernetesVersions: f.versions,
 		Rules:              rules,
+		Discovery:          discovery,
 		Health:             health,
 		AllowInsecureTLS:   f.insecure,
 	}

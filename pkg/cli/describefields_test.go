@@ -23,6 +23,11 @@ func eachField(v reflect.Value, path string, f func(path string, v reflect.Value
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			eachField(value, path+"."+name, f)
 		}
+	case v.Kind() == reflect.Map:
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		f(path, v)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
 		if v.Len() == 0 {
 			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
@@ -49,6 +54,8 @@ func changed(t *testing.T, path string, v reflect.Value) {
 		v.SetInt(v.Int() + 1)
 	case reflect.Slice:
 		v.SetBytes(append(slices.Clone(v.Bytes()), 'z'))
+	case reflect.Map:
+		v.SetMapIndex(reflect.ValueOf("z"), reflect.ValueOf("z"))
 	default:
 		t.Errorf("%s: this test cannot change a %s", path, v.Kind())
 	}

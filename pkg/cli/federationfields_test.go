@@ -19,7 +19,8 @@ func TestFederationFields(t *testing.T) {
 	code := Run(t.Context(), []string{
 		"kubectl-federate", "create", "federation", "prod", "--dry-run=client", "-o", "yaml",
 		"--description=x", "--acceptance=Manual", "--enforcement=Warn", "--require-label=a", "--max=1", "--kubernetes-versions=>=1.33",
-		"--rule=a=true", "--access-cluster-role=view", "--inventory-namespace=a", "--inventory-credentials-namespace=b", "--health-interval=1m", "--allow-insecure-tls",
+		"--rule=a=true", "--access-cluster-role=view", "--inventory-namespace=a", "--inventory-credentials-namespace=b", "--discovery-source=ClusterAPI=a", "--discovery-endpoint=.example.com",
+		"--health-interval=1m", "--allow-insecure-tls",
 	}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut})
 	var created v1alpha1.Federation
 	if err := yaml.UnmarshalStrict(out.Bytes(), &created); code != 0 || err != nil {

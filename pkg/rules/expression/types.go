@@ -36,8 +36,11 @@ type federationView struct {
 	Spec   v1alpha1.FederationSpec `json:"spec"`
 }
 
-// hidden fields change without a rule being asked, are in facts, or are too large for the journal of admitted writes.
-var hidden = []string{"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.joinedWith", "cluster.spec.caBundle"}
+// hidden fields change without a rule being asked, are in facts, are too large for the journal of admitted writes, or say how
+// members are found and not what they must be.
+var hidden = []string{
+	"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.joinedWith", "cluster.spec.caBundle", "federation.spec.discovery",
+}
 
 // lengths are the maximum bytes of a string and the maximum elements of a list or map, by path, as the schemas in
 // manifests/crd bound them. Kubernetes bounds the labels of an object only by its size: estimates assume 64, and the
@@ -51,6 +54,11 @@ var lengths = map[string]int64{
 	"cluster.spec.server":        2048,
 	"cluster.spec.proxyURL":      2048,
 	"cluster.spec.tlsServerName": 253,
+
+	"cluster.spec.discovered.kind":      21,
+	"cluster.spec.discovered.namespace": 63,
+	"cluster.spec.discovered.name":      253,
+	"cluster.spec.discovered.uid":       63,
 
 	"cluster.facts.kubernetesVersion": 128,
 	"cluster.facts.regions":           256,
