@@ -25,7 +25,7 @@ var clusterAPIClusters = []cluster.Resource{
 //
 // Contract: https://cluster-api.sigs.k8s.io/developer/providers/contracts/control-plane
 var clusterAPISource = SourceType{
-	Name: FromClusterAPI, Title: "Cluster API", Help: "clusters.cluster.x-k8s.io on the host",
+	Name: FromClusterAPI, Kind: "ClusterAPI", Title: "Cluster API", Help: "clusters.cluster.x-k8s.io on the host",
 	Kinds:   [][]cluster.Resource{clusterAPIClusters},
 	Read:    func(objects [][]unstructured.Unstructured) []Candidate { return clusterAPICandidates(objects[0]) },
 	Renewal: "run this again when Cluster API has written a new one",

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
@@ -29,6 +31,8 @@ func (e *NotServed) Error() string {
 // Object stands for a cluster on the host. The zero Ref is the cluster itself.
 type Object struct {
 	cluster.Ref
+	// UID is the object's own: one that is made anew under its name has another.
+	UID types.UID
 	// JoinRequest is the federation that the label of the object names; empty when it carries none.
 	JoinRequest v1alpha1.FederationName
 }

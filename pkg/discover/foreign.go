@@ -50,14 +50,17 @@ func (s objectSource) Candidates(ctx context.Context) ([]Candidate, error) {
 	return candidates, err
 }
 
-// open reads the Secret of each candidate and gives it a Connect, or an Err. The credential is changed by adapt first, if
-// that is not nil.
+// open reads the Secret of each candidate that is permitted and gives it a Connect, or an Err. The credential is changed by adapt
+// first, if that is not nil.
 func (e Environment) open(ctx context.Context, candidates []Candidate, adapt func(*Candidate, *kubeconfig.Access)) {
 	now := time.Now()
 	var group errgroup.Group
 	group.SetLimit(secretReads)
 	for i := range candidates {
 		c := &candidates[i]
+		if c.Err == nil && e.Permit != nil {
+			c.Err = e.Permit(c)
+		}
 		if c.Err != nil || c.Connect != nil {
 			continue
 		}
@@ -120,7 +123,7 @@ func foreignKind(group schema.GroupVersion, resource, kind string) cluster.Resou
 // objectOf is an object that stands for a cluster, in the version in which it was read.
 func objectOf(kind cluster.Resource, o *unstructured.Unstructured) Object {
 	kind.Version = o.GroupVersionKind().Version
-	return Object{Ref: kind.Of(o), JoinRequest: v1alpha1.FederationName(o.GetLabels()[v1alpha1.LabelFederation])}
+	return Object{Ref: kind.Of(o), UID: o.GetUID(), JoinRequest: v1alpha1.FederationName(o.GetLabels()[v1alpha1.LabelFederation])}
 }
 
 // text is a string in an object of another system; empty where there is none, or something else.

@@ -33,7 +33,7 @@ var (
 )
 
 var rancherSource = SourceType{
-	Name: FromRancher, Title: "Rancher", Help: "clusters.management.cattle.io and clusters.provisioning.cattle.io on the host",
+	Name: FromRancher, Kind: "Rancher", Title: "Rancher", Help: "clusters.management.cattle.io and clusters.provisioning.cattle.io on the host",
 	Kinds: [][]cluster.Resource{{rancherClusters}, {rancherProvisioned}},
 	Read: func(objects [][]unstructured.Unstructured) []Candidate {
 		return rancherCandidates(objects[0], objects[1])

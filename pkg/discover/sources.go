@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
@@ -18,6 +19,8 @@ type SourceName string
 // SourceType is one place that clusters are found in: a row of Sources.
 type SourceType struct {
 	Name SourceName
+	// Kind is how spec.discovery of a Federation names the source; empty where its objects are not on the host.
+	Kind v1alpha1.DiscoverySourceKind
 	// Title is what messages and the help call the way to a cluster through it: "then Cluster API".
 	Title string
 	// Help follows the name in the help of discover.
@@ -44,6 +47,9 @@ type Environment struct {
 	Host *host.Cluster
 	// Connect opens the member that a configuration reaches. It sends no request.
 	Connect func(*rest.Config) (*member.Cluster, error)
+	// Permit says whether a candidate may be looked at; nil permits all. It is asked before the candidate's Secret is read, and
+	// its error becomes the candidate's Err: the Secret is not read, and nothing is dialed.
+	Permit func(*Candidate) error
 	// Contexts are those of the caller's kubeconfig.
 	Contexts Source
 }
@@ -62,6 +68,15 @@ func SourceNames() []string {
 		names[i] = string(s.Name)
 	}
 	return names
+}
+
+// OfKind is the source that spec.discovery of a Federation names by kind; false where there is none.
+func OfKind(kind v1alpha1.DiscoverySourceKind) (SourceType, bool) {
+	i := slices.IndexFunc(Sources, func(s SourceType) bool { return s.Kind == kind && kind != "" })
+	if i < 0 {
+		return SourceType{}, false
+	}
+	return Sources[i], true
 }
 
 // directness is the source's place in Sources.
