@@ -217,7 +217,7 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 		},
 			`warning host east CredentialRenewalFailed ` + at + `could not be renewed, and expires at 2026-11-23T13:00:00Z => ` + join},
 		{"another's", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialNotOwned) },
-			`error host east CredentialNotOwned ` + at + `was made for another member or federation => ` + rotate},
+			`error host east CredentialNotOwned ` + at + `was made for another member or federation, or its label kubefederate.io/discovered does not fit the member => ` + rotate},
 		{"refused by the member", func(f *Facts) {
 			f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialRevoked)
 			f.Observations = f.Observations[1:]

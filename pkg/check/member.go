@@ -142,7 +142,7 @@ func (s subject) credential() {
 
 // credentialCauses are the manager's reasons without a remedy, which the finding has.
 var credentialCauses = map[string]string{
-	v1alpha1.ReasonCredentialNotOwned:      "was made for another member or federation",
+	v1alpha1.ReasonCredentialNotOwned:      "was made for another member or federation, or its label kubefederate.io/discovered does not fit the member",
 	v1alpha1.ReasonCredentialMalformed:     "is not a kubeconfig that the host accepts",
 	v1alpha1.ReasonCredentialMismatch:      "leads elsewhere than its MemberCluster",
 	v1alpha1.ReasonCredentialWithoutExpiry: "does not expire",

@@ -39,9 +39,10 @@ func (x decision) of(m *v1alpha1.MemberCluster) *bool {
 
 const approveHelp = `Accept members of a federation whose acceptance is Manual.
 
-A cluster that joins such a federation is Pending, which marks it as not to be used, until it is approved. That
-takes the verb approve on the federation, and no right to join clusters. A cluster that leaves and joins again
-must be approved again.`
+A cluster that joins such a federation is Pending, which marks it as not to be used, until it is approved. So is
+one that discovery joined, unless spec.discovery.acceptance of its federation is AsFederation. Approving takes the
+verb approve on the federation, and no right to join clusters. A cluster that leaves and joins again must be
+approved again.`
 
 const approveExample = `  # See who is waiting, and accept one
   kubectl federate get --federation prod
@@ -110,11 +111,17 @@ type decideOptions struct {
 
 	mu sync.Mutex
 	// automatic are the federations that were asked whether they accept members automatically.
-	automatic map[v1alpha1.FederationName]bool
+	automatic map[accepting]bool
+}
+
+// accepting is what a federation is asked: whether it accepts members automatically, or those that discovery joined.
+type accepting struct {
+	federation v1alpha1.FederationName
+	discovered bool
 }
 
 func (f *decideFlags) toOptions(_ *cobra.Command, args []string) (*decideOptions, error) {
-	o := &decideOptions{decideFlags: *f, automatic: map[v1alpha1.FederationName]bool{}}
+	o := &decideOptions{decideFlags: *f, automatic: map[accepting]bool{}}
 	o.names = args
 	if f.revoke {
 		o.decision = revocation
@@ -143,7 +150,7 @@ func (o *decideOptions) decide(ctx context.Context, h *host.Cluster, m *v1alpha1
 		return "already " + x.done, nil
 	}
 	if x == approval {
-		if automatic, err := o.acceptsAutomatically(ctx, h, m.Federation()); err != nil || automatic {
+		if automatic, err := o.acceptsAutomatically(ctx, h, m); err != nil || automatic {
 			return "needs no approval", err
 		}
 	}
@@ -159,12 +166,17 @@ func (o *decideOptions) decide(ctx context.Context, h *host.Cluster, m *v1alpha1
 	return x.done, nil
 }
 
-// acceptsAutomatically says whether a federation needs no approval, and reports that once. A caller who may not read
-// federations may still approve.
-func (o *decideOptions) acceptsAutomatically(ctx context.Context, h *host.Cluster, name v1alpha1.FederationName) (bool, error) {
+// acceptsAutomatically says whether members such as m need no approval in its federation, and reports that once. A caller who may
+// not read federations may still approve.
+func (o *decideOptions) acceptsAutomatically(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster) (bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	automatic, asked := o.automatic[name]
+	name, field := m.Federation(), "spec.acceptance"
+	key := accepting{name, m.Spec.Discovered != nil}
+	if key.discovered {
+		field += " and spec.discovery.acceptance"
+	}
+	automatic, asked := o.automatic[key]
 	if asked {
 		return automatic, nil
 	}
@@ -174,11 +186,11 @@ func (o *decideOptions) acceptsAutomatically(ctx context.Context, h *host.Cluste
 	case err != nil:
 		return false, err
 	default:
-		automatic = federation.Spec.Acceptance != v1alpha1.AcceptManual
+		automatic = federation.AcceptanceOf(m.Spec.Discovered) == v1alpha1.AcceptAutomatic
 	}
 	if automatic {
-		output.Linef(o.ErrOut, "federation %q accepts members automatically (spec.acceptance); no approval needed", name)
+		output.Linef(o.ErrOut, "federation %q accepts members automatically (%s); no approval needed", name, field)
 	}
-	o.automatic[name] = automatic
+	o.automatic[key] = automatic
 	return automatic, nil
 }

@@ -35,6 +35,9 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 		s.Line("Next", commands.Line(next))
 	}
 	s.Line("Joined", joined(m, now))
+	if m.Spec.Discovered != nil {
+		s.Line("Discovered", discoveredText(m.Spec.Discovered))
+	}
 	s.Line("Accepted", accepted(m, book.federation, now))
 	s.Line("Cluster ID", m.Spec.ClusterID)
 	s.List("Labels", sortedLabels(m.Labels))
@@ -147,7 +150,7 @@ func accepted(m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, now ti
 	switch {
 	case federation == nil:
 		return text
-	case federation.Spec.Acceptance == v1alpha1.AcceptManual:
+	case federation.AcceptanceOf(m.Spec.Discovered) == v1alpha1.AcceptManual:
 		return text + ", by an approver"
 	}
 	return text + ", automatically (spec.acceptance of the federation)"
@@ -269,6 +272,7 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 	s.Line("Access", access)
 	s.Line("Inventory", inventory)
 	s.Line("Health", healthText(f.Spec.Health))
+	describeDiscovery(s, f)
 	if len(f.Status.Conditions) > 0 {
 		s.Table("Conditions", conditionRows(f.Status.Conditions, now))
 	}

@@ -259,10 +259,13 @@ func (o memberState) accepted(facts *v1alpha1.Facts, judged rules.Compliance) me
 	case o.federation == nil:
 		c.Reason = v1alpha1.ReasonFederationMissing
 		c.Message = fmt.Sprintf("federation %q does not exist", o.member.Federation())
-	case o.federation.Spec.Acceptance == v1alpha1.AcceptManual && !o.member.Spec.Accepted:
+	case !o.federation.Accepts(o.member):
 		c.Reason = v1alpha1.ReasonAwaitingApproval
-		c.Message = fmt.Sprintf("federation %q accepts members manually; ", o.federation.Name) +
-			propose(fmt.Sprintf("to accept it, with the verb approve on federations/%s", o.federation.Name), command.Approve{Member: o.name()})
+		c.Message = fmt.Sprintf("federation %q accepts members manually; ", o.federation.Name)
+		if o.federation.Spec.Acceptance != v1alpha1.AcceptManual {
+			c.Message = fmt.Sprintf("clusters that discovery joined wait for approval in federation %q (spec.discovery.acceptance); ", o.federation.Name)
+		}
+		c.Message += propose(fmt.Sprintf("to accept it, with the verb approve on federations/%s", o.federation.Name), command.Approve{Member: o.name()})
 	case o.member.Status.AcceptedTime == nil && judged.Denied():
 		c.Reason, c.Message = v1alpha1.ReasonRulesBroken, broken(judged.Violations)
 	case o.member.Status.AcceptedTime == nil && facts == nil && len(judged.Unknown) > 0:

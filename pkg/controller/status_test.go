@@ -55,6 +55,15 @@ func good(t *testing.T) seen {
 	return o
 }
 
+// found makes a member one that discovery joined to a federation that accepts members so.
+func found(acceptance v1alpha1.AcceptancePolicy, discovery v1alpha1.DiscoveryAcceptance) func(*seen) {
+	return func(o *seen) {
+		o.federation.Spec.Acceptance, o.federation.Spec.Discovery = acceptance, &v1alpha1.Discovery{Acceptance: discovery}
+		o.member.Spec.Discovered = &v1alpha1.Discovered{Kind: "ClusterAPI", Name: "us-east", UID: "uid-object"}
+		o.credential.Labels[v1alpha1.LabelDiscovered] = v1alpha1.DiscoveredValue
+	}
+}
+
 func token(claims string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("signature"))
@@ -122,12 +131,37 @@ func TestStatus(t *testing.T) {
 			o.federation.Spec.Acceptance = v1alpha1.AcceptManual
 			o.member.Spec.Accepted = true
 		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
+		{"discovered, and not accepted", found(v1alpha1.AcceptAutomatic, v1alpha1.DiscoveryManual), v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
+			v1alpha1.ReasonAwaitingApproval, `clusters that discovery joined wait for approval in federation "prod" (spec.discovery.acceptance); ` +
+				"to accept it, with the verb approve on federations/prod: kubectl federate approve us-east"},
+		{"discovered, by a federation that does not say", func(o *seen) {
+			found(v1alpha1.AcceptAutomatic, "")(o)
+			o.federation.Spec.Discovery = nil
+		}, v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
+			v1alpha1.ReasonAwaitingApproval, `clusters that discovery joined wait for approval in federation "prod" (spec.discovery.acceptance); ` +
+				"to accept it, with the verb approve on federations/prod: kubectl federate approve us-east"},
+		{"discovered, and accepted", func(o *seen) {
+			found(v1alpha1.AcceptAutomatic, v1alpha1.DiscoveryManual)(o)
+			o.member.Spec.Accepted = true
+		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
+		{"discovered, and accepted as others are", found(v1alpha1.AcceptAutomatic, v1alpha1.DiscoveryAsFederation), v1alpha1.PhaseReady, v1alpha1.ConditionAccepted,
+			v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
+		{"discovered, and not accepted, as others are", found(v1alpha1.AcceptManual, v1alpha1.DiscoveryAsFederation), v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
+			v1alpha1.ReasonAwaitingApproval, `federation "prod" accepts members manually; to accept it, with the verb approve on federations/prod: kubectl federate approve us-east`},
 		{"suspended", func(o *seen) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
 			"the cluster is a member of the federation"},
 		{"another federation's", func(o *seen) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, `the stored credential was made for federation "test"` + renew},
 		{"another object's", func(o *seen) { o.credential.OwnerReferences[0].UID = "uid-0" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned, "the stored credential does not belong to this MemberCluster" + renew},
+		{"one of discovery, for a member that a person joined", func(o *seen) { o.credential.Labels[v1alpha1.LabelDiscovered] = "true" }, v1alpha1.PhaseNotReady,
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned,
+			"the stored credential is one of discovery (label kubefederate.io/discovered), and a person joined the member" + renew},
+		{"one of a person, for a member that discovery joined", func(o *seen) {
+			found(v1alpha1.AcceptAutomatic, v1alpha1.DiscoveryAsFederation)(o)
+			delete(o.credential.Labels, v1alpha1.LabelDiscovered)
+		}, v1alpha1.PhaseNotReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned,
+			"the stored credential lacks the label kubefederate.io/discovered=true, and discovery joined the member" + renew},
 		{"another server", func(o *seen) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's server does not match the MemberCluster" + renew},
 		{"another proxy", func(o *seen) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,

@@ -42,6 +42,9 @@ type JoinOptions struct {
 	// RequestedBy is the object on the host whose label asks to join: when the cluster leaves, its request is remembered as
 	// fulfilled. It may be empty.
 	RequestedBy command.Object
+	// Discovered is the object that the discovery controller joins the member by: the MemberCluster carries it, and the join takes
+	// the verb discover on the federation in place of join. It is nil where a person joins.
+	Discovered *v1alpha1.Discovered
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	Way
@@ -211,7 +214,7 @@ func waitsForNamespace(o *unstructured.Unstructured) *Step {
 func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOptions) (*joinFacts, error) {
 	f := &joinFacts{HostServer: h.Server(), Now: time.Now()}
 	f.Attempt = newAttempt(f.Now)
-	target := host.Target{Member: o.Name, Federation: o.Federation}
+	target := host.Target{Member: o.Name, Federation: o.Federation, Discovered: o.Discovered}
 	hostRights := slices.Concat(target.JoinRights(), []cluster.Right{target.EventRight()}, target.LeaveRights())
 
 	var hostState *host.State
@@ -226,7 +229,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		func() (err error) { administers, err = m.HasAllRights(ctx); return err },
 		func() error {
 			if o.DryRun != cluster.DryRunClient {
-				enforcing = h.EnforcingFor(ctx, o.Federation)
+				enforcing = h.EnforcingFor(ctx, target)
 			}
 			return nil
 		},

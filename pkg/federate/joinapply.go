@@ -109,6 +109,8 @@ func differs(m, want *v1alpha1.MemberCluster) string {
 		return "cluster ID"
 	case m.Federation() != want.Federation():
 		return "federation"
+	case otherObject(m, want.Spec.Discovered):
+		return "spec.discovered"
 	}
 	if field := endpoint.Of(m).Difference(endpoint.Of(want)); field != "" {
 		return field

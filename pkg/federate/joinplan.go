@@ -62,6 +62,8 @@ type JoinPlan struct {
 	created bool
 	// sealed is the attempt on the MemberCluster while this run rolls back; empty where there is no MemberCluster.
 	sealed string
+	// kept says that the MemberCluster that this run created stays, since the caller may not delete it.
+	kept bool
 }
 
 // Already says that nothing but the credential has to change.
@@ -99,7 +101,11 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 		p.note(Finding{Side: cluster.Member, Cause: "host and member are one and the same cluster"})
 	}
 	if fed := f.Host.Federation; fed != nil && !p.accepted() {
-		p.note(Finding{Side: cluster.Host, Object: "Federation " + cluster.Quoted(fed.Name), Cause: "accepts members by hand, so this one stays Pending",
+		cause := "accepts members by hand"
+		if fed.Spec.Acceptance != v1alpha1.AcceptManual {
+			cause = "lets clusters that discovery joined wait for approval (spec.discovery.acceptance)"
+		}
+		p.note(Finding{Side: cluster.Host, Object: "Federation " + cluster.Quoted(fed.Name), Cause: cause + ", so this one stays Pending",
 			Remedy: o.commands.To("accept it, which takes the verb approve", command.Approve{Member: o.Name})})
 	}
 
@@ -152,7 +158,10 @@ func (p *JoinPlan) noteOthers() {
 // accepted says whether the cluster is a member as soon as it has joined.
 func (p *JoinPlan) accepted() bool {
 	fed, m := p.facts.Host.Federation, p.facts.Host.Member
-	return fed == nil || fed.Spec.Acceptance != v1alpha1.AcceptManual || m != nil && m.Spec.Accepted
+	if m == nil {
+		m = &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{Discovered: p.Options.Discovered}}
+	}
+	return fed == nil || fed.Accepts(m)
 }
 
 // noteRollback warns of rights that only rolling back needs.
@@ -232,6 +241,9 @@ func (p *JoinPlan) planRecord() []Finding {
 			return against(fmt.Sprintf("this cluster is in federation %q", existing.Federation()),
 				o.commands.To("a cluster leaves before it joins another federation", o.unjoin(o.Name)))
 		}
+		if otherObject(existing, o.Discovered) {
+			return []Finding{judgeOther(existing, o)}
+		}
 	}
 
 	desired.Name = string(o.Name)
@@ -245,6 +257,7 @@ func (p *JoinPlan) planRecord() []Finding {
 		desired.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: f.Member.Version, Regions: f.Member.Regions, Zones: f.Member.Zones}
 	}
 	if existing == nil {
+		desired.Spec.Discovered = o.Discovered
 		for _, place := range placesOf(f.Member.Topology) {
 			setDefault(desired.Labels, place.key, place.agreed)
 		}
@@ -558,8 +571,9 @@ func (p *JoinPlan) planCredential() (against []Finding) {
 		Note: "a token for " + short(o.lifetime()) + ", bound to " + p.binding.Ref.String(), phase: phaseBinding, do: p.requestToken})
 	record := &v1alpha1.MemberCluster{}
 	record.Name, record.Labels = string(o.Name), map[string]string{v1alpha1.LabelFederation: string(o.Federation)}
-	if f.Host.Member != nil {
-		record.UID = f.Host.Member.UID
+	record.Spec.Discovered = o.Discovered
+	if m := f.Host.Member; m != nil {
+		record.UID, record.Spec.Discovered = m.UID, m.Spec.Discovered
 	}
 	p.step(Step{Side: cluster.Host, Verb: VerbStore, Object: host.CredentialRef(o.Name), Manifest: host.CredentialManifest(record), phase: phaseCredential,
 		do: p.storeCredential, undo: p.undoCredential})

@@ -33,6 +33,8 @@ func (p *JoinPlan) failed(ctx context.Context, cause error) error {
 	partial := p.partial(cause)
 	partial.Left = left
 	switch {
+	case err == nil && p.kept:
+		partial.Left = []string{fmt.Sprintf("host: %s, since you are not allowed to %s", host.MemberRef(o.Name), p.facts.UndoMissing[0].right)}
 	case err == nil:
 		return p.refused(cause, true)
 	case errors.Is(err, errNothing):
@@ -165,11 +167,13 @@ func (p *JoinPlan) undoCredential(ctx context.Context) error {
 	return nil
 }
 
-// undoRecord deletes the MemberCluster if this run made it, and else removes the attempt from it.
+// undoRecord deletes the MemberCluster if this run made it, and else removes the attempt from it. So it does where the caller may
+// not delete it: the next run of the same join goes on from what is then a MemberCluster that never joined.
 func (p *JoinPlan) undoRecord(ctx context.Context) error {
 	h, name := p.host, p.Options.Name
-	if !p.created {
+	if !p.created || len(p.facts.UndoMissing) > 0 {
 		_, err := h.DropAttempt(ctx, name, p.sealed)
+		p.kept = p.created && err == nil
 		return err
 	}
 	now, err := h.FindMember(ctx, name)

@@ -126,6 +126,10 @@ func TestRollBack(t *testing.T) {
 		{"an account that stays", func(_ *JoinPlan, s *store) { s.broken = account },
 			"patch " + joined + ", delete secrets/east, delete " + account + ", patch " + joined,
 			`* left: member: ServiceAccount "kubefederate-member/kubefederate-manager"`},
+		{"the member may not be deleted", func(r *JoinPlan, _ *store) {
+			rights := host.Target{Member: "east", Federation: "prod"}.LeaveRights()
+			r.facts.UndoMissing = missingOf(cluster.Host, rights, rights[1:])
+		}, sent + ", patch " + joined, `* left: host: MemberCluster "east", since you are not allowed to leave federations.kubefederate.io "prod"`},
 	} {
 		plan, _ := planJoin(facts(nil), joinOptions(nil))
 		s, mine := newStore(t, &plan.plan), plan.facts.Attempt.String()

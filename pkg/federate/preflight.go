@@ -129,7 +129,7 @@ func deniedRights(all []missing) []Finding {
 	var against []Finding
 	for _, m := range all {
 		f := Finding{Side: m.side, Cause: "you are not allowed to " + m.right.String(), right: true}
-		if m.right.Verb == v1alpha1.VerbJoin {
+		if m.right.Verb == v1alpha1.VerbJoin || m.right.Verb == v1alpha1.VerbDiscover {
 			f.Remedy = "an administrator of the federation can grant it"
 		}
 		against = append(against, f)

@@ -17,7 +17,11 @@ import (
 func CredentialManifest(m *v1alpha1.MemberCluster) *unstructured.Unstructured {
 	ref := CredentialRef(v1alpha1.MemberName(m.Name))
 	o := ref.Resource.New(ref.Namespace, ref.Name)
-	o.SetLabels(map[string]string{v1alpha1.LabelMember: m.Name, v1alpha1.LabelFederation: string(m.Federation())})
+	labels := map[string]string{v1alpha1.LabelMember: m.Name, v1alpha1.LabelFederation: string(m.Federation())}
+	if m.Spec.Discovered != nil {
+		labels[v1alpha1.LabelDiscovered] = v1alpha1.DiscoveredValue
+	}
+	o.SetLabels(labels)
 	if m.UID != "" {
 		o.SetOwnerReferences([]metav1.OwnerReference{{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: cluster.MemberClusters.Kind, Name: m.Name, UID: m.UID,

@@ -19,20 +19,22 @@ const webhookProbe = "kubefederate-webhook-probe"
 
 // Enforcing is nil when the webhook refuses what it must, and ErrNotEnforcing or ErrWebhookDown when it does not. The
 // caller must hold the verb join on every federation.
-func (c *Cluster) Enforcing(ctx context.Context) error { return c.EnforcingFor(ctx, webhookProbe) }
+func (c *Cluster) Enforcing(ctx context.Context) error {
+	return c.EnforcingFor(ctx, Target{Federation: webhookProbe})
+}
 
-// EnforcingFor is Enforcing for a caller who holds the verb join on one federation only. It is a server dry run of a
+// EnforcingFor is Enforcing for a caller who may join members as t does, to its federation only. It is a server dry run of a
 // member with a label under the reserved prefix, which no federation allows.
-func (c *Cluster) EnforcingFor(ctx context.Context, federation v1alpha1.FederationName) error {
+func (c *Cluster) EnforcingFor(ctx context.Context, t Target) error {
 	bad := &v1alpha1.MemberCluster{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: webhookProbe,
 			Labels: map[string]string{
-				v1alpha1.LabelFederation:          string(federation),
+				v1alpha1.LabelFederation:          string(t.Federation),
 				v1alpha1.Prefix + "webhook-probe": "",
 			},
 		},
-		Spec: v1alpha1.MemberClusterSpec{ClusterID: webhookProbe, Server: "https://webhook-probe.invalid"},
+		Spec: v1alpha1.MemberClusterSpec{ClusterID: webhookProbe, Server: "https://webhook-probe.invalid", Discovered: t.Discovered},
 	}
 	// What the host warns of this member is of no use.
 	o, err := cluster.ToUnstructured(cluster.MemberClusters, bad)

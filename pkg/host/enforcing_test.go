@@ -45,7 +45,7 @@ func TestEnforcingIsQuiet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.EnforcingFor(t.Context(), "prod"); !errors.Is(err, tt.want) || warnings > 0 {
+		if err := h.EnforcingFor(t.Context(), host.Target{Federation: "prod"}); !errors.Is(err, tt.want) || warnings > 0 {
 			t.Errorf("%s: %v, %d warnings", tt.name, err, warnings)
 		}
 		if want := "POST /apis/kubefederate.io/v1alpha1/memberclusters?dryRun=All&fieldManager=kubectl-federate"; asked != want {

@@ -9,10 +9,18 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
+// joinVerb is the verb on the federation that a join takes.
+func (t Target) joinVerb() string {
+	if t.Discovered != nil {
+		return v1alpha1.VerbDiscover
+	}
+	return v1alpha1.VerbJoin
+}
+
 // JoinRights are the rights that a join uses on the host.
 func (t Target) JoinRights() []cluster.Right {
 	return slices.Concat(
-		cluster.IdentityNamespace.Rights("get"), FederationRef(t.Federation).Rights("get", v1alpha1.VerbJoin),
+		cluster.IdentityNamespace.Rights("get"), FederationRef(t.Federation).Rights("get", t.joinVerb()),
 		MemberRef(t.Member).Rights("get", "create", "patch"), CredentialRef(t.Member).Rights("create", "update"),
 	)
 }

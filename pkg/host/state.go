@@ -25,6 +25,8 @@ type State struct {
 type Target struct {
 	Member     v1alpha1.MemberName
 	Federation v1alpha1.FederationName
+	// Discovered is the object that discovery joins the member by; nil where a person joins it.
+	Discovered *v1alpha1.Discovered
 }
 
 // Read reads all of it at once. Reads that the host forbids are in Denied; any other failure is returned. Without

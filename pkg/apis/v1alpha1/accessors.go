@@ -31,3 +31,20 @@ func (m *MemberCluster) KnownFacts() JoinFacts {
 	}
 	return JoinFacts{}
 }
+
+// AcceptanceOf is how the federation accepts members with that spec.discovered, which is nil for those that people joined. What
+// discovery joined waits for someone with the verb approve, unless spec.discovery.acceptance is AsFederation.
+func (f *Federation) AcceptanceOf(d *Discovered) AcceptancePolicy {
+	if f.Spec.Acceptance == AcceptManual {
+		return AcceptManual
+	}
+	if d != nil && (f.Spec.Discovery == nil || f.Spec.Discovery.Acceptance != DiscoveryAsFederation) {
+		return AcceptManual
+	}
+	return AcceptAutomatic
+}
+
+// Accepts says whether the federation accepts a member as it is now. The manager asks its rules beside that.
+func (f *Federation) Accepts(m *MemberCluster) bool {
+	return m.Spec.Accepted || f.AcceptanceOf(m.Spec.Discovered) == AcceptAutomatic
+}
