@@ -348,6 +348,41 @@ subjects:
 	}
 }
 
+// TestDiscoveryBindings holds that what the discovery controller is granted is exactly that, for its account alone.
+func TestDiscoveryBindings(t *testing.T) {
+	t.Parallel()
+	rule := func(objects []*unstructured.Unstructured) string {
+		rules, _, _ := unstructured.NestedSlice(objects[0].Object, "rules")
+		ref, _, _ := unstructured.NestedMap(objects[1].Object, "roleRef")
+		subjects, _, _ := unstructured.NestedSlice(objects[1].Object, "subjects")
+		if ref["kind"] != objects[0].GetKind() || ref["name"] != objects[0].GetName() || objects[0].GetNamespace() != objects[1].GetNamespace() {
+			t.Errorf("%s binds %v", names(objects), ref)
+		}
+		return fmt.Sprint(names(objects), rules, subjects)
+	}
+	const account = " [map[kind:ServiceAccount name:kubefederate-discovery namespace:kubefederate-system]]"
+	for got, want := range map[string]string{
+		rule(manifests.DiscoveryBinding("prod", "discover", "leave")): "ClusterRole/kubefederate-discovery:prod\nClusterRoleBinding/kubefederate-discovery:prod\n" +
+			"[map[apiGroups:[kubefederate.io] resourceNames:[prod] resources:[federations] verbs:[discover leave]]]" + account,
+		rule(manifests.DiscoverySecretBinding("team-x", "prod.a")): "team-x/Role/kubefederate-discovery:prod.a\nteam-x/RoleBinding/kubefederate-discovery:prod.a\n" +
+			"[map[apiGroups:[] resourceNames:[prod.a] resources:[secrets] verbs:[get]]]" + account,
+		rule(manifests.DiscoveryNamespaceBinding("team-x")): "team-x/Role/kubefederate-discovery-namespace\nteam-x/RoleBinding/kubefederate-discovery-namespace\n" +
+			"[map[apiGroups:[] resources:[secrets] verbs:[get list watch]]]" + account,
+	} {
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	name := func(secret string) string { return manifests.DiscoverySecretBinding("team-x", secret)[0].GetName() }
+	long := strings.Repeat("a", 252)
+	if got := name(long + "b"); len(got) != 253 || got == name(long+"c") || got == name(long) || strings.Count(got, ":") != 2 {
+		t.Errorf("a long name: %s", got)
+	}
+	if got, want := name(long[:230]), manifests.RoleDiscovery+":"+long[:230]; got != want {
+		t.Errorf("the longest name that is kept: %s", got)
+	}
+}
+
 // fields of a type as JSON names them.
 func fields[T any]() (names []string) {
 	for field := range reflect.TypeFor[T]().Fields() {

@@ -1,12 +1,15 @@
 package manifests
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
@@ -41,6 +44,53 @@ func ApproverBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subj
 // federation, and change nothing else of them.
 func IntegratorBinding(federation v1alpha1.FederationName, subjects ...rbacv1.Subject) []*unstructured.Unstructured {
 	return memberBinding(RoleIntegrator, federation, v1alpha1.VerbIntegrate, subjects)
+}
+
+// RoleDiscovery begins the names of what lets the discovery controller join clusters to a federation, and read a Secret, and
+// RoleDiscoveryNamespace is what lets it read all Secrets of a namespace.
+const (
+	RoleDiscovery          = "kubefederate-discovery"
+	RoleDiscoveryNamespace = "kubefederate-discovery-namespace"
+)
+
+var discoveryAccount = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.DiscoveryAccount}}
+
+// DiscoveryBinding gives the discovery controller verbs on one federation and nothing else, so that whoever has these verbs may give
+// them: RBAC refuses to give more than one has.
+func DiscoveryBinding(federation v1alpha1.FederationName, given ...string) []*unstructured.Unstructured {
+	name := RoleDiscovery + ":" + string(federation)
+	return objectsOf(verbs(name, federation, given...), binding(labeled(name, ""), name, discoveryAccount))
+}
+
+// DiscoverySecretBinding lets the discovery controller get one Secret, whether it exists or not. Each Secret has a Role of its own, so
+// that one is revoked without a change of another.
+func DiscoverySecretBinding(namespace, secret string) []*unstructured.Unstructured {
+	return secretsBinding(labeled(discoverySecretRole(secret), namespace), rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{secret}, Verbs: []string{"get"},
+	})
+}
+
+// DiscoveryNamespaceBinding lets the discovery controller read all Secrets of a namespace.
+func DiscoveryNamespaceBinding(namespace string) []*unstructured.Unstructured {
+	return secretsBinding(labeled(RoleDiscoveryNamespace, namespace), rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "watch"},
+	})
+}
+
+func secretsBinding(metadata metav1.ObjectMeta, rule rbacv1.PolicyRule) []*unstructured.Unstructured {
+	return objectsOf(role(metadata, rule), binding(metadata, metadata.Name, discoveryAccount))
+}
+
+// discoverySecretRole is the name of the Role for a Secret, of at most 253 characters. That of a long name ends in its hash, after a
+// colon, which no name of a Secret has: two Secrets never share a Role.
+func discoverySecretRole(secret string) string {
+	const hashed = 16
+	name := RoleDiscovery + ":" + secret
+	if len(name) <= validation.DNS1123SubdomainMaxLength {
+		return name
+	}
+	sum := sha256.Sum256([]byte(secret))
+	return name[:validation.DNS1123SubdomainMaxLength-1-hashed] + ":" + hex.EncodeToString(sum[:])[:hashed]
 }
 
 // Roles in the namespaces of an inventory: what the manager may do there, and those who read it.
@@ -99,7 +149,7 @@ func role(metadata metav1.ObjectMeta, rules ...rbacv1.PolicyRule) *rbacv1.Role {
 
 // FederationRoles are all roles and bindings that belong to a federation, without subjects.
 func FederationRoles(federation v1alpha1.FederationName) []*unstructured.Unstructured {
-	return slices.Concat(JoinerBinding(federation), ApproverBinding(federation), IntegratorBinding(federation))
+	return slices.Concat(JoinerBinding(federation), ApproverBinding(federation), IntegratorBinding(federation), DiscoveryBinding(federation))
 }
 
 // memberBinding is a ClusterRole with one verb on a federation, and bindings to that and to what every such user needs.

@@ -353,11 +353,7 @@ func (o *federationOptions) run(ctx context.Context) error {
 		o.federation = output.WithKind(created, "Federation")
 		report(name, "created")
 		// Who may join goes with the federation: a later one of its name is not theirs.
-		for _, b := range bindings {
-			b.SetOwnerReferences([]metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Federation", Name: created.Name, UID: created.UID,
-			}})
-		}
+		ownedBy(created, bindings)
 		if err := install.Apply(ctx, h, bindings, o.dryRun, reportRole); err != nil {
 			return o.partly(err)
 		}
@@ -370,6 +366,15 @@ func (o *federationOptions) run(ctx context.Context) error {
 		return err
 	}
 	return o.output.Objects(o.Out, append([]*unstructured.Unstructured{made}, bindings...))
+}
+
+// ownedBy makes a federation the owner of objects, which are deleted with it.
+func ownedBy(f *v1alpha1.Federation, objects []*unstructured.Unstructured) {
+	for _, o := range objects {
+		o.SetOwnerReferences([]metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: cluster.Federations.Kind, Name: f.Name, UID: f.UID,
+		}})
+	}
 }
 
 // lint judges the federation as lint judges its manifest.

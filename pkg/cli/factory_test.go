@@ -31,8 +31,9 @@ func samples() []command.Command {
 	return []command.Command{
 		command.Init{WebhookURL: "https://host.example.com/hooks"}, command.Init{Only: "keys"}, command.Init{Certificates: "cert-manager"},
 		command.CreateFederation{Name: "prod", Joiners: []string{"user:jill"}, Approvers: []string{"group:ops"}, Integrators: []string{"user:argo"}, Yes: true, Print: true},
-		command.Grant{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials"},
-		command.Revoke{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials"},
+		command.Grant{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true, Leave: true},
+		command.Revoke{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true},
+		command.GrantSecret{Namespace: "team-x", Name: "us-east"},
 		command.Label{Cluster: east, Federation: "prod"}, command.Label{Cluster: east, Remove: true},
 		command.Discover{Federation: "prod", Join: true},
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},

@@ -13,6 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
@@ -26,22 +27,36 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-const grantHelp = `Let a federation publish its members in namespaces of the host.
+const grantHelp = `Let a federation publish its members in namespaces of the host, and let the discovery controller work for it.
 
 --inventory labels a namespace for the federation and lets the manager write ClusterProfiles there, and nothing
 else. --inventory-credentials does the same for the namespace that gets a Secret for each member, for those who
-read the profiles: it should hold nothing else. A namespace that does not exist is created.
+read the profiles: it should hold nothing else. A namespace that does not exist is created. --consumer lets a
+ServiceAccount get the Secrets of that namespace, by name. The federation publishes in what its spec.inventory
+names: grant first, then name it.
 
---consumer lets a ServiceAccount get the Secrets of that namespace, by name.
+--discovery lets the discovery controller join clusters to the federation, and change those members alone. With
+--leave it may also let them leave, as spec.discovery.whenGone: Leave asks. Again without --leave, it may not any
+more.
 
-The federation publishes in what its spec.inventory names: grant first, then name it. 'kubectl federate revoke'
-removes what grant makes.`
+--discovery-secret lets the discovery controller get one Secret that holds a kubeconfig, and --discovery-namespace
+read all Secrets of a namespace, those that are created later included. They take no federation: a Secret is read for
+each federation whose spec.discovery names its namespace.
+
+Kubernetes lets nobody give a right that they do not have. What you lack is named before anything is changed;
+--dry-run=client -o yaml prints the manifests for an administrator. 'kubectl federate revoke' removes what grant makes.`
 
 const grantExample = `  # Publish the members of prod for tools that read ClusterProfiles in namespace fleet
   kubectl federate grant prod --inventory fleet
 
   # Keep a credential for each member, and let the controller of a tool read it
   kubectl federate grant prod --inventory-credentials prod-credentials --consumer argocd/argocd-application-controller
+
+  # Let the discovery controller join clusters to prod
+  kubectl federate grant prod --discovery
+
+  # Let it read the kubeconfig of one cluster
+  kubectl federate grant --discovery-secret team-x/prod-a-kubeconfig
 
   # Print manifests for GitOps
   kubectl federate grant prod --inventory fleet --dry-run=client -o yaml`
@@ -52,21 +67,28 @@ The label of the namespace and the manager's Role there are removed. Take the na
 spec.inventory first: then the manager removes what it has published there. Until that is done revoke refuses, and
 so it does where the namespace was granted to another federation, or for the other purpose. With
 --inventory-credentials every ServiceAccount that --consumer named loses its right; with --consumer as well only
-those that are named do.`
+those that are named do.
+
+With --discovery the discovery controller may not change the federation's members any more, nor let them leave; they
+stay members. What --discovery-secret and --discovery-namespace let it read, it cannot read any more, at once.`
 
 const revokeExample = `  # Keep prod from publishing in namespace fleet
   kubectl federate revoke prod --inventory fleet
 
   # One ServiceAccount is not to read credentials any more
-  kubectl federate revoke prod --inventory-credentials prod-credentials --consumer argocd/argocd-application-controller`
+  kubectl federate revoke prod --inventory-credentials prod-credentials --consumer argocd/argocd-application-controller
+
+  # The discovery controller is not to join clusters to prod, nor to read a Secret
+  kubectl federate revoke prod --discovery
+  kubectl federate revoke --discovery-secret team-x/prod-a-kubeconfig`
 
 // grantFlags are what was typed, for grant and revoke.
 type grantFlags struct {
 	*factory
-	federation  v1alpha1.FederationName
 	inventories []string
 	credentials string
 	consumers   []string
+	discovery   discoveryFlags
 	dryRun      cluster.DryRun
 	output      output.Flags
 }
@@ -76,21 +98,37 @@ func (f *grantFlags) addTo(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.inventories, "inventory", nil, "A namespace of the host for ClusterProfiles of the members (repeatable)")
 	flags.StringVar(&f.credentials, "inventory-credentials", "", "The namespace of the host for credentials of the members")
 	flags.StringArrayVar(&f.consumers, "consumer", nil, "A ServiceAccount that may get the Secrets of --inventory-credentials, as NAMESPACE/NAME (repeatable)")
+	f.discovery.addTo(flags)
 	addDryRun(cmd, &f.dryRun)
 	flags.Lookup("dry-run").Usage = `"none", "client" or "server". Client prints everything as for a host that was not read; server also lets the API server judge it. Neither changes anything`
+}
+
+// arguments takes the name of a federation, except for what is granted to none.
+func (f *grantFlags) arguments(cmd *cobra.Command, args []string) error {
+	if !f.discovery.readsSecrets() {
+		return exactlyOne("the federation's name")(cmd, args)
+	}
+	var fault error
+	switch {
+	case len(args) > 0:
+		fault = errors.New("--discovery-secret and --discovery-namespace take no federation: a Secret is read for each federation whose spec.discovery names its namespace")
+	case len(f.inventories) > 0 || f.credentials != "" || len(f.consumers) > 0 || f.discovery.join || f.discovery.leave:
+		fault = errors.New("--discovery-secret and --discovery-namespace take no federation, and go with no flag for one")
+	default:
+		return nil
+	}
+	return output.UsageError{Err: fault, Command: cmd.CommandPath()}
 }
 
 func newGrant(d *factory) *cobra.Command {
 	f := &grantFlags{factory: d, output: output.NewFlags()}
 	cmd := &cobra.Command{
-		Use: "grant FEDERATION", GroupID: groupHost, Short: "Let a federation publish its members in namespaces of the host",
-		Long: grantHelp, Example: grantExample, Args: exactlyOne("the federation's name"),
-		RunE: runs(func(_ *cobra.Command, args []string) (*grantOptions, error) {
-			accounts, err := f.parse(args)
-			return &grantOptions{*f, accounts}, err
-		}),
+		Use: "grant [FEDERATION]", GroupID: groupHost, Short: "Let a federation publish its members, and the discovery controller join clusters",
+		Long: grantHelp, Example: grantExample, Args: f.arguments,
+		RunE: runs(func(_ *cobra.Command, args []string) (*grantOptions, error) { return f.parse(args) }),
 	}
 	f.addTo(cmd)
+	f.discovery.addLeave(cmd.Flags())
 	f.output.AddTo(cmd)
 	return cmd
 }
@@ -98,43 +136,54 @@ func newGrant(d *factory) *cobra.Command {
 func newRevoke(d *factory) *cobra.Command {
 	f := &grantFlags{factory: d, output: output.NewFlags()}
 	cmd := &cobra.Command{
-		Use: "revoke FEDERATION", GroupID: groupHost, Short: "Remove what grant makes",
-		Long: revokeHelp, Example: revokeExample, Args: exactlyOne("the federation's name"),
+		Use: "revoke [FEDERATION]", GroupID: groupHost, Short: "Remove what grant makes",
+		Long: revokeHelp, Example: revokeExample, Args: f.arguments,
 		RunE: runs(func(_ *cobra.Command, args []string) (*revokeOptions, error) {
-			accounts, err := f.parse(args)
-			return &revokeOptions{grantOptions{*f, accounts}}, err
+			o, err := f.parse(args)
+			return &revokeOptions{o}, err
 		}),
 	}
 	f.addTo(cmd)
 	return cmd
 }
 
-// parse reads the name of the federation and the ServiceAccounts.
-func (f *grantFlags) parse(args []string) (accounts []rbacv1.Subject, err error) {
-	f.federation = v1alpha1.FederationName(args[0])
+// parse reads the name of the federation, the ServiceAccounts and the Secrets.
+func (f *grantFlags) parse(args []string) (*grantOptions, error) {
+	o := &grantOptions{grantFlags: *f}
+	if len(args) > 0 {
+		o.federation = v1alpha1.FederationName(args[0])
+	}
 	for _, arg := range f.consumers {
 		namespace, name, _ := strings.Cut(arg, "/")
 		if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
-			return nil, output.Usagef("invalid --consumer %q: must be NAMESPACE/NAME of a ServiceAccount", arg)
+			return o, output.Usagef("invalid --consumer %q: must be NAMESPACE/NAME of a ServiceAccount", arg)
 		}
-		accounts = append(accounts, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name})
+		o.accounts = append(o.accounts, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name})
 	}
-	return accounts, nil
+	var err error
+	o.secrets, err = f.discovery.parse()
+	return o, err
 }
 
 // grantOptions are ready to run.
 type grantOptions struct {
 	grantFlags
-	accounts []rbacv1.Subject
+	// federation is empty where only Secrets are granted, to the discovery controller.
+	federation v1alpha1.FederationName
+	accounts   []rbacv1.Subject
+	secrets    []types.NamespacedName
 }
 
 func (o *grantOptions) validate() error {
-	if err := cmp.Or(validateName("federation", string(o.federation)), o.output.Validate()); err != nil {
+	if err := cmp.Or(o.discovery.validate(), o.output.Validate()); err != nil || o.discovery.readsSecrets() {
+		return err
+	}
+	if err := validateName("federation", string(o.federation)); err != nil {
 		return err
 	}
 	switch {
-	case len(o.inventories) == 0 && o.credentials == "":
-		return output.Usagef("nothing is named: give --inventory or --inventory-credentials")
+	case len(o.inventories) == 0 && o.credentials == "" && !o.discovery.join:
+		return output.Usagef("nothing is named: give --inventory, --inventory-credentials or --discovery")
 	case len(o.accounts) > 0 && o.credentials == "":
 		return output.Usagef("--consumer needs --inventory-credentials, the namespace whose Secrets it may get")
 	case slices.Contains(o.inventories, o.credentials):
@@ -192,7 +241,7 @@ func (o *grantOptions) objects() (objects []*unstructured.Unstructured) {
 	if len(o.accounts) > 0 {
 		objects = append(objects, manifests.ConsumerBinding(o.credentials, o.accounts...)...)
 	}
-	return objects
+	return append(objects, o.discoveryObjects()...)
 }
 
 func (o *grantOptions) report(object *unstructured.Unstructured, outcome install.Outcome) {
@@ -212,18 +261,15 @@ func (o *grantOptions) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := o.free(ctx, h); err != nil {
-			return err
-		}
-		missing, err := o.missing(ctx, h)
+		warnings, err := o.judge(ctx, h, objects)
 		if err != nil {
 			return err
 		}
 		if err := install.Apply(ctx, h, objects, o.dryRun, o.report); err != nil {
 			return err
 		}
-		if missing != "" {
-			output.Linef(o.ErrOut, "Warning: %s", missing)
+		for _, text := range warnings {
+			output.Linef(o.ErrOut, "Warning: %s", text)
 		}
 	}
 	if o.output.Value == "" {
@@ -232,13 +278,70 @@ func (o *grantOptions) run(ctx context.Context) error {
 	return o.output.Objects(o.Out, objects)
 }
 
-// free is a *Refusal where another federation has one of the namespaces.
-func (o *grantOptions) free(ctx context.Context, h *host.Cluster) error {
-	var against []federate.Finding
+// judge is a *Refusal where something stands against the grant, and else what a person should know of it. What goes with the
+// federation gets it as its owner.
+func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) (warnings []string, err error) {
+	federation, missing, err := o.find(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	against, err := o.taken(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	unfit, warnings, err := o.judgeDiscovery(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	lacking, err := o.lacking(ctx, h, objects)
+	if err != nil {
+		return nil, err
+	}
+	if against = slices.Concat(against, unfit, lacking); len(against) > 0 {
+		return nil, &federate.Refusal{Operation: o.operation(), Findings: against}
+	}
+	if missing != "" {
+		warnings = append([]string{missing}, warnings...)
+	}
+	if federation != nil && o.discovery.join {
+		ownedBy(federation, objects[len(objects)-len(o.discoveryObjects()):])
+	}
+	return warnings, nil
+}
+
+// operation is what is granted, as a refusal names it.
+func (o *grantOptions) operation() string {
+	switch {
+	case o.discovery.readsSecrets():
+		return "let the discovery controller read Secrets"
+	case len(o.places()) == 0:
+		return fmt.Sprintf("let the discovery controller join clusters to federation %q", o.federation)
+	}
+	return fmt.Sprintf("grant federation %q a namespace", o.federation)
+}
+
+// lacking are the rights that the caller lacks for the grant.
+func (o *grantOptions) lacking(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) (against []federate.Finding, err error) {
+	lacks, err := install.Lacking(ctx, h, objects)
+	if err != nil || len(lacks) == 0 {
+		return nil, err
+	}
+	for _, l := range lacks {
+		f := federate.Finding{Side: cluster.Host, Cause: "you are not allowed to " + l.String()}
+		if l.Given {
+			f.Cause += ", and nobody can give a right that they do not have"
+		}
+		against = append(against, f)
+	}
+	return append(against, federate.Finding{Cause: "add --dry-run=client -o yaml, and let an administrator of the host apply what that prints"}), nil
+}
+
+// taken is what stands against the namespaces of an inventory: another federation has one, or it is there for the other purpose.
+func (o *grantOptions) taken(ctx context.Context, h *host.Cluster) (against []federate.Finding, err error) {
 	for _, p := range o.places() {
 		namespace, err := h.Find(ctx, install.Namespace(p.namespace))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if namespace == nil {
 			continue
@@ -247,7 +350,7 @@ func (o *grantOptions) free(ctx context.Context, h *host.Cluster) error {
 			other := namespace.GetLabels()[label]
 			switch {
 			case other != "" && other != string(o.federation):
-				against = append(against, o.taken(p, other, label))
+				against = append(against, o.takenBy(p, other, label))
 			case other != "" && label != p.label:
 				against = append(against, federate.Finding{
 					Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace),
@@ -256,14 +359,11 @@ func (o *grantOptions) free(ctx context.Context, h *host.Cluster) error {
 			}
 		}
 	}
-	if len(against) == 0 {
-		return nil
-	}
-	return &federate.Refusal{Operation: fmt.Sprintf("grant federation %q a namespace", o.federation), Findings: against}
+	return against, nil
 }
 
-// taken is that another federation has the namespace, by one of our labels.
-func (o *grantOptions) taken(p grantedPlace, other, label string) federate.Finding {
+// takenBy is that another federation has the namespace, by one of our labels.
+func (o *grantOptions) takenBy(p grantedPlace, other, label string) federate.Finding {
 	return federate.Finding{
 		Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace),
 		Cause:  fmt.Sprintf("is that of federation %q, by its label %s", output.Printable(other), label),
@@ -279,33 +379,40 @@ func revokeOf(federation v1alpha1.FederationName, namespace, label string) comma
 	return command.Revoke{Federation: federation, Inventory: namespace}
 }
 
-// missing says that the federation does not exist, and which name may be meant; empty where it exists, or may not be read. It is
-// an error where the cluster is no host.
-func (o *grantOptions) missing(ctx context.Context, h *host.Cluster) (string, error) {
-	switch _, err := h.Federation(ctx, o.federation); {
-	case apierrors.IsForbidden(err):
-		return "", nil
-	case !apierrors.IsNotFound(err):
-		return "", err
+// find reads the federation. Where it does not exist, missing says so, and which name may be meant. Both are empty where it may not
+// be read, or none is named. It is an error where the cluster is no host.
+func (o *grantOptions) find(ctx context.Context, h *host.Cluster) (federation *v1alpha1.Federation, missing string, err error) {
+	if o.federation != "" {
+		switch federation, err = h.Federation(ctx, o.federation); {
+		case err == nil:
+			return federation, "", nil
+		case apierrors.IsForbidden(err):
+			return nil, "", nil
+		case !apierrors.IsNotFound(err):
+			return nil, "", err
+		}
 	}
-	warning := fmt.Sprintf("federation %q does not exist yet", o.federation)
 	federations, err := h.Federations(ctx)
 	if err != nil && !apierrors.IsForbidden(err) {
-		return "", err
+		return nil, "", err
 	}
+	if o.federation == "" {
+		return nil, "", nil
+	}
+	missing = fmt.Sprintf("federation %q does not exist yet", o.federation)
 	var names []v1alpha1.FederationName
 	for i := range federations {
 		names = append(names, v1alpha1.FederationName(federations[i].Name))
 	}
 	slices.Sort(names)
 	if near, ok := rules.Nearest(o.federation, names); ok {
-		warning += fmt.Sprintf("; did you mean %q?", near)
+		missing += fmt.Sprintf("; did you mean %q?", near)
 	}
-	return warning, nil
+	return nil, missing, nil
 }
 
 // revokeOptions are ready to run.
-type revokeOptions struct{ grantOptions }
+type revokeOptions struct{ *grantOptions }
 
 func (o *revokeOptions) run(ctx context.Context) error {
 	if o.dryRun == cluster.DryRunClient {
@@ -320,7 +427,7 @@ func (o *revokeOptions) run(ctx context.Context) error {
 		return err
 	}
 	if len(o.accounts) > 0 {
-		return o.withdraw(ctx, h)
+		return o.deleteEach(ctx, h, o.bindings())
 	}
 	for _, p := range o.places() {
 		objects := o.objectsOf(p)
@@ -345,7 +452,7 @@ func (o *revokeOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return o.deleteEach(ctx, h, o.discoveryObjects())
 }
 
 // plan prints what revoke removes where everything is there.
@@ -363,6 +470,7 @@ func (o *revokeOptions) plan() {
 		output.Linef(o.Out, "namespace/%s unlabeled%s", p.namespace, dryRunSuffix(o.dryRun))
 		deleted(o.objectsOf(p))
 	}
+	deleted(o.discoveryObjects())
 }
 
 // objectsOf are those in a namespace whose names are known without reading it.
@@ -378,11 +486,11 @@ func (o *revokeOptions) bindings() []*unstructured.Unstructured {
 	return manifests.ConsumerBinding(o.credentials, o.accounts...)[1:]
 }
 
-// withdraw deletes the bindings of ServiceAccounts, and says which of them have none.
-func (o *revokeOptions) withdraw(ctx context.Context, h *host.Cluster) error {
-	for _, binding := range o.bindings() {
+// deleteEach deletes objects, the last one first, and says which of them do not exist.
+func (o *revokeOptions) deleteEach(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) error {
+	for _, object := range slices.Backward(objects) {
 		found := false
-		err := install.Delete(ctx, h, []*unstructured.Unstructured{binding}, o.dryRun, func(object *unstructured.Unstructured, outcome install.Outcome) {
+		err := install.Delete(ctx, h, []*unstructured.Unstructured{object}, o.dryRun, func(object *unstructured.Unstructured, outcome install.Outcome) {
 			found = true
 			o.report(object, outcome)
 		})
@@ -390,7 +498,7 @@ func (o *revokeOptions) withdraw(ctx context.Context, h *host.Cluster) error {
 			return err
 		}
 		if !found {
-			output.Linef(o.Out, "%s not found%s", install.Describe(binding), dryRunSuffix(o.dryRun))
+			output.Linef(o.Out, "%s not found%s", install.Describe(object), dryRunSuffix(o.dryRun))
 		}
 	}
 	return nil
@@ -421,7 +529,7 @@ func (o *revokeOptions) judge(ctx context.Context, h *host.Cluster) error {
 		switch {
 		case labels[p.label] == string(o.federation):
 		case labels[p.label] != "":
-			against = append(against, o.taken(p, labels[p.label], p.label))
+			against = append(against, o.takenBy(p, labels[p.label], p.label))
 			continue
 		case labels[another] == string(o.federation):
 			finding.Cause = fmt.Sprintf("has the label %s, and not %s", another, p.label)
@@ -429,7 +537,7 @@ func (o *revokeOptions) judge(ctx context.Context, h *host.Cluster) error {
 			against = append(against, finding)
 			continue
 		case labels[another] != "":
-			against = append(against, o.taken(p, labels[another], another))
+			against = append(against, o.takenBy(p, labels[another], another))
 			continue
 		}
 		if field := p.namedBy(federation); field != "" && len(o.accounts) == 0 {

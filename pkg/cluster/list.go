@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -81,6 +82,41 @@ func EachMetadata[T any](ctx context.Context, c *Conn, r Resource, o ListOptions
 		return nil
 	})
 	return err
+}
+
+// CountByColumn counts the objects of a kind that o selects by their values in a column of the table that the server prints of them. Of
+// Secrets the server so sends name, type and age, and nothing that they hold.
+func CountByColumn(ctx context.Context, c *Conn, r Resource, o ListOptions, column string) (map[string]int, error) {
+	var counts map[string]int
+	decode := func(body []byte) (p page[string], err error) {
+		var table metav1.Table
+		if err := json.Unmarshal(body, &table); err != nil {
+			return p, err
+		}
+		i := slices.IndexFunc(table.ColumnDefinitions, func(d metav1.TableColumnDefinition) bool { return d.Name == column })
+		if i < 0 {
+			return p, fmt.Errorf("the server prints no column %q", column)
+		}
+		p.ListMeta = table.ListMeta
+		for _, row := range table.Rows {
+			if i >= len(row.Cells) {
+				return p, fmt.Errorf("the server prints a row without a column %q", column)
+			}
+			p.Items = append(p.Items, fmt.Sprint(row.Cells[i]))
+		}
+		return p, nil
+	}
+	_, err := readPages(ctx, c, r, o, "application/json;as=Table;g=meta.k8s.io;v=v1", decode, func() { counts = map[string]int{} },
+		func(_ []byte, values []string) error {
+			for _, value := range values {
+				counts[value]++
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	return counts, nil
 }
 
 func typedPage[T any](body []byte) (p page[T], err error) { return p, json.Unmarshal(body, &p) }

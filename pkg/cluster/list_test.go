@@ -135,6 +135,31 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestCountByColumn counts what a server prints, over pages, and names what it does not print.
+func TestCountByColumn(t *testing.T) {
+	t.Parallel()
+	const columns = `"columnDefinitions":[{"name":"Name"},{"name":"Type"}]`
+	const first = `{"kind":"Table","metadata":{"continue":"more"},` + columns + `,"rows":[{"cells":["a","Opaque"]},{"cells":["b","helm.sh/release.v1"]}]}`
+	const second = `{"kind":"Table","metadata":{},` + columns + `,"rows":[{"cells":["c","Opaque"]}]}`
+	for _, tt := range []struct {
+		name    string
+		answers []func(w http.ResponseWriter)
+		counts  map[string]int
+		err     string
+	}{
+		{"two pages", []func(w http.ResponseWriter){sends(first), sends(second)}, map[string]int{"Opaque": 2, "helm.sh/release.v1": 1}, ""},
+		{"none", []func(w http.ResponseWriter){sends(`{"kind":"Table",` + columns + `}`)}, map[string]int{}, ""},
+		{"another table", []func(w http.ResponseWriter){sends(`{"kind":"Table","columnDefinitions":[{"name":"Name"}]}`)}, nil, `host: list secrets in namespace "default": the server prints no column "Type"`},
+		{"a short row", []func(w http.ResponseWriter){sends(`{"kind":"Table",` + columns + `,"rows":[{"cells":["a"]}]}`)}, nil, `host: list secrets in namespace "default": the server prints a row without a column "Type"`},
+	} {
+		c, _ := scripted(t, tt.answers...)
+		counts, err := cluster.CountByColumn(t.Context(), c, cluster.Secrets, cluster.ListOptions{Namespace: "default"}, "Type")
+		if diff := cmp.Diff(tt.counts, counts); diff != "" || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
+			t.Errorf("%s: error %v, want %s\n%s", tt.name, err, tt.err, diff)
+		}
+	}
+}
+
 // TestWatch reads what a server reports, and how a watch ends.
 func TestWatch(t *testing.T) {
 	t.Parallel()

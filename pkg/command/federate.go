@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
@@ -52,24 +54,33 @@ func (c CreateFederation) render(l *line) {
 	}
 }
 
-// Grant is kubectl federate grant of a namespace to the inventory of a federation.
+// Grant is kubectl federate grant of something to a federation.
 type Grant struct {
 	Federation v1alpha1.FederationName
-	// Inventory and Credentials are namespaces for profiles and for credentials; empty is none.
+	// Inventory and Credentials are namespaces for profiles and for credentials of its inventory; empty is none.
 	Inventory, Credentials string
+	// Discovery lets the discovery controller join clusters to it, and with Leave let them leave.
+	Discovery, Leave bool
 }
 
 func (c Grant) render(l *line) {
 	l.federate("grant", l.name(string(c.Federation), "NAME"))
 	l.inventory(c.Inventory, c.Credentials)
+	l.flagIf(c.Discovery, "discovery")
+	l.flagIf(c.Leave, "leave")
 }
 
-// Revoke is kubectl federate revoke of a namespace, which removes what Grant makes.
-type Revoke Grant
+// Revoke is kubectl federate revoke, which removes what Grant makes.
+type Revoke struct {
+	Federation             v1alpha1.FederationName
+	Inventory, Credentials string
+	Discovery              bool
+}
 
 func (c Revoke) render(l *line) {
 	l.federate("revoke", l.name(string(c.Federation), "NAME"))
 	l.inventory(c.Inventory, c.Credentials)
+	l.flagIf(c.Discovery, "discovery")
 }
 
 func (l *line) inventory(profiles, credentials string) {
@@ -79,6 +90,16 @@ func (l *line) inventory(profiles, credentials string) {
 	if credentials != "" {
 		l.flag("inventory-credentials", l.name(credentials, ""))
 	}
+}
+
+// GrantSecret is kubectl federate grant of one Secret to the discovery controller, which reads it for every federation.
+type GrantSecret struct{ Namespace, Name string }
+
+func (c GrantSecret) render(l *line) {
+	name := cmp.Or(c.Name, "NAME")
+	l.invalid = l.invalid || c.Name != "" && len(validation.IsDNS1123Subdomain(c.Name)) > 0
+	l.federate("grant")
+	l.flag("discovery-secret", l.name(c.Namespace, "NAMESPACE")+"/"+name)
 }
 
 // Label is kubectl federate label of a cluster, which asks to join the federation, or asks no more.

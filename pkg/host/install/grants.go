@@ -2,8 +2,12 @@ package install
 
 import (
 	"context"
+	"slices"
+	"strings"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -12,6 +16,86 @@ import (
 
 // Namespace names a namespace of the host.
 func Namespace(name string) cluster.Ref { return cluster.Ref{Resource: cluster.Namespaces, Name: name} }
+
+// Lack is a right that a caller does not have and that applying objects takes.
+type Lack struct {
+	cluster.Right
+	// Given is a right that one of the objects gives: RBAC lets nobody give a right that they do not have.
+	Given bool
+}
+
+// Lacking are the rights that the caller lacks to apply objects: to write each, and of roles and bindings what they give, unless the
+// caller may escalate and bind. It only asks.
+func Lacking(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) ([]Lack, error) {
+	if all, err := h.HasAllRights(ctx); all || err != nil {
+		return nil, err
+	}
+	type need struct {
+		Lack
+		// instead is the verb on the role that RBAC takes in place of a right that is given.
+		instead cluster.Right
+	}
+	var needs []need
+	var ask []cluster.Right
+	for _, object := range objects {
+		ref := refOf(object)
+		for _, right := range ref.Rights("get", "create", "patch") {
+			needs, ask = append(needs, need{Lack: Lack{Right: right}}), append(ask, right)
+		}
+		gives, err := rightsOf(object)
+		if err != nil {
+			return nil, err
+		}
+		for _, right := range gives {
+			for _, instead := range ref.Rights("escalate", "bind") {
+				needs, ask = append(needs, need{Lack{right, true}, instead}), append(ask, right, instead)
+			}
+		}
+	}
+	missing, err := h.LackingOf(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	var lacks []Lack
+	for _, n := range needs {
+		may := !slices.Contains(missing, n.Right) || n.Given && !slices.Contains(missing, n.instead)
+		if !may && !slices.Contains(lacks, n.Lack) {
+			lacks = append(lacks, n.Lack)
+		}
+	}
+	return lacks, nil
+}
+
+// rightsOf are the rights that a Role or a ClusterRole gives; none of another kind.
+func rightsOf(object *unstructured.Unstructured) (rights []cluster.Right, err error) {
+	if kind := object.GetKind(); kind != cluster.Roles.Kind && kind != cluster.ClusterRoles.Kind {
+		return nil, nil
+	}
+	var role rbacv1.ClusterRole // a Role has the same fields
+	if err := cluster.FromUnstructured(object, &role); err != nil {
+		return nil, err
+	}
+	for _, rule := range role.Rules {
+		names := rule.ResourceNames
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, group := range rule.APIGroups {
+			for _, r := range rule.Resources {
+				resource, subresource, _ := strings.Cut(r, "/")
+				for _, name := range names {
+					for _, verb := range rule.Verbs {
+						rights = append(rights, cluster.Right{
+							Verb: verb, Resource: cluster.Resource{GroupVersionResource: schema.GroupVersionResource{Group: group, Resource: resource}},
+							Subresource: subresource, Namespace: object.GetNamespace(), Name: name,
+						})
+					}
+				}
+			}
+		}
+	}
+	return rights, nil
+}
 
 // ConsumerBindings are those that let ServiceAccounts get the Secrets of a namespace.
 func ConsumerBindings(ctx context.Context, h *host.Cluster, namespace string) (bindings []*unstructured.Unstructured, err error) {

@@ -40,7 +40,7 @@ const (
 	Configured Outcome = "configured"
 	Unchanged  Outcome = "unchanged"
 	Deleted    Outcome = "deleted"
-	// Planned is an object that a server dry run cannot evaluate, since its namespace does not exist yet.
+	// Planned is an object that a server dry run cannot evaluate, since its namespace, or the role that it binds, does not exist yet.
 	Planned Outcome = "created (planned)"
 )
 
@@ -69,9 +69,12 @@ func Newer(have, want string) bool {
 
 // Apply applies objects to the host, in their order, and reports each one.
 func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, dryRun cluster.DryRun, report Report) error {
-	planned := map[string]bool{}
+	planned, roles := map[string]bool{}, map[string]bool{}
 	for _, object := range objects {
 		before, after, err := apply(ctx, h, object, planned[object.GetNamespace()], dryRun)
+		if name, _, _ := unstructured.NestedString(object.Object, "roleRef", "name"); apierrors.IsNotFound(err) && roles[name] {
+			err = nil // after is nil, too; the server reads the role for those who do not have the verb bind
+		}
 		if err != nil {
 			return err
 		}
@@ -81,7 +84,13 @@ func Apply(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstruc
 		}
 		switch {
 		case before == nil:
-			planned[object.GetName()] = dryRun != cluster.DryRunNone && object.GetKind() == "Namespace"
+			switch kind := object.GetKind(); {
+			case dryRun == cluster.DryRunNone:
+			case kind == cluster.Namespaces.Kind:
+				planned[object.GetName()] = true
+			case kind == cluster.Roles.Kind, kind == cluster.ClusterRoles.Kind:
+				roles[object.GetName()] = true
+			}
 			report(object, Created)
 		case equal(before, after):
 			report(object, Unchanged)
