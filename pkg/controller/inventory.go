@@ -363,10 +363,7 @@ func (p *publisher) judge(ctx context.Context, name v1alpha1.FederationName, fed
 		}
 	}
 	if len(faults) > 0 {
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, faults[0].reason, faults[0].message
-		if len(faults) > 1 {
-			c.Message = firstOf(c.Message, len(faults))
-		}
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, faults[0].reason, faultsText(faults)
 	}
 	p.judged[name] = c
 	p.mu.Unlock()
@@ -682,7 +679,7 @@ func (p *publisher) conclude(ctx context.Context, name string, m *v1alpha1.Membe
 			c.Message = "the member leaves"
 		}
 	case len(done.faults) > 0:
-		c.Reason, c.Message = done.faults[0].reason, firstOf(done.faults[0].message, len(done.faults))
+		c.Reason, c.Message = done.faults[0].reason, faultsText(done.faults)
 	case done.pending:
 		return
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -72,6 +73,24 @@ func (k inventoryKey) rights() (rights []authorizationv1.ResourceAttributes) {
 
 // fault is why nothing can be done in a namespace.
 type fault struct{ reason, message string }
+
+// shownFaults is how many faults a condition names.
+const shownFaults = 5
+
+// faultsText are the messages of faults, each once, and how many more there are.
+func faultsText(faults []fault) string {
+	var texts []string
+	for _, f := range faults {
+		if !slices.Contains(texts, f.message) {
+			texts = append(texts, f.message)
+		}
+	}
+	text := strings.Join(texts[:min(len(texts), shownFaults)], "; ")
+	if more := len(texts) - shownFaults; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
 
 // inventoryNamespace is a namespace in which the manager publishes the members of a federation, or has published them. Its fields
 // are read and written with the publisher's lock.

@@ -18,6 +18,20 @@ func (empty) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...
 	return apierrors.NewNotFound(corev1.Resource("namespaces"), key.Name)
 }
 
+// TestFaultsText holds that no fault of a second namespace is hidden behind that of the first.
+func TestFaultsText(t *testing.T) {
+	t.Parallel()
+	for want, given := range map[string]string{"a": "a", "a; b": "aab", "a; b; c; d; e": "abcade", "a; b; c; d; e; and 2 more": "abcdefag"} {
+		var faults []fault
+		for _, message := range given {
+			faults = append(faults, fault{v1alpha1.ReasonNamespaceMissing, string(message)})
+		}
+		if got := faultsText(faults); got != want {
+			t.Errorf("%s: got %q, want %q", given, got, want)
+		}
+	}
+}
+
 // TestMissingNamespace holds that one command makes a namespace that does not exist fit for the inventory.
 func TestMissingNamespace(t *testing.T) {
 	t.Parallel()

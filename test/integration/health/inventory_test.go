@@ -109,14 +109,15 @@ func TestInventory(t *testing.T) {
 	join(t, h, m, federate.JoinOptions{Name: "east", Federation: published})
 	defer unjoin(t, h, m, "east")
 	const notServed = "False ProfilesNotServed: the host does not serve clusterprofiles.multicluster.x-k8s.io/v1alpha1: " +
-		"install its CustomResourceDefinition, of sigs.k8s.io/cluster-inventory-api; and 1 more"
+		"install its CustomResourceDefinition, of sigs.k8s.io/cluster-inventory-api"
 	inventoryIs(t, w, published, notServed, "False NotAccepted: the member is published when it is accepted")
 	joined := &v1alpha1.MemberCluster{}
 	if err := w.Get(t.Context(), client.ObjectKey{Name: "east"}, joined); err != nil {
 		t.Fatal(err)
 	}
 	change(joined, func() { joined.Spec.Accepted = true })
-	inventoryIs(t, w, published, notServed, `False InventoryUnavailable: the member is not published in namespace "fleet": see the condition InventoryPublished of federation "published"; and 1 more`)
+	inventoryIs(t, w, published, notServed, `False InventoryUnavailable: the member is not published in namespace "fleet": see the condition InventoryPublished of federation "published"; `+
+		`the member is not published in namespace "queue": see the condition InventoryPublished of federation "published"`)
 
 	stop, err := envhost.ServeProfiles(t.Context(), enforcing(t))
 	if err != nil {
