@@ -328,6 +328,9 @@ func (o *federationOptions) run(ctx context.Context) error {
 	reportRole := func(b *unstructured.Unstructured, outcome install.Outcome) {
 		report(install.Describe(b), string(outcome))
 	}
+	if text := nearClusterRole(o.clusterRole); text != "" {
+		output.Line(o.ErrOut, "Warning: "+text)
+	}
 	name := "federation.kubefederate.io/" + o.federation.Name
 	bindings := bindingsOf(o.roles, v1alpha1.FederationName(o.federation.Name))
 	if o.dryRun == cluster.DryRunClient {
@@ -347,6 +350,10 @@ func (o *federationOptions) run(ctx context.Context) error {
 			return err
 		}
 		created, err := h.CreateFederation(ctx, o.federation, o.dryRun)
+		if apierrors.IsAlreadyExists(err) {
+			edit := command.KubectlEdit{Object: host.FederationRef(v1alpha1.FederationName(o.federation.Name)).Object()}
+			return fmt.Errorf("%w: %s", err, o.commands().To("choose another name, or change that one", edit))
+		}
 		if err != nil {
 			return err
 		}

@@ -53,6 +53,20 @@ func TestMistyped(t *testing.T) {
 	}
 }
 
+// TestNearClusterRole holds what is said of a ClusterRole that is named almost as one that every cluster has.
+func TestNearClusterRole(t *testing.T) {
+	t.Parallel()
+	for role, near := range map[string]string{"viev": "view", "eidt": "edit", "cluster-admn": "cluster-admin", "view": "", "": "", "fleet-readers": ""} {
+		want := ""
+		if near != "" {
+			want = "Warning: --access-cluster-role \"" + role + "\": a member without a ClusterRole of this name gives no access; did you mean \"" + near + "\"?\n"
+		}
+		if code, _, got := mistype(t, "create federation prod --dry-run=client --access-cluster-role="+role); code != 0 || got != want {
+			t.Errorf("%q: exit code %d, %q, want %q", role, code, got, want)
+		}
+	}
+}
+
 // TestClientDryRunJudges holds that a client dry run of create federation refuses and warns of what lint does of its manifest.
 func TestClientDryRunJudges(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
 // givenRole is a role of a federation and who gets it.
@@ -138,4 +139,16 @@ func subjectsOf(binding *unstructured.Unstructured) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
+}
+
+// userRoles are the ClusterRoles that every cluster has for users.
+var userRoles = []string{"admin", "cluster-admin", "edit", "view"}
+
+// nearClusterRole says which of those may be meant by the name of a ClusterRole; empty where none is near, or it is one.
+func nearClusterRole(name string) string {
+	near, ok := rules.Nearest(name, userRoles)
+	if !ok || name == "" || near == name {
+		return ""
+	}
+	return fmt.Sprintf("--access-cluster-role %q: a member without a ClusterRole of this name gives no access; did you mean %q?", name, near)
 }
