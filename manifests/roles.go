@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,7 +56,7 @@ const (
 
 var discoveryAccount = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.DiscoveryAccount}}
 
-// DiscoveryBinding gives the discovery controller verbs on one federation and nothing else, so that whoever has these verbs may give
+// DiscoveryBinding gives the discovery controller verbs on one federation and nothing else, so that who has these verbs may give
 // them: RBAC refuses to give more than one has.
 func DiscoveryBinding(federation v1alpha1.FederationName, given ...string) []*unstructured.Unstructured {
 	name := RoleDiscovery + ":" + string(federation)
@@ -139,6 +140,17 @@ func ConsumerBinding(namespace string, accounts ...rbacv1.Subject) []*unstructur
 		objects = append(objects, binding(labeled(name, namespace), RoleConsumer, []rbacv1.Subject{account}))
 	}
 	return objectsOf(objects...)
+}
+
+// IsGrant says whether a role or a binding has the name of one that grant makes: of an inventory, of its consumers, or of the
+// discovery controller.
+func IsGrant(o *unstructured.Unstructured) bool {
+	name := o.GetName()
+	if o.GetNamespace() == "" {
+		return strings.HasPrefix(name, RoleDiscovery+":")
+	}
+	return name == RoleInventory || name == RoleConsumer || name == RoleDiscoveryNamespace ||
+		strings.HasPrefix(name, RoleConsumer+":") || strings.HasPrefix(name, RoleDiscovery+":")
 }
 
 func role(metadata metav1.ObjectMeta, rules ...rbacv1.PolicyRule) *rbacv1.Role {

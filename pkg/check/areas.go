@@ -40,7 +40,7 @@ var hostAreas = map[Code]AreaName{
 	NotInstalled: Installation, VersionSkew: Installation, InstallMissing: Installation, InstallChanged: Installation,
 	WebhookNotEnforcing: Webhook, KeysMissing: Webhook, KeysDiffer: Webhook, KeysChanging: Webhook, KeysExpiring: Webhook,
 	ProbesStopped: Probing,
-	LimitExceeded: Federations, NotPublished: Federations,
+	LimitExceeded: Federations, NotPublished: Federations, GrantOrphan: Federations,
 	StatusStale: Members, LeavingLong: Members, EndpointLoopback: Members, RulesBroken: Members, FederationMissing: Members,
 	NoRight: Rights,
 }
@@ -71,7 +71,7 @@ func Areas(f Facts, found []Finding) []Area {
 			{Name: Installation, Checked: h.installation()},
 			{Name: Webhook, Checked: h.webhook()},
 			{Name: Probing, Checked: h.probes()},
-			{Name: Federations, Checked: fmt.Sprintf("%d, with their limits and inventories", len(h.Federations))},
+			{Name: Federations, Checked: fmt.Sprintf("%d, with their limits, inventories and grants", len(h.Federations))},
 			{Name: Members, Checked: fmt.Sprintf("%d, by status, endpoint, and the rules of their federations", len(h.Members))},
 			{Name: Credentials, Checked: h.credentials()},
 			{Name: Clusters, Checked: fmt.Sprintf("%d, reached in %d of %d ways, by identity, membership record and grants", len(seen), reached, len(f.Observations))},

@@ -25,7 +25,7 @@ func TestAreas(t *testing.T) {
 	const passed = `installation: version v1.2.0: 40 objects, compared with what init installs
 webhook: a bad member, which it must refuse; its keys, whose CA ends at 2036-11-23T12:00:00Z
 probes: whether members are probed: each was after 2026-11-23T12:00:00Z
-federations: 1, with their limits and inventories
+federations: 1, with their limits, inventories and grants
 members: 1, by status, endpoint, and the rules of their federations
 credentials: 1 stored; the first ends at 2026-11-23T13:00:00Z
 clusters: 1, reached in 2 of 2 ways, by identity, membership record and grants

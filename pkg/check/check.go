@@ -55,6 +55,7 @@ const (
 	RulesBroken         Code = v1alpha1.ReasonRulesBroken
 	LimitExceeded       Code = v1alpha1.ReasonLimitExceeded
 	NotPublished        Code = "NotPublished"
+	GrantOrphan         Code = "GrantOrphan"
 )
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
@@ -138,6 +139,8 @@ type HostFacts struct {
 
 	Federations []v1alpha1.Federation
 	Members     []v1alpha1.MemberCluster
+	// Grants are what grant has made; nil when the caller may not read them.
+	Grants *install.Grants
 	// Credentials are the members that a credential is stored for, whether they exist or not; nil when the caller may not
 	// read them.
 	Credentials map[v1alpha1.MemberName]bool

@@ -25,6 +25,7 @@ func Judge(f Facts) []Finding {
 	}
 	j.limits()
 	j.inventories()
+	j.orphanedGrants()
 	for _, name := range slices.Sorted(maps.Keys(j.members)) {
 		m := j.members[name]
 		subject{j, m, j.contextOf(m.Spec.ClusterID)}.evaluate()
@@ -131,9 +132,8 @@ func (j *judge) host() bool {
 		j.webhook(h.NotEnforcing, initAgain)
 	}
 	if h.Probes.Stopped() {
-		j.add(Finding{Code: ProbesStopped, Severity: Error, Side: cluster.Host, Object: host.ProbesRef().String(),
-			Cause:  "the manager has not probed members since " + h.Probes.Since().UTC().Format(timeFormat) + ", so it is not known how they are: it does not run, or is stuck",
-			Remedy: j.line(command.ManagerPods)})
+		j.add(j.manager(Finding{Code: ProbesStopped, Severity: Error, Side: cluster.Host, Object: host.ProbesRef().String(),
+			Cause: "the manager has not probed members since " + h.Probes.Since().UTC().Format(timeFormat) + ", so it is not known how they are: it does not run, or is stuck"}))
 	}
 	for _, ref := range h.Missing {
 		j.add(Finding{Code: InstallMissing, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "does not exist, and init installs it", Remedy: initAgain})
@@ -152,6 +152,16 @@ func (j *judge) host() bool {
 			Cause: "you are not allowed to " + r.String()})
 	}
 	return true
+}
+
+// manager adds to a finding how to look at the manager: at its pods, or where it runs outside of the host at its log.
+func (j *judge) manager(f Finding) Finding {
+	if j.Host.WebhookURL == "" {
+		f.Remedy = j.line(command.ManagerPods)
+		return f
+	}
+	f.Cause += "; look at the log of the manager that serves at " + j.Host.WebhookURL
+	return f
 }
 
 // keysExpiring is how long before the end of the webhook's CA it is reported.
@@ -195,7 +205,8 @@ func (j *judge) webhook(err error, initAgain string) {
 	switch {
 	case errors.Is(err, host.ErrWebhookDown):
 		f.Cause = host.ErrWebhookDown.Error() + ", so the API server refuses every change of a federation or a member"
-		f.Remedy = j.line(command.ManagerPods)
+		f.Remedy = ""
+		f = j.manager(f)
 	case errors.Is(err, host.ErrNotEnforcing):
 		f.Cause = host.ErrNotEnforcing.Error()
 	default:

@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -98,6 +100,28 @@ func (f *Facts) valid(status metav1.ConditionStatus, reason string) {
 
 func (f *Facts) context() *member.State { return f.Observations[1].State }
 
+// publishing is an inventory that is not published.
+func (f *Facts) publishing(namespaces ...string) {
+	f.Host.Grants = &install.Grants{}
+	f.Host.Federations[0].Spec.Inventory = &v1alpha1.Inventory{Namespaces: namespaces}
+	f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionInventoryPublished, Status: metav1.ConditionFalse, Message: "no label"}}
+}
+
+// granted are namespaces that a label lets a federation use.
+func (f *Facts) granted(label string, federation v1alpha1.FederationName, namespaces ...string) {
+	if f.Host.Grants == nil {
+		f.Host.Grants = &install.Grants{}
+	}
+	for _, name := range namespaces {
+		f.Host.Grants.Namespaces = append(f.Host.Grants.Namespaces, install.GrantedNamespace{Name: name, Label: label, Federation: federation})
+	}
+}
+
+// bound is a namespace in which the manager may publish.
+func (f *Facts) bound(namespace string) {
+	f.Host.Grants.Objects = append(f.Host.Grants.Objects, manifests.InventoryBinding(namespace)...)
+}
+
 // lost takes the host's record away.
 func (f *Facts) lost() {
 	f.Host.Members, f.Host.Credentials, f.Observations = nil, nil, f.Observations[1:]
@@ -142,6 +166,43 @@ func TestJudge(t *testing.T) {
 			f.member().Status.Conditions = append(f.member().Status.Conditions,
 				metav1.Condition{Type: v1alpha1.ConditionPublished, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInventoryUnavailable, Message: "see there"})
 		}, `error host - NotPublished Federation "prod": no label`},
+		{"members cannot be published, for want of a grant", func(f *Facts) { f.publishing("fleet", "queue") },
+			`error host - NotPublished Federation "prod": no label => kubectl federate grant prod --inventory fleet`},
+		{"members cannot be published, for want of a binding", func(f *Facts) {
+			f.publishing("fleet", "queue")
+			f.granted(v1alpha1.LabelInventory, "prod", "fleet", "queue", "secrets")
+			f.bound("fleet")
+		}, `error host - NotPublished Federation "prod": no label => kubectl federate grant prod --inventory queue
+warning host - GrantOrphan Namespace "secrets": is granted to federation "prod", which does not name it in spec.inventory => kubectl federate revoke prod --inventory secrets`},
+		{"members cannot be published, for want of a namespace for credentials", func(f *Facts) {
+			f.publishing("fleet")
+			f.Host.Federations[0].Spec.Inventory.CredentialsNamespace = "secrets"
+			f.granted(v1alpha1.LabelInventory, "prod", "fleet")
+			f.bound("fleet")
+		}, `error host - NotPublished Federation "prod": no label => kubectl federate grant prod --inventory-credentials secrets`},
+		{"members cannot be published in the namespace of another federation", func(f *Facts) {
+			f.publishing("fleet")
+			f.granted(v1alpha1.LabelInventory, "edge", "fleet")
+		}, `error host - NotPublished Federation "prod": no label
+warning host - GrantOrphan Namespace "fleet": is granted to federation "edge", which does not exist => kubectl federate revoke edge --inventory fleet`},
+		{"grants that serve a federation", func(f *Facts) {
+			f.granted(v1alpha1.LabelInventoryCredentials, "prod", "secrets")
+			f.granted(v1alpha1.LabelInventory, "prod", "fleet")
+			f.Host.Federations[0].Status.Inventory = &v1alpha1.InventoryStatus{Namespaces: []string{"fleet"}, CredentialsNamespaces: []string{"secrets"}}
+			f.Host.Grants.Objects = append(manifests.DiscoveryBinding("prod", "discover"), manifests.DiscoverySecretBinding("team-x", "a")...)
+			f.Host.Grants.Objects = append(f.Host.Grants.Objects, manifests.CredentialsBinding("secrets")...)
+		}, ""},
+		{"grants of federations that are gone", func(f *Facts) {
+			f.granted(v1alpha1.LabelInventoryCredentials, "edge", "secrets")
+			f.Host.Grants.Objects = append(manifests.DiscoveryBinding("edge", "discover"), manifests.CredentialsBinding("lost")...)
+		}, `warning host - GrantOrphan Namespace "secrets": is granted to federation "edge", which does not exist => kubectl federate revoke edge --inventory-credentials secrets
+warning host - GrantOrphan ClusterRoleBinding "kubefederate-discovery:edge": is for the discovery controller in federation "edge", which does not exist => kubectl federate revoke edge --discovery
+warning host - GrantOrphan RoleBinding "lost/kubefederate-inventory": is of a grant, and the namespace is granted to no federation any more => kubectl delete rolebindings.rbac.authorization.k8s.io kubefederate-inventory --namespace lost`},
+		{"a manager outside of the host", func(f *Facts) {
+			f.Host.WebhookURL, f.Host.NotEnforcing = "https://m.example.com", host.ErrWebhookDown
+			f.member().Generation = 3
+		}, `error host - WebhookNotEnforcing the webhook that judges members does not answer, so the API server refuses every change of a federation or a member; look at the log of the manager that serves at https://m.example.com
+warning host east StatusStale MemberCluster "east": the manager has not updated its status yet; look at the log of the manager that serves at https://m.example.com`},
 		{"a profile that is taken", func(f *Facts) {
 			f.Host.Federations[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionInventoryPublished, Status: metav1.ConditionTrue}}
 			f.member().Status.Conditions = append(f.member().Status.Conditions,

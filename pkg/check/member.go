@@ -81,7 +81,7 @@ func (s subject) evaluate() {
 			Remedy: s.line(command.CreateFederation{Name: s.Federation()})})
 	}
 	if s.Status.Phase == "" || s.Status.ObservedGeneration < s.Generation {
-		s.onHost(Finding{Code: StatusStale, Severity: Warning, Cause: "the manager has not updated its status yet", Remedy: s.line(command.ManagerPods)})
+		s.onHost(s.manager(Finding{Code: StatusStale, Severity: Warning, Cause: "the manager has not updated its status yet"}))
 	}
 	if at := s.DeletionTimestamp; at != nil && s.Now.Sub(at.Time) > leavingPatience {
 		s.onHost(Finding{Code: LeavingLong, Severity: Warning,

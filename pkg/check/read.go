@@ -77,7 +77,7 @@ type reader struct {
 
 func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured, err error) {
 	f := &r.facts.Host
-	var enforcing, drift, credentials error
+	var enforcing, drift, credentials, grants error
 	errs := cluster.Together(
 		func() (err error) { f.ID, err = r.h.ID(ctx); return err },
 		func() (err error) { f.Federations, err = r.h.Federations(ctx); return err },
@@ -86,6 +86,7 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 		func() error { f.Probes = r.h.Probes(ctx); return nil },
 		func() error { drift = r.drift(ctx); return nil },
 		func() error { secrets, credentials = r.h.Credentials(ctx); return nil },
+		func() error { f.Grants, grants = install.ReadGrants(ctx, r.h); return nil },
 	)
 	if err := cmp.Or(errs...); err != nil && !errors.Is(err, host.ErrNotInitialised) {
 		return nil, err
@@ -105,6 +106,9 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 	}
 	if drift != nil {
 		f.Denied = append(f.Denied, Denial{Installation, "whether everything is as init installs it", drift})
+	}
+	if err := deny(Federations, "whether a grant was left over", grants); err != nil {
+		return nil, err
 	}
 	if err := deny(Credentials, "what credentials are stored, and what they are worth", credentials); err != nil {
 		return nil, err

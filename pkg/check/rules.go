@@ -37,7 +37,7 @@ func (j *judge) inventories() {
 		f := &j.Host.Federations[i]
 		if c := meta.FindStatusCondition(f.Status.Conditions, v1alpha1.ConditionInventoryPublished); c != nil && c.Status == metav1.ConditionFalse {
 			j.add(Finding{Code: NotPublished, Severity: Error, Side: cluster.Host,
-				Object: host.FederationRef(v1alpha1.FederationName(f.Name)).String(), Cause: c.Message})
+				Object: host.FederationRef(v1alpha1.FederationName(f.Name)).String(), Cause: c.Message, Remedy: j.missingGrant(f)})
 		}
 	}
 }

@@ -3,12 +3,16 @@ package cli
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -18,8 +22,8 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 )
 
-const deinitHelp = `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, and the kinds
-Federation and MemberCluster with all federations.
+const deinitHelp = `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, what grant made, and the
+kinds Federation and MemberCluster with all federations.
 
 It refuses while there are members: without them on the host, what kubectl federate created on their clusters
 could not be removed. With --abandon-members they are deleted as well; each cluster then still has the namespace
@@ -86,6 +90,9 @@ func (o *deinitOptions) run(ctx context.Context) error {
 		removed++
 		output.Linef(o.Out, "%s %s%s", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 	}
+	if err := o.revokeGrants(ctx, h, report); err != nil {
+		return err
+	}
 	if o.dryRun == cluster.DryRunClient {
 		present, err := install.Present(ctx, h, objects)
 		if err != nil {
@@ -101,6 +108,37 @@ func (o *deinitOptions) run(ctx context.Context) error {
 		output.Line(o.ErrOut, "kubectl federate is not installed on the host")
 	}
 	return nil
+}
+
+// revokeGrants removes what grant made: the rights would be there again for the next manager.
+func (o *deinitOptions) revokeGrants(ctx context.Context, h *host.Cluster, report install.Report) error {
+	grants, err := install.ReadGrants(ctx, h)
+	switch {
+	case apierrors.IsForbidden(err):
+		output.Linef(o.ErrOut, "Warning: what grant made was not looked for, and stays: %s", output.Reason(err))
+		return nil
+	case err != nil:
+		return err
+	}
+	for _, n := range grants.Namespaces {
+		labels := map[string]string{n.Label: string(n.Federation)}
+		if n.Label == v1alpha1.LabelInventory {
+			maps.Copy(labels, manifests.ClusterSetLabels(n.Federation))
+		}
+		if o.dryRun != cluster.DryRunClient {
+			if _, err := install.Unlabel(ctx, h, n.Name, labels, o.dryRun); err != nil {
+				return err
+			}
+		}
+		report(cluster.Namespaces.New("", n.Name), install.Unlabeled)
+	}
+	if o.dryRun == cluster.DryRunClient {
+		for _, object := range slices.Backward(grants.Objects) {
+			report(object, install.Deleted)
+		}
+		return nil
+	}
+	return install.Delete(ctx, h, grants.Objects, o.dryRun, report)
 }
 
 func (o *deinitOptions) refuseMembers(ctx context.Context, h *host.Cluster) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -20,7 +21,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
@@ -40,11 +40,12 @@ names: grant first, then name it.
 more.
 
 --discovery-secret lets the discovery controller get one Secret that holds a kubeconfig, and --discovery-namespace
-read all Secrets of a namespace, those that are created later included. They take no federation: a Secret is read for
-each federation whose spec.discovery names its namespace.
+read all Secrets of a namespace, those that are created later included. They take no federation: a Secret is read
+for each federation whose spec.discovery names its namespace.
 
-Kubernetes lets nobody give a right that they do not have. What you lack is named before anything is changed;
---dry-run=client -o yaml prints the manifests for an administrator. 'kubectl federate revoke' removes what grant makes.`
+In Kubernetes you can give only rights that you have. What you lack is named before anything is changed;
+--dry-run=client -o yaml prints the manifests for an administrator. 'kubectl federate revoke' removes what grant
+makes.`
 
 const grantExample = `  # Publish the members of prod for tools that read ClusterProfiles in namespace fleet
   kubectl federate grant prod --inventory fleet
@@ -60,27 +61,6 @@ const grantExample = `  # Publish the members of prod for tools that read Cluste
 
   # Print manifests for GitOps
   kubectl federate grant prod --inventory fleet --dry-run=client -o yaml`
-
-const revokeHelp = `Remove what grant makes.
-
-The label of the namespace and the manager's Role there are removed. Take the namespace out of the federation's
-spec.inventory first: then the manager removes what it has published there. Until that is done revoke refuses, and
-so it does where the namespace was granted to another federation, or for the other purpose. With
---inventory-credentials every ServiceAccount that --consumer named loses its right; with --consumer as well only
-those that are named do.
-
-With --discovery the discovery controller may not change the federation's members any more, nor let them leave; they
-stay members. What --discovery-secret and --discovery-namespace let it read, it cannot read any more, at once.`
-
-const revokeExample = `  # Keep prod from publishing in namespace fleet
-  kubectl federate revoke prod --inventory fleet
-
-  # One ServiceAccount is not to read credentials any more
-  kubectl federate revoke prod --inventory-credentials prod-credentials --consumer argocd/argocd-application-controller
-
-  # The discovery controller is not to join clusters to prod, nor to read a Secret
-  kubectl federate revoke prod --discovery
-  kubectl federate revoke --discovery-secret team-x/prod-a-kubeconfig`
 
 // grantFlags are what was typed, for grant and revoke.
 type grantFlags struct {
@@ -130,20 +110,6 @@ func newGrant(d *factory) *cobra.Command {
 	f.addTo(cmd)
 	f.discovery.addLeave(cmd.Flags())
 	f.output.AddTo(cmd)
-	return cmd
-}
-
-func newRevoke(d *factory) *cobra.Command {
-	f := &grantFlags{factory: d, output: output.NewFlags()}
-	cmd := &cobra.Command{
-		Use: "revoke [FEDERATION]", GroupID: groupHost, Short: "Remove what grant makes",
-		Long: revokeHelp, Example: revokeExample, Args: f.arguments,
-		RunE: runs(func(_ *cobra.Command, args []string) (*revokeOptions, error) {
-			o, err := f.parse(args)
-			return &revokeOptions{o}, err
-		}),
-	}
-	f.addTo(cmd)
 	return cmd
 }
 
@@ -285,11 +251,11 @@ func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects []*un
 	if err != nil {
 		return nil, err
 	}
-	against, err := o.taken(ctx, h)
+	against, warnings, err := o.judgePlaces(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	unfit, warnings, err := o.judgeDiscovery(ctx, h)
+	unfit, ofDiscovery, err := o.judgeDiscovery(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +272,7 @@ func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects []*un
 	if federation != nil && o.discovery.join {
 		ownedBy(federation, objects[len(objects)-len(o.discoveryObjects()):])
 	}
-	return warnings, nil
+	return append(warnings, ofDiscovery...), nil
 }
 
 // operation is what is granted, as a refusal names it.
@@ -329,37 +295,92 @@ func (o *grantOptions) lacking(ctx context.Context, h *host.Cluster, objects []*
 	for _, l := range lacks {
 		f := federate.Finding{Side: cluster.Host, Cause: "you are not allowed to " + l.String()}
 		if l.Given {
-			f.Cause += ", and nobody can give a right that they do not have"
+			f.Cause += ", and can give only rights that you have"
 		}
 		against = append(against, f)
 	}
 	return append(against, federate.Finding{Cause: "add --dry-run=client -o yaml, and let an administrator of the host apply what that prints"}), nil
 }
 
-// taken is what stands against the namespaces of an inventory: another federation has one, or it is there for the other purpose.
-func (o *grantOptions) taken(ctx context.Context, h *host.Cluster) (against []federate.Finding, err error) {
+// judgePlaces says what stands against the namespaces of an inventory: another federation has one, or it is there for the other purpose;
+// and what a person should know of what lies there.
+func (o *grantOptions) judgePlaces(ctx context.Context, h *host.Cluster) (against []federate.Finding, warnings []string, err error) {
 	for _, p := range o.places() {
 		namespace, err := h.Find(ctx, install.Namespace(p.namespace))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if namespace == nil {
 			continue
 		}
+		taken := false
 		for _, label := range []string{v1alpha1.LabelInventory, v1alpha1.LabelInventoryCredentials} {
 			other := namespace.GetLabels()[label]
 			switch {
 			case other != "" && other != string(o.federation):
-				against = append(against, o.takenBy(p, other, label))
+				against, taken = append(against, o.takenBy(p, other, label)), true
 			case other != "" && label != p.label:
-				against = append(against, federate.Finding{
+				against, taken = append(against, federate.Finding{
 					Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace),
 					Cause: fmt.Sprintf("has the label %s, and cannot hold profiles and credentials", label), Remedy: "name another namespace",
-				})
+				}), true
 			}
 		}
+		if taken || p.label != v1alpha1.LabelInventoryCredentials {
+			continue
+		}
+		finding, warning, err := o.judgeSecrets(ctx, h, p.namespace)
+		if err != nil {
+			return nil, nil, err
+		}
+		if finding != nil {
+			against = append(against, *finding)
+		}
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
 	}
-	return against, nil
+	return against, warnings, nil
+}
+
+// judgeSecrets looks at the Secrets of a namespace that is to get credentials: those of members of another federation stand against it,
+// and all others are read by every consumer.
+func (o *grantOptions) judgeSecrets(ctx context.Context, h *host.Cluster, namespace string) (*federate.Finding, string, error) {
+	kinds, err := cluster.CountByColumn(ctx, h.Conn, cluster.Secrets, cluster.ListOptions{Namespace: namespace}, "Type")
+	if apierrors.IsForbidden(err) {
+		return nil, fmt.Sprintf("whether namespace %q holds other Secrets, which consumers may get, is not known, since you are not allowed to list them", namespace), nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	others := 0
+	for kind, n := range kinds {
+		if kind != v1alpha1.ConsumerCredentialType {
+			others += n
+		}
+	}
+	foreign := map[string]int{}
+	err = cluster.EachMetadata(ctx, h.Conn, cluster.Secrets, cluster.ListOptions{Namespace: namespace, Fields: "type=" + v1alpha1.ConsumerCredentialType},
+		func() { clear(foreign) }, func(s *metav1.PartialObjectMetadata) {
+			if federation := s.Labels[v1alpha1.LabelFederation]; federation != string(o.federation) {
+				foreign[federation]++
+			}
+		})
+	if err != nil {
+		return nil, "", err
+	}
+	if len(foreign) > 0 {
+		name := slices.Min(slices.Collect(maps.Keys(foreign)))
+		return &federate.Finding{
+			Side: cluster.Host, Object: fmt.Sprintf("namespace %q", namespace),
+			Cause:  fmt.Sprintf("holds %s of federation %q", output.Count(foreign[name], "credential", "credentials"), name),
+			Remedy: "delete them, or name another namespace",
+		}, "", nil
+	}
+	if others > 0 {
+		return nil, fmt.Sprintf("namespace %q holds %s, which consumers may get as well", namespace, output.Count(others, "other Secret", "other Secrets")), nil
+	}
+	return nil, "", nil
 }
 
 // takenBy is that another federation has the namespace, by one of our labels.
@@ -369,14 +390,6 @@ func (o *grantOptions) takenBy(p grantedPlace, other, label string) federate.Fin
 		Cause:  fmt.Sprintf("is that of federation %q, by its label %s", output.Printable(other), label),
 		Remedy: o.commands().To("let that one give it up", revokeOf(v1alpha1.FederationName(other), p.namespace, label)),
 	}
-}
-
-// revokeOf is the command that removes the label of a namespace.
-func revokeOf(federation v1alpha1.FederationName, namespace, label string) command.Revoke {
-	if label == v1alpha1.LabelInventoryCredentials {
-		return command.Revoke{Federation: federation, Credentials: namespace}
-	}
-	return command.Revoke{Federation: federation, Inventory: namespace}
 }
 
 // find reads the federation. Where it does not exist, missing says so, and which name may be meant. Both are empty where it may not
@@ -409,157 +422,4 @@ func (o *grantOptions) find(ctx context.Context, h *host.Cluster) (federation *v
 		missing += fmt.Sprintf("; did you mean %q?", near)
 	}
 	return nil, missing, nil
-}
-
-// revokeOptions are ready to run.
-type revokeOptions struct{ *grantOptions }
-
-func (o *revokeOptions) run(ctx context.Context) error {
-	if o.dryRun == cluster.DryRunClient {
-		o.plan()
-		return nil
-	}
-	h, err := o.host()
-	if err != nil {
-		return err
-	}
-	if err := o.judge(ctx, h); err != nil {
-		return err
-	}
-	if len(o.accounts) > 0 {
-		return o.deleteEach(ctx, h, o.bindings())
-	}
-	for _, p := range o.places() {
-		objects := o.objectsOf(p)
-		if p.namespace == o.credentials {
-			bindings, err := install.ConsumerBindings(ctx, h, p.namespace)
-			if err != nil {
-				return err
-			}
-			objects = append(objects, bindings...)
-		}
-		// The label first: the manager does nothing in a namespace without it.
-		unlabeled, err := install.Unlabel(ctx, h, p.namespace, o.labels(p), o.dryRun)
-		if err != nil {
-			return err
-		}
-		outcome := "unlabeled"
-		if !unlabeled {
-			outcome = "not labeled"
-		}
-		output.Linef(o.Out, "namespace/%s %s%s", p.namespace, outcome, dryRunSuffix(o.dryRun))
-		if err := install.Delete(ctx, h, objects, o.dryRun, o.report); err != nil {
-			return err
-		}
-	}
-	return o.deleteEach(ctx, h, o.discoveryObjects())
-}
-
-// plan prints what revoke removes where everything is there.
-func (o *revokeOptions) plan() {
-	deleted := func(objects []*unstructured.Unstructured) {
-		for _, object := range slices.Backward(objects) {
-			o.report(object, install.Deleted)
-		}
-	}
-	if len(o.accounts) > 0 {
-		deleted(o.bindings())
-		return
-	}
-	for _, p := range o.places() {
-		output.Linef(o.Out, "namespace/%s unlabeled%s", p.namespace, dryRunSuffix(o.dryRun))
-		deleted(o.objectsOf(p))
-	}
-	deleted(o.discoveryObjects())
-}
-
-// objectsOf are those in a namespace whose names are known without reading it.
-func (o *revokeOptions) objectsOf(p grantedPlace) []*unstructured.Unstructured {
-	if p.namespace == o.credentials {
-		return append(p.roles, manifests.ConsumerBinding(p.namespace)...)
-	}
-	return p.roles
-}
-
-// bindings are those of the ServiceAccounts that --consumer names.
-func (o *revokeOptions) bindings() []*unstructured.Unstructured {
-	return manifests.ConsumerBinding(o.credentials, o.accounts...)[1:]
-}
-
-// deleteEach deletes objects, the last one first, and says which of them do not exist.
-func (o *revokeOptions) deleteEach(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) error {
-	for _, object := range slices.Backward(objects) {
-		found := false
-		err := install.Delete(ctx, h, []*unstructured.Unstructured{object}, o.dryRun, func(object *unstructured.Unstructured, outcome install.Outcome) {
-			found = true
-			o.report(object, outcome)
-		})
-		if err != nil {
-			return err
-		}
-		if !found {
-			output.Linef(o.Out, "%s not found%s", install.Describe(object), dryRunSuffix(o.dryRun))
-		}
-	}
-	return nil
-}
-
-// judge is a *Refusal where the label of a namespace is that of another grant, or the federation still publishes there. A
-// namespace without a label, or of a federation that does not exist, may be cleaned.
-func (o *revokeOptions) judge(ctx context.Context, h *host.Cluster) error {
-	federation, err := h.Federation(ctx, o.federation)
-	if err != nil && !apierrors.IsNotFound(err) && !errors.Is(err, host.ErrNotInitialised) {
-		return err
-	}
-	var against []federate.Finding
-	for _, p := range o.places() {
-		namespace, err := h.Find(ctx, install.Namespace(p.namespace))
-		if err != nil {
-			return err
-		}
-		finding := federate.Finding{Side: cluster.Host, Object: fmt.Sprintf("namespace %q", p.namespace)}
-		var labels map[string]string
-		if namespace != nil {
-			labels = namespace.GetLabels()
-		}
-		another := v1alpha1.LabelInventoryCredentials
-		if p.label == another {
-			another = v1alpha1.LabelInventory
-		}
-		switch {
-		case labels[p.label] == string(o.federation):
-		case labels[p.label] != "":
-			against = append(against, o.takenBy(p, labels[p.label], p.label))
-			continue
-		case labels[another] == string(o.federation):
-			finding.Cause = fmt.Sprintf("has the label %s, and not %s", another, p.label)
-			finding.Remedy = o.commands().To("revoke that one", revokeOf(o.federation, p.namespace, another))
-			against = append(against, finding)
-			continue
-		case labels[another] != "":
-			against = append(against, o.takenBy(p, labels[another], another))
-			continue
-		}
-		if field := p.namedBy(federation); field != "" && len(o.accounts) == 0 {
-			finding.Cause = fmt.Sprintf("is in %s of federation %q, and what the manager published there would stay", field, o.federation)
-			finding.Remedy = o.commands().To("take it out of there first", command.KubectlEdit{Object: host.FederationRef(o.federation).Object()})
-			against = append(against, finding)
-		}
-	}
-	if len(against) == 0 {
-		return nil
-	}
-	return &federate.Refusal{Operation: fmt.Sprintf("revoke what federation %q was granted", o.federation), Findings: against}
-}
-
-// namedBy is the field of a federation that names the namespace; empty when none does.
-func (p grantedPlace) namedBy(f *v1alpha1.Federation) string {
-	switch {
-	case f == nil || f.Spec.Inventory == nil:
-	case p.label == v1alpha1.LabelInventoryCredentials && f.Spec.Inventory.CredentialsNamespace == p.namespace:
-		return "spec.inventory.credentialsNamespace"
-	case p.label == v1alpha1.LabelInventory && slices.Contains(f.Spec.Inventory.Namespaces, p.namespace):
-		return "spec.inventory.namespaces"
-	}
-	return ""
 }

@@ -1,15 +1,18 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
@@ -20,7 +23,7 @@ func Namespace(name string) cluster.Ref { return cluster.Ref{Resource: cluster.N
 // Lack is a right that a caller does not have and that applying objects takes.
 type Lack struct {
 	cluster.Right
-	// Given is a right that one of the objects gives: RBAC lets nobody give a right that they do not have.
+	// Given is a right that one of the objects gives: one can give only rights that one has.
 	Given bool
 }
 
@@ -129,4 +132,49 @@ func Unlabel(ctx context.Context, h *host.Cluster, name string, labels map[strin
 	patch := map[string]any{"metadata": map[string]any{"labels": gone, "uid": string(namespace.GetUID())}}
 	_, err = h.MergePatch(ctx, Namespace(name), patch, dryRun)
 	return err == nil, err
+}
+
+// Grants are what grant has made on a host.
+type Grants struct {
+	// Namespaces are those that a label lets a federation use.
+	Namespaces []GrantedNamespace
+	// Objects are Roles, ClusterRoles and their bindings: every role before what binds it.
+	Objects []*unstructured.Unstructured
+}
+
+// GrantedNamespace is a namespace with one of the labels of an inventory, and the federation that the label names.
+type GrantedNamespace struct {
+	Name, Label string
+	Federation  v1alpha1.FederationName
+}
+
+// ReadGrants reads what grant has made.
+func ReadGrants(ctx context.Context, h *host.Cluster) (*Grants, error) {
+	labels := []string{v1alpha1.LabelInventory, v1alpha1.LabelInventoryCredentials}
+	kinds := []cluster.Resource{cluster.Roles, cluster.ClusterRoles, cluster.RoleBindings, cluster.ClusterRoleBindings}
+	namespaces, objects := make([][]GrantedNamespace, len(labels)), make([][]unstructured.Unstructured, len(kinds))
+	errs := cluster.ForEach(len(labels)+len(kinds), func(i int) (err error) {
+		if i < len(labels) {
+			found := &namespaces[i]
+			return cluster.EachMetadata(ctx, h.Conn, cluster.Namespaces, cluster.ListOptions{Labels: labels[i]}, func() { *found = nil },
+				func(n *metav1.PartialObjectMetadata) {
+					*found = append(*found, GrantedNamespace{n.Name, labels[i], v1alpha1.FederationName(n.Labels[labels[i]])})
+				})
+		}
+		i -= len(labels)
+		objects[i], err = h.List(ctx, kinds[i], cluster.ListOptions{Labels: manifests.LabelName + "=" + manifests.Name})
+		return err
+	})
+	if err := cmp.Or(errs...); err != nil {
+		return nil, err
+	}
+	g := &Grants{Namespaces: slices.Concat(namespaces...)}
+	for _, list := range objects {
+		for i := range list {
+			if manifests.IsGrant(&list[i]) {
+				g.Objects = append(g.Objects, &list[i])
+			}
+		}
+	}
+	return g, nil
 }

@@ -40,6 +40,8 @@ const (
 	Configured Outcome = "configured"
 	Unchanged  Outcome = "unchanged"
 	Deleted    Outcome = "deleted"
+	// Unlabeled is a namespace that has lost the label of an inventory.
+	Unlabeled Outcome = "unlabeled"
 	// Planned is an object that a server dry run cannot evaluate, since its namespace, or the role that it binds, does not exist yet.
 	Planned Outcome = "created (planned)"
 )
