@@ -71,12 +71,15 @@ func TestNearClusterRole(t *testing.T) {
 func TestClientDryRunJudges(t *testing.T) {
 	t.Parallel()
 	for flags, want := range map[string]string{
-		"--max 10":                          "",
-		"--kubernetes-versions 1.x":         `spec.kubernetesVersions: Invalid value: "1.x": at character 1: "1.x" is not a version; write it as in >=1.33 or <1.37.2`,
-		"--label-pattern team=(":            `spec.labels[0].pattern: Invalid value: "(": at character 1: missing closing ): "("`,
-		"--rule one=cluster.nme==\"a\"":     `spec.rules[0].expression: Invalid value: "cluster.nme==\"a\"": 1:8: undefined field 'nme'`,
-		"--health-interval 1s":              `spec.health.interval: Invalid value: "1s": must be a duration from 5s to 1h, such as 30s or 1m30s`,
-		"--max 10 --inventory-namespace fl": "",
+		"--max 10":                                                             "",
+		"--kubernetes-versions 1.x":                                            `spec.kubernetesVersions: Invalid value: "1.x": at character 1: "1.x" is not a version; write it as in >=1.33 or <1.37.2`,
+		"--label-pattern team=(":                                               `spec.labels[0].pattern: Invalid value: "(": at character 1: missing closing ): "("`,
+		"--rule one=cluster.nme==\"a\"":                                        `spec.rules[0].expression: Invalid value: "cluster.nme==\"a\"": 1:8: undefined field 'nme'`,
+		"--health-interval 1s":                                                 `spec.health.interval: Invalid value: "1s": must be a duration from 5s to 1h, such as 30s or 1m30s`,
+		"--max 10 --inventory-namespace fl":                                    "",
+		"--discovery-source ClusterAPI=a --discovery-endpoint *":               "",
+		"--discovery-source ClusterAPI --discovery-endpoint *":                 "spec.discovery.sources[0].namespaces: Required value: name them: who may write in one can ask for membership",
+		"--discovery-source Secret=kubefederate-system --discovery-endpoint *": `spec.discovery.sources[0].namespaces[0]: Forbidden: namespace "kubefederate-system" holds keys of this host`,
 	} {
 		code, out, got := mistype(t, "create federation prod --dry-run=client "+flags)
 		switch {

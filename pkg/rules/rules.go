@@ -148,6 +148,7 @@ var FederationRules = []Rule[FederationChange]{
 	{ID: AccessRole, Judge: worse(accessRole)},
 	{ID: Inventory, Judge: inventory},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
+	{ID: DiscoverySources, Judge: worse(discoverySources)},
 	{ID: MembersKeepRules, Judge: membersKeepRules},
 }
 

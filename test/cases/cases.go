@@ -217,6 +217,7 @@ func All() []Case {
 	all = append(all, federations()...)
 	all = append(all, expressionRules()...)
 	all = append(all, inventories()...)
+	all = append(all, discoveries()...)
 	all = append(all, tightening()...)
 	return append(all, stricter()...)
 }

@@ -295,8 +295,10 @@ type Discovery struct {
 // +kubebuilder:validation:Enum=Rancher;ClusterAPI;OpenClusterManagement;ClusterProfile;ArgoCD;Fleet;KubeFed;Secret
 type DiscoverySourceKind string
 
+// DiscoveryOpenClusterManagement is the one kind whose objects have no namespace.
+const DiscoveryOpenClusterManagement DiscoverySourceKind = "OpenClusterManagement"
+
 // DiscoverySource selects objects of one kind on the host.
-// +kubebuilder:validation:XValidation:rule="self.kind == 'OpenClusterManagement' || (has(self.namespaces) && size(self.namespaces) > 0)",message="namespaces must be named: who may write in one can ask for membership",fieldPath=".namespaces",reason=FieldValueRequired
 type DiscoverySource struct {
 	// Name distinguishes the sources of a federation; a single one needs none.
 	// +optional
