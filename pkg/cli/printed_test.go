@@ -71,7 +71,10 @@ func spoil(v reflect.Value, text string) {
 		}
 	case reflect.Map:
 		if v.Type().Elem().Kind() == reflect.String {
-			v.Set(reflect.ValueOf(map[string]string{text: text, v1alpha1.LabelFederation: text}))
+			v.Set(reflect.MakeMap(v.Type()))
+			for _, key := range []string{text, v1alpha1.LabelFederation} {
+				v.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(text).Convert(v.Type().Elem()))
+			}
 		}
 	}
 }

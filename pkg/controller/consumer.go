@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -75,7 +74,8 @@ func issuedFor(m *v1alpha1.MemberCluster) string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))
 }
 
-// due is when a token is to be issued, and false while the member cannot issue one.
+// due is when a token is to be issued, given what became of the last attempt with the manager's credential, and false while the member
+// cannot issue one.
 func (t consumerToken) due(m *v1alpha1.MemberCluster, last attempt, s schedule) (time.Time, bool) {
 	with := m.Status.ObservedCredential
 	if with == "" || !(memberState{member: m}).answers() {
@@ -88,7 +88,7 @@ func (t consumerToken) due(m *v1alpha1.MemberCluster, last attempt, s schedule) 
 			due = time.Time{}
 		}
 	}
-	if last.credential == with && last.failures > 0 && last.next.After(due) {
+	if last.failures > 0 && last.next.After(due) {
 		due = last.next
 	}
 	return due, true
@@ -103,22 +103,7 @@ type consumers struct {
 	// queue has the members whose token is due.
 	queue workqueue.TypedDelayingInterface[string]
 
-	mu sync.Mutex
-	// attempts are those that failed, by member.
-	attempts map[string]attempt
-}
-
-// last is what became of the last attempt, if it failed.
-func (c *consumers) last(name string) attempt {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.attempts[name]
-}
-
-func (c *consumers) forget(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.attempts, name)
+	attempts
 }
 
 // Start issues what is due until ctx ends. Only the leader does.
@@ -158,7 +143,7 @@ func (c *consumers) renew(ctx context.Context, name string) error {
 		// The status is behind, or says what is wrong.
 		return nil
 	}
-	last := c.last(name)
+	last := c.last(name, read.hash)
 	if due, ok := consumerTokenOf(have, o.member).due(o.member, last, c.schedule); !ok || due.After(o.now) {
 		return nil
 	}
@@ -173,7 +158,7 @@ func (c *consumers) renew(ctx context.Context, name string) error {
 		// It was changed or deleted meanwhile, which the watch shows soon.
 		c.queue.AddAfter(name, hostRetry)
 	case err != nil:
-		c.failed(o, read, last, err)
+		c.failed(o, read, last.failures+1, err)
 		c.publisher.request(name)
 	default:
 		c.forget(name)
@@ -182,11 +167,7 @@ func (c *consumers) renew(ctx context.Context, name string) error {
 }
 
 // failed keeps why no token was issued, and when to try again.
-func (c *consumers) failed(o memberState, read credential, last attempt, err error) {
-	if last.credential != read.hash {
-		last = attempt{}
-	}
-	failures := last.failures + 1
+func (c *consumers) failed(o memberState, read credential, failures int, err error) {
 	a := attempt{
 		credential: read.hash, failures: failures, fault: faultOf(err),
 		next: time.Now().Add(c.schedule.retry(life{issued: o.now, expiry: o.now.Add(consumerLifetime)}, failures, jitterOf(o.member.UID))),
@@ -194,9 +175,7 @@ func (c *consumers) failed(o memberState, read credential, last attempt, err err
 	if refused, ok := errors.AsType[*statusError](err); ok && refused.what == consumerRequest.what() {
 		a.forbidden = refused.code == http.StatusForbidden || refused.code == http.StatusNotFound
 	}
-	c.mu.Lock()
-	c.attempts[o.member.Name] = a
-	c.mu.Unlock()
+	c.keep(o.member.Name, a)
 	c.log.Info("could not issue a credential for those who read the inventory", "member", o.member.Name, "failures", failures, "cause", a.fault)
 }
 
@@ -267,7 +246,11 @@ func (c *consumers) wants(ctx context.Context, n *inventoryNamespace, asked *v1a
 		return false, client.IgnoreNotFound(err)
 	}
 	now := c.publisher.credentialsOf(f, m)
-	return now != nil && now.inventoryKey == n.inventoryKey && issuedFor(m) == issuedFor(asked), nil
+	if now == nil || now.inventoryKey != n.inventoryKey || issuedFor(m) != issuedFor(asked) {
+		return false, nil
+	}
+	namespace, err := namespaceOf(ctx, c.publisher.client, n.namespace)
+	return err == nil && namespace.UID == n.uid, client.IgnoreNotFound(err)
 }
 
 // store creates the Secret of a member, or replaces what is owned here of the one that is there.
@@ -336,7 +319,7 @@ func judgeToken(issued *kubeconfig.Access, subject string, by *kubeconfig.Access
 // credentialsOf is the namespace for the credential of a member; nil where there is none to be, or nothing can be written now.
 func (p *publisher) credentialsOf(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) *inventoryNamespace {
 	for _, n := range p.followedNamespaces() {
-		if n.credentials && n.fault == nil && n.synced() && f.Spec.Access != nil && wanted(f, m, &n) {
+		if n.credentials && n.fault == nil && n.synced() && f.Spec.Access != nil && wanted(f, m, &n) && pinnedUID(f, n.namespace) == n.uid {
 			return &n
 		}
 	}
@@ -363,13 +346,13 @@ func (p *publisher) keepSecret(ctx context.Context, n *inventoryNamespace, name 
 		done.pending = true
 		return p.settle(p.deleteSecret(ctx, n, have), done)
 	}
-	last, now, said := p.consumers.last(name), time.Now(), consumerTokenOf(have, m)
+	last, now, said := p.consumers.last(name, m.Status.ObservedCredential), time.Now(), consumerTokenOf(have, m)
 	due, ok := said.due(m, last, p.consumers.schedule)
 	switch {
 	case ok && !due.After(now):
 		p.consumers.queue.Add(name)
-	case ok && (done.retry == 0 || due.Sub(now) < done.retry):
-		done.retry = due.Sub(now)
+	case ok:
+		done.within(due.Sub(now))
 	}
 	done.credential(m, said, last, ok, now)
 	return nil
@@ -383,10 +366,11 @@ func (p *publisher) deleteSecret(ctx context.Context, n *inventoryNamespace, hav
 	return client.IgnoreNotFound(p.client.Delete(ctx, gone, client.Preconditions{UID: new(have.GetUID()), ResourceVersion: new(have.GetResourceVersion())}))
 }
 
-// credential says what became of the credential of a member: said is what the Secret says of it.
+// credential says what became of the credential of a member: said is what the Secret says of it, and last the last attempt with the
+// manager's credential.
 func (d *publication) credential(m *v1alpha1.MemberCluster, said consumerToken, last attempt, answers bool, now time.Time) {
 	works := said.With == m.Status.ObservedCredential && now.Before(said.Expires)
-	failing := last.failures > 0 && last.credential == m.Status.ObservedCredential
+	failing := last.failures > 0
 	message := "the credential for those who read the inventory could not be issued: " + last.fault
 	if last.forbidden {
 		message += "; " + propose("grant the account for them", memberState{member: m}.join())

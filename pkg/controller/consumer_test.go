@@ -31,7 +31,6 @@ func TestConsumerTokenDue(t *testing.T) {
 		"it was requested with a credential that is stored no more": {said: consumerToken{Issued: now, Expires: now.Add(time.Hour), Stored: now, With: "h0"}},
 		"it does not say how long it lives":                         {said: consumerToken{With: "h1", Stored: now}},
 		"the last attempt failed":                                   {last: attempt{credential: "h1", failures: 1, next: now.Add(time.Minute)}, earliest: time.Minute, latest: time.Minute},
-		"the last attempt with another credential failed":           {last: attempt{credential: "h0", failures: 1, next: now.Add(time.Minute)}},
 		"a renewal failed":                                          {said: consumerToken{Issued: now.Add(-9 * time.Hour), Expires: now.Add(15 * time.Hour), Stored: now.Add(-9 * time.Hour), With: "h1"}, last: attempt{credential: "h1", failures: 3, next: now.Add(time.Minute)}, earliest: time.Minute, latest: time.Minute},
 		"the member is offline":                                     {ready: v1alpha1.ReasonTimedOut, never: true},
 		"the member has an error":                                   {ready: v1alpha1.ReasonServerError},
@@ -114,7 +113,6 @@ func TestPublished(t *testing.T) {
 		"failed":                   {last: failed, fault: fails + "no answer: timed out"},
 		"no account there": {last: forbidden, fault: fails +
 			"404 Not Found; grant the account for them: kubectl federate join us-east --federation prod --member-context CONTEXT"},
-		"failed with another credential": {said: works, last: attempt{credential: "h0", failures: 1}},
 	} {
 		m := &v1alpha1.MemberCluster{}
 		m.Name, m.Labels = "us-east", map[string]string{v1alpha1.LabelFederation: "prod"}

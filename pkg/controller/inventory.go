@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -35,16 +36,17 @@ const (
 	// inventoryInterval is how often it is looked whether the manager can still write in a namespace, and inventoryRetry how often
 	// where it cannot, or where it waits for what is there to be gone.
 	inventoryInterval, inventoryRetry = time.Minute, 5 * time.Second
-	// refusedRetry is how soon a write that the host refused is tried again.
-	refusedRetry = time.Minute
+	// refusedRetry is how soon a write that the host refused is tried again first, and refusedLongest how soon it is in the end, while
+	// nothing changes.
+	refusedRetry, refusedLongest = time.Minute, time.Hour
 )
 
 // publisher keeps the members of federations published in their inventories. Its caches of what it made are one for each
 // namespace, since the manager has rights nowhere else. It writes when something differs, and only what is its own: see
 // inventory.Metadata.
 //
-// A namespace is written into the status of the Federation first, so that what is published there is found again when the
-// federation does not name it any more.
+// A namespace is written into the status of the Federation first, with its UID, so that what is published there is found again when the
+// federation does not name it any more, and nothing is published in another namespace of that name.
 type publisher struct {
 	// client reads and writes past the cache, and cached is the cache of members and federations.
 	client client.WithWatch
@@ -72,7 +74,13 @@ type publisher struct {
 	emptied map[v1alpha1.FederationName]map[inventoryKey]bool
 	// judged are the conditions InventoryPublished, and published the conditions Published.
 	judged    map[v1alpha1.FederationName]metav1.Condition
-	published map[string]metav1.Condition
+	published map[string]conclusion
+}
+
+// conclusion is the condition Published of a member, and since when it is that.
+type conclusion struct {
+	metav1.Condition
+	since time.Time
 }
 
 func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGenericEvent[string]) (*publisher, error) {
@@ -87,12 +95,12 @@ func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGener
 		client: direct, cached: mgr.GetClient(), log: mgr.GetLogger().WithName("inventory"), members: members,
 		federations: make(chan event.TypedGenericEvent[string]), ready: make(chan struct{}), followReady: make(chan struct{}),
 		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
-		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]metav1.Condition{},
+		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]conclusion{},
 	}
 	p.base, p.end = context.WithCancel(context.Background())
 	p.consumers = &consumers{
 		publisher: p, schedule: schedule{o.RenewalShare}, timeout: o.Timeout, log: p.log,
-		queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
+		queue: workqueue.NewTypedDelayingQueue[string](),
 	}
 	if err := errors.Join(mgr.Add(p), mgr.Add(p.consumers)); err != nil {
 		return nil, fmt.Errorf("add the inventory: %w", err)
@@ -219,7 +227,7 @@ func (p *publisher) follow(ctx context.Context, request reconcile.Request) (reco
 	waits, reads := false, false
 	for _, key := range p.known(name, federation) {
 		leaving := !slices.Contains(named, key)
-		f, err := p.followNamespace(ctx, name, key, leaving)
+		f, err := p.followNamespace(ctx, name, key, pinnedUID(federation, key.namespace), leaving)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
@@ -272,9 +280,10 @@ func (p *publisher) lookAgain(name v1alpha1.FederationName) {
 	}
 }
 
-// followNamespace looks at one namespace, reads what is there when that is not read yet, and leaves it when it has been emptied.
-func (p *publisher) followNamespace(ctx context.Context, name v1alpha1.FederationName, key inventoryKey, leaving bool) (*fault, error) {
-	f, readable := key.judge(ctx, p.client, name)
+// followNamespace looks at one namespace, which must have the UID pinned unless that is empty, reads what is there when that is not read
+// yet, and leaves it when it has been emptied.
+func (p *publisher) followNamespace(ctx context.Context, name v1alpha1.FederationName, key inventoryKey, pinned types.UID, leaving bool) (*fault, error) {
+	uid, f, readable := key.judge(ctx, p.client, name, pinned)
 	p.mu.Lock()
 	n := p.namespaces[key]
 	if n != nil && n.federation != name {
@@ -285,8 +294,8 @@ func (p *publisher) followNamespace(ctx context.Context, name v1alpha1.Federatio
 		n = &inventoryNamespace{inventoryKey: key, federation: name}
 		p.namespaces[key] = n
 	}
-	changed := n.leaving != leaving || (n.fault == nil) != (f == nil)
-	n.leaving, n.fault = leaving, f
+	changed := n.leaving != leaving || (n.fault == nil) != (f == nil) || n.uid != uid
+	n.uid, n.leaving, n.fault = uid, leaving, f
 	if !leaving {
 		delete(p.emptied[name], key)
 	}
@@ -332,7 +341,9 @@ func (p *publisher) followNamespace(ctx context.Context, name v1alpha1.Federatio
 func (p *publisher) leave(n *inventoryNamespace) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	gone := n.fault != nil && slices.Contains([]string{v1alpha1.ReasonNamespaceMissing, v1alpha1.ReasonNamespaceNotLabeled, v1alpha1.ReasonProfilesNotServed}, n.fault.reason)
+	gone := n.fault != nil && slices.Contains([]string{
+		v1alpha1.ReasonNamespaceMissing, v1alpha1.ReasonNamespaceReplaced, v1alpha1.ReasonNamespaceNotLabeled, v1alpha1.ReasonProfilesNotServed,
+	}, n.fault.reason)
 	if !gone && (!n.synced() || len(n.names()) > 0) {
 		return
 	}
@@ -415,6 +426,16 @@ func (p *publisher) setInventory(status *v1alpha1.FederationStatus, federation *
 		} else {
 			status.Inventory.Namespaces = append(status.Inventory.Namespaces, key.namespace)
 		}
+		uid := pinnedUID(federation, key.namespace)
+		if n := p.namespaces[key]; uid == "" && n != nil && n.federation == name && n.fault == nil {
+			uid = n.uid
+		}
+		if uid != "" {
+			if status.Inventory.UIDs == nil {
+				status.Inventory.UIDs = map[string]types.UID{}
+			}
+			status.Inventory.UIDs[key.namespace] = uid
+		}
 	}
 	if len(named) == 0 {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionInventoryPublished)
@@ -431,7 +452,7 @@ func (p *publisher) condition(member string) *metav1.Condition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c, ok := p.published[member]; ok {
-		return &c
+		return &c.Condition
 	}
 	return nil
 }
@@ -454,8 +475,23 @@ type publication struct {
 	faults []fault
 	// warning is what is not well although it is published.
 	warning string
+	// refused says that the host refuses a write for a reason that may stay.
+	refused bool
 	// retry is when to come back.
 	retry time.Duration
+}
+
+// within has the member published again after d at the latest.
+func (d *publication) within(wait time.Duration) {
+	if d.retry == 0 || wait < d.retry {
+		d.retry = wait
+	}
+}
+
+// refuse notes why the host refuses a write.
+func (d *publication) refuse(reason, format string, args ...any) {
+	d.refused = true
+	d.faults = append(d.faults, fault{reason, fmt.Sprintf(format, args...)})
 }
 
 // unavailable says what follows for a member from the fault of a namespace. Where that is not known how it is, since a request of the
@@ -521,7 +557,7 @@ func (p *publisher) publish(ctx context.Context, request reconcile.Request) (rec
 	}
 	publish := func(n *inventoryNamespace, keep func(wanted bool) error) {
 		wants := wanted(federation, m, n)
-		if wants && !slices.Contains(places, n.inventoryKey) {
+		if wants && (!slices.Contains(places, n.inventoryKey) || n.fault == nil && pinnedUID(federation, n.namespace) != n.uid) {
 			done.pending = true
 			return
 		}
@@ -543,8 +579,17 @@ func (p *publisher) publish(ctx context.Context, request reconcile.Request) (rec
 			publish(n, func(wants bool) error { return p.keepProfile(ctx, n, request.Name, m, wants, secret, &done) })
 		}
 	}
-	p.conclude(ctx, request.Name, m, federation, done)
+	since := p.conclude(ctx, request.Name, m, federation, done)
+	if done.refused {
+		done.within(refusedWait(request.Name, time.Since(since)))
+	}
 	return reconcile.Result{RequeueAfter: done.retry}, errors.Join(errs...)
+}
+
+// refusedWait is when to try again what the host has refused of a member for some time: that doubles with each try. Members that were
+// refused at one time are not tried at one time again.
+func refusedWait(name string, refused time.Duration) time.Duration {
+	return shortened(min(max(refused, refusedRetry), refusedLongest), jitterOf(types.UID(name)))
 }
 
 // keepProfile creates, applies or deletes the profile of a member in one namespace.
@@ -567,9 +612,7 @@ func (p *publisher) keepProfile(ctx context.Context, n *inventoryNamespace, name
 			return nil // its end is an event
 		}
 		done.pending = true
-		if done.retry == 0 || done.retry > refusedRetry {
-			done.retry = refusedRetry
-		}
+		done.within(refusedRetry)
 		return nil
 	case !wanted:
 		p.log.V(1).Info("delete a ClusterProfile", "namespace", n.namespace, "member", name)
@@ -618,7 +661,16 @@ func (p *publisher) writeStatus(ctx context.Context, want *clusterinventory.Clus
 	if err != nil {
 		return err
 	}
-	return p.client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(status), client.FieldOwner(v1alpha1.ManagerFieldOwner), client.ForceOwnership)
+	// It is what the host answers then.
+	if err := p.client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(status), client.FieldOwner(v1alpha1.ManagerFieldOwner), client.ForceOwnership); err != nil {
+		return err
+	}
+	patch, err := inventory.ProviderPatch(status, want)
+	if err != nil || patch == nil {
+		return err
+	}
+	p.log.Info("others own a part of the access provider of a ClusterProfile: it is replaced", "namespace", want.Namespace, "member", want.Name)
+	return p.client.Status().Patch(ctx, status, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.ManagerFieldOwner))
 }
 
 // taken finds out whose the profile is that is in the way.
@@ -631,18 +683,16 @@ func (p *publisher) taken(ctx context.Context, want *clusterinventory.ClusterPro
 	if live.Labels[clusterinventory.LabelClusterManagerKey] == inventory.Manager {
 		// The watch is behind.
 		if since := live.CreationTimestamp.Time; time.Since(since) > refusedRetry {
-			done.retry = refusedRetry
-			done.faults = append(done.faults, fault{v1alpha1.ReasonInventoryUnavailable, fmt.Sprintf(
-				"ClusterProfile %s/%s exists since %s, and the manager's watch does not show it", want.Namespace, want.Name, timestamp(since))})
+			done.refuse(v1alpha1.ReasonInventoryUnavailable, "ClusterProfile %s/%s exists since %s, and the manager's watch does not show it",
+				want.Namespace, want.Name, timestamp(since))
 			return nil
 		}
-		done.pending, done.retry = true, inventoryRetry
+		done.pending = true
+		done.within(inventoryRetry)
 		return nil
 	}
-	done.retry = refusedRetry
-	done.faults = append(done.faults, fault{v1alpha1.ReasonProfileTaken, fmt.Sprintf(
-		"ClusterProfile %s/%s was not made by this manager: its label %s is %q", want.Namespace, want.Name,
-		clusterinventory.LabelClusterManagerKey, brief(live.Labels[clusterinventory.LabelClusterManagerKey]))})
+	done.refuse(v1alpha1.ReasonProfileTaken, "ClusterProfile %s/%s was not made by this manager: its label %s is %q", want.Namespace, want.Name,
+		clusterinventory.LabelClusterManagerKey, brief(live.Labels[clusterinventory.LabelClusterManagerKey]))
 	return nil
 }
 
@@ -651,11 +701,11 @@ func (p *publisher) settle(err error, done *publication) error {
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		// It was changed or deleted meanwhile, or the namespace was, which is seen soon.
-		done.pending, done.retry = true, inventoryRetry
+		done.pending = true
+		done.within(inventoryRetry)
 		return nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		done.retry = refusedRetry
-		done.faults = append(done.faults, fault{v1alpha1.ReasonProfileRefused, "the host refuses what is to be published: " + brief(err.Error())})
+		done.refuse(v1alpha1.ReasonProfileRefused, "the host refuses what is to be published: %s", brief(err.Error()))
 		return nil
 	case err != nil:
 		done.pending = true
@@ -663,8 +713,9 @@ func (p *publisher) settle(err error, done *publication) error {
 	return err
 }
 
-// conclude keeps the condition Published of a member, and has it written when it is another.
-func (p *publisher) conclude(ctx context.Context, name string, m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, done publication) {
+// conclude keeps the condition Published of a member, and has it written when it is another. It says since when it is that.
+func (p *publisher) conclude(ctx context.Context, name string, m *v1alpha1.MemberCluster, federation *v1alpha1.Federation, done publication) time.Time {
+	now := time.Now()
 	c := metav1.Condition{Type: v1alpha1.ConditionPublished, Status: metav1.ConditionFalse}
 	switch {
 	case m == nil || federation == nil || federation.Spec.Inventory == nil:
@@ -672,7 +723,7 @@ func (p *publisher) conclude(ctx context.Context, name string, m *v1alpha1.Membe
 		p.mu.Lock()
 		delete(p.published, name)
 		p.mu.Unlock()
-		return
+		return now
 	case !inventory.Publishable(m):
 		c.Reason, c.Message = v1alpha1.ReasonNotAccepted, "the member is published when it is accepted"
 		if m.DeletionTimestamp != nil {
@@ -681,7 +732,7 @@ func (p *publisher) conclude(ctx context.Context, name string, m *v1alpha1.Membe
 	case len(done.faults) > 0:
 		c.Reason, c.Message = done.faults[0].reason, faultsText(done.faults)
 	case done.pending:
-		return
+		return now
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonPublished
 		c.Message = "ClusterProfiles of the member are in " + namespacesText(federation.Spec.Inventory.Namespaces)
@@ -694,14 +745,17 @@ func (p *publisher) conclude(ctx context.Context, name string, m *v1alpha1.Membe
 		}
 	}
 	p.mu.Lock()
-	same := p.published[name] == c
-	p.published[name] = c
+	was := p.published[name]
+	if was.Condition != c {
+		p.published[name] = conclusion{c, now}
+	}
 	p.mu.Unlock()
-	if same {
-		return
+	if was.Condition == c {
+		return was.since
 	}
 	select {
 	case p.members <- event.TypedGenericEvent[string]{Object: name}:
 	case <-ctx.Done():
 	}
+	return now
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
@@ -97,6 +98,8 @@ func faultsText(faults []fault) string {
 type inventoryNamespace struct {
 	inventoryKey
 	federation v1alpha1.FederationName
+	// uid is that of the namespace as it was looked at last; empty when it did not exist.
+	uid types.UID
 	// leaving says that the federation does not name it any more.
 	leaving bool
 	// fault is nil when the manager can write there.
@@ -255,12 +258,38 @@ func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, chan
 	return nil
 }
 
-// judge says why the manager cannot write in a namespace; nil when it can. What is there may be readable all the same.
-func (k inventoryKey) judge(ctx context.Context, c client.Client, federation v1alpha1.FederationName) (f *fault, readable bool) {
-	host, grant := command.Host{}, k.grant(federation)
+// namespaceOf reads a namespace.
+func namespaceOf(ctx context.Context, c client.Client, name string) (*metav1.PartialObjectMetadata, error) {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	switch err := c.Get(ctx, client.ObjectKey{Name: k.namespace}, namespace); {
+	return namespace, c.Get(ctx, client.ObjectKey{Name: name}, namespace)
+}
+
+// pinnedUID is the one that a namespace must have for the federation to use it; empty where it has not been used yet.
+func pinnedUID(f *v1alpha1.Federation, namespace string) types.UID {
+	if f == nil || f.Status.Inventory == nil {
+		return ""
+	}
+	return f.Status.Inventory.UIDs[namespace]
+}
+
+// judge says why the manager cannot write in a namespace, which must have the UID pinned unless that is empty; nil when it can. What is
+// there may be readable all the same.
+func (k inventoryKey) judge(ctx context.Context, c client.Client, federation v1alpha1.FederationName, pinned types.UID) (uid types.UID, f *fault, readable bool) {
+	namespace, err := namespaceOf(ctx, c, k.namespace)
+	if err == nil && pinned != "" && namespace.UID != pinned {
+		// Who may make namespaces could receive credentials otherwise, with a name that was free for a moment.
+		return namespace.UID, &fault{v1alpha1.ReasonNamespaceReplaced, fmt.Sprintf("namespace %q was deleted and made anew since the federation began to use it; "+
+			"if it is to be used, take it out of spec.inventory of federation %q and name it again when status.inventory does not list it any more", k.namespace, federation)}, false
+	}
+	f, readable = k.judgeRead(ctx, c, federation, namespace, err)
+	return namespace.UID, f, readable
+}
+
+// judgeRead is judge for a namespace as it was read, or the error of that.
+func (k inventoryKey) judgeRead(ctx context.Context, c client.Client, federation v1alpha1.FederationName, namespace *metav1.PartialObjectMetadata, err error) (f *fault, readable bool) {
+	host, grant := command.Host{}, k.grant(federation)
+	switch {
 	case apierrors.IsNotFound(err):
 		return &fault{v1alpha1.ReasonNamespaceMissing, fmt.Sprintf("namespace %q does not exist; ", k.namespace) +
 			host.To("create it and let the federation publish there", grant)}, false
@@ -282,21 +311,51 @@ func (k inventoryKey) judge(ctx context.Context, c client.Client, federation v1a
 	case err != nil && !apierrors.IsForbidden(err):
 		return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
 	}
-	for _, right := range k.rights() {
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right}}
-		if err := c.Create(ctx, review); err != nil {
-			return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
+	denied, err := k.denied(ctx, c)
+	switch {
+	case err != nil:
+		return &fault{v1alpha1.ReasonInventoryUnreadable, fmt.Sprintf("namespace %q: %s", k.namespace, brief(err.Error()))}, true
+	case denied != nil:
+		resource := denied.Resource
+		if denied.Subresource != "" {
+			resource += "/" + denied.Subresource
 		}
-		if !review.Status.Allowed {
-			resource := right.Resource
-			if right.Subresource != "" {
-				resource += "/" + right.Subresource
-			}
-			return &fault{v1alpha1.ReasonInventoryForbidden, fmt.Sprintf("the manager may not %s %s in namespace %q; ", right.Verb, resource, k.namespace) +
-				host.To("allow it", grant)}, !slices.Contains([]string{"get", "list", "watch"}, right.Verb)
-		}
+		return &fault{v1alpha1.ReasonInventoryForbidden, fmt.Sprintf("the manager may not %s %s in namespace %q; ", denied.Verb, resource, k.namespace) +
+			host.To("allow it", grant)}, !slices.Contains([]string{"get", "list", "watch"}, denied.Verb)
 	}
 	return nil, true
+}
+
+// denied is the first right that the manager lacks; nil when it has all. One request answers for all that a role gives; authorizers
+// other than RBAC need not list their rules, so that what is not listed is asked by itself.
+func (k inventoryKey) denied(ctx context.Context, c client.Client) (*authorizationv1.ResourceAttributes, error) {
+	rules := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: k.namespace}}
+	if err := c.Create(ctx, rules); err != nil {
+		return nil, err
+	}
+	for _, right := range k.rights() {
+		if slices.ContainsFunc(rules.Status.ResourceRules, func(r authorizationv1.ResourceRule) bool { return gives(r, right) }) {
+			continue
+		}
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right}}
+		if err := c.Create(ctx, review); err != nil {
+			return nil, err
+		}
+		if !review.Status.Allowed {
+			return &right, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // none is denied
+}
+
+// gives says whether a rule surely gives a right.
+func gives(rule authorizationv1.ResourceRule, right authorizationv1.ResourceAttributes) bool {
+	resource := right.Resource
+	if right.Subresource != "" {
+		resource += "/" + right.Subresource
+	}
+	has := func(all []string, one string) bool { return slices.Contains(all, one) || slices.Contains(all, "*") }
+	return len(rule.ResourceNames) == 0 && has(rule.Verbs, right.Verb) && has(rule.APIGroups, right.Group) && has(rule.Resources, resource)
 }
 
 // grant is the command that lets a federation use the namespace.

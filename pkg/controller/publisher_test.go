@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -34,9 +37,11 @@ import (
 var (
 	fleetProfiles = inventoryKey{namespace: "fleet"}
 	fleetSecrets  = inventoryKey{"fleet-credentials", true}
+	// fleetUIDs are those of their namespaces.
+	fleetUIDs = map[string]types.UID{fleetProfiles.namespace: "fleet-1", fleetSecrets.namespace: "credentials-1"}
 )
 
-// publishing is a publisher of federation prod, whose host holds the objects.
+// publishing is a publisher of federation prod, whose host holds the objects, and its namespaces.
 func publishing(t *testing.T, objects ...client.Object) *publisher {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -44,6 +49,12 @@ func publishing(t *testing.T, objects ...client.Object) *publisher {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, key := range []inventoryKey{fleetProfiles, fleetSecrets} {
+		namespace := &corev1.Namespace{}
+		namespace.Name, namespace.UID = key.namespace, fleetUIDs[key.namespace]
+		namespace.Labels = map[string]string{key.label(): "prod"}
+		objects = append(objects, namespace)
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&clusterinventory.ClusterProfile{}, &v1alpha1.MemberCluster{}).
@@ -53,12 +64,16 @@ func publishing(t *testing.T, objects ...client.Object) *publisher {
 		client: c, cached: c, ready: make(chan struct{}), followReady: make(chan struct{}),
 		members: make(chan event.TypedGenericEvent[string], 100), federations: make(chan event.TypedGenericEvent[string], 100),
 		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
-		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]metav1.Condition{},
+		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]conclusion{},
 	}
+	p.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	p.followQueue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	close(p.ready)
+	close(p.followReady)
 	p.base, p.end = context.WithCancel(t.Context())
 	p.consumers = &consumers{
 		publisher: p, schedule: schedule{RenewalShare}, timeout: time.Second,
-		queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
+		queue: workqueue.NewTypedDelayingQueue[string](),
 	}
 	return p
 }
@@ -100,10 +115,22 @@ func watchAfterList(ctx context.Context, c client.WithWatch, list client.ObjectL
 	}), nil
 }
 
+// allowed answers reviews of rights, as for one who has all of them.
+func allowed(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+	switch review := o.(type) {
+	case *authorizationv1.SelfSubjectRulesReview:
+		return nil
+	case *authorizationv1.SelfSubjectAccessReview:
+		review.Status.Allowed = true
+		return nil
+	}
+	return c.Create(ctx, o, options...)
+}
+
 // reads has the publisher read a namespace.
 func (p *publisher) reads(t *testing.T, key inventoryKey) *inventoryNamespace {
 	t.Helper()
-	n := &inventoryNamespace{inventoryKey: key, federation: "prod", announced: true}
+	n := &inventoryNamespace{inventoryKey: key, federation: "prod", uid: fleetUIDs[key.namespace], announced: true}
 	if err := n.watch(p.base, p.client, func(string) {}, func() {}); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +149,21 @@ func eventually(t *testing.T, condition func() bool) {
 	}
 }
 
+// makesAnew deletes a namespace and makes another one of its name, with its label.
+func (p *publisher) makesAnew(t *testing.T, key inventoryKey) {
+	t.Helper()
+	namespace := &corev1.Namespace{}
+	namespace.Name = key.namespace
+	host := p.cached.(client.Client)
+	if err := host.Delete(t.Context(), namespace); err != nil {
+		t.Error(err)
+	}
+	namespace.UID, namespace.Labels = "another", map[string]string{key.label(): "prod"}
+	if err := host.Create(t.Context(), namespace); err != nil {
+		t.Error(err)
+	}
+}
+
 // publishes publishes a member.
 func (p *publisher) publishes(t *testing.T, name string) {
 	t.Helper()
@@ -135,7 +177,7 @@ func publishingFederation() *v1alpha1.Federation {
 	f.Name = "prod"
 	f.Spec.Access = &v1alpha1.Access{ClusterRole: "view"}
 	f.Spec.Inventory = &v1alpha1.Inventory{Namespaces: []string{fleetProfiles.namespace}, CredentialsNamespace: fleetSecrets.namespace}
-	f.Status.Inventory = &v1alpha1.InventoryStatus{Namespaces: f.Spec.Inventory.Namespaces, CredentialsNamespaces: []string{fleetSecrets.namespace}}
+	f.Status.Inventory = &v1alpha1.InventoryStatus{Namespaces: f.Spec.Inventory.Namespaces, CredentialsNamespaces: []string{fleetSecrets.namespace}, UIDs: maps.Clone(fleetUIDs)}
 	return f
 }
 
@@ -321,6 +363,9 @@ func TestTokenComesTooLate(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"the namespace is made anew": func(t *testing.T, p *publisher, _ *v1alpha1.MemberCluster) {
+			p.makesAnew(t, fleetSecrets)
+		},
 		"the member leads elsewhere": func(t *testing.T, p *publisher, m *v1alpha1.MemberCluster) {
 			moved := &v1alpha1.MemberCluster{}
 			if err := p.client.Get(t.Context(), client.ObjectKeyFromObject(m), moved); err != nil {
@@ -374,20 +419,10 @@ func TestNamespaceThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	f := publishingFederation()
 	f.Spec.Inventory.CredentialsNamespace, f.Status.Inventory.CredentialsNamespaces = "", nil
-	namespace := &corev1.Namespace{}
-	namespace.Name, namespace.Labels = fleetProfiles.namespace, map[string]string{v1alpha1.LabelInventory: f.Name}
-	p := publishing(t, f, namespace)
-	p.followQueue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
-	close(p.followReady)
+	p := publishing(t, f)
 	answered := make(chan struct{})
 	p.client = interceptor.NewClient(p.client, interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
-			if review, ok := o.(*authorizationv1.SelfSubjectAccessReview); ok {
-				review.Status.Allowed = true
-				return nil
-			}
-			return c.Create(ctx, o, options...)
-		},
+		Create: allowed,
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
 			if o := (&client.ListOptions{}).ApplyOptions(options); o.LabelSelector != nil {
 				select {
@@ -458,5 +493,112 @@ func TestProfileInTheWay(t *testing.T) {
 				t.Errorf("faults %+v, pending %t", done.faults, done.pending)
 			}
 		})
+	}
+}
+
+// TestRefusedForLong is that what the host refuses is tried less and less often, and as soon as before when the cause is another one.
+func TestRefusedForLong(t *testing.T) {
+	t.Parallel()
+	m := publishableMember()
+	f := publishingFederation()
+	f.Spec.Inventory.CredentialsNamespace, f.Status.Inventory.CredentialsNamespaces = "", nil
+	taken := inventory.Profile(m, inventory.Place{Namespace: fleetProfiles.namespace}, nil, time.Now())
+	taken.Labels[clusterinventory.LabelClusterManagerKey] = "another"
+	p := publishing(t, f, m, taken)
+	p.reads(t, fleetProfiles)
+	refuses := apierrors.NewAlreadyExists(corev1.Resource(clusterprofiles), m.Name)
+	p.client = interceptor.NewClient(p.client, interceptor.Funcs{
+		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return refuses },
+	})
+	again := func(reason string, latest time.Duration) {
+		t.Helper()
+		result, err := p.publish(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(m)})
+		if err != nil || result.RequeueAfter > latest || result.RequeueAfter < latest*7/8 {
+			t.Errorf("it is tried again after %s, want at most an eighth before %s: %v", result.RequeueAfter, latest, err)
+		}
+		if got := p.condition(m.Name); got == nil || got.Reason != reason {
+			t.Errorf("the condition: %+v", got)
+		}
+	}
+	again(v1alpha1.ReasonProfileTaken, time.Minute)
+	for since, latest := range map[time.Duration]time.Duration{time.Second: time.Minute, 10 * time.Minute: 10 * time.Minute, 5 * time.Hour: time.Hour} {
+		was := p.published[m.Name]
+		was.since = time.Now().Add(-since)
+		p.published[m.Name] = was
+		again(v1alpha1.ReasonProfileTaken, latest)
+	}
+	refuses = apierrors.NewForbidden(corev1.Resource(clusterprofiles), m.Name, errors.New("a quota"))
+	again(v1alpha1.ReasonProfileRefused, time.Minute)
+	if jitterOf("us-east") == jitterOf("us-west") {
+		t.Error("all are tried at one time")
+	}
+}
+
+// TestNamespaceMadeAnew is that a namespace which was deleted and made anew, with its label and the manager's rights, gets nothing
+// until the federation has ceased to name it.
+func TestNamespaceMadeAnew(t *testing.T) {
+	t.Parallel()
+	m, f := publishableMember(), publishingFederation()
+	f.Spec.Inventory.CredentialsNamespace, f.Status.Inventory = "", nil
+	p := publishing(t, f, m)
+	p.client = interceptor.NewClient(p.client, interceptor.Funcs{Create: allowed})
+	follow := func() {
+		t.Helper()
+		if _, err := p.follow(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(f)}); err != nil {
+			t.Fatal(err)
+		}
+		p.setInventory(&f.Status, f.DeepCopy())
+		if err := p.client.Update(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// looks follows the namespace until it has been read.
+	looks := func() {
+		t.Helper()
+		follow()
+		eventually(t, func() bool { n := p.namespaces[fleetProfiles]; return n == nil || n.fault != nil || n.synced() })
+		follow()
+	}
+	profiles := func() int {
+		t.Helper()
+		p.publishes(t, m.Name)
+		list := &clusterinventory.ClusterProfileList{}
+		if err := p.client.List(t.Context(), list, client.InNamespace(fleetProfiles.namespace)); err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Items)
+	}
+	looks()
+	if f.Status.Inventory.UIDs[fleetProfiles.namespace] != fleetUIDs[fleetProfiles.namespace] || profiles() != 1 {
+		t.Fatalf("not published: %+v, %+v", f.Status, p.condition(m.Name))
+	}
+
+	p.makesAnew(t, fleetProfiles)
+	if err := p.client.DeleteAllOf(t.Context(), &clusterinventory.ClusterProfile{}, client.InNamespace(fleetProfiles.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	looks()
+	const want = `namespace "fleet" was deleted and made anew since the federation began to use it; if it is to be used, take it out of ` +
+		`spec.inventory of federation "prod" and name it again when status.inventory does not list it any more`
+	if got := p.judged["prod"]; got.Reason != v1alpha1.ReasonNamespaceReplaced || got.Message != want || profiles() != 0 {
+		t.Errorf("%d profiles; %s: %s", profiles(), got.Reason, got.Message)
+	}
+
+	named := f.Spec.Inventory
+	f.Spec.Inventory = nil
+	if err := p.client.Update(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	looks()
+	if f.Status.Inventory != nil || profiles() != 0 {
+		t.Errorf("the federation still uses %+v", f.Status.Inventory)
+	}
+	f.Spec.Inventory = named
+	if err := p.client.Update(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	looks()
+	if got := f.Status.Inventory.UIDs[fleetProfiles.namespace]; got != "another" || profiles() != 1 {
+		t.Errorf("not published anew: %+v, %+v", f.Status.Inventory, p.condition(m.Name))
 	}
 }

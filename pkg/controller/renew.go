@@ -46,30 +46,11 @@ type renewer struct {
 	// queue has the members whose renewal is due.
 	queue workqueue.TypedDelayingInterface[string]
 
-	mu sync.Mutex
-	// attempts are those that failed, by member.
-	attempts map[string]attempt
+	attempts
 }
 
 // request has a credential renewed if that is due still when its turn comes.
 func (r *renewer) request(name string) { r.queue.Add(name) }
-
-// last is what became of the last renewal of a credential with that hash.
-func (r *renewer) last(name, credential string) attempt {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a := r.attempts[name]; a.credential == credential {
-		return a
-	}
-	return attempt{}
-}
-
-// forget drops what is known of a member that is gone.
-func (r *renewer) forget(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.attempts, name)
-}
 
 // Start renews what is due until ctx ends. Only the leader does.
 func (r *renewer) Start(ctx context.Context) error {
@@ -162,9 +143,7 @@ func (r *renewer) failed(ctx context.Context, o memberState, stored storedCreden
 	if refused, ok := errors.AsType[*statusError](err); ok {
 		a.forbidden = refused.code == http.StatusForbidden && refused.what == tokenRequest.what()
 	}
-	r.mu.Lock()
-	r.attempts[o.member.Name] = a
-	r.mu.Unlock()
+	r.keep(o.member.Name, a)
 	r.log.Info("could not renew the credential of a member", "member", o.member.Name, "failures", failures, "cause", a.fault)
 	if failures == 1 {
 		r.recorder.Eventf(o.member, nil, corev1.EventTypeWarning, "CredentialRenewalFailed", "Renew", "%s",

@@ -69,7 +69,7 @@ func newRenewing(t *testing.T) *renewing {
 	}
 	r.renewer = &renewer{
 		client: c, direct: c, schedule: schedule{RenewalShare}, timeout: time.Minute, log: logr.Discard(), metrics: m, recorder: r.events,
-		changes: r.woken, queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
+		changes: r.woken, queue: workqueue.NewTypedDelayingQueue[string](),
 	}
 	r.issues = func(*authenticationv1.TokenRequest) string { return ownToken(began, began.Add(3*time.Hour)) }
 	r.member.answer = r.answer
@@ -289,9 +289,9 @@ func TestRenewAgain(t *testing.T) {
 	hash := r.seen.judgeCredential().hash
 	for range 2 {
 		r.run(t)
-		a := r.attempts["us-east"]
+		a := r.attempts.of["us-east"]
 		a.next = time.Time{} // its time has come
-		r.attempts["us-east"] = a
+		r.attempts.of["us-east"] = a
 	}
 	if a := r.last("us-east", hash); a.failures != 2 {
 		t.Errorf("%+v", a)
@@ -342,7 +342,7 @@ func TestRenewRaces(t *testing.T) {
 		"another manager": func(t *testing.T, r *renewing) {
 			t.Helper()
 			second := *newRenewing(t)
-			second.client, second.direct, second.renewer.attempts = r.host, r.host, map[string]attempt{}
+			second.client, second.direct, second.renewer.attempts = r.host, r.host, attempts{}
 			second.run(t)
 		},
 	} {
@@ -423,8 +423,8 @@ func TestRenewNot(t *testing.T) {
 	// A manager that ends counts nothing as failed.
 	ended, cancel := context.WithCancel(t.Context())
 	r.issues = func(*authenticationv1.TokenRequest) string { cancel(); return "" }
-	if err := r.renew(ended, "us-east"); err != nil || len(r.results()) > 0 || len(r.attempts) > 0 {
-		t.Errorf("%v %v %v", err, r.results(), r.attempts)
+	if err := r.renew(ended, "us-east"); err != nil || len(r.results()) > 0 || len(r.attempts.of) > 0 {
+		t.Errorf("%v %v %v", err, r.results(), r.attempts.of)
 	}
 }
 
@@ -442,7 +442,7 @@ func TestReconnectWithinARenewal(t *testing.T) {
 	if len(r.asked) > 0 || r.results()[renewalFailed] != 1 {
 		t.Errorf("asked %v, %v", r.asked, r.results())
 	}
-	if got, want := r.attempts["us-east"].fault, "no answer: "+errReconnected.Error(); got != want {
+	if got, want := r.attempts.of["us-east"].fault, "no answer: "+errReconnected.Error(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

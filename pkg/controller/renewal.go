@@ -3,6 +3,7 @@ package controller
 import (
 	"hash/fnv"
 	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -87,9 +88,9 @@ func jitterOf(uid types.UID) float64 {
 	return float64(h.Sum32()) / (1 << 32)
 }
 
-// attempt is what became of the renewals of one credential; the zero one is none.
+// attempt is what became of the requests for a token with one credential; the zero one is none.
 type attempt struct {
-	// credential is the hash of the one that was to be renewed.
+	// credential is the hash of the one that they were made with.
 	credential string
 	failures   int
 	// next is when to try again.
@@ -97,6 +98,39 @@ type attempt struct {
 	// fault is why the last one failed, and forbidden that the member does not let the manager's account have a token.
 	fault     string
 	forbidden bool
+}
+
+// attempts are the last ones that failed, by member.
+type attempts struct {
+	mu sync.Mutex
+	of map[string]attempt
+}
+
+// last is what became of the last attempt with a credential of that hash, if it failed.
+func (a *attempts) last(name, credential string) attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last := a.of[name]; last.credential == credential {
+		return last
+	}
+	return attempt{}
+}
+
+// keep notes that an attempt has failed.
+func (a *attempts) keep(name string, last attempt) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.of == nil {
+		a.of = map[string]attempt{}
+	}
+	a.of[name] = last
+}
+
+// forget drops what is known of a member that has a new credential, or is gone.
+func (a *attempts) forget(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.of, name)
 }
 
 // renewalTime is when to renew the stored credential, given what became of the last attempt; false is not, as things are.

@@ -38,7 +38,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	r := &renewer{
 		client: mgr.GetClient(), direct: mgr.GetAPIReader(), schedule: schedule{o.RenewalShare}, timeout: o.Timeout,
 		log: mgr.GetLogger().WithName("renewer"), metrics: metrics, recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
-		changes: p.changes, queue: workqueue.NewTypedDelayingQueue[string](), attempts: map[string]attempt{},
+		changes: p.changes, queue: workqueue.NewTypedDelayingQueue[string](),
 	}
 	if err := mgr.Add(r); err != nil {
 		return fmt.Errorf("add the renewer: %w", err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
@@ -37,6 +38,8 @@ const (
 	maxValue = 1024
 	// maxProvider is how long an access provider may be, in bytes of JSON: twice what the largest CA takes in base64.
 	maxProvider = endpoint.MaxCABundle * 8 / 3
+	// maxOwners is how many members of its name are read as owners of a profile.
+	maxOwners = 8
 )
 
 // ownConditions are the conditions that a profile has from here.
@@ -72,7 +75,7 @@ func Profile(m *v1alpha1.MemberCluster, at Place, before []metav1.Condition, now
 	p := &clusterinventory.ClusterProfile{}
 	p.APIVersion, p.Kind = clusterinventory.GroupVersion.String(), clusterinventory.ClusterProfileKind
 	p.Namespace, p.Name = at.Namespace, m.Name
-	p.Labels = ownLabels(m.Federation())
+	p.Labels, p.OwnerReferences = ownLabels(m.Federation()), []metav1.OwnerReference{owner(m.Name, m.UID)}
 	p.Spec.DisplayName, p.Spec.ClusterManager.Name = m.Name, Manager
 
 	facts := m.KnownFacts()
@@ -99,6 +102,12 @@ func ownLabels(f v1alpha1.FederationName) map[string]string {
 	labels := manifests.ClusterSetLabels(f)
 	labels[clusterinventory.LabelClusterManagerKey] = Manager
 	return labels
+}
+
+// owner is the reference with which Kubernetes deletes what is published of a member when the member is gone, also while no manager
+// runs. It does not hold up the member's deletion: that would take a right on members.
+func owner(name string, uid types.UID) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: cluster.MemberClusters.Kind, Name: name, UID: uid}
 }
 
 // healthy is the condition ControlPlaneHealthy: Ready, in words for those who read profiles.
@@ -186,6 +195,7 @@ func Ignored(m *v1alpha1.MemberCluster) string {
 func Metadata(p *clusterinventory.ClusterProfile, uid string) *unstructured.Unstructured {
 	o := identified(p, uid)
 	o.SetLabels(p.Labels)
+	o.SetOwnerReferences(p.OwnerReferences)
 	_ = unstructured.SetNestedMap(o.Object, map[string]any{
 		"displayName": p.Spec.DisplayName, "clusterManager": map[string]any{"name": p.Spec.ClusterManager.Name},
 	}, "spec")
@@ -239,6 +249,11 @@ func MetadataDiffers(have, want *clusterinventory.ClusterProfile) bool {
 			return true
 		}
 	}
+	for _, owner := range want.OwnerReferences {
+		if !slices.Contains(have.OwnerReferences, owner) {
+			return true
+		}
+	}
 	return have.Spec.DisplayName != want.Spec.DisplayName
 }
 
@@ -279,6 +294,12 @@ func Read(o *unstructured.Unstructured) *clusterinventory.ClusterProfile {
 			p.Labels[key] = value
 		}
 	}
+	for _, has := range o.GetOwnerReferences() {
+		own := owner(p.Name, types.UID(strings.Clone(string(has.UID))))
+		if has.APIVersion == own.APIVersion && has.Kind == own.Kind && has.Name == own.Name && len(p.OwnerReferences) < maxOwners {
+			p.OwnerReferences = append(p.OwnerReferences, own)
+		}
+	}
 	p.Spec.DisplayName = text(o.Object, "spec", "displayName")
 	p.Status.Version.Kubernetes = text(o.Object, "status", "version", "kubernetes")
 	for _, c := range entries(o.Object, "conditions", "type", ownConditions) {
@@ -292,9 +313,10 @@ func Read(o *unstructured.Unstructured) *clusterinventory.ClusterProfile {
 	}
 	for _, a := range entries(o.Object, "accessProviders", "name", []string{Provider}) {
 		var provider clusterinventory.AccessProvider
-		if data, err := json.Marshal(a); err == nil && len(data) <= maxProvider && json.Unmarshal(data, &provider) == nil {
-			p.Status.AccessProviders = append(p.Status.AccessProviders, provider)
+		if data, err := json.Marshal(a); err != nil || len(data) > maxProvider || json.Unmarshal(data, &provider) != nil {
+			provider = clusterinventory.AccessProvider{Name: Provider}
 		}
+		p.Status.AccessProviders = append(p.Status.AccessProviders, provider)
 	}
 	return p
 }
@@ -332,6 +354,31 @@ func ownProvider(p *clusterinventory.ClusterProfile) *clusterinventory.AccessPro
 	return &p.Status.AccessProviders[i]
 }
 
+// ProviderPatch is the merge patch of the status that makes the access provider of a profile, as an API server answered, the one that is
+// wanted and nothing else; nil where it is that. Server-side apply merges an entry with what others own of it, so that clients would
+// dial a proxy of theirs. The list is replaced as a whole, which keeps other entries, and only while the profile is as it was answered.
+func ProviderPatch(o *unstructured.Unstructured, want *clusterinventory.ClusterProfile) ([]byte, error) {
+	own := ownProvider(want)
+	if equality.Semantic.DeepEqual(ownProvider(Read(o)), own) {
+		return nil, nil
+	}
+	all, _, err := unstructured.NestedSlice(o.Object, "status", "accessProviders")
+	if err != nil {
+		return nil, err
+	}
+	providers := slices.DeleteFunc(all, func(item any) bool {
+		entry, _ := item.(map[string]any)
+		return text(entry, "name") == Provider
+	})
+	if own != nil {
+		providers = append(providers, own)
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": o.GetResourceVersion()},
+		"status":   map[string]any{"accessProviders": providers},
+	})
+}
+
 // CredentialsOf is the namespace of the Secret that a profile names beside the endpoint that the member has now; empty when it names
 // none, or another endpoint.
 func CredentialsOf(p *clusterinventory.ClusterProfile, m *v1alpha1.MemberCluster) string {
@@ -356,5 +403,6 @@ func Secret(m *v1alpha1.MemberCluster, namespace string) *unstructured.Unstructu
 	o.SetNamespace(namespace)
 	o.SetName(m.Name)
 	o.SetLabels(map[string]string{v1alpha1.LabelFederation: string(m.Federation()), v1alpha1.LabelMember: m.Name})
+	o.SetOwnerReferences([]metav1.OwnerReference{owner(m.Name, m.UID)})
 	return o
 }

@@ -23,7 +23,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // member is one that is accepted and ready, after changes.
 func member(changes ...func(*v1alpha1.MemberCluster)) *v1alpha1.MemberCluster {
 	m := &v1alpha1.MemberCluster{}
-	m.Name = "us-east"
+	m.Name, m.UID = "us-east", "member-1"
 	m.Labels = map[string]string{v1alpha1.LabelFederation: "prod", "example.com/team": "shop"}
 	m.Spec = v1alpha1.MemberClusterSpec{ClusterID: "6b2f", Server: "https://us-east.example.com:6443", CABundle: []byte("CA")}
 	m.Status.AcceptedTime = new(metav1.NewTime(now.Add(-time.Hour)))
@@ -69,6 +69,11 @@ metadata:
     x-k8s.io/cluster-manager: kubefederate
   name: us-east
   namespace: fleet
+  ownerReferences:
+  - apiVersion: kubefederate.io/v1alpha1
+    kind: MemberCluster
+    name: us-east
+    uid: member-1
 spec:
   clusterManager:
     name: kubefederate
@@ -217,16 +222,21 @@ func TestDiffers(t *testing.T) {
 			p.Status.Properties = append(p.Status.Properties, clusterinventory.Property{Name: "example.com/cost", Value: "3"})
 			p.Status.AccessProviders = append(p.Status.AccessProviders, clusterinventory.AccessProvider{Name: "oidc"})
 		}},
-		"a label was removed":    {have: func(p *clusterinventory.ClusterProfile) { delete(p.Labels, clusterinventory.LabelClusterSetKey) }, metadata: true},
-		"another display name":   {have: func(p *clusterinventory.ClusterProfile) { p.Spec.DisplayName = "x" }, metadata: true},
-		"a condition is gone":    {have: func(p *clusterinventory.ClusterProfile) { p.Status.Conditions = p.Status.Conditions[:1] }, status: true},
-		"an own property stays":  {now: func(m *v1alpha1.MemberCluster) { m.Status.Facts.Zones = nil }, status: true},
-		"another number":         {now: func(m *v1alpha1.MemberCluster) { m.Status.Facts.Nodes++ }, status: true},
-		"another version":        {now: func(m *v1alpha1.MemberCluster) { m.Status.Facts.KubernetesVersion = "v1.37.0" }, status: true},
-		"another server":         {now: func(m *v1alpha1.MemberCluster) { m.Spec.Server = "https://other.example.com" }, status: true},
-		"a provider was removed": {have: func(p *clusterinventory.ClusterProfile) { p.Status.AccessProviders = nil }, status: true},
-		"it was suspended":       {now: func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }, status: true},
-		"it was probed again":    {now: func(m *v1alpha1.MemberCluster) { m.Status.LastProbeTime = new(metav1.NewTime(now)) }},
+		"a label was removed": {have: func(p *clusterinventory.ClusterProfile) { delete(p.Labels, clusterinventory.LabelClusterSetKey) }, metadata: true},
+		"an owner of others": {have: func(p *clusterinventory.ClusterProfile) {
+			p.OwnerReferences = append(p.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "us-east", UID: "map-1"})
+		}},
+		"it has no owner":          {have: func(p *clusterinventory.ClusterProfile) { p.OwnerReferences = nil }, metadata: true},
+		"the member was made anew": {now: func(m *v1alpha1.MemberCluster) { m.UID = "member-2" }, metadata: true},
+		"another display name":     {have: func(p *clusterinventory.ClusterProfile) { p.Spec.DisplayName = "x" }, metadata: true},
+		"a condition is gone":      {have: func(p *clusterinventory.ClusterProfile) { p.Status.Conditions = p.Status.Conditions[:1] }, status: true},
+		"an own property stays":    {now: func(m *v1alpha1.MemberCluster) { m.Status.Facts.Zones = nil }, status: true},
+		"another number":           {now: func(m *v1alpha1.MemberCluster) { m.Status.Facts.Nodes++ }, status: true},
+		"another version":          {now: func(m *v1alpha1.MemberCluster) { m.Status.Facts.KubernetesVersion = "v1.37.0" }, status: true},
+		"another server":           {now: func(m *v1alpha1.MemberCluster) { m.Spec.Server = "https://other.example.com" }, status: true},
+		"a provider was removed":   {have: func(p *clusterinventory.ClusterProfile) { p.Status.AccessProviders = nil }, status: true},
+		"it was suspended":         {now: func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }, status: true},
+		"it was probed again":      {now: func(m *v1alpha1.MemberCluster) { m.Status.LastProbeTime = new(metav1.NewTime(now)) }},
 	} {
 		have := stored(t, Profile(member(), at, nil, now))
 		if test.have != nil {
@@ -278,6 +288,58 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestProviderPatch is that what others own of the access provider does not stay in it, and that their providers do.
+func TestProviderPatch(t *testing.T) {
+	t.Parallel()
+	const own = `{"name":"kubeconfig-secretreader","cluster":{"server":"https://us-east.example.com:6443","certificate-authority-data":"Q0E=",` +
+		`"extensions":[{"name":"client.authentication.k8s.io/exec","extension":{"key":"kubeconfig","name":"us-east","namespace":"prod-credentials"}}]}}`
+	const other = `{"cluster":{"server":"https://other.example.com"},"name":"oidc"}`
+	patch := func(providers ...string) string {
+		return `{"metadata":{"resourceVersion":"7"},"status":{"accessProviders":[` + strings.Join(providers, ",") + `]}}`
+	}
+	cluster := func(field string, value any) func(map[string]any) {
+		return func(provider map[string]any) { provider["cluster"].(map[string]any)[field] = value }
+	}
+	for name, test := range map[string]struct {
+		change func(map[string]any)
+		// ended says that no provider is wanted any more.
+		ended bool
+		want  string
+	}{
+		"as it was written":            {change: func(map[string]any) {}},
+		"a proxy of others":            {change: cluster("proxy-url", "http://elsewhere.example.com"), want: patch(other, own)},
+		"a file with a CA":             {change: cluster("certificate-authority", "/etc/ca"), want: patch(other, own)},
+		"a server's name":              {change: cluster("tls-server-name", "elsewhere.example.com"), want: patch(other, own)},
+		"no verification":              {change: cluster("insecure-skip-tls-verify", true), want: patch(other, own)},
+		"an extension of others":       {change: cluster("extensions", []any{map[string]any{"name": "x", "extension": map[string]any{}}}), want: patch(other, own)},
+		"what no provider can hold":    {change: func(provider map[string]any) { provider["cluster"] = "none" }, want: patch(other, own)},
+		"it is not wanted any more":    {change: func(map[string]any) {}, ended: true, want: patch(other)},
+		"nor can it be read":           {change: cluster("server", strings.Repeat("x", 1<<20)), ended: true, want: patch(other)},
+		"it is not wanted, and is not": {change: func(provider map[string]any) { provider["name"] = "another" }, ended: true},
+	} {
+		want := Profile(member(), Place{"fleet", "prod-credentials"}, nil, now)
+		o, err := Status(want, "uid-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.SetResourceVersion("7")
+		var provider any
+		if err := json.Unmarshal([]byte(other), &provider); err != nil {
+			t.Fatal(err)
+		}
+		status := o.Object["status"].(map[string]any)
+		status["accessProviders"] = append(status["accessProviders"].([]any), provider)
+		test.change(first(o.Object, "accessProviders"))
+		if test.ended {
+			want.Status.AccessProviders = nil
+		}
+		got, err := ProviderPatch(o, want)
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s: %v\ngot  %s\nwant %s", name, err, got, test.want)
+		}
+	}
+}
+
 // TestCredentialsOf reads a profile back.
 func TestCredentialsOf(t *testing.T) {
 	t.Parallel()
@@ -315,6 +377,8 @@ func TestRead(t *testing.T) {
 		"displayName":              func(o map[string]any) { setField(o, long, "spec", "displayName") },
 		"displayName of no type":   func(o map[string]any) { setField(o, 1.5, "spec", "displayName") },
 		"version":                  func(o map[string]any) { setField(o, long, "status", "version", "kubernetes") },
+		"owners of another name":   func(o map[string]any) { owned(o, long, 1) },
+		"owners":                   func(o map[string]any) { owned(o, "us-east", 1000) },
 		"annotations":              func(o map[string]any) { setField(o, long, "metadata", "annotations", "a") },
 		"a time that Go refuses":   func(o map[string]any) { first(o, "conditions")["lastTransitionTime"] = "2026-01-01t00:00:00z" },
 		"a message":                func(o map[string]any) { first(o, "conditions")["message"] = long },
@@ -346,6 +410,15 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %d bytes of %s are kept: %v", name, len(data), got.Name, err)
 		}
 	}
+}
+
+// owned puts n members of a name in the place of the owners.
+func owned(o map[string]any, name string, n int) {
+	owners := make([]any, n)
+	for i := range owners {
+		owners[i] = map[string]any{"apiVersion": "kubefederate.io/v1alpha1", "kind": "MemberCluster", "name": name, "uid": fmt.Sprint(i)}
+	}
+	_ = unstructured.SetNestedSlice(o, owners, "metadata", "ownerReferences")
 }
 
 func setField(o map[string]any, value any, path ...string) {

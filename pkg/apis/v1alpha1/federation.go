@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // AcceptancePolicy says whether a cluster that joined is a member at once.
 // +kubebuilder:validation:Enum=Automatic;Manual
@@ -386,6 +389,10 @@ type InventoryStatus struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=63
 	CredentialsNamespaces []string `json:"credentialsNamespaces,omitempty"`
+	// UIDs are those that these namespaces had when the manager could first publish there, by name. Nothing is published in one that
+	// was deleted and made anew, which takes only the right to make namespaces, until the federation has ceased to name it and names it again.
+	// +optional
+	UIDs map[string]types.UID `json:"uids,omitempty"`
 }
 
 // DiscoveryStatus is what the discovery controller found for a federation. Its numbers count clusters, each once.

@@ -52,6 +52,7 @@ const (
 const (
 	ReasonNamespaceMissing    = "NamespaceMissing"
 	ReasonNamespaceNotLabeled = "NamespaceNotLabeled"
+	ReasonNamespaceReplaced   = "NamespaceReplaced"
 	// ReasonProfilesNotServed is a host without the CustomResourceDefinition of ClusterProfile.
 	ReasonProfilesNotServed = "ProfilesNotServed"
 	// ReasonInventoryForbidden is a namespace in which the manager lacks a right.

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	clusterinventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -204,11 +205,16 @@ func TestInventory(t *testing.T) {
 	})
 	change(p, func() { p.Finalizers = nil })
 	profiles(t, w, healthy(metav1.ConditionTrue), "queue")
+	queue := namespace("queue", "")
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(queue), queue); err != nil {
+		t.Fatal(err)
+	}
+	left := &v1alpha1.InventoryStatus{Namespaces: []string{"queue"}, UIDs: map[string]types.UID{"queue": queue.UID}}
 	env.Eventually(t, "the namespace is left", func(ctx context.Context) error {
 		if err := w.Get(ctx, client.ObjectKey{Name: published}, f); err != nil {
 			return err
 		}
-		if diff := cmp.Diff(&v1alpha1.InventoryStatus{Namespaces: []string{"queue"}}, f.Status.Inventory); diff != "" {
+		if diff := cmp.Diff(left, f.Status.Inventory); diff != "" {
 			return errors.New(diff)
 		}
 		return nil

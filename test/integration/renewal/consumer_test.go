@@ -24,7 +24,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -282,6 +284,104 @@ func issuedToConsumer(token string) int64 {
 	return claims.Issued
 }
 
+// apply has another field manager apply a part of the profile's status.
+func (c *consumer) apply(t *testing.T, status map[string]any) {
+	t.Helper()
+	o := &unstructured.Unstructured{Object: map[string]any{"status": status}}
+	o.SetGroupVersionKind(clusterinventory.ClusterProfileSchemeGroupVersionKind)
+	o.SetNamespace(profilesIn)
+	o.SetName(name)
+	if err := c.admin.Status().Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("another")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// intrude has another field manager own a proxy in the manager's access provider, where clients would dial it, and a provider of its
+// own beside, which alone stays.
+func (c *consumer) intrude(t *testing.T, own clusterinventory.AccessProvider) (theirs []clusterinventory.AccessProvider) {
+	t.Helper()
+	theirs = []clusterinventory.AccessProvider{{Name: "theirs"}}
+	theirs[0].Cluster.Server = "https://elsewhere.example.com"
+	c.apply(t, map[string]any{"accessProviders": []any{
+		map[string]any{"name": own.Name, "cluster": map[string]any{"server": own.Cluster.Server, "proxy-url": "http://elsewhere.example.com"}},
+		map[string]any{"name": theirs[0].Name, "cluster": map[string]any{"server": theirs[0].Cluster.Server}},
+	}})
+	env.Eventually(t, "the access provider is the manager's alone", func(ctx context.Context) error {
+		p, err := c.profile(ctx)
+		if err == nil && !cmp.Equal(p.Status.AccessProviders, append(slices.Clone(theirs), own)) {
+			err = errors.New(cmp.Diff(append(slices.Clone(theirs), own), p.Status.AccessProviders))
+		}
+		return err
+	})
+	return theirs
+}
+
+// move has the member lead elsewhere: the token that was issued for its former endpoint is not offered there. Another one is when the
+// member is back.
+func (c *consumer) move(t *testing.T) {
+	t.Helper()
+	lead := func(server string) {
+		t.Helper()
+		m := &v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"server":%q}}`, server))
+		if err := c.admin.Patch(t.Context(), m, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := c.token(t)
+	lead("https://elsewhere.example.com")
+	env.Eventually(t, "no credential is offered", func(ctx context.Context) error {
+		err := c.admin.Get(ctx, client.ObjectKey{Namespace: secretsIn, Name: name}, &corev1.Secret{})
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the Secret: %w", err)
+		}
+		p, err := c.profile(ctx)
+		if err == nil && slices.ContainsFunc(p.Status.AccessProviders, func(a clusterinventory.AccessProvider) bool { return a.Name == inventory.Provider }) {
+			err = fmt.Errorf("%+v", p.Status.AccessProviders)
+		}
+		return err
+	})
+	lead(c.URL)
+	c.token(t, before)
+}
+
+// unreadable has a profile hold what its schema admits and Go's types do not, while a manager starts and goes on.
+func (c *consumer) unreadable(t *testing.T) {
+	t.Helper()
+	c.manager.Stop()
+	c.apply(t, map[string]any{"conditions": []any{map[string]any{
+		"type": "Odd", "status": "True", "reason": "Odd", "message": "", "lastTransitionTime": "2026-01-01t00:00:00z",
+	}}})
+	if _, err := c.profile(t.Context()); err == nil {
+		t.Error("the profile can be read: this proves nothing")
+	}
+	for _, step := range []func(context.Context) error{c.manager.Start, c.manager.Wait} {
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, displayed := range []string{"first", "second"} {
+		read := &unstructured.Unstructured{}
+		read.SetGroupVersionKind(clusterinventory.ClusterProfileSchemeGroupVersionKind)
+		read.SetNamespace(profilesIn)
+		read.SetName(name)
+		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"displayName":%q}}`, displayed))
+		if err := c.admin.Patch(t.Context(), read, patch); err != nil {
+			t.Fatal(err)
+		}
+		env.Eventually(t, "the profile is kept", func(ctx context.Context) error {
+			if err := c.admin.Get(ctx, client.ObjectKeyFromObject(read), read); err != nil {
+				return err
+			}
+			if got, _, err := unstructured.NestedString(read.Object, "spec", "displayName"); got != name {
+				return fmt.Errorf("its display name is %q: %w", got, err)
+			}
+			return nil
+		})
+	}
+	c.apply(t, map[string]any{})
+}
+
 // consume gives a federation an inventory, with a credential that is renewed without a write of the profile, that a rotation
 // revokes, and that ends with the access.
 func (r *renewing) consume(t *testing.T) {
@@ -341,6 +441,9 @@ func (r *renewing) consume(t *testing.T) {
 
 	file, plugin := c.connect(t, p)
 	c.follow(t, file, plugin, first, second, third)
+	c.unreadable(t)
+	c.move(t)
+	theirs := c.intrude(t, p.Status.AccessProviders[0])
 
 	// What others set on the Secret stays, and a rotation revokes what was issued.
 	secret := &corev1.Secret{}
@@ -363,7 +466,7 @@ func (r *renewing) consume(t *testing.T) {
 			return fmt.Errorf("the Secret: %w", err)
 		}
 		p, err := c.profile(ctx)
-		if err == nil && len(p.Status.AccessProviders) > 0 {
+		if err == nil && !cmp.Equal(p.Status.AccessProviders, theirs) {
 			err = fmt.Errorf("%+v", p.Status.AccessProviders)
 		}
 		return err
