@@ -88,6 +88,8 @@ ValidatingAdmissionPolicy/namespaces.kubefederate.io
 ValidatingAdmissionPolicyBinding/namespaces.kubefederate.io
 ValidatingAdmissionPolicy/inventories.kubefederate.io
 ValidatingAdmissionPolicyBinding/inventories.kubefederate.io
+ValidatingAdmissionPolicy/consumers.kubefederate.io
+ValidatingAdmissionPolicyBinding/consumers.kubefederate.io
 ValidatingWebhookConfiguration/kubefederate.io
 `
 
