@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -80,7 +81,9 @@ var (
 	credentialsDesc = prometheus.NewDesc("kubefederate_credentials", "Members by the reason of their condition CredentialValid.", []string{"reason"}, nil)
 	expiryDesc      = prometheus.NewDesc("kubefederate_credential_expiry_timestamp_seconds",
 		"When the first of the stored credentials expires, in seconds since 1970. It is absent while no credential is stored.", nil, nil)
-	phases = []v1alpha1.Phase{
+	publishedDesc   = prometheus.NewDesc("kubefederate_published", "Members of federations with an inventory, by the reason of their condition Published.", []string{"reason"}, nil)
+	inventoriesDesc = prometheus.NewDesc("kubefederate_inventories", "Federations with an inventory, by the reason of their condition InventoryPublished.", []string{"reason"}, nil)
+	phases          = []v1alpha1.Phase{
 		v1alpha1.PhaseJoining, v1alpha1.PhasePending, v1alpha1.PhaseReady, v1alpha1.PhaseNotReady, v1alpha1.PhaseOffline,
 		v1alpha1.PhaseSuspended, v1alpha1.PhaseLeaving,
 	}
@@ -88,6 +91,14 @@ var (
 		v1alpha1.ReasonCredentialStored, v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed, v1alpha1.ReasonCredentialExpired,
 		v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed, v1alpha1.ReasonCredentialMismatch,
 		v1alpha1.ReasonCredentialRevoked, v1alpha1.ReasonCredentialWithoutExpiry,
+	}
+	publishedReasons = []string{
+		v1alpha1.ReasonPublished, v1alpha1.ReasonNotAccepted, v1alpha1.ReasonInventoryUnavailable, v1alpha1.ReasonProfileTaken,
+		v1alpha1.ReasonProfileRefused, v1alpha1.ReasonConsumerCredentialFailed,
+	}
+	inventoryReasons = []string{
+		v1alpha1.ReasonPublished, v1alpha1.ReasonNamespaceMissing, v1alpha1.ReasonNamespaceNotLabeled, v1alpha1.ReasonNamespaceReplaced,
+		v1alpha1.ReasonProfilesNotServed, v1alpha1.ReasonInventoryForbidden, v1alpha1.ReasonInventoryUnreadable,
 	}
 )
 
@@ -97,23 +108,35 @@ func (memberCollector) Describe(into chan<- *prometheus.Desc) {
 	into <- violatingDesc
 	into <- credentialsDesc
 	into <- expiryDesc
+	into <- publishedDesc
+	into <- inventoriesDesc
 }
 
 // Collect implements prometheus.Collector.
 func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	var list v1alpha1.MemberClusterList
-	if err := c.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+	var (
+		list        v1alpha1.MemberClusterList
+		federations v1alpha1.FederationList
+	)
+	if errors.Join(c.List(ctx, &list, client.UnsafeDisableDeepCopy), c.List(ctx, &federations, client.UnsafeDisableDeepCopy)) != nil {
 		// The cache is not filled yet: no number is better than a wrong one.
 		return
 	}
 	t := tallyOf(list.Items)
+	inventories := inventoriesOf(federations.Items)
 	for _, phase := range phases {
 		into <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue, float64(t.phases[phase]), string(phase))
 	}
 	for _, reason := range credentialReasons {
 		into <- prometheus.MustNewConstMetric(credentialsDesc, prometheus.GaugeValue, float64(t.credentials[reason]), reason)
+	}
+	for _, reason := range publishedReasons {
+		into <- prometheus.MustNewConstMetric(publishedDesc, prometheus.GaugeValue, float64(t.published[reason]), reason)
+	}
+	for _, reason := range inventoryReasons {
+		into <- prometheus.MustNewConstMetric(inventoriesDesc, prometheus.GaugeValue, float64(inventories[reason]), reason)
 	}
 	into <- prometheus.MustNewConstMetric(violatingDesc, prometheus.GaugeValue, float64(t.violating))
 	if !t.expiry.IsZero() {
@@ -124,8 +147,8 @@ func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 // tally is what the statuses of members add up to.
 type tally struct {
 	phases map[v1alpha1.Phase]int
-	// credentials are members by the reason of CredentialValid.
-	credentials map[string]int
+	// credentials are members by the reason of CredentialValid, and published by that of Published.
+	credentials, published map[string]int
 	// violating are those that break rules.
 	violating int
 	// expiry is when the first credential expires; zero when none is stored.
@@ -134,7 +157,7 @@ type tally struct {
 
 // tallyOf adds up. A member without a status is joining.
 func tallyOf(members []v1alpha1.MemberCluster) tally {
-	t := tally{phases: map[v1alpha1.Phase]int{}, credentials: map[string]int{}}
+	t := tally{phases: map[v1alpha1.Phase]int{}, credentials: map[string]int{}, published: map[string]int{}}
 	for i := range members {
 		status := &members[i].Status
 		phase := status.Phase
@@ -145,6 +168,9 @@ func tallyOf(members []v1alpha1.MemberCluster) tally {
 		if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionCredentialValid); c != nil {
 			t.credentials[c.Reason]++
 		}
+		if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionPublished); c != nil {
+			t.published[c.Reason]++
+		}
 		if len(status.Violations) > 0 {
 			t.violating++
 		}
@@ -153,4 +179,15 @@ func tallyOf(members []v1alpha1.MemberCluster) tally {
 		}
 	}
 	return t
+}
+
+// inventoriesOf are federations by the reason of InventoryPublished.
+func inventoriesOf(federations []v1alpha1.Federation) map[string]int {
+	reasons := map[string]int{}
+	for i := range federations {
+		if c := meta.FindStatusCondition(federations[i].Status.Conditions, v1alpha1.ConditionInventoryPublished); c != nil {
+			reasons[c.Reason]++
+		}
+	}
+	return reasons
 }

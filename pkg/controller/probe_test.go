@@ -779,19 +779,34 @@ func TestTally(t *testing.T) {
 	}
 	violating := member(v1alpha1.PhaseReady, 2*time.Hour)
 	violating.Status.Violations = make([]v1alpha1.Violation, 2)
+	violating.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionPublished, Reason: v1alpha1.ReasonProfileTaken}}
 	expired := member(v1alpha1.PhaseOffline, 3*time.Hour)
 	expired.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: "Other"}, {Type: v1alpha1.ConditionCredentialValid, Reason: v1alpha1.ReasonCredentialExpired}}
 	got := tallyOf([]v1alpha1.MemberCluster{violating, member("", 0), member(v1alpha1.PhaseReady, time.Hour), expired})
 	want := tally{
 		phases:      map[v1alpha1.Phase]int{v1alpha1.PhaseReady: 2, v1alpha1.PhaseJoining: 1, v1alpha1.PhaseOffline: 1},
 		credentials: map[string]int{v1alpha1.ReasonCredentialExpired: 1},
+		published:   map[string]int{v1alpha1.ReasonProfileTaken: 1},
 		violating:   1,
 		expiry:      now.Add(time.Hour),
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(tally{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if none := tallyOf(nil); len(none.phases)+len(none.credentials)+none.violating > 0 || !none.expiry.IsZero() {
+	if none := tallyOf(nil); len(none.phases)+len(none.credentials)+len(none.published)+none.violating > 0 || !none.expiry.IsZero() {
 		t.Errorf("of none: %+v", none)
+	}
+}
+
+func TestInventories(t *testing.T) {
+	t.Parallel()
+	federation := func(conditions ...metav1.Condition) (f v1alpha1.Federation) {
+		f.Status.Conditions = conditions
+		return f
+	}
+	missing := metav1.Condition{Type: v1alpha1.ConditionInventoryPublished, Reason: v1alpha1.ReasonNamespaceMissing}
+	got := inventoriesOf([]v1alpha1.Federation{federation(), federation(metav1.Condition{Type: v1alpha1.ConditionWithinLimits, Reason: "Other"}), federation(missing), federation(missing)})
+	if diff := cmp.Diff(map[string]int{v1alpha1.ReasonNamespaceMissing: 2}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

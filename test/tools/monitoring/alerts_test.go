@@ -69,6 +69,18 @@ var cases = []struct {
 	{"KubefederateCredentialExpired", "one", []string{`kubefederate_credentials{reason="CredentialExpired"} 1x20`}, 5, []string{`{}`}},
 	{"KubefederateCredentialExpired", "none", []string{`kubefederate_credentials{reason="CredentialExpired"} 0x20`}, 20, nil},
 
+	{"KubefederateInventoryNotPublished", "two causes, seen by two replicas", []string{
+		`kubefederate_inventories{reason="NamespaceMissing", instance="a"} 1x20`, `kubefederate_inventories{reason="NamespaceMissing", instance="b"} 1x20`,
+		`kubefederate_inventories{reason="InventoryForbidden"} 2x20`,
+	}, 15, []string{`{reason="InventoryForbidden"}`, `{reason="NamespaceMissing"}`}},
+	{"KubefederateInventoryNotPublished", "granted a moment later", []string{`kubefederate_inventories{reason="NamespaceMissing"} 1x9 0x20`}, 20, nil},
+	{"KubefederateInventoryNotPublished", "none", []string{`kubefederate_inventories{reason="Published"} 3x20`, `kubefederate_inventories{reason="NamespaceMissing"} 0x20`}, 20, nil},
+	{"KubefederateMembersNotPublished", "taken", []string{`kubefederate_published{reason="ProfileTaken"} 1x40`}, 30, []string{`{reason="ProfileTaken"}`}},
+	{"KubefederateMembersNotPublished", "away for a moment", []string{`kubefederate_published{reason="ConsumerCredentialFailed"} 1x20 0x20`}, 40, nil},
+	{"KubefederateMembersNotPublished", "others", []string{
+		`kubefederate_published{reason="Published"} 9x40`, `kubefederate_published{reason="NotAccepted"} 2x40`, `kubefederate_published{reason="InventoryUnavailable"} 9x40`,
+	}, 40, nil},
+
 	{"KubefederateCertificateExpiring", "six days are left", []string{`kubefederate_webhook_certificate_expiry_timestamp_seconds{instance="a"} 518400x90`, `kubefederate_webhook_certificate_expiry_timestamp_seconds{instance="b"} 7776000x90`}, 60, []string{`{}`}},
 	{"KubefederateCertificateExpiring", "there is none", []string{`kubefederate_webhook_certificate_expiry_timestamp_seconds 0x90`}, 60, []string{`{}`}},
 	{"KubefederateCertificateExpiring", "ninety days are left", []string{`kubefederate_webhook_certificate_expiry_timestamp_seconds 7776000x90`}, 60, nil},
