@@ -30,6 +30,8 @@ const (
 	clusterprofiles = "clusterprofiles"
 	// secretType is the field of Secrets that a list can select by.
 	secretType = "type"
+	// pageSize is how many objects are read at a time: others may make each as large as an object can be.
+	pageSize = 100
 	// maxSaid is how much a Secret may say of its token, in bytes: see consumerToken.
 	maxSaid = 1024
 )
@@ -213,20 +215,43 @@ func compared(o any) (any, error) {
 	return o, nil
 }
 
+// read lists objects page by page and keeps of each what is compared, so that a page is what they take while they are read. It is for API
+// servers that do not stream a list.
+func (k inventoryKey) read(ctx context.Context, c client.Client, selected []client.ListOption) (runtime.Object, error) {
+	all := &metav1.List{}
+	for {
+		page := k.list()
+		if err := c.List(ctx, page, append([]client.ListOption{client.Limit(pageSize), client.Continue(all.Continue)}, selected...)...); err != nil {
+			return nil, err
+		}
+		err := meta.EachListItem(page, func(o runtime.Object) error {
+			kept, err := compared(o)
+			if o, ok := kept.(runtime.Object); ok {
+				all.Items = append(all.Items, runtime.RawExtension{Object: o})
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		all.ResourceVersion, all.Continue = page.GetResourceVersion(), page.GetContinue()
+		if all.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
 // watch begins to read what the manager made in a namespace, calls changed with the name of each object that changes,
 // and read when all that is there has been read.
 func (n *inventoryNamespace) watch(ctx context.Context, c client.WithWatch, changed func(name string), read func()) error {
-	options := func(raw metav1.ListOptions) []client.ListOption {
-		return append([]client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(n.namespace)}, n.made()...)
-	}
+	selected := append(n.made(), client.InNamespace(n.namespace))
 	key := n.inventoryKey
 	informer := cache.NewSharedIndexInformerWithOptions(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
-			list := key.list()
-			return list, c.List(ctx, list, options(raw)...)
+		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+			return key.read(ctx, c, selected)
 		},
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			return c.Watch(ctx, key.list(), options(raw)...)
+			return c.Watch(ctx, key.list(), append([]client.ListOption{&client.ListOptions{Raw: &raw}}, selected...)...)
 		},
 	}, key.object(), cache.SharedIndexInformerOptions{})
 	if err := informer.SetTransform(compared); err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -600,5 +602,47 @@ func TestNamespaceMadeAnew(t *testing.T) {
 	looks()
 	if got := f.Status.Inventory.UIDs[fleetProfiles.namespace]; got != "another" || profiles() != 1 {
 		t.Errorf("not published anew: %+v, %+v", f.Status.Inventory, p.condition(m.Name))
+	}
+}
+
+// TestPages is that objects are read a few at a time, and that no more of them is kept than is compared.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	for _, key := range []inventoryKey{fleetProfiles, fleetSecrets} {
+		p := publishing(t, publishingFederation())
+		var asked []string
+		p.client = interceptor.NewClient(p.client, interceptor.Funcs{
+			List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+				o := (&client.ListOptions{}).ApplyOptions(options)
+				asked = append(asked, fmt.Sprintf("%d in %s from %q", o.Limit, o.Namespace, o.Continue))
+				name := "east"
+				if list.SetResourceVersion("7"); o.Continue == "" {
+					list.SetContinue("more")
+					name = "west"
+				}
+				made := inventory.Metadata(inventory.Profile(publishableMember(), inventory.Place{Namespace: o.Namespace}, nil, time.Now()), "").Object
+				made["kind"], made["apiVersion"] = key.kind().Kind, key.kind().GroupVersion().String()
+				made["metadata"].(map[string]any)["name"] = name
+				made["metadata"].(map[string]any)["labels"].(map[string]any)[v1alpha1.LabelMember] = name
+				made["metadata"].(map[string]any)["annotations"] = map[string]any{"example.com/a": strings.Repeat("x", 1<<18)}
+				text, err := json.Marshal(map[string]any{"items": []any{made}})
+				if err != nil {
+					return err
+				}
+				return json.Unmarshal(text, list)
+			},
+		})
+		list, err := key.read(t.Context(), p.client, []client.ListOption{client.InNamespace(key.namespace)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{fmt.Sprintf(`100 in %s from ""`, key.namespace), fmt.Sprintf(`100 in %s from "more"`, key.namespace)}
+		if !slices.Equal(asked, want) {
+			t.Errorf("asked for %q", asked)
+		}
+		text, err := json.Marshal(list)
+		if err != nil || len(text) > 4<<10 || !strings.Contains(string(text), `"name":"east"`) || !strings.Contains(string(text), `"name":"west"`) {
+			t.Errorf("%d bytes are kept: %v", len(text), err)
+		}
 	}
 }
