@@ -370,10 +370,14 @@ func (o *grantOptions) judgeSecrets(ctx context.Context, h *host.Cluster, namesp
 		return nil, "", err
 	}
 	if len(foreign) > 0 {
-		name := slices.Min(slices.Collect(maps.Keys(foreign)))
+		name := slices.Max(slices.Collect(maps.Keys(foreign)))
+		of := fmt.Sprintf("of federation %q", name)
+		if name == "" {
+			of = "of an unknown federation"
+		}
 		return &federate.Finding{
 			Side: cluster.Host, Object: fmt.Sprintf("namespace %q", namespace),
-			Cause:  fmt.Sprintf("holds %s of federation %q", output.Count(foreign[name], "credential", "credentials"), name),
+			Cause:  fmt.Sprintf("holds %s %s", output.Count(foreign[name], "credential", "credentials"), of),
 			Remedy: "delete them, or name another namespace",
 		}, "", nil
 	}
