@@ -2,16 +2,50 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
+
+// TestWebhookDown holds what to do where API servers cannot call the webhook: look at the manager's pods, or where it runs outside of the
+// host at its log.
+func TestWebhookDown(t *testing.T) {
+	t.Parallel()
+	const pods, log = "see that its pods run: kubectl get pods --namespace kubefederate-system", "look at the log of the manager that serves there"
+	for call, want := range map[string]string{
+		`"x": failed to call webhook: Post "https://kubefederate-webhook.kubefederate-system.svc:443/validate/memberclusters?timeout=5s": no endpoints available`: pods,
+		`"x": could not get REST client: unable to load root certificates`:                                                                                        pods,
+		`"x": failed to call webhook: Post "https://10.0.0.1:9443/validate/memberclusters?timeout=5s": connection refused`:                                        log,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusInternalServerError)
+			if err := json.NewEncoder(w).Encode(metav1.Status{
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonInternalError,
+				Code: http.StatusInternalServerError, Message: "failed calling webhook " + call,
+			}); err != nil {
+				t.Error(err)
+			}
+		}))
+		t.Cleanup(server.Close)
+		h, err := host.Connect(&rest.Config{Host: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = "host: " + host.ErrWebhookDown.Error() + ", so the API server refuses every change of a federation or a member (" + call + "): " + want
+		if _, err := h.Federation(t.Context(), "prod"); !errors.Is(err, host.ErrWebhookDown) || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
 
 // warned counts warnings.
 type warned int

@@ -64,7 +64,11 @@ func (c *Cluster) explain(err error) error {
 	if errors.As(err, &status) && status.Status().Reason == metav1.StatusReasonInternalError {
 		if _, call, found := strings.Cut(status.Status().Message, "failed calling webhook "); found {
 			call = pathWord.ReplaceAllString(call, "$1/...")
-			return &down{call: call, remedy: c.Commands.To("see that its pods run", command.ManagerPods), err: err}
+			remedy := c.Commands.To("see that its pods run", command.ManagerPods)
+			if strings.Contains(call, `"https://`) && !strings.Contains(call, "."+v1alpha1.HostNamespace+".svc") {
+				remedy = "look at the log of the manager that serves there"
+			}
+			return &down{call: call, remedy: remedy, err: err}
 		}
 	}
 	return err

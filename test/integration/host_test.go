@@ -72,7 +72,7 @@ func TestWebhookDown(t *testing.T) {
 	}
 	wantError(t, err, strings.ReplaceAll(`host: the webhook that judges members does not answer, so the API server refuses every change of a federation or a member `+
 		`("memberclusters.kubefederate.io": failed to call webhook: Post "https://ADDRESS/validate/memberclusters/...?timeout=5s": dial tcp ADDRESS: connect: connection refused): `+
-		`see that its pods run: kubectl get pods --namespace kubefederate-system`, "ADDRESS", strings.TrimPrefix(manager.URL, "https://")))
+		`look at the log of the manager that serves there`, "ADDRESS", strings.TrimPrefix(manager.URL, "https://")))
 	if err := clientset(t, c.Config()).AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), manifests.WebhookConfiguration, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
