@@ -208,5 +208,6 @@ func hostFault(host string) string {
 func endsInNumber(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	_, err := strconv.ParseUint(last, 0, 64)
-	return err == nil || strings.Trim(last, "0123456789") == ""
+	hex, isHex := strings.CutPrefix(last, "0x")
+	return err == nil || strings.Trim(last, "0123456789") == "" || isHex && strings.Trim(hex, "0123456789abcdef") == ""
 }
