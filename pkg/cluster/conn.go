@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -87,7 +88,8 @@ func (c *Conn) Endpoint() endpoint.Endpoint {
 		Server: c.Server(), CABundle: c.config.CAData, TLSServerName: c.config.ServerName, InsecureSkipTLSVerify: c.config.Insecure,
 	}
 	if c.config.Proxy != nil {
-		if proxy, err := c.config.Proxy(&http.Request{URL: c.server}); err == nil && proxy != nil {
+		request := (&http.Request{URL: c.server}).WithContext(context.WithValue(context.Background(), configuredOnly{}, true))
+		if proxy, err := c.config.Proxy(request); err == nil && proxy != nil {
 			e.ProxyURL = proxy.String()
 		}
 	}

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/net/http2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 )
 
 // Fault is what went wrong on the way to an API server or in it, as far as it changes what a person does next.
@@ -44,6 +46,8 @@ const (
 	FaultAnonymous
 	// FaultNotAPI means that something else than a Kubernetes API server answers.
 	FaultNotAPI
+	// FaultNotAllowed means that a Dialer refused the connection.
+	FaultNotAllowed
 )
 
 // Error is a request that failed, with the side and the endpoint it went to. It unwraps to the cause, so
@@ -95,6 +99,8 @@ func (e *Error) Error() string {
 	case FaultCaller:
 		return string(e.Side) + ": no request could be sent to " + e.Server + ": " + cause +
 			": repair the user of the context in the kubeconfig"
+	case FaultNotAllowed:
+		return string(e.Side) + ": " + cause
 	case FaultNotAPI:
 		return string(e.Side) + ": " + e.Server + " is not a Kubernetes API server: " + cause +
 			": check the URL in the kubeconfig; a page to sign in, or a proxy, may answer in its place"
@@ -112,6 +118,9 @@ func Cause(err error) string {
 	}
 	if bounds := boundsOf(err); bounds != nil {
 		return bounds.Error()
+	}
+	if refused, ok := errors.AsType[*endpoint.NotAllowed](err); ok {
+		return refused.Error()
 	}
 	if isReset(err) {
 		return "the connection was reset" // HTTP/2's own text has numbers that help no reader
@@ -145,8 +154,11 @@ func FaultOf(err error) Fault {
 		network net.Error
 		request *url.Error
 		status  apierrors.APIStatus
+		refused *endpoint.NotAllowed
 	)
 	switch {
+	case errors.As(err, &refused):
+		return FaultNotAllowed
 	case errors.As(err, &status):
 		switch status.Status().Code {
 		case http.StatusUnauthorized:
