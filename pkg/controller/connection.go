@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
@@ -96,8 +97,14 @@ type connection struct {
 // errReconnected says that a request would have used a connection over which the ID of the cluster has not been read.
 var errReconnected = errors.New("the connection ended while it was in use")
 
-func connect(access *kubeconfig.Access) (*connection, error) {
+// connect prepares a connection, which a dialer makes if there is one.
+func connect(access *kubeconfig.Access, dialer *cluster.Dialer) (*connection, error) {
 	config := access.RESTConfig()
+	dial := new(net.Dialer).DialContext
+	if dialer != nil {
+		dialer.Apply(config)
+		dial = config.Dial
+	}
 	trust, err := rest.TLSConfigFor(config)
 	if err != nil {
 		return nil, err
@@ -111,7 +118,6 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 	if name, uid := access.BoundSecret(); name != "" {
 		c.boundTo = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: name, UID: uid}
 	}
-	var dialer net.Dialer
 	c.transport = &http.Transport{
 		TLSClientConfig: trust,
 		Proxy:           config.Proxy,
@@ -130,7 +136,7 @@ func connect(access *kubeconfig.Access) (*connection, error) {
 				return nil, errReconnected
 			}
 			c.dials.Add(1)
-			return dialer.DialContext(ctx, network, address)
+			return dial(ctx, network, address)
 		},
 	}
 	if config.Proxy == nil {

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/inventory"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -99,6 +100,7 @@ type consumers struct {
 	publisher *publisher
 	schedule  schedule
 	timeout   time.Duration
+	host      *cluster.HostAddresses
 	log       logr.Logger
 	// queue has the members whose token is due.
 	queue workqueue.TypedDelayingInterface[string]
@@ -181,7 +183,7 @@ func (c *consumers) failed(o memberState, read credential, failures int, err err
 
 // issue has the member issue a token of the consumer's account, by the manager's credential and at its endpoint, and tries it there.
 func (c *consumers) issue(ctx context.Context, o memberState, secret *corev1.Secret, read credential) (*kubeconfig.Access, error) {
-	conn, err := o.connect(ctx, read.access, c.timeout)
+	conn, err := o.connect(ctx, read.access, c.host, c.timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +204,7 @@ func (c *consumers) issue(ctx context.Context, o memberState, secret *corev1.Sec
 	if err := judgeConsumerToken(next, read.access, time.Now()); err != nil {
 		return nil, err
 	}
-	tried, err := connect(next)
+	tried, err := connect(next, o.dialer(c.host))
 	if err != nil {
 		return nil, err
 	}

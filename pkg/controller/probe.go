@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
@@ -71,6 +73,7 @@ var offlineReasons = []string{v1alpha1.ReasonNameNotFound, v1alpha1.ReasonConnec
 var probeReasons = append([]string{
 	v1alpha1.ReasonReachable, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden,
 	v1alpha1.ReasonServerError, v1alpha1.ReasonUnexpectedAnswer, v1alpha1.ReasonIdentityMismatch,
+	v1alpha1.ReasonEndpointNotAllowed, v1alpha1.ReasonEndpointNeverAllowed,
 }, offlineReasons...)
 
 // offline says that the cluster does not answer.
@@ -85,8 +88,13 @@ func outcomeOf(err error) outcome {
 		dns     *net.DNSError
 		op      *net.OpError
 		timeout net.Error
+		refused *endpoint.NotAllowed
 	)
 	switch {
+	case errors.As(err, &refused) && refused.Never:
+		return outcome{reason: v1alpha1.ReasonEndpointNeverAllowed, cause: brief(refused.Error())}
+	case errors.As(err, &refused):
+		return outcome{reason: v1alpha1.ReasonEndpointNotAllowed, cause: brief(refused.Error())}
 	case errors.As(err, &failed):
 		return failed.outcome()
 	case errors.As(err, &content):
@@ -141,6 +149,8 @@ type target struct {
 type known struct {
 	// health is that of its federation; nil for none.
 	health *v1alpha1.Health
+	// allowed is where it may be; nil for a member that a person joined, which may be anywhere.
+	allowed *endpoint.AllowList
 	// The next are what the member's status holds.
 
 	facts *v1alpha1.Facts
@@ -161,6 +171,8 @@ type followed struct {
 	target
 	name string
 	conn *connection
+	// allowed is what conn is judged by at each dial; it holds nil where known.allowed is nil.
+	allowed *atomic.Pointer[endpoint.AllowList]
 	// since is when the prober began to follow it.
 	since time.Time
 	// ctx ends when the target is no longer followed.

@@ -162,7 +162,7 @@ func (s *stub) access() *kubeconfig.Access {
 
 func follow(t *testing.T, access *kubeconfig.Access) *followed {
 	t.Helper()
-	conn, err := connect(access)
+	conn, err := connect(access, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +252,10 @@ func TestOutcomes(t *testing.T) {
 			outcome{v1alpha1.ReasonUnreachable, `the name "a.example.com" cannot be looked up: server misbehaving`, 0}},
 		{"a port that differs each time", &net.OpError{Op: "read", Source: &net.TCPAddr{Port: 40000}, Err: errors.New("connection reset by peer")},
 			outcome{v1alpha1.ReasonUnreachable, "connection reset by peer", 0}},
+		{"not allowed", &net.OpError{Op: "dial", Err: &endpoint.NotAllowed{Host: "a.example.com", Why: "is not there"}},
+			outcome{v1alpha1.ReasonEndpointNotAllowed, `"a.example.com" is not there`, 0}},
+		{"never allowed", &net.OpError{Op: "dial", Err: &endpoint.NotAllowed{Host: "a.example.com", Never: true, Why: "is loopback"}},
+			outcome{v1alpha1.ReasonEndpointNeverAllowed, `"a.example.com" is loopback`, 0}},
 	} {
 		if diff := cmp.Diff(tt.want, outcomeOf(tt.err), cmp.AllowUnexported(outcome{})); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 )
 
@@ -54,6 +56,8 @@ type prober struct {
 	// pace is that of members whose federation does not say.
 	pace    pace
 	timeout time.Duration
+	// host has the addresses at which no member that discovery joined is dialled.
+	host    *cluster.HostAddresses
 	log     logr.Logger
 	metrics *metrics
 	// changes are the names of members with a new observation.
@@ -104,7 +108,13 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 	if err != nil {
 		return nil, fmt.Errorf("read the credential of member %q: %w", name, err)
 	}
-	conn, err := connect(access)
+	allowed := &atomic.Pointer[endpoint.AllowList]{}
+	allowed.Store(k.allowed)
+	var dialer *cluster.Dialer
+	if k.allowed != nil {
+		dialer = &cluster.Dialer{Allow: func() endpoint.AllowList { return *allowed.Load() }, Host: p.host}
+	}
+	conn, err := connect(access, dialer)
 	if err != nil {
 		p.settle(name)
 		return nil, fmt.Errorf("use the credential of member %q: %w", name, err)
@@ -112,7 +122,7 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := &followed{
-		target: t, name: name, conn: conn, since: time.Now(), due: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
+		target: t, name: name, conn: conn, allowed: allowed, since: time.Now(), due: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
 		probeTime: k.probeTime,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
@@ -160,6 +170,11 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 	}
 	if k.announced != f.announced {
 		f.announced = k.announced
+		p.queue.Add(name)
+	}
+	if k.allowed != nil && !k.allowed.Equal(*f.allowed.Load()) {
+		f.allowed.Store(k.allowed)
+		f.conn.close() // what is open was made by the former list
 		p.queue.Add(name)
 	}
 	if now := p.pace.of(k.health); now != f.pace {

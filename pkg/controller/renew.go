@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -38,6 +39,7 @@ type renewer struct {
 	direct   client.Reader
 	schedule schedule
 	timeout  time.Duration
+	host     *cluster.HostAddresses
 	log      logr.Logger
 	metrics  *metrics
 	recorder events.EventRecorder
@@ -157,7 +159,7 @@ func (r *renewer) failed(ctx context.Context, o memberState, stored storedCreden
 
 // issue has the member issue another token, by the stored one and at the stored endpoint, and tries it there.
 func (r *renewer) issue(ctx context.Context, o memberState, secret *corev1.Secret, read credential) (*kubeconfig.Access, error) {
-	conn, err := o.connect(ctx, read.access, r.timeout)
+	conn, err := o.connect(ctx, read.access, r.host, r.timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +180,7 @@ func (r *renewer) issue(ctx context.Context, o memberState, secret *corev1.Secre
 	if err := judgeToken(next, managerSubject, read.access); err != nil {
 		return nil, err
 	}
-	tried, err := o.connect(ctx, next, r.timeout)
+	tried, err := o.connect(ctx, next, r.host, r.timeout)
 	if err != nil {
 		return nil, fmt.Errorf("the member issued a token that does not work: %w", err)
 	}
@@ -187,8 +189,8 @@ func (r *renewer) issue(ctx context.Context, o memberState, secret *corev1.Secre
 }
 
 // connect opens a connection over which the ID of the cluster has been read.
-func (o memberState) connect(ctx context.Context, access *kubeconfig.Access, timeout time.Duration) (*connection, error) {
-	conn, err := connect(access)
+func (o memberState) connect(ctx context.Context, access *kubeconfig.Access, host *cluster.HostAddresses, timeout time.Duration) (*connection, error) {
+	conn, err := connect(access, o.dialer(host))
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
 // Options of the reconcilers.
@@ -31,12 +32,17 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	hostAddresses, err := cluster.NewHostAddresses(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
 	p := newProber(o.Interval, o.Timeout, mgr.GetLogger().WithName("prober"), metrics)
+	p.host = hostAddresses
 	if err := mgr.Add(p); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}
 	r := &renewer{
-		client: mgr.GetClient(), direct: mgr.GetAPIReader(), schedule: schedule{o.RenewalShare}, timeout: o.Timeout,
+		client: mgr.GetClient(), direct: mgr.GetAPIReader(), schedule: schedule{o.RenewalShare}, timeout: o.Timeout, host: hostAddresses,
 		log: mgr.GetLogger().WithName("renewer"), metrics: metrics, recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
 		changes: p.changes, queue: workqueue.NewTypedDelayingQueue[string](),
 	}
@@ -57,6 +63,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	inventory.consumers.host = hostAddresses
 	judged := &judgements{of: map[string]judgement{}}
 	if err := setupMember(mgr, p, r, judged, inventory); err != nil {
 		return err

@@ -162,6 +162,8 @@ func (o memberState) ready(credential metav1.Condition) metav1.Condition {
 	case v1alpha1.ReasonIdentityMismatch:
 		c.Message = fmt.Sprintf("another cluster answers at %s: its ID is %q and not %q; the credential is no longer sent to it; ", server, cause, o.member.Spec.ClusterID) +
 			propose("if it replaces the member, remove the member before the other cluster joins", command.Unjoin{Member: o.name(), Force: true})
+	case v1alpha1.ReasonEndpointNotAllowed, v1alpha1.ReasonEndpointNeverAllowed:
+		c.Message = "the manager does not connect to the cluster: " + cause + "; " + o.notAllowed()
 	default:
 		if proxy := o.member.Spec.ProxyURL; proxy != "" {
 			c.Message = fmt.Sprintf("no answer from %s through proxy %s: %s; check that the proxy and the cluster run and that the host can reach the proxy", server, proxy, cause)
@@ -234,6 +236,7 @@ func (o memberState) known(stored storedCredential) known {
 	if o.federation != nil {
 		k.health = o.federation.Spec.Health
 	}
+	k.allowed = o.allowed()
 	if request := o.probeRequest(); request != status.ObservedProbeRequest {
 		k.request = request
 	}

@@ -306,6 +306,18 @@ func TestReady(t *testing.T) {
 		{"another cluster", probed(v1alpha1.ReasonIdentityMismatch, "id-2", 0), v1alpha1.PhaseNotReady,
 			"False IdentityMismatch: another cluster answers at " + server + `: its ID is "id-2" and not "id-1"; the credential is no longer sent to it; ` +
 				"if it replaces the member, remove the member before the other cluster joins: kubectl federate unjoin us-east --force"},
+		{"not allowed", probed(v1alpha1.ReasonEndpointNotAllowed, `"us-east.example.com" resolves to 10.9.9.9, which is not in spec.discovery.endpoints`, 0), v1alpha1.PhaseNotReady,
+			`False EndpointNotAllowed: the manager does not connect to the cluster: "us-east.example.com" resolves to 10.9.9.9, which is not in spec.discovery.endpoints; ` +
+				`if it belongs there, add it to spec.discovery.endpoints of federation "prod": kubectl edit federations.kubefederate.io prod`},
+		{"never allowed", probed(v1alpha1.ReasonEndpointNeverAllowed, `"us-east.example.com" resolves to 127.0.0.1, which is a loopback address, which discovery never allows`, 0), v1alpha1.PhaseNotReady,
+			`False EndpointNeverAllowed: the manager does not connect to the cluster: "us-east.example.com" resolves to 127.0.0.1, which is a loopback address, which discovery never allows; ` +
+				`if it belongs there, remove the member and have a person join it: kubectl federate unjoin us-east`},
+		{"a list that cannot be read", func(o *seen) {
+			o.federation.Spec.Discovery = &v1alpha1.Discovery{Endpoints: []string{"10.0.0.1:443"}}
+			probed(v1alpha1.ReasonEndpointNotAllowed, `"us-east.example.com" is not in spec.discovery.endpoints`, 0)(o)
+		}, v1alpha1.PhaseNotReady,
+			`False EndpointNotAllowed: the manager does not connect to the cluster: "us-east.example.com" is not in spec.discovery.endpoints; ` +
+				`spec.discovery.endpoints of federation "prod" allows nothing, since its entry 1, "10.0.0.1:443": it has a port, and every port of a host is allowed: write 10.0.0.1; correct it: kubectl edit federations.kubefederate.io prod`},
 		{"waits for acceptance, and is asked", func(o *seen) { o.federation.Spec.Acceptance = v1alpha1.AcceptManual }, v1alpha1.PhasePending,
 			"True Reachable: the cluster answers, and is the one that joined"},
 		{"suspended and gone", func(o *seen) {

@@ -118,4 +118,9 @@ const (
 	ReasonUnexpectedAnswer   = "UnexpectedAnswer"
 	// ReasonIdentityMismatch is another cluster behind the endpoint.
 	ReasonIdentityMismatch = "IdentityMismatch"
+
+	// The manager does not connect to a member that discovery joined: phase NotReady. spec.discovery.endpoints of its federation do
+	// not allow the place, or no list allows it.
+	ReasonEndpointNotAllowed   = "EndpointNotAllowed"
+	ReasonEndpointNeverAllowed = "EndpointNeverAllowed"
 )
