@@ -58,7 +58,7 @@ func good(t *testing.T) seen {
 // found makes a member one that discovery joined to a federation that accepts members so.
 func found(acceptance v1alpha1.AcceptancePolicy, discovery v1alpha1.DiscoveryAcceptance) func(*seen) {
 	return func(o *seen) {
-		o.federation.Spec.Acceptance, o.federation.Spec.Discovery = acceptance, &v1alpha1.Discovery{Acceptance: discovery}
+		o.federation.Spec.Acceptance, o.federation.Spec.Discovery = acceptance, &v1alpha1.Discovery{Acceptance: discovery, Endpoints: []string{"*"}}
 		o.member.Spec.Discovered = &v1alpha1.Discovered{Kind: "ClusterAPI", Name: "us-east", UID: "uid-object"}
 		o.credential.Labels[v1alpha1.LabelDiscovered] = v1alpha1.DiscoveredValue
 	}

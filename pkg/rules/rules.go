@@ -133,6 +133,7 @@ var MemberRules = []Rule[MemberChange]{
 	{ID: Topology, Judge: worse(topology), Lasting: true},
 	{ID: Endpoint, Judge: worse(memberEndpoint), Lasting: true},
 	{ID: Proxy, Judge: worse(proxy), Lasting: true},
+	{ID: DiscoveredEndpoint, Judge: worse(discoveredEndpoint), Lasting: true},
 	{ID: CABundle, Judge: worse(caBundle)},
 	{ID: InsecureTLS, Judge: worse(insecureTLS), Spec: "allowInsecureTLS", Lasting: true},
 }
@@ -146,6 +147,7 @@ var FederationRules = []Rule[FederationChange]{
 	{ID: VersionRange, Judge: worse(versionRange)},
 	{ID: ExpressionRules, Judge: worse(expressionRules)},
 	{ID: AccessRole, Judge: worse(accessRole)},
+	{ID: DiscoveryEndpoints, Judge: worse(discoveryEndpoints)},
 	{ID: Inventory, Judge: inventory},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
 	{ID: DiscoverySources, Judge: worse(discoverySources)},

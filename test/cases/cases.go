@@ -214,6 +214,7 @@ func All() []Case {
 	all = append(all, sizes()...)
 	all = append(all, expressions()...)
 	all = append(all, connection()...)
+	all = append(all, discovery()...)
 	all = append(all, federations()...)
 	all = append(all, expressionRules()...)
 	all = append(all, inventories()...)
