@@ -26,15 +26,16 @@ kubefederate.io/federation=NAME: on its kube-system namespace ('kubectl federate
 object that represents it on the host. Clusters are found in these sources:
 
 %s
-All sources that the host has are read, unless --source names some. A kubeconfig that one of them holds in a
-Secret is used to join and is not stored: the host stores a token that the cluster issued and that expires, and
-which must work at the endpoint that the host stores.
+All sources that the host has are read, unless --source names some; with --source-context, the objects and their
+Secrets are read at the API server of that context. What a Secret holds is used to join and is not stored: the
+host stores a token that the cluster issued and that expires, and which must work at the endpoint that the host
+stores. Nothing is written to objects of other systems.
 
-A cluster that is found several times is one row, and is joined once, by the most direct way:
-%s; Rancher's proxy after all others. Ways that answer with one
-cluster ID and reach different servers must prove to lead to one cluster, each by a token of the account
-kube-system/default that it issues, in a dry run too; what does not is a Conflict, and is not joined. A label
-counts only for the way that it came with: that of an object for the cluster that its own Secret leads to.
+A cluster that is found several times is one row, and is joined once, by the most direct way: that of the source
+that is listed first; Rancher's proxy after all others. Ways that answer with one cluster ID and reach different
+servers must prove to lead to one cluster, each by a token of the account kube-system/default that it issues, in
+a dry run too; what does not is a Conflict, and is not joined. A label counts only for the way that it came with:
+that of an object for the cluster that its own Secret leads to.
 --selector selects by the labels of the objects on the host and of the cluster's kube-system namespace. They are
 not copied to the member.
 
@@ -50,6 +51,9 @@ const discoverExample = `  # List the clusters that carry the label, and their s
   # Only the clusters that Rancher and Cluster API know, with all their names
   kubectl federate discover --source rancher,cluster-api -o wide
 
+  # The clusters of a Karmada, whose API server has its objects
+  kubectl federate discover --source karmada --source-context karmada
+
   # Only those of a team
   kubectl federate discover -l example.com/team=web
 
@@ -61,10 +65,12 @@ type discoverFlags struct {
 	operationFlags
 	federation string
 	sources    []string
-	selector   string
-	join       bool
-	all        bool
-	watch      pollFlags
+	// sourceContext leads to the API server that has the objects of the sources; empty is the host.
+	sourceContext string
+	selector      string
+	join          bool
+	all           bool
+	watch         pollFlags
 }
 
 func newDiscover(d *factory) *cobra.Command {
@@ -84,6 +90,8 @@ func newDiscover(d *factory) *cobra.Command {
 	f.member.AddKubeconfigTo(cmd, "The kubeconfig file whose contexts are probed (default: as for the host)")
 	flags.StringSliceVar(&f.sources, "source", nil, "Only these sources: "+strings.Join(discover.SourceNames(), ", "))
 	complete(cmd, "source", discover.SourceNames()...)
+	flags.StringVar(&f.sourceContext, "source-context", "", "The kubeconfig context of the API server that has the objects of the sources (default: the host)")
+	_ = cmd.RegisterFlagCompletionFunc("source-context", f.member.Complete(&d.hostFlags))
 	flags.StringVarP(&f.selector, "selector", "l", "", "Only clusters whose labels match this selector")
 	flags.BoolVar(&f.join, "join", false, "Join every cluster that asks to join")
 	flags.BoolVarP(&f.all, "all", "A", false, "Also list clusters that carry no label")
@@ -97,11 +105,15 @@ func newDiscover(d *factory) *cobra.Command {
 
 // discoverLong is the help with all sources, in the order in which they are preferred.
 func discoverLong() string {
-	var lines, titles []string
-	for _, s := range discover.Sources {
-		lines, titles = append(lines, fmt.Sprintf("  %-13s %s\n", s.Name, s.Help)), append(titles, s.Title)
+	widest := 0
+	for _, name := range discover.SourceNames() {
+		widest = max(widest, len(name))
 	}
-	return fmt.Sprintf(discoverHelp, strings.Join(lines, ""), strings.Join(titles, ", then "))
+	var lines []string
+	for _, s := range discover.Sources {
+		lines = append(lines, fmt.Sprintf("  %-*s %s\n", widest, s.Name, s.Help))
+	}
+	return fmt.Sprintf(discoverHelp, strings.Join(lines, ""))
 }
 
 // discoverOptions are ready to run.
@@ -173,7 +185,14 @@ func (o *discoverOptions) open(h *host.Cluster) (opened openSources, err error) 
 	}
 	environment := discover.Environment{
 		Host: h, Contexts: contexts.Source(),
-		Connect: func(config *rest.Config) (*member.Cluster, error) { return member.Connect(o.hostFlags.Tune(config)) },
+		Connect: func(_ *discover.Candidate, config *rest.Config) (*member.Cluster, error) {
+			return member.Connect(o.hostFlags.Tune(config))
+		},
+	}
+	if environment.Context = o.sourceContext; o.sourceContext != "" {
+		if environment.Elsewhere, err = contexts.Holder(o.sourceContext); err != nil {
+			return opened, err
+		}
 	}
 	for _, s := range discover.Sources {
 		if len(o.sources) == 0 || slices.Contains(o.sources, string(s.Name)) {
@@ -202,6 +221,8 @@ func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, opened open
 	}
 	view.MemberKubeconfig = o.member.Kubeconfig
 	found := &discovered{}
+	var reasons []string
+	sourcesOf := map[string][]string{}
 	for i, err := range errs {
 		_, absent := errors.AsType[*discover.NotServed](err)
 		switch {
@@ -209,8 +230,15 @@ func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, opened open
 		case slices.Contains(o.sources, opened.names[i]):
 			found.err = errors.Join(found.err, err)
 		case !absent:
-			found.notes = append(found.notes, fmt.Sprintf("%s: %s", opened.names[i], output.Reason(err)))
+			reason := output.Reason(err)
+			if sourcesOf[reason] == nil {
+				reasons = append(reasons, reason)
+			}
+			sourcesOf[reason] = append(sourcesOf[reason], opened.names[i])
 		}
+	}
+	for _, reason := range reasons {
+		found.notes = append(found.notes, strings.Join(sourcesOf[reason], ", ")+": "+reason)
 	}
 	clusters := discover.Judge(view, observations)
 	discover.Sort(clusters)

@@ -45,7 +45,7 @@ func samples() []command.Command {
 		command.Approve{Member: "us-east"}, command.Resume{Member: "us-east"}, command.Get{}, command.Get{Federation: "prod", Violating: true}, command.Describe{Member: "us-east"},
 		command.Check{Cluster: &east}, command.Check{AllContexts: true},
 		command.KubectlGet{Object: object, Output: "yaml"}, command.KubectlDelete{Object: object, Cluster: &east},
-		command.KubectlLabel{Object: object, Key: "a", Value: "b", Overwrite: true},
+		command.KubectlLabel{Object: object, Key: "a", Value: "b", Overwrite: true, Cluster: &east},
 		command.KubectlEdit{Object: object}, command.UpgradePlugin{},
 	}
 }

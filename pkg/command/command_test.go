@@ -38,6 +38,7 @@ func TestLine(t *testing.T) {
 		"kubectl federate label --member-context us-east --member-kubeconfig '/my files/k' --remove":                                                                                          command.Label{Cluster: command.Cluster{Context: "us-east", Kubeconfig: "/my files/k"}, Remove: true},
 		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation=prod --overwrite":                                                                      command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation, Value: "prod", Overwrite: true},
 		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x kubefederate.io/federation-":                                                                                      command.KubectlLabel{Object: cluster, Key: v1alpha1.LabelFederation},
+		"kubectl label clusters.cluster.x-k8s.io us-east --namespace team-x a=b --context us-east":                                                                                            command.KubectlLabel{Object: cluster, Key: "a", Value: "b", Cluster: &east},
 		"kubectl get federations":                                             command.Federations,
 		"kubectl get pods --namespace kubefederate-system":                    command.ManagerPods,
 		"kubectl delete clusterproperties.about.k8s.io a.b --context us-east": command.KubectlDelete{Object: command.Object{GroupResource: schema.GroupResource{Group: "about.k8s.io", Resource: "clusterproperties"}, Name: "a.b"}, Cluster: &east},

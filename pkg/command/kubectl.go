@@ -100,12 +100,14 @@ func (c KubectlDelete) render(l *line) {
 	}
 }
 
-// KubectlLabel is kubectl label of one object on the host.
+// KubectlLabel is kubectl label of one object.
 type KubectlLabel struct {
 	Object Object
 	// Key is the label, and Value what it gets; an empty Value removes it.
 	Key, Value string
 	Overwrite  bool
+	// Cluster holds the object; nil is the host.
+	Cluster *Cluster
 }
 
 func (c KubectlLabel) render(l *line) {
@@ -117,7 +119,9 @@ func (c KubectlLabel) render(l *line) {
 	} else {
 		l.add(c.Key + "=" + c.Value)
 	}
-	l.flagIf(c.Overwrite, "overwrite")
+	if l.flagIf(c.Overwrite, "overwrite"); c.Cluster != nil {
+		l.onMember(*c.Cluster)
+	}
 }
 
 // KubectlEdit is kubectl edit of one object on the host.

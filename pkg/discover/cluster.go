@@ -77,7 +77,7 @@ func (c *Cluster) Context() string { return c.context }
 // RequestedBy is the object on the host whose label asks for the membership; the zero one where the cluster asks for it
 // itself, or nothing does.
 func (c *Cluster) RequestedBy() command.Object {
-	if len(c.requests) == 0 || c.requests[0].isCluster() {
+	if len(c.requests) == 0 || c.requests[0].isCluster() || c.requests[0].Context != "" {
 		return command.Object{}
 	}
 	return c.requests[0].Object()

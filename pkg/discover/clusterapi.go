@@ -26,31 +26,26 @@ var clusterAPIClusters = []cluster.Resource{
 // Contract: https://cluster-api.sigs.k8s.io/developer/providers/contracts/control-plane
 var clusterAPISource = SourceType{
 	Name: FromClusterAPI, Kind: "ClusterAPI", Title: "Cluster API", Help: "clusters.cluster.x-k8s.io on the host",
-	Kinds:   [][]cluster.Resource{clusterAPIClusters},
-	Read:    func(objects [][]unstructured.Unstructured) []Candidate { return clusterAPICandidates(objects[0]) },
-	Renewal: "run this again when Cluster API has written a new one",
-	Open:    func(e Environment) Source { return objectSource{e, FromClusterAPI} },
+	Kinds:      [][]cluster.Resource{clusterAPIClusters},
+	Read:       func(objects [][]unstructured.Unstructured) []Candidate { return clusterAPICandidates(objects[0]) },
+	Credential: inKey(valueKey),
+	Renewal:    "run this again when Cluster API has written a new one",
+	Open:       func(e Environment) Source { return objectSource{e, FromClusterAPI} },
 }
 
 // clusterAPICandidates are the candidates without what their Secrets hold. Clusters that are being deleted are left out,
 // and so are those that Rancher made: they are in Rancher's source.
 func clusterAPICandidates(objects []unstructured.Unstructured) []Candidate {
 	var candidates []Candidate
-	for i := range objects {
-		o := &objects[i]
-		if o.GetDeletionTimestamp() != nil || slices.ContainsFunc(o.GetOwnerReferences(), isRancherCluster) {
+	for _, o := range standing(objects) {
+		if slices.ContainsFunc(o.GetOwnerReferences(), isRancherCluster) {
 			continue
 		}
-		candidates = append(candidates, Candidate{
-			Source: FromClusterAPI, Name: o.GetNamespace() + "/" + o.GetName(), Base: o.GetName(),
-			Objects: []Object{objectOf(clusterAPIClusters[0], o)}, Created: o.GetCreationTimestamp().Time, Labels: o.GetLabels(),
-			Secret: cluster.Ref{Resource: cluster.Secrets, Namespace: o.GetNamespace(), Name: o.GetName() + "-kubeconfig"},
-			Hint:   clusterAPIHint(o),
-
-			secretGroup: clusterAPIClusters[0].Group,
-		})
+		c := candidateOf(FromClusterAPI, clusterAPIClusters[0], o)
+		c.Paused = isTrue(o, "spec", "paused")
+		c.Secret, c.Hint, c.secretGroup = secretRef(o.GetNamespace(), o.GetName()+"-kubeconfig"), clusterAPIHint(o), clusterAPIClusters[0].Group
+		candidates = append(candidates, c)
 	}
-	slices.SortFunc(candidates, func(a, b Candidate) int { return strings.Compare(a.Name, b.Name) })
 	return candidates
 }
 

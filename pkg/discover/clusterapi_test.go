@@ -1,10 +1,8 @@
 package discover
 
 import (
-	"encoding/base64"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,7 +18,7 @@ func TestClusterAPICandidates(t *testing.T) {
 	for _, text := range []string{
 		beta2 + "metadata: {name: up, namespace: team-x, labels: {kubefederate.io/federation: emea}}\nstatus: {phase: Provisioned, initialization: {controlPlaneInitialized: true}}",
 		beta1 + "metadata: {name: up, namespace: team-o}\nstatus: {phase: Provisioned, controlPlaneReady: true}",
-		beta2 + "metadata: {name: early, namespace: team-x}\nstatus: {phase: Provisioning}",
+		beta2 + "metadata: {name: early, namespace: team-x}\nspec: {paused: true}\nstatus: {phase: Provisioning}",
 		beta2 + "metadata: {name: bare, namespace: team-x}",
 		beta2 + "metadata: {name: broken, namespace: team-x}\nstatus: {phase: Failed, initialization: {controlPlaneInitialized: true}}",
 		beta2 + `metadata: {name: going, namespace: team-x, deletionTimestamp: "2026-01-01T00:00:00Z"}`,
@@ -40,47 +38,15 @@ func TestClusterAPICandidates(t *testing.T) {
 	var got []string
 	for _, c := range clusterAPICandidates(objects) {
 		got = append(got, describe(c))
+		if c.Paused != (c.Name == "team-x/early") {
+			t.Errorf("%s is paused: %t", c, c.Paused)
+		}
 		if c.secretGroup != "cluster.x-k8s.io" {
 			t.Errorf("%s takes the Secret of a Cluster of %q", c, c.secretGroup)
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// TestParse refuses what a Secret must not make us do, and a credential that has ended.
-func TestParse(t *testing.T) {
-	t.Parallel()
-	config := func(user string) string {
-		return "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n" +
-			"clusters: [{name: x, cluster: {server: 'https://10.0.0.1:6443'}}]\nusers: [{name: x, user: " + user + "}]\n"
-	}
-	jwt := func(payload string) string {
-		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
-	}
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, tt := range []struct{ name, data, want string }{
-		{"a token", config("{token: secret}"), ""},
-		{"a token that will end", config("{token: " + jwt(`{"exp":1767225601}`) + "}"), ""},
-		{"a token that has ended", config("{token: " + jwt(`{"exp":1767225600}`) + "}"),
-			`host: Secret "team-x/a-kubeconfig": its credential expired at 2026-01-01T00:00:00Z; run this again when Cluster API has written a new one`},
-		{"a command", config("{exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, interactiveMode: Never}}"),
-			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.exec would run a command: use an inline token or certificate`},
-		{"a provider", config("{token: t, auth-provider: {name: oidc}}"),
-			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.auth-provider would run code of a provider: use an inline token or certificate`},
-		{"a file", config("{tokenFile: ./token-file}"),
-			`host: Secret "team-x/a-kubeconfig": kubeconfig refused: user.tokenFile would read a file: use inline data`},
-		{"nothing of the kind", "hello", `host: Secret "team-x/a-kubeconfig": kubeconfig refused: it is not a kubeconfig of version v1`},
-		{"empty", "", `host: Secret "team-x/a-kubeconfig": kubeconfig refused: current-context is not set`},
-	} {
-		got := ""
-		if _, err := parse([]byte(tt.data), cluster.Ref{Resource: cluster.Secrets, Namespace: "team-x", Name: "a-kubeconfig"}, now, FromClusterAPI); err != nil {
-			got = err.Error()
-		}
-		if got != tt.want {
-			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
-		}
 	}
 }
 

@@ -28,11 +28,18 @@ func (e *NotServed) Error() string {
 	return fmt.Sprintf("host: source %s: the host serves %s", e.Source, strings.Join(kinds, " and "))
 }
 
+// NoCredential is the Err of a candidate whose object leads to no credential that could be used, and says what to do.
+type NoCredential struct{ Why string }
+
+func (e *NoCredential) Error() string { return e.Why }
+
 // Object stands for a cluster on the host. The zero Ref is the cluster itself.
 type Object struct {
 	cluster.Ref
 	// UID is the object's own: one that is made anew under its name has another.
 	UID types.UID
+	// Context leads to the API server that has the object, where that is not the host.
+	Context string
 	// JoinRequest is the federation that the label of the object names; empty when it carries none.
 	JoinRequest v1alpha1.FederationName
 }
@@ -50,8 +57,11 @@ type Candidate struct {
 	Created time.Time
 	// Labels are those of its objects.
 	Labels map[string]string
-	// Secret holds its credential; zero for a context.
-	Secret cluster.Ref
+	// Secret holds its credential; zero for a context. SecretVersion is that of it which was read; empty where it was not.
+	Secret        cluster.Ref
+	SecretVersion string
+	// Paused says that its object is at rest, as `clusterctl move` has it before the object goes to another host.
+	Paused bool
 	// OtherName is another source's name for the same cluster, where an object has it: "cluster-api:team-x/prod-a".
 	OtherName string
 	// Endpoint is what the host is to store; nil where that is the one that Connect reaches.
@@ -72,6 +82,10 @@ type Candidate struct {
 	isHost bool
 	// secretGroup is that of the Cluster that Secret may belong to; empty where it is not looked at.
 	secretGroup string
+	// server is where the object says that the cluster is, where its Secret holds a token alone, or must agree.
+	server endpoint.Endpoint
+	// key and context are those of the kubeconfig in Secret, where the object names them.
+	key, context string
 }
 
 // String names the candidate among those of all sources.

@@ -2,9 +2,11 @@ package discover
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,16 +23,43 @@ import (
 // secretReads is how many Secrets are read at once: the host has others to serve.
 const secretReads = 20
 
+// holder is the API server that has the objects.
+func (e Environment) holder() *host.Cluster {
+	if e.Elsewhere != nil {
+		return e.Elsewhere
+	}
+	return e.Host
+}
+
 // objects reads the objects of each of a source's kinds. An error beside them says which could not be read.
 func (e Environment) objects(ctx context.Context, source SourceName) ([][]unstructured.Unstructured, error) {
-	kinds := source.row().Kinds
-	objects, served := make([][]unstructured.Unstructured, len(kinds)), make([]bool, len(kinds))
-	errs := cluster.ForEach(len(kinds), func(i int) (err error) { objects[i], served[i], err = e.Host.Foreign(ctx, kinds[i]...); return err })
+	row := source.row()
+	objects, served := make([][]unstructured.Unstructured, len(row.Kinds)), make([]bool, len(row.Kinds))
+	errs := cluster.ForEach(len(row.Kinds), func(i int) (err error) {
+		objects[i], served[i], err = e.ofKind(ctx, row.Select, row.Kinds[i])
+		return err
+	})
 	err := errors.Join(errs...)
 	if err == nil && !slices.Contains(served, true) {
-		return nil, &NotServed{source}
+		objects, err = nil, &NotServed{source}
+	}
+	if err != nil && e.Elsewhere != nil {
+		err = fmt.Errorf("context %q: %w", e.Context, err)
 	}
 	return objects, err
+}
+
+// ofKind reads the objects of one kind.
+func (e Environment) ofKind(ctx context.Context, o cluster.ListOptions, versions []cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
+	if versions[0] != cluster.Secrets || e.SecretNamespaces == nil {
+		return e.holder().Foreign(ctx, o, versions...)
+	}
+	var errs []error
+	for _, o.Namespace = range e.SecretNamespaces {
+		more, _, err := e.holder().Foreign(ctx, o, versions...)
+		objects, errs = append(objects, more...), append(errs, err)
+	}
+	return objects, true, errors.Join(errs...)
 }
 
 // objectSource is a source whose candidates need nothing but their objects and Secrets.
@@ -58,6 +87,12 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 	group.SetLimit(secretReads)
 	for i := range candidates {
 		c := &candidates[i]
+		for j := range c.Objects {
+			c.Objects[j].Context = e.Context
+		}
+		if _, none := errors.AsType[*NoCredential](c.Err); none {
+			c.Err = fmt.Errorf("host: %s: %w", c.Objects[0].Ref, c.Err)
+		}
 		if c.Err == nil && e.Permit != nil {
 			c.Err = e.Permit(c)
 		}
@@ -65,12 +100,13 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 			continue
 		}
 		group.Go(func() error {
-			data, err := e.Host.ForeignKubeconfig(ctx, host.ForeignSecret{Ref: c.Secret, Group: c.secretGroup})
+			secret, err := e.holder().ForeignSecret(ctx, host.ForeignSecret{Ref: c.Secret, Group: c.secretGroup})
 			if err != nil {
 				c.Err = err
 				return nil
 			}
-			access, err := parse(data, c.Secret, now, c.Source)
+			c.SecretVersion = secret.ResourceVersion
+			access, err := c.access(secret, now)
 			if err != nil {
 				c.Err = err
 				return nil
@@ -78,24 +114,11 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 			if adapt != nil {
 				adapt(c, access)
 			}
-			c.Connect = func() (*member.Cluster, error) { return e.Connect(access.RESTConfig()) }
+			c.Connect = func() (*member.Cluster, error) { return e.Connect(c, access.RESTConfig()) }
 			return nil
 		})
 	}
 	_ = group.Wait() // no function returns an error
-}
-
-// parse reads a way to a cluster out of another system's Secret, by the strict loader only: those who may write the Secret
-// could otherwise have us run a command or read a file.
-func parse(data []byte, secret cluster.Ref, now time.Time, source SourceName) (*kubeconfig.Access, error) {
-	access, err := kubeconfig.Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("host: %s: %w", secret, err)
-	}
-	if end, known := access.Expiry(); known && !end.After(now) {
-		return nil, fmt.Errorf("host: %s: its credential expired at %s; %s", secret, end.UTC().Format(time.RFC3339), source.row().Renewal)
-	}
-	return access, nil
 }
 
 // distinguish gives each of the candidates that share a name their own, by their ids. A name that others choose freely may
@@ -114,8 +137,6 @@ func distinguish(candidates []Candidate) {
 }
 
 // foreignKind is a kind of another system. Kinds with the same resource in several versions are one entry of Kinds.
-//
-//nolint:unparam // the two systems of today both call it a cluster
 func foreignKind(group schema.GroupVersion, resource, kind string) cluster.Resource {
 	return cluster.Resource{GroupVersionResource: group.WithResource(resource), Kind: kind}
 }
@@ -124,6 +145,38 @@ func foreignKind(group schema.GroupVersion, resource, kind string) cluster.Resou
 func objectOf(kind cluster.Resource, o *unstructured.Unstructured) Object {
 	kind.Version = o.GroupVersionKind().Version
 	return Object{Ref: kind.Of(o), UID: o.GetUID(), JoinRequest: v1alpha1.FederationName(o.GetLabels()[v1alpha1.LabelFederation])}
+}
+
+// standing are the objects that are not being deleted, by namespace and name.
+func standing(objects []unstructured.Unstructured) []*unstructured.Unstructured {
+	var all []*unstructured.Unstructured
+	for i := range objects {
+		if objects[i].GetDeletionTimestamp() == nil {
+			all = append(all, &objects[i])
+		}
+	}
+	slices.SortFunc(all, func(a, b *unstructured.Unstructured) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	return all
+}
+
+// candidateOf is the candidate that an object stands for, as far as all sources read it alike.
+func candidateOf(source SourceName, kind cluster.Resource, o *unstructured.Unstructured) Candidate {
+	return Candidate{
+		Source: source, Name: nameOf(o), Base: o.GetName(), Objects: []Object{objectOf(kind, o)}, Created: o.GetCreationTimestamp().Time, Labels: o.GetLabels(),
+	}
+}
+
+// nameOf is an object's name, behind its namespace if it has one.
+func nameOf(o *unstructured.Unstructured) string {
+	if o.GetNamespace() == "" {
+		return o.GetName()
+	}
+	return o.GetNamespace() + "/" + o.GetName()
+}
+
+// secretRef is a Secret as a candidate names it.
+func secretRef(namespace, name string) cluster.Ref {
+	return cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: name}
 }
 
 // text is a string in an object of another system; empty where there is none, or something else.
@@ -135,23 +188,51 @@ func text(o *unstructured.Unstructured, path ...string) string {
 	return s
 }
 
+// bytesIn are bytes in an object of another system, which JSON holds in base64; none where there are none.
+func bytesIn(o *unstructured.Unstructured, path ...string) ([]byte, error) {
+	value, found, err := unstructured.NestedFieldNoCopy(o.Object, path...)
+	if err != nil || !found || value == nil {
+		return nil, nil
+	}
+	encoded, isText := value.(string)
+	data, err := base64.StdEncoding.DecodeString(encoded)
+	if !isText || err != nil {
+		return nil, noCredential("its field %s is not base64", strings.Join(path, "."))
+	}
+	return data, nil
+}
+
+// objectsIn are the objects of a list in an object of another system; what else the list holds is left out.
+func objectsIn(o *unstructured.Unstructured, path ...string) []unstructured.Unstructured {
+	list, _, err := unstructured.NestedSlice(o.Object, path...)
+	if err != nil {
+		return nil
+	}
+	var all []unstructured.Unstructured
+	for _, value := range list {
+		if m, ok := value.(map[string]any); ok {
+			all = append(all, unstructured.Unstructured{Object: m})
+		}
+	}
+	return all
+}
+
 // isTrue is a boolean in an object of another system; false where there is none, or something else.
 func isTrue(o *unstructured.Unstructured, path ...string) bool {
 	b, _, err := unstructured.NestedBool(o.Object, path...)
 	return b && err == nil
 }
 
+// hint is what a system reports of a cluster, with its own message if it has one.
+func hint(report, message string) string {
+	return strings.TrimSuffix(report+": "+cluster.Shortened(message), ": ")
+}
+
 // condition is the status of a condition of an object, and its message; both are empty where it has none.
 func condition(o *unstructured.Unstructured, name string) (status, message string) {
-	conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
-	if err != nil {
-		return "", ""
-	}
-	for _, c := range conditions {
-		if c, ok := c.(map[string]any); ok && c["type"] == name {
-			status, _ = c["status"].(string)
-			message, _ = c["message"].(string)
-			return status, message
+	for _, c := range objectsIn(o, "status", "conditions") {
+		if text(&c, "type") == name {
+			return text(&c, "status"), text(&c, "message")
 		}
 	}
 	return "", ""

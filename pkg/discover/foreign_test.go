@@ -30,7 +30,7 @@ func TestPermit(t *testing.T) {
 		read = append(read, path.Base(r.URL.Path))
 		mutex.Unlock()
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","namespace":"n"},"data":{"value":%q}}`, data)
+		fmt.Fprintf(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","namespace":"n","resourceVersion":"7"},"data":{"value":%q}}`, data)
 	}))
 	t.Cleanup(server.Close)
 	h, err := host.Connect(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
@@ -60,8 +60,8 @@ func TestPermit(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "local"}, asked); diff != "" {
 		t.Errorf("asked for: %s", diff)
 	}
-	if c := candidates[0]; c.Err != nil || c.Connect == nil {
-		t.Errorf("a: %v", c.Err)
+	if c := candidates[0]; c.Err != nil || c.Connect == nil || c.SecretVersion != "7" {
+		t.Errorf("a: %v, of version %q", c.Err, c.SecretVersion)
 	}
 	for _, c := range candidates[1:3] {
 		if !errors.Is(c.Err, refused) {
@@ -89,5 +89,46 @@ func TestOfKind(t *testing.T) {
 	}
 	if _, found := OfKind("Nothing"); found {
 		t.Error("a source of an unknown kind")
+	}
+}
+
+// TestSecretNamespaces lists Secrets in the namespaces that are named, or in all; what cannot be read of one does not keep the others.
+func TestSecretNamespaces(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		name := "all"
+		switch r.URL.Path {
+		case "/api/v1/secrets":
+		case "/api/v1/namespaces/a/secrets":
+			name = "a"
+		default:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","message":"forbidden","code":403}`)
+			return
+		}
+		fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","items":[{"metadata":{"name":%q}}]}`, name)
+	}))
+	t.Cleanup(server.Close)
+	h, err := host.Connect(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		namespaces []string
+		want       string
+	}{
+		{nil, "all <nil>"},
+		{[]string{}, "<nil>"},
+		{[]string{"b", "a"}, `a host: list secrets in namespace "b": forbidden`},
+	} {
+		objects, err := Environment{Host: h, SecretNamespaces: tt.namespaces}.objects(t.Context(), FromSecret)
+		got := ""
+		for i := range objects[0] {
+			got += objects[0][i].GetName() + " "
+		}
+		if got += fmt.Sprint(err); got != tt.want {
+			t.Errorf("in %q: %s, want %s", tt.namespaces, got, tt.want)
+		}
 	}
 }

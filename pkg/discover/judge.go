@@ -89,7 +89,16 @@ func (j *judge) relabel(c *Cluster, o *Object, federation v1alpha1.FederationNam
 	}
 	return command.KubectlLabel{
 		Object: o.Object(), Key: v1alpha1.LabelFederation, Value: cmp.Or(string(federation), "FEDERATION"), Overwrite: true,
+		Cluster: j.holder(o),
 	}
+}
+
+// holder is the API server that has an object, for a command line; nil is the host.
+func (j *judge) holder(o *Object) *command.Cluster {
+	if o.Context == "" {
+		return nil
+	}
+	return &command.Cluster{Context: o.Context, Kubeconfig: j.MemberKubeconfig}
 }
 
 // way is the cluster for a command line.

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -189,5 +190,42 @@ func TestMerge(t *testing.T) {
 	says(requests("prod"))(&own)
 	if got := Judge(view(), []Observation{own, through(FromClusterAPI, "x/a", "2", "prod")})[0].RequestedBy(); got.Name != "" {
 		t.Errorf("asked for by %q, want only itself", got)
+	}
+}
+
+// TestNoCredential holds that an object that leads to no credential is a row only where its label asks for something: what else it
+// stands for is not known, and nothing is wrong.
+func TestNoCredential(t *testing.T) {
+	t.Parallel()
+	silent := func(federation v1alpha1.FederationName) Observation {
+		c := Candidate{Source: FromFleet, Name: "n/a", Objects: []Object{{Ref: cluster.Ref{Resource: fleetClusters, Namespace: "n", Name: "a"}, JoinRequest: federation}}}
+		c.Err = fmt.Errorf("host: %w", noCredential("none"))
+		return Observation{Candidate: c, Err: c.Err}
+	}
+	for federation, want := range map[v1alpha1.FederationName]State{"": Unlabeled, "prod": Unreachable} {
+		if c := Judge(view(), []Observation{silent(federation)})[0]; c.State != want || c.Reason != "host: none" || c.Federation != federation {
+			t.Errorf("labeled %q: %s of %q, %s; want %s", federation, c.State, c.Federation, c.Reason, want)
+		}
+	}
+	broken := silent("")
+	if broken.Err = errors.New("host: forbidden"); Judge(view(), []Observation{broken})[0].State != Unreachable {
+		t.Error("a Secret that cannot be read is not shown")
+	}
+}
+
+// TestElsewhere holds that an object at another API server is named by its context, is no object of the host, and is one object
+// for all ways that it names.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	a, b := through(FromKarmada, "a", "2", "prdo"), through(FromKarmada, "a/2", "2", "prdo")
+	a.Objects[0].Context = "karmada"
+	b.Objects = a.Objects
+	c := Judge(view(), []Observation{a, b})[0]
+	const want = `federation "prdo" does not exist; did you mean "prod"? To correct the label: kubectl label clusters.cluster.x-k8s.io a kubefederate.io/federation=prod --overwrite --context karmada`
+	if c.Reason != want || len(c.Objects) != 1 {
+		t.Errorf("%d objects; %s", len(c.Objects), c.Reason)
+	}
+	if by := c.RequestedBy(); by.Name != "" {
+		t.Errorf("asked for by %q of the host", by)
 	}
 }

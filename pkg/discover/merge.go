@@ -2,6 +2,7 @@ package discover
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 
@@ -127,7 +128,11 @@ func mergeWays(all ways) Cluster {
 		if way != joins[0] {
 			c.Also = append(c.Also, way.Candidate.String())
 		}
-		c.Objects = append(c.Objects, way.Objects...)
+		for _, o := range way.Objects {
+			if !slices.Contains(c.Objects, o) {
+				c.Objects = append(c.Objects, o)
+			}
+		}
 	}
 	for _, way := range joins {
 		c.Ways = append(c.Ways, way.Candidate)
@@ -161,6 +166,10 @@ func unreachable(o *Observation) Cluster {
 	if o.Refused {
 		c.State = NoAccess
 	}
-	c.request("", o)
+	if c.request("", o); o.label() == "" {
+		if _, none := errors.AsType[*NoCredential](o.Err); none {
+			c.State = Unlabeled // as far as can be known: nothing asks for it, and nothing is wrong
+		}
+	}
 	return c
 }

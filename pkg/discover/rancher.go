@@ -38,8 +38,9 @@ var rancherSource = SourceType{
 	Read: func(objects [][]unstructured.Unstructured) []Candidate {
 		return rancherCandidates(objects[0], objects[1])
 	},
-	Renewal: "run this again when Rancher has written a new one",
-	Open:    func(e Environment) Source { return rancher{e} },
+	Credential: inKey(valueKey),
+	Renewal:    "run this again when Rancher has written a new one",
+	Open:       func(e Environment) Source { return rancher{e} },
 }
 
 // rancher reads Rancher's clusters. Each has two objects: one of clusters.management.cattle.io (v3), named by Rancher's ID,
@@ -58,7 +59,7 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 	err := cmp.Or(cluster.Together(
 		func() (err error) { objects, err = s.objects(ctx, FromRancher); return err },
 		func() error {
-			address = rancherAddress{s.Host.RancherSetting(ctx, "server-url"), s.Host.RancherSetting(ctx, "cacerts")}
+			address = rancherAddress{s.holder().RancherSetting(ctx, "server-url"), s.holder().RancherSetting(ctx, "cacerts")}
 			return nil
 		},
 	)...)
@@ -73,7 +74,7 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 		switch {
 		case c.isHost: // the caller is connected to it already
 			c.Secret, c.Hint = cluster.Ref{}, ""
-			c.Connect = func() (*member.Cluster, error) { return member.Connect(s.Host.Config()) }
+			c.Connect = func() (*member.Cluster, error) { return member.Connect(s.holder().Config()) }
 		case c.Secret.Name == "":
 			c.Err = errors.New("host: no object names the namespace in which Rancher stores its kubeconfig")
 		}
@@ -90,7 +91,7 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 		if id == "" || c.Endpoint != nil || c.EndpointMissing != "" {
 			return
 		}
-		takes, err := s.Host.RancherProxyTakesTokens(ctx, id)
+		takes, err := s.holder().RancherProxyTakesTokens(ctx, id)
 		switch {
 		case err == nil && !takes:
 			c.EndpointMissing = proxyTakesNoTokens(id)
@@ -211,7 +212,7 @@ func rancherCandidate(id string, v3, v1 *unstructured.Unstructured) Candidate {
 			c.OtherName = string(FromClusterAPI) + ":" + c.Labels["cluster-api.cattle.io/capi-cluster-owner-ns"] + "/" + owner
 		}
 		if status, message := condition(v3, "Connected"); status == "False" {
-			c.Hint = strings.TrimSuffix("Rancher reports that it is not connected: "+message, ": ")
+			c.Hint = hint("Rancher reports that it is not connected", message)
 		}
 	}
 	if namespace != "" && name != "" {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -25,12 +27,17 @@ type SourceType struct {
 	Title string
 	// Help follows the name in the help of discover.
 	Help string
-	// Kinds are those on the host that stand for clusters, each in all its versions, the newest first. A host that serves
-	// none of them does not have the source.
+	// Kinds are those that stand for clusters, each in all its versions, the newest first. A host that serves none of them does
+	// not have the source.
 	Kinds [][]cluster.Resource
+	// Select selects the objects of Kinds that are read; its zero value selects all.
+	Select cluster.ListOptions
 	// Read makes the candidates of the objects of Kinds, a list each, without what their Secrets hold. It is pure, and takes
-	// objects with anything in them.
+	// objects with anything in them. Of Secrets it gets the metadata only.
 	Read func(objects [][]unstructured.Unstructured) []Candidate
+	// Credential is what the Secret of a candidate holds, and may change how the candidate is called. It is pure, and takes
+	// Secrets with anything in them.
+	Credential func(*Candidate, *corev1.Secret) (*kubeconfig.Access, error)
 	// Renewal is what the user does about a credential of the source that has expired.
 	Renewal string
 	// Open makes the source. It sends no request.
@@ -39,17 +46,26 @@ type SourceType struct {
 
 // Sources are all there are, the most direct first: a cluster that several know is joined through the first of them. A
 // context is the caller's own way, with a credential of their own. Cluster API's credential is an administrator's and leads
-// to the cluster itself; Rancher's leads through Rancher.
-var Sources = []SourceType{kubeconfigSource, clusterAPISource, rancherSource}
+// to the cluster itself; Rancher's leads through Rancher. Those between hold what a person gave them.
+var Sources = []SourceType{
+	kubeconfigSource, clusterAPISource, argoCDSource, karmadaSource, kubeFedSource, fleetSource, secretSource, clusterProfileSource,
+	openClusterManagementSource, rancherSource,
+}
 
 // Environment is what sources read, and how they open what they find.
 type Environment struct {
 	Host *host.Cluster
-	// Connect opens the member that a configuration reaches. It sends no request.
-	Connect func(*rest.Config) (*member.Cluster, error)
+	// Elsewhere is the API server that has the objects of all sources, where that is not the host, and Context how the caller's
+	// kubeconfig calls it.
+	Elsewhere *host.Cluster
+	Context   string
+	// Connect opens the member that a candidate's configuration reaches. It sends no request.
+	Connect func(*Candidate, *rest.Config) (*member.Cluster, error)
 	// Permit says whether a candidate may be looked at; nil permits all. It is asked before the candidate's Secret is read, and
 	// its error becomes the candidate's Err: the Secret is not read, and nothing is dialed.
 	Permit func(*Candidate) error
+	// SecretNamespaces are those in which Secrets are listed that stand for clusters themselves; nil is all of them.
+	SecretNamespaces []string
 	// Contexts are those of the caller's kubeconfig.
 	Contexts Source
 }

@@ -2,24 +2,35 @@ package host
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// Foreign reads all objects of another system's kind, in the first of its versions that the host serves; served is false
-// where it serves none. The group is read first: for a caller without rights, a list of a kind that does not exist is as
-// forbidden as one of a kind that does. Kinds of the core group are always served.
-func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
+// Foreign reads all objects of another system's kind that o selects, in the first of its versions that the host serves; served is
+// false where it serves none. The group is read first: for a caller without rights, a list of a kind that does not exist is as
+// forbidden as one of a kind that does. The core group is always served, and of its kinds, which are Secrets, only the metadata
+// is read: what a Secret holds is read of those that are used, by ForeignSecret.
+func (c *Cluster) Foreign(ctx context.Context, o cluster.ListOptions, versions ...cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
+	o.Quiet = true
 	if versions[0].Group == "" {
-		objects, err = c.List(ctx, versions[0], cluster.ListOptions{Quiet: true})
+		err = cluster.EachMetadata(ctx, c.Conn, versions[0], o, func() { objects = nil }, func(m *metav1.PartialObjectMetadata) {
+			object := versions[0].New(m.Namespace, m.Name)
+			object.SetUID(m.UID)
+			object.SetLabels(m.Labels)
+			object.SetCreationTimestamp(m.CreationTimestamp)
+			object.SetDeletionTimestamp(m.DeletionTimestamp)
+			objects = append(objects, *object)
+		})
 		return objects, true, err
 	}
 	var group metav1.APIGroup
@@ -39,18 +50,15 @@ func (c *Cluster) Foreign(ctx context.Context, versions ...cluster.Resource) (ob
 	case !apierrors.IsForbidden(err):
 		return nil, false, err
 	}
-	objects, err = c.List(ctx, kind, cluster.ListOptions{Quiet: true})
+	objects, err = c.List(ctx, kind, o)
 	if cluster.IsNotServed(err) {
 		return nil, false, nil
 	}
 	return objects, true, err
 }
 
-// kubeconfigKey is where Cluster API's contract puts a kubeconfig into a Secret, and Rancher does too.
-const kubeconfigKey = "value"
-
-// ForeignSecret is a Secret of another system that holds a kubeconfig. Who may create objects of that system chooses names, and so
-// whose Secret is read.
+// ForeignSecret is a Secret of another system that holds the credential of a cluster. Who may create objects of that system chooses
+// names, and so whose Secret is read.
 type ForeignSecret struct {
 	cluster.Ref
 	// Group is that of the system's Clusters, empty where it is not looked at: a Secret that belongs to a Cluster of another group is
@@ -58,9 +66,15 @@ type ForeignSecret struct {
 	Group string
 }
 
-// fault says whose the Secret is when it is another system's.
-func (s ForeignSecret) fault(o *unstructured.Unstructured) error {
-	for _, owner := range o.GetOwnerReferences() {
+// fault says why what the Secret holds is sent to no cluster: it is another system's, or the host's own.
+func (s ForeignSecret) fault(secret *corev1.Secret) error {
+	switch {
+	case s.Namespace == v1alpha1.CredentialsNamespace || s.Namespace == v1alpha1.HostNamespace || strings.HasPrefix(string(secret.Type), v1alpha1.Prefix):
+		return fmt.Errorf("host: %s was made by kubectl federate, and stands for no cluster", s)
+	case secret.Type == corev1.SecretTypeServiceAccountToken:
+		return fmt.Errorf("host: %s holds the token of an account of the host itself, which is sent to no other cluster", s)
+	}
+	for _, owner := range secret.OwnerReferences {
 		version, err := schema.ParseGroupVersion(owner.APIVersion)
 		if s.Group != "" && owner.Kind == "Cluster" && (err != nil || version.Group != s.Group) {
 			return fmt.Errorf("host: %s belongs to a Cluster of %q, not of %q", s, version.Group, s.Group)
@@ -69,25 +83,21 @@ func (s ForeignSecret) fault(o *unstructured.Unstructured) error {
 	return nil
 }
 
-// ForeignKubeconfig reads the kubeconfig in another system's Secret. The Secret is read by its name, so that the right to
-// get that one is enough. The content is untrusted: read it with package kubeconfig.
-func (c *Cluster) ForeignKubeconfig(ctx context.Context, secret ForeignSecret) ([]byte, error) {
-	o, err := c.Get(ctx, secret.Ref)
+// ForeignSecret reads a Secret of another system. It is read by its name, so that the right to get that one is enough. What it holds
+// is untrusted: read it with package kubeconfig.
+func (c *Cluster) ForeignSecret(ctx context.Context, s ForeignSecret) (*corev1.Secret, error) {
+	o, err := c.Get(ctx, s.Ref)
 	if err != nil {
 		return nil, err
 	}
-	if err := secret.fault(o); err != nil {
+	secret := &corev1.Secret{}
+	if err := cluster.FromUnstructured(o, secret); err != nil {
+		return nil, fmt.Errorf("host: %s: %w", s, err)
+	}
+	if err := s.fault(secret); err != nil {
 		return nil, err
 	}
-	text, found, err := unstructured.NestedString(o.Object, "data", kubeconfigKey)
-	if err != nil || !found || text == "" {
-		return nil, fmt.Errorf("host: %s has no key %q", secret, kubeconfigKey)
-	}
-	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, fmt.Errorf("host: %s: key %q is not base64", secret, kubeconfigKey)
-	}
-	return data, nil
+	return secret, nil
 }
 
 // RancherSetting reads one of Rancher's settings; it is empty where it is not set or the caller may not read it.

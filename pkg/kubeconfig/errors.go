@@ -39,10 +39,20 @@ const (
 )
 
 // Error lists what was refused in a kubeconfig, in the order of its fields. It holds no value of the kubeconfig.
-type Error struct{ Problems []string }
+type Error struct {
+	Problems []string
+	// Inline is set for a credential that does not come from a kubeconfig.
+	Inline bool
+}
 
 // Error is all problems on one line.
-func (e *Error) Error() string { return "kubeconfig refused: " + strings.Join(e.Problems, "; ") }
+func (e *Error) Error() string {
+	what := "kubeconfig"
+	if e.Inline {
+		what = "credential"
+	}
+	return what + " refused: " + strings.Join(e.Problems, "; ")
+}
 
 // refuse refuses the whole.
 func refuse(why string) error { return &Error{Problems: []string{"it " + why}} }
@@ -52,10 +62,21 @@ func refuse(why string) error { return &Error{Problems: []string{"it " + why}} }
 const maxProblems, maxField = 20, 100
 
 // reader collects what is refused while a kubeconfig is read.
-type reader struct{ problems []string }
+type reader struct {
+	problems []string
+	// inline is set where the fields are not in a cluster and a user.
+	inline bool
+}
 
 // refuse refuses a field: a path inside the current context's cluster or user, as "user.exec".
 func (r *reader) refuse(field, why string) {
+	if r.inline {
+		if _, name, below := strings.Cut(field, "."); below {
+			field = name
+		} else {
+			field = "it"
+		}
+	}
 	// The name of an unknown field may hold anything.
 	if strings.ContainsFunc(field, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		field = strconv.Quote(field)
@@ -78,5 +99,5 @@ func (r *reader) err() error {
 	if more := len(problems) - maxProblems; more > 0 {
 		problems = append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
 	}
-	return &Error{Problems: problems}
+	return &Error{Problems: problems, Inline: r.inline}
 }

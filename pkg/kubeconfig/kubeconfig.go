@@ -7,6 +7,7 @@
 package kubeconfig
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -55,6 +56,11 @@ type Access struct {
 // Parse reads the current context of a kubeconfig. Its error is an *Error that lists everything that was
 // refused, not the first thing only.
 func Parse(data []byte, options ...Option) (*Access, error) {
+	return ParseContext(data, "", options...)
+}
+
+// ParseContext is Parse of the context with a name; the empty name is that of the current context.
+func ParseContext(data []byte, name string, options ...Option) (*Access, error) {
 	if len(data) > MaxSize {
 		return nil, refuse(tooLarge)
 	}
@@ -64,7 +70,7 @@ func Parse(data []byte, options ...Option) (*Access, error) {
 	}
 
 	var r reader
-	context := find(&r, "contexts", config.CurrentContext, config.Contexts,
+	context := find(&r, "contexts", cmp.Or(name, config.CurrentContext), config.Contexts,
 		func(c clientcmdv1.NamedContext) (string, clientcmdv1.Context) { return c.Name, c.Context })
 	if context == nil {
 		return nil, r.err()
@@ -88,6 +94,21 @@ func Parse(data []byte, options ...Option) (*Access, error) {
 		return nil, err
 	}
 	return access, nil
+}
+
+// Validate refuses an access that was put together from other data than a kubeconfig, for what Parse refuses in one. Its error is
+// an *Error with the names that the fields have in a kubeconfig.
+func (a *Access) Validate() error {
+	r := reader{inline: true}
+	if len(a.CABundle)+len(a.Token)+len(a.CertData)+len(a.KeyData) > MaxSize {
+		r.refuse("user", tooLarge)
+		return r.err()
+	}
+	r.cluster(&clientcmdv1.Cluster{
+		Server: a.Server, TLSServerName: a.TLSServerName, CertificateAuthorityData: a.CABundle, ProxyURL: a.ProxyURL, InsecureSkipTLSVerify: a.InsecureSkipTLSVerify,
+	}, &Access{}, false)
+	r.user(&clientcmdv1.AuthInfo{Token: a.Token, ClientCertificateData: a.CertData, ClientKeyData: a.KeyData}, &Access{})
+	return r.err()
 }
 
 // decode is strict: a field that is unknown, or known under other capitals, could be one that another

@@ -131,6 +131,64 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestParseContext reads the context that is named, and not the current one.
+func TestParseContext(t *testing.T) {
+	t.Parallel()
+	data := []byte(`{"current-context": "a", "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}, {"name": "b", "context": {"cluster": "b", "user": "b"}}],
+"clusters": [{"name": "a", "cluster": {"server": "https://a.example"}}, {"name": "b", "cluster": {"server": "https://b.example"}}],
+"users": [{"name": "a", "user": {"exec": {"command": "touch"}}}, {"name": "b", "user": {"token": "t"}}]}`)
+	access, err := kubeconfig.ParseContext(data, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, access, &kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://b.example"}, Token: "t"})
+	for name, want := range map[string]string{
+		"":  "kubeconfig refused: user.exec would run a command: use an inline token or certificate",
+		"c": "kubeconfig refused: contexts has no entry with the name that the current context refers to",
+	} {
+		if _, err := kubeconfig.ParseContext(data, name); err == nil || err.Error() != want {
+			t.Errorf("context %q: %v, want %s", name, err, want)
+		}
+	}
+}
+
+// TestValidate refuses in an access from elsewhere what Parse refuses in a kubeconfig.
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	certificate, key := cases.KeyPair(time.Now().Add(time.Hour))
+	at := func(change func(*kubeconfig.Access)) kubeconfig.Access {
+		a := kubeconfig.Access{Endpoint: endpoint.Endpoint{Server: "https://member.example:6443", CABundle: certificate}, Token: secret}
+		change(&a)
+		return a
+	}
+	for name, test := range map[string]struct {
+		access kubeconfig.Access
+		want   string
+	}{
+		"a token":         {at(func(*kubeconfig.Access) {}), ""},
+		"a certificate":   {at(func(a *kubeconfig.Access) { a.Token, a.CertData, a.KeyData = "", certificate, key }), ""},
+		"both":            {at(func(a *kubeconfig.Access) { a.CertData, a.KeyData = certificate, key }), "it has both a token and a certificate"},
+		"none":            {at(func(a *kubeconfig.Access) { a.Token = "" }), "it has neither an inline token nor an inline certificate"},
+		"no server":       {at(func(a *kubeconfig.Access) { a.Server = "" }), "server must be an https URL with the name or address of a server, without user, query or fragment"},
+		"a query":         {at(func(a *kubeconfig.Access) { a.Server += "?agentName=a" }), "server must be an https URL with the name or address of a server, without user, query or fragment"},
+		"a broken CA":     {at(func(a *kubeconfig.Access) { a.CABundle = []byte("x") }), "certificate-authority-data must be PEM certificates, of at most 40 KiB and 16384 bits a key"},
+		"unverified":      {at(func(a *kubeconfig.Access) { a.InsecureSkipTLSVerify, a.CABundle = true, nil }), "insecure-skip-tls-verify leaves the server unverified: use certificate-authority-data"},
+		"a broken token":  {at(func(a *kubeconfig.Access) { a.Token = "a\nb" }), "token has characters that a token cannot have"},
+		"no key":          {at(func(a *kubeconfig.Access) { a.Token, a.CertData = "", certificate }), "client-certificate-data and client-key-data must be a PEM certificate and its key"},
+		"a broken proxy":  {at(func(a *kubeconfig.Access) { a.ProxyURL = "file:///a" }), "proxy-url must be an http, https or socks5 URL with a host, without user"},
+		"64 KiB":          {at(func(a *kubeconfig.Access) { a.Token = strings.Repeat("x", kubeconfig.MaxSize) }), "it is larger than 64 KiB"},
+		"several at once": {kubeconfig.Access{}, "server must be an https URL with the name or address of a server, without user, query or fragment; it has neither an inline token nor an inline certificate"},
+	} {
+		got := ""
+		if err := test.access.Validate(); err != nil {
+			got = strings.TrimPrefix(err.Error(), "credential refused: ")
+		}
+		if got != test.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, test.want)
+		}
+	}
+}
+
 // TestAliasBomb holds that what would be decoded to gigabytes is refused before that.
 func TestAliasBomb(t *testing.T) {
 	t.Parallel()

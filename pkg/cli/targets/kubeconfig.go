@@ -265,18 +265,39 @@ func (c *Contexts) Has(flag string, names ...string) error {
 
 // Connect opens the cluster of a context. It sends no request.
 func (c *Contexts) Connect(name string) (*member.Cluster, error) {
-	if err := c.Has("--member-context", name); err != nil {
+	config, err := c.config(contextUse{"member", "--member-context"}, name)
+	if err != nil {
+		return nil, err
+	}
+	return member.Connect(config)
+}
+
+// Holder opens the cluster of a context that has the objects of other systems in place of the host. It sends no request.
+func (c *Contexts) Holder(name string) (*host.Cluster, error) {
+	config, err := c.config(contextUse{"sources", "--source-context"}, name)
+	if err != nil {
+		return nil, err
+	}
+	return host.Connect(config)
+}
+
+// contextUse is what a context is used for, and the flag that names it.
+type contextUse struct{ side, flag string }
+
+// config is that of a context.
+func (c *Contexts) config(use contextUse, name string) (*rest.Config, error) {
+	if err := known(use.side, use.flag, name, c.raw); err != nil {
 		return nil, err
 	}
 	entry := c.raw.Contexts[name]
-	if err := wayOf(c.raw, entry.Cluster, entry.AuthInfo).usable("member", name); err != nil {
+	if err := wayOf(c.raw, entry.Cluster, entry.AuthInfo).usable(use.side, name); err != nil {
 		return nil, err
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(c.raw, name, &clientcmd.ConfigOverrides{CurrentContext: name}, c.access).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("read context %q for the member: %w", name, err)
+		return nil, fmt.Errorf("read context %q for the %s: %w", name, use.side, err)
 	}
-	return member.Connect(c.host.Tune(config))
+	return c.host.Tune(config), nil
 }
 
 // Source is every context, or those that are named.
