@@ -80,6 +80,8 @@ ValidatingAdmissionPolicy/membership.kubefederate.io
 ValidatingAdmissionPolicyBinding/membership.kubefederate.io
 ValidatingAdmissionPolicy/acceptance.kubefederate.io
 ValidatingAdmissionPolicyBinding/acceptance.kubefederate.io
+ValidatingAdmissionPolicy/discovery.kubefederate.io
+ValidatingAdmissionPolicyBinding/discovery.kubefederate.io
 ValidatingAdmissionPolicy/credentials.kubefederate.io
 ValidatingAdmissionPolicyBinding/credentials.kubefederate.io
 ValidatingAdmissionPolicy/crds.kubefederate.io

@@ -167,6 +167,7 @@ func TestApproverMovesNothing(t *testing.T) {
 
 	policy := denied(membershipPolicy, memberclusters, "green-1", `user "dave" may not change labels or spec of members of federation "green": it takes the verb join on federations/green`)
 	const immutable = `422 MemberCluster.kubefederate.io "green-1" is invalid: spec.clusterID: Invalid value: "another": clusterID is immutable: another cluster joins under another name`
+	const joined = `422 MemberCluster.kubefederate.io "green-1" is invalid: spec: Invalid value: discovered is immutable: a member was joined by a person or by discovery`
 	changes := map[string]struct {
 		value          string
 		dave, erin     string
@@ -181,6 +182,7 @@ func TestApproverMovesNothing(t *testing.T) {
 		"insecureSkipTLSVerify": {value: `true`, dave: policy, joinerIsFaulty: true},
 		"suspended":             {value: `true`, dave: policy},
 		"joinedWith":            {value: `{"kubernetesVersion":"v1.36.3"}`, dave: policy},
+		"discovered":            {value: `{"kind":"ClusterAPI","name":"green-1","uid":"x"}`, dave: joined, erin: joined},
 	}
 	for field := range reflect.TypeFor[v1alpha1.MemberClusterSpec]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
