@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 )
@@ -37,6 +40,22 @@ func TestSources(t *testing.T) {
 	scripts := read("test/script/*.txtar")
 	kinds := read("test/script/kinds/*.yaml") + scripts
 	usage := cmd.Flag("source").Usage
+	var kindsOfSpec, kindsOfSources []string
+	for _, value := range regexp.MustCompile(`(?m)^ *enum:\n(( *- \w+\n)*? *- KubeFed\n( *- \w+\n)*)`).FindAllString(read("manifests/crd/kubefederate.io_federations.yaml"), 1) {
+		for _, item := range regexp.MustCompile(`- (\w+)`).FindAllStringSubmatch(value, -1) {
+			kindsOfSpec = append(kindsOfSpec, item[1])
+		}
+	}
+	for _, s := range discover.Sources {
+		if s.Kind != "" {
+			kindsOfSources = append(kindsOfSources, string(s.Kind))
+		}
+	}
+	slices.Sort(kindsOfSpec)
+	slices.Sort(kindsOfSources)
+	if diff := cmp.Diff(kindsOfSpec, kindsOfSources); diff != "" {
+		t.Errorf("kinds of spec.discovery, and of the sources: %s", diff)
+	}
 	for _, s := range discover.Sources {
 		name := string(s.Name)
 		if s.Title == "" || s.Help == "" || s.Open == nil {

@@ -43,10 +43,15 @@ func (e Environment) objects(ctx context.Context, source SourceName) ([][]unstru
 	if err == nil && !slices.Contains(served, true) {
 		objects, err = nil, &NotServed{source}
 	}
-	if err != nil && e.Elsewhere != nil {
-		err = fmt.Errorf("context %q: %w", e.Context, err)
+	return objects, e.at(err)
+}
+
+// at names the API server of the objects in an error, where that is not the host.
+func (e Environment) at(err error) error {
+	if err == nil || e.Elsewhere == nil {
+		return err
 	}
-	return objects, err
+	return fmt.Errorf("context %q: %w", e.Context, err)
 }
 
 // ofKind reads the objects of one kind.
@@ -119,6 +124,9 @@ func (e Environment) open(ctx context.Context, candidates []Candidate, adapt fun
 		})
 	}
 	_ = group.Wait() // no function returns an error
+	for i := range candidates {
+		candidates[i].Err = e.at(candidates[i].Err)
+	}
 }
 
 // distinguish gives each of the candidates that share a name their own, by their ids. A name that others choose freely may

@@ -132,3 +132,40 @@ func TestSecretNamespaces(t *testing.T) {
 		}
 	}
 }
+
+// TestElsewhereErrors holds that an error about an object that the host does not have names where it is.
+func TestElsewhereErrors(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","message":"not found","code":404}`)
+	}))
+	t.Cleanup(server.Close)
+	h, err := host.Connect(&rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Environment{Elsewhere: h, Context: "karmada"}
+	candidates := []Candidate{
+		{Source: FromKarmada, Secret: secretRef("n", "a"), Objects: []Object{{}}},
+		{Source: FromKarmada, Objects: []Object{{Ref: cluster.Ref{Resource: karmadaClusters, Name: "b"}}}, Err: noCredential("none")},
+	}
+	e.open(t.Context(), candidates, nil)
+	_, err = e.objects(t.Context(), FromKarmada)
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{candidates[0].Err, `context "karmada": host: get Secret "n/a": not found`},
+		{candidates[1].Err, `context "karmada": host: Cluster "b": none`},
+		{err, `context "karmada": host: source karmada: the host serves no clusters.cluster.karmada.io`},
+	} {
+		if tt.err == nil || tt.err.Error() != tt.want {
+			t.Errorf("%v, want %s", tt.err, tt.want)
+		}
+	}
+	if candidates[0].Objects[0].Context != "karmada" {
+		t.Errorf("the object is at %q", candidates[0].Objects[0].Context)
+	}
+}
