@@ -57,7 +57,9 @@ func byCertManager(object *unstructured.Unstructured) error {
 		annotations[injectAnnotation] = injectFrom
 		object.SetAnnotations(annotations)
 	case "Deployment":
-		return mountCertificate(object)
+		if object.GetName() == ManagerDeployment {
+			return mountCertificate(object)
+		}
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ var (
 	files embed.FS
 	//go:embed cert-manager/*.yaml
 	certManagerFiles embed.FS
+	//go:embed discovery/*.yaml
+	discoveryFiles embed.FS
 )
 
 // Names of installed objects.
@@ -40,6 +42,12 @@ const (
 	ManagerAccount = "kubefederate-manager"
 	// ManagerDeployment in kubefederate-system runs the manager.
 	ManagerDeployment = "kubefederate-manager"
+	// DiscoveryDeployment in kubefederate-system runs the discovery controller.
+	DiscoveryDeployment = "kubefederate-discovery"
+	// DiscoveryLease in kubefederate-system names the replica of the discovery controller that works.
+	DiscoveryLease = "kubefederate-discovery"
+	// DiscoveryMemory is the ConfigMap in kubefederate-system of what the discovery controller has seen as members.
+	DiscoveryMemory = "kubefederate-discovery"
 	// KeysSecret in kubefederate-system holds the webhook's CA and the word that its path ends in. It is no part of Objects:
 	// what init prints holds no keys.
 	KeysSecret = "kubefederate-keys"
@@ -70,8 +78,12 @@ type Options struct {
 	Replicas int32
 	// Resources of the manager's container. Nil means as in the file.
 	Resources map[string]any
+	// Discovery includes the discovery controller, its account and its rights. It runs the manager's image.
+	Discovery bool
+	// DiscoveryResources are those of its container. Nil means as in the file.
+	DiscoveryResources map[string]any
 	// WebhookURL is the https URL of a manager outside the cluster; the path of each webhook is appended to it. The objects
-	// then include nothing that runs or serves pods, but still the manager's account and its rights.
+	// then include nothing that runs or serves pods, but still the accounts and their rights.
 	WebhookURL string
 	// Calls are how API servers call the webhook. Nil leaves out the CA and the path, as manifests for GitOps do: nothing that
 	// applies such a manifest again takes away what init wrote.
@@ -122,6 +134,13 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 		}
 		objects = append(objects, more...)
 	}
+	if o.Discovery {
+		more, err := read(discoveryFiles)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, more...)
+	}
 	if base != "" {
 		objects = slices.DeleteFunc(objects, inCluster)
 	}
@@ -149,7 +168,7 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// inCluster says whether an object is only for a manager that runs in pods.
+// inCluster says whether an object is only for what runs in pods.
 func inCluster(o *unstructured.Unstructured) bool {
 	return slices.Contains([]string{"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}, o.GetKind())
 }
@@ -165,7 +184,10 @@ func webhookBase(s string) (string, error) {
 }
 
 func (o Options) deployment(object *unstructured.Unstructured) error {
-	if o.Replicas != 0 {
+	resources := o.Resources
+	if object.GetName() == DiscoveryDeployment {
+		resources = o.DiscoveryResources
+	} else if o.Replicas != 0 {
 		if err := unstructured.SetNestedField(object.Object, int64(o.Replicas), "spec", "replicas"); err != nil {
 			return err
 		}
@@ -174,24 +196,24 @@ func (o Options) deployment(object *unstructured.Unstructured) error {
 		if o.Image != "" {
 			container["image"] = o.Image
 		}
-		if o.Resources == nil {
+		if resources == nil {
 			return nil
 		}
-		container["resources"] = o.Resources
-		return o.limitMemory(container)
+		container["resources"] = resources
+		return limitMemory(container, resources)
 	}, "spec", "template", "spec", "containers")
 }
 
 // limitMemory has Go collect garbage before the container is ended: GOMEMLIMIT is nine tenths of the limit, and is left out where
 // there is none.
-func (o Options) limitMemory(container map[string]any) error {
+func limitMemory(container, resources map[string]any) error {
 	const name = "GOMEMLIMIT"
 	env, _, err := unstructured.NestedSlice(container, "env")
 	if err != nil {
 		return err
 	}
 	env = slices.DeleteFunc(env, func(v any) bool { return v.(map[string]any)["name"] == name })
-	if limit, limited, _ := unstructured.NestedFieldNoCopy(o.Resources, "limits", "memory"); limited {
+	if limit, limited, _ := unstructured.NestedFieldNoCopy(resources, "limits", "memory"); limited {
 		quantity, err := resource.ParseQuantity(fmt.Sprint(limit))
 		if err != nil {
 			return fmt.Errorf("limits.memory: %w", err)

@@ -101,6 +101,22 @@ kubefederate-system/NetworkPolicy/kubefederate-manager
 kubefederate-system/Deployment/kubefederate-manager
 `
 
+const discovery = `kubefederate-system/ServiceAccount/kubefederate-discovery
+kubefederate-system/ConfigMap/kubefederate-discovery
+ClusterRole/kubefederate-system:discovery
+ClusterRoleBinding/kubefederate-system:discovery
+kubefederate-system/Role/kubefederate-discovery
+kubefederate-system/RoleBinding/kubefederate-discovery
+kubefederate-credentials/Role/kubefederate-discovery
+kubefederate-credentials/RoleBinding/kubefederate-discovery
+default/Role/kubefederate-discovery
+default/RoleBinding/kubefederate-discovery
+`
+
+const discoveryInside = discovery + `kubefederate-system/NetworkPolicy/kubefederate-discovery
+kubefederate-system/Deployment/kubefederate-discovery
+`
+
 // TestObjectsInOrder also holds that a manager outside the cluster keeps its account and loses its pods.
 func TestObjectsInOrder(t *testing.T) {
 	t.Parallel()
@@ -109,6 +125,12 @@ func TestObjectsInOrder(t *testing.T) {
 	}
 	if got := names(objects(t, manifests.Options{WebhookURL: "https://127.0.0.1:9443"})); got != outside {
 		t.Errorf("outside:\n%s", got)
+	}
+	if got := names(objects(t, manifests.Options{Discovery: true})); got != inside+discoveryInside {
+		t.Errorf("with discovery:\n%s", got)
+	}
+	if got := names(objects(t, manifests.Options{Discovery: true, WebhookURL: "https://127.0.0.1:9443"})); got != outside+discovery {
+		t.Errorf("with discovery, outside:\n%s", got)
 	}
 }
 
@@ -235,14 +257,15 @@ func TestWebhookURLIsRefused(t *testing.T) {
 	}
 }
 
-// TestFilesAreWhatObjectsGives holds that `kubectl apply -f manifests/crd -f manifests/install` installs the same: the labels that
-// Objects sets are in the files, with the version of a plain build.
+// TestFilesAreWhatObjectsGives holds that `kubectl apply -f manifests/crd -f manifests/install -f manifests/discovery` installs the
+// same: the labels that Objects sets are in the files, with the version of a plain build.
 func TestFilesAreWhatObjectsGives(t *testing.T) {
 	t.Parallel()
 	var want bytes.Buffer
 	crds, _ := filepath.Glob("crd/*")
 	rest, _ := filepath.Glob("install/*")
-	for _, path := range slices.Concat(crds, rest) {
+	discovery, _ := filepath.Glob("discovery/*")
+	for _, path := range slices.Concat(crds, rest, discovery) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +280,7 @@ func TestFilesAreWhatObjectsGives(t *testing.T) {
 		}
 	}
 	var got bytes.Buffer
-	for _, o := range objects(t, manifests.Options{Version: version.Version}) {
+	for _, o := range objects(t, manifests.Options{Version: version.Version, Discovery: true}) {
 		out, _ := yaml.Marshal(o.Object)
 		got.Write(out)
 	}
@@ -269,7 +292,7 @@ func TestFilesAreWhatObjectsGives(t *testing.T) {
 // TestHostNamesAreNotMemberNames holds that a host may join itself.
 func TestHostNamesAreNotMemberNames(t *testing.T) {
 	t.Parallel()
-	for _, o := range objects(t, manifests.Options{}) {
+	for _, o := range objects(t, manifests.Options{Discovery: true}) {
 		if o.GetNamespace() == v1alpha1.MemberNamespace || strings.HasPrefix(o.GetName(), v1alpha1.MemberNamespace) {
 			t.Errorf("%s %s is named as on a member", o.GetKind(), o.GetName())
 		}
@@ -451,7 +474,7 @@ func TestEveryFieldIsCompared(t *testing.T) {
 	}
 }
 
-// TestRolesReadProbes holds that every role that may read members may read how old their statuses are.
+// TestRolesReadProbes holds that every role that may read members may read how old their statuses are, and what discovery has seen.
 func TestRolesReadProbes(t *testing.T) {
 	t.Parallel()
 	readers := 0
@@ -475,6 +498,9 @@ func TestRolesReadProbes(t *testing.T) {
 		readers++
 		if !may("coordination.k8s.io", "leases", manifests.ProbesLease) {
 			t.Errorf("%s may not get the Lease, and nothing else, of probes", role.Name)
+		}
+		if !may("", "configmaps", manifests.DiscoveryMemory) {
+			t.Errorf("%s may not get what discovery remembers, and nothing else", role.Name)
 		}
 	}
 	if readers != 5 {

@@ -18,6 +18,7 @@ const (
 	Webhook      AreaName = "webhook"
 	Probing      AreaName = "probes"
 	Federations  AreaName = "federations"
+	Discovery    AreaName = "discovery"
 	Members      AreaName = "members"
 	Credentials  AreaName = "credentials"
 	Clusters     AreaName = "clusters"
@@ -42,6 +43,7 @@ var hostAreas = map[Code]AreaName{
 	ProbesStopped: Probing,
 	LimitExceeded: Federations, NotPublished: Federations, GrantOrphan: Federations,
 	StatusStale: Members, LeavingLong: Members, EndpointLoopback: Members, RulesBroken: Members, FederationMissing: Members,
+	DiscoveryMissing: Discovery, DiscoveryStopped: Discovery, DiscoveryNotGranted: Discovery,
 	NoRight: Rights,
 }
 
@@ -77,6 +79,10 @@ func Areas(f Facts, found []Finding) []Area {
 			{Name: Clusters, Checked: fmt.Sprintf("%d, reached in %d of %d ways, by identity, membership record and grants", len(seen), reached, len(f.Observations))},
 			{Name: Rights, Checked: "yours, in each federation"},
 		}
+	}
+	if len(h.discovering()) > 0 && h.Installed != "" {
+		i := slices.IndexFunc(areas, func(a Area) bool { return a.Name == Members })
+		areas = slices.Insert(areas, i, Area{Name: Discovery, Checked: h.discovery()})
 	}
 	for _, x := range found {
 		i := slices.IndexFunc(areas, func(a Area) bool { return a.Name == x.Area })

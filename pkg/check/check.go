@@ -56,6 +56,9 @@ const (
 	LimitExceeded       Code = v1alpha1.ReasonLimitExceeded
 	NotPublished        Code = "NotPublished"
 	GrantOrphan         Code = "GrantOrphan"
+	DiscoveryMissing    Code = "DiscoveryMissing"
+	DiscoveryStopped    Code = "DiscoveryStopped"
+	DiscoveryNotGranted Code = "DiscoveryNotGranted"
 )
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
@@ -128,6 +131,8 @@ type HostFacts struct {
 	NotEnforcing error
 	// Probes say until when the manager has probed members.
 	Probes host.Probes
+	// Discovery is the discovery controller; nil where no federation asks for it, or it could not be read.
+	Discovery *host.Discovery
 	// Missing and Changed are objects of the installation that do not exist, or differ.
 	Missing, Changed []cluster.Ref
 	// Compared is how many objects of the installation were compared; 0 where another version is installed.

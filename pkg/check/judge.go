@@ -144,6 +144,7 @@ func (j *judge) host() bool {
 	if h.Keys != nil && h.Installed == j.Plugin {
 		j.keys(h.Keys)
 	}
+	j.discovery(again)
 	for _, d := range h.Denied {
 		j.add(Finding{Code: NotChecked, Area: d.Area, Severity: Warning, Side: cluster.Host, Cause: d.What + " could not be checked: " + cluster.Cause(d.Err)})
 	}

@@ -110,6 +110,15 @@ func (r *reader) host(ctx context.Context) (secrets []unstructured.Unstructured,
 	if err := deny(Federations, "whether a grant was left over", grants); err != nil {
 		return nil, err
 	}
+	if asking := f.discovering(); len(asking) > 0 {
+		discovery, err := r.h.Discovery(ctx, asking)
+		if err := deny(Discovery, "whether the discovery controller runs, and what it may do", err); err != nil {
+			return nil, err
+		}
+		if err == nil {
+			f.Discovery = &discovery
+		}
+	}
 	if err := deny(Credentials, "what credentials are stored, and what they are worth", credentials); err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (f *deinitFlags) toOptions(*cobra.Command, []string) (*deinitOptions, error
 func (o *deinitOptions) validate() error { return targets.ValidateTimeout("timeout", o.timeout) }
 
 func (o *deinitOptions) run(ctx context.Context) error {
-	objects, err := manifests.Objects(manifests.Options{})
+	objects, err := manifests.Objects(manifests.Options{Discovery: true})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func samples() []command.Command {
 	none := ""
 	object := command.Object{GroupResource: schema.GroupResource{Group: "cluster.x-k8s.io", Resource: "clusters"}, Namespace: "team-x", Name: "us-east"}
 	return []command.Command{
-		command.Init{WebhookURL: "https://host.example.com/hooks"}, command.Init{Only: "keys"}, command.Init{Certificates: "cert-manager"},
+		command.Init{WebhookURL: "https://host.example.com/hooks", Discovery: true}, command.Init{Only: "keys"}, command.Init{Certificates: "cert-manager"},
 		command.CreateFederation{Name: "prod", Joiners: []string{"user:jill"}, Approvers: []string{"group:ops"}, Integrators: []string{"user:argo"}, Yes: true, Print: true},
 		command.Grant{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true, Leave: true},
 		command.Revoke{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true},

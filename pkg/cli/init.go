@@ -27,9 +27,13 @@ import (
 
 const initHelp = `Install kubectl federate on the host cluster, or bring it to this plugin's version: the kinds Federation
 and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair: it keeps
-the image, the number of replicas, the certificates' issuer, the webhook's URL and the resources that were
-chosen, unless a flag says otherwise, and brings a released image to its own release. It refuses to downgrade.
-A client's dry run does not read the host, so it keeps nothing.
+the image, the number of replicas, the certificates' issuer, the webhook's URL, the discovery controller and
+the resources that were chosen, unless a flag says otherwise, and brings a released image to its own release.
+It refuses to downgrade. A client's dry run does not read the host, so it keeps nothing.
+
+--discovery installs the discovery controller, which joins clusters whose objects on the host ask for it. It can
+do so only in federations with spec.discovery that kubectl federate grant FEDERATION --discovery names, and with
+Secrets that it was granted. --discovery=false removes it; members that it joined stay.
 
 It makes the webhook's keys, a CA and the random word that the webhook's path ends in, and keeps those that are
 there; the manager issues its own certificate from them. --only=keys makes new ones, and no request is refused
@@ -51,6 +55,9 @@ const initExample = `  # Install on the cluster of the current context
 
   # Let cert-manager issue and renew the webhook's certificate
   kubectl federate init --certificates cert-manager
+
+  # Let clusters join without a person, by the label of their objects on the host
+  kubectl federate init --discovery
 
   # Run the manager outside the cluster, at a URL that the API server reaches
   kubectl federate init --webhook-url https://127.0.0.1:9443`
@@ -86,13 +93,15 @@ func newInit(d *factory) *cobra.Command {
 		"The https URL of a manager that runs outside the cluster; nothing that runs pods is installed then. Empty: it runs in the cluster")
 	flags.StringVar((*string)(&m.Certificates), "certificates", string(manifests.CertificatesManager), "Who issues the webhook's certificate: manager, cert-manager")
 	complete(cmd, "certificates", string(manifests.CertificatesManager), string(manifests.CertificatesCertManager))
+	flags.BoolVar(&m.Discovery, "discovery", false,
+		"Install the discovery controller, or with false remove it; with --webhook-url only its account and rights, since you run it yourself")
 	flags.StringVar(&f.only, "only", "", "Make only this part anew: keys")
 	complete(cmd, "only", onlyKeys)
 	flags.BoolVar(&f.wait, "wait", true, "Wait until the webhook enforces the rules")
 	targets.AddTimeout(cmd, &f.timeout, 3*time.Minute)
 	addDryRun(cmd, &f.dryRun)
 	f.output.AddTo(cmd)
-	for _, name := range []string{"image", "replicas", "webhook-url", "certificates", "wait", "output"} {
+	for _, name := range []string{"image", "replicas", "webhook-url", "certificates", "discovery", "wait", "output"} {
 		cmd.MarkFlagsMutuallyExclusive("only", name)
 	}
 	return cmd
@@ -106,7 +115,7 @@ type initOptions struct{ initFlags }
 
 func (f *initFlags) toOptions(cmd *cobra.Command, _ []string) (*initOptions, error) {
 	f.typed = map[string]bool{}
-	for _, name := range []string{"image", "replicas", "webhook-url", "certificates"} {
+	for _, name := range []string{"image", "replicas", "webhook-url", "certificates", "discovery"} {
 		f.typed[name] = cmd.Flags().Changed(name)
 	}
 	return &initOptions{*f}, nil
@@ -155,7 +164,10 @@ func (o *initOptions) keep(installed manifests.Options) (warning string, err err
 	if !o.typed["replicas"] && installed.Replicas > 0 {
 		m.Replicas = installed.Replicas
 	}
-	m.Resources = installed.Resources
+	if !o.typed["discovery"] {
+		m.Discovery = installed.Discovery
+	}
+	m.Resources, m.DiscoveryResources = installed.Resources, installed.DiscoveryResources
 	if o.typed["image"] || m.WebhookURL != "" {
 		return "", nil
 	}
@@ -188,7 +200,7 @@ func (o *initOptions) objects() (wanted, obsolete []*unstructured.Unstructured, 
 		return nil, nil, err
 	}
 	everything := o.manifests
-	everything.WebhookURL, everything.Certificates = "", manifests.CertificatesCertManager
+	everything.WebhookURL, everything.Certificates, everything.Discovery = "", manifests.CertificatesCertManager, true
 	if obsolete, err = manifests.Objects(everything); err != nil {
 		return nil, nil, err
 	}

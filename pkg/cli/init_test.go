@@ -55,7 +55,12 @@ func TestKeep(t *testing.T) { // not parallel: it sets the release
 		"replicas of a manager outside":           {released, "replicas", manifests.Options{WebhookURL: url}, manifests.Options{}, "", "--replicas is for a manager in the cluster, and this host has one outside, at https://m.example.com; add --webhook-url= to run it in the cluster"},
 		"certificates for a manager outside":      {released, "certificates", manifests.Options{WebhookURL: url}, manifests.Options{}, "", "--certificates is for a manager in the cluster, and this host has one outside, at https://m.example.com; add --webhook-url= to run it in the cluster"},
 		"certificates and image, it moves inside": {released, "no-webhook-url certificates image", manifests.Options{WebhookURL: url}, manifests.Options{Image: "x", Certificates: "cert-manager"}, "", ""},
-		"scaled to nothing":                       {released, "", manifests.Options{Image: "b", Version: "v2.0.0"}, manifests.Options{Image: "b"}, "", ""},
+		"discovery is typed":                      {released, "discovery", manifests.Options{}, manifests.Options{Image: released, Discovery: true}, "", ""},
+		"discovery is kept": {released, "", manifests.Options{Image: "b", Version: "v2.0.0", Discovery: true, DiscoveryResources: mem},
+			manifests.Options{Image: "b", Discovery: true, DiscoveryResources: mem}, "", ""},
+		"discovery goes":             {released, "no-discovery", manifests.Options{Image: "b", Version: "v2.0.0", Discovery: true}, manifests.Options{Image: "b"}, "", ""},
+		"discovery, manager outside": {"", "discovery", manifests.Options{WebhookURL: url}, manifests.Options{WebhookURL: url, Discovery: true}, "", ""},
+		"scaled to nothing":          {released, "", manifests.Options{Image: "b", Version: "v2.0.0"}, manifests.Options{Image: "b"}, "", ""},
 	} {
 		version.Image = test.release
 		f := &initFlags{factory: &factory{}, manifests: manifests.Options{Version: version.Version}}
@@ -63,7 +68,7 @@ func TestKeep(t *testing.T) { // not parallel: it sets the release
 		var args []string
 		for flag := range strings.FieldsSeq(test.typed) {
 			args = append(args, map[string]string{"image": "--image=x", "replicas": "--replicas=3", "certificates": "--certificates=cert-manager",
-				"webhook-url": "--webhook-url=https://x", "no-webhook-url": "--webhook-url="}[flag])
+				"webhook-url": "--webhook-url=https://x", "no-webhook-url": "--webhook-url=", "discovery": "--discovery", "no-discovery": "--discovery=false"}[flag])
 		}
 		if err := cmd.ParseFlags(args); err != nil {
 			t.Fatal(err)
@@ -71,6 +76,7 @@ func TestKeep(t *testing.T) { // not parallel: it sets the release
 		f.manifests.Image, f.manifests.WebhookURL = cmd.Flag("image").Value.String(), cmd.Flag("webhook-url").Value.String()
 		f.manifests.Certificates = manifests.Certificates(cmd.Flag("certificates").Value.String())
 		f.manifests.Replicas, _ = cmd.Flags().GetInt32("replicas")
+		f.manifests.Discovery, _ = cmd.Flags().GetBool("discovery")
 		o, err := f.toOptions(cmd, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,8 @@ type Init struct {
 	WebhookURL string
 	// Certificates says who issues the webhook's certificate; empty means the manager.
 	Certificates string
+	// Discovery installs the discovery controller.
+	Discovery bool
 	// Only is the part that is made anew; empty means everything.
 	Only string
 }
@@ -22,6 +24,7 @@ func (c Init) render(l *line) {
 	l.federate("init")
 	l.flag("webhook-url", c.WebhookURL)
 	l.flag("certificates", c.Certificates)
+	l.flagIf(c.Discovery, "discovery")
 	l.flag("only", c.Only)
 }
 

@@ -23,26 +23,34 @@ var managerDeployment = cluster.Ref{
 	Namespace: v1alpha1.HostNamespace, Name: manifests.ManagerDeployment,
 }
 
+var discoveryDeployment = host.DiscoveryDeploymentRef()
+
+// discoveryAccount is installed with the discovery controller, wherever that runs.
+var discoveryAccount = cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.DiscoveryAccount}
+
+// Parts are the objects of a host from which its options are read; nil stands for one that does not exist.
+type Parts struct{ Configuration, Manager, DiscoveryAccount, Discovery *unstructured.Unstructured }
+
 // Installed reads what an administrator has chosen of an installation, so that it can be installed again: all of Options but Calls.
 // What is not installed leaves zero values.
 func Installed(ctx context.Context, h *host.Cluster) (manifests.Options, error) {
-	configuration, err := h.Find(ctx, Configuration)
-	if err != nil {
-		return manifests.Options{}, err
+	var p Parts
+	for ref, part := range map[cluster.Ref]**unstructured.Unstructured{
+		Configuration: &p.Configuration, managerDeployment: &p.Manager, discoveryAccount: &p.DiscoveryAccount, discoveryDeployment: &p.Discovery,
+	} {
+		var err error
+		if *part, err = h.Find(ctx, ref); err != nil {
+			return manifests.Options{}, err
+		}
 	}
-	deployment, err := h.Find(ctx, managerDeployment)
-	if err != nil {
-		return manifests.Options{}, err
-	}
-	return OptionsOf(configuration, deployment)
+	return OptionsOf(p)
 }
 
-// OptionsOf are the options of what a host has; nil stands for an object that does not exist. Version is that of the Deployment,
-// which is applied together with its image. Resources are nil unless another client than init has set some, so that an upgrade
-// brings its own.
-func OptionsOf(configuration, deployment *unstructured.Unstructured) (manifests.Options, error) {
-	var o manifests.Options
-	if configuration != nil {
+// OptionsOf are the options of what a host has. Version is that of the manager's Deployment, which is applied together with its
+// image. Resources are nil unless another client than init has set some, so that an upgrade brings its own.
+func OptionsOf(p Parts) (manifests.Options, error) {
+	o := manifests.Options{Discovery: p.DiscoveryAccount != nil}
+	if configuration := p.Configuration; configuration != nil {
 		calls, err := manifests.CallsOf(configuration)
 		if err != nil {
 			return o, fmt.Errorf("host: %s: %w", Configuration, err)
@@ -55,37 +63,59 @@ func OptionsOf(configuration, deployment *unstructured.Unstructured) (manifests.
 			o.Certificates = manifests.CertificatesCertManager
 		}
 	}
-	if deployment == nil {
-		return o, nil
+	discovery, err := deploymentOf(p.Discovery)
+	if err != nil {
+		return o, fmt.Errorf("host: %s: %w", discoveryDeployment, err)
 	}
-	var d appsv1.Deployment
-	if err := cluster.FromUnstructured(deployment, &d); err != nil {
+	if o.DiscoveryResources, err = chosenResources(discovery, discoveryContainer); err != nil {
+		return o, err
+	}
+	d, err := deploymentOf(p.Manager)
+	if err != nil {
 		return o, fmt.Errorf("host: %s: %w", managerDeployment, err)
 	}
 	o.Version = d.Labels[manifests.LabelVersion]
 	if d.Spec.Replicas != nil {
 		o.Replicas = *d.Spec.Replicas
 	}
-	containers := d.Spec.Template.Spec.Containers
-	i := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == managerContainer })
-	if i < 0 {
-		return o, nil
+	if container := containerOf(d, managerContainer); container != nil {
+		o.Image = container.Image
 	}
-	o.Image = containers[i].Image
-	if slices.ContainsFunc(d.ManagedFields, setsResources) {
-		var err error
-		if o.Resources, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&containers[i].Resources); err != nil {
-			return o, err
-		}
-	}
-	return o, nil
+	o.Resources, err = chosenResources(d, managerContainer)
+	return o, err
 }
 
-// managerContainer is the container of the manager in its pods.
-const managerContainer = "manager"
+// deploymentOf is an empty Deployment where there is none.
+func deploymentOf(o *unstructured.Unstructured) (*appsv1.Deployment, error) {
+	var d appsv1.Deployment
+	if o == nil {
+		return &d, nil
+	}
+	return &d, cluster.FromUnstructured(o, &d)
+}
 
-// setsResources says whether an entry of managed fields is of another client than init, and holds resources of the manager.
-func setsResources(entry metav1.ManagedFieldsEntry) bool {
+func containerOf(d *appsv1.Deployment, name string) *corev1.Container {
+	containers := d.Spec.Template.Spec.Containers
+	if i := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == name }); i >= 0 {
+		return &containers[i]
+	}
+	return nil
+}
+
+// chosenResources are those of a container that another client than init has set some of; otherwise nil.
+func chosenResources(d *appsv1.Deployment, container string) (map[string]any, error) {
+	c := containerOf(d, container)
+	if c == nil || !slices.ContainsFunc(d.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool { return setsResources(entry, container) }) {
+		return nil, nil
+	}
+	return runtime.DefaultUnstructuredConverter.ToUnstructured(&c.Resources)
+}
+
+// managerContainer and discoveryContainer are the containers in the pods of the manager and of the discovery controller.
+const managerContainer, discoveryContainer = "manager", "discovery"
+
+// setsResources says whether an entry of managed fields is of another client than init, and holds resources of a container.
+func setsResources(entry metav1.ManagedFieldsEntry, container string) bool {
 	if entry.Manager == v1alpha1.FieldOwner || entry.FieldsV1 == nil {
 		return false
 	}
@@ -93,6 +123,6 @@ func setsResources(entry metav1.ManagedFieldsEntry) bool {
 	if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err != nil {
 		return false
 	}
-	_, sets, _ := unstructured.NestedFieldNoCopy(fields, "f:spec", "f:template", "f:spec", "f:containers", `k:{"name":"`+managerContainer+`"}`, "f:resources")
+	_, sets, _ := unstructured.NestedFieldNoCopy(fields, "f:spec", "f:template", "f:spec", "f:containers", `k:{"name":"`+container+`"}`, "f:resources")
 	return sets
 }

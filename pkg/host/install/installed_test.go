@@ -1,7 +1,6 @@
 package install
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"testing"
@@ -11,17 +10,28 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// deploymentOf is the Deployment of an install, and where resources of another manager are given, with those.
-func deploymentOf(t *testing.T, o manifests.Options, manager, container string) *unstructured.Unstructured {
+// partsOf are the parts of an install, and where resources of another manager are given, with those.
+func partsOf(t *testing.T, o manifests.Options, manager, container string) Parts {
+	t.Helper()
+	p := Parts{Configuration: configurationOf(t, o), Manager: installedBy(t, o, managerDeployment, manager, container)}
+	if o.Discovery {
+		p.DiscoveryAccount, p.Discovery = installedBy(t, o, discoveryAccount, "", ""), installedBy(t, o, discoveryDeployment, manager, container)
+	}
+	return p
+}
+
+// installedBy is an object of an install; nil where that does not have it.
+func installedBy(t *testing.T, o manifests.Options, ref cluster.Ref, manager, container string) *unstructured.Unstructured {
 	t.Helper()
 	objects, err := manifests.Objects(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, object := range objects {
-		if object.GetKind() != managerDeployment.Resource.Kind {
+		if object.GetKind() != ref.Resource.Kind || object.GetName() != ref.Name {
 			continue
 		}
 		fields, err := json.Marshal(map[string]any{"f:spec": map[string]any{"f:template": map[string]any{"f:spec": map[string]any{
@@ -37,6 +47,18 @@ func deploymentOf(t *testing.T, o manifests.Options, manager, container string) 
 		return object
 	}
 	return nil
+}
+
+func text(t *testing.T, o *unstructured.Unstructured) string {
+	t.Helper()
+	if o == nil {
+		return ""
+	}
+	data, err := o.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // TestOptionsOf installs with options and reads them back: installing again with what was read changes nothing.
@@ -59,34 +81,41 @@ func TestOptionsOf(t *testing.T) {
 		"resources of a sidecar": {manifests.Options{Resources: resources}, "mesh", "proxy",
 			manifests.Options{Image: shipped, Replicas: 2, Certificates: "manager", Version: "v0.0.0-dev"}},
 		"outside": {manifests.Options{WebhookURL: "https://m.example.com/x"}, "", "", manifests.Options{WebhookURL: "https://m.example.com/x", Certificates: "manager"}},
+		"discovery": {manifests.Options{Discovery: true}, v1alpha1.FieldOwner, "discovery",
+			manifests.Options{Image: shipped, Replicas: 2, Certificates: "manager", Version: "v0.0.0-dev", Discovery: true}},
+		"discovery, resources": {manifests.Options{Discovery: true, DiscoveryResources: resources}, "kubectl-edit", "discovery",
+			manifests.Options{Image: shipped, Replicas: 2, Certificates: "manager", Version: "v0.0.0-dev", Discovery: true, DiscoveryResources: resources}},
+		"discovery, outside": {manifests.Options{WebhookURL: "https://m.example.com/x", Discovery: true}, "", "",
+			manifests.Options{WebhookURL: "https://m.example.com/x", Certificates: "manager", Discovery: true}},
 	} {
-		deployment := deploymentOf(t, test.installed, test.manager, test.container)
-		got, err := OptionsOf(configurationOf(t, test.installed), deployment)
+		parts := partsOf(t, test.installed, test.manager, test.container)
+		got, err := OptionsOf(parts)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: got %+v\nwant %+v", name, got, test.want)
 		}
-		if deployment == nil || name == "resources of init" || name == "resources of a sidecar" {
+		if name == "resources of init" || name == "resources of a sidecar" {
 			continue
 		}
-		before, err := deployment.MarshalJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if again, err := deploymentOf(t, got, test.manager, test.container).MarshalJSON(); err != nil || !bytes.Equal(again, before) {
-			t.Errorf("%s: %v, installed again:\n%s\nbefore:\n%s", name, err, again, before)
+		for kind, objects := range map[string][2]*unstructured.Unstructured{
+			"manager":   {parts.Manager, partsOf(t, got, test.manager, test.container).Manager},
+			"discovery": {parts.Discovery, partsOf(t, got, test.manager, test.container).Discovery},
+		} {
+			if before, again := text(t, objects[0]), text(t, objects[1]); again != before {
+				t.Errorf("%s: %s, installed again:\n%s\nbefore:\n%s", name, kind, again, before)
+			}
 		}
 	}
-	if got, err := OptionsOf(nil, nil); err != nil || !reflect.DeepEqual(got, manifests.Options{}) {
+	if got, err := OptionsOf(Parts{}); err != nil || !reflect.DeepEqual(got, manifests.Options{}) {
 		t.Errorf("nothing: %+v, %v", got, err)
 	}
-	renamed := deploymentOf(t, manifests.Options{}, "", "")
+	renamed := installedBy(t, manifests.Options{}, managerDeployment, "", "")
 	if err := unstructured.SetNestedSlice(renamed.Object, []any{map[string]any{"name": "other", "image": "x"}}, "spec", "template", "spec", "containers"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := OptionsOf(nil, renamed); err != nil || got.Image != "" {
+	if got, err := OptionsOf(Parts{Manager: renamed}); err != nil || got.Image != "" {
 		t.Errorf("another container: %+v, %v", got, err)
 	}
 }

@@ -1,0 +1,83 @@
+package host
+
+import (
+	"context"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// Discovery says whether the discovery controller can do what federations ask of it.
+type Discovery struct {
+	// Installed says that its account is there.
+	Installed bool
+	// Deployed says that it runs in pods of the host, and Available how many of them are.
+	Deployed  bool
+	Available int32
+	// NotGranted are the federations that its account may not join clusters to, of those that were asked about.
+	NotGranted []v1alpha1.FederationName
+}
+
+// DiscoveryDeploymentRef names the Deployment of the discovery controller.
+func DiscoveryDeploymentRef() cluster.Ref {
+	return cluster.Ref{
+		Resource:  cluster.Resource{GroupVersionResource: appsv1.SchemeGroupVersion.WithResource("deployments"), Kind: "Deployment"},
+		Namespace: v1alpha1.HostNamespace, Name: manifests.DiscoveryDeployment,
+	}
+}
+
+// Discovery reads the discovery controller, and asks what its account may do in federations, which takes the right to ask that of others.
+func (c *Cluster) Discovery(ctx context.Context, federations []v1alpha1.FederationName) (d Discovery, err error) {
+	account, err := c.Find(ctx, cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.DiscoveryAccount})
+	if err != nil || account == nil {
+		return d, err
+	}
+	d.Installed = true
+	o, err := c.Find(ctx, DiscoveryDeploymentRef())
+	if err != nil {
+		return d, err
+	}
+	if o != nil {
+		var deployment appsv1.Deployment
+		if err := cluster.FromUnstructured(o, &deployment); err != nil {
+			return d, err
+		}
+		d.Deployed, d.Available = true, deployment.Status.AvailableReplicas
+	}
+	may := make([]bool, len(federations))
+	for i, err := range cluster.ForEach(len(federations), func(i int) (err error) { may[i], err = c.mayDiscover(ctx, federations[i]); return err }) {
+		if err != nil {
+			return d, err
+		}
+		if !may[i] {
+			d.NotGranted = append(d.NotGranted, federations[i])
+		}
+	}
+	return d, nil
+}
+
+var subjectReviews = cluster.Resource{GroupVersionResource: authorizationv1.SchemeGroupVersion.WithResource("subjectaccessreviews"), Kind: "SubjectAccessReview"}
+
+func (c *Cluster) mayDiscover(ctx context.Context, federation v1alpha1.FederationName) (bool, error) {
+	const accounts = "system:serviceaccounts"
+	answer, err := c.Create(ctx, subjectReviews, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": subjectReviews.GroupVersion().String(), "kind": subjectReviews.Kind,
+		"spec": map[string]any{
+			"user":   "system:serviceaccount:" + v1alpha1.HostNamespace + ":" + v1alpha1.DiscoveryAccount,
+			"groups": []any{accounts, accounts + ":" + v1alpha1.HostNamespace, "system:authenticated"},
+			"resourceAttributes": map[string]any{
+				"verb": v1alpha1.VerbDiscover, "group": v1alpha1.GroupVersion.Group, "version": v1alpha1.GroupVersion.Version, "resource": "federations", "name": string(federation),
+			},
+		},
+	}}, cluster.DryRunNone)
+	if err != nil {
+		return false, err
+	}
+	allowed, _, _ := unstructured.NestedBool(answer.Object, "status", "allowed")
+	return allowed, nil
+}
