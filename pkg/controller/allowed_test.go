@@ -156,7 +156,8 @@ func TestListChanges(t *testing.T) {
 	t.Parallel()
 	s := newStub(t)
 	elsewhere(t, s)
-	p := probing(t, time.Hour, 20*time.Second)
+	// Short enough that a connection is kept until the next probe.
+	p := probing(t, longestIdle/2, 20*time.Second)
 	p.host = hostAt(t, "https://203.0.113.5")
 	start(t, p)
 	follow := func(entry, want string) {
