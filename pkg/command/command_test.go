@@ -150,12 +150,14 @@ func argv(t *testing.T, line string) []string {
 
 func TestParseObject(t *testing.T) {
 	t.Parallel()
-	for _, want := range []command.Object{cluster, secret("a"), {GroupResource: schema.GroupResource{Group: "a.b", Resource: "c"}, Name: "d.e"}, {GroupResource: schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterroles"}, Name: "system:node"}} {
+	for _, want := range []command.Object{cluster, secret("a"), {GroupResource: schema.GroupResource{Group: "a.b", Resource: "c"}, Name: "d.e"}, {GroupResource: schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterroles"}, Name: "system:node"},
+		{GroupResource: cluster.GroupResource, Namespace: "team-x", Name: "us-east", Elsewhere: true},
+	} {
 		if got, ok := command.ParseObject(want.String()); !ok || got != want {
 			t.Errorf("%s is read as %+v", want, got)
 		}
 	}
-	for _, text := range append(hostile, "", "/", "a/", "/a", "a/b/", "a//b", "a/b/c/d", "a.b", "clusters/system:node", "clusters.cluster.x-k8s.io/us-east --namespace team-x") {
+	for _, text := range append(hostile, "", "/", "a/", "/a", "a/b/", "a//b", "a/b/c/d", "a.b", "clusters/system:node", "elsewhere:", "elsewhere:elsewhere:a/b", "clusters.cluster.x-k8s.io/us-east --namespace team-x") {
 		if got, ok := command.ParseObject(text); ok {
 			t.Errorf("%q is read as %+v", text, got)
 		}

@@ -14,10 +14,20 @@ type Object struct {
 	schema.GroupResource
 	// Namespace is empty for an object without one.
 	Namespace, Name string
+	// Elsewhere says that the API server that has it is not the host's.
+	Elsewhere bool
 }
 
-// String is the reference as it is stored: "clusters.cluster.x-k8s.io/team-x/us-east", or "namespaces/team-x".
+// elsewhere precedes an object that is not the host's, as it is stored.
+const elsewhere = "elsewhere:"
+
+// String is the reference as it is stored: "clusters.cluster.x-k8s.io/team-x/us-east", "namespaces/team-x", or
+// "elsewhere:clusters.cluster.karmada.io/us-east".
 func (o Object) String() string {
+	if o.Elsewhere {
+		o.Elsewhere = false
+		return elsewhere + o.String()
+	}
 	parts := []string{o.GroupResource.String(), o.Namespace, o.Name}
 	if o.Namespace == "" {
 		parts = []string{parts[0], o.Name}
@@ -27,8 +37,9 @@ func (o Object) String() string {
 
 // ParseObject reads what String wrote. It is false for what does not name an object: the text may come from a cluster.
 func ParseObject(text string) (Object, bool) {
+	text, isElsewhere := strings.CutPrefix(text, elsewhere)
 	parts := strings.Split(text, "/")
-	o := Object{GroupResource: schema.ParseGroupResource(parts[0])}
+	o := Object{GroupResource: schema.ParseGroupResource(parts[0]), Elsewhere: isElsewhere}
 	switch len(parts) {
 	case 2:
 		o.Name = parts[1]

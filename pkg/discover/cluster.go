@@ -74,13 +74,15 @@ func (c *Cluster) Concerns(federation v1alpha1.FederationName) bool {
 // Context is a kubeconfig context that leads to the cluster; empty when none does.
 func (c *Cluster) Context() string { return c.context }
 
-// RequestedBy is the object on the host whose label asks for the membership; the zero one where the cluster asks for it
+// RequestedBy is the object whose label asks for the membership; the zero one where the cluster asks for it
 // itself, or nothing does.
 func (c *Cluster) RequestedBy() command.Object {
-	if len(c.requests) == 0 || c.requests[0].isCluster() || c.requests[0].Context != "" {
+	if len(c.requests) == 0 || c.requests[0].isCluster() {
 		return command.Object{}
 	}
-	return c.requests[0].Object()
+	o := c.requests[0].Object()
+	o.Elsewhere = c.requests[0].Context != ""
+	return o
 }
 
 // request is what the labels ask for: the cluster's own, and those of the objects of the ways.

@@ -213,8 +213,8 @@ func TestNoCredential(t *testing.T) {
 	}
 }
 
-// TestElsewhere holds that an object at another API server is named by its context, is no object of the host, and is one object
-// for all ways that it names.
+// TestElsewhere holds that an object at another API server is named by its context, is not taken for one of the host, and is one
+// object for all ways that it names.
 func TestElsewhere(t *testing.T) {
 	t.Parallel()
 	a, b := through(FromKarmada, "a", "2", "prdo"), through(FromKarmada, "a/2", "2", "prdo")
@@ -225,7 +225,7 @@ func TestElsewhere(t *testing.T) {
 	if c.Reason != want || len(c.Objects) != 1 {
 		t.Errorf("%d objects; %s", len(c.Objects), c.Reason)
 	}
-	if by := c.RequestedBy(); by.Name != "" {
-		t.Errorf("asked for by %q of the host", by)
+	if by := c.RequestedBy(); by.String() != "elsewhere:clusters.cluster.x-k8s.io/a" {
+		t.Errorf("asked for by %q", by)
 	}
 }

@@ -409,16 +409,21 @@ func (p *UnjoinPlan) planLabel() {
 	}
 }
 
-// planLabelElsewhere plans what becomes of the federation label that an object on the host carried when the cluster joined.
+// planLabelElsewhere plans what becomes of the federation label that an object carried when the cluster joined.
 func (p *UnjoinPlan) planLabelElsewhere() {
 	f := p.facts.Member
 	if f.JoinRequest.Federation != "" || f.Membership == nil || f.Membership.RequestedBy == (command.Object{}) {
 		return
 	}
-	by := f.Membership.RequestedBy
+	by, side, holder := f.Membership.RequestedBy, cluster.Host, "the host"
+	remove := command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation}
+	if by.Elsewhere {
+		side, holder, remove.Cluster = "sources", "another API server", &command.Cluster{} // whose context is not known
+	}
+	by.Elsewhere = false
 	left := member.JoinRequest{Federation: f.Membership.Federation, Namespace: v1alpha1.IdentityNamespace}
 	s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: cluster.Ref{Resource: cluster.Namespaces, Name: left.Namespace},
-		Note: "annotate that it left, since its federation label is on the host", phase: phaseLabel,
+		Note: "annotate that it left, since its federation label is on " + holder, phase: phaseLabel,
 		ask: func(ctx context.Context) error { return p.member.MarkLeft(ctx, left, cluster.DryRunServer) },
 		do:  func(ctx context.Context) error { return p.member.MarkLeft(ctx, left, cluster.DryRunNone) }}
 	then := "discovery does not join the cluster again"
@@ -428,9 +433,9 @@ func (p *UnjoinPlan) planLabelElsewhere() {
 	} else {
 		p.step(s)
 	}
-	p.note(Finding{Side: cluster.Host, Object: by.String(),
+	p.note(Finding{Side: side, Object: by.String(),
 		Cause:  fmt.Sprintf("carried the label %s=%s, which asked to join; if it still does, %s", v1alpha1.LabelFederation, left.Federation, then),
-		Remedy: p.Options.commands.To("remove the label", command.KubectlLabel{Object: by, Key: v1alpha1.LabelFederation})})
+		Remedy: p.Options.commands.To("remove the label", remove)})
 }
 
 // ask lets both servers judge, by dry runs, all that the unjoin deletes and changes, except the MemberCluster, which the host

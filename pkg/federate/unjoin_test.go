@@ -163,6 +163,18 @@ member try       (whether it refuses the host's credential)
 host   delete    MemberCluster "east" (garbage collection removes its credential)`,
 			`host: clusters.cluster.x-k8s.io/team-x/east: carried the label kubefederate.io/federation=prod, which asked to join; if it still does, discovery does not join the cluster again: ` +
 				`remove the label: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation-`},
+		{"a federation label that stays on an object of another API server", nil, func(f *unjoinFacts) {
+			f.Member.Objects = nil
+			f.Member.Membership.RequestedBy = requester
+			f.Member.Membership.RequestedBy.Elsewhere = true
+		}, UnjoinOptions{}, `
+member delete    ConfigMap "kubefederate-member/membership"
+member update    Namespace "kube-system" (annotate that it left, since its federation label is on another API server)
+member delete    Namespace "kubefederate-member" (if nothing else is in it)
+member try       (whether it refuses the host's credential)
+host   delete    MemberCluster "east" (garbage collection removes its credential)`,
+			`sources: clusters.cluster.x-k8s.io/team-x/east: carried the label kubefederate.io/federation=prod, which asked to join; if it still does, discovery does not join the cluster again: ` +
+				`remove the label: kubectl label clusters.cluster.x-k8s.io east --namespace team-x kubefederate.io/federation- --context CONTEXT`},
 		{"the host's object asked for it, and so does the cluster", nil, func(f *unjoinFacts) {
 			f.Member.Objects = nil
 			f.Member.JoinRequest = member.JoinRequest{Federation: "prod", Namespace: "kube-system"}

@@ -25,7 +25,7 @@ type Membership struct {
 	// TakenFrom is the host from which the cluster was taken over, while what that host put on it is being removed;
 	// empty otherwise. Until then a join does not rely on anything that it finds.
 	TakenFrom v1alpha1.ClusterID
-	// RequestedBy is the object on the host whose label asked for the membership; it may be the zero one.
+	// RequestedBy is the object, on the host or elsewhere, whose label asked for the membership; it may be the zero one.
 	RequestedBy command.Object
 	// Attempt is the run of join that wrote the membership record: "<random ID> <RFC 3339 time>".
 	Attempt string
