@@ -256,6 +256,8 @@ func TestNextStep(t *testing.T) {
 			v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
 			v1alpha1.ReasonUnauthorized,
 		}},
+		{v1alpha1.PhaseNotReady, "kubectl edit federations.kubefederate.io prod", []string{v1alpha1.ReasonEndpointNotAllowed}},
+		{v1alpha1.PhaseNotReady, "kubectl federate unjoin us-east", []string{v1alpha1.ReasonEndpointNeverAllowed}},
 		{v1alpha1.PhaseNotReady, rotate, []string{v1alpha1.ReasonCredentialExpired}},
 		{v1alpha1.PhaseNotReady, check, []string{v1alpha1.ReasonServerError, v1alpha1.ReasonIdentityMismatch}},
 		{v1alpha1.PhaseOffline, check, []string{v1alpha1.ReasonTimedOut}},

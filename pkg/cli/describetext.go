@@ -18,6 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
@@ -117,6 +118,10 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden,
 		v1alpha1.ReasonUnauthorized:
 		return command.Join{Member: name, Federation: m.Federation()}
+	case v1alpha1.ReasonEndpointNotAllowed:
+		return command.KubectlEdit{Object: host.FederationRef(m.Federation()).Object()}
+	case v1alpha1.ReasonEndpointNeverAllowed:
+		return command.Unjoin{Member: name}
 	case v1alpha1.ReasonCredentialExpired:
 		return command.Rotate{Member: name}
 	}
