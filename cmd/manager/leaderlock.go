@@ -9,7 +9,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
-	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
@@ -18,12 +17,12 @@ const renewDeadline = 10 * time.Second
 
 // leaderLock is the lease that one of several replicas holds. It records no Events, as that of controller-runtime does in the
 // namespace of the lease: the manager has no right to create any there.
-func leaderLock(config *rest.Config) (resourcelock.Interface, error) {
+func leaderLock(config *rest.Config, lease string) (resourcelock.Interface, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("a name for this replica: %w", err)
 	}
 	identity := host + "_" + string(uuid.NewUUID())
-	return resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, v1alpha1.HostNamespace, manifests.ManagerLease,
+	return resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, v1alpha1.HostNamespace, lease,
 		resourcelock.ResourceLockConfig{Identity: identity}, config, renewDeadline)
 }

@@ -1,6 +1,7 @@
 // Command manager is the process on a host cluster that serves the admission webhooks of kubectl federate and writes the
 // status of federations and members. It runs in the cluster, or anywhere with a kubeconfig of the service account
-// kubefederate-system/kubefederate-manager.
+// kubefederate-system/kubefederate-manager. `manager discovery` joins clusters by the labels of objects on the host instead, with the
+// service account kubefederate-discovery.
 package main
 
 import (
@@ -30,14 +31,24 @@ func main() {
 	}
 }
 
+// process is what a command line starts.
+type process interface {
+	parse(args []string, stderr io.Writer) error
+	printsVersion() bool
+	run(ctx context.Context, stderr io.Writer) error
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var o options
-	if err := o.parse(args, stderr); err != nil {
+	var p process = &options{}
+	if len(args) > 0 && args[0] == discoveryCommand {
+		p, args = &discoveryOptions{}, args[1:]
+	}
+	if err := p.parse(args, stderr); err != nil {
 		return err
 	}
-	if o.version {
+	if p.printsVersion() {
 		_, err := fmt.Fprintln(stdout, "kubefederate manager", version.Version)
 		return err
 	}
-	return o.run(ctx, stderr)
+	return p.run(ctx, stderr)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strconv"
 	"time"
@@ -14,12 +13,8 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,7 +25,6 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
-	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/controller"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/webhook"
@@ -40,29 +34,21 @@ import (
 
 // options are the manager's flags.
 type options struct {
-	kubeconfig     string
-	context        string
+	processOptions
 	webhookAddress string
 	keysDir        string
 	certDir        string
 	clientCA       string
 	shutdownDelay  time.Duration
-	metricsAddress string
-	probeAddress   string
-	leaderElect    bool
 	probeInterval  time.Duration
 	probeTimeout   time.Duration
 	renewalShare   float64
-	logFormat      string
-	logLevel       int
-	version        bool
 }
 
 func (o *options) parse(args []string, stderr io.Writer) error {
 	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to the kubeconfig of the host; by default KUBECONFIG, then the pod's service account")
-	flags.StringVar(&o.context, "context", "", "Context of the kubeconfig; by default the current one")
+	o.addTo(flags)
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":9443", "Host and port to serve webhooks at, over TLS")
 	flags.StringVar(&o.keysDir, "keys-dir", "",
 		"Directory with the keys that init made, ca.crt, ca.key and path, to issue a serving certificate from; read again when they change")
@@ -72,24 +58,14 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		"File of certificates in PEM, read again when it changes; the webhook serves only clients, which are the host's API servers, with a client certificate that one of them signed")
 	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 10*time.Second,
 		"How long webhooks are served, while not ready, after the signal to stop: until API servers have been led to other replicas")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Host and port to serve /metrics at, over TLS, to authorized users; 0 disables it")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", "0", "Host and port to serve /healthz and /readyz at, over HTTP; 0 disables it")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Run the controllers on one of several replicas only; all of them serve webhooks")
 	flags.DurationVar(&o.probeInterval, "probe-interval", 30*time.Second, "Longest time between two probes of a member whose federation has no spec.health.interval")
 	flags.DurationVar(&o.probeTimeout, "probe-timeout", 10*time.Second, "How long a probe waits for a member's response")
 	flags.Float64Var(&o.renewalShare, "renewal-share", controller.RenewalShare, "Share of its life after which a member's credential is renewed")
-	flags.StringVar(&o.logFormat, "log-format", "json", "Format of the log on stderr: json or text")
-	flags.IntVarP(&o.logLevel, "v", "v", 0, "Log level: 0 is for operators, higher levels are for developers")
-	flags.BoolVar(&o.version, "version", false, "Print the version and exit")
-	if err := flags.Parse(args); err != nil {
+	if err := o.processOptions.parse(flags, args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
 	switch {
-	case o.logFormat != "json" && o.logFormat != "text":
-		return fmt.Errorf("invalid --log-format %q: must be json or text", o.logFormat)
 	case o.probeInterval <= 0:
 		return fmt.Errorf("invalid --probe-interval %s: must be more than zero", o.probeInterval)
 	case o.probeTimeout <= 0:
@@ -102,35 +78,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	return nil
 }
 
-// logger writes to stderr. The libraries log through it as well; none of them, and nothing here, logs a Secret.
-func (o *options) logger(stderr io.Writer) logr.Logger {
-	options := &slog.HandlerOptions{Level: slog.Level(-o.logLevel)}
-	if o.logFormat == "text" {
-		return logr.FromSlogHandler(slog.NewTextHandler(stderr, options))
-	}
-	return logr.FromSlogHandler(slog.NewJSONHandler(stderr, options))
-}
-
-// config is how to reach the host.
-func (o *options) config() (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = o.kubeconfig
-	// Without any kubeconfig this is the account of the pod.
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("no access to a host cluster: %w", err)
-	}
-	config.UserAgent = "kubefederate-manager/" + version.Version
-	// The API server's priority and fairness bound the manager better than a number here.
-	config.QPS, config.Burst = -1, -1
-	config.Wrap(cluster.ReadsClock)
-	return config, nil
-}
-
 func (o *options) run(ctx context.Context, stderr io.Writer) error {
-	log := o.logger(stderr)
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
+	log := o.log(stderr)
 
 	if err := checkBindAddress(o.webhookAddress); err != nil {
 		return fmt.Errorf("invalid --webhook-bind-address %q: %w", o.webhookAddress, err)
@@ -142,12 +91,12 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 			return fmt.Errorf("invalid --client-ca-file: %w", err)
 		}
 	}
-	config, err := o.config()
+	config, err := o.config("kubefederate-manager")
 	if err != nil {
 		return err
 	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	scheme, err := newScheme()
+	if err != nil {
 		return err
 	}
 
@@ -167,7 +116,7 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	lock, err := leaderLock(config)
+	lock, err := leaderLock(config, manifests.ManagerLease)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func scrapeHandler(config *rest.Config, client *http.Client, log logr.Logger) (h
 }
 
 // others opens the ports of the metrics and of the probes. controller-runtime has servers for them, without bounds.
-func (o *options) others(
+func (o *processOptions) others(
 	ctx context.Context, log logr.Logger, config *tls.Config, scraped http.Handler, ready map[string]healthz.Checker,
 ) (serve []func(context.Context) error, err error) {
 	probes := http.NewServeMux()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -64,7 +65,29 @@ func (e Environment) ofKind(ctx context.Context, o cluster.ListOptions, versions
 		more, _, err := e.holder().Foreign(ctx, o, versions...)
 		objects, errs = append(objects, more...), append(errs, err)
 	}
-	return objects, true, errors.Join(errs...)
+	named, err := e.named(ctx, o)
+	return append(objects, named...), true, errors.Join(append(errs, err)...)
+}
+
+// named reads the metadata of each of e.Secrets that o selects: the right to get a Secret gives none to list it.
+func (e Environment) named(ctx context.Context, o cluster.ListOptions) (objects []unstructured.Unstructured, err error) {
+	selector, err := labels.Parse(o.Labels)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range e.Secrets {
+		secret, err := e.holder().Find(ctx, ref)
+		if err != nil {
+			return objects, err
+		}
+		if secret != nil && selector.Matches(labels.Set(secret.GetLabels())) {
+			for _, content := range []string{"data", "stringData"} {
+				delete(secret.Object, content)
+			}
+			objects = append(objects, *secret)
+		}
+	}
+	return objects, nil
 }
 
 // objectSource is a source whose candidates need nothing but their objects and Secrets.

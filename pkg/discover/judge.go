@@ -23,6 +23,8 @@ type View struct {
 	HostID      v1alpha1.ClusterID
 	Federations []v1alpha1.Federation
 	Members     []v1alpha1.MemberCluster
+	// Memory is what the discovery controller has seen as members; nil where there is none, or it cannot be read.
+	Memory *Memory
 	// Commands renders the commands that reasons propose.
 	Commands command.Host
 	// MemberKubeconfig is the file that holds the contexts, where that is not the host's.
@@ -123,6 +125,7 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 		c.State = Unlabeled
 		return
 	}
+	gone, until, anew := j.Memory.left(c)
 	other := slices.IndexFunc(c.requests, func(o Object) bool { return o.JoinRequest != c.Federation })
 	membership := answer.Membership
 	switch {
@@ -132,10 +135,14 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 		c.Reason = fmt.Sprintf("its labels name two federations, %s and %s; ", first.label(), other.label()) +
 			j.Commands.To(fmt.Sprintf("make them agree on %q", first.JoinRequest), j.relabel(c, other, first.JoinRequest)) + "; " +
 			j.Commands.To(fmt.Sprintf("or on %q", other.JoinRequest), j.relabel(c, first, other.JoinRequest))
-	case answer.JoinRequest.Left == c.Federation || answer.Left == c.Federation:
+	case answer.JoinRequest.Left == c.Federation || answer.Left == c.Federation && !anew:
 		c.State = Left
 		c.Reason = fmt.Sprintf("it left federation %q and still carries its label; ", c.Federation) +
 			j.Commands.To("to let it join again", command.Label{Cluster: j.way(c), Federation: c.Federation})
+	case gone != nil:
+		c.State = Left
+		c.Reason = fmt.Sprintf("left, seen as a member until %s; to let it join again, remove the label of %s and set it anew, or ", until.UTC().Format(time.RFC3339), gone.Word()) +
+			j.Commands.To("join it", j.joinCommand(c))
 	case membership != nil && membership.HostID != j.HostID:
 		join := j.joinCommand(c)
 		join.TakeOver = true

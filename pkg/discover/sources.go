@@ -66,6 +66,8 @@ type Environment struct {
 	Permit func(*Candidate) error
 	// SecretNamespaces are those in which Secrets are listed that stand for clusters themselves; nil is all of them.
 	SecretNamespaces []string
+	// Secrets are single ones of other namespaces that are looked at as well, where SecretNamespaces is not nil.
+	Secrets []cluster.Ref
 	// Contexts are those of the caller's kubeconfig.
 	Contexts Source
 }

@@ -50,16 +50,25 @@ func config(e endpoint.Endpoint, token string) *rest.Config {
 	return (&kubeconfig.Access{Token: token, Endpoint: e}).RESTConfig()
 }
 
+// config is a client configuration for an endpoint with a token, which connects as the join may.
+func (o JoinOptions) config(e endpoint.Endpoint, token string) *rest.Config {
+	c := config(e, token)
+	if o.Tune != nil {
+		o.Tune(c)
+	}
+	return c
+}
+
 // tryEndpoint connects without a credential and returns why that fails. Any response of an API server is a success: what
 // is tried is the way to it and its certificate.
-func tryEndpoint(ctx context.Context, e endpoint.Endpoint) error {
-	c, err := member.Connect(config(e, ""))
+func tryEndpoint(ctx context.Context, config *rest.Config) error {
+	c, err := member.Connect(config)
 	if err != nil {
 		return err
 	}
 	_, err = c.Version(ctx)
 	switch cluster.FaultOf(err) {
-	case cluster.FaultUnreachable, cluster.FaultCertificate, cluster.FaultNotAPI:
+	case cluster.FaultUnreachable, cluster.FaultCertificate, cluster.FaultNotAPI, cluster.FaultNotAllowed:
 		return err
 	}
 	return nil
@@ -67,12 +76,12 @@ func tryEndpoint(ctx context.Context, e endpoint.Endpoint) error {
 
 // refusesTokens says whether an endpoint refuses tokens that the member itself issues, where that can be seen before anything
 // is changed.
-func refusesTokens(ctx context.Context, e endpoint.Endpoint, m *member.Cluster) bool {
+func refusesTokens(ctx context.Context, o JoinOptions, e endpoint.Endpoint, m *member.Cluster) bool {
 	token, err := m.TrialToken(ctx)
 	if err != nil || token == "" {
 		return false // the trial of the credential at the end of the join will show it
 	}
-	c, err := member.Connect(config(e, token))
+	c, err := member.Connect(o.config(e, token))
 	if err != nil {
 		return false
 	}
@@ -147,6 +156,8 @@ func judgeEndpoint(e endpoint.Endpoint, federation *v1alpha1.Federation, tried e
 	case tried == nil:
 	case fault == cluster.FaultCertificate:
 		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(tried), certificateRemedies[cluster.CertificateFaultOf(tried)]))
+	case fault == cluster.FaultNotAllowed:
+		against = append(against, atEndpoint(e.Server, cluster.Cause(tried), "let an administrator of the federation add it to spec.discovery.endpoints"))
 	case fault == cluster.FaultNotAPI:
 		against = append(against, atEndpoint(e.Server, "is not a Kubernetes API server: "+cluster.Cause(tried), "give the URL of the cluster's own API server with --member-server"))
 	default:

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -45,6 +46,8 @@ type JoinOptions struct {
 	// Discovered is the object that the discovery controller joins the member by: the MemberCluster carries it, and the join takes
 	// the verb discover on the federation in place of join. It is nil where a person joins.
 	Discovered *v1alpha1.Discovered
+	// Tune changes each configuration of the member's endpoint that the join makes, as to judge what it dials; nil changes none.
+	Tune func(*rest.Config)
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	Way
@@ -275,7 +278,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 		return f, nil
 	}
 	if !f.proven() {
-		f.Tried = tryEndpoint(ctx, f.Endpoint)
+		f.Tried = tryEndpoint(ctx, o.config(f.Endpoint, ""))
 	}
 	// A join that began a membership is rolled back when its credential is refused in the end; one that changes another
 	// endpoint is not. The token that shows it is a real one, in a dry run too.
@@ -283,7 +286,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	rancher := o.DryRun != cluster.DryRunClient && endpoint.RancherProxyID(f.Endpoint.Server) != ""
 	// The endpoint of a member that is another cluster gets no token of this one: the name is refused.
 	if (tryFirst || rancher) && !other {
-		f.RefusesTokens = refusesTokens(ctx, f.Endpoint, m)
+		f.RefusesTokens = refusesTokens(ctx, o, f.Endpoint, m)
 	}
 	return f, nil
 }

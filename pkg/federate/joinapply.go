@@ -347,7 +347,7 @@ func (p *JoinPlan) try(ctx context.Context) error {
 		server: e.Server, id: p.facts.Member.ID,
 		otherCluster: "give the member's own endpoint with --member-server",
 		ifRefused:    "check that the endpoint is this member's own and passes tokens on to its API server",
-	}.of(ctx, config(e, p.token.Value))
+	}.of(ctx, p.Options.config(e, p.token.Value))
 	if cluster.FaultOf(err) == cluster.FaultUnreachable && !p.facts.proven() && ctx.Err() == nil {
 		p.learn(atEndpoint(e.Server, "could not be tried from here: "+cluster.Cause(err), "the manager on the host will report whether the credential works from there"))
 		return nil

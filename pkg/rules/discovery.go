@@ -28,7 +28,7 @@ func discoverySources(_ Snapshot, f *v1alpha1.Federation) (found Findings) {
 	}
 	for i, source := range d.Sources {
 		path := discoveryPath.Child("sources").Index(i)
-		if len(source.Namespaces) == 0 && source.Kind != v1alpha1.DiscoveryOpenClusterManagement {
+		if len(source.Namespaces) == 0 && source.Kind != v1alpha1.SourceOpenClusterManagement {
 			found.refuse(field.Required(path.Child("namespaces"), "name them: who may write in one can ask for membership"))
 		}
 		for n, namespace := range source.Namespaces {

@@ -30,7 +30,7 @@ func discoveries() []Case {
 		}),
 		define(rules.DiscoverySources, "discovering-anywhere", func(_ *Case, f *v1alpha1.Federation) {
 			d := from(f, func(source *v1alpha1.DiscoverySource) { source.Namespaces = nil })
-			d.Sources = append(d.Sources, v1alpha1.DiscoverySource{Name: "hub", Kind: v1alpha1.DiscoveryOpenClusterManagement})
+			d.Sources = append(d.Sources, v1alpha1.DiscoverySource{Name: "hub", Kind: v1alpha1.SourceOpenClusterManagement})
 		},
 			`spec.discovery.sources[0].namespaces: Required value: name them: who may write in one can ask for membership`),
 		define(rules.DiscoverySources, "bad-member-labels", func(_ *Case, f *v1alpha1.Federation) {

@@ -34,13 +34,17 @@ func NewAuthority(name string, key crypto.Signer) Authority {
 // PEM is the authority's own certificate.
 func (a Authority) PEM() []byte { return must(certutil.EncodeCertificates(a.cert)) }
 
-// Server issues the certificate of a server on loopback, under the names of an API server as well.
+// Server issues the certificate of a server on loopback, and Outside, under the names of an API server as well.
 func (a Authority) Server() Pair {
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)}
+	if outside, err := outsideAddress(); err == nil {
+		addresses = append(addresses, net.ParseIP(outside))
+	}
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)},
+		IPAddresses: addresses,
 	})
 }
 

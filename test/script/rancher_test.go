@@ -118,6 +118,13 @@ func expand(ts *testscript.TestScript, args []string) {
 				}
 				c.Name = of + "-admin@" + of
 				return encoded(c)
+			case "outside":
+				c := theStage.fleet.Cluster(of).Context()
+				url, end, err := env.Outside(c.Config.Host)
+				ts.Check(err)
+				ts.Defer(end)
+				c.Config.Host = url
+				return encoded(c)
 			case "rancher":
 				return ts.Getenv("RANCHER")
 			case "rancher-pem":

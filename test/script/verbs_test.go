@@ -45,6 +45,7 @@ type verb struct {
 // verbs are listed in CONTRIBUTING.md; TestVerbs compares.
 var verbs = []verb{
 	{"manager", "start|stop", 1, manager},
+	{"discovery", "start", 1, discovery},
 	{"cluster", "NAME", 1, startCluster},
 	{"context", "NAME CLUSTER user|insecure|unknown|exec|oidc|silent [GROUP...]", 3, addUser},
 	{"code", "N COMMAND [ARG...]", 2, code},
@@ -90,6 +91,14 @@ func manager(ts *testscript.TestScript, args []string) {
 	default:
 		ts.Fatalf("manager %s: it is start or stop", args[0])
 	}
+}
+
+// discovery runs a discovery controller until the script ends. Its account is there already.
+func discovery(ts *testscript.TestScript, _ []string) {
+	d, err := theStage.manager.NewDiscovery(context.Background())
+	ts.Check(err)
+	ts.Check(d.Start())
+	ts.Defer(d.Kill)
 }
 
 // startCluster starts one more cluster until the script ends, and adds its context.

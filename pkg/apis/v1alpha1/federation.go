@@ -298,8 +298,19 @@ type Discovery struct {
 // +kubebuilder:validation:Enum=Rancher;ClusterAPI;OpenClusterManagement;ClusterProfile;ArgoCD;Fleet;KubeFed;Secret
 type DiscoverySourceKind string
 
-// DiscoveryOpenClusterManagement is the one kind whose objects have no namespace.
-const DiscoveryOpenClusterManagement DiscoverySourceKind = "OpenClusterManagement"
+// Kinds of objects on the host that stand for clusters.
+const (
+	SourceRancher    DiscoverySourceKind = "Rancher"
+	SourceClusterAPI DiscoverySourceKind = "ClusterAPI"
+	// SourceOpenClusterManagement is the one kind whose objects have no namespace.
+	SourceOpenClusterManagement DiscoverySourceKind = "OpenClusterManagement"
+	SourceClusterProfile        DiscoverySourceKind = "ClusterProfile"
+	SourceArgoCD                DiscoverySourceKind = "ArgoCD"
+	SourceFleet                 DiscoverySourceKind = "Fleet"
+	SourceKubeFed               DiscoverySourceKind = "KubeFed"
+	// SourceSecret is any Secret that holds one kubeconfig.
+	SourceSecret DiscoverySourceKind = "Secret"
+)
 
 // DiscoverySource selects objects of one kind on the host.
 type DiscoverySource struct {

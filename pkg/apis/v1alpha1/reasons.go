@@ -124,3 +124,23 @@ const (
 	ReasonEndpointNotAllowed   = "EndpointNotAllowed"
 	ReasonEndpointNeverAllowed = "EndpointNeverAllowed"
 )
+
+// Reasons of the condition SourcePresent, which the discovery controller writes on members that it joined.
+const (
+	// ReasonSourcePresent is the one reason of True: the object is there and carries the label.
+	ReasonSourcePresent = "SourcePresent"
+	// ReasonLabelRemoved and ReasonObjectGone are the reasons of False.
+	ReasonLabelRemoved = "LabelRemoved"
+	ReasonObjectGone   = "ObjectGone"
+	// ReasonSourcePaused and ReasonSourceUnreadable are the reasons of Unknown; the second is one of Discovering, too.
+	ReasonSourcePaused     = "SourcePaused"
+	ReasonSourceUnreadable = "SourceUnreadable"
+)
+
+// Reasons of the condition Discovering of a Federation, beside ReasonSourceUnreadable.
+const (
+	// ReasonDiscovering is the one reason of True.
+	ReasonDiscovering = "Discovering"
+	// ReasonNotGranted is a federation that discovery may not join clusters to.
+	ReasonNotGranted = "NotGranted"
+)

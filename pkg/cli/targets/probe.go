@@ -60,6 +60,11 @@ func (p *Probe) RunWithHost(ctx context.Context, h *host.Cluster, sources ...dis
 	group.Go(func() (err error) { view.HostID, err = h.ID(gctx); return err })
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
 	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
+	group.Go(func() error {
+		data, err := h.DiscoveryMemory(gctx)
+		view.Memory = discover.ReadMemory(data)
+		return err
+	})
 	group.Go(func() error { observations, errs = p.Run(gctx, sources...); return nil })
 	if err = group.Wait(); err == nil {
 		discover.Prove(ctx, view.Members, observations, p.timeout())

@@ -46,6 +46,8 @@ type Manager struct {
 	Env []string
 	// Log is the file that has its output.
 	Log string
+	// Discovery has Install install the account of a discovery controller, too.
+	Discovery bool
 
 	binary  string
 	cluster *env.Cluster
@@ -107,7 +109,7 @@ func (m *Manager) Install(ctx context.Context) error {
 		return err
 	}
 	keys := install.KeyChange{Host: h, Report: func(*unstructured.Unstructured, install.Outcome) {}, Progress: func(string) {}}
-	_, err = keys.Install(ctx, manifests.Options{Version: version.Version, WebhookURL: m.URL})
+	_, err = keys.Install(ctx, manifests.Options{Version: version.Version, WebhookURL: m.URL, Discovery: m.Discovery})
 	return err
 }
 
@@ -172,7 +174,7 @@ func WriteVolume(dir string, files map[string][]byte) error {
 // Start runs the manager with a token of its own account, which Install has made. It does not wait until
 // the webhook is enforcing. After Stop or Kill it starts it again.
 func (m *Manager) Start(ctx context.Context) error {
-	config, err := m.account(ctx)
+	config, err := m.account(ctx, manifests.ManagerAccount)
 	if err != nil {
 		return err
 	}
@@ -278,16 +280,16 @@ func Make(ctx context.Context, c *env.Cluster, flags ...string) (*Manager, error
 	return m, nil
 }
 
-// account is a configuration with a token of the manager's account.
-func (m *Manager) account(ctx context.Context) (*rest.Config, error) {
+// account is a configuration with a token of one of the installed accounts.
+func (m *Manager) account(ctx context.Context, name string) (*rest.Config, error) {
 	client, err := kubernetes.NewForConfig(m.cluster.Config())
 	if err != nil {
 		return nil, err
 	}
-	token, err := client.CoreV1().ServiceAccounts(v1alpha1.HostNamespace).CreateToken(ctx, manifests.ManagerAccount,
+	token, err := client.CoreV1().ServiceAccounts(v1alpha1.HostNamespace).CreateToken(ctx, name,
 		&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("a token for the manager: %w", err)
+		return nil, fmt.Errorf("a token of %s: %w", name, err)
 	}
 	config := rest.AnonymousClientConfig(m.cluster.Config())
 	config.BearerToken = token.Status.Token

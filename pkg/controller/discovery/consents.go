@@ -1,0 +1,162 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// consents are what this account was let do: which Secrets it may read, and which federations it may join clusters to.
+type consents struct {
+	// secrets are those of each namespace.
+	secrets map[string]secretRights
+	// discover and leave are the federations on which it has the verb.
+	discover, leave map[v1alpha1.FederationName]bool
+}
+
+// secretRights are the Secrets of a namespace that the account may read.
+type secretRights struct {
+	// all may be got, and list says that they may be listed and watched.
+	all, list bool
+	// names may be got.
+	names []string
+	// incomplete says that an authorizer of the API server cannot say all that it allows.
+	incomplete bool
+}
+
+// may says whether a Secret may be read, as far as it is known: one that is not known is asked for.
+func (c *consents) may(secret cluster.Ref) bool {
+	r := c.secrets[secret.Namespace]
+	return r.all || r.incomplete || slices.Contains(r.names, secret.Name)
+}
+
+// listed are the namespaces whose Secrets may be listed; it is never nil.
+func (c *consents) listed() []string {
+	all := []string{}
+	for _, namespace := range slices.Sorted(maps.Keys(c.secrets)) {
+		if c.secrets[namespace].list {
+			all = append(all, namespace)
+		}
+	}
+	return all
+}
+
+// single are the Secrets that may be got by their names alone, in the namespaces of sources whose objects are Secrets.
+func (c *consents) single(federations map[v1alpha1.FederationName]*v1alpha1.Federation) []cluster.Ref {
+	named := map[string]bool{}
+	for _, f := range federations {
+		if f.Spec.Discovery == nil {
+			continue
+		}
+		for _, s := range f.Spec.Discovery.Sources {
+			for _, namespace := range s.Namespaces {
+				named[namespace] = named[namespace] || isSecret(s.Kind)
+			}
+		}
+	}
+	var all []cluster.Ref
+	for _, namespace := range slices.Sorted(maps.Keys(c.secrets)) {
+		r := c.secrets[namespace]
+		for _, name := range r.names {
+			if named[namespace] && !r.list {
+				all = append(all, cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: name})
+			}
+		}
+	}
+	return all
+}
+
+// isSecret says whether the objects of a source are Secrets.
+func isSecret(kind v1alpha1.DiscoverySourceKind) bool {
+	return kind == v1alpha1.SourceSecret || kind == v1alpha1.SourceArgoCD
+}
+
+// String is equal for consents to the same.
+func (c *consents) String() string {
+	var b strings.Builder
+	for _, namespace := range slices.Sorted(maps.Keys(c.secrets)) {
+		fmt.Fprintf(&b, "%s %+v\n", namespace, c.secrets[namespace])
+	}
+	fmt.Fprintf(&b, "%v %v", c.discover, c.leave) // maps are printed in the order of their keys
+	return b.String()
+}
+
+// reviews is how many questions for rights are asked at once.
+const reviews = 10
+
+// readConsents asks the host what this account may do in each of the namespaces and federations. A right to get single Secrets gives
+// neither list nor watch, so it is asked for by SelfSubjectRulesReviews.
+func readConsents(ctx context.Context, c client.Client, namespaces []string, federations []v1alpha1.FederationName) (*consents, error) {
+	granted := &consents{
+		secrets: map[string]secretRights{}, discover: map[v1alpha1.FederationName]bool{}, leave: map[v1alpha1.FederationName]bool{},
+	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(reviews)
+	for _, namespace := range namespaces {
+		group.Go(func() error {
+			review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
+			if err := c.Create(ctx, review); err != nil {
+				return fmt.Errorf("ask what may be read in namespace %q: %w", namespace, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			granted.secrets[namespace] = rightsOf(&review.Status)
+			return nil
+		})
+	}
+	for _, federation := range federations {
+		for verb, may := range map[string]map[v1alpha1.FederationName]bool{v1alpha1.VerbDiscover: granted.discover, v1alpha1.VerbLeave: granted.leave} {
+			group.Go(func() error {
+				review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+					ResourceAttributes: &authorizationv1.ResourceAttributes{
+						Verb: verb, Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "federations", Name: string(federation),
+					},
+				}}
+				if err := c.Create(ctx, review); err != nil {
+					return fmt.Errorf("ask for the verb %s on federation %q: %w", verb, federation, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				may[federation] = review.Status.Allowed
+				return nil
+			})
+		}
+	}
+	return granted, group.Wait()
+}
+
+// rightsOf are the Secrets that rules let the account read.
+func rightsOf(status *authorizationv1.SubjectRulesReviewStatus) secretRights {
+	r := secretRights{incomplete: status.Incomplete}
+	has := func(list []string, value string) bool {
+		return slices.Contains(list, value) || slices.Contains(list, "*")
+	}
+	for i := range status.ResourceRules {
+		rule := &status.ResourceRules[i]
+		if !has(rule.APIGroups, "") || !has(rule.Resources, "secrets") {
+			continue
+		}
+		named := len(rule.ResourceNames) > 0
+		switch get := has(rule.Verbs, "get"); {
+		case get && named:
+			r.names = append(r.names, rule.ResourceNames...)
+		case get:
+			r.all = true
+		}
+		r.list = r.list || !named && has(rule.Verbs, "list")
+	}
+	slices.Sort(r.names)
+	r.names = slices.Compact(r.names)
+	return r
+}

@@ -1,0 +1,57 @@
+package discovery
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+)
+
+// TestRightsOf holds what rules of RBAC let the account read.
+func TestRightsOf(t *testing.T) {
+	t.Parallel()
+	secrets := func(verbs []string, names ...string) authorizationv1.ResourceRule {
+		return authorizationv1.ResourceRule{Verbs: verbs, APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: names}
+	}
+	for name, c := range map[string]struct {
+		rules []authorizationv1.ResourceRule
+		want  secretRights
+	}{
+		"nothing":            {nil, secretRights{}},
+		"two by name":        {[]authorizationv1.ResourceRule{secrets([]string{"get"}, "b"), secrets([]string{"get"}, "a", "b")}, secretRights{names: []string{"a", "b"}}},
+		"all":                {[]authorizationv1.ResourceRule{secrets([]string{"get", "list", "watch"})}, secretRights{all: true, list: true}},
+		"everything":         {[]authorizationv1.ResourceRule{{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}}, secretRights{all: true, list: true}},
+		"a list by name":     {[]authorizationv1.ResourceRule{secrets([]string{"list"}, "a")}, secretRights{}},
+		"to write":           {[]authorizationv1.ResourceRule{secrets([]string{"create", "update"})}, secretRights{}},
+		"of another group":   {[]authorizationv1.ResourceRule{{Verbs: []string{"get"}, APIGroups: []string{"apps"}, Resources: []string{"secrets"}}}, secretRights{}},
+		"of other resources": {[]authorizationv1.ResourceRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"configmaps", "secrets/status"}}}, secretRights{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := rightsOf(&authorizationv1.SubjectRulesReviewStatus{ResourceRules: c.rules})
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(secretRights{})); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMay holds that a Secret of another name or namespace may not be read, and that one is asked for where the host cannot say.
+func TestMay(t *testing.T) {
+	t.Parallel()
+	c := &consents{secrets: map[string]secretRights{
+		"named": {names: []string{"a"}}, "whole": {all: true, list: true}, "unknown": {incomplete: true}, "none": {},
+	}}
+	for at, want := range map[[2]string]bool{
+		{"named", "a"}: true, {"named", "b"}: false, {"whole", "b"}: true, {"unknown", "b"}: true, {"none", "a"}: false, {"missing", "a"}: false,
+	} {
+		if got := c.may(cluster.Ref{Resource: cluster.Secrets, Namespace: at[0], Name: at[1]}); got != want {
+			t.Errorf("%v: %v", at, got)
+		}
+	}
+	if diff := cmp.Diff([]string{"whole"}, c.listed()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

@@ -1,0 +1,526 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/member"
+)
+
+const (
+	// urgent is how long after a change a round begins, so that changes that come together are one; leisure is for changes that
+	// hardly matter.
+	urgent, leisure = 500 * time.Millisecond, 30 * time.Second
+	// spacing is the shortest time from the end of a round to the next, and longest is the longest.
+	spacing, longest = 2 * time.Second, time.Minute
+	// consentRest is how often the account's rights are asked for, where these are few; see consentPause.
+	consentRest = 5 * time.Second
+	// retryRest is how long a round rests that could not read the host.
+	retryRest = 10 * time.Second
+)
+
+// controller discovers. Only its own goroutine, that of Start, uses what has no lock.
+type controller struct {
+	// client reads federations and members from a cache.
+	client client.Client
+	host   *host.Cluster
+	// own are the addresses of the host's own API server.
+	own      *cluster.HostAddresses
+	recorder events.EventRecorder
+	log      logr.Logger
+	metrics  *metrics
+	// timeout is how long all clusters of a round have to answer.
+	timeout time.Duration
+
+	alarm   *alarm
+	watches *watches
+	hostID  v1alpha1.ClusterID
+	memory  *keptMemory
+	ledger  ledger
+	// gone is since when the objects of members are known to be gone, leaves when members left by themselves, and leaving the members
+	// whose Secrets are read for that.
+	gone    map[types.UID]time.Time
+	leaves  map[v1alpha1.FederationName][]time.Time
+	leaving map[types.UID]bool
+	// reported is what was last reported of each cluster that is not joined.
+	reported map[string]string
+
+	mu      sync.Mutex
+	granted *consents
+	// secrets are the namespaces of what candidates need, beside those that federations name.
+	secrets []string
+}
+
+// NeedLeaderElection says that one replica discovers.
+func (c *controller) NeedLeaderElection() bool { return true }
+
+// Start discovers until ctx ends.
+func (c *controller) Start(ctx context.Context) error {
+	go c.pollConsents(ctx)
+	for ctx.Err() == nil {
+		start := time.Now()
+		if err := c.round(ctx); err != nil && ctx.Err() == nil {
+			c.log.Error(err, "a round was not complete")
+			c.alarm.in(retryRest)
+		}
+		c.metrics.round(time.Since(start))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(spacing):
+		}
+		c.alarm.wait(ctx, longest)
+	}
+	return nil
+}
+
+// state is what the host has when a round begins.
+type state struct {
+	federations map[v1alpha1.FederationName]*v1alpha1.Federation
+	members     []v1alpha1.MemberCluster
+	// byID are the members by cluster ID, and discovered those that were discovered by their object, both without those that leave.
+	byID       map[v1alpha1.ClusterID]*v1alpha1.MemberCluster
+	discovered map[types.UID]*v1alpha1.MemberCluster
+	granted    *consents
+	view       discover.View
+}
+
+func (c *controller) read(ctx context.Context) (*state, error) {
+	var federations v1alpha1.FederationList
+	var members v1alpha1.MemberClusterList
+	if err := errors.Join(c.client.List(ctx, &federations), c.client.List(ctx, &members)); err != nil {
+		return nil, err
+	}
+	if c.hostID == "" {
+		id, err := c.host.ID(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.hostID = id
+	}
+	s := &state{
+		federations: map[v1alpha1.FederationName]*v1alpha1.Federation{}, members: members.Items,
+		byID: map[v1alpha1.ClusterID]*v1alpha1.MemberCluster{}, discovered: map[types.UID]*v1alpha1.MemberCluster{},
+		view: discover.View{
+			Now: time.Now(), HostID: c.hostID, Federations: federations.Items, Members: members.Items, Memory: &c.memory.Memory,
+			Commands: c.host.Commands,
+		},
+	}
+	for i := range federations.Items {
+		s.federations[v1alpha1.FederationName(federations.Items[i].Name)] = &federations.Items[i]
+	}
+	for i := range members.Items {
+		m := &members.Items[i]
+		if m.DeletionTimestamp != nil {
+			continue
+		}
+		s.byID[v1alpha1.ClusterID(m.Spec.ClusterID)] = m
+		if m.Spec.Discovered != nil {
+			s.discovered[types.UID(m.Spec.Discovered.UID)] = m
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.granted = c.granted
+	return s, nil
+}
+
+// joined is the member that an object stands for, where nothing more is to be done about it; nil otherwise.
+func (s *state) joined(memory *discover.Memory, o discover.Object) *v1alpha1.MemberCluster {
+	m := s.discovered[o.UID]
+	if m == nil {
+		m = s.byID[memory.Cluster(o.UID)]
+	}
+	if m == nil || m.Federation() != o.JoinRequest || unfinished(m) {
+		return nil
+	}
+	return m
+}
+
+// unjoined are those of the Secrets that no member was discovered by: after a join, a Secret is not read again.
+func (s *state) unjoined(secrets []cluster.Ref) []cluster.Ref {
+	joined := map[string]bool{}
+	for _, m := range s.discovered {
+		if d := m.Spec.Discovered; isSecret(d.Kind) && !unfinished(m) {
+			joined[d.Namespace+"/"+d.Name] = true
+		}
+	}
+	return slices.DeleteFunc(secrets, func(r cluster.Ref) bool { return joined[r.Namespace+"/"+r.Name] })
+}
+
+// unfinished says whether discovery has begun a join that has not come to its end.
+func unfinished(m *v1alpha1.MemberCluster) bool {
+	return m.Spec.Discovered != nil && m.Annotations[v1alpha1.AnnotationJoinedBy] == ""
+}
+
+// Why a candidate is not looked at in a round. They are no reasons for people.
+var (
+	errNotTaken = errors.New("no federation takes it")
+	errJoined   = errors.New("it is a member")
+	errUnread   = errors.New("nothing has changed")
+)
+
+// notPermitted says which consent is missing.
+type notPermitted struct{ text string }
+
+func (e *notPermitted) Error() string { return e.text }
+
+// found is a candidate that a federation takes.
+type found struct {
+	candidate discover.Candidate
+	request   *request
+	entry     *entry
+	world     string
+	// fresh says that it was asked in this round.
+	fresh bool
+}
+
+// round does everything once.
+func (c *controller) round(ctx context.Context) error {
+	s, err := c.read(ctx)
+	if err != nil {
+		return err
+	}
+	if s.granted == nil {
+		return nil // until it is known what may be done
+	}
+	if err := c.memory.load(ctx, c.host); err != nil {
+		return err
+	}
+	used := kinds(s.federations, s.members)
+	if len(used) == 0 && len(c.ledger) == 0 {
+		c.watches.set(ctx, nil)
+		return c.report(ctx, s, nil, nil, nil)
+	}
+	candidates, unread, err := c.list(ctx, s, used)
+	if err != nil {
+		return err
+	}
+	all := c.take(s, candidates)
+	if err := c.ask(ctx, s, all); err != nil {
+		return err
+	}
+	c.recall(s, candidates)
+	rows := c.judge(ctx, s, all)
+	c.remember(rows)
+	gone := c.findGone(s, candidates, unread)
+	c.leave(ctx, s, gone)
+	return errors.Join(c.memory.store(ctx, c.host), c.report(ctx, s, rows, gone, unread))
+}
+
+// list reads the objects of all sources that are used, and the Secrets of those candidates that are due. unread says of each kind why
+// not all of its objects could be read.
+func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.DiscoverySourceKind) (
+	candidates []discover.Candidate, unread map[v1alpha1.DiscoverySourceKind]error, err error,
+) {
+	environment := discover.Environment{
+		Host: c.host, SecretNamespaces: s.granted.listed(), Secrets: s.unjoined(s.granted.single(s.federations)),
+		Permit: func(candidate *discover.Candidate) error { return c.permit(ctx, s, candidate) },
+		Connect: func(candidate *discover.Candidate, config *rest.Config) (*member.Cluster, error) {
+			return c.connect(s, candidate, config)
+		},
+	}
+	var sources []discover.Source
+	var kindsWatched []watched
+	for _, kind := range used {
+		source, known := discover.OfKind(kind)
+		if !known {
+			continue
+		}
+		sources = append(sources, source.Open(environment))
+		kindsWatched = append(kindsWatched, watchedKinds(source, s.granted)...)
+	}
+	c.watches.set(ctx, kindsWatched)
+	candidates, errs := discover.List(ctx, sources...)
+	unread = map[v1alpha1.DiscoverySourceKind]error{}
+	for i, err := range errs {
+		if err != nil {
+			unread[used[i]] = err
+		}
+	}
+	return candidates, unread, ctx.Err()
+}
+
+// watchedKinds are what a source reads, in the namespaces that it may be read in.
+func watchedKinds(source discover.SourceType, granted *consents) []watched {
+	var all []watched
+	for _, versions := range source.Kinds {
+		w := watched{group: versions[0].Group, kind: versions[0].Kind}
+		for _, v := range versions {
+			if w.versions != "" {
+				w.versions += ","
+			}
+			w.versions += v.Version
+		}
+		if w.group != "" {
+			all = append(all, w)
+			continue
+		}
+		for _, namespace := range granted.listed() { // Secrets
+			w.namespace = namespace
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// permit is nil for a candidate whose Secret is read and whose cluster is asked in this round.
+func (c *controller) permit(ctx context.Context, s *state, candidate *discover.Candidate) error {
+	if m := s.leavingMember(c.leaving, candidate); m != nil && s.granted.may(candidate.Secret) {
+		return nil
+	}
+	r := requestOf(s.federations, candidate)
+	if r == nil {
+		return errNotTaken
+	}
+	if s.joined(&c.memory.Memory, r.object) != nil {
+		return errJoined
+	}
+	name := v1alpha1.FederationName(r.federation.Name)
+	if !s.granted.discover[name] {
+		return &notPermitted{fmt.Sprintf("host: discovery may not join clusters to federation %q; ", name) +
+			c.host.Commands.To("let it", command.Grant{Federation: name, Discovery: true})}
+	}
+	if candidate.Secret.Name != "" && !s.granted.may(candidate.Secret) {
+		return &notPermitted{fmt.Sprintf("host: discovery may not get %s; ", candidate.Secret) +
+			c.host.Commands.To("let it", command.GrantSecret{Namespace: candidate.Secret.Namespace, Name: candidate.Secret.Name})}
+	}
+	c.mu.Lock()
+	e := c.ledger[keyOf(candidate, r)]
+	c.mu.Unlock()
+	if e == nil || e.observation == nil && !e.waits || e.changed(madeOf(candidate), s.worldOf(r.federation)) {
+		return nil
+	}
+	if s.view.Now.Before(e.due) {
+		return errUnread
+	}
+	if e.waits && candidate.Secret.Name != "" {
+		// It waits for a change of its Secret too.
+		if version, err := c.host.SecretVersion(ctx, candidate.Secret); err == nil && version == e.secret {
+			c.mu.Lock()
+			e.due = s.view.Now.Add(lookRest)
+			c.mu.Unlock()
+			return errUnread
+		}
+	}
+	return nil
+}
+
+// leavingMember is the member that leaves and was discovered by an object of the candidate; nil where there is none.
+func (s *state) leavingMember(leaving map[types.UID]bool, candidate *discover.Candidate) *v1alpha1.MemberCluster {
+	for _, o := range candidate.Objects {
+		if m := s.discovered[o.UID]; m != nil && leaving[m.UID] {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *state) worldOf(f *v1alpha1.Federation) string {
+	members := 0
+	for i := range s.members {
+		if s.members[i].Federation() == v1alpha1.FederationName(f.Name) {
+			members++
+		}
+	}
+	return worldOf(f, members)
+}
+
+// connect opens the cluster of a candidate, if the federation that it asks for lets members be where it is.
+func (c *controller) connect(s *state, candidate *discover.Candidate, config *rest.Config) (*member.Cluster, error) {
+	var federation *v1alpha1.Federation
+	if r := requestOf(s.federations, candidate); r != nil {
+		federation = r.federation
+	} else if m := s.leavingMember(c.leaving, candidate); m != nil {
+		federation = s.federations[m.Federation()]
+	}
+	if federation == nil || federation.Spec.Discovery == nil {
+		return nil, errNotTaken
+	}
+	allowed, err := endpoint.AllowListOf(federation)
+	if err != nil {
+		return nil, fmt.Errorf("host: federation %q: spec.discovery.endpoints: %w", federation.Name, err)
+	}
+	c.dialer(allowed).Apply(config)
+	return member.Connect(config)
+}
+
+// dialer connects to where a federation allows, as its list was when the round began.
+func (c *controller) dialer(allowed endpoint.AllowList) cluster.Dialer {
+	return cluster.Dialer{Allow: func() endpoint.AllowList { return allowed }, Host: c.own}
+}
+
+// take finds, of all candidates, those that a federation takes and that are no members, and drops entries of others.
+func (c *controller) take(s *state, candidates []discover.Candidate) []*found {
+	var all []*found
+	kept := ledger{}
+	for i := range candidates {
+		candidate := candidates[i]
+		r := requestOf(s.federations, &candidate)
+		if r == nil || s.joined(&c.memory.Memory, r.object) != nil {
+			continue
+		}
+		key := keyOf(&candidate, r)
+		e := c.ledger[key]
+		if e == nil {
+			e = &entry{}
+		}
+		kept[key] = e
+		f := &found{candidate: candidate, request: r, entry: e, world: s.worldOf(r.federation)}
+		f.fresh = !errors.Is(candidate.Err, errUnread)
+		all = append(all, f)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ledger, c.secrets = kept, secretNamespaces(all)
+	return all
+}
+
+// secretNamespaces are those that the Secrets of the candidates are in.
+func secretNamespaces(all []*found) []string {
+	var namespaces []string
+	for _, f := range all {
+		if f.candidate.Secret.Namespace != "" {
+			namespaces = append(namespaces, f.candidate.Secret.Namespace)
+		}
+	}
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces)
+}
+
+// ask asks the clusters of all candidates that are due.
+func (c *controller) ask(ctx context.Context, s *state, all []*found) error {
+	var fresh []*found
+	var candidates []discover.Candidate
+	for _, f := range all {
+		if f.fresh {
+			fresh, candidates = append(fresh, f), append(candidates, f.candidate)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	observations := discover.Probe(ctx, candidates, c.timeout, func(int) {})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	discover.Prove(ctx, s.members, observations, c.timeout)
+	for i, f := range fresh {
+		made := madeOf(&f.candidate)
+		if f.entry.made != made {
+			f.entry.failures = 0
+		}
+		f.entry.made, f.entry.observation = made, &observations[i]
+		f.entry.secret = f.candidate.SecretVersion
+	}
+	return ctx.Err()
+}
+
+// row is a cluster that was found, and for what federation.
+type row struct {
+	discover.Cluster
+	federation *v1alpha1.Federation
+	// of are its candidates.
+	of []*found
+}
+
+// judge says what each cluster is, and joins those that want to.
+func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
+	observations := make([]discover.Observation, 0, len(all))
+	byName := map[string]*found{}
+	for _, f := range all {
+		observations = append(observations, *f.entry.observation)
+		byName[f.candidate.String()] = f
+	}
+	clusters := discover.Judge(s.view, observations)
+	rows := make([]row, 0, len(clusters))
+	for i := range clusters {
+		r := row{Cluster: clusters[i]}
+		for _, name := range append([]string{r.Candidate.String()}, r.Also...) {
+			if f := byName[name]; f != nil && !slices.Contains(r.of, f) {
+				r.of = append(r.of, f)
+			}
+		}
+		if len(r.of) > 0 {
+			r.federation = r.of[0].request.federation
+			rows = append(rows, r)
+		}
+	}
+	c.joinAll(ctx, s, rows)
+	// Nothing that could reach a cluster is kept.
+	for _, f := range all {
+		if f.fresh && f.entry.observation.Connect != nil {
+			if m, err := f.entry.observation.Connect(); err == nil {
+				m.CloseIdle()
+			}
+		}
+		f.entry.observation.Connect = nil
+		f.candidate.Connect = nil
+	}
+	return rows
+}
+
+// pollConsents keeps what the account may do up to date.
+func (c *controller) pollConsents(ctx context.Context) {
+	last := ""
+	for ctx.Err() == nil {
+		pause := consentRest
+		granted, asked, err := c.askConsents(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			c.log.Error(err, "the account's rights could not be read")
+		case err == nil && granted.String() != last:
+			last = granted.String()
+			c.mu.Lock()
+			c.granted = granted
+			c.mu.Unlock()
+			c.alarm.in(0)
+		}
+		// At most ten questions a second.
+		pause = max(pause, time.Duration(asked)*time.Second/reviews)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// askConsents asks for all rights that the federations of now need. asked is how many questions that took.
+func (c *controller) askConsents(ctx context.Context) (granted *consents, asked int, err error) {
+	var federations v1alpha1.FederationList
+	if err := c.client.List(ctx, &federations); err != nil {
+		return nil, 0, err
+	}
+	discovering := map[v1alpha1.FederationName]*v1alpha1.Federation{}
+	var names []v1alpha1.FederationName
+	for i := range federations.Items {
+		f := &federations.Items[i]
+		if f.Spec.Discovery != nil {
+			discovering[v1alpha1.FederationName(f.Name)] = f
+			names = append(names, v1alpha1.FederationName(f.Name))
+		}
+	}
+	c.mu.Lock()
+	spaces := append(namespaces(discovering), c.secrets...)
+	c.mu.Unlock()
+	slices.Sort(spaces)
+	spaces = slices.Compact(spaces)
+	granted, err = readConsents(ctx, c.client, spaces, names)
+	return granted, len(spaces) + 2*len(names), err
+}

@@ -1,0 +1,190 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+	"github.com/kubefederate/kubectl-federate/pkg/federate"
+)
+
+const (
+	// joins is how many clusters join at once, and joinTimeout how long each may take.
+	joins       = 8
+	joinTimeout = 2 * time.Minute
+)
+
+// joinAll joins the clusters that want to and were asked in this round. One that was asked earlier is due again at once.
+func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
+	var group errgroup.Group
+	group.SetLimit(joins)
+	for i := range rows {
+		r := &rows[i]
+		begun := s.discovered[r.source().UID]
+		switch {
+		case r.State == discover.Joined && begun != nil && unfinished(begun) && begun.UID == r.MemberUID: // it goes on
+		case r.State != discover.Wants:
+			r.settle(s.view.Now)
+			continue
+		}
+		fresh := slices.ContainsFunc(r.of, func(f *found) bool { return f.fresh })
+		stale := slices.ContainsFunc(r.of, func(f *found) bool { return !f.fresh })
+		if stale && (fresh || !r.waits(s.view.Now)) {
+			// All ways to it are asked in one round, so that it joins by the best.
+			for _, f := range r.of {
+				f.entry.made, f.entry.due, f.entry.waits = "", time.Time{}, false
+			}
+			c.alarm.in(0)
+			continue
+		}
+		if stale {
+			r.Reason = r.of[0].entry.result
+			continue
+		}
+		group.Go(func() error { c.join(ctx, s, r); return nil })
+	}
+	_ = group.Wait() // no function returns an error
+}
+
+// waits says whether all candidates rest, or wait for a change.
+func (r *row) waits(now time.Time) bool {
+	return !slices.ContainsFunc(r.of, func(f *found) bool { return !now.Before(f.entry.due) || f.entry.waits && f.entry.world != f.world })
+}
+
+// source is the object whose label asks for the membership.
+func (r *row) source() discover.Object {
+	for _, f := range r.of {
+		if len(r.Ways) > 0 && f.candidate.String() == r.Ways[0].String() {
+			return f.request.object
+		}
+	}
+	return r.of[0].request.object
+}
+
+// foundBy is the candidate of a way.
+func (r *row) foundBy(way *discover.Candidate) *found {
+	i := slices.IndexFunc(r.of, func(f *found) bool { return f.candidate.String() == way.String() })
+	if i < 0 {
+		return nil
+	}
+	return r.of[i]
+}
+
+// settle says when the candidates of a cluster that does not join are looked at again.
+func (r *row) settle(now time.Time) {
+	for _, f := range r.of {
+		if !f.fresh {
+			continue
+		}
+		_, missing := errors.AsType[*notPermitted](f.candidate.Err)
+		switch {
+		case missing:
+			*f.entry = entry{observation: f.entry.observation} // it is looked at as soon as it may be
+		case f.candidate.Err != nil:
+			f.entry.failed(firstHostRest, longestHostRest, now)
+		case r.State == discover.Unreachable || r.State == discover.NoAccess:
+			f.entry.failed(firstMemberRest, longestMemberRest, now)
+		default:
+			f.entry.refused(f.world, now)
+		}
+	}
+}
+
+// join joins one cluster by the first of its ways that will do.
+func (c *controller) join(ctx context.Context, s *state, r *row) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	var err error
+	for i := range r.Ways {
+		way := &r.Ways[i]
+		f := r.foundBy(way)
+		if f == nil {
+			continue
+		}
+		var done *federate.Result
+		if done, err = c.joinBy(ctx, s, r, f, way); err == nil {
+			c.joined(r, f, done)
+			return
+		}
+		if ctx.Err() != nil || partly(err) {
+			break
+		}
+	}
+	c.notJoined(s, r, err)
+}
+
+// partly says whether a join has left something that another way must not repeat.
+func partly(err error) bool {
+	_, ok := errors.AsType[*federate.Partial](err)
+	return ok
+}
+
+func (c *controller) joinBy(ctx context.Context, s *state, r *row, f *found, way *discover.Candidate) (*federate.Result, error) {
+	allowed, err := endpoint.AllowListOf(r.federation)
+	if err != nil {
+		return nil, err
+	}
+	m, err := way.Connect()
+	if err != nil {
+		return nil, err
+	}
+	o := federate.JoinOptions{
+		Name: r.Member, Federation: v1alpha1.FederationName(r.federation.Name), Labels: f.request.memberLabels(&f.candidate),
+		RequestedBy: f.request.object.Object(), KeepEndpoint: true, Discovered: f.request.discovered(), Tune: c.dialer(allowed).Apply,
+	}
+	if begun := s.discovered[types.UID(o.Discovered.UID)]; begun != nil {
+		o.Name = v1alpha1.MemberName(begun.Name)
+	}
+	o.ProvenFor = r.MemberUID
+	if way.Endpoint != nil {
+		o.Server, o.CABundle = way.Endpoint.Server, way.Endpoint.CABundle
+	}
+	plan, err := federate.PlanJoin(ctx, c.host, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Apply(ctx, nil)
+}
+
+// joined records a cluster that joined.
+func (c *controller) joined(r *row, f *found, done *federate.Result) {
+	r.State, r.Reason = discover.Joined, ""
+	r.Member, r.MemberUID = v1alpha1.MemberName(done.Member.Name), done.Member.UID
+	for _, f := range r.of {
+		f.entry.result = ""
+	}
+	c.metrics.joined.WithLabelValues(resultJoined).Inc()
+	c.log.Info("joined", "member", r.Member, "federation", r.federation.Name, "by", f.candidate.String(), "cluster", r.ID)
+}
+
+// notJoined records why a cluster did not join.
+func (c *controller) notJoined(s *state, r *row, err error) {
+	if err == nil {
+		err = errors.New("no way to it can be used")
+	}
+	r.Reason = "not joined: " + output.Reason(err)
+	_, refused := errors.AsType[*federate.Refusal](err)
+	result := resultFailed
+	if refused {
+		result = resultRefused
+	}
+	c.metrics.joined.WithLabelValues(result).Inc()
+	for _, f := range r.of {
+		f.entry.result = r.Reason
+		if refused {
+			f.entry.refused(f.world, s.view.Now)
+		} else {
+			f.entry.failed(firstMemberRest, longestMemberRest, s.view.Now)
+		}
+	}
+	c.log.Info("not joined", "federation", r.federation.Name, "cluster", r.Candidate.String(), "reason", cluster.Printable(r.Reason))
+}

@@ -1,0 +1,94 @@
+package discovery
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+)
+
+// How long a candidate rests that failed: the first value doubles with each failure, up to the last. What the host has to do with
+// is cheap to look at again; a cluster that does not answer is not.
+const (
+	firstHostRest, longestHostRest     = 10 * time.Second, 5 * time.Minute
+	firstMemberRest, longestMemberRest = 30 * time.Second, time.Hour
+	// lookRest is how often the Secret of a candidate is looked at that waits for a change.
+	lookRest = 5 * time.Minute
+)
+
+// entry is what is known of a candidate that is no member.
+type entry struct {
+	// made is the candidate as it was when it was last looked at.
+	made string
+	// observation is what its cluster answered, without a way to it; nil where none did yet.
+	observation *discover.Observation
+	// secret is the version of its Secret then.
+	secret string
+	// failures in a row.
+	failures int
+	// due is when it is looked at again, if nothing changes.
+	due time.Time
+	// waits says that it was refused: only a change wakes it, of itself, its Secret, the federation or the members of that.
+	waits bool
+	// world is what the refusal depends on beside the candidate.
+	world string
+	// result says what became of the join, for people; empty where none was tried.
+	result string
+}
+
+// ledger has an entry for each candidate that some federation takes, by its key.
+type ledger map[string]*entry
+
+// keyOf is the name of a candidate in the ledger: that of its object.
+func keyOf(c *discover.Candidate, r *request) string {
+	return string(c.Source) + " " + string(r.object.UID)
+}
+
+// madeOf is all of a candidate that decides how it is judged, but what its Secret holds.
+func madeOf(c *discover.Candidate) string {
+	var b strings.Builder
+	for _, o := range c.Objects {
+		fmt.Fprintf(&b, "%s %s %q ", o.Ref, o.UID, o.JoinRequest)
+	}
+	fmt.Fprintf(&b, "%q %q %s %+v %q %q", c.Name, c.Labels, c.Secret, endpointOf(c), c.EndpointMissing, c.Hint)
+	return b.String()
+}
+
+func endpointOf(c *discover.Candidate) endpoint.Endpoint {
+	if c.Endpoint == nil {
+		return endpoint.Endpoint{}
+	}
+	return *c.Endpoint
+}
+
+// worldOf is what a refusal may depend on beside the candidate: the federation's rules, and how many members it has.
+func worldOf(f *v1alpha1.Federation, members int) string {
+	return fmt.Sprintf("%s %d %d", f.UID, f.Generation, members)
+}
+
+// changed says whether the entry must be looked at whatever it waits for.
+func (e *entry) changed(made, world string) bool {
+	return e.made != made || e.waits && e.world != world
+}
+
+// failed is the entry of a candidate that failed once more.
+func (e *entry) failed(first, longest time.Duration, now time.Time) {
+	rest := first
+	for range e.failures {
+		if rest *= 2; rest >= longest {
+			rest = longest
+			break
+		}
+	}
+	e.failures++
+	e.due, e.waits = now.Add(rest), false
+}
+
+// refused is the entry of a candidate that waits for a change.
+func (e *entry) refused(world string, now time.Time) {
+	e.waits, e.world, e.failures = true, world, 0
+	e.due = now.Add(lookRest)
+}

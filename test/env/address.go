@@ -1,0 +1,83 @@
+//go:build unix
+
+package env
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+)
+
+// reserved is an address of TEST-NET-1 (RFC 5737), which no network routes.
+const reserved = "192.0.2.1"
+
+// outsideAddress is an address of this machine that is not a loopback one: reserved, which is given to the loopback interface where the
+// process may do that, so that no other machine reaches what listens there, and else that of an interface.
+var outsideAddress = sync.OnceValues(func() (string, error) {
+	if addReserved() == nil {
+		return reserved, nil
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String(), nil
+		}
+	}
+	return "", errors.New("this machine has no address but those of loopback, and this process may not give it one")
+})
+
+// Outside forwards connections to a server on loopback from an address that is not a loopback one, where url leads to, until the end is called.
+func Outside(server string) (url string, end func(), err error) {
+	address, err := outsideAddress()
+	if err != nil {
+		return "", nil, err
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		return "", nil, err
+	}
+	go forward(listener, strings.TrimPrefix(server, "https://"))
+	return "https://" + listener.Addr().String(), func() { _ = listener.Close() }, nil
+}
+
+// forward hands each connection on until the listener is closed.
+func forward(listener net.Listener, to string) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer client.Close()
+			server, err := net.Dial("tcp", to) //nolint:noctx // until the test ends
+			if err != nil {
+				return
+			}
+			defer server.Close()
+			go func() {
+				_, _ = io.Copy(server, client)
+				_ = server.Close()
+			}()
+			_, _ = io.Copy(client, server)
+		}()
+	}
+}
+
+// loopbackInterface is the name of the loopback interface of this machine; empty where none is found.
+func loopbackInterface() string {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, i := range interfaces {
+		if i.Flags&net.FlagLoopback != 0 && strings.HasPrefix(i.Name, "lo") {
+			return i.Name
+		}
+	}
+	return ""
+}

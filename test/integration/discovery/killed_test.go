@@ -1,0 +1,149 @@
+//go:build unix
+
+package discovery
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/test/env"
+)
+
+// executioner ends the controller at a write, on the host or on the member, of which the controller does not get the answer.
+type executioner struct {
+	mu sync.Mutex
+	// at is the write at which it ends, counted from 1, and seen how many there were.
+	at, seen int
+	// carried says whether that write still happens.
+	carried bool
+	end     func()
+	ended   chan struct{}
+	last    string
+}
+
+// next prepares a run that ends at a write.
+func (e *executioner) next(at int, carried bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.at, e.seen, e.carried, e.ended = at, 0, carried, make(chan struct{})
+}
+
+func (e *executioner) handle(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+	if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "reviews") || strings.HasSuffix(r.URL.Path, "/status") || strings.Contains(r.URL.RawQuery, "dryRun") {
+		pass.ServeHTTP(w, r)
+		return
+	}
+	e.mu.Lock()
+	e.seen++
+	now := e.seen == e.at
+	if now {
+		e.last = r.Method + " " + r.URL.Path
+		e.end()
+		close(e.ended)
+	}
+	carried := e.carried || !now
+	e.mu.Unlock()
+	if !carried {
+		panic(http.ErrAbortHandler)
+	}
+	pass.ServeHTTP(w, r)
+}
+
+// TestKilled has the controller die at each write of a join, with the write done or not, and start again. In the end the cluster has
+// joined once, and nothing is left over.
+func TestKilled(t *testing.T) {
+	l := start(t)
+	const fed, ns = "killed", "team-killed"
+	l.make(t, namespace(ns))
+	l.federation(t, fed, v1alpha1.Discovery{Sources: []v1alpha1.DiscoverySource{{Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{ns}}}})
+	l.controller.Kill()
+	before := l.controller.Config
+	e := &executioner{end: l.controller.Kill}
+	hosts, err := fleet(t).Cluster("host").Front(e.handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hosts.Close)
+	config := *before
+	config.Host, config.CAData = hosts.Config.Host, hosts.Config.CAData
+	l.controller.Config = &config
+	victim := add(t, env.Spec{Name: "killed"})
+	members, err := victim.Front(e.handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(members.Close)
+	way := members.Context
+	way.Config = outside(t, way.Config)
+	way.Config.ServerName = "127.0.0.1" // the certificate of a front is for loopback
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := env.WriteKubeconfig(file, way); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.controller.Kill()
+		l.controller.Config = before
+		if err := l.controller.Start(); err != nil {
+			t.Error(err)
+		}
+	})
+	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "victim-kubeconfig"))
+	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "victim", asks(fed), nil), secret(ns, "victim-kubeconfig", nil, map[string]string{"value": string(data)}))
+
+	const joined = "victim by ClusterAPI team-killed/victim"
+	var at []string
+	for n, carried := 1, true; ; n, carried = n+env.InTier(1, 1, 3), !carried {
+		e.next(n, carried)
+		if err := l.controller.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if !killed(t, l, e, fed, joined) {
+			break
+		}
+		at = append(at, e.last)
+		got, err := l.members(t.Context(), fed)
+		if err != nil || len(got) > 1 || len(got) == 1 && !strings.HasPrefix(got[0], joined) {
+			t.Fatalf("killed at %s: %q %v", e.last, got, err)
+		}
+	}
+	l.becomes(t, fed, joined+": Pending")
+	l.reports(t, fed, "1 1 0")
+	if len(at) < env.InTier(5, 5, 2) || !slices.ContainsFunc(at, func(w string) bool { return strings.Contains(w, "memberclusters") }) {
+		t.Errorf("it was killed at %d writes only", len(at))
+	}
+	t.Logf("killed at:\n%s", strings.Join(at, "\n"))
+}
+
+// killed waits until the controller was killed, and says false where the cluster has joined and that does not happen any more.
+func killed(t *testing.T, l *lab, e *executioner, fed, joined string) bool {
+	t.Helper()
+	deadline := time.After(2 * time.Minute)
+	complete := 0
+	for {
+		select {
+		case <-e.ended:
+			return true
+		case <-deadline:
+			t.Fatal("the controller neither died nor joined the cluster")
+		case <-time.After(time.Second):
+		}
+		got, err := l.members(t.Context(), fed)
+		if err == nil && len(got) == 1 && strings.HasPrefix(got[0], joined+":") {
+			if complete++; complete == 5 {
+				return false
+			}
+		}
+	}
+}
