@@ -143,17 +143,20 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 		case len(recent) >= budget(discovered[f.Name]):
 			p.condition.Message += fmt.Sprintf("; it leaves later: at most %d members leave by themselves in %s", budget(discovered[f.Name]), wait)
 		default:
-			if err := c.unjoin(ctx, s, p); err != nil {
+			left, err := c.unjoin(ctx, s, p)
+			if err != nil {
 				p.condition.Message += "; it could not leave: " + cluster.Printable(output.Reason(err))
-				continue
 			}
-			c.leaves[name] = append(c.leaves[name], s.view.Now)
+			if left {
+				c.leaves[name] = append(c.leaves[name], s.view.Now)
+			}
 		}
 	}
 }
 
-// unjoin lets one member leave: by the Secret of its object where that is still there, and else by what the host has alone.
-func (c *controller) unjoin(ctx context.Context, s *state, p *presence) error {
+// unjoin lets one member leave: by the Secret of its object where that is still there, and else by what the host has alone. It has not
+// left yet where that Secret is read in the next round.
+func (c *controller) unjoin(ctx context.Context, s *state, p *presence) (left bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	o := federate.UnjoinOptions{Name: v1alpha1.MemberName(p.member.Name)}
@@ -165,23 +168,22 @@ func (c *controller) unjoin(ctx context.Context, s *state, p *presence) error {
 		// It is opened in the next round.
 		c.leaving[p.member.UID] = true
 		c.alarm.in(0)
-		return nil
+		return false, nil
 	case p.candidate.Err != nil:
-		return p.candidate.Err
+		return false, p.candidate.Err
 	default:
-		var err error
 		if m, err = p.candidate.Connect(); err != nil {
-			return err
+			return false, err
 		}
 		defer m.CloseIdle()
 	}
 	plan, err := federate.PlanUnjoin(ctx, c.host, m, o)
 	if err != nil {
-		return err
+		return false, err
 	}
 	done, err := plan.Apply(ctx, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	delete(c.leaving, p.member.UID)
 	c.metrics.left.Inc()
@@ -191,5 +193,5 @@ func (c *controller) unjoin(ctx context.Context, s *state, p *presence) error {
 	}
 	c.log.Info("left", "member", p.member.Name, "federation", p.federation.Name, "reason", p.condition.Message, "reached", !o.Force, "result", done.Done)
 	c.event(p.federation, "Left", p.member.Name+" "+note)
-	return nil
+	return true, nil
 }

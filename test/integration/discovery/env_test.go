@@ -201,9 +201,14 @@ func outside(t *testing.T, config *rest.Config) *rest.Config {
 // kubeconfig is that of an administrator of a cluster, at an address that discovery may dial.
 func kubeconfig(t *testing.T, c *env.Cluster) string {
 	t.Helper()
-	config := outside(t, c.Config())
+	return kubeconfigAt(t, outside(t, c.Config()))
+}
+
+// kubeconfigAt is a configuration as a kubeconfig.
+func kubeconfigAt(t *testing.T, config *rest.Config) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := env.WriteKubeconfig(file, env.Context{Name: c.Name, Config: config}); err != nil {
+	if err := env.WriteKubeconfig(file, env.Context{Name: "cluster", Config: config}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(file)

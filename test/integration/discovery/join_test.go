@@ -37,16 +37,16 @@ func TestClustersJoinByThemselves(t *testing.T) {
 		object("cluster.x-k8s.io/v1beta2", "Cluster", "team-six", "capi", labels, nil),
 		secret("team-six", "capi-kubeconfig", nil, map[string]string{"value": capi}),
 		// The same cluster, by three other systems.
-		object("management.cattle.io/v3", "Cluster", "", "c-six01", labels, map[string]any{"spec": map[string]any{"displayName": "again", "fleetWorkspaceName": "fleet-six"}}),
-		object("provisioning.cattle.io/v1", "Cluster", "fleet-six", "again", nil, map[string]any{"status": map[string]any{"clusterName": "c-six01", "clientSecretName": "again-kubeconfig"}}),
+		object("management.cattle.io/v3", "Cluster", "", "c-m-again001", labels, map[string]any{"spec": map[string]any{"displayName": "again", "fleetWorkspaceName": "fleet-six"}}),
+		object("provisioning.cattle.io/v1", "Cluster", "fleet-six", "again", nil, map[string]any{"status": map[string]any{"clusterName": "c-m-again001", "clientSecretName": "again-kubeconfig"}}),
 		secret("fleet-six", "again-kubeconfig", nil, map[string]string{"value": capi}),
 		secret("team-six", "again-plain", labels, map[string]string{"kubeconfig": capi}),
 		secret("argocd-six", "again-argo", merge(labels, map[string]string{"argocd.argoproj.io/secret-type": "cluster"}), map[string]string{
 			"name": "again-argo", "server": serverOf(t, capi), "config": argoConfig(token("capi"), caOf(t, capi)),
 		}),
 
-		object("management.cattle.io/v3", "Cluster", "", "c-six02", labels, map[string]any{"spec": map[string]any{"displayName": "rancher", "fleetWorkspaceName": "fleet-six"}}),
-		object("provisioning.cattle.io/v1", "Cluster", "fleet-six", "rancher", nil, map[string]any{"status": map[string]any{"clusterName": "c-six02", "clientSecretName": "rancher-kubeconfig"}}),
+		object("management.cattle.io/v3", "Cluster", "", "c-m-rancher1", labels, map[string]any{"spec": map[string]any{"displayName": "rancher", "fleetWorkspaceName": "fleet-six"}}),
+		object("provisioning.cattle.io/v1", "Cluster", "fleet-six", "rancher", nil, map[string]any{"status": map[string]any{"clusterName": "c-m-rancher1", "clientSecretName": "rancher-kubeconfig"}}),
 		secret("fleet-six", "rancher-kubeconfig", nil, map[string]string{"value": kubeconfig(t, cluster("rancher"))}),
 
 		object("cluster.open-cluster-management.io/v1", "ManagedCluster", "", "ocm", labels, map[string]any{"spec": map[string]any{
@@ -55,7 +55,7 @@ func TestClustersJoinByThemselves(t *testing.T) {
 		object("authentication.open-cluster-management.io/v1beta1", "ManagedServiceAccount", "ocm", "federate", nil, map[string]any{
 			"status": map[string]any{"tokenSecretRef": map[string]any{"name": "federate"}},
 		}),
-		secret("ocm", "federate", nil, map[string]string{"token": token("ocm"), "ca.crt": string(hub.CAData)}),
+		secret("ocm", "federate", map[string]string{"authentication.open-cluster-management.io/is-managed-serviceaccount": "true"}, map[string]string{"token": token("ocm"), "ca.crt": string(hub.CAData)}),
 
 		secret("argocd-six", "argocd", merge(labels, map[string]string{"argocd.argoproj.io/secret-type": "cluster"}), map[string]string{
 			"name": "argocd", "server": argo.Host, "config": argoConfig(token("argocd"), argo.CAData),
@@ -68,7 +68,7 @@ func TestClustersJoinByThemselves(t *testing.T) {
 				"extensions": []any{map[string]any{"name": "client.authentication.k8s.io/exec", "extension": map[string]any{"name": "profile-credential", "key": "value"}}},
 			}}}},
 		}),
-		secret("profiles-six", "profile-credential", nil, map[string]string{"value": kubeconfig(t, cluster("profile"))}),
+		secret("profiles-six", "profile-credential", nil, map[string]string{"value": kubeconfigAt(t, profile)}),
 
 		secret("team-six", "plain", labels, map[string]string{"kubeconfig": kubeconfig(t, cluster("plain"))}),
 	}
@@ -88,7 +88,7 @@ func TestClustersJoinByThemselves(t *testing.T) {
 	}
 	l.grant(t, consents...)
 	l.becomes(t, fed, "argocd by ArgoCD argocd-six/argocd: Pending", "capi by ClusterAPI team-six/capi: Pending", "ocm by OpenClusterManagement ocm: Pending",
-		"plain by Secret team-six/plain: Pending", "profile by ClusterProfile profiles-six/profile: Pending", "rancher by Rancher c-six02: Pending")
+		"plain by Secret team-six/plain: Pending", "profile by ClusterProfile profiles-six/profile: Pending", "rancher by Rancher c-m-rancher1: Pending")
 	t.Logf("six clusters joined %s after the consents", time.Since(began).Round(100*time.Millisecond))
 	l.reports(t, fed, "6 6 0")
 }

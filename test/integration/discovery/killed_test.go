@@ -4,8 +4,6 @@ package discovery
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -84,14 +82,7 @@ func TestKilled(t *testing.T) {
 	way := members.Context
 	way.Config = outside(t, way.Config)
 	way.Config.ServerName = "127.0.0.1" // the certificate of a front is for loopback
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := env.WriteKubeconfig(file, way); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := kubeconfigAt(t, way.Config)
 	t.Cleanup(func() {
 		l.controller.Kill()
 		l.controller.Config = before
@@ -100,7 +91,7 @@ func TestKilled(t *testing.T) {
 		}
 	})
 	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "victim-kubeconfig"))
-	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "victim", asks(fed), nil), secret(ns, "victim-kubeconfig", nil, map[string]string{"value": string(data)}))
+	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "victim", asks(fed), nil), secret(ns, "victim-kubeconfig", nil, map[string]string{"value": data}))
 
 	const joined = "victim by ClusterAPI team-killed/victim"
 	var at []string
