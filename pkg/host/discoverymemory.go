@@ -14,17 +14,23 @@ import (
 // discoveryMemory is the ConfigMap that the discovery controller keeps its memory in.
 var discoveryMemory = cluster.Ref{Resource: cluster.ConfigMaps, Namespace: v1alpha1.HostNamespace, Name: manifests.DiscoveryMemory}
 
-// DiscoveryMemory reads what the discovery controller remembers. Without the ConfigMap, or the right to read it, that is nothing, and
-// no error.
+// DiscoveryMemory reads what the discovery controller remembers.
 func (c *Cluster) DiscoveryMemory(ctx context.Context) (map[string]string, error) {
 	o, err := c.Get(ctx, discoveryMemory)
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
 	data, _, err := unstructured.NestedStringMap(o.Object, "data")
+	return data, err
+}
+
+// FindDiscoveryMemory is DiscoveryMemory for those who do not need it: without the ConfigMap, or the right to read it, there is none, and no
+// error.
+func (c *Cluster) FindDiscoveryMemory(ctx context.Context) (map[string]string, error) {
+	data, err := c.DiscoveryMemory(ctx)
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil, nil
+	}
 	return data, err
 }
 

@@ -132,7 +132,9 @@ const (
 	// ReasonLabelRemoved and ReasonObjectGone are the reasons of False.
 	ReasonLabelRemoved = "LabelRemoved"
 	ReasonObjectGone   = "ObjectGone"
-	// ReasonSourcePaused and ReasonSourceUnreadable are the reasons of Unknown; the second is one of Discovering, too.
+	// ReasonSecretServed is one of Unknown: a Secret that a cluster joined by may go then.
+	ReasonSecretServed = "SecretServed"
+	// ReasonSourcePaused and ReasonSourceUnreadable are the others; the second is one of Discovering, too.
 	ReasonSourcePaused     = "SourcePaused"
 	ReasonSourceUnreadable = "SourceUnreadable"
 )

@@ -61,7 +61,7 @@ func (p *Probe) RunWithHost(ctx context.Context, h *host.Cluster, sources ...dis
 	group.Go(func() (err error) { view.Federations, err = h.Federations(gctx); return err })
 	group.Go(func() (err error) { view.Members, err = h.Members(gctx, host.MemberQuery{}); return err })
 	group.Go(func() error {
-		data, err := h.DiscoveryMemory(gctx)
+		data, err := h.FindDiscoveryMemory(gctx)
 		view.Memory = discover.ReadMemory(data)
 		return err
 	})

@@ -76,6 +76,18 @@ func (c *consents) single(federations map[v1alpha1.FederationName]*v1alpha1.Fede
 	return all
 }
 
+// unread is the first namespace of a source whose objects are Secrets in which none may be read; none says whether there is one.
+func (c *consents) unread(f *v1alpha1.Federation) (namespace string, none bool) {
+	for _, s := range f.Spec.Discovery.Sources {
+		for _, namespace := range s.Namespaces {
+			if r := c.secrets[namespace]; isSecret(s.Kind) && !r.list && len(r.names) == 0 {
+				return namespace, true
+			}
+		}
+	}
+	return "", false
+}
+
 // isSecret says whether the objects of a source are Secrets.
 func isSecret(kind v1alpha1.DiscoverySourceKind) bool {
 	return kind == v1alpha1.SourceSecret || kind == v1alpha1.SourceArgoCD

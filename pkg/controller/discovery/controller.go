@@ -29,13 +29,13 @@ const (
 	urgent, leisure = 500 * time.Millisecond, 30 * time.Second
 	// spacing is the shortest time from the end of a round to the next, and longest is the longest.
 	spacing, longest = 2 * time.Second, time.Minute
-	// consentRest is how often the account's rights are asked for, where these are few; see consentPause.
+	// consentRest is how often the account's rights are asked for, where these are few: at most ten questions a second are asked.
 	consentRest = 5 * time.Second
 	// retryRest is how long a round rests that could not read the host.
 	retryRest = 10 * time.Second
 )
 
-// controller discovers. Only its own goroutine, that of Start, uses what has no lock.
+// controller discovers. What stands above mu is used by the goroutine of Start, and by sources that it waits for, which only read it.
 type controller struct {
 	// client reads federations and members from a cache.
 	client client.Client
@@ -52,7 +52,6 @@ type controller struct {
 	watches *watches
 	hostID  v1alpha1.ClusterID
 	memory  *keptMemory
-	ledger  ledger
 	// gone is since when the objects of members are known to be gone, leaves when members left by themselves, and leaving the members
 	// whose Secrets are read for that.
 	gone    map[types.UID]time.Time
@@ -62,6 +61,7 @@ type controller struct {
 	reported map[string]string
 
 	mu      sync.Mutex
+	ledger  ledger
 	granted *consents
 	// secrets are the namespaces of what candidates need, beside those that federations name.
 	secrets []string
@@ -77,6 +77,7 @@ func (c *controller) Start(ctx context.Context) error {
 		start := time.Now()
 		if err := c.round(ctx); err != nil && ctx.Err() == nil {
 			c.log.Error(err, "a round was not complete")
+			c.metrics.errors.Inc()
 			c.alarm.in(retryRest)
 		}
 		c.metrics.round(time.Since(start))
@@ -97,8 +98,10 @@ type state struct {
 	// byID are the members by cluster ID, and discovered those that were discovered by their object, both without those that leave.
 	byID       map[v1alpha1.ClusterID]*v1alpha1.MemberCluster
 	discovered map[types.UID]*v1alpha1.MemberCluster
-	granted    *consents
-	view       discover.View
+	// count is how many members each federation has.
+	count   map[v1alpha1.FederationName]int
+	granted *consents
+	view    discover.View
 }
 
 func (c *controller) read(ctx context.Context) (*state, error) {
@@ -117,6 +120,7 @@ func (c *controller) read(ctx context.Context) (*state, error) {
 	s := &state{
 		federations: map[v1alpha1.FederationName]*v1alpha1.Federation{}, members: members.Items,
 		byID: map[v1alpha1.ClusterID]*v1alpha1.MemberCluster{}, discovered: map[types.UID]*v1alpha1.MemberCluster{},
+		count: map[v1alpha1.FederationName]int{},
 		view: discover.View{
 			Now: time.Now(), HostID: c.hostID, Federations: federations.Items, Members: members.Items, Memory: &c.memory.Memory,
 			Commands: c.host.Commands,
@@ -127,6 +131,7 @@ func (c *controller) read(ctx context.Context) (*state, error) {
 	}
 	for i := range members.Items {
 		m := &members.Items[i]
+		s.count[m.Federation()]++
 		if m.DeletionTimestamp != nil {
 			continue
 		}
@@ -186,7 +191,8 @@ type found struct {
 	candidate discover.Candidate
 	request   *request
 	entry     *entry
-	world     string
+	// members is how many the federation has.
+	members int
 	// fresh says that it was asked in this round.
 	fresh bool
 }
@@ -304,7 +310,7 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 	c.mu.Lock()
 	e := c.ledger[keyOf(candidate, r)]
 	c.mu.Unlock()
-	if e == nil || e.observation == nil && !e.waits || e.changed(madeOf(candidate), s.worldOf(r.federation)) {
+	if e == nil || e.observation == nil && !e.waits || e.changed(madeOf(candidate, r.federation), s.count[name]) {
 		return nil
 	}
 	if s.view.Now.Before(e.due) {
@@ -330,16 +336,6 @@ func (s *state) leavingMember(leaving map[types.UID]bool, candidate *discover.Ca
 		}
 	}
 	return nil
-}
-
-func (s *state) worldOf(f *v1alpha1.Federation) string {
-	members := 0
-	for i := range s.members {
-		if s.members[i].Federation() == v1alpha1.FederationName(f.Name) {
-			members++
-		}
-	}
-	return worldOf(f, members)
 }
 
 // connect opens the cluster of a candidate, if the federation that it asks for lets members be where it is.
@@ -382,7 +378,7 @@ func (c *controller) take(s *state, candidates []discover.Candidate) []*found {
 			e = &entry{}
 		}
 		kept[key] = e
-		f := &found{candidate: candidate, request: r, entry: e, world: s.worldOf(r.federation)}
+		f := &found{candidate: candidate, request: r, entry: e, members: s.count[v1alpha1.FederationName(r.federation.Name)]}
 		f.fresh = !errors.Is(candidate.Err, errUnread)
 		all = append(all, f)
 	}
@@ -422,7 +418,7 @@ func (c *controller) ask(ctx context.Context, s *state, all []*found) error {
 	}
 	discover.Prove(ctx, s.members, observations, c.timeout)
 	for i, f := range fresh {
-		made := madeOf(&f.candidate)
+		made := madeOf(&f.candidate, f.request.federation)
 		if f.entry.made != made {
 			f.entry.failures = 0
 		}
@@ -465,7 +461,7 @@ func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
 	c.joinAll(ctx, s, rows)
 	// Nothing that could reach a cluster is kept.
 	for _, f := range all {
-		if f.fresh && f.entry.observation.Connect != nil {
+		if f.fresh && f.entry.observation.Connect != nil && f.entry.observation.Answer != nil {
 			if m, err := f.entry.observation.Connect(); err == nil {
 				m.CloseIdle()
 			}
@@ -480,7 +476,6 @@ func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
 func (c *controller) pollConsents(ctx context.Context) {
 	last := ""
 	for ctx.Err() == nil {
-		pause := consentRest
 		granted, asked, err := c.askConsents(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -492,11 +487,9 @@ func (c *controller) pollConsents(ctx context.Context) {
 			c.mu.Unlock()
 			c.alarm.in(0)
 		}
-		// At most ten questions a second.
-		pause = max(pause, time.Duration(asked)*time.Second/reviews)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(max(consentRest, time.Duration(asked)*time.Second/reviews)):
 		}
 	}
 }

@@ -5,6 +5,7 @@
 // A round reads the objects, the Secrets of those that are due, and asks their clusters; package discover says what each is, and
 // package federate joins those that want to. Credentials of others are in memory for that round alone.
 //
-// What an object may ask for is in select.go, what is due in ledger.go, what was granted in consents.go, and what becomes of a
-// member whose object is gone in gone.go. They are pure, or nearly; controller.go has the round.
+// controller.go has the round. What an object may ask for is in select.go, and what is due in ledger.go: they are pure. What was granted
+// is in consents.go, joins in join.go, members whose object is gone in gone.go, what is remembered in memory.go and what is reported in
+// report.go; watches.go says when a round is due.
 package discovery

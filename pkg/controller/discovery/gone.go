@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,6 +63,7 @@ func (c *controller) findGone(s *state, candidates []discover.Candidate, unread 
 		}
 		all = append(all, p)
 	}
+	maps.DeleteFunc(c.leaving, func(uid types.UID, _ bool) bool { return !still[uid] })
 	maps.DeleteFunc(c.gone, func(uid types.UID, _ time.Time) bool { return !still[uid] })
 	return all
 }
@@ -86,8 +88,7 @@ func presenceOf(m *v1alpha1.MemberCluster, candidate *discover.Candidate, label 
 	case candidate != nil:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonLabelRemoved, "the label of "+name+" was removed")
 	case isSecret(d.Kind):
-		// A Secret serves to join, and may go then.
-		return condition(metav1.ConditionUnknown, v1alpha1.ReasonSourceUnreadable, name+" is not there, or may not be listed, which ends no membership")
+		return condition(metav1.ConditionUnknown, v1alpha1.ReasonSecretServed, name+" served to join, and is not looked for again")
 	}
 	if was := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionSourcePresent); was != nil && was.Reason == v1alpha1.ReasonSourcePaused {
 		return condition(metav1.ConditionUnknown, v1alpha1.ReasonSourcePaused, name+" was paused, and is gone since: it was moved elsewhere")
@@ -127,6 +128,7 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 		p := &all[i]
 		f := p.federation
 		if !p.gone() || f == nil || f.Spec.Discovery == nil || f.Spec.Discovery.WhenGone != v1alpha1.GoneLeave {
+			delete(c.leaving, p.member.UID)
 			continue
 		}
 		wait := patience(f)
@@ -192,6 +194,6 @@ func (c *controller) unjoin(ctx context.Context, s *state, p *presence) (left bo
 		note += "; the cluster was not reached: its namespace " + v1alpha1.MemberNamespace + " and what the host was granted there stay"
 	}
 	c.log.Info("left", "member", p.member.Name, "federation", p.federation.Name, "reason", p.condition.Message, "reached", !o.Force, "result", done.Done)
-	c.event(p.federation, "Left", p.member.Name+" "+note)
+	c.event(p.federation, corev1.EventTypeNormal, "Left", p.member.Name+" "+note)
 	return true, nil
 }

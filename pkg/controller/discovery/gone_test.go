@@ -49,8 +49,8 @@ func TestPresenceOf(t *testing.T) {
 		"paused": {candidate: &paused, label: "prod", status: "Unknown", reason: "SourcePaused",
 			message: `ClusterAPI object "team-x/a" is paused, as clusterctl move has it before an object goes elsewhere`},
 		"moved": {was: "SourcePaused", status: "Unknown", reason: "SourcePaused", message: `ClusterAPI object "team-x/a" was paused, and is gone since: it was moved elsewhere`},
-		"a Secret that went": {kind: v1alpha1.SourceSecret, status: "Unknown", reason: "SourceUnreadable",
-			message: `Secret object "team-x/a" is not there, or may not be listed, which ends no membership`},
+		"a Secret that went": {kind: v1alpha1.SourceSecret, status: "Unknown", reason: "SecretServed",
+			message: `Secret object "team-x/a" served to join, and is not looked for again`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

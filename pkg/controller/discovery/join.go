@@ -57,7 +57,7 @@ func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
 
 // waits says whether all candidates rest, or wait for a change.
 func (r *row) waits(now time.Time) bool {
-	return !slices.ContainsFunc(r.of, func(f *found) bool { return !now.Before(f.entry.due) || f.entry.waits && f.entry.world != f.world })
+	return !slices.ContainsFunc(r.of, func(f *found) bool { return !now.Before(f.entry.due) || f.entry.waits && f.entry.members != f.members })
 }
 
 // source is the object whose label asks for the membership.
@@ -94,7 +94,7 @@ func (r *row) settle(now time.Time) {
 		case r.State == discover.Unreachable || r.State == discover.NoAccess:
 			f.entry.failed(firstMemberRest, longestMemberRest, now)
 		default:
-			f.entry.refused(f.world, now)
+			f.entry.refused(f.members, now)
 		}
 	}
 }
@@ -137,6 +137,7 @@ func (c *controller) joinBy(ctx context.Context, s *state, r *row, f *found, way
 	if err != nil {
 		return nil, err
 	}
+	defer m.CloseIdle()
 	o := federate.JoinOptions{
 		Name: r.Member, Federation: v1alpha1.FederationName(r.federation.Name), Labels: f.request.memberLabels(&f.candidate),
 		RequestedBy: f.request.object.Object(), KeepEndpoint: true, Discovered: f.request.discovered(), Tune: c.dialer(allowed).Apply,
@@ -181,7 +182,7 @@ func (c *controller) notJoined(s *state, r *row, err error) {
 	for _, f := range r.of {
 		f.entry.result = r.Reason
 		if refused {
-			f.entry.refused(f.world, s.view.Now)
+			f.entry.refused(f.members, s.view.Now)
 		} else {
 			f.entry.failed(firstMemberRest, longestMemberRest, s.view.Now)
 		}

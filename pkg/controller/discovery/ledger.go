@@ -33,8 +33,8 @@ type entry struct {
 	due time.Time
 	// waits says that it was refused: only a change wakes it, of itself, its Secret, the federation or the members of that.
 	waits bool
-	// world is what the refusal depends on beside the candidate.
-	world string
+	// members is how many the federation had then.
+	members int
 	// result says what became of the join, for people; empty where none was tried.
 	result string
 }
@@ -47,13 +47,14 @@ func keyOf(c *discover.Candidate, r *request) string {
 	return string(c.Source) + " " + string(r.object.UID)
 }
 
-// madeOf is all of a candidate that decides how it is judged, but what its Secret holds.
-func madeOf(c *discover.Candidate) string {
+// madeOf is all of a candidate, and of the federation that it asks for, that decides how it is judged, but what its Secret holds.
+func madeOf(c *discover.Candidate, f *v1alpha1.Federation) string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "%s %d ", f.UID, f.Generation)
 	for _, o := range c.Objects {
 		fmt.Fprintf(&b, "%s %s %q ", o.Ref, o.UID, o.JoinRequest)
 	}
-	fmt.Fprintf(&b, "%q %q %s %+v %q %q", c.Name, c.Labels, c.Secret, endpointOf(c), c.EndpointMissing, c.Hint)
+	fmt.Fprintf(&b, "%q %q %s %+v %q", c.Name, c.Labels, c.Secret, endpointOf(c), c.EndpointMissing)
 	return b.String()
 }
 
@@ -64,14 +65,9 @@ func endpointOf(c *discover.Candidate) endpoint.Endpoint {
 	return *c.Endpoint
 }
 
-// worldOf is what a refusal may depend on beside the candidate: the federation's rules, and how many members it has.
-func worldOf(f *v1alpha1.Federation, members int) string {
-	return fmt.Sprintf("%s %d %d", f.UID, f.Generation, members)
-}
-
-// changed says whether the entry must be looked at whatever it waits for.
-func (e *entry) changed(made, world string) bool {
-	return e.made != made || e.waits && e.world != world
+// changed says whether the entry must be looked at whatever it waits for. A limit may refuse by the number of members.
+func (e *entry) changed(made string, members int) bool {
+	return e.made != made || e.waits && e.members != members
 }
 
 // failed is the entry of a candidate that failed once more.
@@ -88,7 +84,7 @@ func (e *entry) failed(first, longest time.Duration, now time.Time) {
 }
 
 // refused is the entry of a candidate that waits for a change.
-func (e *entry) refused(world string, now time.Time) {
-	e.waits, e.world, e.failures = true, world, 0
+func (e *entry) refused(members int, now time.Time) {
+	e.waits, e.members, e.failures = true, members, 0
 	e.due = now.Add(lookRest)
 }

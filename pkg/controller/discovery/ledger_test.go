@@ -19,7 +19,7 @@ func TestFailuresRestLonger(t *testing.T) {
 			t.Errorf("failure %d: %s, want %s", i+1, got, want)
 		}
 	}
-	e.refused("world", now)
+	e.refused(3, now)
 	e.failed(firstHostRest, longestHostRest, now)
 	if got := e.due.Sub(now); got != firstHostRest || e.waits {
 		t.Errorf("after a refusal: %s, waits %v", got, e.waits)
@@ -32,30 +32,29 @@ func TestChanged(t *testing.T) {
 	f := federationOf("prod")
 	label := map[string]string{v1alpha1.LabelFederation: "prod"}
 	candidate := candidateOf("team-x", "a", label)
-	made, world := madeOf(&candidate), worldOf(f, 3)
-	e := &entry{made: made}
-	if e.refused(world, now); e.changed(made, world) {
-		t.Error("nothing has changed, and wakes it")
-	}
-	relabelled := candidateOf("team-x", "a", map[string]string{v1alpha1.LabelFederation: "prod", "env": "test"})
-	anew := candidateOf("team-x", "a", label)
-	anew.Objects[0].UID = "another"
+	made := madeOf(&candidate, f)
+	waiting, resting := &entry{made: made}, &entry{made: made, due: now.Add(time.Hour)}
+	waiting.refused(3, now)
 	reported := candidateOf("team-x", "a", label)
 	reported.Hint = "it is not up yet"
-	for name, made := range map[string]string{"a label": madeOf(&relabelled), "another object": madeOf(&anew), "its state": madeOf(&reported)} {
-		if !e.changed(made, world) {
-			t.Errorf("%s does not wake it", name)
-		}
+	if waiting.changed(made, 3) || resting.changed(made, 3) || resting.changed(made, 4) || resting.changed(madeOf(&reported, f), 3) {
+		t.Error("nothing has changed that matters, and wakes it")
 	}
+	if !waiting.changed(made, 4) {
+		t.Error("a member more does not wake one that a limit may have refused")
+	}
+	relabeled := candidateOf("team-x", "a", map[string]string{v1alpha1.LabelFederation: "prod", "env": "test"})
+	anew := candidateOf("team-x", "a", label)
+	anew.Objects[0].UID = "another"
 	changed := f.DeepCopy()
 	changed.Generation++
-	for name, world := range map[string]string{"a rule": worldOf(changed, 3), "a member": worldOf(f, 4)} {
-		if !e.changed(made, world) {
-			t.Errorf("%s does not wake it", name)
-		}
-		resting := &entry{made: made, due: now.Add(time.Hour)}
-		if resting.changed(made, world) {
-			t.Errorf("%s wakes one that does not answer", name)
+	for name, made := range map[string]string{
+		"a label": madeOf(&relabeled, f), "another object": madeOf(&anew, f), "a rule, or an endpoint that is allowed": madeOf(&candidate, changed),
+	} {
+		for _, e := range []*entry{waiting, resting} {
+			if !e.changed(made, 3) {
+				t.Errorf("%s does not wake it", name)
+			}
 		}
 	}
 }

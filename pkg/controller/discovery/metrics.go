@@ -20,6 +20,7 @@ const (
 type metrics struct {
 	joined   *prometheus.CounterVec
 	left     prometheus.Counter
+	errors   prometheus.Counter
 	clusters *prometheus.GaugeVec
 	duration prometheus.Histogram
 }
@@ -40,6 +41,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "kubefederate_discovery_leaves_total",
 			Help: "Members that discovery let leave since their object was gone.",
 		}),
+		errors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kubefederate_discovery_round_errors_total",
+			Help: "Looks at all objects that were not complete, since the host could not be read or written.",
+		}),
 		clusters: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kubefederate_discovery_clusters",
 			Help: "Clusters whose objects ask a federation with spec.discovery for membership, by their state as discover prints it; Gone is members whose object is gone.",
@@ -56,7 +61,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	for _, state := range states {
 		m.clusters.WithLabelValues(string(state))
 	}
-	for _, c := range []prometheus.Collector{m.joined, m.left, m.clusters, m.duration} {
+	for _, c := range []prometheus.Collector{m.joined, m.left, m.errors, m.clusters, m.duration} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of discovery: %w", err)
 		}

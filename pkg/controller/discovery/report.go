@@ -66,18 +66,12 @@ func (c *controller) statusOf(s *state, f *v1alpha1.Federation, rows []row, all 
 	}
 	name := v1alpha1.FederationName(f.Name)
 	status := &v1alpha1.DiscoveryStatus{}
-	joined := map[v1alpha1.ClusterID]bool{}
-	for _, id := range c.memory.Members(name) {
-		joined[id] = true
-	}
 	for i := range all {
-		if p := &all[i]; p.federation == f {
-			if p.gone() {
-				status.Gone++
-			}
+		if p := &all[i]; p.federation == f && p.gone() {
+			status.Gone++
 		}
 	}
-	status.Joined = int32(len(joined)) //nolint:gosec // far fewer
+	status.Joined = int32(len(c.memory.Members(name))) //nolint:gosec // far fewer
 	status.Found = status.Joined
 	for i := range rows {
 		r := &rows[i]
@@ -115,6 +109,10 @@ func (c *controller) discovering(s *state, f *v1alpha1.Federation, unread map[v1
 			condition.Message = fmt.Sprintf("%s: %s", f.Spec.Discovery.Sources[i].Kind, output.Reason(err))
 			return condition
 		}
+	}
+	if namespace, none := s.granted.unread(f); none {
+		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonNotGranted
+		condition.Message = c.host.Commands.To(fmt.Sprintf("discovery may read no Secret in namespace %q; to let it", namespace), command.GrantSecret{Namespace: namespace})
 	}
 	return condition
 }
@@ -192,7 +190,7 @@ func (c *controller) record(rows []row) {
 		key, now := r.federation.Name+" "+r.Candidate.String(), string(r.State)+": "+r.Reason
 		reported[key] = now
 		if c.reported[key] != now {
-			c.event(r.federation, "NotJoined", r.Candidate.String()+": "+now)
+			c.event(r.federation, corev1.EventTypeWarning, "NotJoined", r.Candidate.String()+": "+now)
 		}
 	}
 	c.reported = reported
@@ -201,6 +199,6 @@ func (c *controller) record(rows []row) {
 // maxNote is how long the text of an Event may be, in bytes.
 const maxNote = 1024
 
-func (c *controller) event(f *v1alpha1.Federation, reason, note string) {
-	c.recorder.Eventf(f, nil, corev1.EventTypeWarning, reason, "Discover", "%s", text.Cut(note, maxNote))
+func (c *controller) event(f *v1alpha1.Federation, kind, reason, note string) {
+	c.recorder.Eventf(f, nil, kind, reason, "Discover", "%s", text.Cut(note, maxNote))
 }

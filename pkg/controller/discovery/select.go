@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -83,7 +82,7 @@ func (r *request) discovered() *v1alpha1.Discovered {
 	return &v1alpha1.Discovered{Kind: r.source.Kind, Namespace: r.object.Namespace, Name: r.object.Name, UID: string(r.object.UID)}
 }
 
-// kinds are the sources that federations name, and those of the members that were discovered, in the order of the sources.
+// kinds are the sources that federations name, and those of the members that were discovered, by name.
 func kinds(federations map[v1alpha1.FederationName]*v1alpha1.Federation, members []v1alpha1.MemberCluster) []v1alpha1.DiscoverySourceKind {
 	used := map[v1alpha1.DiscoverySourceKind]bool{}
 	for _, f := range federations {
@@ -98,10 +97,10 @@ func kinds(federations map[v1alpha1.FederationName]*v1alpha1.Federation, members
 			used[d.Kind] = true
 		}
 	}
-	return slices.SortedFunc(maps.Keys(used), func(a, b v1alpha1.DiscoverySourceKind) int { return cmp.Compare(a, b) })
+	return slices.Sorted(maps.Keys(used))
 }
 
-// namespaces are those that sources of the kinds name, without repetition.
+// namespaces are those that sources name, each once.
 func namespaces(federations map[v1alpha1.FederationName]*v1alpha1.Federation) []string {
 	var all []string
 	for _, f := range federations {
