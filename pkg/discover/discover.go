@@ -64,6 +64,8 @@ type Candidate struct {
 	Paused bool
 	// OtherName is another source's name for the same cluster, where an object has it: "cluster-api:team-x/prod-a".
 	OtherName string
+	// Note is for Permit: what it writes here stays.
+	Note string
 	// Endpoint is what the host is to store; nil where that is the one that Connect reaches.
 	Endpoint *endpoint.Endpoint
 	// EndpointMissing says why no credential of the cluster's own works at any endpoint that the source knows, and what to

@@ -44,6 +44,9 @@ func (e Environment) objects(ctx context.Context, source SourceName) ([][]unstru
 	if err == nil && !slices.Contains(served, true) {
 		objects, err = nil, &NotServed{source}
 	}
+	if i := slices.Index(served, false); err == nil && e.AllKinds && i >= 0 {
+		err = fmt.Errorf("host: source %s: the host serves no %s", source, row.Kinds[i][0].GroupResource())
+	}
 	return objects, e.at(err)
 }
 

@@ -118,6 +118,11 @@ func (m *Memory) Unlabel(object types.UID) {
 	}
 }
 
+// Keep forgets objects of which keep is false, and whose clusters are members.
+func (m *Memory) Keep(keep func(types.UID) bool) {
+	maps.DeleteFunc(m.of, func(object types.UID, r remembered) bool { return r.until.IsZero() && !keep(object) })
+}
+
 // Cluster is the cluster that an object led to when it was last seen as a member; empty where it is not known.
 func (m *Memory) Cluster(object types.UID) v1alpha1.ClusterID {
 	if m == nil {

@@ -64,6 +64,8 @@ type Environment struct {
 	// Permit says whether a candidate may be looked at; nil permits all. It is asked before the candidate's Secret is read, and
 	// its error becomes the candidate's Err: the Secret is not read, and nothing is dialed.
 	Permit func(*Candidate) error
+	// AllKinds has a kind of a source that the host does not serve be an error also where it serves others of it.
+	AllKinds bool
 	// SecretNamespaces are those in which Secrets are listed that stand for clusters themselves; nil is all of them.
 	SecretNamespaces []string
 	// Secrets are single ones of other namespaces that are looked at as well, where SecretNamespaces is not nil.

@@ -40,6 +40,12 @@ func (c *consents) may(secret cluster.Ref) bool {
 	return r.all || r.incomplete || slices.Contains(r.names, secret.Name)
 }
 
+// asked says whether it is known which Secrets of its namespace may be read.
+func (c *consents) asked(secret cluster.Ref) bool {
+	_, known := c.secrets[secret.Namespace]
+	return known
+}
+
 // listed are the namespaces whose Secrets may be listed; it is never nil.
 func (c *consents) listed() []string {
 	all := []string{}

@@ -57,6 +57,8 @@ type controller struct {
 	gone    map[types.UID]time.Time
 	leaves  map[v1alpha1.FederationName][]time.Time
 	leaving map[types.UID]bool
+	// retry is when a member is tried to let leave again.
+	retry map[types.UID]time.Time
 	// reported is what was last reported of each cluster that is not joined.
 	reported map[string]string
 
@@ -191,6 +193,7 @@ type found struct {
 	candidate discover.Candidate
 	request   *request
 	entry     *entry
+	made      string
 	// members is how many the federation has.
 	members int
 	// fresh says that it was asked in this round.
@@ -222,7 +225,7 @@ func (c *controller) round(ctx context.Context) error {
 	if err := c.ask(ctx, s, all); err != nil {
 		return err
 	}
-	c.recall(s, candidates)
+	c.recall(s, candidates, len(unread) == 0)
 	rows := c.judge(ctx, s, all)
 	c.remember(rows)
 	gone := c.findGone(s, candidates, unread)
@@ -236,28 +239,31 @@ func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.Discove
 	candidates []discover.Candidate, unread map[v1alpha1.DiscoverySourceKind]error, err error,
 ) {
 	environment := discover.Environment{
-		Host: c.host, SecretNamespaces: s.granted.listed(), Secrets: s.unjoined(s.granted.single(s.federations)),
+		Host: c.host, AllKinds: true, SecretNamespaces: s.granted.listed(), Secrets: s.unjoined(s.granted.single(s.federations)),
 		Permit: func(candidate *discover.Candidate) error { return c.permit(ctx, s, candidate) },
 		Connect: func(candidate *discover.Candidate, config *rest.Config) (*member.Cluster, error) {
 			return c.connect(s, candidate, config)
 		},
 	}
+	unread = map[v1alpha1.DiscoverySourceKind]error{}
 	var sources []discover.Source
+	var read []v1alpha1.DiscoverySourceKind
 	var kindsWatched []watched
 	for _, kind := range used {
 		source, known := discover.OfKind(kind)
 		if !known {
+			unread[kind] = fmt.Errorf("host: this version does not know the source %s", kind)
 			continue
 		}
+		read = append(read, kind)
 		sources = append(sources, source.Open(environment))
 		kindsWatched = append(kindsWatched, watchedKinds(source, s.granted)...)
 	}
 	c.watches.set(ctx, kindsWatched)
 	candidates, errs := discover.List(ctx, sources...)
-	unread = map[v1alpha1.DiscoverySourceKind]error{}
 	for i, err := range errs {
 		if err != nil {
-			unread[used[i]] = err
+			unread[read[i]] = err
 		}
 	}
 	return candidates, unread, ctx.Err()
@@ -298,6 +304,8 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 	if s.joined(&c.memory.Memory, r.object) != nil {
 		return errJoined
 	}
+	key, made := keyOf(candidate, r), madeOf(candidate, r.federation)
+	candidate.Note = key + "\n" + made
 	name := v1alpha1.FederationName(r.federation.Name)
 	if !s.granted.discover[name] {
 		return &notPermitted{fmt.Sprintf("host: discovery may not join clusters to federation %q; ", name) +
@@ -308,9 +316,9 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 			c.host.Commands.To("let it", command.GrantSecret{Namespace: candidate.Secret.Namespace, Name: candidate.Secret.Name})}
 	}
 	c.mu.Lock()
-	e := c.ledger[keyOf(candidate, r)]
+	e := c.ledger[key]
 	c.mu.Unlock()
-	if e == nil || e.observation == nil && !e.waits || e.changed(madeOf(candidate, r.federation), s.count[name]) {
+	if e == nil || e.observation == nil && !e.waits || e.changed(made, s.count[name]) {
 		return nil
 	}
 	if s.view.Now.Before(e.due) {
@@ -365,39 +373,31 @@ func (c *controller) dialer(allowed endpoint.AllowList) cluster.Dialer {
 // take finds, of all candidates, those that a federation takes and that are no members, and drops entries of others.
 func (c *controller) take(s *state, candidates []discover.Candidate) []*found {
 	var all []*found
+	var secrets []string
 	kept := ledger{}
 	for i := range candidates {
 		candidate := candidates[i]
+		if slices.ContainsFunc(candidate.Objects, func(o discover.Object) bool { return s.discovered[o.UID] != nil }) {
+			secrets = append(secrets, candidate.Secret.Namespace) // it may be needed to leave
+		}
 		r := requestOf(s.federations, &candidate)
 		if r == nil || s.joined(&c.memory.Memory, r.object) != nil {
 			continue
 		}
-		key := keyOf(&candidate, r)
+		key, made := noted(&candidate, r)
 		e := c.ledger[key]
 		if e == nil {
 			e = &entry{}
 		}
 		kept[key] = e
-		f := &found{candidate: candidate, request: r, entry: e, members: s.count[v1alpha1.FederationName(r.federation.Name)]}
+		f := &found{candidate: candidate, request: r, entry: e, made: made, members: s.count[v1alpha1.FederationName(r.federation.Name)]}
 		f.fresh = !errors.Is(candidate.Err, errUnread)
-		all = append(all, f)
+		all, secrets = append(all, f), append(secrets, candidate.Secret.Namespace)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ledger, c.secrets = kept, secretNamespaces(all)
+	c.ledger, c.secrets = kept, slices.DeleteFunc(secrets, func(namespace string) bool { return namespace == "" })
 	return all
-}
-
-// secretNamespaces are those that the Secrets of the candidates are in.
-func secretNamespaces(all []*found) []string {
-	var namespaces []string
-	for _, f := range all {
-		if f.candidate.Secret.Namespace != "" {
-			namespaces = append(namespaces, f.candidate.Secret.Namespace)
-		}
-	}
-	slices.Sort(namespaces)
-	return slices.Compact(namespaces)
 }
 
 // ask asks the clusters of all candidates that are due.
@@ -418,11 +418,11 @@ func (c *controller) ask(ctx context.Context, s *state, all []*found) error {
 	}
 	discover.Prove(ctx, s.members, observations, c.timeout)
 	for i, f := range fresh {
-		made := madeOf(&f.candidate, f.request.federation)
-		if f.entry.made != made {
+		if f.entry.made != f.made {
 			f.entry.failures = 0
 		}
-		f.entry.made, f.entry.observation = made, &observations[i]
+		observation := observations[i]
+		f.entry.made, f.entry.observation = f.made, &observation
 		f.entry.secret = f.candidate.SecretVersion
 	}
 	return ctx.Err()
@@ -431,7 +431,10 @@ func (c *controller) ask(ctx context.Context, s *state, all []*found) error {
 // row is a cluster that was found, and for what federation.
 type row struct {
 	discover.Cluster
+	// federation is the one that the cluster's labels ask for, as far as they count, if one of its candidates asks for that; it may join
+	// then. Otherwise it is only reported to the federation of the first.
 	federation *v1alpha1.Federation
+	mayJoin    bool
 	// of are its candidates.
 	of []*found
 }
@@ -453,10 +456,13 @@ func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
 				r.of = append(r.of, f)
 			}
 		}
-		if len(r.of) > 0 {
-			r.federation = r.of[0].request.federation
-			rows = append(rows, r)
+		if len(r.of) == 0 {
+			continue
 		}
+		asking := slices.IndexFunc(r.of, func(f *found) bool { return f.request.federation.Name == string(r.Federation) })
+		r.mayJoin = asking >= 0
+		r.federation = r.of[max(asking, 0)].request.federation
+		rows = append(rows, r)
 	}
 	c.joinAll(ctx, s, rows)
 	// Nothing that could reach a cluster is kept.

@@ -21,6 +21,12 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
+const (
+	// maxLeaves is how many members are tried to let leave in a round, and leaveRest how long one rests that could not.
+	maxLeaves = 4
+	leaveRest = 10 * time.Minute
+)
+
 // defaultPatience is that of a federation that does not say.
 const defaultPatience = time.Hour
 
@@ -43,9 +49,14 @@ func (c *controller) findGone(s *state, candidates []discover.Candidate, unread 
 		candidate *discover.Candidate
 	}
 	there := map[types.UID]object{}
+	// asking are the clusters whose membership some object asks for, as those that were made anew do.
+	asking := map[v1alpha1.ClusterID]v1alpha1.FederationName{}
 	for i := range candidates {
 		for _, o := range candidates[i].Objects {
 			there[o.UID] = object{o, &candidates[i]}
+			if id := c.memory.Cluster(o.UID); id != "" && o.JoinRequest != "" {
+				asking[id] = o.JoinRequest
+			}
 		}
 	}
 	var all []presence
@@ -55,6 +66,10 @@ func (c *controller) findGone(s *state, candidates []discover.Candidate, unread 
 		d, o := m.Spec.Discovered, there[uid]
 		p := presence{member: m, federation: s.federations[m.Federation()], candidate: o.candidate}
 		p.condition = presenceOf(m, o.candidate, o.JoinRequest, unread[d.Kind])
+		if p.gone() && asking[v1alpha1.ClusterID(m.Spec.ClusterID)] == m.Federation() {
+			p.condition.Status, p.condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonSourcePresent
+			p.condition.Message = "another object asks for the membership: " + p.condition.Message
+		}
 		if p.gone() {
 			still[m.UID] = true
 			if _, known := c.gone[m.UID]; !known {
@@ -63,6 +78,7 @@ func (c *controller) findGone(s *state, candidates []discover.Candidate, unread 
 		}
 		all = append(all, p)
 	}
+	maps.DeleteFunc(c.retry, func(uid types.UID, _ time.Time) bool { return !still[uid] })
 	maps.DeleteFunc(c.leaving, func(uid types.UID, _ bool) bool { return !still[uid] })
 	maps.DeleteFunc(c.gone, func(uid types.UID, _ time.Time) bool { return !still[uid] })
 	return all
@@ -118,7 +134,7 @@ func budget(discovered int) int { return max(1, discovered/10) }
 
 // leave lets members leave whose objects are gone, where their federation says so.
 func (c *controller) leave(ctx context.Context, s *state, all []presence) {
-	discovered := map[string]int{}
+	attempts, discovered := 0, map[string]int{}
 	for i := range all {
 		if f := all[i].federation; f != nil {
 			discovered[f.Name]++
@@ -145,7 +161,16 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 		case len(recent) >= budget(discovered[f.Name]):
 			p.condition.Message += fmt.Sprintf("; it leaves later: at most %d members leave by themselves in %s", budget(discovered[f.Name]), wait)
 		default:
+			if s.view.Now.Before(c.retry[p.member.UID]) || attempts == maxLeaves {
+				p.condition.Message += "; it is tried again"
+				continue
+			}
+			attempts++
+			c.retry[p.member.UID] = s.view.Now.Add(leaveRest)
 			left, err := c.unjoin(ctx, s, p)
+			if err == nil {
+				delete(c.retry, p.member.UID)
+			}
 			if err != nil {
 				p.condition.Message += "; it could not leave: " + cluster.Printable(output.Reason(err))
 			}
@@ -164,6 +189,8 @@ func (c *controller) unjoin(ctx context.Context, s *state, p *presence) (left bo
 	o := federate.UnjoinOptions{Name: v1alpha1.MemberName(p.member.Name)}
 	var m *member.Cluster
 	switch {
+	case p.candidate != nil && !s.granted.asked(p.candidate.Secret):
+		return false, nil // it is not known yet whether it may be read
 	case p.candidate == nil || !s.granted.may(p.candidate.Secret):
 		o.Force = true
 	case p.candidate.Err != nil && !c.leaving[p.member.UID]:
@@ -194,6 +221,6 @@ func (c *controller) unjoin(ctx context.Context, s *state, p *presence) (left bo
 		note += "; the cluster was not reached: its namespace " + v1alpha1.MemberNamespace + " and what the host was granted there stay"
 	}
 	c.log.Info("left", "member", p.member.Name, "federation", p.federation.Name, "reason", p.condition.Message, "reached", !o.Force, "result", done.Done)
-	c.event(p.federation, corev1.EventTypeNormal, "Left", p.member.Name+" "+note)
+	c.event(p.federation, p.member, corev1.EventTypeNormal, "Left", p.member.Name+" "+note)
 	return true, nil
 }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -18,41 +19,79 @@ import (
 )
 
 const (
-	// joins is how many clusters join at once, and joinTimeout how long each may take.
-	joins       = 8
-	joinTimeout = 2 * time.Minute
+	// maxJoins is how many clusters join at once, joinTimeout how long each may take, and joinsTime how long a round begins joins.
+	maxJoins    = 8
+	joinTimeout = time.Minute
+	joinsTime   = 30 * time.Second
 )
 
-// joinAll joins the clusters that want to and were asked in this round. One that was asked earlier is due again at once.
+// joinAll joins the clusters that want to and were asked in this round. One that was asked earlier is due again at once, and so is one
+// whose turn does not come in time: clusters that hang keep others waiting for so long only. Federations take turns.
 func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
 	var group errgroup.Group
-	group.SetLimit(joins)
-	for i := range rows {
-		r := &rows[i]
+	group.SetLimit(maxJoins)
+	end := time.Now().Add(joinsTime)
+	for _, r := range inTurns(rows) {
 		begun := s.discovered[r.source().UID]
 		switch {
 		case r.State == discover.Joined && begun != nil && unfinished(begun) && begun.UID == r.MemberUID: // it goes on
-		case r.State != discover.Wants:
+		case r.State != discover.Wants || !r.mayJoin:
 			r.settle(s.view.Now)
 			continue
 		}
-		fresh := slices.ContainsFunc(r.of, func(f *found) bool { return f.fresh })
-		stale := slices.ContainsFunc(r.of, func(f *found) bool { return !f.fresh })
+		ways := r.ways()
+		fresh := slices.ContainsFunc(ways, func(f *found) bool { return f.fresh })
+		stale := slices.ContainsFunc(ways, func(f *found) bool { return !f.fresh })
 		if stale && (fresh || !r.waits(s.view.Now)) {
 			// All ways to it are asked in one round, so that it joins by the best.
-			for _, f := range r.of {
-				f.entry.made, f.entry.due, f.entry.waits = "", time.Time{}, false
-			}
-			c.alarm.in(0)
+			c.again(ways)
 			continue
 		}
-		if stale {
+		if stale || len(ways) == 0 {
 			r.Reason = r.of[0].entry.result
 			continue
 		}
-		group.Go(func() error { c.join(ctx, s, r); return nil })
+		group.Go(func() error {
+			if time.Now().After(end) {
+				c.again(ways)
+			} else {
+				c.join(ctx, s, r)
+			}
+			return nil
+		})
 	}
 	_ = group.Wait() // no function returns an error
+}
+
+// again has candidates be looked at in the next round.
+func (c *controller) again(all []*found) {
+	for _, f := range all {
+		f.entry.made, f.entry.due, f.entry.waits = "", time.Time{}, false
+	}
+	c.alarm.in(0)
+}
+
+// inTurns are the rows such that the first of each federation come first, then the second ones.
+func inTurns(rows []row) []*row {
+	all, turn, count := make([]*row, len(rows)), map[*row]int{}, map[string]int{}
+	for i := range rows {
+		all[i] = &rows[i]
+		turn[all[i]] = count[rows[i].federation.Name]
+		count[rows[i].federation.Name]++
+	}
+	slices.SortStableFunc(all, func(a, b *row) int { return cmp.Compare(turn[a], turn[b]) })
+	return all
+}
+
+// ways are the candidates by which the cluster may join: those that ask for its federation, the preferred first.
+func (r *row) ways() []*found {
+	var all []*found
+	for i := range r.Ways {
+		if f := r.foundBy(&r.Ways[i]); f != nil {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // waits says whether all candidates rest, or wait for a change.
@@ -62,17 +101,17 @@ func (r *row) waits(now time.Time) bool {
 
 // source is the object whose label asks for the membership.
 func (r *row) source() discover.Object {
-	for _, f := range r.of {
-		if len(r.Ways) > 0 && f.candidate.String() == r.Ways[0].String() {
-			return f.request.object
-		}
+	if ways := r.ways(); len(ways) > 0 {
+		return ways[0].request.object
 	}
 	return r.of[0].request.object
 }
 
-// foundBy is the candidate of a way.
+// foundBy is the candidate of a way; nil where its object asks for another federation.
 func (r *row) foundBy(way *discover.Candidate) *found {
-	i := slices.IndexFunc(r.of, func(f *found) bool { return f.candidate.String() == way.String() })
+	i := slices.IndexFunc(r.of, func(f *found) bool {
+		return f.candidate.String() == way.String() && f.request.federation.Name == r.federation.Name
+	})
 	if i < 0 {
 		return nil
 	}

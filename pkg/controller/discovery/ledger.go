@@ -42,9 +42,17 @@ type entry struct {
 // ledger has an entry for each candidate that some federation takes, by its key.
 type ledger map[string]*entry
 
-// keyOf is the name of a candidate in the ledger: that of its object.
+// keyOf is the name of a candidate in the ledger: its object, and its own name, since an object may lead to several addresses.
 func keyOf(c *discover.Candidate, r *request) string {
-	return string(c.Source) + " " + string(r.object.UID)
+	return string(c.Source) + " " + string(r.object.UID) + " " + c.Name
+}
+
+// noted is the key of a candidate and what it was made of, as they were before its Secret was read: that may change how it is called.
+func noted(c *discover.Candidate, r *request) (key, made string) {
+	if key, made, ok := strings.Cut(c.Note, "\n"); ok {
+		return key, made
+	}
+	return keyOf(c, r), madeOf(c, r.federation)
 }
 
 // madeOf is all of a candidate, and of the federation that it asks for, that decides how it is judged, but what its Secret holds.

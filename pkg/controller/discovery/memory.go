@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -43,7 +45,8 @@ func (k *keptMemory) store(ctx context.Context, h *host.Cluster) error {
 }
 
 // recall brings the memory up to date with the members and the labels of now, before clusters are judged by it.
-func (c *controller) recall(s *state, candidates []discover.Candidate) {
+// Objects that are not there any more are forgotten where all were read, unless their clusters have left.
+func (c *controller) recall(s *state, candidates []discover.Candidate, complete bool) {
 	members := map[v1alpha1.ClusterID]v1alpha1.FederationName{}
 	for id, m := range s.byID {
 		members[id] = m.Federation()
@@ -54,12 +57,17 @@ func (c *controller) recall(s *state, candidates []discover.Candidate) {
 		}
 	}
 	c.memory.Update(members, s.view.Now)
+	there := map[types.UID]bool{}
 	for i := range candidates {
 		for _, o := range candidates[i].Objects {
+			there[o.UID] = true
 			if o.JoinRequest == "" {
 				c.memory.Unlabel(o.UID)
 			}
 		}
+	}
+	if complete {
+		c.memory.Keep(func(object types.UID) bool { return there[object] || s.discovered[object] != nil })
 	}
 }
 
@@ -70,7 +78,7 @@ func (c *controller) remember(rows []row) {
 		if r.State != discover.Joined {
 			continue
 		}
-		for _, f := range r.of {
+		for _, f := range r.ways() {
 			c.memory.See(f.request.object.UID, v1alpha1.FederationName(r.federation.Name), r.ID)
 		}
 	}

@@ -190,7 +190,7 @@ func (c *controller) record(rows []row) {
 		key, now := r.federation.Name+" "+r.Candidate.String(), string(r.State)+": "+r.Reason
 		reported[key] = now
 		if c.reported[key] != now {
-			c.event(r.federation, corev1.EventTypeWarning, "NotJoined", r.Candidate.String()+": "+now)
+			c.event(r.federation, nil, corev1.EventTypeWarning, "NotJoined", r.Candidate.String()+": "+now)
 		}
 	}
 	c.reported = reported
@@ -199,6 +199,6 @@ func (c *controller) record(rows []row) {
 // maxNote is how long the text of an Event may be, in bytes.
 const maxNote = 1024
 
-func (c *controller) event(f *v1alpha1.Federation, kind, reason, note string) {
-	c.recorder.Eventf(f, nil, kind, reason, "Discover", "%s", text.Cut(note, maxNote))
+func (c *controller) event(f *v1alpha1.Federation, related runtime.Object, kind, reason, note string) {
+	c.recorder.Eventf(f, related, kind, reason, "Discover", "%s", text.Cut(note, maxNote))
 }

@@ -19,20 +19,20 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// serviceAccountToken is a token of an account that administers a cluster, as other systems keep it.
-func serviceAccountToken(t *testing.T, c *env.Cluster) string {
+// serviceAccountToken is a token of an account that has a ClusterRole on a cluster, as other systems keep it.
+func serviceAccountToken(t *testing.T, c *env.Cluster, role string) string {
 	t.Helper()
 	set, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	const name, namespace = "others", metav1.NamespaceSystem
+	name, namespace := "others-"+role, metav1.NamespaceSystem
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if _, err := set.CoreV1().ServiceAccounts(namespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: name}},
 	}
 	if _, err := set.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -31,7 +31,7 @@ func TestClustersJoinByThemselves(t *testing.T) {
 	hub := outside(t, cluster("ocm").Config())
 	profile := outside(t, cluster("profile").Config())
 	argo := outside(t, cluster("argocd").Config())
-	token := func(name string) string { return serviceAccountToken(t, cluster(name)) }
+	token := func(name string) string { return serviceAccountToken(t, cluster(name), "cluster-admin") }
 	labels := asks(fed, "env", "test")
 	objects := []client.Object{
 		object("cluster.x-k8s.io/v1beta2", "Cluster", "team-six", "capi", labels, nil),

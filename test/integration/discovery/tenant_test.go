@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
@@ -113,4 +115,26 @@ func joinByPerson(t *testing.T, name v1alpha1.MemberName, federation v1alpha1.Fe
 	if _, err := plan.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestLabelOfOthers has a tenant who may only look at a cluster ask for it with a Secret that would be preferred. The cluster joins the
+// federation that its administrator's Secret names, by that Secret, and no other.
+func TestLabelOfOthers(t *testing.T) {
+	l := start(t)
+	const owners, tenants = "owners", "tenants"
+	l.make(t, namespace("zz-owners"), namespace("aa-tenants"))
+	c := add(t, env.Spec{Name: "shared", ControllerManager: true}) // which fills the ClusterRole view
+	admin := outside(t, c.Config())
+	view := rest.AnonymousClientConfig(admin)
+	view.BearerToken = serviceAccountToken(t, c, "view")
+	for fed, ns := range map[string]string{owners: "zz-owners", tenants: "aa-tenants"} {
+		l.federation(t, fed, v1alpha1.Discovery{Sources: []v1alpha1.DiscoverySource{{Kind: v1alpha1.SourceSecret, Namespaces: []string{ns}}}})
+	}
+	l.make(t, secret("zz-owners", "prod", asks(owners), map[string]string{"kubeconfig": kubeconfigAt(t, admin)}),
+		secret("aa-tenants", "prod", asks(tenants), map[string]string{"kubeconfig": kubeconfigAt(t, view)}))
+	// Both are found in one round.
+	l.grant(t, manifests.DiscoveryNamespaceBinding("zz-owners"), manifests.DiscoveryNamespaceBinding("aa-tenants"), discovers(tenants), discovers(owners))
+	l.becomes(t, owners, "prod by Secret zz-owners/prod: Pending")
+	time.Sleep(5 * time.Second) // rounds go by
+	l.becomes(t, tenants)
 }
