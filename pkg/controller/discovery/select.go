@@ -48,7 +48,7 @@ func takes(s *v1alpha1.DiscoverySource, c *discover.Candidate) bool {
 	if len(s.Namespaces) > 0 && !slices.Contains(s.Namespaces, namespaceOf(c)) {
 		return false
 	}
-	// An object may name a Secret of another namespace, whose users have not asked.
+	// An object may name a Secret of another namespace, where others may write.
 	if n := c.Secret.Namespace; len(s.Namespaces) > 0 && n != "" && !slices.Contains(s.Namespaces, n) {
 		return false
 	}

@@ -110,7 +110,8 @@ func TestInventory(t *testing.T) {
 	join(t, h, m, federate.JoinOptions{Name: "east", Federation: published})
 	defer unjoin(t, h, m, "east")
 	const notServed = "False ProfilesNotServed: the host does not serve clusterprofiles.multicluster.x-k8s.io/v1alpha1: " +
-		"install its CustomResourceDefinition, of sigs.k8s.io/cluster-inventory-api"
+		"install its CustomResourceDefinition, of sigs.k8s.io/cluster-inventory-api; " +
+		`the manager may not get clusterprofiles in namespace "queue"; allow it: kubectl federate grant published --inventory queue`
 	inventoryIs(t, w, published, notServed, "False NotAccepted: the member is published when it is accepted")
 	joined := &v1alpha1.MemberCluster{}
 	if err := w.Get(t.Context(), client.ObjectKey{Name: "east"}, joined); err != nil {
