@@ -116,7 +116,7 @@ type listener struct {
 
 func listen(t *testing.T) *listener {
 	t.Helper()
-	all, err := net.Listen("tcp", ":0") //nolint:gosec // a test dials it by several addresses
+	all, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
 	}

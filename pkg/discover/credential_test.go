@@ -63,7 +63,7 @@ func testCredential(t *testing.T, source SourceType, labels map[string]string, t
 			secret.Data[key] = []byte(text)
 		}
 		access, err := c.access(secret, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-		got := ""
+		var got string
 		if err != nil {
 			got = strings.TrimPrefix(err.Error(), `host: Secret "team-x/a": `)
 		} else {

@@ -190,7 +190,7 @@ func TestAllowListNever(t *testing.T) {
 		"2001:db8::5efe:127.0.0.1": loopback, "2001:db8::200:5efe:169.254.169.254": linkLocal,
 	} {
 		for name, list := range lists {
-			text := address
+			var text string
 			if a := netip.MustParseAddr(address); a.Is4In6() || a.Zone() != "" {
 				text = a.WithZone("").Unmap().String()
 			} else {

@@ -51,7 +51,7 @@ func TestForeignSecret(t *testing.T) {
 		{"fleet", "malformed", "", `host: Secret "fleet/malformed": error decoding from json: illegal base64 data at input byte 0`},
 	} {
 		secret, err := h.ForeignSecret(t.Context(), host.ForeignSecret{Ref: cluster.Ref{Resource: cluster.Secrets, Namespace: tt.namespace, Name: tt.name}, Group: tt.group})
-		got := ""
+		var got string
 		if err != nil {
 			got = err.Error()
 		} else {

@@ -51,7 +51,7 @@ func discovery() []Case {
 			found(m)
 			m.Spec.Server = "https://127.1"
 		}, `spec.server: Invalid value: "127.1" is neither a DNS name nor an IP address`),
-		create(rules.DiscoveredEndpoint, "found-without-list", func(s set, m *v1alpha1.MemberCluster) {
+		create(rules.DiscoveredEndpoint, "found-without-list", func(_ set, m *v1alpha1.MemberCluster) {
 			found(m)
 			m.Spec.ProxyURL = "http://100.100.100.200"
 		}, `spec.proxyURL: Forbidden: federation "found-without-list" does not allow it for clusters that discovery joins: "100.100.100.200" is an address of a cloud's metadata service, which discovery never allows`),

@@ -54,7 +54,7 @@ func forward(listener net.Listener, to string) {
 		}
 		go func() {
 			defer client.Close()
-			server, err := net.Dial("tcp", to) //nolint:noctx // until the test ends
+			server, err := net.Dial("tcp", to)
 			if err != nil {
 				return
 			}

@@ -24,7 +24,7 @@ func memberOf(kind v1alpha1.DiscoverySourceKind, name string) *v1alpha1.MemberCl
 // read.
 func TestPresenceOf(t *testing.T) {
 	t.Parallel()
-	asking := candidateOf("team-x", "a", map[string]string{v1alpha1.LabelFederation: "prod"})
+	asking := candidateOf("team-x", map[string]string{v1alpha1.LabelFederation: "prod"})
 	paused := asking
 	paused.Paused = true
 	for name, c := range map[string]struct {

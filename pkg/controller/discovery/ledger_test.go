@@ -31,11 +31,11 @@ func TestChanged(t *testing.T) {
 	t.Parallel()
 	f := federationOf("prod")
 	label := map[string]string{v1alpha1.LabelFederation: "prod"}
-	candidate := candidateOf("team-x", "a", label)
+	candidate := candidateOf("team-x", label)
 	made := madeOf(&candidate, f)
 	waiting, resting := &entry{made: made}, &entry{made: made, due: now.Add(time.Hour)}
 	waiting.refused(3, now)
-	reported := candidateOf("team-x", "a", label)
+	reported := candidateOf("team-x", label)
 	reported.Hint = "it is not up yet"
 	if waiting.changed(made, 3) || resting.changed(made, 3) || resting.changed(made, 4) || resting.changed(madeOf(&reported, f), 3) {
 		t.Error("nothing has changed that matters, and wakes it")
@@ -43,8 +43,8 @@ func TestChanged(t *testing.T) {
 	if !waiting.changed(made, 4) {
 		t.Error("a member more does not wake one that a limit may have refused")
 	}
-	relabeled := candidateOf("team-x", "a", map[string]string{v1alpha1.LabelFederation: "prod", "env": "test"})
-	anew := candidateOf("team-x", "a", label)
+	relabeled := candidateOf("team-x", map[string]string{v1alpha1.LabelFederation: "prod", "env": "test"})
+	anew := candidateOf("team-x", label)
 	anew.Objects[0].UID = "another"
 	changed := f.DeepCopy()
 	changed.Generation++

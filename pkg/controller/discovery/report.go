@@ -42,7 +42,7 @@ func (c *controller) report(ctx context.Context, s *state, rows []row, all []pre
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(s.federations)) {
 		f := s.federations[name]
-		status := c.statusOf(s, f, rows, all)
+		status := c.statusOf(f, rows, all)
 		if status != nil {
 			count[discover.Joined] += int(status.Joined)
 			count[discover.Gone] += int(status.Gone)
@@ -60,7 +60,7 @@ func (c *controller) report(ctx context.Context, s *state, rows []row, all []pre
 }
 
 // statusOf is what was found for a federation; nil where it does not discover.
-func (c *controller) statusOf(s *state, f *v1alpha1.Federation, rows []row, all []presence) *v1alpha1.DiscoveryStatus {
+func (c *controller) statusOf(f *v1alpha1.Federation, rows []row, all []presence) *v1alpha1.DiscoveryStatus {
 	if f.Spec.Discovery == nil {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (c *controller) statusOf(s *state, f *v1alpha1.Federation, rows []row, all 
 			status.Gone++
 		}
 	}
-	status.Joined = int32(len(c.memory.Members(name))) //nolint:gosec // far fewer
+	status.Joined = int32(len(c.memory.Members(name)))
 	status.Found = status.Joined
 	for i := range rows {
 		r := &rows[i]

@@ -12,8 +12,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 )
 
-// candidateOf is a candidate of Cluster API whose object has labels.
-func candidateOf(namespace, name string, labels map[string]string) discover.Candidate {
+// candidateOf is a candidate of Cluster API, with the name "a", whose object has labels.
+func candidateOf(namespace string, labels map[string]string) discover.Candidate {
+	const name = "a"
 	return discover.Candidate{
 		Source: discover.FromClusterAPI, Name: namespace + "/" + name, Labels: labels,
 		Secret: cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: name + "-kubeconfig"},
@@ -73,7 +74,7 @@ func TestRequestOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			candidate := candidateOf(c.namespace, "a", c.labels)
+			candidate := candidateOf(c.namespace, c.labels)
 			got := -1
 			if r := requestOf(federations, &candidate); r != nil {
 				for i := range prod.Spec.Discovery.Sources {
@@ -109,7 +110,7 @@ func TestNamespaceOf(t *testing.T) {
 // TestMemberLabels holds that a member gets the labels that its federation names and the object has, and none of this project's.
 func TestMemberLabels(t *testing.T) {
 	t.Parallel()
-	c := candidateOf("team-x", "a", map[string]string{v1alpha1.LabelFederation: "prod", "env": "edge", "other": "1", "kubefederate.io/inventory": "x"})
+	c := candidateOf("team-x", map[string]string{v1alpha1.LabelFederation: "prod", "env": "edge", "other": "1", "kubefederate.io/inventory": "x"})
 	r := &request{source: &v1alpha1.DiscoverySource{MemberLabels: []string{"env", "missing", v1alpha1.LabelFederation, "kubefederate.io/inventory"}}}
 	if diff := cmp.Diff(map[string]string{"env": "edge"}, r.memberLabels(&c)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

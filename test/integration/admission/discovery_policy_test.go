@@ -150,11 +150,9 @@ func TestWhoMayDiscover(t *testing.T) {
 		teal, member, joined := fed("teal"), members["teal-found"], members["teal-joined"]
 		// The manager writes no condition of its own while these have none that the patch would drop.
 		other := func(o client.Object) string {
-			resource, also := memberclusters, ""
+			resource, also := memberclusters, "the condition SourcePresent"
 			if _, ok := o.(*v1alpha1.Federation); ok {
 				resource, also = "federations.kubefederate.io", "discovery and the condition Discovering"
-			} else {
-				also = "the condition SourcePresent"
 			}
 			return denied(discoveryPolicy, resource, o.GetName(), `user "`+discoverer+`" may change nothing in the status but `+also)
 		}

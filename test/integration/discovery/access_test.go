@@ -10,11 +10,9 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
@@ -49,25 +47,6 @@ func merge(a, b map[string]string) map[string]string {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	return all
-}
-
-// serverOf and caOf are what a kubeconfig leads to.
-func serverOf(t *testing.T, kubeconfig string) string {
-	t.Helper()
-	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return config.Host
-}
-
-func caOf(t *testing.T, kubeconfig string) []byte {
-	t.Helper()
-	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return config.CAData
 }
 
 // argoConfig is the credential of a cluster as Argo CD stores it.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -78,7 +77,7 @@ func TestKeep(t *testing.T) {
 	}
 	left := "cluster-api:team-keep/kept Left: left, seen as a member until "
 	l.reports(t, fed, "1 0 0", left)
-	time.Sleep(5 * time.Second) // rounds go by
+	roundsGoBy()
 	l.becomes(t, fed)
 	l.controller.Kill()
 	if err := l.controller.Start(); err != nil {

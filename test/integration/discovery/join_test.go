@@ -27,7 +27,8 @@ func TestClustersJoinByThemselves(t *testing.T) {
 		members[name] = add(t, env.Spec{Name: name})
 	}
 	cluster := func(name string) *env.Cluster { return members[name] }
-	capi := kubeconfig(t, cluster("capi"))
+	direct := outside(t, cluster("capi").Config())
+	capi := kubeconfigAt(t, direct)
 	hub := outside(t, cluster("ocm").Config())
 	profile := outside(t, cluster("profile").Config())
 	argo := outside(t, cluster("argocd").Config())
@@ -42,7 +43,7 @@ func TestClustersJoinByThemselves(t *testing.T) {
 		secret("fleet-six", "again-kubeconfig", nil, map[string]string{"value": capi}),
 		secret("team-six", "again-plain", labels, map[string]string{"kubeconfig": capi}),
 		secret("argocd-six", "again-argo", merge(labels, map[string]string{"argocd.argoproj.io/secret-type": "cluster"}), map[string]string{
-			"name": "again-argo", "server": serverOf(t, capi), "config": argoConfig(token("capi"), caOf(t, capi)),
+			"name": "again-argo", "server": direct.Host, "config": argoConfig(token("capi"), direct.CAData),
 		}),
 
 		object("management.cattle.io/v3", "Cluster", "", "c-m-rancher1", labels, map[string]any{"spec": map[string]any{"displayName": "rancher", "fleetWorkspaceName": "fleet-six"}}),

@@ -49,7 +49,7 @@ func TestTenant(t *testing.T) {
 
 	touched := filepath.Join(t.TempDir(), "touched")
 	inside := kubeconfigOf(t, loopback)
-	server := serverOf(t, inside)
+	server := loopback.Config().Host
 	port := server[strings.LastIndex(server, ":"):]
 	for name, text := range map[string]string{
 		"a-loopback": inside, "b-name": strings.ReplaceAll(inside, server, "https://localhost"+port), "c-short": strings.ReplaceAll(inside, server, "https://127.1"+port),
@@ -135,6 +135,9 @@ func TestLabelOfOthers(t *testing.T) {
 	// Both are found in one round.
 	l.grant(t, manifests.DiscoveryNamespaceBinding("zz-owners"), manifests.DiscoveryNamespaceBinding("aa-tenants"), discovers(tenants), discovers(owners))
 	l.becomes(t, owners, "prod by Secret zz-owners/prod: Pending")
-	time.Sleep(5 * time.Second) // rounds go by
+	roundsGoBy()
 	l.becomes(t, tenants)
 }
+
+// roundsGoBy returns after some time, in which nothing is to happen.
+func roundsGoBy() { <-time.After(5 * time.Second) }
