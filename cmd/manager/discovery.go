@@ -11,11 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/controller/discovery"
@@ -57,26 +55,9 @@ func (o *discoveryOptions) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	lock, err := leaderLock(config, manifests.DiscoveryLease)
+	mgr, err := o.newManager(config, scheme, log, manifests.DiscoveryLease, cache.Options{DefaultTransform: cache.TransformStripManagedFields()})
 	if err != nil {
 		return err
-	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme,
-		Logger: log,
-		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
-		// Their ports have bounds: see others.
-		Metrics:                             metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:              "0",
-		LeaderElection:                      o.leaderElect,
-		LeaderElectionID:                    manifests.DiscoveryLease, // in metrics
-		LeaderElectionResourceLockInterface: lock,
-		LeaderElectionReleaseOnCancel:       true,
-		RenewDeadline:                       new(renewDeadline),
-		GracefulShutdownTimeout:             new(15 * time.Second),
-	})
-	if err != nil {
-		return fmt.Errorf("create the manager: %w", err)
 	}
 	if err := discovery.Setup(mgr, discovery.Options{Timeout: o.connectTimeout, Registry: metrics.Registry}); err != nil {
 		return err

@@ -15,13 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -116,26 +114,9 @@ func (o *options) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	lock, err := leaderLock(config, manifests.ManagerLease)
+	mgr, err := o.newManager(config, scheme, log, manifests.ManagerLease, cacheOptions())
 	if err != nil {
 		return err
-	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme,
-		Logger: log,
-		Cache:  cacheOptions(),
-		// Their ports have bounds: see other.
-		Metrics:                             metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:              "0",
-		LeaderElection:                      o.leaderElect,
-		LeaderElectionID:                    manifests.ManagerLease, // in metrics
-		LeaderElectionResourceLockInterface: lock,
-		LeaderElectionReleaseOnCancel:       true,
-		RenewDeadline:                       new(renewDeadline),
-		GracefulShutdownTimeout:             new(15 * time.Second),
-	})
-	if err != nil {
-		return fmt.Errorf("create the manager: %w", err)
 	}
 
 	server, err := webhook.New(ctx, webhook.Options{
