@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
@@ -51,6 +52,11 @@ func (r Ref) String() string {
 // Object is the reference as a proposed command names it.
 func (r Ref) Object() command.Object {
 	return command.Object{GroupResource: r.Resource.GroupResource(), Namespace: r.Namespace, Name: r.Name}
+}
+
+// Reference is how an Event names the object.
+func (r Ref) Reference() *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: r.Resource.GroupVersion().String(), Kind: r.Resource.Kind, Namespace: r.Namespace, Name: r.Name}
 }
 
 // Word is how kubectl is given an object of any group: "clusters.cluster.x-k8s.io/prod-a --namespace team-x".

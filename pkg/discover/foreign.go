@@ -37,7 +37,7 @@ func (e Environment) objects(ctx context.Context, source SourceName) ([][]unstru
 	row := source.row()
 	objects, served := make([][]unstructured.Unstructured, len(row.Kinds)), make([]bool, len(row.Kinds))
 	errs := cluster.ForEach(len(row.Kinds), func(i int) (err error) {
-		objects[i], served[i], err = e.ofKind(ctx, row.Select, row.Kinds[i])
+		objects[i], served[i], err = e.ofKind(ctx, row, row.Kinds[i])
 		return err
 	})
 	err := errors.Join(errs...)
@@ -58,18 +58,61 @@ func (e Environment) at(err error) error {
 	return fmt.Errorf("context %q: %w", e.Context, err)
 }
 
-// ofKind reads the objects of one kind.
-func (e Environment) ofKind(ctx context.Context, o cluster.ListOptions, versions []cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
-	if versions[0] != cluster.Secrets || e.SecretNamespaces == nil {
-		return e.holder().Foreign(ctx, o, versions...)
+// ofKind reads the objects of one kind. What cannot be read of a namespace keeps nothing else from being read.
+func (e Environment) ofKind(ctx context.Context, row SourceType, versions []cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
+	kind, served, err := e.holder().Served(ctx, versions...)
+	if !served || err != nil {
+		return nil, false, err
 	}
-	var errs []error
-	for _, o.Namespace = range e.SecretNamespaces {
-		more, _, err := e.holder().Foreign(ctx, o, versions...)
-		objects, errs = append(objects, more...), append(errs, err)
+	namespaces := e.Namespaces
+	if namespaces == nil || slices.Contains(row.ClusterWide, versions[0]) {
+		namespaces = []string{""} // all
 	}
-	named, err := e.named(ctx, o)
-	return append(objects, named...), true, errors.Join(append(errs, err)...)
+	lists := make([][]unstructured.Unstructured, len(namespaces))
+	errs := cluster.ForEach(len(namespaces), func(i int) (err error) {
+		o := row.Select
+		o.Namespace = namespaces[i]
+		lists[i], err = e.holder().Foreign(ctx, kind, o)
+		if err != nil && o.Namespace != "" && !cluster.IsNotServed(err) {
+			err = &NamespaceError{o.Namespace, err}
+		}
+		return err
+	})
+	if slices.ContainsFunc(errs, cluster.IsNotServed) {
+		return nil, false, nil
+	}
+	if kind == cluster.Secrets {
+		named, err := e.named(ctx, row.Select)
+		lists, errs = append(lists, named), append(errs, err)
+	}
+	return slices.Concat(lists...), true, errors.Join(errs...)
+}
+
+// NamespaceError says what could not be read of a source in one namespace.
+type NamespaceError struct {
+	Namespace string
+	Err       error
+}
+
+func (e *NamespaceError) Error() string { return e.Err.Error() }
+
+func (e *NamespaceError) Unwrap() error { return e.Err }
+
+// In is the first error of a source's that concerns one of the namespaces; nil where there is none. Who may write in one namespace can
+// have nothing be read of that, and of no other.
+func In(err error, namespaces ...string) error {
+	if all, joined := err.(interface{ Unwrap() []error }); joined {
+		for _, err := range all.Unwrap() {
+			if err := In(err, namespaces...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if of, one := errors.AsType[*NamespaceError](err); one && !slices.Contains(namespaces, of.Namespace) {
+		return nil
+	}
+	return err
 }
 
 // named reads the metadata of each of e.Secrets that o selects: the right to get a Secret gives none to list it.
@@ -78,10 +121,11 @@ func (e Environment) named(ctx context.Context, o cluster.ListOptions) (objects 
 	if err != nil {
 		return nil, err
 	}
+	var errs []error
 	for _, ref := range e.Secrets {
 		secret, err := e.holder().Find(ctx, ref)
 		if err != nil {
-			return objects, err
+			errs = append(errs, &NamespaceError{ref.Namespace, err})
 		}
 		if secret != nil && selector.Matches(labels.Set(secret.GetLabels())) {
 			for _, content := range []string{"data", "stringData"} {
@@ -90,7 +134,7 @@ func (e Environment) named(ctx context.Context, o cluster.ListOptions) (objects 
 			objects = append(objects, *secret)
 		}
 	}
-	return objects, nil
+	return objects, errors.Join(errs...)
 }
 
 // objectSource is a source whose candidates need nothing but their objects and Secrets.

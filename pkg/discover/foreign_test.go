@@ -92,8 +92,8 @@ func TestOfKind(t *testing.T) {
 	}
 }
 
-// TestSecretNamespaces lists Secrets in the namespaces that are named, or in all; what cannot be read of one does not keep the others.
-func TestSecretNamespaces(t *testing.T) {
+// TestNamespaces lists objects in the namespaces that are named, or in all; what cannot be read of one does not keep the others.
+func TestNamespaces(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -122,7 +122,7 @@ func TestSecretNamespaces(t *testing.T) {
 		{[]string{}, "<nil>"},
 		{[]string{"b", "a"}, `a host: list secrets in namespace "b": forbidden`},
 	} {
-		objects, err := Environment{Host: h, SecretNamespaces: tt.namespaces}.objects(t.Context(), FromSecret)
+		objects, err := Environment{Host: h, Namespaces: tt.namespaces}.objects(t.Context(), FromSecret)
 		got := ""
 		for i := range objects[0] {
 			got += objects[0][i].GetName() + " "

@@ -17,11 +17,12 @@ var karmadaClusters = foreignKind(schema.GroupVersion{Group: "cluster.karmada.io
 // token and a CA. A cluster in mode Pull may have none: only its agent reaches it then.
 var karmadaSource = SourceType{
 	Name: FromKarmada, Title: "Karmada", Help: "clusters.cluster.karmada.io; --source-context names Karmada's API server",
-	Kinds:      [][]cluster.Resource{{karmadaClusters}},
-	Read:       func(objects [][]unstructured.Unstructured) []Candidate { return karmadaCandidates(objects[0]) },
-	Credential: tokenAt,
-	Renewal:    "register the cluster with Karmada anew",
-	Open:       func(e Environment) Source { return objectSource{e, FromKarmada} },
+	Kinds:       [][]cluster.Resource{{karmadaClusters}},
+	ClusterWide: []cluster.Resource{karmadaClusters},
+	Read:        func(objects [][]unstructured.Unstructured) []Candidate { return karmadaCandidates(objects[0]) },
+	Credential:  tokenAt,
+	Renewal:     "register the cluster with Karmada anew",
+	Open:        func(e Environment) Source { return objectSource{e, FromKarmada} },
 }
 
 func karmadaCandidates(objects []unstructured.Unstructured) []Candidate {

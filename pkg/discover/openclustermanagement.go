@@ -36,8 +36,9 @@ const (
 // ManagedServiceAccount in the namespace with the cluster's name. Each address that the cluster reports is a candidate.
 var openClusterManagementSource = SourceType{
 	Name: FromOpenClusterManagement, Kind: "OpenClusterManagement", Title: "Open Cluster Management",
-	Help:  "managedclusters.cluster.open-cluster-management.io, with a ManagedServiceAccount",
-	Kinds: [][]cluster.Resource{{managedClusters}, managedServiceAccounts},
+	Help:        "managedclusters.cluster.open-cluster-management.io, with a ManagedServiceAccount",
+	Kinds:       [][]cluster.Resource{{managedClusters}, managedServiceAccounts},
+	ClusterWide: []cluster.Resource{managedClusters, managedServiceAccounts[0]},
 	Read: func(objects [][]unstructured.Unstructured) []Candidate {
 		return managedClusterCandidates(objects[0], objects[1])
 	},

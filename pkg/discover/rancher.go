@@ -34,7 +34,8 @@ var (
 
 var rancherSource = SourceType{
 	Name: FromRancher, Kind: "Rancher", Title: "Rancher", Help: "clusters.management.cattle.io and clusters.provisioning.cattle.io on the host",
-	Kinds: [][]cluster.Resource{{rancherClusters}, {rancherProvisioned}},
+	Kinds:       [][]cluster.Resource{{rancherClusters}, {rancherProvisioned}},
+	ClusterWide: []cluster.Resource{rancherClusters},
 	Read: func(objects [][]unstructured.Unstructured) []Candidate {
 		return rancherCandidates(objects[0], objects[1])
 	},

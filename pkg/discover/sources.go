@@ -30,6 +30,8 @@ type SourceType struct {
 	// Kinds are those that stand for clusters, each in all its versions, the newest first. A host that serves none of them does
 	// not have the source.
 	Kinds [][]cluster.Resource
+	// ClusterWide are those of Kinds, in their newest version, whose objects have no namespace, or one that no tenant has.
+	ClusterWide []cluster.Resource
 	// Select selects the objects of Kinds that are read; its zero value selects all.
 	Select cluster.ListOptions
 	// Read makes the candidates of the objects of Kinds, a list each, without what their Secrets hold. It is pure, and takes
@@ -66,9 +68,9 @@ type Environment struct {
 	Permit func(*Candidate) error
 	// AllKinds has a kind of a source that the host does not serve be an error also where it serves others of it.
 	AllKinds bool
-	// SecretNamespaces are those in which Secrets are listed that stand for clusters themselves; nil is all of them.
-	SecretNamespaces []string
-	// Secrets are single ones of other namespaces that are looked at as well, where SecretNamespaces is not nil.
+	// Namespaces are those in which objects are listed that have one; nil is all of them.
+	Namespaces []string
+	// Secrets are single ones of other namespaces that are looked at as well, where the objects of a source are Secrets.
 	Secrets []cluster.Ref
 	// Contexts are those of the caller's kubeconfig.
 	Contexts Source

@@ -16,45 +16,48 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
-// Foreign reads all objects of another system's kind that o selects, in the first of its versions that the host serves; served is
-// false where it serves none. The group is read first: for a caller without rights, a list of a kind that does not exist is as
-// forbidden as one of a kind that does. The core group is always served, and of its kinds, which are Secrets, only the metadata
-// is read: what a Secret holds is read of those that are used, by ForeignSecret.
-func (c *Cluster) Foreign(ctx context.Context, o cluster.ListOptions, versions ...cluster.Resource) (objects []unstructured.Unstructured, served bool, err error) {
-	o.Quiet = true
+// Served is the first of the versions of another system's kind that the host serves; served is false where it serves none. The group is
+// read: for a caller without rights, a list of a kind that does not exist is as forbidden as one of a kind that does. Of a group that
+// the caller may not read it is the first version, as it is of the core group, which is always served.
+func (c *Cluster) Served(ctx context.Context, versions ...cluster.Resource) (kind cluster.Resource, served bool, err error) {
 	if versions[0].Group == "" {
-		err = cluster.EachMetadata(ctx, c.Conn, versions[0], o, func() { objects = nil }, func(m *metav1.PartialObjectMetadata) {
-			object := versions[0].New(m.Namespace, m.Name)
-			object.SetUID(m.UID)
-			object.SetLabels(m.Labels)
-			object.SetCreationTimestamp(m.CreationTimestamp)
-			object.SetDeletionTimestamp(m.DeletionTimestamp)
-			objects = append(objects, *object)
-		})
-		return objects, true, err
+		return versions[0], true, nil
 	}
 	var group metav1.APIGroup
 	err = c.GetPath(ctx, "/apis/"+versions[0].Group, &group)
-	kind := versions[0]
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, false, nil
-	case err == nil:
-		i := slices.IndexFunc(versions, func(r cluster.Resource) bool {
-			return slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return v.Version == r.Version })
-		})
-		if i < 0 {
-			return nil, false, nil
-		}
-		kind = versions[i]
-	case !apierrors.IsForbidden(err):
-		return nil, false, err
+		return kind, false, nil
+	case apierrors.IsForbidden(err):
+		return versions[0], true, nil
+	case err != nil:
+		return kind, false, err
 	}
-	objects, err = c.List(ctx, kind, o)
-	if cluster.IsNotServed(err) {
-		return nil, false, nil
+	i := slices.IndexFunc(versions, func(r cluster.Resource) bool {
+		return slices.ContainsFunc(group.Versions, func(v metav1.GroupVersionForDiscovery) bool { return v.Version == r.Version })
+	})
+	if i < 0 {
+		return kind, false, nil
 	}
-	return objects, true, err
+	return versions[i], true, nil
+}
+
+// Foreign reads all objects of another system's kind that o selects. Of kinds of the core group, which are Secrets, only the metadata is
+// read: what a Secret holds is read of those that are used, by ForeignSecret.
+func (c *Cluster) Foreign(ctx context.Context, kind cluster.Resource, o cluster.ListOptions) (objects []unstructured.Unstructured, err error) {
+	o.Quiet = true
+	if kind.Group != "" {
+		return c.List(ctx, kind, o)
+	}
+	err = cluster.EachMetadata(ctx, c.Conn, kind, o, func() { objects = nil }, func(m *metav1.PartialObjectMetadata) {
+		object := kind.New(m.Namespace, m.Name)
+		object.SetUID(m.UID)
+		object.SetLabels(m.Labels)
+		object.SetCreationTimestamp(m.CreationTimestamp)
+		object.SetDeletionTimestamp(m.DeletionTimestamp)
+		objects = append(objects, *object)
+	})
+	return objects, err
 }
 
 // ForeignSecret is a Secret of another system that holds the credential of a cluster. Who may create objects of that system chooses

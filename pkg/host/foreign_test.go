@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
@@ -104,9 +105,15 @@ func TestForeign(t *testing.T) {
 		{"a group that is not served", []cluster.Resource{cluster.RancherSettings}, "false"},
 		{"the core group", []cluster.Resource{cluster.Secrets}, "true b"},
 	} {
-		objects, served, err := h.Foreign(t.Context(), cluster.ListOptions{Labels: "a=b"}, tt.versions...)
+		kind, served, err := h.Served(t.Context(), tt.versions...)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+		var objects []unstructured.Unstructured
+		if served {
+			if objects, err = h.Foreign(t.Context(), kind, cluster.ListOptions{Labels: "a=b"}); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
 		}
 		got := fmt.Sprint(served)
 		for i := range objects {

@@ -1,12 +1,15 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -46,10 +49,10 @@ func (c *consents) asked(secret cluster.Ref) bool {
 	return known
 }
 
-// listed are the namespaces whose Secrets may be listed; it is never nil.
-func (c *consents) listed() []string {
+// listed are those of the namespaces whose Secrets may be listed; it is never nil.
+func (c *consents) listed(namespaces []string) []string {
 	all := []string{}
-	for _, namespace := range slices.Sorted(maps.Keys(c.secrets)) {
+	for _, namespace := range namespaces {
 		if c.secrets[namespace].list {
 			all = append(all, namespace)
 		}
@@ -109,49 +112,122 @@ func (c *consents) String() string {
 	return b.String()
 }
 
-// reviews is how many questions for rights are asked at once.
-const reviews = 10
+// question is one for the account's rights: which Secrets it may read in a namespace or, where that is not empty, what it may do to a
+// federation.
+type question struct {
+	namespace  string
+	federation v1alpha1.FederationName
+}
 
-// readConsents asks the host what this account may do in each of the namespaces and federations. A right to get single Secrets gives
-// neither list nor watch, so it is asked for by SelfSubjectRulesReviews.
-func readConsents(ctx context.Context, c client.Client, namespaces []string, federations []v1alpha1.FederationName) (*consents, error) {
-	granted := &consents{
-		secrets: map[string]secretRights{}, discover: map[v1alpha1.FederationName]bool{}, leave: map[v1alpha1.FederationName]bool{},
+// known says whether a question was answered.
+func (c *consents) known(q question) bool {
+	if c == nil {
+		return false
 	}
+	_, known := c.secrets[q.namespace]
+	if q.federation != "" {
+		_, known = c.discover[q.federation]
+	}
+	return known
+}
+
+// with is c with the answers that came since, to the questions that are still asked. c may be nil.
+func (c *consents) with(answers *consents, wanted []question) *consents {
+	all := noConsents()
+	for _, q := range wanted {
+		from := answers
+		if !from.known(q) {
+			from = c
+		}
+		switch {
+		case !from.known(q):
+		case q.federation != "":
+			all.discover[q.federation], all.leave[q.federation] = from.discover[q.federation], from.leave[q.federation]
+		default:
+			all.secrets[q.namespace] = from.secrets[q.namespace]
+		}
+	}
+	return all
+}
+
+func noConsents() *consents {
+	return &consents{secrets: map[string]secretRights{}, discover: map[v1alpha1.FederationName]bool{}, leave: map[v1alpha1.FederationName]bool{}}
+}
+
+const (
+	// questionRest is the time between two rounds of questions, of which each asks up to maxNew that were not answered yet, and of the
+	// others a part: all of them within rounds, or more where that would be more than maxAgain a round.
+	questionRest     = time.Second
+	maxNew, maxAgain = 100, 50
+	rounds           = 5
+	// reviews is how many questions are asked at once.
+	reviews = 10
+)
+
+// nextQuestions are those of wanted that are asked next: what is not known yet, and others in turn.
+func nextQuestions(wanted []question, granted *consents, turn *int) []question {
+	var next, known []question
+	for _, q := range wanted {
+		switch {
+		case granted.known(q):
+			known = append(known, q)
+		case len(next) < maxNew:
+			next = append(next, q)
+		}
+	}
+	for range min((len(known)+rounds-1)/rounds, maxAgain) {
+		next = append(next, known[*turn%len(known)])
+		*turn++
+	}
+	return next
+}
+
+// readConsents asks the host these questions; what could not be answered is left out. A right to get single Secrets gives neither list
+// nor watch, so it is asked for by SelfSubjectRulesReviews.
+func readConsents(ctx context.Context, c client.Client, all []question) (*consents, error) {
+	granted := noConsents()
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	errs := make([]error, len(all))
+	var group errgroup.Group
 	group.SetLimit(reviews)
-	for _, namespace := range namespaces {
+	for i, q := range all {
 		group.Go(func() error {
-			review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
-			if err := c.Create(ctx, review); err != nil {
-				return fmt.Errorf("ask what may be read in namespace %q: %w", namespace, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			granted.secrets[namespace] = rightsOf(&review.Status)
-			return nil
-		})
-	}
-	for _, federation := range federations {
-		for verb, may := range map[string]map[v1alpha1.FederationName]bool{v1alpha1.VerbDiscover: granted.discover, v1alpha1.VerbLeave: granted.leave} {
-			group.Go(func() error {
-				review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-					ResourceAttributes: &authorizationv1.ResourceAttributes{
-						Verb: verb, Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "federations", Name: string(federation),
-					},
-				}}
+			if q.federation == "" {
+				review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: q.namespace}}
 				if err := c.Create(ctx, review); err != nil {
-					return fmt.Errorf("ask for the verb %s on federation %q: %w", verb, federation, err)
+					errs[i] = fmt.Errorf("ask what may be read in namespace %q: %w", q.namespace, err)
+					return nil
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				may[federation] = review.Status.Allowed
+				granted.secrets[q.namespace] = rightsOf(&review.Status)
 				return nil
-			})
-		}
+			}
+			discover, err := mayFederation(ctx, c, v1alpha1.VerbDiscover, q.federation)
+			leave, errLeave := mayFederation(ctx, c, v1alpha1.VerbLeave, q.federation)
+			if errs[i] = cmp.Or(err, errLeave); errs[i] == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				granted.discover[q.federation], granted.leave[q.federation] = discover, leave
+			}
+			return nil
+		})
 	}
-	return granted, group.Wait()
+	_ = group.Wait() // errs has the errors
+	return granted, errors.Join(errs...)
+}
+
+// mayFederation says whether the account has the verb on a federation.
+func mayFederation(ctx context.Context, c client.Client, verb string, federation v1alpha1.FederationName) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: verb, Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "federations", Name: string(federation),
+		},
+	}}
+	if err := c.Create(ctx, review); err != nil {
+		return false, fmt.Errorf("ask for the verb %s on federation %q: %w", verb, federation, err)
+	}
+	return review.Status.Allowed, nil
 }
 
 // rightsOf are the Secrets that rules let the account read.

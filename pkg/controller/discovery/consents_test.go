@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,7 +52,67 @@ func TestMay(t *testing.T) {
 			t.Errorf("%v: %v", at, got)
 		}
 	}
-	if diff := cmp.Diff([]string{"whole"}, c.listed()); diff != "" {
+	if diff := cmp.Diff([]string{"whole"}, c.listed([]string{"missing", "named", "whole"})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// TestNextQuestions holds that what is not known is asked at once, that all else is asked in turn, and what becomes of the answers.
+func TestNextQuestions(t *testing.T) {
+	t.Parallel()
+	var wanted []question
+	for i := range 998 {
+		wanted = append(wanted, question{namespace: fmt.Sprint(i)})
+	}
+	wanted = append(wanted, question{federation: "prod"}, question{federation: "dev"})
+	var granted *consents
+	turn, asked := 0, map[question]int{}
+	answer := func() int {
+		next := nextQuestions(wanted, granted, &turn)
+		answers := noConsents()
+		for _, q := range next {
+			asked[q]++
+			if q.federation != "" {
+				answers.discover[q.federation] = true
+			} else {
+				answers.secrets[q.namespace] = secretRights{all: true}
+			}
+		}
+		granted = granted.with(answers, wanted)
+		return len(next)
+	}
+	for len(granted.missing(wanted)) > 0 {
+		if n := answer(); n > maxNew+maxAgain {
+			t.Fatalf("%d at once", n)
+		}
+	}
+	if turn = 0; len(asked) != len(wanted) {
+		t.Fatalf("%d of %d were asked", len(asked), len(wanted))
+	}
+	clear(asked)
+	for range len(wanted) / maxAgain {
+		if n := answer(); n != maxAgain {
+			t.Fatalf("%d at once", n)
+		}
+	}
+	if len(asked) != len(wanted) {
+		t.Errorf("%d of %d were asked again", len(asked), len(wanted))
+	}
+	wanted = append(wanted[:1:1], wanted[999], question{namespace: "new"}) // others are not needed any more
+	if n := answer(); n != 2 {
+		t.Errorf("%d were asked, want the new one and one of the others", n)
+	}
+	if !granted.known(question{namespace: "new"}) || !granted.discover["dev"] || granted.leave["dev"] || len(granted.secrets) != 2 || len(granted.discover) != 1 {
+		t.Errorf("granted: %s", granted)
+	}
+}
+
+// missing are the questions without an answer.
+func (c *consents) missing(wanted []question) (all []question) {
+	for _, q := range wanted {
+		if !c.known(q) {
+			all = append(all, q)
+		}
+	}
+	return all
 }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,6 @@ const (
 	urgent, leisure = 500 * time.Millisecond, 30 * time.Second
 	// spacing is the shortest time from the end of a round to the next, and longest is the longest.
 	spacing, longest = 2 * time.Second, time.Minute
-	// consentRest is how often the account's rights are asked for, where these are few: at most ten questions a second are asked.
-	consentRest = 5 * time.Second
 	// retryRest is how long a round rests that could not read the host.
 	retryRest = 10 * time.Second
 )
@@ -217,7 +216,7 @@ func (c *controller) round(ctx context.Context) error {
 		c.watches.set(ctx, nil)
 		return c.report(ctx, s, nil, nil, nil)
 	}
-	candidates, unread, err := c.list(ctx, s, used)
+	candidates, failed, err := c.list(ctx, s, used)
 	if err != nil {
 		return err
 	}
@@ -225,55 +224,68 @@ func (c *controller) round(ctx context.Context) error {
 	if err := c.ask(ctx, s, all); err != nil {
 		return err
 	}
-	c.recall(s, candidates, len(unread) == 0)
+	c.recall(s, candidates, len(failed) == 0)
 	rows := c.judge(ctx, s, all)
 	c.remember(rows)
-	gone := c.findGone(s, candidates, unread)
+	gone := c.findGone(s, candidates, failed)
 	c.leave(ctx, s, gone)
-	return errors.Join(c.memory.store(ctx, c.host), c.report(ctx, s, rows, gone, unread))
+	return errors.Join(c.memory.store(ctx, c.host), c.report(ctx, s, rows, gone, failed))
 }
 
-// list reads the objects of all sources that are used, and the Secrets of those candidates that are due. unread says of each kind why
-// not all of its objects could be read.
-func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.DiscoverySourceKind) (
-	candidates []discover.Candidate, unread map[v1alpha1.DiscoverySourceKind]error, err error,
-) {
+// unread says of each kind why not all of its objects could be read.
+type unread map[v1alpha1.DiscoverySourceKind]error
+
+// of is why not all of a kind's objects could be read in the namespaces; nil where they were.
+func (u unread) of(kind v1alpha1.DiscoverySourceKind, namespaces ...string) error {
+	return discover.In(u[kind], namespaces...)
+}
+
+// list reads the objects of all sources that are used, and the Secrets of those candidates that are due.
+func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.DiscoverySourceKind) (candidates []discover.Candidate, failed unread, err error) {
 	environment := discover.Environment{
-		Host: c.host, AllKinds: true, SecretNamespaces: s.granted.listed(), Secrets: s.unjoined(s.granted.single(s.federations)),
+		Host: c.host, AllKinds: true, Secrets: s.unjoined(s.granted.single(s.federations)),
 		Permit: func(candidate *discover.Candidate) error { return c.permit(ctx, s, candidate) },
 		Connect: func(candidate *discover.Candidate, config *rest.Config) (*member.Cluster, error) {
 			return c.connect(s, candidate, config)
 		},
 	}
-	unread = map[v1alpha1.DiscoverySourceKind]error{}
+	failed = unread{}
 	var sources []discover.Source
 	var read []v1alpha1.DiscoverySourceKind
-	var kindsWatched []watched
+	watch := map[watched][]string{}
 	for _, kind := range used {
 		source, known := discover.OfKind(kind)
 		if !known {
-			unread[kind] = fmt.Errorf("host: this version does not know the source %s", kind)
+			failed[kind] = fmt.Errorf("host: this version does not know the source %s", kind)
 			continue
+		}
+		environment.Namespaces = namespacesOf(kind, s.federations, s.members)
+		if isSecret(kind) {
+			environment.Namespaces = s.granted.listed(environment.Namespaces)
 		}
 		read = append(read, kind)
 		sources = append(sources, source.Open(environment))
-		kindsWatched = append(kindsWatched, watchedKinds(source, s.granted)...)
+		for _, w := range watchedKinds(source, environment.Namespaces) {
+			watch[w] = environment.Namespaces
+		}
 	}
-	c.watches.set(ctx, kindsWatched)
+	c.watches.set(ctx, watch)
 	candidates, errs := discover.List(ctx, sources...)
 	for i, err := range errs {
 		if err != nil {
-			unread[read[i]] = err
+			failed[read[i]] = err
 		}
 	}
-	return candidates, unread, ctx.Err()
+	return candidates, failed, ctx.Err()
 }
 
-// watchedKinds are what a source reads, in the namespaces that it may be read in.
-func watchedKinds(source discover.SourceType, granted *consents) []watched {
+// watchedKinds are what a source reads. Secrets are watched in each namespace by itself, as the account may.
+func watchedKinds(source discover.SourceType, namespaces []string) []watched {
 	var all []watched
 	for _, versions := range source.Kinds {
-		w := watched{group: versions[0].Group, kind: versions[0].Kind}
+		w := watched{
+			group: versions[0].Group, kind: versions[0].Kind, labels: source.Select.Labels, clusterWide: slices.Contains(source.ClusterWide, versions[0]),
+		}
 		for _, v := range versions {
 			if w.versions != "" {
 				w.versions += ","
@@ -284,7 +296,7 @@ func watchedKinds(source discover.SourceType, granted *consents) []watched {
 			all = append(all, w)
 			continue
 		}
-		for _, namespace := range granted.listed() { // Secrets
+		for _, namespace := range namespaces {
 			w.namespace = namespace
 			all = append(all, w)
 		}
@@ -480,46 +492,58 @@ func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
 
 // pollConsents keeps what the account may do up to date.
 func (c *controller) pollConsents(ctx context.Context) {
-	last := ""
+	var granted *consents
+	turn := 0
 	for ctx.Err() == nil {
-		granted, asked, err := c.askConsents(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
+		wanted, err := c.questions(ctx)
+		if err == nil {
+			var answers *consents
+			answers, err = readConsents(ctx, c.client, nextQuestions(wanted, granted, &turn))
+			now := granted.with(answers, wanted)
+			if granted == nil && err == nil || granted != nil && now.String() != granted.String() {
+				granted = now
+				c.mu.Lock()
+				c.granted = granted
+				c.mu.Unlock()
+				c.alarm.in(0)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
 			c.log.Error(err, "the account's rights could not be read")
-		case err == nil && granted.String() != last:
-			last = granted.String()
-			c.mu.Lock()
-			c.granted = granted
-			c.mu.Unlock()
-			c.alarm.in(0)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(max(consentRest, time.Duration(asked)*time.Second/reviews)):
+		case <-time.After(questionRest):
 		}
 	}
 }
 
-// askConsents asks for all rights that the federations of now need. asked is how many questions that took.
-func (c *controller) askConsents(ctx context.Context) (granted *consents, asked int, err error) {
+// questions are those for all rights that the federations of now need.
+func (c *controller) questions(ctx context.Context) ([]question, error) {
 	var federations v1alpha1.FederationList
 	if err := c.client.List(ctx, &federations); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	discovering := map[v1alpha1.FederationName]*v1alpha1.Federation{}
-	var names []v1alpha1.FederationName
+	var all []question
 	for i := range federations.Items {
 		f := &federations.Items[i]
-		if f.Spec.Discovery != nil {
-			discovering[v1alpha1.FederationName(f.Name)] = f
-			names = append(names, v1alpha1.FederationName(f.Name))
+		if f.Spec.Discovery == nil {
+			continue
+		}
+		all = append(all, question{federation: v1alpha1.FederationName(f.Name)})
+		for _, s := range f.Spec.Discovery.Sources {
+			for _, namespace := range s.Namespaces {
+				all = append(all, question{namespace: namespace})
+			}
 		}
 	}
 	c.mu.Lock()
-	spaces := append(namespaces(discovering), c.secrets...)
+	for _, namespace := range c.secrets {
+		all = append(all, question{namespace: namespace})
+	}
 	c.mu.Unlock()
-	slices.Sort(spaces)
-	spaces = slices.Compact(spaces)
-	granted, err = readConsents(ctx, c.client, spaces, names)
-	return granted, len(spaces) + 2*len(names), err
+	slices.SortFunc(all, func(a, b question) int {
+		return cmp.Or(cmp.Compare(a.federation, b.federation), cmp.Compare(a.namespace, b.namespace))
+	})
+	return slices.Compact(all), nil
 }

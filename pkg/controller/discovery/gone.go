@@ -43,7 +43,7 @@ type presence struct {
 func (p *presence) gone() bool { return p.condition.Status == metav1.ConditionFalse }
 
 // findGone looks for the object of each member that discovery joined. Only what was read without an error, and is not there, is gone.
-func (c *controller) findGone(s *state, candidates []discover.Candidate, unread map[v1alpha1.DiscoverySourceKind]error) []presence {
+func (c *controller) findGone(s *state, candidates []discover.Candidate, failed unread) []presence {
 	type object struct {
 		discover.Object
 		candidate *discover.Candidate
@@ -65,7 +65,7 @@ func (c *controller) findGone(s *state, candidates []discover.Candidate, unread 
 		m := s.discovered[uid]
 		d, o := m.Spec.Discovered, there[uid]
 		p := presence{member: m, federation: s.federations[m.Federation()], candidate: o.candidate}
-		p.condition = presenceOf(m, o.candidate, o.JoinRequest, unread[d.Kind])
+		p.condition = presenceOf(m, o.candidate, o.JoinRequest, failed.of(d.Kind, d.Namespace))
 		if p.gone() && asking[v1alpha1.ClusterID(m.Spec.ClusterID)] == m.Federation() {
 			p.condition.Status, p.condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonSourcePresent
 			p.condition.Message = "another object asks for the membership: " + p.condition.Message

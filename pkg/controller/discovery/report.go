@@ -32,7 +32,7 @@ const (
 )
 
 // report writes what was found: to the status of each federation, and to the members that discovery joined.
-func (c *controller) report(ctx context.Context, s *state, rows []row, all []presence, unread map[v1alpha1.DiscoverySourceKind]error) error {
+func (c *controller) report(ctx context.Context, s *state, rows []row, all []presence, failed unread) error {
 	count := map[discover.State]int{}
 	for i := range rows {
 		if rows[i].State != discover.Joined {
@@ -47,7 +47,7 @@ func (c *controller) report(ctx context.Context, s *state, rows []row, all []pre
 			count[discover.Joined] += int(status.Joined)
 			count[discover.Gone] += int(status.Gone)
 		}
-		errs = append(errs, c.writeFederation(ctx, f, status, c.discovering(s, f, unread)))
+		errs = append(errs, c.writeFederation(ctx, f, status, c.discovering(s, f, failed)))
 	}
 	for i := range all {
 		errs = append(errs, c.writeMember(ctx, &all[i]))
@@ -89,7 +89,7 @@ func (c *controller) statusOf(f *v1alpha1.Federation, rows []row, all []presence
 }
 
 // discovering is the condition Discovering of a federation: whether the controller can do what its spec asks for.
-func (c *controller) discovering(s *state, f *v1alpha1.Federation, unread map[v1alpha1.DiscoverySourceKind]error) *metav1.Condition {
+func (c *controller) discovering(s *state, f *v1alpha1.Federation, failed unread) *metav1.Condition {
 	if f.Spec.Discovery == nil {
 		return nil
 	}
@@ -104,9 +104,10 @@ func (c *controller) discovering(s *state, f *v1alpha1.Federation, unread map[v1
 		return condition
 	}
 	for i := range f.Spec.Discovery.Sources {
-		if err := unread[f.Spec.Discovery.Sources[i].Kind]; err != nil {
+		source := &f.Spec.Discovery.Sources[i]
+		if err := failed.of(source.Kind, source.Namespaces...); err != nil {
 			condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonSourceUnreadable
-			condition.Message = fmt.Sprintf("%s: %s", f.Spec.Discovery.Sources[i].Kind, output.Reason(err))
+			condition.Message = fmt.Sprintf("%s: %s", source.Kind, output.Reason(err))
 			return condition
 		}
 	}
@@ -190,7 +191,7 @@ func (c *controller) record(rows []row) {
 		key, now := r.federation.Name+" "+r.Candidate.String(), string(r.State)+": "+r.Reason
 		reported[key] = now
 		if c.reported[key] != now {
-			c.event(r.federation, nil, corev1.EventTypeWarning, "NotJoined", r.Candidate.String()+": "+now)
+			c.event(r.federation, r.source().Reference(), corev1.EventTypeWarning, "NotJoined", r.Candidate.String()+": "+now)
 		}
 	}
 	c.reported = reported
@@ -199,6 +200,8 @@ func (c *controller) record(rows []row) {
 // maxNote is how long the text of an Event may be, in bytes.
 const maxNote = 1024
 
+// event records an Event of a federation. Events that differ in their text alone are counted as one, with the text of the first:
+// they differ by related.
 func (c *controller) event(f *v1alpha1.Federation, related runtime.Object, kind, reason, note string) {
 	c.recorder.Eventf(f, related, kind, reason, "Discover", "%s", text.Cut(note, maxNote))
 }

@@ -104,14 +104,22 @@ func kinds(federations map[v1alpha1.FederationName]*v1alpha1.Federation, members
 	return slices.Sorted(maps.Keys(used))
 }
 
-// namespaces are those that sources name, each once.
-func namespaces(federations map[v1alpha1.FederationName]*v1alpha1.Federation) []string {
-	var all []string
+// namespacesOf are those that sources of a kind name, and those of the objects of members that were discovered, each once. It is never
+// nil.
+func namespacesOf(kind v1alpha1.DiscoverySourceKind, federations map[v1alpha1.FederationName]*v1alpha1.Federation, members []v1alpha1.MemberCluster) []string {
+	all := []string{}
 	for _, f := range federations {
 		if f.Spec.Discovery != nil {
 			for _, s := range f.Spec.Discovery.Sources {
-				all = append(all, s.Namespaces...)
+				if s.Kind == kind {
+					all = append(all, s.Namespaces...)
+				}
 			}
+		}
+	}
+	for i := range members {
+		if d := members[i].Spec.Discovered; d != nil && d.Kind == kind && d.Namespace != "" {
+			all = append(all, d.Namespace)
 		}
 	}
 	slices.Sort(all)

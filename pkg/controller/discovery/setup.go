@@ -45,7 +45,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	bell := newAlarm()
 	c := &controller{
 		client: mgr.GetClient(), host: h, own: own, recorder: mgr.GetEventRecorder(v1alpha1.DiscoveryFieldOwner), log: mgr.GetLogger().WithName("discovery"),
-		metrics: metrics, timeout: o.Timeout, alarm: bell, watches: &watches{client: watcher, alarm: bell, of: map[watched]context.CancelFunc{}},
+		metrics: metrics, timeout: o.Timeout, alarm: bell, watches: &watches{client: watcher, alarm: bell, of: map[watched]*watching{}},
 		memory: &keptMemory{}, ledger: ledger{}, gone: map[types.UID]time.Time{}, leaving: map[types.UID]bool{}, retry: map[types.UID]time.Time{},
 		leaves: map[v1alpha1.FederationName][]time.Time{}, reported: map[string]string{},
 	}

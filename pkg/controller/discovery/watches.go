@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -91,7 +94,7 @@ type watches struct {
 	alarm  *alarm
 
 	mu sync.Mutex
-	of map[watched]context.CancelFunc
+	of map[watched]*watching
 }
 
 // watched is a kind, in a namespace where that is not empty.
@@ -99,34 +102,48 @@ type watched struct {
 	group, kind, namespace string
 	// versions are those that may be served, the preferred first, with commas between.
 	versions string
+	// labels select objects, as kubectl's -l does.
+	labels string
+	// clusterWide says that all objects count, whatever their namespace is.
+	clusterWide bool
 }
 
-// set has exactly these watched.
-func (w *watches) set(ctx context.Context, kinds []watched) {
+// watching is a watch that goes on.
+type watching struct {
+	stop context.CancelFunc
+	// namespaces are those whose objects count.
+	namespaces atomic.Pointer[[]string]
+}
+
+// set has exactly these watched, with the namespaces whose objects count.
+func (w *watches) set(ctx context.Context, wanted map[watched][]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := map[watched]bool{}
-	for _, k := range kinds {
-		wanted[k] = true
-		if w.of[k] == nil {
-			watching, stop := context.WithCancel(ctx)
-			w.of[k] = stop
-			go w.watch(watching, k)
+	for k, namespaces := range wanted {
+		running := w.of[k]
+		if running == nil {
+			running = &watching{}
+			var watch context.Context
+			watch, running.stop = context.WithCancel(ctx)
+			running.namespaces.Store(&namespaces)
+			w.of[k] = running
+			go w.watch(watch, k, running)
 		}
+		running.namespaces.Store(&namespaces)
 	}
-	for k, stop := range w.of {
-		if !wanted[k] {
-			stop()
+	for k, running := range w.of {
+		if _, still := wanted[k]; !still {
+			running.stop()
 			delete(w.of, k)
 		}
 	}
 }
 
-func (w *watches) watch(ctx context.Context, k watched) {
+func (w *watches) watch(ctx context.Context, k watched, running *watching) {
 	known := map[types.UID]string{}
 	for ctx.Err() == nil {
 		rest := watchRest
-		if !w.once(ctx, k, known) {
+		if !w.once(ctx, k, running, known) {
 			rest = failedRest
 		}
 		select {
@@ -138,13 +155,17 @@ func (w *watches) watch(ctx context.Context, k watched) {
 
 // once watches until the server ends it, and says whether it let it begin. It begins with all that there is. Metadata is enough: what
 // has changed is read in a round. What only a status has changed of is less urgent, since it changes all the time.
-func (w *watches) once(ctx context.Context, k watched, known map[types.UID]string) bool {
+func (w *watches) once(ctx context.Context, k watched, running *watching, known map[types.UID]string) bool {
+	selector, err := labels.Parse(k.labels)
+	if err != nil {
+		return false
+	}
 	var events watch.Interface
 	for version := range strings.SplitSeq(k.versions, ",") {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(schema.GroupVersionKind{Group: k.group, Version: version, Kind: k.kind + "List"})
 		var err error
-		if events, err = w.client.Watch(ctx, list, client.InNamespace(k.namespace)); err == nil {
+		if events, err = w.client.Watch(ctx, list, client.InNamespace(k.namespace), client.MatchingLabelsSelector{Selector: selector}); err == nil {
 			break
 		}
 	}
@@ -154,7 +175,7 @@ func (w *watches) once(ctx context.Context, k watched, known map[types.UID]strin
 	defer events.Stop()
 	for event := range events.ResultChan() {
 		o, ok := event.Object.(*metav1.PartialObjectMetadata)
-		if !ok {
+		if !ok || !k.clusterWide && !slices.Contains(*running.namespaces.Load(), o.Namespace) {
 			continue
 		}
 		state := fmt.Sprint(o.Labels, o.DeletionTimestamp, o.Generation)
