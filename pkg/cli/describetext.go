@@ -114,6 +114,8 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 		return command.Approve{Member: name}
 	case v1alpha1.ReasonFederationMissing:
 		return command.CreateFederation{Name: m.Federation()}
+	case v1alpha1.ReasonFactsUnknown:
+		return nil
 	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
 		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden,
 		v1alpha1.ReasonUnauthorized:
@@ -220,15 +222,15 @@ func conditionRows(conditions []metav1.Condition, now time.Time) [][]string {
 // violations are the rules that a member breaks, and those that cannot be judged: by its federation as it is now, or else as the
 // manager found.
 func violations(m *v1alpha1.MemberCluster, book rulebook) (lines []string) {
-	judged := rules.Compliance{Violations: m.Status.Violations, Unknown: []string{book.missing}}
+	judged := rules.Compliance{Violations: m.Status.Violations, Unknown: []rules.UnknownFact{{Text: book.missing}}}
 	if book.federation != nil {
 		judged = rules.JudgeCompliance(book.federation, m)
 	}
 	for _, v := range judged.Violations {
 		lines = append(lines, violation(v))
 	}
-	for _, text := range judged.Unknown {
-		lines = append(lines, "not judged: "+text)
+	for _, u := range judged.Unknown {
+		lines = append(lines, "not judged: "+u.Text)
 	}
 	return lines
 }

@@ -56,7 +56,7 @@ func (o memberState) announced() announced {
 	case accepted == nil:
 	case accepted.Status == metav1.ConditionTrue:
 		a.belonging = belongs
-	case accepted.Reason == v1alpha1.ReasonAwaitingApproval, accepted.Reason == v1alpha1.ReasonRulesBroken:
+	case accepted.Status == metav1.ConditionFalse && accepted.Reason != v1alpha1.ReasonFederationMissing:
 		a.belonging = belongsNot
 	}
 	return a

@@ -64,6 +64,8 @@ func TestAnnounced(t *testing.T) {
 		{metav1.ConditionFalse, v1alpha1.ReasonRulesBroken, "", true, nil},
 		{metav1.ConditionFalse, v1alpha1.ReasonFederationMissing, "", false, nil},
 		{metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown, "", false, nil},
+		{metav1.ConditionFalse, v1alpha1.ReasonFactsUnknown, "", true, nil},
+		{metav1.ConditionTrue, v1alpha1.ReasonFactsUnknown, "prod", true, nil},
 	} {
 		o := good(t)
 		if tt.status != "" {

@@ -28,7 +28,7 @@ func (o memberState) compliance(facts *v1alpha1.Facts) (c rules.Compliance) {
 		c.Violations[i].Message = printable(c.Violations[i].Message)
 	}
 	for i := range c.Unknown {
-		c.Unknown[i] = printable(c.Unknown[i])
+		c.Unknown[i].Text = printable(c.Unknown[i].Text)
 	}
 	return c
 }
@@ -46,7 +46,7 @@ func (o memberState) compliant(judged rules.Compliance) metav1.Condition {
 	case len(judged.Violations) > 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonRulesBroken, broken(judged.Violations)
 	case len(judged.Unknown) > 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown, firstOf(judged.Unknown[0], len(judged.Unknown))
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown, firstOf(judged.Unknown[0].Text, len(judged.Unknown))
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonRulesKept
 		c.Message = fmt.Sprintf("the member keeps the rules of federation %q", o.federation.Name)

@@ -26,6 +26,23 @@ func TestFirstLook(t *testing.T) {
 	facts := func(version string) *v1alpha1.Facts {
 		return &v1alpha1.Facts{JoinFacts: v1alpha1.JoinFacts{KubernetesVersion: version}}
 	}
+	in := func(regions ...string) *v1alpha1.Facts {
+		f := facts("v1.33.0")
+		f.Regions = regions
+		return f
+	}
+	const (
+		inUS      = `metadata.labels[kubefederate.io/federation]: Forbidden: rule "eu-only" of federation "prod" is violated: cluster.facts.regions.all(r, r.startsWith('eu-'))`
+		nowhere   = `metadata.labels[kubefederate.io/federation]: rule "eu-only" of federation "prod" was not evaluated: cluster.facts.regions is not known`
+		waits     = "False FactsUnknown: " + nowhere + "; the member waits for that: label the nodes of the cluster, or ask has() in the rule"
+		noRegion  = "metadata.labels[topology.kubernetes.io/region]: no region of the nodes is known to compare it with"
+		unlocated = "True FactsUnknown: the cluster is a member of the federation; " + noRegion + ": if a node contradicts it, the member is Pending"
+		wrong     = `metadata.labels[topology.kubernetes.io/region]: Invalid value: "eu-west-1": the nodes of this cluster are in region "us-east-1"`
+		revoked   = `False AwaitingApproval: federation "prod" accepts members manually; to accept it, with the verb approve on federations/prod: kubectl federate approve us-east`
+	)
+	euOnly := func(enforcement v1alpha1.Enforcement) []v1alpha1.Rule {
+		return []v1alpha1.Rule{{Name: "eu-only", Expression: "cluster.facts.regions.all(r, r.startsWith('eu-'))", Enforcement: enforcement}}
+	}
 	unprobed := outcome{reason: v1alpha1.ReasonUnreachable, cause: "no route"}
 	type step struct {
 		name                string
@@ -81,6 +98,40 @@ func TestFirstLook(t *testing.T) {
 			{"revoked", func(o *seen) { o.member.Spec.Accepted = false }, v1alpha1.PhasePending,
 				`False AwaitingApproval: federation "prod" accepts members manually; to accept it, with the verb approve on federations/prod: kubectl federate approve us-east`, kept, 0},
 		},
+		{
+			{"nodes without a region", func(o *seen) { o.federation.Spec.Rules, o.probe.facts = euOnly(""), in() }, v1alpha1.PhasePending, waits, "Unknown FactsUnknown: " + nowhere, 0},
+			{"not reached", func(o *seen) { o.probe.outcome = unprobed }, v1alpha1.PhasePending, waits, "Unknown FactsUnknown: " + nowhere, 0},
+			{"labeled, and elsewhere", func(o *seen) { o.probe.outcome, o.probe.facts = reachable, in("us-east-1") }, v1alpha1.PhasePending,
+				"False RulesBroken: " + inUS, "False RulesBroken: " + inUS, 1},
+			{"labeled, and there", func(o *seen) { o.probe.facts = in("eu-west-1") }, v1alpha1.PhaseReady, yes, kept, 0},
+			{"without nodes", func(o *seen) { o.probe.facts = in() }, v1alpha1.PhaseReady, yes, "Unknown FactsUnknown: " + nowhere, 0},
+			{"drifted", func(o *seen) { o.probe.facts = in("us-east-1") }, v1alpha1.PhaseReady, yes, "False RulesBroken: " + inUS, 1},
+		},
+		{
+			{"nodes without a region, and a rule that warns", func(o *seen) { o.federation.Spec.Rules, o.probe.facts = euOnly(v1alpha1.EnforceWarn), in() },
+				v1alpha1.PhaseReady, yes, "Unknown FactsUnknown: " + nowhere, 0},
+			{"labeled, and elsewhere", func(o *seen) { o.probe.facts = in("us-east-1") }, v1alpha1.PhaseReady, yes, "False RulesBroken: " + inUS, 1},
+		},
+		{
+			{"a region that no node has", func(o *seen) { o.member.Labels["topology.kubernetes.io/region"], o.probe.facts = "eu-west-1", in() },
+				v1alpha1.PhaseReady, unlocated, "Unknown FactsUnknown: " + noRegion, 0},
+			{"drifted otherwise", func(o *seen) { o.federation.Spec.Labels = []v1alpha1.LabelRule{{Key: "team", Required: true}} },
+				v1alpha1.PhaseReady, unlocated, "False RulesBroken: " + noTeam, 1},
+			{"a node contradicts it", func(o *seen) { o.probe.facts, o.federation.Spec.Labels = in("us-east-1"), nil }, v1alpha1.PhasePending,
+				"False RulesBroken: " + wrong, "False RulesBroken: " + wrong, 1},
+			{"a node has it", func(o *seen) { o.probe.facts = in("eu-west-1") }, v1alpha1.PhaseReady, yes, kept, 0},
+			{"without nodes", func(o *seen) { o.probe.facts = in() }, v1alpha1.PhaseReady, yes, "Unknown FactsUnknown: " + noRegion, 0},
+			{"drifted", func(o *seen) { o.probe.facts = in("us-east-1") }, v1alpha1.PhaseReady, yes, "False RulesBroken: " + wrong, 1},
+		},
+		{
+			{"a region that no node has", func(o *seen) {
+				o.member.Labels["topology.kubernetes.io/region"], o.probe.facts = "eu-west-1", in()
+				o.federation.Spec.Acceptance, o.member.Spec.Accepted = v1alpha1.AcceptManual, true
+			}, v1alpha1.PhaseReady, unlocated, "Unknown FactsUnknown: " + noRegion, 0},
+			{"revoked", func(o *seen) { o.member.Spec.Accepted = false }, v1alpha1.PhasePending, revoked, "Unknown FactsUnknown: " + noRegion, 0},
+			{"a node contradicts it", func(o *seen) { o.probe.facts = in("us-east-1") }, v1alpha1.PhasePending, revoked, "False RulesBroken: " + wrong, 1},
+			{"approved", func(o *seen) { o.member.Spec.Accepted = true }, v1alpha1.PhasePending, "False RulesBroken: " + wrong, "False RulesBroken: " + wrong, 1},
+		},
 	} {
 		o := good(t)
 		for _, s := range steps {
@@ -94,7 +145,7 @@ func TestFirstLook(t *testing.T) {
 			m.Status = status
 			for what, is := range map[string][2]string{
 				"phase":      {string(s.phase), string(status.Phase)},
-				"published":  {fmt.Sprint(s.accepted == yes && status.Facts != nil), fmt.Sprint(inventory.Publishable(&m))},
+				"published":  {fmt.Sprint(strings.HasPrefix(s.accepted, "True ") && status.Facts != nil), fmt.Sprint(inventory.Publishable(&m))},
 				"accepted":   {s.accepted, said(v1alpha1.ConditionAccepted)},
 				"compliant":  {s.compliant, said(v1alpha1.ConditionCompliant)},
 				"violations": {fmt.Sprint(s.violations), fmt.Sprint(len(status.Violations))},

@@ -154,6 +154,8 @@ type known struct {
 	// The next are what the member's status holds.
 
 	facts *v1alpha1.Facts
+	// waits says that the member is not accepted before its facts change.
+	waits bool
 	// granted says that it has a signing key, and the manager all rights there; reachable that it answered well, and offline
 	// that it did not answer.
 	granted, reachable, offline bool
@@ -211,6 +213,8 @@ type followed struct {
 
 	// pace is that of its federation.
 	pace pace
+	// waits is known.waits, as the host has it now.
+	waits bool
 	// running says that it is being probed, since began, and again that it is due once more.
 	running, again bool
 	began          time.Time

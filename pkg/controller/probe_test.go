@@ -772,6 +772,46 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestWaits holds that the nodes of a member which waits for other facts are read each time that they are counted, and by a manager
+// that starts.
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	p := probing(t, time.Hour, time.Minute)
+	s := newStub(t)
+	for _, tt := range []struct {
+		accepted metav1.ConditionStatus
+		reason   string
+		waits    bool
+	}{
+		{metav1.ConditionTrue, v1alpha1.ReasonAccepted, false},
+		{metav1.ConditionTrue, v1alpha1.ReasonFactsUnknown, false},
+		{metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown, false},
+		{metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, false},
+		{metav1.ConditionFalse, v1alpha1.ReasonFactsUnknown, true},
+		{metav1.ConditionFalse, v1alpha1.ReasonRulesBroken, true},
+	} {
+		o := good(t)
+		o.member.Status.Facts = &v1alpha1.Facts{}
+		o.member.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAccepted, Status: tt.accepted, Reason: tt.reason}}
+		name, to := string(tt.accepted)+tt.reason, target{id: "id-1"}
+		for range 2 { // as it is followed, and as it goes on
+			if _, err := p.follow(name, to, opening(s.access()), o.known(o.judgeCredential())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := p.members[name]
+		if f.nodesDue.IsZero() != tt.waits {
+			t.Errorf("%s: a manager that starts reads the nodes at %s", name, f.nodesDue)
+		}
+		f.countDue, f.nodesDue = now.Add(countInterval), now.Add(nodesInterval)
+		p.begin(name, false)
+		if f.nodesDue.Equal(f.countDue) != tt.waits {
+			t.Errorf("%s: the nodes are counted at %s, and read at %s", name, f.countDue, f.nodesDue)
+		}
+		p.drop(name)
+	}
+}
+
 func TestTally(t *testing.T) {
 	t.Parallel()
 	member := func(phase v1alpha1.Phase, end time.Duration) (m v1alpha1.MemberCluster) {

@@ -123,7 +123,7 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 	defer p.mu.Unlock()
 	f := &followed{
 		target: t, name: name, conn: conn, allowed: allowed, since: time.Now(), due: time.Now(), pace: p.pace.of(k.health), reached: k.reachable, requested: k.request, late: k.offline,
-		probeTime: k.probeTime,
+		probeTime: k.probeTime, waits: k.waits,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.announced, f.properties.announced, f.properties.all = k.announced, k.announced, !k.propertiesMatch
@@ -133,9 +133,11 @@ func (p *prober) follow(name string, t target, open func() (*kubeconfig.Access, 
 		}
 	}
 	if k.facts != nil {
+		f.facts = k.facts.DeepCopy()
+	}
+	if k.facts != nil && !k.waits {
 		// A manager that starts does not read the nodes of all members at once.
 		now := time.Now()
-		f.facts = k.facts.DeepCopy()
 		f.countDue = now.Add(time.Duration(rand.Int64N(int64(countInterval)))) //nolint:gosec // it only spreads load
 		f.nodesDue = now.Add(time.Duration(rand.Int64N(int64(nodesInterval)))) //nolint:gosec // it only spreads load
 	}
@@ -163,7 +165,7 @@ func (p *prober) following(name string, t target, k known) (*observation, bool) 
 		p.end(name, f)
 		return nil, false
 	}
-	f.probeTime = k.probeTime
+	f.probeTime, f.waits = k.probeTime, k.waits
 	if k.request != "" && k.request != f.requested {
 		f.requested = k.request
 		p.queue.Add(name)
@@ -341,6 +343,9 @@ func (p *prober) begin(name string, forNodes bool) (f *followed, request string)
 		f.properties.look()
 	}
 	f.properties.follow(f.announced)
+	if f.waits && f.countDue.Before(f.nodesDue) {
+		f.nodesDue = f.countDue // its nodes may have other labels, and be as many
+	}
 	return f, f.requested
 }
 

@@ -50,7 +50,10 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 	judged := o.compliance(status.Facts)
 	status.Violations = judged.Violations[:min(len(judged.Violations), maxViolations)]
 	accepted, credential, ready := o.accepted(status.Facts, judged), o.credentialValid(stored), o.ready(stored.condition)
-	if status.AcceptedTime == nil && accepted.Status == metav1.ConditionTrue && status.Facts != nil {
+	switch {
+	case accepted.Status != metav1.ConditionTrue && o.unlocated():
+		status.AcceptedTime = nil
+	case status.AcceptedTime == nil && accepted.Status == metav1.ConditionTrue && status.Facts != nil:
 		status.AcceptedTime = new(metav1.NewTime(o.now.Truncate(time.Second)))
 	}
 	conditions := []metav1.Condition{accepted, credential, ready, o.compliant(judged)}
@@ -231,6 +234,9 @@ func (o memberState) known(stored storedCredential) known {
 	if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		k.reachable, k.offline = ready.Reason == v1alpha1.ReasonReachable, offline(ready.Reason)
 	}
+	if accepted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAccepted); accepted != nil && accepted.Status == metav1.ConditionFalse {
+		k.waits = accepted.Reason == v1alpha1.ReasonRulesBroken || accepted.Reason == v1alpha1.ReasonFactsUnknown
+	}
 	k.announced = o.announced()
 	k.propertiesMatch = meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionPropertiesSet)
 	if o.federation != nil {
@@ -255,9 +261,11 @@ func (o memberState) target(stored storedCredential) *target {
 	return &target{uid: o.member.UID, id: v1alpha1.ClusterID(o.member.Spec.ClusterID), credential: stored.hash}
 }
 
-// accepted is the condition Accepted. A member that was accepted once is not judged by the rules again: see Compliant.
+// accepted is the condition Accepted. A member that was accepted once is not judged by the rules again: see Compliant. One of which
+// it was not known where it is, is judged by that when it is known.
 func (o memberState) accepted(facts *v1alpha1.Facts, judged rules.Compliance) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
+	first, undecided, unlocated := o.member.Status.AcceptedTime == nil, judged.Undecided(), judged.Unlocated()
 	switch {
 	case o.federation == nil:
 		c.Reason = v1alpha1.ReasonFederationMissing
@@ -269,17 +277,29 @@ func (o memberState) accepted(facts *v1alpha1.Facts, judged rules.Compliance) me
 			c.Message = fmt.Sprintf("clusters that discovery joined wait for approval in federation %q (spec.discovery.acceptance); ", o.federation.Name)
 		}
 		c.Message += propose(fmt.Sprintf("to accept it, with the verb approve on federations/%s", o.federation.Name), command.Approve{Member: o.name()})
-	case o.member.Status.AcceptedTime == nil && judged.Denied():
+	case first && judged.Denied(), o.unlocated() && judged.Contradicted():
 		c.Reason, c.Message = v1alpha1.ReasonRulesBroken, broken(judged.Violations)
-	case o.member.Status.AcceptedTime == nil && facts == nil && len(judged.Unknown) > 0:
+	case first && facts == nil && len(judged.Unknown) > 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonFactsUnknown
 		c.Message = "the manager has not seen the cluster's version and nodes yet, by which it is judged"
+	case first && len(undecided) > 0:
+		c.Reason = v1alpha1.ReasonFactsUnknown
+		c.Message = firstOf(undecided[0], len(undecided)) + "; the member waits for that: label the nodes of the cluster, or ask has() in the rule"
+	case (first || o.unlocated()) && unlocated != "":
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonFactsUnknown
+		c.Message = "the cluster is a member of the federation; " + unlocated + ": if a node contradicts it, the member is Pending"
 	default:
 		c.Status = metav1.ConditionTrue
 		c.Reason = v1alpha1.ReasonAccepted
 		c.Message = "the cluster is a member of the federation"
 	}
 	return c
+}
+
+// unlocated says that the member was accepted when it was not known where it is, and that is not known since.
+func (o memberState) unlocated() bool {
+	before := meta.FindStatusCondition(o.member.Status.Conditions, v1alpha1.ConditionAccepted)
+	return before != nil && before.Status == metav1.ConditionTrue && before.Reason == v1alpha1.ReasonFactsUnknown
 }
 
 // credential is what was read of the stored Secret. It does not change while the Secret and the member's endpoint do not.

@@ -3,6 +3,8 @@ package rules
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/rules/expression"
 )
@@ -11,13 +13,46 @@ import (
 type Compliance struct {
 	// Violations are the rules that the member breaks, in the order of MemberRules.
 	Violations []v1alpha1.Violation
-	// Unknown says which rules need a fact that is not known, in the same order.
-	Unknown []string
+	// Unknown are the rules that need a fact which is not known, in the same order.
+	Unknown []UnknownFact
+}
+
+// UnknownFact is a rule that cannot be judged, since it needs a fact which is not known.
+type UnknownFact struct {
+	Rule        ID
+	Enforcement v1alpha1.Enforcement
+	// Text says which fact.
+	Text string
 }
 
 // Denied says that the member breaks a rule with enforcement Deny.
 func (c Compliance) Denied() bool {
 	return slices.ContainsFunc(c.Violations, func(v v1alpha1.Violation) bool { return v.Enforcement == v1alpha1.EnforceDeny })
+}
+
+// Undecided are the texts of the rules with enforcement Deny that cannot be judged. Topology is not one of them: it rules what a
+// member says of itself, which holds until the facts contradict it.
+func (c Compliance) Undecided() (texts []string) {
+	for _, u := range c.Unknown {
+		if u.Rule != Topology && u.Enforcement == v1alpha1.EnforceDeny {
+			texts = append(texts, u.Text)
+		}
+	}
+	return texts
+}
+
+// Unlocated is what a member says of its place that no fact is known to compare with: the first of it; empty for none.
+func (c Compliance) Unlocated() string {
+	i := slices.IndexFunc(c.Unknown, func(u UnknownFact) bool { return u.Rule == Topology })
+	if i < 0 {
+		return ""
+	}
+	return c.Unknown[i].Text
+}
+
+// Contradicted says that the facts contradict what a member says of its place.
+func (c Compliance) Contradicted() bool {
+	return slices.ContainsFunc(c.Violations, func(v v1alpha1.Violation) bool { return v.Rule == string(Topology) })
 }
 
 // JudgeCompliance judges a member by the facts that the manager saw, as if it was created now. What its joiner says to have seen
@@ -48,13 +83,22 @@ func JudgeCompliance(federation *v1alpha1.Federation, member *v1alpha1.MemberClu
 			switch e.Type {
 			case warning: // advice, which no rule rests on
 			case unknownFact:
-				c.Unknown = append(c.Unknown, WarningText(e))
+				u := UnknownFact{rule.ID, enforcement, WarningText(e)}
+				if rule.ID == Expressions && warns(f, e) {
+					u.Enforcement = v1alpha1.EnforceWarn
+				}
+				c.Unknown = append(c.Unknown, u)
 			default:
 				c.add(rule.ID, v1alpha1.EnforceWarn, e.Error())
 			}
 		}
 	}
 	return c
+}
+
+// warns says that the expression which a finding is of only warns.
+func warns(f *v1alpha1.Federation, e *field.Error) bool {
+	return slices.ContainsFunc(f.Spec.Rules, func(r v1alpha1.Rule) bool { return r.Name == e.BadValue && r.Enforcement == v1alpha1.EnforceWarn })
 }
 
 func (c *Compliance) add(rule ID, enforcement v1alpha1.Enforcement, message string) {

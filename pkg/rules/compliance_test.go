@@ -68,10 +68,22 @@ Deny topology: metadata.labels[topology.kubernetes.io/region]: Invalid value: "u
 			m.Status.Facts.Regions = []string{"eu-west-1"}
 		}, `Warn expressions: metadata.labels[kubefederate.io/federation]: Forbidden: rule "us-only" of federation "prod" is violated: cluster.facts.regions.all(r, r.startsWith('us-'))`},
 		"facts that only the joiner saw": {func(_ *v1alpha1.Federation, m *v1alpha1.MemberCluster) { m.Status.Facts = nil },
-			`unknown: status.facts.kubernetesVersion: the version is unknown; federation "prod" takes >=1.33
-unknown: metadata.labels[kubefederate.io/federation]: rule "us-only" of federation "prod" was not evaluated: cluster.facts.regions is not known
-unknown: metadata.labels[kubefederate.io/federation]: rule "new-only" of federation "prod" was not evaluated: cluster.facts.kubernetesVersion is not known
-unknown: metadata.labels[topology.kubernetes.io/region]: no region of the nodes is known to compare it with`},
+			`unknown, Deny kubernetesVersion: status.facts.kubernetesVersion: the version is unknown; federation "prod" takes >=1.33
+unknown, Deny expressions: metadata.labels[kubefederate.io/federation]: rule "us-only" of federation "prod" was not evaluated: cluster.facts.regions is not known
+unknown, Deny expressions: metadata.labels[kubefederate.io/federation]: rule "new-only" of federation "prod" was not evaluated: cluster.facts.kubernetesVersion is not known
+unknown, Deny topology: metadata.labels[topology.kubernetes.io/region]: no region of the nodes is known to compare it with`},
+		"facts that are not known, and rules that warn": {func(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) {
+			f.Spec.Rules[1].Enforcement, m.Status.Facts = v1alpha1.EnforceWarn, nil
+			f.Spec.KubernetesVersions = ""
+		}, `unknown, Deny expressions: metadata.labels[kubefederate.io/federation]: rule "us-only" of federation "prod" was not evaluated: cluster.facts.regions is not known
+unknown, Warn expressions: metadata.labels[kubefederate.io/federation]: rule "new-only" of federation "prod" was not evaluated: cluster.facts.kubernetesVersion is not known
+unknown, Deny topology: metadata.labels[topology.kubernetes.io/region]: no region of the nodes is known to compare it with`},
+		"facts that are not known, and a federation that warns": {func(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) {
+			f.Spec.Enforcement, m.Status.Facts = v1alpha1.EnforceWarn, nil
+			f.Spec.Rules = f.Spec.Rules[:1]
+		}, `unknown, Warn kubernetesVersion: status.facts.kubernetesVersion: the version is unknown; federation "prod" takes >=1.33
+unknown, Warn expressions: metadata.labels[kubefederate.io/federation]: rule "us-only" of federation "prod" was not evaluated: cluster.facts.regions is not known
+unknown, Deny topology: metadata.labels[topology.kubernetes.io/region]: no region of the nodes is known to compare it with`},
 		"a change, until it is accepted": {func(_ *v1alpha1.Federation, m *v1alpha1.MemberCluster) { m.Status.Facts.KubernetesVersion = "v1.36.4" },
 			`Deny expressions: metadata.labels[kubefederate.io/federation]: Forbidden: rule "new-only" of federation "prod" is violated; join with v1.36.3`},
 		"a change, after": {func(_ *v1alpha1.Federation, m *v1alpha1.MemberCluster) {
@@ -86,8 +98,8 @@ unknown: metadata.labels[topology.kubernetes.io/region]: no region of the nodes 
 		for _, v := range c.Violations {
 			said = append(said, fmt.Sprintf("%s %s: %s", v.Enforcement, v.Rule, v.Message))
 		}
-		for _, text := range c.Unknown {
-			said = append(said, "unknown: "+text)
+		for _, u := range c.Unknown {
+			said = append(said, fmt.Sprintf("unknown, %s %s: %s", u.Enforcement, u.Rule, u.Text))
 		}
 		got := strings.Join(said, "\n")
 		if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -95,6 +107,13 @@ unknown: metadata.labels[topology.kubernetes.io/region]: no region of the nodes 
 		}
 		if c.Denied() != strings.Contains("\n"+got, "\nDeny") {
 			t.Errorf("%s: denied: %t", name, c.Denied())
+		}
+		if len(c.Undecided()) != strings.Count(got, "unknown, Deny")-strings.Count(got, "Deny topology: metadata.labels[topology.kubernetes.io/region]: no region") {
+			t.Errorf("%s: undecided: %q", name, c.Undecided())
+		}
+		if (c.Unlocated() != "") != strings.Contains(got, "topology: metadata.labels[topology.kubernetes.io/region]: no region") ||
+			c.Contradicted() != strings.Contains(got, "\nDeny topology") {
+			t.Errorf("%s: unlocated: %q, contradicted: %t", name, c.Unlocated(), c.Contradicted())
 		}
 		if !maps.Equal(labels, m.Labels) || !slices.Equal(rulesBefore, f.Spec.Rules) || facts != m.Status.Facts {
 			t.Errorf("%s: the objects were changed", name)

@@ -187,7 +187,8 @@ type MemberClusterStatus struct {
 	// +optional
 	Facts *Facts `json:"facts,omitempty"`
 	// AcceptedTime is when the manager had seen the facts of the member and first found it accepted and keeping every rule
-	// with enforcement Deny. Until then a member that breaks one stays Pending; from then on a violation is only reported.
+	// with enforcement Deny. Until then a member that breaks one stays Pending; from then on a violation is only reported. It is
+	// removed when the first node with a region or zone contradicts the member's label.
 	// +optional
 	AcceptedTime *metav1.Time `json:"acceptedTime,omitempty"`
 	// Violations are the rules that the member breaks, by its labels, spec and facts: the first 10. The condition Compliant

@@ -20,8 +20,8 @@ const (
 	ReasonCredentialRevoked = "CredentialRevoked"
 )
 
-// Reasons of the condition Compliant. RulesBroken and FactsUnknown are reasons of Accepted, too, until the manager has seen the
-// member; FederationMissing is one of Unknown.
+// Reasons of the condition Compliant. RulesBroken and FactsUnknown are reasons of Accepted, too, until the member has kept the
+// rules; FederationMissing is one of Unknown.
 const (
 	// ReasonRulesKept is the one reason of True.
 	ReasonRulesKept   = "RulesKept"

@@ -233,3 +233,71 @@ func TestFirstLook(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestFirstLookUnknown plays a member whose nodes do not say where they are, in a federation that asks: it waits until they do, and is
+// never published before. Where they are found elsewhere later, it stays.
+func TestFirstLookUnknown(t *testing.T) {
+	west := fleet(t).Cluster("west")
+	h, m := connect(t, west)
+	w, nodes := administrator(t, enforcing(t)), administrator(t, west)
+	if err := clusterinventory.AddToScheme(w.Scheme()); err != nil {
+		t.Fatal(err)
+	}
+	stop, err := envhost.ServeProfiles(t.Context(), enforcing(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	const shelf = "unlabeled-fleet"
+	create(t, w, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shelf, Labels: map[string]string{v1alpha1.LabelInventory: "unlabeled"}}})
+	create(t, w, manifests.InventoryBinding(shelf)...)
+	f := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "unlabeled"}}
+	f.Spec.Inventory = &v1alpha1.Inventory{Namespaces: []string{shelf}}
+	f.Spec.Rules = []v1alpha1.Rule{{Name: "eu-only", Expression: "cluster.facts.regions.all(r, r.startsWith('eu-'))"}}
+	create(t, w, f)
+	if err := west.AddNode(t.Context(), "unlabeled", nil); err != nil {
+		t.Fatal(err)
+	}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "unlabeled"}}
+	// in moves the node. A manager that starts reads again what a member waits for; one that goes on does so within five minutes.
+	in := func(region string) {
+		t.Helper()
+		next := node.DeepCopy()
+		next.Labels = map[string]string{corev1.LabelTopologyRegion: region}
+		if err := nodes.Patch(t.Context(), next, client.MergeFrom(node)); err != nil {
+			t.Fatal(err)
+		}
+		node = next
+		manager.Kill()
+		if err := errors.Join(manager.Start(t.Context()), manager.Wait(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	isPublished := func(condition string, namespaces ...string) {
+		t.Helper()
+		inventoryIs(t, w, "unlabeled", `True Published: members are published in namespace "unlabeled-fleet"`, condition)
+		profiles(t, w, func(*clusterinventory.ClusterProfile) error { return nil }, namespaces...)
+	}
+	const not = "False NotAccepted: the member is published when it is accepted"
+	elsewhere := []v1alpha1.Violation{{Rule: string(rules.Expressions), Enforcement: v1alpha1.EnforceDeny,
+		Message: `metadata.labels[kubefederate.io/federation]: Forbidden: rule "eu-only" of federation "unlabeled" is violated: ` + f.Spec.Rules[0].Expression}}
+
+	join(t, h, m, federate.JoinOptions{Name: "east", Federation: "unlabeled"})
+	complies(t, w, compliance{v1alpha1.PhasePending, "False FactsUnknown", "Unknown FactsUnknown", nil})
+	isPublished(not)
+	in("us-east-1")
+	complies(t, w, compliance{v1alpha1.PhasePending, "False RulesBroken", "False RulesBroken", elsewhere})
+	isPublished(not)
+	in("eu-west-1")
+	complies(t, w, compliance{v1alpha1.PhaseReady, "True Accepted", "True RulesKept", nil})
+	isPublished(`True Published: ClusterProfiles of the member are in namespace "unlabeled-fleet"`, shelf)
+
+	unjoin(t, h, m, "east")
+	if err := errors.Join(nodes.Delete(t.Context(), node), w.Delete(t.Context(), f)); err != nil {
+		t.Fatal(err)
+	}
+}
