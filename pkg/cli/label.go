@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -146,7 +147,7 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	}
 	output.Linef(o.Out, "cluster/%s %s%s", o.member.Context, verb, dryRunSuffix(o.dryRun))
 	if request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
-		output.Linef(o.ErrOut, "the label is on namespace %s, since you are not allowed to label namespace %s of this cluster", request.Namespace, v1alpha1.IdentityNamespace)
+		output.Linef(o.ErrOut, "the label is on namespace %s, since this cluster does not let you label namespace %s", request.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !o.remove && o.dryRun == cluster.DryRunNone {
 		federation := v1alpha1.FederationName(o.selection.Federation)
@@ -301,8 +302,29 @@ func (o *labelOptions) run(ctx context.Context) error {
 	return nil
 }
 
-// label labels m and leaves in it what the server returned.
+// label labels m and leaves in it what the server returned. Where m has changed since it was read, as it does with each report of
+// the manager, it is read and judged again: no label that another person has set meanwhile is overwritten unasked.
 func (o *labelOptions) label(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster) (did string, err error) {
+	for {
+		did, err = o.labelAsRead(ctx, h, m)
+		if !apierrors.IsConflict(err) {
+			return did, err
+		}
+		now, unread := h.Member(ctx, v1alpha1.MemberName(m.Name))
+		switch {
+		case unread != nil:
+			return "", unread
+		case now.UID != m.UID:
+			return "", fmt.Errorf("member %q was deleted and made anew meanwhile, so it was not labeled: %w", m.Name, err)
+		case now.ResourceVersion == m.ResourceVersion:
+			return "", err // something else is in the way
+		}
+		*m = *now
+	}
+}
+
+// labelAsRead labels m as it was read. If it has changed since, that is a conflict.
+func (o *labelOptions) labelAsRead(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster) (did string, err error) {
 	set := map[string]string{}
 	for key, value := range o.change.set {
 		old, had := m.Labels[key]

@@ -78,7 +78,8 @@ func (c *Cluster) PatchMember(ctx context.Context, name v1alpha1.MemberName, pat
 	return typed[v1alpha1.MemberCluster](c, o, err)
 }
 
-// LabelMember sets and removes labels of a member and returns what the server stored. A key that is in both is removed.
+// LabelMember sets and removes labels of m and returns what the server stored. A key that is in both is removed. If m has changed
+// since it was read, that is a conflict.
 func (c *Cluster) LabelMember(ctx context.Context, m *v1alpha1.MemberCluster, set map[string]string, remove []string, dryRun cluster.DryRun) (*v1alpha1.MemberCluster, error) {
 	labels := map[string]any{}
 	for k, v := range set {
