@@ -41,8 +41,8 @@ func requestOf(namespaces ...*unstructured.Unstructured) JoinRequest {
 	return JoinRequest{}
 }
 
-// SetJoinRequest sets the federation label on kube-system or, where the caller may not change that namespace, on
-// kubefederate-member, which it creates when it does not exist. It removes the annotation that the cluster left a
+// SetJoinRequest sets the federation label on kube-system or, where the caller may not change that namespace or a policy or a webhook
+// refuses it, on kubefederate-member, which it creates when it does not exist. It removes the annotation that the cluster left a
 // federation, and returns the federation label as the server stored it.
 func (c *Cluster) SetJoinRequest(ctx context.Context, federation v1alpha1.FederationName, dryRun cluster.DryRun) (JoinRequest, error) {
 	patch := map[string]any{"metadata": map[string]any{
@@ -50,8 +50,11 @@ func (c *Cluster) SetJoinRequest(ctx context.Context, federation v1alpha1.Federa
 		"annotations": map[string]any{v1alpha1.AnnotationLeft: nil},
 	}}
 	o, err := c.MergePatch(ctx, cluster.IdentityNamespace, patch, dryRun)
-	if err == nil || !apierrors.IsForbidden(err) {
+	if err == nil || !cluster.IsRefused(err) {
 		return requestOf(o), err
+	}
+	if live, unread := c.Find(ctx, cluster.IdentityNamespace); unread == nil && requestOf(live).Federation != "" {
+		return JoinRequest{}, err // that label counts, whatever the other namespace has
 	}
 	o, patchErr := c.MergePatch(ctx, namespaceRef(v1alpha1.MemberNamespace), patch, dryRun)
 	if apierrors.IsNotFound(patchErr) {
@@ -59,8 +62,8 @@ func (c *Cluster) SetJoinRequest(ctx context.Context, federation v1alpha1.Federa
 		o.SetLabels(membershipLabels(federation))
 		o, patchErr = c.Create(ctx, cluster.Namespaces, o, dryRun)
 	}
-	if apierrors.IsForbidden(patchErr) {
-		// One of the two rights is enough; the first is the usual one.
+	if cluster.IsRefused(patchErr) {
+		// One of the two is enough; the first is the usual one.
 		return JoinRequest{}, err
 	}
 	return requestOf(o), patchErr

@@ -38,8 +38,8 @@ func TestJoinRequestAfterUnjoin(t *testing.T) {
 	p.unchanged()
 }
 
-// TestJoinRequestNamespace writes the federation label where the caller may: on a namespace that is made for it and
-// goes with it.
+// TestJoinRequestNamespace writes the federation label where the caller may, and where a policy lets it be: on a namespace that is made
+// for it and goes with it.
 func TestJoinRequestNamespace(t *testing.T) {
 	west := joinFleet(t).Cluster("west")
 	before := snapshot(t, west)
@@ -61,6 +61,20 @@ func TestJoinRequestNamespace(t *testing.T) {
 		t.Errorf("removed %+v, %v, want %+v", got, err, want)
 	}
 	withdraw()
+	becomes(t, "the cluster", before, west)
+
+	admin := connectMember(t, west.Config())
+	end := policy(t, west, "kube-system", func(ctx context.Context) error {
+		_, err := admin.MergePatch(ctx, cluster.IdentityNamespace, map[string]any{"metadata": map[string]any{"labels": map[string]any{"a": "b"}}}, cluster.DryRunServer)
+		return err
+	})
+	if got, err := admin.SetJoinRequest(t.Context(), "prod", cluster.DryRunNone); err != nil || got != want {
+		t.Errorf("with a policy for kube-system: set %+v, %v, want %+v", got, err, want)
+	}
+	if got, err := admin.RemoveLabelAndNamespace(t.Context(), cluster.DryRunNone); err != nil || got != want {
+		t.Errorf("with a policy for kube-system: removed %+v, %v, want %+v", got, err, want)
+	}
+	end()
 	becomes(t, "the cluster", before, west)
 	stranger := connectMember(t, west.User("stranger"))
 	_, err := stranger.SetJoinRequest(t.Context(), "prod", cluster.DryRunNone)
