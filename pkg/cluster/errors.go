@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -66,6 +67,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	cause := Printable(Shortened(Cause(e.Err)))
+	refused, byProxy := errors.AsType[*ProxyRefused](e.Err)
 	what := e.Verb
 	if e.Object != (Ref{}) {
 		what += " " + e.Object.String()
@@ -76,6 +78,9 @@ func (e *Error) Error() string {
 		during := ""
 		if e.Verb != "get" && e.Verb != "list" {
 			during = " (" + what + ")"
+		}
+		if byProxy {
+			return string(e.Side) + ": no answer from " + e.Server + during + ": " + cause + ": " + refused.remedy()
 		}
 		if e.Proxy != "" {
 			return string(e.Side) + ": no answer from " + e.Server + " through the proxy " + e.Proxy + during + ": " + cause +
@@ -120,6 +125,9 @@ func Cause(err error) string {
 		return bounds.Error()
 	}
 	if refused, ok := errors.AsType[*endpoint.NotAllowed](err); ok {
+		return refused.Error()
+	}
+	if refused, ok := errors.AsType[*ProxyRefused](err); ok {
 		return refused.Error()
 	}
 	if isReset(err) {
@@ -181,6 +189,32 @@ func FaultOf(err error) Fault {
 		return FaultUnreachable
 	}
 	return FaultAnswer
+}
+
+// ProxyRefused is a proxy's answer that it does not connect to a server.
+type ProxyRefused struct {
+	// Proxy is its URL, without a password.
+	Proxy string
+	Code  int
+}
+
+func (r *ProxyRefused) Error() string {
+	return strings.TrimRight(fmt.Sprintf("the proxy %s refuses to connect to it (%d %s", r.Proxy, r.Code, http.StatusText(r.Code)), " ") + ")"
+}
+
+func (r *ProxyRefused) remedy() string {
+	if r.Code == http.StatusProxyAuthRequired {
+		return "name a user and a password that it accepts in the URL of the proxy"
+	}
+	return "let the proxy's administrator allow it, or choose another proxy (proxy-url of the cluster in the kubeconfig, or HTTPS_PROXY)"
+}
+
+// connected fails where a proxy does not connect to the server that it was asked to.
+func connected(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &ProxyRefused{Proxy: proxy.Redacted(), Code: answer.StatusCode}
 }
 
 // boundsOf is what of err is about a response that was not read, or not to its end; nil where nothing is.
@@ -278,6 +312,12 @@ func isReset(err error) bool {
 	var stream http2.StreamError
 	var away http2.GoAwayError
 	return errors.As(err, &stream) || errors.As(err, &away)
+}
+
+// IsRefused says whether err is an API server's refusal of a request: for want of a right, or by a policy or a webhook. A policy that
+// names no reason refuses with 422, and a webhook that names no code with 400.
+func IsRefused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 // IsNotServed says whether err is an API server's answer for a kind that it does not serve, which is not

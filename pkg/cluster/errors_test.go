@@ -274,8 +274,25 @@ func TestErrors(t *testing.T) {
 				return config
 			},
 			fault: cluster.FaultUnreachable,
-			want: `member: no answer from SERVER through the proxy http://ann:xxxxx@PROXY: Forbidden: ` +
-				`check the endpoint of the context, its proxy, and that this machine can reach both`,
+			want: `member: no answer from SERVER: the proxy http://ann:xxxxx@PROXY refuses to connect to it (403 Forbidden): ` +
+				`let the proxy's administrator allow it, or choose another proxy (proxy-url of the cluster in the kubeconfig, or HTTPS_PROXY)`,
+		},
+		{
+			name: "a proxy that asks for a login",
+			config: func(t *testing.T) *rest.Config {
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
+				t.Cleanup(server.Close)
+				config := answering(t, 200, "", "")
+				proxy, err := url.Parse(strings.Replace(server.URL, "http://", "http://ann:very-secret@", 1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				config.Proxy = http.ProxyURL(proxy)
+				return config
+			},
+			fault: cluster.FaultUnreachable,
+			want: `member: no answer from SERVER: the proxy http://ann:xxxxx@PROXY refuses to connect to it (407 Proxy Authentication Required): ` +
+				`name a user and a password that it accepts in the URL of the proxy`,
 		},
 		{
 			name: "a credential that is not accepted",

@@ -56,7 +56,7 @@ func newClient(side Side, config *rest.Config) (*http.Client, error) {
 	network := utilnet.SetTransportDefaults(&http.Transport{
 		Proxy: proxy, DialContext: dial, TLSClientConfig: tlsConfig, TLSHandshakeTimeout: 10 * time.Second, MaxIdleConnsPerHost: 25,
 		MaxResponseHeaderBytes: maxHeaderBytes, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer},
-		DisableCompression: c.DisableCompression,
+		DisableCompression: c.DisableCompression, OnProxyConnectResponse: connected,
 	})
 	wrapped, err := transport.HTTPWrappersForConfig(c, onlyAPI{&bounded{RoundTripper: network, side: side, timeout: exchangeTimeout(side, config)}})
 	if err != nil {

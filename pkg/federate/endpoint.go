@@ -152,8 +152,12 @@ func judgeEndpoint(e endpoint.Endpoint, federation *v1alpha1.Federation, tried e
 		f.field = "spec.insecureSkipTLSVerify"
 		against = append(against, f)
 	}
+	_, byProxy := errors.AsType[*cluster.ProxyRefused](tried)
 	switch fault := cluster.FaultOf(tried); {
 	case tried == nil:
+	case byProxy:
+		notes = append(notes, atEndpoint(e.Server, "is not reached from here: "+cluster.Cause(tried),
+			"give another proxy with --member-proxy-url, unless it lets the host connect: the manager there will report whether it responds"))
 	case fault == cluster.FaultCertificate:
 		against = append(against, atEndpoint(e.Server, "the certificate does not verify: "+cluster.Cause(tried), certificateRemedies[cluster.CertificateFaultOf(tried)]))
 	case fault == cluster.FaultNotAllowed:

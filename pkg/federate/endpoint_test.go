@@ -1,7 +1,10 @@
 package federate
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -42,6 +45,21 @@ func TestEndpointOf(t *testing.T) {
 		if got := endpointOf(tt.options, tt.caller, tt.existing); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestRefusingProxy holds that a proxy that does not let this machine connect is named as such. It stands not against the join, since the
+// host may reach the member.
+func TestRefusingProxy(t *testing.T) {
+	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(proxy.Close)
+	e := endpoint.Endpoint{Server: "https://east.example.com", CABundle: ca, ProxyURL: strings.Replace(proxy.URL, "http://", "http://ann:secret@", 1)}
+	against, notes := judgeEndpoint(endpoint.Endpoint{Server: e.Server, CABundle: ca}, nil, tryEndpoint(t.Context(), config(e, "")))
+	want := `member: endpoint "https://east.example.com": is not reached from here: the proxy ` + strings.Replace(e.ProxyURL, "secret", "xxxxx", 1) +
+		` refuses to connect to it (403 Forbidden): give another proxy with --member-proxy-url, unless it lets the host connect: the manager there will report whether it responds`
+	if len(against) > 0 || len(notes) != 1 || notes[0].String() != want {
+		t.Errorf("against %v, notes %v\nwant %s", against, notes, want)
 	}
 }
 

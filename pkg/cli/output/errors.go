@@ -100,10 +100,16 @@ func ExitCode(err error) int {
 		return exit.Code
 	case cluster.FaultOf(err) == cluster.FaultAnonymous:
 		return ExitFailed // of a right nothing is known
-	case is[*federate.Refusal](err), apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+	case is[*federate.Refusal](err), apierrors.IsInvalid(err), apierrors.IsForbidden(err), deniedWrite(err):
 		return ExitRefused
 	}
 	return ExitFailed
+}
+
+// deniedWrite says whether a webhook that names no code has denied a write: API servers answer 400 then.
+func deniedWrite(err error) bool {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	return ok && apierrors.IsBadRequest(err) && !slices.Contains([]string{"get", "list", "watch"}, failed.Verb)
 }
 
 // Error prints err as kubectl prints its own: a refused object with one bullet per fault, anything else behind "error: ".

@@ -48,6 +48,8 @@ func TestExitCodes(t *testing.T) {
 		{apierrors.NewInternalError(errors.New("x")), 1},
 		{fmt.Errorf("host: %w", invalid), 2},
 		{fmt.Errorf("host: %w", forbidden), 2},
+		{&cluster.Error{Verb: "patch", Err: apierrors.NewBadRequest(`admission webhook "x" denied the request: no`)}, 2},
+		{&cluster.Error{Verb: "list", Err: apierrors.NewBadRequest("unable to parse the selector")}, 1},
 		{&federate.Refusal{}, 2},
 		{&federate.Undone{Err: forbidden}, 2},
 		{&federate.Undone{Err: errors.New("x")}, 1},
