@@ -23,7 +23,7 @@ import (
 )
 
 const deinitHelp = `Remove kubectl federate from the host cluster: the webhook, policies, manager, roles, what grant made, and the
-kinds Federation and MemberCluster with all federations.
+kinds Federation and MemberCluster with all federations, which a dry run names.
 
 It refuses while there are members: without them on the host, what kubectl federate created on their clusters
 could not be removed. With --abandon-members they are deleted as well; each cluster then still has the namespace
@@ -85,9 +85,18 @@ func (o *deinitOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
+	federations, err := o.federations(ctx, h)
+	if err != nil {
+		return err
+	}
 	removed := 0
 	report := func(object *unstructured.Unstructured, outcome install.Outcome) {
 		removed++
+		if install.Describe(object) == federationsDefinition {
+			for i := range federations { // they go with their kind
+				output.Linef(o.Out, "federation.kubefederate.io/%s %s%s", federations[i].Name, outcome, dryRunSuffix(o.dryRun))
+			}
+		}
 		output.Linef(o.Out, "%s %s%s", install.Describe(object), outcome, dryRunSuffix(o.dryRun))
 	}
 	if err := o.revokeGrants(ctx, h, report); err != nil {
@@ -108,6 +117,22 @@ func (o *deinitOptions) run(ctx context.Context) error {
 		output.Line(o.ErrOut, "kubectl federate is not installed on the host")
 	}
 	return nil
+}
+
+// federationsDefinition is the kind Federation, as it is reported.
+const federationsDefinition = "customresourcedefinition.apiextensions.k8s.io/federations.kubefederate.io"
+
+// federations are those that are deleted with their kind. Where they may not be listed there are none, and a warning says so.
+func (o *deinitOptions) federations(ctx context.Context, h *host.Cluster) ([]v1alpha1.Federation, error) {
+	federations, err := h.Federations(ctx)
+	switch {
+	case errors.Is(err, host.ErrNotInitialised):
+		return nil, nil
+	case apierrors.IsForbidden(err):
+		output.Linef(o.ErrOut, "Warning: which federations are deleted is not known: %s", output.Reason(err))
+		return nil, nil
+	}
+	return federations, err
 }
 
 // revokeGrants removes what grant made: the rights would be there again for the next manager.
