@@ -211,6 +211,8 @@ type discovered struct {
 	// notes say what could not be read of sources that --source does not name; err is that of those that it names.
 	notes []string
 	err   error
+	// unread are the sources that could not be read.
+	unread map[discover.SourceName]bool
 }
 
 // find probes all clusters once.
@@ -220,11 +222,14 @@ func (o *discoverOptions) find(ctx context.Context, h *host.Cluster, opened open
 		return nil, err
 	}
 	view.MemberKubeconfig = o.member.Kubeconfig
-	found := &discovered{}
+	found := &discovered{unread: map[discover.SourceName]bool{}}
 	var reasons []string
 	sourcesOf := map[string][]string{}
 	for i, err := range errs {
 		_, absent := errors.AsType[*discover.NotServed](err)
+		if err != nil && !absent {
+			found.unread[discover.SourceName(opened.names[i])] = true
+		}
 		switch {
 		case err == nil:
 		case slices.Contains(o.sources, opened.names[i]):

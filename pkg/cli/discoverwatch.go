@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 )
@@ -32,12 +33,21 @@ func (f *pollFlags) validate() error {
 	return f.watchFlags.validate()
 }
 
-// poll prints what the first round finds, and then what each round finds changed. A later round that fails is reported and
-// tried again. It ends without an error when it is interrupted or its time is over.
+// poll prints what the first round finds, and then what each round finds changed. A later round that fails, or a source that --source
+// names and that cannot be read in it, is reported and tried again. It ends without an error when it is interrupted or its time is over.
 func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (*discovered, error)) error {
 	ctx, cancel := o.watch.bound(ctx)
 	defer cancel()
 	last, reported := &discovered{}, ""
+	report := func(err error) {
+		if err != nil && reported != err.Error() {
+			output.Line(o.ErrOut, "note: "+output.Reason(err)+"; trying again")
+		}
+		reported = ""
+		if err != nil {
+			reported = err.Error()
+		}
+	}
 	for first := true; ; first = false {
 		found, err := find(ctx)
 		switch {
@@ -46,12 +56,12 @@ func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (
 		case err != nil && first:
 			return err
 		case err != nil:
-			if reported != err.Error() {
-				output.Line(o.ErrOut, "note: "+output.Reason(err))
-			}
-			reported = err.Error()
+			report(err)
 		default:
-			reported = ""
+			if !first {
+				report(found.err)
+				found.keep(last)
+			}
 			if first || !slices.Equal(found.notes, last.notes) {
 				o.report(found)
 			}
@@ -64,7 +74,7 @@ func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (
 					return err
 				}
 			}
-			if found.err != nil {
+			if first && found.err != nil {
 				return found.err
 			}
 			last = found
@@ -75,6 +85,17 @@ func (o *discoverOptions) poll(ctx context.Context, find func(context.Context) (
 		case <-time.After(o.watch.interval):
 		}
 	}
+}
+
+// keep adds the clusters of before whose source could not be read this time: that they are gone is not known.
+func (d *discovered) keep(before *discovered) {
+	seen := map[v1alpha1.ClusterID]bool{}
+	for i := range d.all {
+		seen[d.all[i].ID] = d.all[i].ID != ""
+	}
+	gone := func(c discover.Cluster) bool { return !d.unread[c.Source] || seen[c.ID] }
+	d.clusters = append(d.clusters, slices.DeleteFunc(slices.Clone(before.clusters), gone)...)
+	d.all = append(d.all, slices.DeleteFunc(slices.Clone(before.all), gone)...)
 }
 
 // changes are the clusters of after that are new or have changed, and then those that are no longer shown: as they are
@@ -100,8 +121,8 @@ func changes(before, after *discovered) []discover.Cluster {
 			continue
 		}
 		same := func(now discover.Cluster) bool { return now.Candidate.String() == c.Candidate.String() }
-		if slices.ContainsFunc(after.clusters, same) {
-			continue // under another ID now, and printed as that
+		if after.unread[c.Source] || slices.ContainsFunc(after.clusters, same) {
+			continue // not known to be gone; or under another ID now, and printed as that
 		}
 		if at := slices.IndexFunc(after.all, same); at >= 0 {
 			c = after.all[at]
