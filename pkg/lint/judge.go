@@ -35,7 +35,10 @@ func (f *Finding) Err() error {
 // Judge says of every object, in the order in which they were read, what a host would say that holds the others.
 func (m *Manifests) Judge(now time.Time) []Finding {
 	x := rules.NewIndex()
-	for _, o := range m.objects {
+	for i, o := range m.objects {
+		if o.generated {
+			o.generate(i)
+		}
 		switch {
 		case o.name == "":
 		case o.federation != nil:
@@ -53,7 +56,7 @@ func (m *Manifests) Judge(now time.Time) []Finding {
 	for _, o := range m.objects {
 		f := Finding{Source: o.at, Kind: o.kind, Name: o.name}
 		f.Refusals = slices.Clone(o.faults)
-		if before, has := first[o.kind+"/"+o.name]; has && o.name != "" {
+		if before, has := first[o.kind+"/"+o.name]; has && o.name != "" && !o.generated {
 			e := field.Duplicate(field.NewPath("metadata", "name"), o.name)
 			e.Detail, e.Origin = "it is also in "+before.String(), string(Twice)
 			f.Refusals = append(f.Refusals, e)

@@ -191,6 +191,14 @@ func TestManifests(t *testing.T) {
 			at + `spec.health.failures: Invalid value: 11: spec.health.failures in body should be less than or equal to 10 (schema)`,
 			at + `spec.health.interval: Invalid value: "2s": must be a duration from 5s to 1h, such as 30s or 1m30s (schema)`,
 		}},
+		"generated name": {strings.Replace(federation, "name: prod", "generateName: prod-", 1), nil},
+		"generated names": {federation + strings.Repeat("---\n"+strings.Replace(member, "name: a", "generateName: a-", 1), 2), []string{
+			`in.yaml, document 2: MemberCluster "a-*": spec.clusterID: Duplicate value: "a": this cluster is already member "a-00002" of federation "prod"; let it leave first: kubectl federate unjoin a-00002 (clusterIDUnique)`,
+			`in.yaml, document 3: MemberCluster "a-*": spec.clusterID: Duplicate value: "a": this cluster is already member "a-00001" of federation "prod"; let it leave first: kubectl federate unjoin a-00001 (clusterIDUnique)`,
+		}},
+		"long generated name": {strings.Replace(federation, "name: prod", "generateName: "+strings.Repeat("a", 70), 1), nil},
+		"bad generated name": {strings.Replace(federation, "name: prod", "generateName: prod.east-", 1), []string{
+			`in.yaml, document 1: Federation "prod.east-*": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
 		"no name":   {strings.Replace(federation, "{name: prod}", "{}", 1), []string{`in.yaml, document 1: Federation "": metadata.name: Required value: name or generateName is required (schema)`}},
 		"long name": {strings.Replace(federation, "name: prod", "name: prod.east", 1), []string{`in.yaml, document 1: Federation "prod.east": <nil>: Invalid value: a federation's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit (schema)`}},
 		"finalizers of a wrong type": {strings.Replace(federation, "name: prod", "name: prod, finalizers: {a: b}", 1), []string{

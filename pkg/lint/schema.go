@@ -166,6 +166,8 @@ var (
 type object struct {
 	at         Source
 	kind, name string
+	// generated says that the API server chooses the name, which begins with metadata.generateName.
+	generated bool
 	// faults are those of its shape.
 	faults field.ErrorList
 	// Exactly one is set when the manifest can be read as its kind.
@@ -209,9 +211,13 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 	} else {
 		// The API server ignores the namespace of a kind that has none.
 		typed.SetNamespace("")
+		if o.generated = typed.GetName() == "" && typed.GetGenerateName() != ""; o.generated {
+			o.name = typed.GetGenerateName() + "*"
+			o.generate(0)
+		}
 		meta := validation.ValidateObjectMetaAccessor(typed, false, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
 		o.faults = append(o.faults, ordered(meta)...)
-		if shape.name != nil && !shape.name.MatchString(o.name) && !slices.ContainsFunc(o.faults, blocks) {
+		if shape.name != nil && !shape.name.MatchString(typed.GetName()) && !slices.ContainsFunc(o.faults, blocks) {
 			o.fault(field.Invalid(nil, field.OmitValueType{}, shape.nameMessage))
 		}
 		for _, t := range shape.texts {
@@ -224,6 +230,19 @@ func (s *Schemas) object(at Source, version schema.GroupVersion, kind string, co
 		e.Origin = string(Schema)
 	}
 	return o
+}
+
+// longestPrefix is how much of metadata.generateName API servers keep, before five characters of their own.
+const longestPrefix = 58
+
+// generate gives an object whose name is generated one that no other has: that with the number i.
+func (o *object) generate(i int) {
+	var typed metav1.Object = o.member
+	if o.federation != nil {
+		typed = o.federation
+	}
+	prefix := typed.GetGenerateName()
+	typed.SetName(fmt.Sprintf("%s%05d", prefix[:min(len(prefix), longestPrefix)], i))
 }
 
 // unquoted are the texts of metadata that YAML reads as something else: no and 1 are none without quotes.
