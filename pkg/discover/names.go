@@ -2,6 +2,7 @@ package discover
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,6 +11,9 @@ import (
 
 // longestName is the longest name of a member: a DNS-1123 label.
 const longestName = 63
+
+// openShift finds the cluster in the name of a context that oc login writes.
+var openShift = regexp.MustCompile(`^[^/]*/(?:api-)?([^/]+):\d+(?:/|$)`)
 
 // nameFor derives a member's name from the name of a kubeconfig context: the cluster's own name out of
 // the forms that cloud tools write, then anything that a DNS-1123 label cannot hold becomes a dash.
@@ -23,8 +27,13 @@ func nameFor(context string) v1alpha1.MemberName {
 		if parts := strings.SplitN(name, "_", 4); len(parts) == 4 {
 			name = parts[3]
 		}
-	case strings.Contains(name, "@"): // <user>@<cluster>
+	case openShift.MatchString(name): // <namespace>/api-<cluster>-<domain>:<port>/<user>
+		name = openShift.FindStringSubmatch(name)[1]
+	case strings.Contains(name, "@"): // <user>@<cluster>, and of eksctl <user>@<cluster>.<region>.eksctl.io
 		name = name[strings.LastIndex(name, "@")+1:]
+		if cluster, ok := strings.CutSuffix(name, ".eksctl.io"); ok {
+			name, _, _ = strings.Cut(cluster, ".")
+		}
 	}
 	return v1alpha1.MemberName(dnsLabel(name))
 }
