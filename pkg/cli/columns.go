@@ -208,11 +208,13 @@ var (
 	}
 	wideColumns = []column{
 		{lastContactHeader, func(m *v1alpha1.MemberCluster, now time.Time) string {
-			if at := lastContact(m); at != nil {
+			if at := m.Status.LastProbeTime; at != nil {
 				return age(*at, now)
 			}
 			return output.None
-		}, func(a, b *v1alpha1.MemberCluster) int { return compareTimes(lastContact(a), lastContact(b)) }},
+		}, func(a, b *v1alpha1.MemberCluster) int {
+			return compareTimes(a.Status.LastProbeTime, b.Status.LastProbeTime)
+		}},
 		{"SERVER", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.Server }), nil},
 		{"CLUSTER ID", timeless(func(m *v1alpha1.MemberCluster) string { return m.Spec.ClusterID }), nil},
 	}

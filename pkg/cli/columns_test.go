@@ -144,14 +144,14 @@ unsure    prod         NotReady   v1.37.0   us-east-1              us-east-1a,us
 `},
 		{name: "wide, no headers", typed: "wide", bare: true, want: `
 us-east   prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    20s      https://us-east.example.com:6443   id-us-east   
-eu-west   edge   Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    <none>   https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
+eu-west   edge   Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    20s      https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
 far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    20s      https://far.example.com:6443       id-far       
 new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    <none>   https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not probed it yet
 by-hand   prod   Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    <none>   https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join by-hand --federation prod --member-context CONTEXT
 late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    20s      https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
 soon      prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    20s      https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
 leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    20s      https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b
-unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    <none>   https://unsure.example.com:6443    id-unsure    Starting (1s ago): the first probe is under way
+unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    20s      https://unsure.example.com:6443    id-unsure    Starting (1s ago): the first probe is under way
 `},
 	} {
 		o := &getOptions{getFlags: getFlags{noHeaders: tt.bare}, columns: columnsOf(tt.typed == "wide", false)}

@@ -94,7 +94,7 @@ Facts:         as seen by the manager
   Capacity:    cpu 40, memory 160Gi, pods 550
   Regions:     eu-west-1
   Zones:       eu-west-1a, eu-west-1c
-  Last probe:  2026-11-23T11:59:40Z (20s ago)
+  Last answer: 2026-11-23T11:59:40Z (20s ago)
 Conditions:
   TYPE              STATUS   REASON             AGE   MESSAGE
   Accepted          True     Accepted           4d    the cluster is a member of the federation
@@ -129,7 +129,7 @@ Facts:         unknown
   Capacity:    <none>
   Regions:     <none>
   Zones:       <none>
-  Last probe:  <none>
+  Last answer: <none>
 Conditions:    <none>
 Violations:
   not judged: you may not read federation "prod"

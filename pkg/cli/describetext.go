@@ -71,7 +71,7 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 	s.Under("Capacity", capacity(m.Status.Facts))
 	s.Under("Regions", strings.Join(regionsOf(m), ", "))
 	s.Under("Zones", strings.Join(zonesOf(m), ", "))
-	s.Under("Last probe", moment(m.Status.LastProbeTime, now))
+	s.Under("Last answer", moment(m.Status.LastProbeTime, now))
 
 	s.Table("Conditions", conditionRows(m.Status.Conditions, now))
 	s.List("Violations", violations(m, book))

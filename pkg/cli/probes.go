@@ -29,8 +29,8 @@ var settledPhases = []v1alpha1.Phase{v1alpha1.PhaseJoining, v1alpha1.PhasePendin
 // asKnown gives a member as it is known: its status is the manager's last word, which is written when it changes, and probes say
 // until when that was seen to be true. It is pure, and leaves m as it is.
 //
-// The last contact with a member that answers is when probes were made last, and not status.lastProbeTime, which is written every few hours. When
-// probes have stopped, its condition Ready and its phase, if that follows from probes, are Unknown, since they did.
+// The last contact with a member that answers is when probes were made last, and not status.lastProbeTime as it is stored, which is written
+// every few hours; with one that does not, it is stored. When probes have stopped, its condition Ready and its phase, if that follows from probes, are Unknown, since they did.
 func asKnown(m v1alpha1.MemberCluster, p host.Probes) v1alpha1.MemberCluster {
 	if m.Status.Phase == "" || p.Err != nil {
 		return m
@@ -57,18 +57,6 @@ func asKnown(m v1alpha1.MemberCluster, p host.Probes) v1alpha1.MemberCluster {
 		m.Status.Phase = phaseUnknown
 	}
 	return m
-}
-
-// lastContact is when a member, as it is known, answered last; nil for one that does not answer.
-func lastContact(m *v1alpha1.MemberCluster) *metav1.Time {
-	at, ready := m.Status.LastProbeTime, meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady)
-	if at == nil || ready == nil {
-		return nil
-	}
-	if ready.Status == metav1.ConditionTrue || ready.Reason == reasonProbesStopped && !at.Time.Before(ready.LastTransitionTime.Time) {
-		return at
-	}
-	return nil
 }
 
 // allAsKnown is asKnown of all members.

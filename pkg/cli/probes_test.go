@@ -48,8 +48,8 @@ func TestAsKnown(t *testing.T) {
 		{"being probed", probedAgo(90 * time.Second), `
 ready                True      Ready       90s
 ready-just-now       True      Ready       1s
-offline              False     Offline     <none>   TimedOut (60m ago)
-refused              False     NotReady    <none>   Unauthorized (60m ago)
+offline              False     Offline     50m      TimedOut (60m ago)
+refused              False     NotReady    50m      Unauthorized (60m ago)
 of-a-later-release   True      Splendid    90s
 suspended            True      Suspended   90s
 pending              True      Pending     90s      AwaitingApproval (60m ago)
@@ -60,8 +60,8 @@ new                  <none>    Unknown     <none>   NotProbed (4d ago)
 		{"not any more", probedAgo(91 * time.Second), `
 ready                Unknown   Unknown     91s      ProbesStopped (91s ago)
 ready-just-now       Unknown   Unknown     1s       ProbesStopped (91s ago)
-offline              Unknown   Unknown     <none>   ProbesStopped (91s ago)
-refused              Unknown   Unknown     <none>   ProbesStopped (91s ago)
+offline              Unknown   Unknown     50m      ProbesStopped (91s ago)
+refused              Unknown   Unknown     50m      ProbesStopped (91s ago)
 of-a-later-release   Unknown   Unknown     91s      ProbesStopped (91s ago)
 suspended            Unknown   Suspended   91s      ProbesStopped (91s ago)
 pending              Unknown   Pending     91s      AwaitingApproval (60m ago)
@@ -72,8 +72,8 @@ new                  <none>    Unknown     <none>   NotProbed (4d ago)
 		{"not yet, since it was installed just now", host.Probes{Installed: noon.Add(-time.Minute), Patience: 90 * time.Second, Now: noon}, `
 ready                True      Ready       50m
 ready-just-now       True      Ready       1s
-offline              False     Offline     <none>   TimedOut (60m ago)
-refused              False     NotReady    <none>   Unauthorized (60m ago)
+offline              False     Offline     50m      TimedOut (60m ago)
+refused              False     NotReady    50m      Unauthorized (60m ago)
 of-a-later-release   True      Splendid    50m
 suspended            True      Suspended   50m
 pending              True      Pending     50m      AwaitingApproval (60m ago)
@@ -82,22 +82,22 @@ leaving              True      Leaving     50m
 new                  <none>    Unknown     <none>   NotProbed (4d ago)
 `},
 		{"not since it was installed", host.Probes{Installed: noon.Add(-10 * time.Minute), Patience: 90 * time.Second, Now: noon}, `
-ready                Unknown   Unknown     <none>   ProbesStopped (10m ago)
+ready                Unknown   Unknown     50m      ProbesStopped (10m ago)
 ready-just-now       Unknown   Unknown     1s       ProbesStopped (10m ago)
-offline              Unknown   Unknown     <none>   ProbesStopped (10m ago)
-refused              Unknown   Unknown     <none>   ProbesStopped (10m ago)
-of-a-later-release   Unknown   Unknown     <none>   ProbesStopped (10m ago)
-suspended            Unknown   Suspended   <none>   ProbesStopped (10m ago)
-pending              Unknown   Pending     <none>   AwaitingApproval (60m ago)
+offline              Unknown   Unknown     50m      ProbesStopped (10m ago)
+refused              Unknown   Unknown     50m      ProbesStopped (10m ago)
+of-a-later-release   Unknown   Unknown     50m      ProbesStopped (10m ago)
+suspended            Unknown   Suspended   50m      ProbesStopped (10m ago)
+pending              Unknown   Pending     50m      AwaitingApproval (60m ago)
 joining              Unknown   Joining     <none>   ProbesStopped (10m ago)
-leaving              Unknown   Leaving     <none>   ProbesStopped (10m ago)
+leaving              Unknown   Leaving     50m      ProbesStopped (10m ago)
 new                  <none>    Unknown     <none>   NotProbed (4d ago)
 `},
 		{"not known", host.Probes{Err: errors.New("no")}, `
 ready                True      Ready       50m
 ready-just-now       True      Ready       1s
-offline              False     Offline     <none>   TimedOut (60m ago)
-refused              False     NotReady    <none>   Unauthorized (60m ago)
+offline              False     Offline     50m      TimedOut (60m ago)
+refused              False     NotReady    50m      Unauthorized (60m ago)
 of-a-later-release   True      Splendid    50m
 suspended            True      Suspended   50m
 pending              True      Pending     50m      AwaitingApproval (60m ago)
@@ -110,7 +110,7 @@ new                  <none>    Unknown     <none>   NotProbed (4d ago)
 		var rows [][]string
 		for _, m := range allAsKnown(fleet, tt.probes) {
 			seen := output.None
-			if at := lastContact(&m); at != nil {
+			if at := m.Status.LastProbeTime; at != nil {
 				seen = age(*at, noon)
 			}
 			condition := output.None

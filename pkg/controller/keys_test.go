@@ -131,7 +131,7 @@ func TestSigningKeys(t *testing.T) {
 		{"a key", func() { signed("a") }, []string{"a"}},
 		{"it cannot be seen any more", func() { o.probe.signature = signature{fault: "403"} }, []string{"a"}},
 		{"a manager that starts", func() { o.probe = nil }, []string{"a"}},
-		{"newer keys", func() { o.probe = &observation{outcome: reachable, at: now}; signed("b") }, []string{"b", "a"}},
+		{"newer keys", func() { o.probe = &observation{outcome: reachable, answered: now}; signed("b") }, []string{"b", "a"}},
 		{"an older one again", func() { signed("a") }, []string{"a", "b"}},
 		{"a third", func() { signed("c") }, []string{"c", "a", "b"}},
 		{"a fourth", func() { signed("d") }, []string{"d", "c", "a"}},
@@ -139,10 +139,10 @@ func TestSigningKeys(t *testing.T) {
 		{"and is back", func() { o.credential = stored }, []string{"d", "c", "a"}},
 		{"the Secret is another's", func() { o.credential = stored.DeepCopy(); o.credential.OwnerReferences = nil }, []string{"d", "c", "a"}},
 		{"another credential, while no manager ran", func() { o.credential = stored; other() }, nil},
-		{"a key", func() { o.probe = &observation{outcome: reachable, at: now}; signed("e") }, []string{"e"}},
+		{"a key", func() { o.probe = &observation{outcome: reachable, answered: now}; signed("e") }, []string{"e"}},
 		{"it leads elsewhere", func() { o.member.Spec.Server = "https://elsewhere.example.com"; o.member.Generation++; o.probe = nil }, nil},
 		{"and back", func() { o.member.Spec.Server = "https://us-east.example.com:6443"; o.member.Generation++ }, nil},
-		{"a key", func() { o.probe = &observation{outcome: reachable, at: now}; signed("f") }, []string{"f"}},
+		{"a key", func() { o.probe = &observation{outcome: reachable, answered: now}; signed("f") }, []string{"f"}},
 		{"the Secret is gone, and the endpoint changed", func() { o.credential, o.probe = nil, nil; o.member.Generation++ }, nil},
 	} {
 		step.change()

@@ -63,7 +63,7 @@ func (l *lease) Start(ctx context.Context) error {
 	for i := range members.Items {
 		names[i] = members.Items[i].Name
 	}
-	l.prober.expect(names)
+	l.prober.expect(names, l.renewedLast(ctx))
 	for delay := leaseRetry; ; {
 		select {
 		case <-ctx.Done():
@@ -79,6 +79,20 @@ func (l *lease) Start(ctx context.Context) error {
 			delay = l.prober.patience() / patienceIntervals
 		}
 	}
+}
+
+// renewedLast is the time that the Lease has when this manager begins; zero when it cannot be read.
+func (l *lease) renewedLast(ctx context.Context) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	live := manifests.NewProbesLease(version.Version)
+	if err := l.direct.Get(ctx, client.ObjectKeyFromObject(live), live); err != nil || live.Spec.RenewTime == nil {
+		return time.Time{}
+	}
+	if now := time.Now(); live.Spec.RenewTime.After(now) {
+		return now // a clock was wrong
+	}
+	return live.Spec.RenewTime.Time
 }
 
 // renew moves the time of the Lease on; it is false when it stays, since a member waits, or another manager has written it.

@@ -56,7 +56,7 @@ func TestProbedUntil(t *testing.T) {
 				listener := make(pipes)
 				listener.serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"metadata":{"uid":"x"}}`) })
 				p := probing(t, interval, timeout)
-				p.expect(nil)
+				p.expect(nil, time.Time{})
 				if tt.late > 0 {
 					p.lateSlots = make(chan struct{}, tt.late)
 				}
@@ -115,7 +115,7 @@ func TestExpected(t *testing.T) {
 	}
 	isKnown(false, "before the members are listed")
 	p.drop("early")
-	p.expect([]string{"early", "probed", "without-credential", "unusable"})
+	p.expect([]string{"early", "probed", "without-credential", "unusable"}, time.Time{})
 	isKnown(false, "before all are followed")
 	followOver(t, p, "probed", never)
 	p.drop("without-credential")
@@ -173,7 +173,7 @@ func newLeased(t *testing.T, objects ...client.Object) *leased {
 		t.Fatal(err)
 	}
 	p := probing(t, 30*time.Second, 10*time.Second)
-	p.expect(nil)
+	p.expect(nil, time.Time{})
 	l.lease = &lease{client: l.host, direct: l.host, prober: p, holder: "manager-1", log: logr.Discard(), metrics: m}
 	return l
 }
@@ -210,6 +210,10 @@ func TestRenewLease(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(l.metrics.renewed.WithLabelValues()); got != float64(s.RenewTime.UnixMilli())/1000 {
 		t.Errorf("the metric is %f, the Lease %s", got, s.RenewTime)
+	}
+
+	if got := l.renewedLast(t.Context()); !got.Equal(s.RenewTime.Time) {
+		t.Errorf("a manager that begins reads %s", got)
 	}
 
 	// Another manager writes between the read and the write.
@@ -253,6 +257,9 @@ func TestRenewLease(t *testing.T) {
 func TestLeaseIsMade(t *testing.T) {
 	t.Parallel()
 	l := newLeased(t)
+	if got := l.renewedLast(t.Context()); !got.IsZero() {
+		t.Errorf("without a Lease a manager that begins reads %s", got)
+	}
 	l.renews(t, false)
 	l.renews(t, true)
 	if got, want := fmt.Sprint(l.stored(t).Labels), fmt.Sprint(manifests.NewProbesLease(version.Version).Labels); got != want {
@@ -286,6 +293,9 @@ func TestLeaseTime(t *testing.T) {
 				there.Spec.RenewTime = new(metav1.NewMicroTime(time.Now().Add(tt.ahead + tt.stored)))
 			}
 			l := newLeased(t, there)
+			if got := l.renewedLast(t.Context()); got.After(time.Now()) {
+				t.Errorf("a manager that begins reads %s, which is still to come", got)
+			}
 			l.ahead = tt.ahead
 			l.renews(t, tt.renews)
 			if at := l.stored(t).Spec.RenewTime; !near(at, time.Now().Add(tt.ahead)) {
@@ -298,7 +308,7 @@ func TestLeaseTime(t *testing.T) {
 // BenchmarkProbedUntil looks at 10,000 members.
 func BenchmarkProbedUntil(b *testing.B) {
 	p := newProber(time.Minute, time.Second, logr.Discard(), nil)
-	p.expect(nil)
+	p.expect(nil, time.Time{})
 	for i := range 10_000 {
 		p.members[fmt.Sprint(i)] = &followed{due: time.Now().Add(time.Hour)}
 	}

@@ -222,10 +222,10 @@ type followed struct {
 	due time.Time
 	// late says that it did not answer the last time.
 	late bool
-	// unreported is how many probes in a row have failed, which is not reported before others confirm it, and failing when
-	// the first of them began.
+	// unreported is how many probes in a row have failed, which is not reported before others confirm it.
 	unreported int
-	failing    time.Time
+	// answered is when the last probe began that found it reachable; zero for none.
+	answered time.Time
 	// reached says that it was reachable when this manager began to follow it.
 	reached bool
 	// requested is the value of the last request to probe.
@@ -240,7 +240,8 @@ type followed struct {
 // observation is the outcome of a probe that is to be reported.
 type observation struct {
 	outcome
-	at time.Time
+	// answered is when the member was reachable last; zero when that is not known.
+	answered time.Time
 	// facts are nil before they were read. They are not to be changed.
 	facts      *v1alpha1.Facts
 	signature  signature

@@ -484,7 +484,7 @@ func until(t *testing.T, what string, check func() bool) {
 	}
 }
 
-// TestRecord holds which outcomes of a row of probes are reported.
+// TestRecord holds which outcomes of a row of probes are reported, and with which time of the last answer.
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	p := probing(t, 30*time.Second, 10*time.Second)
@@ -495,7 +495,7 @@ func TestRecord(t *testing.T) {
 		got      outcome
 		changed  bool
 		soon     bool
-		reported time.Duration
+		answered time.Duration
 	}{
 		{0, reachable, true, false, 0},
 		{30 * time.Second, reachable, false, false, 0},
@@ -503,18 +503,18 @@ func TestRecord(t *testing.T) {
 		{60 * time.Second, late, false, true, 0},
 		{65 * time.Second, reachable, false, false, 0},
 		{90 * time.Second, late, false, true, 0},
-		{95 * time.Second, late, true, false, 90 * time.Second},
-		{125 * time.Second, outcome{v1alpha1.ReasonTimedOut, "something else", 0}, false, false, 90 * time.Second},
-		{155 * time.Second, outcome{v1alpha1.ReasonConnectionRefused, "", 0}, true, false, 155 * time.Second},
+		{95 * time.Second, late, true, false, 65 * time.Second},
+		{125 * time.Second, outcome{v1alpha1.ReasonTimedOut, "something else", 0}, false, false, 65 * time.Second},
+		{155 * time.Second, outcome{v1alpha1.ReasonConnectionRefused, "", 0}, true, false, 65 * time.Second},
 		{185 * time.Second, reachable, true, false, 185 * time.Second},
 		// What an API server reports clearly is reported at once.
-		{215 * time.Second, outcome{v1alpha1.ReasonUnauthorized, "", 401}, true, false, 215 * time.Second},
+		{215 * time.Second, outcome{v1alpha1.ReasonUnauthorized, "", 401}, true, false, 185 * time.Second},
 		{245 * time.Second, reachable, true, false, 245 * time.Second},
 		{245*time.Second + probeTimeAge, reachable, true, false, 245*time.Second + probeTimeAge},
 	} {
 		next, changed := p.record(f, step.got, now.Add(step.at), "")
-		if changed != step.changed || (next == 5*time.Second) != step.soon || next > 30*time.Second || f.last.at.Sub(now) != step.reported {
-			t.Errorf("step %d: next %s, changed %v, of %s; want %+v", i, next, changed, f.last.at.Sub(now), step)
+		if changed != step.changed || (next == 5*time.Second) != step.soon || next > 30*time.Second || f.last.answered.Sub(now) != step.answered {
+			t.Errorf("step %d: next %s, changed %v, answered after %s; want %+v", i, next, changed, f.last.answered.Sub(now), step)
 		}
 	}
 	if _, changed := p.record(&followed{name: "m"}, reachable, now, ""); changed {
@@ -523,6 +523,32 @@ func TestRecord(t *testing.T) {
 	f.membership = v1alpha1.ReasonMembershipMissing
 	if _, changed := p.record(f, reachable, now.Add(246*time.Second+probeTimeAge), ""); !changed || f.last.membership != f.membership {
 		t.Error("that the membership record is missing is not reported")
+	}
+}
+
+// TestAnsweredBefore holds that a manager which starts and finds a member gone knows until when the one before it had probed it.
+func TestAnsweredBefore(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		reached bool
+		got     []outcome
+		want    time.Time
+	}{
+		"reachable before":         {true, []outcome{late, late}, now.Add(-time.Minute)},
+		"not reachable before":     {false, []outcome{late, late}, time.Time{}},
+		"reachable since":          {true, []outcome{reachable, late, late}, now},
+		"reachable before, and is": {true, []outcome{reachable}, now},
+	} {
+		p := probing(t, 30*time.Second, 10*time.Second)
+		p.expect(nil, now.Add(-time.Minute))
+		f := &followed{name: "m", pace: p.pace, reached: tt.reached}
+		p.members["m"] = f
+		for i, got := range tt.got {
+			p.record(f, got, now.Add(time.Duration(i)*time.Minute), "")
+		}
+		if f.last == nil || f.last.outcome != tt.got[len(tt.got)-1] || !f.last.answered.Equal(tt.want) {
+			t.Errorf("%s: %+v, want the answer at %s", name, f.last, tt.want)
+		}
 	}
 }
 

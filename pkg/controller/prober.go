@@ -76,6 +76,8 @@ type prober struct {
 	// settled are members that were followed, or found to have nothing to probe, before expected is set; then those are expected
 	// of which that is not known yet.
 	settled, expected map[string]bool
+	// probedBefore is until when the manager before this one had probed members; zero when that is not known.
+	probedBefore time.Time
 }
 
 func newProber(interval, timeout time.Duration, log logr.Logger, m *metrics) *prober {
@@ -201,11 +203,12 @@ func (p *prober) drop(name string) {
 	}
 }
 
-// expect names the members that there are when this manager begins. It is not known of them that they have been probed before
-// each is followed, or has nothing to probe.
-func (p *prober) expect(names []string) {
+// expect names the members that there are when this manager begins, and until when the one before it had probed them. It is not
+// known of them that they have been probed since before each is followed, or has nothing to probe.
+func (p *prober) expect(names []string, probedBefore time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.probedBefore = probedBefore
 	p.expected = map[string]bool{}
 	for _, name := range names {
 		if !p.settled[name] {
@@ -471,15 +474,13 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 	// Who requested a probe waits for what it found, confirmed or not.
 	requested := f.unanswered(request)
 	if got == reachable {
-		f.unreported = 0
+		f.unreported, f.answered = 0, at
 	} else {
-		if f.unreported++; f.unreported == 1 {
-			f.failing = at
-		}
+		f.unreported++
 		if delay := f.confirmDelay(got); delay > 0 && !requested {
 			return min(next, delay), false
 		}
-		at, f.unreported = f.failing, 0
+		f.unreported = 0
 	}
 	if f.last != nil && !requested && got.same(f.last.outcome) && equality.Semantic.DeepEqual(f.facts, f.last.facts) && f.signature == f.last.signature &&
 		f.membership == f.last.membership && f.properties.state() == f.last.properties && (got != reachable || at.Sub(f.probeTime) < probeTimeAgeOf(f.uid)) {
@@ -488,8 +489,16 @@ func (p *prober) record(f *followed, got outcome, at time.Time, request string) 
 	if got == reachable {
 		f.probeTime = at // it is written now, or the reconciler says again what it is
 	}
-	f.last = &observation{outcome: got, at: at, facts: f.facts, signature: f.signature, membership: f.membership, properties: f.properties.state(), request: request}
+	f.last = &observation{outcome: got, answered: p.answeredLocked(f), facts: f.facts, signature: f.signature, membership: f.membership, properties: f.properties.state(), request: request}
 	return next, true
+}
+
+// answeredLocked is when a member answered last: this manager, or else the one before it, if it did then.
+func (p *prober) answeredLocked(f *followed) time.Time {
+	if f.answered.IsZero() && f.reached {
+		return p.probedBefore
+	}
+	return f.answered
 }
 
 // slot is a place among those that run at a time.

@@ -83,19 +83,27 @@ func (o memberState) status(stored storedCredential) v1alpha1.MemberClusterStatu
 		status.ObservedProbeRequest = request
 	}
 	if probed && o.probeTimeDue(&status) {
-		status.LastProbeTime = new(metav1.NewTime(o.probe.at.Truncate(time.Second)))
+		status.LastProbeTime = new(metav1.NewTime(o.probe.answered.Truncate(time.Second)))
 	}
 	return status
 }
 
-// probeTimeDue says that the time of the probe is to be written: when the status changes, and once in a while for a member
-// that stays reachable.
+// probeTimeDue says that the time of the last contact is to be written: when the status changes, and once in a while for a member
+// that stays reachable. It never goes back.
 func (o memberState) probeTimeDue(status *v1alpha1.MemberClusterStatus) bool {
 	before, now := &o.member.Status, meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
-	return before.LastProbeTime == nil || was == nil || was.Status != now.Status || was.Reason != now.Reason ||
+	switch {
+	case o.probe.answered.IsZero():
+		return false
+	case before.LastProbeTime == nil:
+		return true
+	case o.probe.answered.Before(before.LastProbeTime.Time):
+		return false
+	}
+	return was == nil || was.Status != now.Status || was.Reason != now.Reason ||
 		!equality.Semantic.DeepEqual(before.Facts, status.Facts) ||
-		o.probe.outcome == reachable && o.probe.at.Sub(before.LastProbeTime.Time) >= probeTimeAgeOf(o.member.UID)
+		o.probe.outcome == reachable && o.probe.answered.Sub(before.LastProbeTime.Time) >= probeTimeAgeOf(o.member.UID)
 }
 
 // phase is the first that applies.

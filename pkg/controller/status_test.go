@@ -50,7 +50,7 @@ func good(t *testing.T) seen {
 	s.Name, s.Namespace = m.Name, v1alpha1.CredentialsNamespace
 	s.Labels = map[string]string{v1alpha1.LabelFederation: "prod", v1alpha1.LabelMember: "us-east"}
 	s.OwnerReferences = []metav1.OwnerReference{{Kind: "MemberCluster", Name: m.Name, UID: m.UID}}
-	o := seen{memberState{member: m, federation: f, now: now, probe: &observation{outcome: reachable, at: now}}, s}
+	o := seen{memberState{member: m, federation: f, now: now, probe: &observation{outcome: reachable, answered: now}}, s}
 	o.store(t, func(*kubeconfig.Access) {})
 	return o
 }
@@ -358,7 +358,7 @@ func TestRevokedStays(t *testing.T) {
 	}{
 		{refused, v1alpha1.ReasonCredentialRevoked},
 		{nil, v1alpha1.ReasonCredentialRevoked}, // a manager that has just started
-		{&observation{outcome: outcome{reason: v1alpha1.ReasonTimedOut}, at: now}, v1alpha1.ReasonCredentialRevoked},
+		{&observation{outcome: outcome{reason: v1alpha1.ReasonTimedOut}, answered: now}, v1alpha1.ReasonCredentialRevoked},
 		{&answers, v1alpha1.ReasonCredentialStored},
 		{refused, v1alpha1.ReasonCredentialRevoked},
 	} {
@@ -445,45 +445,53 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// TestProbeTime is when status.lastProbeTime changes: each time is a write on the host.
+// TestProbeTime is when status.lastProbeTime changes, and to what: each time is a write on the host.
 func TestProbeTime(t *testing.T) {
 	t.Parallel()
 	facts := &v1alpha1.Facts{Nodes: 3}
+	gone := func(o *seen) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }
 	for _, tt := range []struct {
 		name  string
 		later func(*seen)
-		after time.Duration
-		want  bool
+		// answered is when the member answered last, and want what the status says, after the first time.
+		answered, want time.Duration
 	}{
-		{"reachable", func(*seen) {}, time.Minute, false},
-		{"reachable for an hour", func(*seen) {}, time.Hour, false},
-		{"reachable for long", func(*seen) {}, probeTimeAge, true},
-		{"another number of nodes", func(o *seen) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, true},
-		{"gone", func(o *seen) { o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut} }, time.Minute, true},
+		{"reachable", func(*seen) {}, time.Minute, 0},
+		{"reachable for an hour", func(*seen) {}, time.Hour, 0},
+		{"reachable for long", func(*seen) {}, probeTimeAge, probeTimeAge},
+		{"another number of nodes", func(o *seen) { o.probe.facts = &v1alpha1.Facts{Nodes: 4} }, time.Minute, time.Minute},
+		{"gone", gone, time.Hour, time.Hour},
+		{"gone, and answered another manager after", gone, -time.Hour, 0},
+		{"gone, and it is not known when it answered", func(o *seen) { gone(o); o.probe.answered = time.Time{} }, time.Hour, 0},
 		{"gone for long", func(o *seen) {
-			o.probe.outcome = outcome{reason: v1alpha1.ReasonTimedOut}
+			gone(o)
 			o.member.Status.Conditions[2].Status, o.member.Status.Conditions[2].Reason = metav1.ConditionFalse, v1alpha1.ReasonTimedOut
-		}, 48 * time.Hour, false},
+		}, time.Hour, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := good(t)
 			o.probe.facts = facts
 			o.member.Status = o.status(o.judgeCredential())
-			before := o.member.Status.LastProbeTime
-			if before == nil || !before.Time.Equal(now) {
+			if before := o.member.Status.LastProbeTime; before == nil || !before.Time.Equal(now) {
 				t.Fatalf("the first time is %v", before)
 			}
-			o.probe = &observation{outcome: reachable, at: now.Add(tt.after), facts: facts.DeepCopy()}
+			o.probe = &observation{outcome: reachable, answered: now.Add(tt.answered), facts: facts.DeepCopy()}
 			tt.later(&o)
 			status := o.status(o.judgeCredential())
-			if got := !status.LastProbeTime.Equal(before); got != tt.want {
-				t.Errorf("lastProbeTime %s after %s, changed: %v, want %v", status.LastProbeTime, before, got, tt.want)
+			if got := status.LastProbeTime.Sub(now); got != tt.want {
+				t.Errorf("lastProbeTime is %s after the first time, want %s", got, tt.want)
 			}
 			if got := status.Facts.Nodes; got != o.probe.facts.Nodes {
 				t.Errorf("%d nodes", got)
 			}
 		})
+	}
+	o := good(t)
+	gone(&o)
+	o.probe.answered = time.Time{}
+	if got := o.status(o.judgeCredential()).LastProbeTime; got != nil {
+		t.Errorf("a member that has never answered did at %s", got)
 	}
 }
 

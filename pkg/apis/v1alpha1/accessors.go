@@ -14,7 +14,7 @@ func (m *MemberCluster) Federation() FederationName {
 	return FederationName(m.Labels[LabelFederation])
 }
 
-// JoinFinished says that a join has finished once: it recorded that, or the manager has probed the cluster, for which it needs a
+// JoinFinished says that a join has finished once: it recorded that, or the manager has reached the cluster, for which it needs a
 // credential.
 func (m *MemberCluster) JoinFinished() bool {
 	return m.Annotations[AnnotationJoinedBy] != "" || m.Status.LastProbeTime != nil

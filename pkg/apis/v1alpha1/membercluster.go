@@ -197,7 +197,8 @@ type MemberClusterStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Violations []Violation `json:"violations,omitempty"`
-	// LastProbeTime is when the member last answered, to three hours, or when the manager first found that it did not.
+	// LastProbeTime is when a probe last found the member reachable: to three hours while it is, and to a probe when it is not any
+	// more. It is empty before the first time.
 	// +optional
 	LastProbeTime *metav1.Time `json:"lastProbeTime,omitempty"`
 	// CredentialExpiry is when the credential that the host keeps ends.

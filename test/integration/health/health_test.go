@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -163,12 +164,16 @@ func TestHealth(t *testing.T) {
 	}
 
 	// Its API server is away. What is known of it stays known.
+	stopped := time.Now()
 	east.Stop()
 	address := strings.TrimPrefix(server, "https://")
 	away := becomes(t, h, "east", health{v1alpha1.PhaseOffline, "ConnectionRefused",
 		"no answer from https://" + address + ": connection refused; check that the cluster runs and that the host can reach it"})
 	if diff := cmp.Diff(found.Status.Facts, away.Status.Facts); diff != "" {
 		t.Errorf("facts of a member that is away (-before +now):\n%s", diff)
+	}
+	if at := away.Status.LastProbeTime; at.Sub(stopped).Abs() > 3*time.Second {
+		t.Errorf("it is away since %s, and answered last at %s", stopped, at)
 	}
 	if err := east.Start(t.Context()); err != nil {
 		t.Fatal(err)
