@@ -59,18 +59,20 @@ func ReadMemory(data map[string]string) *Memory {
 	return m
 }
 
-// Data is the memory as it is kept. Where it is too long, the clusters that left first are forgotten first.
+// Data is the memory as it is kept. Where it is too long, the clusters that left first are forgotten first, of the federation that has
+// most of them: those who let many clusters join and leave have none of another federation be forgotten.
 func (m *Memory) Data() map[string]string {
 	objects := slices.SortedFunc(maps.Keys(m.of), func(a, b types.UID) int {
-		left, right := m.of[a].until, m.of[b].until
-		switch {
-		case left.IsZero() && !right.IsZero(): // members come first
-			return -1
-		case right.IsZero() && !left.IsZero():
-			return 1
-		}
-		return cmp.Or(right.Compare(left), cmp.Compare(a, b))
+		return cmp.Or(m.of[b].until.Compare(m.of[a].until), cmp.Compare(a, b))
 	})
+	turn, count := map[types.UID]int{}, map[v1alpha1.FederationName]int{}
+	for _, object := range objects {
+		if s := m.of[object]; !s.until.IsZero() { // members come first
+			count[s.federation]++
+			turn[object] = count[s.federation]
+		}
+	}
+	slices.SortStableFunc(objects, func(a, b types.UID) int { return cmp.Compare(turn[a], turn[b]) })
 	data, size := map[string]string{}, 0
 	for _, object := range objects {
 		s := m.of[object]
