@@ -167,6 +167,13 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 			}
 			attempts++
 			c.retry[p.member.UID] = s.view.Now.Add(leaveRest)
+			if there, err := c.isThere(ctx, p); err != nil {
+				p.condition.Message += "; it stays: " + cluster.Printable(output.Reason(err))
+				continue
+			} else if there {
+				p.condition.Message = objectName(p.member.Spec.Discovered) + " is there, but not in its source any more, as where another system took it over: the member stays"
+				continue
+			}
 			left, err := c.unjoin(ctx, s, p)
 			if err == nil {
 				delete(c.retry, p.member.UID)
@@ -179,6 +186,33 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 			}
 		}
 	}
+}
+
+// isThere says whether an object of which no candidate was made is there all the same, as one that Rancher took over, whose source has
+// it then. That is asked right before a member would leave.
+func (c *controller) isThere(ctx context.Context, p *presence) (bool, error) {
+	if p.candidate != nil {
+		return false, nil
+	}
+	d := p.member.Spec.Discovered
+	source, known := discover.OfKind(d.Kind)
+	if !known {
+		return false, fmt.Errorf("this version does not know the source %s", d.Kind)
+	}
+	for _, versions := range source.Kinds {
+		kind, served, err := c.host.Served(ctx, versions...)
+		if err != nil {
+			return false, err
+		}
+		if !served || (d.Namespace == "") != slices.Contains(source.ClusterWide, versions[0]) {
+			continue
+		}
+		o, err := c.host.Find(ctx, cluster.Ref{Resource: kind, Namespace: d.Namespace, Name: d.Name})
+		if err != nil || o != nil && string(o.GetUID()) == d.UID && o.GetDeletionTimestamp() == nil {
+			return o != nil, err
+		}
+	}
+	return false, nil
 }
 
 // unjoin lets one member leave: by the Secret of its object where that is still there, and else by what the host has alone. It has not

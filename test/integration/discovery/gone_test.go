@@ -92,25 +92,37 @@ func TestKeep(t *testing.T) {
 	l.reports(t, fed, "1 0 0", `cluster-api:team-keep/kept Conflict: it carries the membership record of member "kept", which this host no longer has; `)
 }
 
-// TestLeave has a member leave by itself when its object has been gone for a minute.
+// TestLeave has a member leave by itself when its object has been gone for a minute, and one stay whose object another system took over.
 func TestLeave(t *testing.T) {
 	l := start(t)
 	const fed, ns = "leave", "team-leave"
 	l.make(t, namespace(ns))
 	l.federation(t, fed, v1alpha1.Discovery{
-		Sources: []v1alpha1.DiscoverySource{{Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{ns}}}, WhenGone: v1alpha1.GoneLeave, GonePatience: "1m",
+		Sources: []v1alpha1.DiscoverySource{
+			{Name: "capi", Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{ns}}, {Name: "fleet", Kind: v1alpha1.SourceFleet, Namespaces: []string{ns}},
+		},
+		WhenGone: v1alpha1.GoneLeave, GonePatience: "1m",
 	})
-	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "left-kubeconfig"))
+	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "left-kubeconfig"), manifests.DiscoverySecretBinding(ns, "taken"))
 	leaving := add(t, env.Spec{Name: "left", ControllerManager: true})
 	o := object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "left", asks(fed), nil)
 	l.make(t, o, secret(ns, "left-kubeconfig", nil, map[string]string{"value": kubeconfig(t, leaving)}))
-	l.becomes(t, fed, "left by ClusterAPI team-leave/left: Pending")
+	taken := object("fleet.cattle.io/v1alpha1", "Cluster", ns, "taken", asks(fed), map[string]any{"spec": map[string]any{"kubeConfigSecret": "taken"}})
+	l.make(t, taken, secret(ns, "taken", nil, map[string]string{"value": kubeconfig(t, add(t, env.Spec{Name: "taken"}))}))
+	const stays = "taken by Fleet team-leave/taken: Pending"
+	l.becomes(t, fed, "left by ClusterAPI team-leave/left: Pending", stays)
+	// Rancher's own label, as Fleet's clusters have under Rancher.
+	if err := l.Patch(t.Context(), taken, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"management.cattle.io/cluster-name":"c-m-x"}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	l.present(t, "taken", "False ObjectGone")
 	l.label(t, o, "")
 	l.present(t, "left", `False LabelRemoved: the label of ClusterAPI object "team-leave/left" was removed; to let it leave by itself: kubectl federate grant leave --discovery --leave`)
 	l.revoke(t, discovers(fed))
 	l.grant(t, discovers(fed, v1alpha1.VerbLeave))
 	l.present(t, "left", `False LabelRemoved: the label of ClusterAPI object "team-leave/left" was removed; it leaves at `)
-	l.becomes(t, fed)
+	l.becomes(t, fed, stays)
+	l.present(t, "taken", `False ObjectGone: Fleet object "team-leave/taken" is there, but not in its source any more`)
 	// Nothing stays on the cluster, which was reached by the Secret of its object.
 	member, err := client.New(leaving.Config(), client.Options{})
 	if err != nil {
