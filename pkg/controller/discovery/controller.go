@@ -56,8 +56,8 @@ type controller struct {
 	gone    map[types.UID]time.Time
 	leaves  map[v1alpha1.FederationName][]time.Time
 	leaving map[types.UID]bool
-	// retry is when a member is tried to let leave again.
-	retry map[types.UID]time.Time
+	// tried are the attempts to let members leave.
+	tried map[types.UID]attempt
 	// reported is what was last reported of each cluster that is not joined.
 	reported map[string]string
 

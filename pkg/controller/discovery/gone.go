@@ -27,6 +27,12 @@ const (
 	leaveRest = 10 * time.Minute
 )
 
+// attempt is one to let a member leave that it did not leave by: what became of it, and when the next is made.
+type attempt struct {
+	next    time.Time
+	message string
+}
+
 // defaultPatience is that of a federation that does not say.
 const defaultPatience = time.Hour
 
@@ -78,7 +84,7 @@ func (c *controller) findGone(s *state, candidates []discover.Candidate, failed 
 		}
 		all = append(all, p)
 	}
-	maps.DeleteFunc(c.retry, func(uid types.UID, _ time.Time) bool { return !still[uid] })
+	maps.DeleteFunc(c.tried, func(uid types.UID, _ attempt) bool { return !still[uid] })
 	maps.DeleteFunc(c.leaving, func(uid types.UID, _ bool) bool { return !still[uid] })
 	maps.DeleteFunc(c.gone, func(uid types.UID, _ time.Time) bool { return !still[uid] })
 	return all
@@ -161,29 +167,33 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 		case len(recent) >= budget(discovered[f.Name]):
 			p.condition.Message += fmt.Sprintf("; it leaves later: at most %d members leave by themselves in %s", budget(discovered[f.Name]), wait)
 		default:
-			if s.view.Now.Before(c.retry[p.member.UID]) || attempts == maxLeaves {
-				p.condition.Message += "; it is tried again"
+			if last := c.tried[p.member.UID]; s.view.Now.Before(last.next) {
+				p.condition.Message = last.message
+				continue
+			}
+			if attempts == maxLeaves {
+				p.condition.Message += "; it leaves soon"
+				c.alarm.in(0)
 				continue
 			}
 			attempts++
-			c.retry[p.member.UID] = s.view.Now.Add(leaveRest)
-			if there, err := c.isThere(ctx, p); err != nil {
-				p.condition.Message += "; it stays: " + cluster.Printable(output.Reason(err))
-				continue
-			} else if there {
-				p.condition.Message = objectName(p.member.Spec.Discovered) + " is there, but not in its source any more, as where another system took it over: the member stays"
-				continue
+			there, err := c.isThere(ctx, p)
+			left := false
+			if err == nil && !there {
+				left, err = c.unjoin(ctx, s, p)
 			}
-			left, err := c.unjoin(ctx, s, p)
-			if err == nil {
-				delete(c.retry, p.member.UID)
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				p.condition.Message += "; it could not leave: " + cluster.Printable(output.Reason(err))
-			}
-			if left {
+			case there:
+				p.condition.Message = objectName(p.member.Spec.Discovered) + " is there, but not in its source any more, as where another system took it over: the member stays"
+			case left:
 				c.leaves[name] = append(c.leaves[name], s.view.Now)
+				continue
+			default:
+				continue // it is opened in the next round
 			}
+			c.tried[p.member.UID] = attempt{s.view.Now.Add(leaveRest), p.condition.Message}
 		}
 	}
 }

@@ -46,7 +46,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	c := &controller{
 		client: mgr.GetClient(), host: h, own: own, recorder: mgr.GetEventRecorder(v1alpha1.DiscoveryFieldOwner), log: mgr.GetLogger().WithName("discovery"),
 		metrics: metrics, timeout: o.Timeout, alarm: bell, watches: &watches{client: watcher, alarm: bell, of: map[watched]*watching{}},
-		memory: &keptMemory{}, ledger: ledger{}, gone: map[types.UID]time.Time{}, leaving: map[types.UID]bool{}, retry: map[types.UID]time.Time{},
+		memory: &keptMemory{}, ledger: ledger{}, gone: map[types.UID]time.Time{}, leaving: map[types.UID]bool{}, tried: map[types.UID]attempt{},
 		leaves: map[v1alpha1.FederationName][]time.Time{}, reported: map[string]string{},
 	}
 	for _, kind := range []client.Object{&v1alpha1.Federation{}, &v1alpha1.MemberCluster{}} {
