@@ -61,6 +61,24 @@ func (c *Conn) Find(ctx context.Context, r Ref) (*unstructured.Unstructured, err
 	return o, err
 }
 
+// FindMetadata reads the metadata of one object; nil without an error means that it does not exist. The server sends no more than that.
+func (c *Conn) FindMetadata(ctx context.Context, r Ref) (*metav1.PartialObjectMetadata, error) {
+	path, err := r.path()
+	if err != nil {
+		return nil, c.fail("get", r, err)
+	}
+	const accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+	body, err := bodyOf(c.rest.Get().AbsPath(path).SetHeader("Accept", accept).Do(withLimit(ctx, objectLimit(c.side))))
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	o := &metav1.PartialObjectMetadata{}
+	if err == nil {
+		err = json.Unmarshal(body, o)
+	}
+	return o, c.fail("get", r, err)
+}
+
 // Create posts o: of two that create one object at once, the second gets an error.
 func (c *Conn) Create(ctx context.Context, r Resource, o *unstructured.Unstructured, d DryRun) (*unstructured.Unstructured, error) {
 	ref := r.Of(o)

@@ -100,7 +100,7 @@ func (c *Candidate) readProvider(o *unstructured.Unstructured) error {
 			c.key, c.context = text(&e, "extension", "key"), text(&e, "extension", "context")
 		}
 		if c.Secret.Name == "" || c.key == "" {
-			return noCredential("its access provider %s names no Secret and key in the extension %s", secretReader, execExtension)
+			return noCredential("its access provider %s names no Secret and key in the extension %s: join it by a context of your own", secretReader, execExtension)
 		}
 		return nil
 	}

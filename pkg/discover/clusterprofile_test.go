@@ -25,8 +25,8 @@ func TestClusterProfileCandidates(t *testing.T) {
 		{"the deprecated list", provider("credentialProviders", "{name: s, key: value}"), object + "; Secret inventory/s"},
 		{"another namespace", provider("accessProviders", "{name: s, key: value, namespace: kube-system}"), object + `; error: its access provider kubeconfig-secretreader names a Secret in namespace ` +
 			`"kube-system": discovery reads only those of the profile's own namespace`},
-		{"no key", provider("accessProviders", "{name: s}"), object + "; Secret inventory/s; error: its access provider kubeconfig-secretreader names no Secret and key in the extension client.authentication.k8s.io/exec"},
-		{"wrong types", provider("accessProviders", "[7]"), object + "; error: its access provider kubeconfig-secretreader names no Secret and key in the extension client.authentication.k8s.io/exec"},
+		{"no key", provider("accessProviders", "{name: s}"), object + "; Secret inventory/s; error: its access provider kubeconfig-secretreader names no Secret and key in the extension client.authentication.k8s.io/exec: join it by a context of your own"},
+		{"wrong types", provider("accessProviders", "[7]"), object + "; error: its access provider kubeconfig-secretreader names no Secret and key in the extension client.authentication.k8s.io/exec: join it by a context of your own"},
 		{"other providers", meta + "status: {accessProviders: [{name: google}, {name: secretreader}, {name: open-cluster-management}, {name: x}, 7], conditions: [{type: ControlPlaneHealthy, status: \"False\"}]}",
 			object + `; hint: its manager reports that its control plane is not healthy; error: its access providers are "google", "secretreader", "open-cluster-management" and 1 more, ` +
 				"and discovery reads kubeconfig-secretreader only: join it by a context of your own"},

@@ -121,16 +121,15 @@ func (e Environment) named(ctx context.Context, o cluster.ListOptions) (objects 
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
-	for _, ref := range e.Secrets {
-		secret, err := e.holder().Find(ctx, ref)
-		if err != nil {
-			errs = append(errs, &NamespaceError{ref.Namespace, err})
+	secrets := make([]*unstructured.Unstructured, len(e.Secrets))
+	errs := cluster.ForEach(len(e.Secrets), func(i int) (err error) {
+		if secrets[i], err = e.holder().ForeignMetadata(ctx, e.Secrets[i]); err != nil {
+			err = &NamespaceError{e.Secrets[i].Namespace, err}
 		}
+		return err
+	})
+	for _, secret := range secrets {
 		if secret != nil && selector.Matches(labels.Set(secret.GetLabels())) {
-			for _, content := range []string{"data", "stringData"} {
-				delete(secret.Object, content)
-			}
 			objects = append(objects, *secret)
 		}
 	}

@@ -43,6 +43,9 @@ func karmadaCandidates(objects []unstructured.Unstructured) []Candidate {
 		default:
 			c.Err = noCredential("Karmada has no credential of it: the object has no spec.secretRef; join it by a context of your own")
 		}
+		if headers, _, _ := unstructured.NestedMap(o.Object, "spec", "proxyHeader"); c.Err == nil && len(headers) > 0 {
+			c.Err = noCredential("Karmada reaches it through a proxy with headers of its own (spec.proxyHeader), which discovery does not send: join it by a context of your own")
+		}
 		if status, message := condition(o, "Ready"); status == "False" {
 			c.Hint = hint("Karmada reports that it is not ready", message)
 		}

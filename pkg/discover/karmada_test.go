@@ -16,6 +16,9 @@ func TestKarmadaCandidates(t *testing.T) {
 		{"push, without", meta + "spec: {syncMode: Push, secretRef: {name: member1}}", object + "; error: Karmada has no credential of it: the object has no spec.secretRef; join it by a context of your own"},
 		{"not verified", meta + "spec: {insecureSkipTLSVerification: true, secretRef: {namespace: karmada-cluster, name: member1}}", object + "; error: Karmada does not verify its certificate " +
 			"(spec.insecureSkipTLSVerification), and discovery sends no credential to a server that is not verified: give Karmada the CA, or join it by a context of your own"},
+		{"a proxy that takes headers", meta + "spec: {proxyURL: 'https://p', proxyHeader: {X-Tenant: a}, secretRef: {namespace: karmada-cluster, name: member1}}",
+			object + "; Secret karmada-cluster/member1; error: Karmada reaches it through a proxy with headers of its own (spec.proxyHeader), which discovery does not send: join it by a context of your own"},
+		{"no headers", meta + "spec: {proxyHeader: {}, secretRef: {namespace: karmada-cluster, name: member1}}", object + "; Secret karmada-cluster/member1"},
 		{"wrong types", meta + "spec: []\nstatus: {conditions: [7]}", object + "; error: Karmada has no credential of it: the object has no spec.secretRef; join it by a context of your own"},
 	})
 }

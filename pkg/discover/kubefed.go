@@ -36,7 +36,7 @@ func kubeFedCandidates(objects []unstructured.Unstructured) []Candidate {
 		case name != "":
 			c.Secret = secretRef(o.GetNamespace(), name)
 		case c.Err == nil:
-			c.Err = noCredential("KubeFed has no credential of it: the object has no spec.secretRef.name")
+			c.Err = noCredential("KubeFed has no credential of it: the object has no spec.secretRef.name; join it by a context of your own")
 		}
 		if skipped, _, _ := unstructured.NestedStringSlice(o.Object, "spec", "disabledTLSValidations"); len(skipped) > 0 {
 			c.Hint = "KubeFed does not verify all of its certificate, by spec.disabledTLSValidations; discovery verifies it, so give it one that verifies: " +

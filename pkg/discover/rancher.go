@@ -77,7 +77,7 @@ func (s rancher) Candidates(ctx context.Context) ([]Candidate, error) {
 			c.Secret, c.Hint = cluster.Ref{}, ""
 			c.Connect = func() (*member.Cluster, error) { return member.Connect(s.holder().Config()) }
 		case c.Secret.Name == "":
-			c.Err = errors.New("host: no object names the namespace in which Rancher stores its kubeconfig")
+			c.Err = errors.New("host: no object names the namespace in which Rancher stores its kubeconfig; join it by a context of your own")
 		}
 	}
 	s.open(ctx, candidates, func(c *Candidate, access *kubeconfig.Access) {

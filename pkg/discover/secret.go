@@ -19,10 +19,10 @@ const FromSecret SourceName = "secret"
 
 var (
 	// kubeconfigKeys are where systems put a kubeconfig: Cluster API, HyperShift and multicluster-runtime, vcluster, the
-	// cluster inventory's consumers, Kamaji, Flux.
+	// cluster inventory's consumers, Kamaji, Flux. Sveltos takes any.
 	kubeconfigKeys = []string{valueKey, "kubeconfig", "config", "Config", "admin.conf", "value.yaml"}
 	// kubeconfigSuffixes end the names of Secrets, after that of their cluster.
-	kubeconfigSuffixes = []string{"-admin-kubeconfig", "-kubeconfig"}
+	kubeconfigSuffixes = []string{"-admin-kubeconfig", "-sveltos-kubeconfig", "-kubeconfig"}
 )
 
 // secretSource reads the Secrets with the federation label that are not Argo CD's, and stand for a cluster by themselves.

@@ -18,6 +18,7 @@ func TestSecretCandidates(t *testing.T) {
 		{"metadata: {name: prod-a, namespace: n}", "prod-a"},
 		{"metadata: {name: prod-a-kubeconfig, namespace: n}", "prod-a"},
 		{"metadata: {name: prod-a-admin-kubeconfig, namespace: n}", "prod-a"},
+		{"metadata: {name: prod-a-sveltos-kubeconfig, namespace: n}", "prod-a"},
 		{"metadata: {name: -kubeconfig, namespace: n}", "kubeconfig"},
 		{"metadata: {name: vc-shop, namespace: n, labels: {app: vcluster, vcluster-name: shop}}", "shop"},
 	} {

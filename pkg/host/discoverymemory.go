@@ -45,12 +45,3 @@ func (c *Cluster) KeepDiscoveryMemory(ctx context.Context, data map[string]strin
 	}
 	return c.Update(ctx, cluster.ConfigMaps, o, cluster.DryRunNone)
 }
-
-// SecretVersion is the version of a Secret.
-func (c *Cluster) SecretVersion(ctx context.Context, secret cluster.Ref) (string, error) {
-	o, err := c.Get(ctx, secret)
-	if err != nil {
-		return "", err
-	}
-	return o.GetResourceVersion(), nil
-}

@@ -50,14 +50,29 @@ func (c *Cluster) Foreign(ctx context.Context, kind cluster.Resource, o cluster.
 		return c.List(ctx, kind, o)
 	}
 	err = cluster.EachMetadata(ctx, c.Conn, kind, o, func() { objects = nil }, func(m *metav1.PartialObjectMetadata) {
-		object := kind.New(m.Namespace, m.Name)
-		object.SetUID(m.UID)
-		object.SetLabels(m.Labels)
-		object.SetCreationTimestamp(m.CreationTimestamp)
-		object.SetDeletionTimestamp(m.DeletionTimestamp)
-		objects = append(objects, *object)
+		objects = append(objects, *metadataOf(kind, m))
 	})
 	return objects, err
+}
+
+// ForeignMetadata is one object of Foreign by its name, with the metadata only; nil without an error means that it does not exist. The
+// right to get an object gives none to list it.
+func (c *Cluster) ForeignMetadata(ctx context.Context, r cluster.Ref) (*unstructured.Unstructured, error) {
+	m, err := c.FindMetadata(ctx, r)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	return metadataOf(r.Resource, m), nil
+}
+
+func metadataOf(kind cluster.Resource, m *metav1.PartialObjectMetadata) *unstructured.Unstructured {
+	object := kind.New(m.Namespace, m.Name)
+	object.SetUID(m.UID)
+	object.SetResourceVersion(m.ResourceVersion)
+	object.SetLabels(m.Labels)
+	object.SetCreationTimestamp(m.CreationTimestamp)
+	object.SetDeletionTimestamp(m.DeletionTimestamp)
+	return object
 }
 
 // ForeignSecret is a Secret of another system that holds the credential of a cluster. Who may create objects of that system chooses

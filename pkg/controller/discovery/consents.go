@@ -60,41 +60,56 @@ func (c *consents) listed(namespaces []string) []string {
 	return all
 }
 
+// maxSingle is how many Secrets of a namespace are looked at by their names: those of a namespace that has more are granted whole.
+const maxSingle = 500
+
 // single are the Secrets that may be got by their names alone, in the namespaces of sources whose objects are Secrets.
 func (c *consents) single(federations map[v1alpha1.FederationName]*v1alpha1.Federation) []cluster.Ref {
 	named := map[string]bool{}
 	for _, f := range federations {
-		if f.Spec.Discovery == nil {
-			continue
-		}
-		for _, s := range f.Spec.Discovery.Sources {
-			for _, namespace := range s.Namespaces {
-				named[namespace] = named[namespace] || isSecret(s.Kind)
-			}
+		for _, namespace := range secretNamespaces(f) {
+			named[namespace] = true
 		}
 	}
 	var all []cluster.Ref
-	for _, namespace := range slices.Sorted(maps.Keys(c.secrets)) {
+	for _, namespace := range slices.Sorted(maps.Keys(named)) {
 		r := c.secrets[namespace]
-		for _, name := range r.names {
-			if named[namespace] && !r.list {
-				all = append(all, cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: name})
-			}
+		if r.list {
+			continue
+		}
+		for _, name := range r.names[:min(len(r.names), maxSingle)] {
+			all = append(all, cluster.Ref{Resource: cluster.Secrets, Namespace: namespace, Name: name})
 		}
 	}
 	return all
 }
 
-// unread is the first namespace of a source whose objects are Secrets in which none may be read; none says whether there is one.
-func (c *consents) unread(f *v1alpha1.Federation) (namespace string, none bool) {
+// secretNamespaces are those of the sources of a federation whose objects are Secrets.
+func secretNamespaces(f *v1alpha1.Federation) (all []string) {
+	if f.Spec.Discovery == nil {
+		return nil
+	}
 	for _, s := range f.Spec.Discovery.Sources {
-		for _, namespace := range s.Namespaces {
-			if r := c.secrets[namespace]; isSecret(s.Kind) && !r.list && len(r.names) == 0 {
-				return namespace, true
-			}
+		if isSecret(s.Kind) {
+			all = append(all, s.Namespaces...)
 		}
 	}
-	return "", false
+	return all
+}
+
+// unread is the first namespace of a source whose objects are Secrets of which not all that there may be are looked at, and what about
+// it; empty where there is none.
+func (c *consents) unread(f *v1alpha1.Federation) (namespace, what string) {
+	for _, namespace := range secretNamespaces(f) {
+		switch r := c.secrets[namespace]; {
+		case r.list:
+		case len(r.names) == 0:
+			return namespace, fmt.Sprintf("discovery may read no Secret in namespace %q", namespace)
+		case len(r.names) > maxSingle:
+			return namespace, fmt.Sprintf("discovery looks at %d Secrets in namespace %q, of %d that it may get by their names", maxSingle, namespace, len(r.names))
+		}
+	}
+	return "", ""
 }
 
 // isSecret says whether the objects of a source are Secrets.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 )
 
@@ -115,4 +116,38 @@ func (c *consents) missing(wanted []question) (all []question) {
 		}
 	}
 	return all
+}
+
+// TestSingle holds which Secrets are looked at by their names, and what is said of a namespace of which not all are.
+func TestSingle(t *testing.T) {
+	t.Parallel()
+	f := federationOf("prod", v1alpha1.DiscoverySource{Kind: v1alpha1.SourceSecret, Namespaces: []string{"few", "many", "whole"}},
+		v1alpha1.DiscoverySource{Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{"none", "other"}})
+	names := func(n int) (all []string) {
+		for i := range n {
+			all = append(all, fmt.Sprint(i))
+		}
+		return all
+	}
+	c := &consents{secrets: map[string]secretRights{
+		"few": {names: names(3)}, "many": {names: names(50_000)}, "whole": {all: true, list: true, names: names(2)}, "other": {names: names(4)},
+	}}
+	count := map[string]int{}
+	for _, ref := range c.single(map[v1alpha1.FederationName]*v1alpha1.Federation{"prod": f}) {
+		count[ref.Namespace]++
+	}
+	if diff := cmp.Diff(map[string]int{"few": 3, "many": maxSingle}, count); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if namespace, what := c.unread(f); namespace != "many" || what != `discovery looks at 500 Secrets in namespace "many", of 50000 that it may get by their names` {
+		t.Errorf("%s: %s", namespace, what)
+	}
+	c.secrets["many"] = secretRights{}
+	if namespace, what := c.unread(f); namespace != "many" || what != `discovery may read no Secret in namespace "many"` {
+		t.Errorf("%s: %s", namespace, what)
+	}
+	c.secrets["many"] = secretRights{all: true, list: true}
+	if _, what := c.unread(f); what != "" {
+		t.Error(what)
+	}
 }

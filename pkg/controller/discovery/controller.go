@@ -182,10 +182,19 @@ var (
 	errUnread   = errors.New("nothing has changed")
 )
 
+// errHost is the error of the host as a candidate: discovery has no way to it but its own account.
+var errHost = errors.New("host: this is the host itself, which discovery does not join: join it by a context of your own")
+
 // notPermitted says which consent is missing.
 type notPermitted struct{ text string }
 
 func (e *notPermitted) Error() string { return e.text }
+
+// secretNotPermitted is the error of a Secret that may not be read.
+func (c *controller) secretNotPermitted(secret cluster.Ref) error {
+	return &notPermitted{fmt.Sprintf("host: discovery may not get %s; ", secret) +
+		c.host.Commands.To("let it", command.GrantSecret{Namespace: secret.Namespace, Name: secret.Name})}
+}
 
 // found is a candidate that a federation takes.
 type found struct {
@@ -316,6 +325,9 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 	if s.joined(&c.memory.Memory, r.object) != nil {
 		return errJoined
 	}
+	if candidate.Connect != nil {
+		return errHost
+	}
 	key, made := keyOf(candidate, r), madeOf(candidate, r.federation)
 	candidate.Note = key + "\n" + made
 	name := v1alpha1.FederationName(r.federation.Name)
@@ -324,8 +336,7 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 			c.host.Commands.To("let it", command.Grant{Federation: name, Discovery: true})}
 	}
 	if candidate.Secret.Name != "" && !s.granted.may(candidate.Secret) {
-		return &notPermitted{fmt.Sprintf("host: discovery may not get %s; ", candidate.Secret) +
-			c.host.Commands.To("let it", command.GrantSecret{Namespace: candidate.Secret.Namespace, Name: candidate.Secret.Name})}
+		return c.secretNotPermitted(candidate.Secret)
 	}
 	c.mu.Lock()
 	e := c.ledger[key]
@@ -338,7 +349,7 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 	}
 	if e.waits && candidate.Secret.Name != "" {
 		// It waits for a change of its Secret too.
-		if version, err := c.host.SecretVersion(ctx, candidate.Secret); err == nil && version == e.secret {
+		if secret, err := c.host.ForeignMetadata(ctx, candidate.Secret); err == nil && secret != nil && secret.GetResourceVersion() == e.secret {
 			c.mu.Lock()
 			e.due = s.view.Now.Add(lookRest)
 			c.mu.Unlock()
@@ -391,6 +402,9 @@ func (c *controller) take(s *state, candidates []discover.Candidate) []*found {
 		candidate := candidates[i]
 		if slices.ContainsFunc(candidate.Objects, func(o discover.Object) bool { return s.discovered[o.UID] != nil }) {
 			secrets = append(secrets, candidate.Secret.Namespace) // it may be needed to leave
+		}
+		if failed, ok := errors.AsType[*cluster.Error](candidate.Err); ok && failed.Side == cluster.Host && failed.Fault == cluster.FaultForbidden {
+			candidate.Err = c.secretNotPermitted(candidate.Secret) // as where an authorizer of the host could not say so before
 		}
 		r := requestOf(s.federations, &candidate)
 		if r == nil || s.joined(&c.memory.Memory, r.object) != nil {

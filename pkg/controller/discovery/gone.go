@@ -217,7 +217,7 @@ func (c *controller) isThere(ctx context.Context, p *presence) (bool, error) {
 		if !served || (d.Namespace == "") != slices.Contains(source.ClusterWide, versions[0]) {
 			continue
 		}
-		o, err := c.host.Find(ctx, cluster.Ref{Resource: kind, Namespace: d.Namespace, Name: d.Name})
+		o, err := c.host.ForeignMetadata(ctx, cluster.Ref{Resource: kind, Namespace: d.Namespace, Name: d.Name})
 		if err != nil || o != nil && string(o.GetUID()) == d.UID && o.GetDeletionTimestamp() == nil {
 			return o != nil, err
 		}

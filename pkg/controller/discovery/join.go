@@ -33,6 +33,9 @@ func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
 	end := time.Now().Add(joinsTime)
 	for _, r := range inTurns(rows) {
 		begun := s.discovered[r.source().UID]
+		if r.ID == c.hostID && r.ID != "" {
+			r.State, r.Reason = discover.Refused, errHost.Error()
+		}
 		switch {
 		case r.State == discover.Joined && begun != nil && unfinished(begun) && begun.UID == r.MemberUID: // it goes on
 		case r.State != discover.Wants || !r.mayJoin:
@@ -71,15 +74,24 @@ func (c *controller) again(all []*found) {
 	c.alarm.in(0)
 }
 
-// inTurns are the rows such that the first of each federation come first, then the second ones.
+// inTurns are the rows such that the first of each federation come first, then the second ones; and within a federation in the same way
+// by namespace. Who may write in one keeps no other from its turn.
 func inTurns(rows []row) []*row {
-	all, turn, count := make([]*row, len(rows)), map[*row]int{}, map[string]int{}
+	all := make([]*row, len(rows))
 	for i := range rows {
 		all[i] = &rows[i]
-		turn[all[i]] = count[rows[i].federation.Name]
-		count[rows[i].federation.Name]++
 	}
-	slices.SortStableFunc(all, func(a, b *row) int { return cmp.Compare(turn[a], turn[b]) })
+	for _, of := range []func(*row) string{
+		func(r *row) string { return r.federation.Name + " " + namespaceOf(&r.of[0].candidate) },
+		func(r *row) string { return r.federation.Name },
+	} {
+		turn, count := map[*row]int{}, map[string]int{}
+		for _, r := range all {
+			turn[r] = count[of(r)]
+			count[of(r)]++
+		}
+		slices.SortStableFunc(all, func(a, b *row) int { return cmp.Compare(turn[a], turn[b]) })
+	}
 	return all
 }
 

@@ -73,8 +73,7 @@ func (c *controller) statusOf(f *v1alpha1.Federation, rows []row, all []presence
 	}
 	status.Joined = int32(len(c.memory.Members(name)))
 	status.Found = status.Joined
-	for i := range rows {
-		r := &rows[i]
+	for _, r := range inTurns(rows) {
 		if r.federation.Name != f.Name || r.State == discover.Joined {
 			continue
 		}
@@ -111,9 +110,9 @@ func (c *controller) discovering(s *state, f *v1alpha1.Federation, failed unread
 			return condition
 		}
 	}
-	if namespace, none := s.granted.unread(f); none {
+	if namespace, what := s.granted.unread(f); what != "" {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonNotGranted
-		condition.Message = c.host.Commands.To(fmt.Sprintf("discovery may read no Secret in namespace %q; to let it", namespace), command.GrantSecret{Namespace: namespace})
+		condition.Message = c.host.Commands.To(what+"; to let it read all", command.GrantSecret{Namespace: namespace})
 	}
 	return condition
 }
