@@ -43,8 +43,8 @@ var hostAreas = map[Code]AreaName{
 	ProbesStopped: Probing,
 	LimitExceeded: Federations, NotPublished: Federations, GrantOrphan: Federations,
 	StatusStale: Members, LeavingLong: Members, EndpointLoopback: Members, RulesBroken: Members, FederationMissing: Members,
-	DiscoveryMissing: Discovery, DiscoveryStopped: Discovery, DiscoveryNotGranted: Discovery,
-	NoRight: Rights,
+	DiscoveryStopped: Discovery,
+	NoRight:          Rights,
 }
 
 func areaOf(f Finding) AreaName {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -57,17 +58,17 @@ rights: yours, in each federation`
 			"probes:", "probes map[warning:1]:", "credentials: 1 stored; the first ends at 2026-11-23T13:00:00Z", "credentials map[warning:1]: their statuses only",
 		}},
 		{"discovery", func(f *Facts) {
-			f.Host.Federations[0].Spec.Discovery = &v1alpha1.Discovery{}
+			f.discovers(metav1.Condition{Status: metav1.ConditionTrue})
 			f.Host.Discovery = &host.Discovery{Installed: true, Deployed: true, Available: 1}
-		}, []string{"members: 1", "discovery: the controller's account, how many of its pods are available (1), and federations that ask for it (1)\nmembers: 1"}},
+		}, []string{"members: 1", "discovery: the controller's account, how many of its pods are available (1), and federations that ask for it (1), with what was found for them\nmembers: 1"}},
 		{"discovery outside", func(f *Facts) {
 			f.Host.Federations[0].Spec.Discovery = &v1alpha1.Discovery{}
 			f.Host.Discovery = &host.Discovery{Installed: true, NotGranted: []v1alpha1.FederationName{"prod"}}
-		}, []string{"members: 1", "discovery map[warning:1]: the controller's account, and federations that ask for it (1); it runs outside the cluster\nmembers: 1"}},
+		}, []string{"members: 1", "discovery map[warning:1]: the controller's account, which runs outside the cluster, and federations that ask for it (1), with what was found for them\nmembers: 1"}},
 		{"discovery that may not be read", func(f *Facts) {
-			f.Host.Federations[0].Spec.Discovery = &v1alpha1.Discovery{}
-			f.Host.Denied = []Denial{{Discovery, "a", errors.New("no")}}
-		}, []string{"members: 1", "discovery map[warning:1]: federations that ask for it (1)\nmembers: 1"}},
+			f.discovers(metav1.Condition{Status: metav1.ConditionTrue})
+			f.Host.Discovery, f.Host.Denied = nil, []Denial{{Discovery, "a", errors.New("no")}}
+		}, []string{"members: 1", "discovery map[warning:1]: federations that ask for it (1), with what was found for them\nmembers: 1"}},
 		{"host", func(f *Facts) {
 			f.Host.Missing, f.Host.Changed = []cluster.Ref{{Name: "a"}}, []cluster.Ref{{Name: "b"}}
 			f.Host.NotEnforcing, f.Host.Lacking = host.ErrWebhookDown, host.MayRights("prod")[:2]

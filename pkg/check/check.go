@@ -59,6 +59,8 @@ const (
 	DiscoveryMissing    Code = "DiscoveryMissing"
 	DiscoveryStopped    Code = "DiscoveryStopped"
 	DiscoveryNotGranted Code = "DiscoveryNotGranted"
+	SourceUnreadable    Code = v1alpha1.ReasonSourceUnreadable
+	NotJoined           Code = "NotJoined"
 )
 
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.

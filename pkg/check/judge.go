@@ -20,11 +20,13 @@ import (
 // Judge says what is wrong: first the host, then its members by name, then clusters that it does not know. It is pure.
 func Judge(f Facts) []Finding {
 	j := newJudge(f)
-	if !j.host() {
+	again := j.initAgain()
+	if !j.host(again) {
 		return j.found
 	}
 	j.limits()
 	j.inventories()
+	j.discovered(j.line(again))
 	j.orphanedGrants()
 	for _, name := range slices.Sorted(maps.Keys(j.members)) {
 		m := j.members[name]
@@ -108,13 +110,18 @@ func (j *judge) cluster(context string) command.Cluster {
 	return command.Cluster{Context: context, Kubeconfig: j.MemberKubeconfig}
 }
 
-// host judges the host alone and says whether there is more to judge.
-func (j *judge) host() bool {
-	h := j.Host
-	again := command.Init{WebhookURL: h.WebhookURL}
-	if h.Keys != nil && h.Keys.CertManager {
+// initAgain is the command that installs the host anew, as it is.
+func (j *judge) initAgain() command.Init {
+	again := command.Init{WebhookURL: j.Host.WebhookURL}
+	if j.Host.Keys != nil && j.Host.Keys.CertManager {
 		again.Certificates = string(manifests.CertificatesCertManager)
 	}
+	return again
+}
+
+// host judges the host alone and says whether there is more to judge.
+func (j *judge) host(again command.Init) bool {
+	h := j.Host
 	initAgain := j.line(again)
 	if h.Installed == "" {
 		j.add(Finding{Code: NotInstalled, Severity: Error, Side: cluster.Host, Cause: command.Plugin + " is not installed on " + h.Server, Remedy: initAgain})

@@ -236,23 +236,6 @@ error host east RulesBroken MemberCluster "east": too old`},
 			f.Host.Changed = []cluster.Ref{{Resource: cluster.ClusterRoles, Name: "b"}}
 		}, `error host - InstallMissing Role "n/a": does not exist, and init installs it => kubectl federate init
 error host - InstallChanged ClusterRole "b": differs from what init installs => kubectl federate init`},
-		{"discovery works", func(f *Facts) {
-			f.Host.Federations[0].Spec.Discovery = &v1alpha1.Discovery{}
-			f.Host.Discovery = &host.Discovery{Installed: true, Deployed: true, Available: 1}
-		}, ""},
-		{"discovery is not installed", func(f *Facts) {
-			f.Host.Federations[0].Spec.Discovery, f.Host.Discovery = &v1alpha1.Discovery{}, &host.Discovery{}
-		}, `warning host - DiscoveryMissing Federation "prod": has spec.discovery, and no discovery controller is installed => kubectl federate init --discovery`},
-		{"discovery is not installed, nor asked for", func(f *Facts) { f.Host.Discovery = &host.Discovery{} }, ""},
-		{"discovery does not run, and may not join", func(f *Facts) {
-			f.Host.Federations[0].Spec.Discovery = &v1alpha1.Discovery{}
-			f.Host.Discovery = &host.Discovery{Installed: true, Deployed: true, NotGranted: []v1alpha1.FederationName{"prod"}}
-		}, `error host - DiscoveryStopped Deployment "kubefederate-system/kubefederate-discovery": has no available pod, so no cluster is discovered => kubectl get pods --namespace kubefederate-system
-warning host - DiscoveryNotGranted Federation "prod": has spec.discovery, and the discovery controller may not join clusters to it => kubectl federate grant prod --discovery`},
-		{"discovery runs outside", func(f *Facts) {
-			f.Host.Federations[0].Spec.Discovery = &v1alpha1.Discovery{}
-			f.Host.Discovery = &host.Discovery{Installed: true}
-		}, ""},
 		{"rights", func(f *Facts) {
 			f.Host.Denied = []Denial{{Webhook, "a look", denied(cluster.Ref{Path: "/x"})}}
 			f.Host.Lacking = host.MayRights("prod")[:1]

@@ -94,6 +94,7 @@ func (s subject) evaluate() {
 	}
 	s.violations()
 	s.published()
+	s.source()
 	s.credential()
 	if o := s.credentials[s.name()]; o != nil {
 		s.throughCredential(o)

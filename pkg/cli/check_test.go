@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -8,11 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -49,6 +53,24 @@ func TestCheckOutcome(t *testing.T) {
 				t.Errorf("%d: %s\nwant %d: %s", code, got, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// TestCheckStates holds that check knows the states of clusters that discovery is about to join, or joins no more, by the words of discover.
+func TestCheckStates(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[discover.State]string{discover.Wants: "[]", discover.Left: "[info]", discover.Conflict: "[warning]"} {
+		f := v1alpha1.Federation{Spec: v1alpha1.FederationSpec{Discovery: &v1alpha1.Discovery{}}, Status: v1alpha1.FederationStatus{
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionDiscovering, Status: metav1.ConditionTrue}},
+			Discovery:  &v1alpha1.DiscoveryStatus{Found: 1, NotJoined: []v1alpha1.NotJoined{{Cluster: "a", State: string(state)}}},
+		}}
+		got := []check.Severity{}
+		for _, x := range check.Judge(check.Facts{Plugin: "v1", Host: check.HostFacts{Installed: "v1", Federations: []v1alpha1.Federation{f}}}) {
+			got = append(got, x.Severity)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, want %s", state, got, want)
+		}
 	}
 }
 

@@ -19,8 +19,9 @@ type Discovery struct {
 	// Deployed says that it runs in pods of the host, and Available how many of them are.
 	Deployed  bool
 	Available int32
-	// NotGranted are the federations that its account may not join clusters to, of those that were asked about.
-	NotGranted []v1alpha1.FederationName
+	// NotGranted are the federations that its account may not join clusters to, of those that were asked about, and LeaveNotGranted
+	// those that it may not let members leave, though spec.discovery.whenGone says so.
+	NotGranted, LeaveNotGranted []v1alpha1.FederationName
 }
 
 // DiscoveryDeploymentRef names the Deployment of the discovery controller.
@@ -31,8 +32,9 @@ func DiscoveryDeploymentRef() cluster.Ref {
 	}
 }
 
-// Discovery reads the discovery controller, and asks what its account may do in federations, which takes the right to ask that of others.
-func (c *Cluster) Discovery(ctx context.Context, federations []v1alpha1.FederationName) (d Discovery, err error) {
+// Discovery reads the discovery controller, and asks what its account may do in federations with spec.discovery, which takes the right to
+// ask that of others.
+func (c *Cluster) Discovery(ctx context.Context, federations []*v1alpha1.Federation) (d Discovery, err error) {
 	account, err := c.Find(ctx, cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.DiscoveryAccount})
 	if err != nil || account == nil {
 		return d, err
@@ -49,13 +51,30 @@ func (c *Cluster) Discovery(ctx context.Context, federations []v1alpha1.Federati
 		}
 		d.Deployed, d.Available = true, deployment.Status.AvailableReplicas
 	}
-	may := make([]bool, len(federations))
-	for i, err := range cluster.ForEach(len(federations), func(i int) (err error) { may[i], err = c.mayDiscover(ctx, federations[i]); return err }) {
+	type question struct {
+		federation v1alpha1.FederationName
+		verb       string
+		lacking    *[]v1alpha1.FederationName
+	}
+	var questions []question
+	for _, f := range federations {
+		name := v1alpha1.FederationName(f.Name)
+		questions = append(questions, question{name, v1alpha1.VerbDiscover, &d.NotGranted})
+		if f.Spec.Discovery.WhenGone == v1alpha1.GoneLeave {
+			questions = append(questions, question{name, v1alpha1.VerbLeave, &d.LeaveNotGranted})
+		}
+	}
+	may := make([]bool, len(questions))
+	errs := cluster.ForEach(len(questions), func(i int) (err error) {
+		may[i], err = c.discoveryMay(ctx, questions[i].verb, questions[i].federation)
+		return err
+	})
+	for i, err := range errs {
 		if err != nil {
 			return d, err
 		}
-		if !may[i] {
-			d.NotGranted = append(d.NotGranted, federations[i])
+		if q := questions[i]; !may[i] {
+			*q.lacking = append(*q.lacking, q.federation)
 		}
 	}
 	return d, nil
@@ -63,7 +82,8 @@ func (c *Cluster) Discovery(ctx context.Context, federations []v1alpha1.Federati
 
 var subjectReviews = cluster.Resource{GroupVersionResource: authorizationv1.SchemeGroupVersion.WithResource("subjectaccessreviews"), Kind: "SubjectAccessReview"}
 
-func (c *Cluster) mayDiscover(ctx context.Context, federation v1alpha1.FederationName) (bool, error) {
+// discoveryMay says whether the controller's account has a verb on a federation.
+func (c *Cluster) discoveryMay(ctx context.Context, verb string, federation v1alpha1.FederationName) (bool, error) {
 	const accounts = "system:serviceaccounts"
 	answer, err := c.Create(ctx, subjectReviews, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": subjectReviews.GroupVersion().String(), "kind": subjectReviews.Kind,
@@ -71,7 +91,7 @@ func (c *Cluster) mayDiscover(ctx context.Context, federation v1alpha1.Federatio
 			"user":   "system:serviceaccount:" + v1alpha1.HostNamespace + ":" + v1alpha1.DiscoveryAccount,
 			"groups": []any{accounts, accounts + ":" + v1alpha1.HostNamespace, "system:authenticated"},
 			"resourceAttributes": map[string]any{
-				"verb": v1alpha1.VerbDiscover, "group": v1alpha1.GroupVersion.Group, "version": v1alpha1.GroupVersion.Version, "resource": "federations", "name": string(federation),
+				"verb": verb, "group": v1alpha1.GroupVersion.Group, "version": v1alpha1.GroupVersion.Version, "resource": "federations", "name": string(federation),
 			},
 		},
 	}}, cluster.DryRunNone)
