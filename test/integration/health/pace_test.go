@@ -3,13 +3,19 @@
 package health
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // newFederation makes a federation with its own health, to the end of the test.
@@ -68,6 +74,61 @@ func TestPaces(t *testing.T) {
 	broken(quick, "often")
 	unjoin(t, h, often, "often")
 	unjoin(t, h, seldom, "seldom")
+}
+
+// within waits until a member has a phase, which it must have in time.
+func within(t *testing.T, h *host.Cluster, name v1alpha1.MemberName, want v1alpha1.Phase, bound time.Duration) {
+	t.Helper()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	err := env.Poll(ctx, func(ctx context.Context) error {
+		now, err := h.Member(ctx, name)
+		if err == nil && now.Status.Phase != want {
+			err = fmt.Errorf("it is %s", now.Status.Phase)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("not %s after %s: %v", want, bound, err)
+	}
+	t.Logf("%s after %s, of %s", want, time.Since(began).Round(100*time.Millisecond), bound)
+}
+
+// TestPaceInTime holds the formulas of docs/operations.md for how long a member that does not answer any more is Ready still, and how
+// long one that is back is Offline, with short times. TestDefaultPace holds the default ones.
+func TestPaceInTime(t *testing.T) {
+	east := fleet(t).Cluster("east")
+	h, m := connect(t, east)
+	const (
+		interval, timeout, failures = 5 * time.Second, 2 * time.Second, 2
+		// written is until the host has what was found, on a busy machine.
+		written = 2 * time.Second
+	)
+	restart := func(flags []string) {
+		t.Helper()
+		manager.Stop()
+		manager.Flags = flags
+		if err := errors.Join(manager.Start(t.Context()), manager.Wait(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flags := manager.Flags
+	restart(append(slices.Clone(flags), "--probe-timeout="+timeout.String()))
+	defer restart(flags)
+	newFederation(t, h, "quick", &v1alpha1.Health{Interval: interval.String(), Failures: failures})
+	g := newGateway(t, east)
+	o := g.options("quick")
+	o.Federation = "quick"
+	join(t, h, m, o)
+	becomes(t, h, "quick", answers)
+	g.silent.Store(true)
+	within(t, h, "quick", v1alpha1.PhaseOffline, interval+(failures-1)*interval/6+failures*timeout+written)
+	g.silent.Store(false)
+	within(t, h, "quick", v1alpha1.PhaseReady, interval+timeout+written)
+	g.fail.Store(1 << 20)
+	within(t, h, "quick", v1alpha1.PhaseNotReady, interval+(failures-1)*interval/6+written)
+	unjoin(t, h, m, "quick")
 }
 
 // setHealth changes spec.health of a federation.
