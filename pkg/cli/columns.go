@@ -196,8 +196,6 @@ var (
 		{phaseHeader, timeless(func(m *v1alpha1.MemberCluster) string { return string(phaseOf(m)) }), comparePhases},
 		{"VERSION", timeless(func(m *v1alpha1.MemberCluster) string { return m.KnownFacts().KubernetesVersion }), nil},
 		{"REGION", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(regionsOf(m), ",") }), nil},
-		{"ZONES", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(zonesOf(m), ",") }), nil},
-		{"NODES", timeless(nodesOf), nil},
 		{"CREDENTIAL", credentialLeft, func(a, b *v1alpha1.MemberCluster) int {
 			return compareTimes(a.Status.CredentialExpiry, b.Status.CredentialExpiry)
 		}},
@@ -207,6 +205,8 @@ var (
 			}},
 	}
 	wideColumns = []column{
+		{"ZONES", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(zonesOf(m), ",") }), nil},
+		{"NODES", timeless(nodesOf), nil},
 		{lastContactHeader, func(m *v1alpha1.MemberCluster, now time.Time) string {
 			if at := m.Status.LastProbeTime; at != nil {
 				return age(*at, now)
@@ -229,6 +229,25 @@ var (
 	}), nil}
 	labelsColumn = column{"LABELS", timeless(func(m *v1alpha1.MemberCluster) string { return strings.Join(sortedLabels(m.Labels), ",") }), nil}
 )
+
+// dispensable are the columns that a narrow terminal does without, the first of them first.
+var dispensable = []string{"AGE", "CREDENTIAL", "REGION", "VERSION"}
+
+// labelColumn is the column of one label, with the header that kubectl gives it.
+func labelColumn(key string) column {
+	return column{strings.ToUpper(key[strings.LastIndex(key, "/")+1:]), timeless(func(m *v1alpha1.MemberCluster) string { return m.Labels[key] }), nil}
+}
+
+// levelOf is how good a phase is.
+func levelOf(p v1alpha1.Phase) output.Level {
+	switch p {
+	case v1alpha1.PhaseReady:
+		return output.Good
+	case v1alpha1.PhaseOffline, v1alpha1.PhaseNotReady:
+		return output.Bad
+	}
+	return output.Waiting
+}
 
 // comparePhases orders members by the urgency of their phases.
 func comparePhases(a, b *v1alpha1.MemberCluster) int {

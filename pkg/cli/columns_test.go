@@ -131,30 +131,30 @@ func TestGet(t *testing.T) {
 		want  string
 	}{
 		{name: "default", want: `
-NAME      FEDERATION   PHASE      VERSION   REGION                 ZONES                   NODES    CREDENTIAL       AGE   CAUSE
-us-east   prod         Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    
-eu-west   edge         Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    Unreachable (5m ago)
-far       edge         Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    
-new       prod         Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    NotProbed (2s ago)
-by-hand   prod         Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    CredentialMissing (3h ago)
-late      prod         NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    CredentialExpired (3h ago)
-soon      prod         Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    CredentialExpiring (8h ago)
-leaving   prod         Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    Finalizers (60s ago)
-unsure    prod         NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    Starting (1s ago)
+NAME      FEDERATION   PHASE      VERSION   REGION                 CREDENTIAL       AGE   CAUSE
+us-east   prod         Ready      v1.37.0   us-east-1              89d              4d    
+eu-west   edge         Offline    v1.37.0   eu-west-1              89d              4d    Unreachable (5m ago)
+far       edge         Ready      v1.37.0   ap-south-1,eu-west-1   89d              4d    
+new       prod         Unknown    <none>    us-west-2              <none>           2s    NotProbed (2s ago)
+by-hand   prod         Joining    v1.33.1   <none>                 <none>           4d    CredentialMissing (3h ago)
+late      prod         NotReady   v1.37.0   us-east-1              expired 3h ago   4d    CredentialExpired (3h ago)
+soon      prod         Ready      v1.37.0   us-east-1              18d (rotate)     4d    CredentialExpiring (8h ago)
+leaving   prod         Leaving    v1.37.0   us-east-1              89d              4d    Finalizers (60s ago)
+unsure    prod         NotReady   v1.37.0   us-east-1              89d              4d    Starting (1s ago)
 `},
 		{name: "wide, no headers", typed: "wide", bare: true, want: `
-us-east   prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    20s      https://us-east.example.com:6443   id-us-east   
-eu-west   edge   Offline    v1.37.0   eu-west-1              eu-west-1a,eu-west-1c   5        89d              4d    20s      https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
-far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   <none>                  5        89d              4d    20s      https://far.example.com:6443       id-far       
-new       prod   Unknown    <none>    us-west-2              us-west-2a              <none>   <none>           2s    <none>   https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not probed it yet
-by-hand   prod   Joining    v1.33.1   <none>                 <none>                  <none>   <none>           4d    <none>   https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join by-hand --federation prod --member-context CONTEXT
-late      prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        expired 3h ago   4d    20s      https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
-soon      prod   Ready      v1.37.0   us-east-1              us-east-1a,us-east-1b   5        18d (rotate)     4d    20s      https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
-leaving   prod   Leaving    v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    20s      https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b
-unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-1b   5        89d              4d    20s      https://unsure.example.com:6443    id-unsure    Starting (1s ago): the first probe is under way
+us-east   prod   Ready      v1.37.0   us-east-1              89d              4d    us-east-1a,us-east-1b   5        20s      https://us-east.example.com:6443   id-us-east   
+eu-west   edge   Offline    v1.37.0   eu-west-1              89d              4d    eu-west-1a,eu-west-1c   5        20s      https://eu-west.example.com:6443   id-eu-west   Unreachable (5m ago): https://eu-west.example.com:6443: connection refused
+far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   89d              4d    <none>                  5        20s      https://far.example.com:6443       id-far       
+new       prod   Unknown    <none>    us-west-2              <none>           2s    us-west-2a              <none>   <none>   https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not probed it yet
+by-hand   prod   Joining    v1.33.1   <none>                 <none>           4d    <none>                  <none>   <none>   https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join by-hand --federation prod --member-context CONTEXT
+late      prod   NotReady   v1.37.0   us-east-1              expired 3h ago   4d    us-east-1a,us-east-1b   5        20s      https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
+soon      prod   Ready      v1.37.0   us-east-1              18d (rotate)     4d    us-east-1a,us-east-1b   5        20s      https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
+leaving   prod   Leaving    v1.37.0   us-east-1              89d              4d    us-east-1a,us-east-1b   5        20s      https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b
+unsure    prod   NotReady   v1.37.0   us-east-1              89d              4d    us-east-1a,us-east-1b   5        20s      https://unsure.example.com:6443    id-unsure    Starting (1s ago): the first probe is under way
 `},
 	} {
-		o := &getOptions{getFlags: getFlags{noHeaders: tt.bare}, columns: columnsOf(tt.typed == "wide", false)}
+		o := &getOptions{getFlags: getFlags{noHeaders: tt.bare}, columns: columnsOf(tt.typed == "wide", false, nil)}
 		rows := o.header()
 		for _, m := range fleet {
 			rows = append(rows, cells(m, o.columns, noon))
@@ -167,7 +167,7 @@ unsure    prod   NotReady   v1.37.0   us-east-1              us-east-1a,us-east-
 			t.Errorf("%s:\n%s", tt.name, diff)
 		}
 	}
-	if got, want := cells(fleet[0], columnsOf(false, true), noon)[len(columns)+1], "example.com/team=web,kubefederate.io/federation=prod"; got != want {
+	if got, want := cells(fleet[0], columnsOf(false, true, nil), noon)[len(columns)+1], "example.com/team=web,kubefederate.io/federation=prod"; got != want {
 		t.Errorf("labels %q, want %q", got, want)
 	}
 }
@@ -235,7 +235,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	for typed, want := range map[string]string{
-		"color": `invalid --sort-by "color": must be a column (name, federation, phase, version, region, zones, nodes, credential, age, last-contact, server, ` +
+		"color": `invalid --sort-by "color": must be a column (name, federation, phase, version, region, credential, age, zones, nodes, last-contact, server, ` +
 			"cluster-id, cause) or a JSONPath, as .metadata.creationTimestamp",
 		".metadata[":   `invalid --sort-by ".metadata[": unterminated array`,
 		".spec.size":   `invalid --sort-by ".spec.size": no member has this field`,

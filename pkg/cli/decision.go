@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
@@ -122,11 +123,12 @@ type accepting struct {
 
 func (f *decideFlags) toOptions(_ *cobra.Command, args []string) (*decideOptions, error) {
 	o := &decideOptions{decideFlags: *f, automatic: map[accepting]bool{}}
-	o.names = args
 	if f.revoke {
 		o.decision = revocation
 	}
-	return o, nil
+	var err error
+	o.names, err = targets.Names(args)
+	return o, err
 }
 
 func (o *decideOptions) run(ctx context.Context) error {
@@ -138,7 +140,7 @@ func (o *decideOptions) run(ctx context.Context) error {
 		return o.decide(ctx, h.Cluster, m)
 	})
 	if o.output.Value != "" && len(done) > 0 {
-		return errors.Join(err, o.output.Members(o.Out, done))
+		return errors.Join(err, o.output.Members(o.Out, done, len(o.names) == 1))
 	}
 	return err
 }

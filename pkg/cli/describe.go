@@ -30,7 +30,7 @@ const describeExample = `  # One member
   kubectl federate describe -l topology.kubernetes.io/region=us-east-1
 
   # A federation
-  kubectl federate describe --federation prod`
+  kubectl federate describe federation prod`
 
 // describeFlags are what was typed.
 type describeFlags struct {
@@ -42,12 +42,12 @@ type describeFlags struct {
 func newDescribe(d *factory) *cobra.Command {
 	f := &describeFlags{factory: d}
 	cmd := &cobra.Command{
-		Use:               "describe (NAME... | -l SELECTOR | --federation FEDERATION)",
+		Use:               "describe ([members] NAME... | -l SELECTOR | federations [NAME...] | --federation FEDERATION)",
 		GroupID:           groupMembers,
 		Short:             "Show everything that the host knows of members, or of a federation",
 		Long:              describeHelp,
 		Example:           describeExample,
-		ValidArgsFunction: d.completeMembers,
+		ValidArgsFunction: d.completeShown,
 		RunE:              runs(f.toOptions),
 	}
 	d.addFederation(cmd, &f.federation, "Describe this federation")
@@ -58,14 +58,22 @@ func newDescribe(d *factory) *cobra.Command {
 // describeOptions are ready to run.
 type describeOptions struct {
 	describeFlags
+	kind  targets.Kind
 	names []string
 }
 
 func (f *describeFlags) toOptions(_ *cobra.Command, args []string) (*describeOptions, error) {
-	return &describeOptions{*f, args}, nil
+	kind, names, err := targets.Arguments(args)
+	return &describeOptions{*f, kind, names}, err
 }
 
 func (o *describeOptions) validate() error {
+	if o.kind == targets.Federation {
+		if o.federation != "" || o.selector != "" && len(o.names) > 0 {
+			return output.Usagef("give names of federations, or --selector, and no --federation with them")
+		}
+		return nil
+	}
 	if (len(o.names) > 0) == (o.selector != "" || o.federation != "") || o.selector != "" && o.federation != "" {
 		return output.Usagef("give names of members, or exactly one of --selector and --federation")
 	}
@@ -77,16 +85,23 @@ func (o *describeOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.kind == targets.Federation {
+		return o.describeFederations(ctx, h)
+	}
 	if o.federation != "" {
-		return o.describeFederation(ctx, h)
+		return o.describeFederation(ctx, h, v1alpha1.FederationName(o.federation))
 	}
 	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
 		return h.Select(ctx, o.names, host.MemberQuery{Selector: o.selector})
 	})
+	var missing error
+	if targets.IsMissing(err) {
+		missing, err = err, nil
+	}
 	if err != nil {
 		return output.WhileReading(ctx, err)
 	}
-	if len(members) == 0 {
+	if len(members) == 0 && missing == nil {
 		o.reportNoMembers()
 		return nil
 	}
@@ -113,12 +128,31 @@ func (o *describeOptions) run(ctx context.Context) error {
 	if unnamed {
 		output.Line(o.ErrOut, o.commands().To(contextNote+"; to find it", command.Check{AllContexts: true}))
 	}
-	return nil
+	return missing
 }
 
-func (o *describeOptions) describeFederation(ctx context.Context, h targets.Members) error {
+// describeFederations describes the named federations, or all that the selector matches.
+func (o *describeOptions) describeFederations(ctx context.Context, h targets.Members) error {
+	federations, err := h.SelectFederations(ctx, o.names, o.selector)
+	if err != nil && !targets.IsMissing(err) {
+		return err
+	}
+	if len(federations) == 0 && err == nil {
+		o.reportNoFederations()
+	}
+	for i := range federations {
+		if i > 0 {
+			output.Line(o.Out, "\n")
+		}
+		if err := o.describeFederation(ctx, h, v1alpha1.FederationName(federations[i].Name)); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (o *describeOptions) describeFederation(ctx context.Context, h targets.Members, name v1alpha1.FederationName) error {
 	// Members first: they are refused with the nearest name when there is no federation of this one.
-	name := v1alpha1.FederationName(o.federation)
 	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
 		members, _, err := h.List(ctx, host.MemberQuery{Federation: name})
 		return members, err

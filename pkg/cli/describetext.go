@@ -292,7 +292,10 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 			unhealthy = append(unhealthy, []string{m.Name, string(phaseOf(m)), why.short(now)})
 		}
 	}
-	s.Table("Unhealthy", unhealthy)
+	s.Table("Unhealthy", unhealthy[:min(len(unhealthy), maxUnhealthy+1)])
+	if more := len(unhealthy) - 1 - maxUnhealthy; more > 0 {
+		s.Line("More", commands.To(fmt.Sprintf("%d unhealthy members", more), command.Get{Federation: v1alpha1.FederationName(f.Name), ByPhase: true}))
+	}
 	rows, more := violatingRows(members)
 	s.Table("Violating", rows)
 	if more > 0 {
@@ -300,6 +303,9 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 	}
 	return s.String()
 }
+
+// maxUnhealthy is how many unhealthy members a federation's description names.
+const maxUnhealthy = 50
 
 // Bounds on what a federation's description says of violations.
 const maxViolating, maxViolationsShown = 50, 3

@@ -124,6 +124,14 @@ func (d *factory) completeMembers(cmd *cobra.Command, typed []string, _ string) 
 	})
 }
 
+// completeShown offers what a command shows: members, or federations where these are named first.
+func (d *factory) completeShown(cmd *cobra.Command, typed []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if kind, _, err := targets.Arguments(typed); err == nil && kind == targets.Federation {
+		return d.completeFederations(cmd, typed, toComplete)
+	}
+	return d.completeMembers(cmd, typed, toComplete)
+}
+
 func (d *factory) complete(read func(targets.Members) ([]string, error)) (names []string, _ cobra.ShellCompDirective) {
 	h, err := d.members()
 	if err == nil {

@@ -42,7 +42,7 @@ func samples() []command.Command {
 		command.UnjoinMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}},
 		command.RotateMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}}, command.RotateMany{},
 		command.Rotate{Member: "us-east", Cluster: east, TokenLifetime: time.Hour, TrustContext: true},
-		command.Approve{Member: "us-east"}, command.Resume{Member: "us-east"}, command.Get{}, command.Get{Federation: "prod", Violating: true}, command.Describe{Member: "us-east"},
+		command.Approve{Member: "us-east"}, command.Resume{Member: "us-east"}, command.Get{}, command.Get{Federation: "prod", Violating: true}, command.Get{ByPhase: true}, command.Describe{Member: "us-east"},
 		command.Check{Cluster: &east}, command.Check{AllContexts: true},
 		command.KubectlGet{Object: object, Output: "yaml"}, command.KubectlDelete{Object: object, Cluster: &east},
 		command.KubectlLabel{Object: object, Key: "a", Value: "b", Overwrite: true, Cluster: &east},

@@ -142,10 +142,6 @@ func (f *follower) wants(m *v1alpha1.MemberCluster) bool {
 func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 	ctx, cancel := o.watch.bound(ctx)
 	defer cancel()
-	follower, err := o.follower()
-	if err != nil {
-		return err
-	}
 	q := o.selection.Query()
 	if len(o.names) == 1 {
 		q.Name = v1alpha1.MemberName(o.names[0])
@@ -155,18 +151,24 @@ func (o *getOptions) follow(ctx context.Context, h targets.Members) error {
 		members, version, err = h.List(ctx, q)
 		return members, err
 	})
-	follower.probes = probes
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return err
 	}
+	o.fitTerminal(allAsKnown(members, probes))
+	follower, err := o.follower()
+	if err != nil {
+		return err
+	}
+	follower.probes = probes
 	chosen := follower.chosen(members)
-	for _, name := range o.names {
-		if !slices.ContainsFunc(members, func(m v1alpha1.MemberCluster) bool { return m.Name == name }) {
-			return h.NotFound(name)
-		}
+	missing := slices.DeleteFunc(slices.Clone(o.names), func(name string) bool {
+		return slices.ContainsFunc(members, func(m v1alpha1.MemberCluster) bool { return m.Name == name })
+	})
+	if len(missing) > 0 && !o.ignoreNotFound {
+		return h.Missing(ctx, missing)
 	}
 	if len(chosen) == 0 {
 		o.reportNoMembers()
@@ -261,7 +263,7 @@ func transient(err error) bool {
 func (o *getOptions) follower() (*follower, error) {
 	x := &follower{wanted: o.names, violating: o.violating, known: map[string]seen{}}
 	if o.output.Table() {
-		began, header, table := time.Now(), o.header(), output.NewTable(o.Out)
+		began, header, table := time.Now(), o.header(), o.table()
 		lasting := slices.DeleteFunc(slices.Clone(o.columns), func(c column) bool { return c.header == lastContactHeader })
 		x.shown = func(m *v1alpha1.MemberCluster) string { return fmt.Sprintf("%q", cells(m, lasting, began)) }
 		x.gone = func(m *v1alpha1.MemberCluster) {

@@ -52,16 +52,16 @@ func TestFollower(t *testing.T) {
 		want   string
 	}{
 		{want: `
-NAME            FEDERATION   PHASE       VERSION   REGION      ZONES                   NODES   CREDENTIAL   AGE   CAUSE
-a               prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-b-with-a-name   prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-c               prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-a               prod         Suspended   v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-d               prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-c               prod         Gone        v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-c               prod         Ready       v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-d               prod         Suspended   v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
-b-with-a-name   prod         Gone        v1.37.0   us-east-1   us-east-1a,us-east-1b   5       89d          4d    
+NAME            FEDERATION   PHASE       VERSION   REGION      CREDENTIAL   AGE   CAUSE
+a               prod         Ready       v1.37.0   us-east-1   89d          4d    
+b-with-a-name   prod         Ready       v1.37.0   us-east-1   89d          4d    
+c               prod         Ready       v1.37.0   us-east-1   89d          4d    
+a               prod         Suspended   v1.37.0   us-east-1   89d          4d    
+d               prod         Ready       v1.37.0   us-east-1   89d          4d    
+c               prod         Gone        v1.37.0   us-east-1   89d          4d    
+c               prod         Ready       v1.37.0   us-east-1   89d          4d    
+d               prod         Suspended   v1.37.0   us-east-1   89d          4d    
+b-with-a-name   prod         Gone        v1.37.0   us-east-1   89d          4d    
 `},
 		{format: `go-template={{.metadata.name}} {{.metadata.resourceVersion}} {{.status.phase}}{{"\n"}}`, want: `
 a 1 Ready
@@ -84,7 +84,7 @@ membercluster.kubefederate.io/d
 `},
 	} {
 		d, out, _ := newTestFactory()
-		o := &getOptions{getFlags: getFlags{factory: d, output: output.NewFlags("wide")}, names: tt.names, columns: columnsOf(false, false)}
+		o := &getOptions{getFlags: getFlags{factory: d, output: output.NewFlags("wide")}, names: tt.names, columns: columnsOf(false, false, nil)}
 		o.output.Value = tt.format
 		x, err := o.follower()
 		if err != nil {

@@ -122,7 +122,11 @@ type joinOptions struct {
 }
 
 func (f *joinFlags) toOptions(cmd *cobra.Command, args []string) (o *joinOptions, err error) {
-	o = &joinOptions{joinFlags: *f, names: args, join: federate.JoinOptions{
+	names, err := targets.Names(args)
+	if err != nil {
+		return nil, err
+	}
+	o = &joinOptions{joinFlags: *f, names: names, join: federate.JoinOptions{
 		Federation: v1alpha1.FederationName(f.federation), TakeOver: f.takeOver, DryRun: f.dryRun,
 		Cluster: command.Cluster{Context: f.member.Context, Kubeconfig: f.member.Kubeconfig},
 	}}
@@ -139,7 +143,7 @@ func (f *joinFlags) toOptions(cmd *cobra.Command, args []string) (o *joinOptions
 		if err := exactlyOne("the member's name")(cmd, args); err != nil {
 			return nil, err
 		}
-		o.join.Name = v1alpha1.MemberName(args[0])
+		o.join.Name = v1alpha1.MemberName(names[0])
 	}
 	return o, nil
 }

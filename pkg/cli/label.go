@@ -80,7 +80,9 @@ func (f *labelFlags) toOptions(_ *cobra.Command, args []string) (options, error)
 	}
 	names, change, err := parseLabelArgs(args)
 	o := &labelOptions{*f, change}
-	o.names = names
+	if err == nil {
+		o.names, err = targets.Names(names)
+	}
 	return o, err
 }
 
@@ -294,7 +296,7 @@ func (o *labelOptions) run(ctx context.Context) error {
 		}
 	}
 	if o.output.Value != "" {
-		return o.output.Members(o.Out, members)
+		return o.output.Members(o.Out, members, len(o.names) == 1)
 	}
 	if o.list {
 		o.print(members)

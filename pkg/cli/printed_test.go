@@ -122,7 +122,7 @@ func printers(text string) map[string]func(d *factory) error {
 		"tree":            func(d *factory) error { return output.PrintTree(d.Out, grow(nil, members, noon)) },
 		"tree -o mermaid": func(d *factory) error { return output.Text(d.Out, output.Mermaid(grow(nil, members, noon))) },
 		"get -o wide": func(d *factory) error {
-			return output.Rows(d.Out, [][]string{cells(member, columnsOf(true, true), noon)})
+			return output.Rows(d.Out, [][]string{cells(member, columnsOf(true, true, nil), noon)})
 		},
 		"check": func(d *factory) error {
 			return (&checkOptions{checkFlags: checkFlags{factory: d, severity: "info"}}).print([]check.Finding{*finding}, []check.Area{{Name: check.AreaName(text), Checked: text}})
@@ -179,7 +179,7 @@ func printers(text string) map[string]func(d *factory) error {
 		all["objects -o "+format] = func(d *factory) error {
 			f := output.NewFlags()
 			f.Value = format
-			return errors.Join(f.Members(d.Out, []v1alpha1.MemberCluster{*member, *member}), f.Objects(d.Out, []*unstructured.Unstructured{object, object}))
+			return errors.Join(f.Members(d.Out, []v1alpha1.MemberCluster{*member, *member}, false), f.Objects(d.Out, []*unstructured.Unstructured{object, object}))
 		}
 	}
 	return all
@@ -213,7 +213,7 @@ func TestDataIsLossless(t *testing.T) {
 		f := output.NewFlags()
 		f.Value = format
 		var out bytes.Buffer
-		if err := f.Members(output.NewStream(&out), []v1alpha1.MemberCluster{*member}); err != nil {
+		if err := f.Members(output.NewStream(&out), []v1alpha1.MemberCluster{*member}, true); err != nil {
 			t.Fatal(err)
 		}
 		var read v1alpha1.MemberCluster
@@ -237,7 +237,7 @@ func TestTemplatesPrintAsTheyAre(t *testing.T) {
 		f := output.NewFlags()
 		f.Value = format
 		var out bytes.Buffer
-		if err := f.Members(output.NewStream(&out), []v1alpha1.MemberCluster{*ready("a\u202eb")}); err != nil || out.String() != "a\u202eb" {
+		if err := f.Members(output.NewStream(&out), []v1alpha1.MemberCluster{*ready("a\u202eb")}, true); err != nil || out.String() != "a\u202eb" {
 			t.Errorf("%s: %q, error %v", format, out.String(), err)
 		}
 	}

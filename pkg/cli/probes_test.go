@@ -193,7 +193,7 @@ b Suspended
 `,
 	} {
 		d, out, _ := newTestFactory()
-		o := &getOptions{getFlags: getFlags{factory: d, output: output.NewFlags("wide"), noHeaders: true}, columns: columnsOf(true, false)}
+		o := &getOptions{getFlags: getFlags{factory: d, output: output.NewFlags("wide"), noHeaders: true}, columns: columnsOf(true, false, nil)}
 		o.output.Value = format
 		x, err := o.follower()
 		if err != nil {

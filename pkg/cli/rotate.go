@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -64,7 +65,9 @@ type rotateOptions struct{ rotateFlags }
 
 func (f *rotateFlags) toOptions(cmd *cobra.Command, args []string) (o *rotateOptions, err error) {
 	o = &rotateOptions{*f}
-	o.names = args
+	if o.names, err = targets.Names(args); err != nil {
+		return nil, err
+	}
 	o.lifetime, err = parseLifetime(cmd, f.lifetime)
 	return o, err
 }

@@ -38,18 +38,10 @@ func parseOrder(typed string) (order, error) {
 		return order{}, output.Usagef("invalid --sort-by %q: must be a column (%s) or a JSONPath, as .metadata.creationTimestamp", typed, strings.Join(sortNames(), ", "))
 	}
 	path := jsonpath.New("--sort-by").AllowMissingKeys(true)
-	if err := path.Parse(relaxed(typed)); err != nil {
+	if err := path.Parse(output.RelaxedPath(typed)); err != nil {
 		return order{}, output.Usagef("invalid --sort-by %q: %w", typed, err)
 	}
 	return order{path: path, typed: typed}, nil
-}
-
-// relaxed makes a JSONPath template of a path without the braces or the first dot, as kubectl does.
-func relaxed(path string) string {
-	if strings.HasPrefix(path, "{") {
-		return path
-	}
-	return "{." + strings.TrimPrefix(path, ".") + "}"
 }
 
 func sortable() []column { return slices.Concat(columns, wideColumns, []column{causeColumn}) }

@@ -20,13 +20,16 @@ const treeHelp = `Show members by federation, region and zone.
 
 A member is shown once, below all its regions and all its zones, with its phase and the cause. Regions
 and zones are those of its nodes, or else of its labels. On a terminal the phase has a color, unless
-NO_COLOR is set.
+NO_COLOR is set. --depth leaves out what is below federations (1), regions (2) or zones (3).
 
 -o mermaid prints a flowchart for documents: GitHub, GitLab and many others draw what is in a code
 block of that name (https://mermaid.js.org).`
 
 const treeExample = `  # All federations
   kubectl federate tree
+
+  # How many members each region has, and how they are
+  kubectl federate tree --depth 2
 
   # One team's clusters in one federation
   kubectl federate tree --federation prod -l example.com/team=web
@@ -41,6 +44,7 @@ const mermaidFormat = "mermaid"
 type treeFlags struct {
 	*factory
 	selection targets.SelectFlags
+	depth     int
 	output    output.Format
 }
 
@@ -57,9 +61,13 @@ func newTree(d *factory) *cobra.Command {
 	}
 	d.addFederation(cmd, &f.selection.Federation, "Only this federation")
 	cmd.Flags().StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
+	cmd.Flags().IntVar(&f.depth, "depth", maxDepth, "How deep the tree is: 1 shows federations, 2 regions, 3 zones, 4 members")
 	f.output.AddTo(cmd)
 	return cmd
 }
+
+// maxDepth is the depth of a whole tree.
+const maxDepth = 4
 
 // treeOptions are ready to run.
 type treeOptions struct {
@@ -71,7 +79,12 @@ func (f *treeFlags) toOptions(*cobra.Command, []string) (*treeOptions, error) {
 	return &treeOptions{*f, f.selection.Query()}, nil
 }
 
-func (o *treeOptions) validate() error { return o.output.Validate() }
+func (o *treeOptions) validate() error {
+	if o.depth < 1 || o.depth > maxDepth {
+		return output.Usagef("invalid --depth %d: must be 1 to %d", o.depth, maxDepth)
+	}
+	return o.output.Validate()
+}
 
 func (o *treeOptions) run(ctx context.Context) error {
 	h, err := o.members()
@@ -89,13 +102,17 @@ func (o *treeOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tree := grow(names, pointers(members), time.Now())
+	tree := prune(grow(names, pointers(members), time.Now()), o.depth)
 	if len(tree) == 0 {
 		o.reportNoMembers()
 		return nil
 	}
 	if o.output.Value == "" {
 		return output.PrintTree(o.Out, tree)
+	}
+	if edges := output.MermaidEdges(tree); edges > output.MaxMermaidEdges {
+		return output.Usagef("the flowchart would have %d lines, and renderers draw at most %d: choose members by --federation or --selector, or leave out the lowest level by --depth=%d",
+			edges, output.MaxMermaidEdges, max(o.depth-1, 1))
 	}
 	return output.Text(o.Out, output.Mermaid(tree))
 }
@@ -129,14 +146,11 @@ func grow(names []v1alpha1.FederationName, members []*v1alpha1.MemberCluster, no
 	slices.SortFunc(federations, func(a, b group) int { return cmp.Compare(a.name, b.name) })
 	var tree []output.Branch
 	for _, f := range federations {
-		federation := output.Branch{Name: f.name, Count: tally(f.members), Counts: phaseCounts(f.members)}
-		if len(f.members) == 0 {
-			federation.Counts = []string{federation.Count}
-		}
+		federation := branch(f.name, f.members)
 		for _, r := range split(f.members, func(m *v1alpha1.MemberCluster) string { return strings.Join(regionsOf(m), ", ") }) {
-			region := output.Branch{Name: cmp.Or(r.name, "unknown region")}
+			region := branch(cmp.Or(r.name, "unknown region"), r.members)
 			for _, z := range split(r.members, func(m *v1alpha1.MemberCluster) string { return strings.Join(zonesOf(m), ", ") }) {
-				zone := output.Branch{Name: cmp.Or(z.name, "unknown zone")}
+				zone := branch(cmp.Or(z.name, "unknown zone"), z.members)
 				for _, m := range z.members {
 					zone.Leaves = append(zone.Leaves, leaf(m, now))
 				}
@@ -149,17 +163,33 @@ func grow(names []v1alpha1.FederationName, members []*v1alpha1.MemberCluster, no
 	return tree
 }
 
+// branch is one without what is below it.
+func branch(name string, members []*v1alpha1.MemberCluster) output.Branch {
+	b := output.Branch{Name: name, Count: tally(members), Counts: phaseCounts(members)}
+	if len(members) == 0 {
+		b.Counts = []string{b.Count}
+	}
+	return b
+}
+
+// prune leaves out what is deeper than depth: 1 is federations, 2 regions, 3 zones, 4 members.
+func prune(branches []output.Branch, depth int) []output.Branch {
+	for i := range branches {
+		b := &branches[i]
+		switch {
+		case depth > 1:
+			b.Branches = prune(b.Branches, depth-1)
+		default:
+			b.Branches, b.Leaves = nil, nil
+		}
+	}
+	return branches
+}
+
 // leaf is a member in the tree.
 func leaf(m *v1alpha1.MemberCluster, now time.Time) output.Leaf {
 	why := causeOf(m)
-	l := output.Leaf{Name: m.Name, State: string(phaseOf(m)), Level: output.Waiting, Reason: why.Reason, Age: why.age(now)}
-	switch phaseOf(m) {
-	case v1alpha1.PhaseReady:
-		l.Level = output.Good
-	case v1alpha1.PhaseOffline, v1alpha1.PhaseNotReady:
-		l.Level = output.Bad
-	}
-	return l
+	return output.Leaf{Name: m.Name, State: string(phaseOf(m)), Level: levelOf(phaseOf(m)), Reason: why.Reason, Age: why.age(now)}
 }
 
 // group is the members of one federation, region or zone.

@@ -32,55 +32,55 @@ func TestTree(t *testing.T) {
 	}{
 		{"text", output.Tree(trees(), false), `
 edge (3 members: 2 Unknown, 1 Ready)
-├── ap-south-1
-│   └── unknown zone
+├── ap-south-1 (1 member: 1 Unknown)
+│   └── unknown zone (1 member: 1 Unknown)
 │       └── labeled      Unknown     NotProbed (4d ago)
-├── us-east-1, us-west-2
-│   └── unknown zone
+├── us-east-1, us-west-2 (1 member: 1 Ready)
+│   └── unknown zone (1 member: 1 Ready)
 │       └── both         Ready
-└── unknown region
-    └── unknown zone
+└── unknown region (1 member: 1 Unknown)
+    └── unknown zone (1 member: 1 Unknown)
         └── new          Unknown     NotProbed (4d ago)
 empty (no members)
 prod (5 members: 1 Offline, 1 Suspended, 3 Ready)
-├── eu-west-1
-│   └── eu-west-1a, eu-west-1b, eu-west-1c
+├── eu-west-1 (1 member: 1 Offline)
+│   └── eu-west-1a, eu-west-1b, eu-west-1c (1 member: 1 Offline)
 │       └── eu-west      Offline     Unreachable (5m ago)
-├── us-east-1
-│   ├── us-east-1a, us-east-1b
+├── us-east-1 (3 members: 3 Ready)
+│   ├── us-east-1a, us-east-1b (2 members: 2 Ready)
 │   │   ├── us-east      Ready
 │   │   └── us-east-10   Ready
-│   └── us-east-1b
+│   └── us-east-1b (1 member: 1 Ready)
 │       └── us-east-b    Ready
-└── us-west-2
-    └── us-west-2a
+└── us-west-2 (1 member: 1 Suspended)
+    └── us-west-2a (1 member: 1 Suspended)
         └── us-west      Suspended
 `},
 		{"mermaid", output.Mermaid(trees()), `
 flowchart LR
   f1["edge<br>2 Unknown<br>1 Ready"]
-  f1 --> f1_1["ap-south-1"]
-  f1_1 --> f1_1_1["unknown zone"]
+  f1 --> f1_1["ap-south-1<br>1 Unknown"]
+  f1_1 --> f1_1_1["unknown zone<br>1 Unknown"]
   f1_1_1 --> f1_1_1_1(["labeled<br>Unknown<br>NotProbed"]):::waits
-  f1 --> f1_2["us-east-1<br>us-west-2"]
-  f1_2 --> f1_2_1["unknown zone"]
+  f1 --> f1_2["us-east-1<br>us-west-2<br>1 Ready"]
+  f1_2 --> f1_2_1["unknown zone<br>1 Ready"]
   f1_2_1 --> f1_2_1_1(["both<br>Ready"]):::good
-  f1 --> f1_3["unknown region"]
-  f1_3 --> f1_3_1["unknown zone"]
+  f1 --> f1_3["unknown region<br>1 Unknown"]
+  f1_3 --> f1_3_1["unknown zone<br>1 Unknown"]
   f1_3_1 --> f1_3_1_1(["new<br>Unknown<br>NotProbed"]):::waits
   f2["empty<br>no members"]
   f3["prod<br>1 Offline<br>1 Suspended<br>3 Ready"]
-  f3 --> f3_1["eu-west-1"]
-  f3_1 --> f3_1_1["eu-west-1a<br>eu-west-1b<br>eu-west-1c"]
+  f3 --> f3_1["eu-west-1<br>1 Offline"]
+  f3_1 --> f3_1_1["eu-west-1a<br>eu-west-1b<br>eu-west-1c<br>1 Offline"]
   f3_1_1 --> f3_1_1_1(["eu-west<br>Offline<br>Unreachable"]):::bad
-  f3 --> f3_2["us-east-1"]
-  f3_2 --> f3_2_1["us-east-1a<br>us-east-1b"]
+  f3 --> f3_2["us-east-1<br>3 Ready"]
+  f3_2 --> f3_2_1["us-east-1a<br>us-east-1b<br>2 Ready"]
   f3_2_1 --> f3_2_1_1(["us-east<br>Ready"]):::good
   f3_2_1 --> f3_2_1_2(["us-east-10<br>Ready"]):::good
-  f3_2 --> f3_2_2["us-east-1b"]
+  f3_2 --> f3_2_2["us-east-1b<br>1 Ready"]
   f3_2_2 --> f3_2_2_1(["us-east-b<br>Ready"]):::good
-  f3 --> f3_3["us-west-2"]
-  f3_3 --> f3_3_1["us-west-2a"]
+  f3 --> f3_3["us-west-2<br>1 Suspended"]
+  f3_3 --> f3_3_1["us-west-2a<br>1 Suspended"]
   f3_3_1 --> f3_3_1_1(["us-west<br>Suspended"]):::waits
   classDef good fill:#d3f9d8,stroke:#2b8a3e,color:#1b1b1b
   classDef waits fill:#fff3bf,stroke:#e67700,color:#1b1b1b

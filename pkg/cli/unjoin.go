@@ -9,6 +9,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -75,8 +76,9 @@ type unjoinOptions struct{ unjoinFlags }
 
 func (f *unjoinFlags) toOptions(_ *cobra.Command, args []string) (*unjoinOptions, error) {
 	o := &unjoinOptions{*f}
-	o.names = args
-	return o, nil
+	var err error
+	o.names, err = targets.Names(args)
+	return o, err
 }
 
 func (o *unjoinOptions) validate() error {

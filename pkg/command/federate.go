@@ -246,6 +246,8 @@ type Get struct {
 	Federation v1alpha1.FederationName
 	// Violating leaves out members that keep all rules.
 	Violating bool
+	// ByPhase puts what is wrong first.
+	ByPhase bool
 }
 
 func (c Get) render(l *line) {
@@ -254,6 +256,9 @@ func (c Get) render(l *line) {
 		l.flag("federation", l.name(string(c.Federation), ""))
 	}
 	l.flagIf(c.Violating, "violating")
+	if c.ByPhase {
+		l.flag("sort-by", "phase")
+	}
 }
 
 // Check is kubectl federate check.

@@ -64,7 +64,7 @@ const (
 // +kubebuilder:printcolumn:name="Compliant",type=string,JSONPath=`.status.conditions[?(@.type=="Compliant")].status`,priority=1
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.server`,priority=1
 // +kubebuilder:printcolumn:name="ClusterID",type=string,JSONPath=`.spec.clusterID`,priority=1
-// +kubebuilder:printcolumn:name="CredentialExpiry",type=date,JSONPath=`.status.credentialExpiry`,priority=1
+// +kubebuilder:printcolumn:name="CredentialExpiry",type=string,JSONPath=`.status.credentialExpiry`,priority=1
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",message="a member's name must be a DNS-1123 label: at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit"
 type MemberCluster struct {
 	metav1.TypeMeta   `json:",inline"`

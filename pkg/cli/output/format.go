@@ -68,7 +68,7 @@ type Flags struct {
 // NewFlags are the flags of a command that has formats of its own besides the standard ones.
 func NewFlags(tables ...string) Flags {
 	return Flags{tables: tables, Format: Format{
-		Formats: append(slices.Clone(tables), "json", "yaml", Name, "jsonpath=TEMPLATE", "go-template=TEMPLATE"),
+		Formats: append(slices.Clone(tables), "json", "yaml", Name, "jsonpath=TEMPLATE", "go-template=TEMPLATE", "custom-columns=SPEC"),
 	}}
 }
 
@@ -117,6 +117,12 @@ func (f *Flags) Printer() (printers.ResourcePrinter, error) {
 		printer, err = printers.NewJSONPathPrinter(template)
 	case format == "go-template" && template != "":
 		printer, err = printers.NewGoTemplatePrinter([]byte(template))
+	case format == "custom-columns" && template != "":
+		custom, err := parseCustomColumns(template)
+		if err != nil {
+			return nil, Usagef("invalid --output %q: %w", f.Value, err)
+		}
+		return custom, nil
 	default:
 		return nil, OneOf("output", f.Value, f.Formats...)
 	}
@@ -164,23 +170,26 @@ func (f *Flags) Objects(w io.Writer, objects []*unstructured.Unstructured) error
 	return nil
 }
 
-// Members prints members: one as itself, several as a list.
-func (f *Flags) Members(w io.Writer, members []v1alpha1.MemberCluster) error {
+// Members prints members: as a list, or one that was named as itself, as kubectl does.
+func (f *Flags) Members(w io.Writer, members []v1alpha1.MemberCluster, named bool) error {
 	for i := range members {
 		WithKind(&members[i], "MemberCluster")
 	}
-	if len(members) == 1 {
+	if named && len(members) == 1 {
 		return f.Object(w, &members[0])
 	}
-	if f.Value == Name {
-		for i := range members {
-			if err := f.Object(w, &members[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	return f.Object(w, WithKind(&v1alpha1.MemberClusterList{Items: members}, "MemberClusterList"))
+}
+
+// Federations prints federations, as Members does members.
+func (f *Flags) Federations(w io.Writer, federations []v1alpha1.Federation, named bool) error {
+	for i := range federations {
+		WithKind(&federations[i], "Federation")
+	}
+	if named && len(federations) == 1 {
+		return f.Object(w, &federations[0])
+	}
+	return f.Object(w, WithKind(&v1alpha1.FederationList{Items: federations}, "FederationList"))
 }
 
 // WithKind gives an object of the host its apiVersion and kind, which typed objects do not carry.

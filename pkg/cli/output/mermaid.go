@@ -11,6 +11,19 @@ const mermaidClasses = `  classDef good fill:#d3f9d8,stroke:#2b8a3e,color:#1b1b1
   classDef bad fill:#ffe3e3,stroke:#c92a2a,color:#1b1b1b
 `
 
+// MaxMermaidEdges is how many lines a flowchart may have: renderers refuse more (https://mermaid.js.org, maxEdges).
+const MaxMermaidEdges = 500
+
+// MermaidEdges is how many lines a flowchart of the branches has.
+func MermaidEdges(branches []Branch) int {
+	edges := 0
+	for i := range branches {
+		b := &branches[i]
+		edges += len(b.Branches) + len(b.Leaves) + MermaidEdges(b.Branches)
+	}
+	return edges
+}
+
 // Mermaid draws branches as a flowchart (https://mermaid.js.org). It holds no ages, so that the same branches give the
 // same text.
 func Mermaid(branches []Branch) string {
@@ -20,7 +33,7 @@ func Mermaid(branches []Branch) string {
 	draw = func(b *Branch, id string) {
 		for i := range b.Branches {
 			own := fmt.Sprintf("%s_%d", id, i+1)
-			fmt.Fprintf(&text, "  %s --> %s[\"%s\"]\n", id, own, mermaidLines(strings.Split(b.Branches[i].Name, ", ")))
+			fmt.Fprintf(&text, "  %s --> %s[\"%s\"]\n", id, own, mermaidLines(append(strings.Split(b.Branches[i].Name, ", "), b.Branches[i].Counts...)))
 			draw(&b.Branches[i], own)
 		}
 		for i := range b.Leaves {

@@ -11,13 +11,16 @@ import (
 type Branch struct {
 	// Name is the name, or several, separated by ", ".
 	Name string
-	// Count and Counts say what is in a branch at the top, in text and in a flowchart.
+	// Count and Counts say what is in the branch, in text and in a flowchart.
 	Count  string
 	Counts []string
 	// Branches are below it; the lowest have leaves instead.
 	Branches []Branch
 	Leaves   []Leaf
 }
+
+// title is the name of a branch with what is in it.
+func (b *Branch) title() string { return b.Name + " (" + b.Count + ")" }
 
 // Leaf is a member in a tree.
 type Leaf struct {
@@ -36,6 +39,8 @@ const (
 	// Waiting is a state that a person or a controller ends.
 	Waiting
 	Bad
+	// plain is no level, and has the usual color.
+	plain
 )
 
 // Colors says whether w shows them: a terminal does, unless its user wants none (https://no-color.org).
@@ -45,7 +50,7 @@ func Colors(w io.Writer) bool {
 
 // paint gives text the color of a level (ECMA-48 SGR).
 func paint(level Level, text string) string {
-	code := map[Level]string{Good: "32", Waiting: "33", Bad: "31"}[level]
+	code := map[Level]string{Good: "32", Waiting: "33", Bad: "31", plain: "39"}[level]
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
@@ -75,7 +80,7 @@ func Tree(branches []Branch, colored bool) string {
 	draw = func(b *Branch, indent string) {
 		for i := range b.Branches {
 			own, below := fork(i, len(b.Branches))
-			lines = append(lines, line{text: indent + own + OneLine(b.Branches[i].Name)})
+			lines = append(lines, line{text: indent + own + OneLine(b.Branches[i].title())})
 			draw(&b.Branches[i], indent+below)
 		}
 		for i := range b.Leaves {
@@ -84,7 +89,7 @@ func Tree(branches []Branch, colored bool) string {
 		}
 	}
 	for i := range branches {
-		lines = append(lines, line{text: OneLine(branches[i].Name + " (" + branches[i].Count + ")")})
+		lines = append(lines, line{text: OneLine(branches[i].title())})
 		draw(&branches[i], "")
 	}
 	name, state := 0, 0

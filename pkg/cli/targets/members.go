@@ -3,8 +3,11 @@ package targets
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,33 +56,104 @@ func (f *SelectFlags) Query() host.MemberQuery {
 // Members reads members from a host.
 type Members struct{ *host.Cluster }
 
-// Select reads the named members, each once and in that order, or those that q selects, by federation and then by name.
+// Select reads the named members, each once and in that order, or those that q selects, by federation and then by name. A Missing error
+// comes with those that were found.
 func (h Members) Select(ctx context.Context, names []string, q host.MemberQuery) ([]v1alpha1.MemberCluster, error) {
 	if len(names) == 0 {
 		members, _, err := h.List(ctx, q)
 		slices.SortFunc(members, func(a, b v1alpha1.MemberCluster) int { return ByFederation(&a, &b) })
 		return members, err
 	}
-	var members []v1alpha1.MemberCluster
+	return byName(names, func(name string) (*v1alpha1.MemberCluster, error) {
+		return h.Member(ctx, v1alpha1.MemberName(name))
+	}, func(missing []string) error { return h.Missing(ctx, missing) })
+}
+
+// byName reads each of the names once.
+func byName[T any](names []string, read func(string) (*T, error), missing func([]string) error) (found []T, err error) {
+	var absent []string
 	for i, name := range names {
 		if slices.Contains(names[:i], name) {
 			continue
 		}
-		m, err := h.Member(ctx, v1alpha1.MemberName(name))
-		if apierrors.IsNotFound(err) && !cluster.IsNotServed(err) {
-			return nil, h.NotFound(name)
-		}
-		if err != nil {
+		o, err := read(name)
+		switch {
+		case apierrors.IsNotFound(err) && !cluster.IsNotServed(err):
+			absent = append(absent, name)
+		case err != nil:
 			return nil, err
+		default:
+			found = append(found, *o)
 		}
-		members = append(members, *m)
 	}
-	return members, nil
+	if len(absent) > 0 {
+		return found, missing(absent)
+	}
+	return found, nil
 }
 
-// NotFound is the error of a member that the host does not have.
-func (h Members) NotFound(name string) error {
-	return fmt.Errorf("host: member %q not found; %s", name, h.Commands.To("list the members", command.Get{}))
+// Missing is the error of names that the host does not have.
+type Missing struct{ text string }
+
+func (e *Missing) Error() string { return e.text }
+
+// IsMissing says whether err is a Missing error.
+func IsMissing(err error) bool {
+	_, missing := errors.AsType[*Missing](err)
+	return missing
+}
+
+// Missing is the error of members that the host does not have. It proposes the nearest name of one.
+func (h Members) Missing(ctx context.Context, names []string) error {
+	hint := h.Commands.To("list the members", command.Get{})
+	if len(names) == 1 {
+		if members, _, err := h.ListMembers(ctx, host.MemberQuery{}); err == nil {
+			there := make([]string, len(members))
+			for i := range members {
+				there[i] = members[i].Name
+			}
+			if nearest, near := rules.Nearest(names[0], there); near {
+				hint = fmt.Sprintf("did you mean %q?", nearest)
+			}
+		}
+	}
+	return &Missing{fmt.Sprintf("host: %s not found; %s", quoted("member", names), hint)}
+}
+
+// quoted are names behind what they are: `member "a"`, `members "a" and "b"`.
+func quoted(what string, names []string) string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = strconv.Quote(name)
+	}
+	if len(all) == 1 {
+		return what + " " + all[0]
+	}
+	return what + "s " + strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+}
+
+// SelectFederations reads the named federations, each once and in that order, or those whose labels a selector matches. A Missing error
+// comes with those that were found.
+func (h Members) SelectFederations(ctx context.Context, names []string, selector string) ([]v1alpha1.Federation, error) {
+	if len(names) > 0 {
+		return byName(names, func(name string) (*v1alpha1.Federation, error) {
+			return h.Federation(ctx, v1alpha1.FederationName(name))
+		}, func(missing []string) error { return h.missingFederations(ctx, missing) })
+	}
+	chosen, err := labels.Parse(selector)
+	if err != nil {
+		return nil, output.Usagef("invalid --selector %q: %w", selector, err)
+	}
+	federations, err := h.Federations(ctx)
+	return slices.DeleteFunc(federations, func(f v1alpha1.Federation) bool { return !chosen.Matches(labels.Set(f.Labels)) }), err
+}
+
+func (h Members) missingFederations(ctx context.Context, names []string) error {
+	hint := h.Commands.To("list the federations", command.Federations)
+	if there, err := h.FederationNames(ctx); err == nil && len(names) == 1 {
+		hint = rules.FederationHint(v1alpha1.FederationName(names[0]), there, h.Commands)
+	}
+	return &Missing{fmt.Sprintf("host: %s not found; %s", quoted("federation", names), hint)}
 }
 
 // List reads the members that q selects, and the version of that list.
