@@ -114,6 +114,7 @@ default/RoleBinding/kubefederate-discovery
 `
 
 const discoveryInside = discovery + `kubefederate-system/NetworkPolicy/kubefederate-discovery
+kubefederate-system/Service/kubefederate-discovery
 kubefederate-system/Deployment/kubefederate-discovery
 `
 

@@ -60,18 +60,22 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// TestMetricsAreDocumented holds that the table of docs/operations.md has exactly the manager's own metrics.
+// TestMetricsAreDocumented holds that the tables of docs/operations.md have exactly the manager's own metrics, and the discovery controller's.
 func TestMetricsAreDocumented(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(root, "test", "tools", "monitoring", "testdata", "metrics.txt"))
-	if err != nil {
-		t.Fatal(err)
+	var text string
+	for _, name := range []string{"metrics.txt", "discovery.txt"} {
+		lines, err := os.ReadFile(filepath.Join(root, "test", "tools", "monitoring", "testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(lines)
 	}
 	rows := map[string]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(kubefederate_[a-z_]+)` \\|").FindAllStringSubmatch(page(t, "docs/operations.md").Text, -1) {
 		rows[row[1]] = true
 	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		name, _, _ := strings.Cut(line, " ")
 		if !strings.HasPrefix(name, "kubefederate_") {
 			continue
@@ -82,6 +86,6 @@ func TestMetricsAreDocumented(t *testing.T) {
 		delete(rows, name)
 	}
 	for name := range rows {
-		t.Errorf("docs/operations.md has the metric %s, which no manager serves", name)
+		t.Errorf("docs/operations.md has the metric %s, which nothing serves", name)
 	}
 }

@@ -24,8 +24,11 @@ import (
 // "0+60x9" is the time.
 const step = time.Minute
 
-// manager are the series by which a manager is recognized.
-const manager = `kubefederate_journal_bytes{job="m", instance="a"} 0x200`
+// manager are the series by which a manager is recognized, and discovery some of a discovery controller.
+const (
+	manager   = `kubefederate_journal_bytes{job="m", instance="a"} 0x200`
+	discovery = `kubefederate_discovery_round_duration_seconds_count{job="d", instance="c"} 0+1x200`
+)
 
 // cases are series in promtool's notation, one sample a minute, and the labels of the alert that fires after them; none is that it
 // does not.
@@ -50,6 +53,11 @@ var cases = []struct {
 
 	{"KubefederateStatusNotWritten", "fails for long", []string{manager, `controller_runtime_reconcile_errors_total{job="m", instance="a", controller="member-status"} 0+1x60`}, 45, []string{`{controller="member-status"}`}},
 	{"KubefederateStatusNotWritten", "failed once", []string{manager, `controller_runtime_reconcile_errors_total{job="m", instance="a", controller="member-status"} 0x39 9x20`}, 45, nil},
+	{"KubefederateDown", "the discovery controller runs alone", []string{discovery}, 5, []string{`{}`}},
+	{"KubefederateOneReplica", "the discovery controller runs beside one", []string{manager, discovery}, 15, []string{`{}`}},
+	{"KubefederateNotProbing", "the discovery controller runs alone, which KubefederateDown says", []string{discovery}, 20, nil},
+	{"KubefederateMemory", "the discovery controller", []string{manager, discovery, `go_gc_heap_live_bytes{job="d", instance="c"} 470x20`, `go_gc_gomemlimit_bytes{job="d", instance="c"} 575x20`}, 15, nil},
+	{"KubefederateStatusNotWritten", "the discovery controller fails", []string{manager, discovery, `controller_runtime_reconcile_errors_total{job="d", instance="c", controller="member-status"} 0+1x60`}, 45, nil},
 	{"KubefederateStatusNotWritten", "another program fails", []string{manager, `controller_runtime_reconcile_errors_total{job="o", instance="a", controller="member-status"} 0+1x60`}, 45, nil},
 
 	{"KubefederateMemory", "near the limit", []string{manager, `go_gc_heap_live_bytes{job="m", instance="a"} 470x20`, `go_gc_gomemlimit_bytes{job="m", instance="a"} 575x20`}, 15, []string{`{instance="a", job="m"}`}},
@@ -80,6 +88,40 @@ var cases = []struct {
 	{"KubefederateMembersNotPublished", "others", []string{
 		`kubefederate_published{reason="Published"} 9x40`, `kubefederate_published{reason="NotAccepted"} 2x40`, `kubefederate_published{reason="InventoryUnavailable"} 9x40`,
 	}, 40, nil},
+
+	{"KubefederateDiscoveryStopped", "no replica leads", []string{
+		`kubefederate_discovery_round_duration_seconds_count{instance="a"} 0+1x9 9x40`, `kubefederate_discovery_round_duration_seconds_count{instance="b"} 0x50`,
+	}, 25, []string{`{}`}},
+	{"KubefederateDiscoveryStopped", "the pods are gone", []string{`kubefederate_discovery_round_duration_seconds_count 0+1x9 stale`}, 25, []string{`{}`}},
+	{"KubefederateDiscoveryStopped", "it goes on in another pod", []string{
+		`kubefederate_discovery_round_duration_seconds_count{instance="a"} 0+1x9 stale`, `kubefederate_discovery_round_duration_seconds_count{instance="b"} _x14 0+1x20`,
+	}, 30, nil},
+	{"KubefederateDiscoveryStopped", "it has just begun", []string{`kubefederate_discovery_round_duration_seconds_count 1x1 2+1x20`}, 10, nil},
+	{"KubefederateDiscoveryStopped", "it is not installed", []string{manager}, 50, nil},
+	{"KubefederateDiscoveryErrors", "each round", []string{
+		`kubefederate_discovery_round_errors_total{instance="a"} 0+5x40`, `kubefederate_discovery_round_duration_seconds_count{instance="a"} 0+5x40`,
+		`kubefederate_discovery_round_errors_total{instance="b"} 0x40`, `kubefederate_discovery_round_duration_seconds_count{instance="b"} 0x40`,
+	}, 30, []string{`{}`}},
+	{"KubefederateDiscoveryErrors", "a few rounds", []string{`kubefederate_discovery_round_errors_total 0x5 4x40`, `kubefederate_discovery_round_duration_seconds_count 0+1x40`}, 30, nil},
+	{"KubefederateDiscoveryErrors", "it rests", []string{`kubefederate_discovery_round_errors_total 0x40`, `kubefederate_discovery_round_duration_seconds_count 0x40`}, 40, nil},
+	{"KubefederateDiscoveryJoinsFail", "one cluster, once an hour", []string{
+		`kubefederate_discovery_clusters{state="WantsToJoin", instance="a"} 1x200`, `kubefederate_discovery_clusters{state="WantsToJoin", instance="b"} 0x200`,
+		`kubefederate_discovery_joins_total{result="failed", instance="a"} 0x59 1x59 2x59`,
+	}, 180, []string{`{}`}},
+	{"KubefederateDiscoveryJoinsFail", "joined in the end", []string{
+		`kubefederate_discovery_clusters{state="WantsToJoin"} 1x50 0x150`, `kubefederate_discovery_joins_total{result="failed"} 0+1x6 6x200`,
+	}, 100, nil},
+	{"KubefederateDiscoveryJoinsFail", "a rule refuses it", []string{
+		`kubefederate_discovery_clusters{state="WantsToJoin"} 1x200`, `kubefederate_discovery_joins_total{result="failed"} 0x200`, `kubefederate_discovery_joins_total{result="refused"} 0+1x200`,
+	}, 180, nil},
+	{"KubefederateDiscoveryNotJoined", "two causes", []string{
+		`kubefederate_discovery_clusters{state="NoAccess", instance="a"} 2x70`, `kubefederate_discovery_clusters{state="NoAccess", instance="b"} 0x70`,
+		`kubefederate_discovery_clusters{state="WantsToJoin", instance="a"} 1x70`,
+	}, 60, []string{`{state="NoAccess"}`, `{state="WantsToJoin"}`}},
+	{"KubefederateDiscoveryNotJoined", "for a moment", []string{`kubefederate_discovery_clusters{state="Unreachable"} 1x50 0x50`}, 70, nil},
+	{"KubefederateDiscoveryNotJoined", "others", []string{
+		`kubefederate_discovery_clusters{state="Joined"} 9x70`, `kubefederate_discovery_clusters{state="Left"} 1x70`, `kubefederate_discovery_clusters{state="Gone"} 1x70`,
+	}, 70, nil},
 
 	{"KubefederateCertificateExpiring", "six days are left", []string{`kubefederate_webhook_certificate_expiry_timestamp_seconds{instance="a"} 518400x90`, `kubefederate_webhook_certificate_expiry_timestamp_seconds{instance="b"} 7776000x90`}, 60, []string{`{}`}},
 	{"KubefederateCertificateExpiring", "there is none", []string{`kubefederate_webhook_certificate_expiry_timestamp_seconds 0x90`}, 60, []string{`{}`}},

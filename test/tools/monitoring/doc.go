@@ -2,6 +2,6 @@
 // for is what the manager serves, and each alert fires when it should and not before. It is a module of its own, so that
 // Prometheus does not weigh on the product's.
 //
-// testdata/metrics.txt lists the metrics by name and type; TestProbesStop of test/integration/health holds that a manager serves
-// them.
+// testdata lists the metrics by name and type: metrics.txt those of a manager, which TestProbesStop of test/integration/health holds that
+// it serves, and discovery.txt those of a discovery controller, for which that is TestMetrics of pkg/controller/discovery.
 package monitoring

@@ -99,17 +99,19 @@ func read(t *testing.T, name string, into any) {
 	}
 }
 
-// served are the types of the metrics that a manager serves, by name.
+// served are the types of the metrics that a manager and a discovery controller serve, by name.
 func served(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "metrics.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	types := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		name, kind, _ := strings.Cut(strings.TrimSpace(line), " ")
-		types[name] = kind
+	for _, file := range []string{"metrics.txt", "discovery.txt"} {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			name, kind, _ := strings.Cut(strings.TrimSpace(line), " ")
+			types[name] = kind
+		}
 	}
 	return types
 }
