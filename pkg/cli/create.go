@@ -85,9 +85,7 @@ type federationFlags struct {
 	failures    int32
 	failsGiven  bool
 	insecure    bool
-	joiners     []string
-	approvers   []string
-	integrators []string
+	given       roleFlags
 	yes         bool
 	dryRun      cluster.DryRun
 	output      output.Flags
@@ -127,9 +125,7 @@ func newCreateFederation(d *factory) *cobra.Command {
 	flags.StringVar(&f.interval, "health-interval", "", "The longest time between two probes of a member, as 30s or 1m30s, from 5s to 1h (default: that of the manager)")
 	flags.Int32Var(&f.failures, "health-failures", 0, "How many probes in a row must fail before a member is reported Offline or NotReady, from 1 to 10 (default: 2)")
 	flags.BoolVar(&f.insecure, "allow-insecure-tls", false, "Allow members whose server's certificate is not verified")
-	flags.StringArrayVar(&f.joiners, "joiner", nil, "Who may join and unjoin clusters, as user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME (repeatable)")
-	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
-	flags.StringArrayVar(&f.integrators, "integrator", nil, "Which controllers of others may set their annotations and finalizers on members, as for --joiner (repeatable)")
+	f.given.addTo(flags)
 	flags.BoolVar(&f.yes, "yes", false, "Also give roles to everyone, where that is asked for, and delete those that an earlier federation of this name has left")
 	complete(cmd, "acceptance", acceptances...)
 	complete(cmd, "enforcement", enforcements...)
@@ -157,7 +153,7 @@ func (f *federationFlags) toOptions(cmd *cobra.Command, args []string) (o *feder
 	if o.federation, err = f.parse(name); err != nil {
 		return nil, err
 	}
-	o.roles, err = f.parseRoles()
+	o.roles, err = f.given.parse()
 	return o, err
 }
 
@@ -351,8 +347,12 @@ func (o *federationOptions) run(ctx context.Context) error {
 		}
 		created, err := h.CreateFederation(ctx, o.federation, o.dryRun)
 		if apierrors.IsAlreadyExists(err) {
-			edit := command.KubectlEdit{Object: host.FederationRef(v1alpha1.FederationName(o.federation.Name)).Object()}
-			return fmt.Errorf("%w: %s", err, o.commands().To("choose another name, or change that one", edit))
+			name := v1alpha1.FederationName(o.federation.Name)
+			err = fmt.Errorf("%w: %s", err, o.commands().To("choose another name, or change that one", command.KubectlEdit{Object: host.FederationRef(name).Object()}))
+			if o.given.given() {
+				err = fmt.Errorf("%w; or %s", err, o.commands().To("give its roles", o.given.grant(name, o.yes)))
+			}
+			return err
 		}
 		if err != nil {
 			return err
@@ -427,14 +427,10 @@ func (o *federationOptions) withoutLeftovers(ctx context.Context, h *host.Cluste
 
 // partly is the error of a federation that was created without its bindings.
 func (o *federationOptions) partly(err error) error {
-	again := command.CreateFederation{
-		Name: v1alpha1.FederationName(o.federation.Name), Joiners: o.joiners, Approvers: o.approvers, Integrators: o.integrators,
-		Yes: o.yes, Print: true,
-	}
 	return &federate.Partial{
 		Done: []string{fmt.Sprintf("federation %q is created", o.federation.Name)},
-		Left: []string{"the bindings of --joiner, --approver and --integrator: print them for kubectl apply"},
-		Next: o.commands().Line(again),
+		Left: []string{"the roles of --joiner, --approver and --integrator, which an administrator of the host can give"},
+		Next: o.commands().Line(o.given.grant(v1alpha1.FederationName(o.federation.Name), o.yes)),
 		Err:  err,
 	}
 }

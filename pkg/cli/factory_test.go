@@ -30,7 +30,8 @@ func samples() []command.Command {
 	object := command.Object{GroupResource: schema.GroupResource{Group: "cluster.x-k8s.io", Resource: "clusters"}, Namespace: "team-x", Name: "us-east"}
 	return []command.Command{
 		command.Init{WebhookURL: "https://host.example.com/hooks", Discovery: true}, command.Init{Only: "keys"}, command.Init{Certificates: "cert-manager"},
-		command.CreateFederation{Name: "prod", Joiners: []string{"user:jill"}, Approvers: []string{"group:ops"}, Integrators: []string{"user:argo"}, Yes: true, Print: true},
+		command.CreateFederation{Name: "prod"},
+		command.Grant{Federation: "prod", Joiners: []string{"user:jill", "user:jane doe"}, Approvers: []string{"group:ops"}, Integrators: []string{"user:argo"}, Yes: true},
 		command.Grant{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true, Leave: true},
 		command.Revoke{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true},
 		command.GrantSecret{Namespace: "team-x", Name: "us-east"},
@@ -89,12 +90,12 @@ func TestProposedCommands(t *testing.T) {
 // The command that a federation without its bindings is left with runs as it is printed.
 func TestPartlyCreated(t *testing.T) {
 	t.Parallel()
-	o := &federationOptions{federationFlags: federationFlags{factory: &factory{flags: &pflag.FlagSet{}}, joiners: []string{"user:jill"}}, federation: &v1alpha1.Federation{}}
+	o := &federationOptions{federationFlags: federationFlags{factory: &factory{flags: &pflag.FlagSet{}}, given: roleFlags{joiners: []string{"user:jill"}}}, federation: &v1alpha1.Federation{}}
 	o.federation.Name = "prod"
 	want := `forbidden
 * done: federation "prod" is created
-* left: the bindings of --joiner, --approver and --integrator: print them for kubectl apply
-to continue, run: kubectl federate create federation prod --joiner user:jill --dry-run client --output yaml`
+* left: the roles of --joiner, --approver and --integrator, which an administrator of the host can give
+to continue, run: kubectl federate grant prod --joiner user:jill`
 	if got := o.partly(errors.New("forbidden")).Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

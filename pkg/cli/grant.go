@@ -21,13 +21,19 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
 
-const grantHelp = `Let a federation publish its members in namespaces of the host, and let the discovery controller work for it.
+const grantHelp = `Give roles of a federation, let it publish its members in namespaces of the host, and let the discovery controller
+work for it.
+
+--joiner, --approver and --integrator give a role of the federation to users, groups and ServiceAccounts, as create
+federation does; those who have it keep it. Joiners join, label and unjoin clusters, approvers accept members, and
+integrators are controllers of others that put their annotations and finalizers on members.
 
 --inventory labels a namespace for the federation and lets the manager write ClusterProfiles there, and nothing
 else. --inventory-credentials does the same for the namespace that gets a Secret for each member, for those who
@@ -47,7 +53,10 @@ In Kubernetes you can give only rights that you have. What you lack is named bef
 --dry-run=client -o yaml prints the manifests for an administrator. 'kubectl federate revoke' removes what grant
 makes.`
 
-const grantExample = `  # Publish the members of prod for tools that read ClusterProfiles in namespace fleet
+const grantExample = `  # Let a group join clusters to prod, and a user accept them
+  kubectl federate grant prod --joiner group:sre --approver user:alice
+
+  # Publish the members of prod for tools that read ClusterProfiles in namespace fleet
   kubectl federate grant prod --inventory fleet
 
   # Keep a credential for each member, and let the controller of a tool read it
@@ -65,6 +74,8 @@ const grantExample = `  # Publish the members of prod for tools that read Cluste
 // grantFlags are what was typed, for grant and revoke.
 type grantFlags struct {
 	*factory
+	given       roleFlags
+	yes         bool
 	inventories []string
 	credentials string
 	consumers   []string
@@ -75,12 +86,13 @@ type grantFlags struct {
 
 func (f *grantFlags) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	f.given.addTo(flags)
 	flags.StringArrayVar(&f.inventories, "inventory", nil, "A namespace of the host for ClusterProfiles of the members (repeatable)")
 	flags.StringVar(&f.credentials, "inventory-credentials", "", "The namespace of the host for credentials of the members")
 	flags.StringArrayVar(&f.consumers, "consumer", nil, "A ServiceAccount that may get the Secrets of --inventory-credentials, as NAMESPACE/NAME (repeatable)")
 	f.discovery.addTo(flags)
 	addDryRun(cmd, &f.dryRun)
-	flags.Lookup("dry-run").Usage = `"none", "client" or "server". Client prints everything as for a host that was not read; server also lets the API server judge it. Neither changes anything`
+	flags.Lookup("dry-run").Usage = `"none", "client" or "server". Client prints everything as for a host that was not read, but with the subjects that roles have there; server also lets the API server judge it. Neither changes anything`
 }
 
 // arguments takes the name of a federation, except for what is granted to none.
@@ -92,7 +104,7 @@ func (f *grantFlags) arguments(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) > 0:
 		fault = errors.New("--discovery-secret and --discovery-namespace take no federation: a Secret is read for each federation whose spec.discovery names its namespace")
-	case len(f.inventories) > 0 || f.credentials != "" || len(f.consumers) > 0 || f.discovery.join || f.discovery.leave:
+	case f.given.given() || len(f.inventories) > 0 || f.credentials != "" || len(f.consumers) > 0 || f.discovery.join || f.discovery.leave:
 		fault = errors.New("--discovery-secret and --discovery-namespace take no federation, and go with no flag for one")
 	default:
 		return nil
@@ -103,11 +115,12 @@ func (f *grantFlags) arguments(cmd *cobra.Command, args []string) error {
 func newGrant(d *factory) *cobra.Command {
 	f := &grantFlags{factory: d, output: output.NewFlags()}
 	cmd := &cobra.Command{
-		Use: "grant [FEDERATION]", GroupID: groupHost, Short: "Let a federation publish its members, and the discovery controller join clusters",
+		Use: "grant [FEDERATION]", GroupID: groupHost, Short: "Give roles of a federation, namespaces for its members, and what discovery needs",
 		Long: grantHelp, Example: grantExample, Args: f.arguments,
 		RunE: runs(func(_ *cobra.Command, args []string) (*grantOptions, error) { return f.parse(args) }),
 	}
 	f.addTo(cmd)
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "Also give roles to everyone, where that is asked for")
 	f.discovery.addLeave(cmd.Flags())
 	f.output.AddTo(cmd)
 	return cmd
@@ -126,9 +139,10 @@ func (f *grantFlags) parse(args []string) (*grantOptions, error) {
 		}
 		o.accounts = append(o.accounts, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name})
 	}
-	var err error
-	o.secrets, err = f.discovery.parse()
-	return o, err
+	var unknownSecret, unknownSubject error
+	o.secrets, unknownSecret = f.discovery.parse()
+	o.roles, unknownSubject = f.given.parse()
+	return o, cmp.Or(unknownSecret, unknownSubject)
 }
 
 // grantOptions are ready to run.
@@ -136,6 +150,7 @@ type grantOptions struct {
 	grantFlags
 	// federation is empty where only Secrets are granted, to the discovery controller.
 	federation v1alpha1.FederationName
+	roles      []givenRole
 	accounts   []rbacv1.Subject
 	secrets    []types.NamespacedName
 }
@@ -148,8 +163,8 @@ func (o *grantOptions) validate() error {
 		return err
 	}
 	switch {
-	case len(o.inventories) == 0 && o.credentials == "" && !o.discovery.join:
-		return output.Usagef("nothing is named: give --inventory, --inventory-credentials or --discovery")
+	case len(o.roles) == 0 && len(o.inventories) == 0 && o.credentials == "" && !o.discovery.join:
+		return output.Usagef("nothing is named: give --joiner, --approver, --integrator, --inventory, --inventory-credentials or --discovery")
 	case len(o.accounts) > 0 && o.credentials == "":
 		return output.Usagef("--consumer needs --inventory-credentials, the namespace whose Secrets it may get")
 	case slices.Contains(o.inventories, o.credentials):
@@ -194,7 +209,7 @@ func (o *grantOptions) labels(p grantedPlace) map[string]string {
 	return labels
 }
 
-// objects are all that is applied, in that order.
+// objects are all that is applied, in that order, without roles of the federation.
 func (o *grantOptions) objects() (objects []*unstructured.Unstructured) {
 	for _, p := range o.places() {
 		namespace := &unstructured.Unstructured{}
@@ -217,21 +232,31 @@ func (o *grantOptions) report(object *unstructured.Unstructured, outcome install
 }
 
 func (o *grantOptions) run(ctx context.Context) error {
-	objects := o.objects()
+	if !o.yes {
+		if against := tooBroad(o.roles, string(o.federation)); len(against) > 0 {
+			return &federate.Refusal{Operation: o.operation(), Findings: against}
+		}
+	}
+	objects, roles := o.objects(), bindingsOf(o.roles, o.federation)
 	if o.dryRun == cluster.DryRunClient {
 		for _, object := range objects {
 			o.report(object, install.Created)
 		}
+		o.planRoles(ctx, roles)
 	} else {
 		h, err := o.host()
 		if err != nil {
 			return err
 		}
-		warnings, err := o.judge(ctx, h, objects)
+		warnings, err := o.judge(ctx, h, objects, roles)
 		if err != nil {
 			return err
 		}
-		if err := install.Apply(ctx, h, objects, o.dryRun, o.report); err != nil {
+		err = install.Apply(ctx, h, objects, o.dryRun, o.report)
+		if err == nil {
+			err = install.AddSubjects(ctx, h, roles, o.dryRun, o.report)
+		}
+		if err != nil {
 			return err
 		}
 		for _, text := range warnings {
@@ -241,12 +266,37 @@ func (o *grantOptions) run(ctx context.Context) error {
 	if o.output.Value == "" {
 		return nil
 	}
-	return o.output.Objects(o.Out, objects)
+	return o.output.Objects(o.Out, append(objects, roles...))
+}
+
+// planRoles reports what is to be done to the objects of roles, and adds the subjects that they have on the host, for the manifests that
+// are printed: without those, applying a manifest would take the role from them.
+func (o *grantOptions) planRoles(ctx context.Context, roles []*unstructured.Unstructured) {
+	if len(roles) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, federationTimeout)
+	defer cancel()
+	outcomes := make([]install.Outcome, 0, len(roles))
+	h, err := o.host()
+	if err == nil {
+		err = install.AddSubjects(ctx, h, roles, cluster.DryRunClient, func(_ *unstructured.Unstructured, outcome install.Outcome) { outcomes = append(outcomes, outcome) })
+	}
+	if err != nil {
+		output.Linef(o.ErrOut, "Warning: who has the roles already is not known, and a manifest would take them from those when it is applied: %s", output.Reason(err))
+	}
+	for i, object := range roles {
+		outcome := install.Created
+		if err == nil {
+			outcome = outcomes[i]
+		}
+		o.report(object, outcome)
+	}
 }
 
 // judge is a *Refusal where something stands against the grant, and else what a person should know of it. What goes with the
 // federation gets it as its owner.
-func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured) (warnings []string, err error) {
+func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects, roles []*unstructured.Unstructured) (warnings []string, err error) {
 	federation, missing, err := o.find(ctx, h)
 	if err != nil {
 		return nil, err
@@ -259,9 +309,25 @@ func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects []*un
 	if err != nil {
 		return nil, err
 	}
-	lacking, err := o.lacking(ctx, h, objects)
+	if missing != "" && len(o.roles) > 0 {
+		against = append(against, federate.Finding{
+			Side: cluster.Host, Cause: missing, Remedy: o.commands().To("create it first", command.CreateFederation{Name: o.federation}),
+		})
+	}
+	lacking, err := o.lacking(ctx, h, slices.Concat(objects, roles))
 	if err != nil {
 		return nil, err
+	}
+	if federation != nil {
+		if o.discovery.join {
+			ownedBy(federation, objects[len(objects)-len(o.discoveryObjects()):])
+		}
+		ownedBy(federation, roles)
+	}
+	if len(against)+len(unfit)+len(lacking) == 0 {
+		if lacking, err = o.tryRoles(ctx, h, roles); err != nil {
+			return nil, err
+		}
 	}
 	if against = slices.Concat(against, unfit, lacking); len(against) > 0 {
 		return nil, &federate.Refusal{Operation: o.operation(), Findings: against}
@@ -269,15 +335,38 @@ func (o *grantOptions) judge(ctx context.Context, h *host.Cluster, objects []*un
 	if missing != "" {
 		warnings = append([]string{missing}, warnings...)
 	}
-	if federation != nil && o.discovery.join {
-		ownedBy(federation, objects[len(objects)-len(o.discoveryObjects()):])
-	}
 	return append(warnings, ofDiscovery...), nil
+}
+
+// tryRoles asks the host for the roles by a dry run: a binding gives the rights of a role that is there, which are not among the objects.
+func (o *grantOptions) tryRoles(ctx context.Context, h *host.Cluster, roles []*unstructured.Unstructured) ([]federate.Finding, error) {
+	tried := make([]*unstructured.Unstructured, len(roles))
+	for i, object := range roles {
+		tried[i] = object.DeepCopy()
+	}
+	err := install.AddSubjects(ctx, h, tried, cluster.DryRunServer, func(*unstructured.Unstructured, install.Outcome) {})
+	if !apierrors.IsForbidden(err) {
+		return nil, err
+	}
+	return []federate.Finding{{Side: cluster.Host, Cause: cluster.Cause(err)}, o.forAdministrator()}, nil
+}
+
+// forAdministrator says how a person who has the rights makes the grant.
+func (o *grantOptions) forAdministrator() federate.Finding {
+	if len(o.roles) == 0 || len(o.objects()) > 0 {
+		return federate.Finding{Cause: "add --dry-run=client -o yaml, and let an administrator of the host apply what that prints"}
+	}
+	// Without the flags of this run, which chose the host for its caller.
+	return federate.Finding{Cause: command.Host{Plugin: o.name}.To("let an administrator of the host run", o.given.grant(o.federation, o.yes))}
 }
 
 // operation is what is granted, as a refusal names it.
 func (o *grantOptions) operation() string {
 	switch {
+	case len(o.roles) > 0 && len(o.places()) == 0 && !o.discovery.join:
+		return fmt.Sprintf("give roles of federation %q", o.federation)
+	case len(o.roles) > 0:
+		return fmt.Sprintf("grant federation %q all of this", o.federation)
 	case o.discovery.readsSecrets():
 		return "let the discovery controller read Secrets"
 	case len(o.places()) == 0:
@@ -299,7 +388,7 @@ func (o *grantOptions) lacking(ctx context.Context, h *host.Cluster, objects []*
 		}
 		against = append(against, f)
 	}
-	return append(against, federate.Finding{Cause: "add --dry-run=client -o yaml, and let an administrator of the host apply what that prints"}), nil
+	return append(against, o.forAdministrator()), nil
 }
 
 // judgePlaces says what stands against the namespaces of an inventory: another federation has one, or it is there for the other purpose;

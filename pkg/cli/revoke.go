@@ -27,6 +27,9 @@ import (
 
 const revokeHelp = `Remove what grant makes.
 
+--joiner, --approver and --integrator take a role of the federation from those that they name, also where create
+federation gave it. Who else has the role keeps it.
+
 The label of the namespace and the manager's Role there are removed. Take the namespace out of the federation's
 spec.inventory first: then the manager removes what it has published there, for which revoke waits. Until it is
 taken out revoke refuses, and so it does where the namespace was granted to another federation, or for the other
@@ -36,7 +39,10 @@ well only those that are named do.
 With --discovery the discovery controller may not change the federation's members any more, nor let them leave; they
 stay members. What --discovery-secret and --discovery-namespace let it read, it cannot read any more, at once.`
 
-const revokeExample = `  # Keep prod from publishing in namespace fleet
+const revokeExample = `  # A group is not to join clusters to prod any more
+  kubectl federate revoke prod --joiner group:sre
+
+  # Keep prod from publishing in namespace fleet
   kubectl federate revoke prod --inventory fleet
 
   # One ServiceAccount is not to read credentials any more
@@ -80,6 +86,7 @@ func (o *revokeOptions) validate() error {
 
 func (o *revokeOptions) run(ctx context.Context) error {
 	if o.dryRun == cluster.DryRunClient {
+		o.planRoles(ctx)
 		o.plan()
 		return nil
 	}
@@ -88,6 +95,9 @@ func (o *revokeOptions) run(ctx context.Context) error {
 		return err
 	}
 	if err := o.judge(ctx, h); err != nil {
+		return err
+	}
+	if err := install.RemoveSubjects(ctx, h, bindingsOf(o.roles, o.federation), o.dryRun, o.report, o.notFound); err != nil {
 		return err
 	}
 	if len(o.accounts) > 0 {
@@ -120,6 +130,26 @@ func (o *revokeOptions) run(ctx context.Context) error {
 		}
 	}
 	return o.deleteEach(ctx, h, o.discoveryObjects())
+}
+
+// planRoles prints what revoke does to the bindings of roles, as they are on the host.
+func (o *revokeOptions) planRoles(ctx context.Context) {
+	if len(o.roles) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, federationTimeout)
+	defer cancel()
+	h, err := o.host()
+	if err == nil {
+		err = install.RemoveSubjects(ctx, h, bindingsOf(o.roles, o.federation), cluster.DryRunClient, o.report, o.notFound)
+	}
+	if err != nil {
+		output.Linef(o.ErrOut, "Warning: who has the roles is not known: %s", output.Reason(err))
+	}
+}
+
+func (o *revokeOptions) notFound(object *unstructured.Unstructured) {
+	output.Linef(o.Out, "%s not found%s", install.Describe(object), dryRunSuffix(o.dryRun))
 }
 
 // plan prints what revoke removes where everything is there.
@@ -165,7 +195,7 @@ func (o *revokeOptions) deleteEach(ctx context.Context, h *host.Cluster, objects
 			return err
 		}
 		if !found {
-			output.Linef(o.Out, "%s not found%s", install.Describe(object), dryRunSuffix(o.dryRun))
+			o.notFound(object)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/spf13/pflag"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -15,6 +16,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/rules"
 )
@@ -27,8 +29,25 @@ type givenRole struct {
 	binding   func(v1alpha1.FederationName, ...rbacv1.Subject) []*unstructured.Unstructured
 }
 
-// parseRoles are the roles that --joiner, --approver and --integrator ask for.
-func (f *federationFlags) parseRoles() ([]givenRole, error) {
+// roleFlags name the subjects of a federation's roles.
+type roleFlags struct{ joiners, approvers, integrators []string }
+
+func (f *roleFlags) addTo(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.joiners, "joiner", nil, "Who may join and unjoin clusters, as user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME (repeatable)")
+	flags.StringArrayVar(&f.approvers, "approver", nil, "Who may accept members, as for --joiner (repeatable)")
+	flags.StringArrayVar(&f.integrators, "integrator", nil, "Which controllers of others may set their annotations and finalizers on members, as for --joiner (repeatable)")
+}
+
+// given says whether a role is named.
+func (f *roleFlags) given() bool { return len(f.joiners)+len(f.approvers)+len(f.integrators) > 0 }
+
+// grant is the command that gives the roles; yes is --yes.
+func (f *roleFlags) grant(federation v1alpha1.FederationName, yes bool) command.Grant {
+	return command.Grant{Federation: federation, Joiners: f.joiners, Approvers: f.approvers, Integrators: f.integrators, Yes: yes}
+}
+
+// parse are the roles that the flags ask for.
+func (f *roleFlags) parse() ([]givenRole, error) {
 	roles := []givenRole{
 		{flag: "joiner", may: "join clusters to", binding: manifests.JoinerBinding},
 		{flag: "approver", may: "accept members of", binding: manifests.ApproverBinding},

@@ -15,11 +15,11 @@ import (
 // TestRoles says what each subject is taken for, or why it is refused.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	f := federationFlags{
+	f := roleFlags{
 		joiners:     []string{"user:alice", "group:system:masters", "serviceaccount:ci:joiner", "user:https://idp.example.com#a b"},
 		integrators: []string{"serviceaccount:argocd:argo.cd"},
 	}
-	roles, err := f.parseRoles()
+	roles, err := f.parse()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,11 +49,9 @@ func TestRoles(t *testing.T) {
 		"user:al\nice": hidden, "user:al\x00ice": hidden, "group:\x1b[31mred": hidden, "group:a\u202eb": hidden, "user:\xff": hidden, "user:a\u0085": hidden,
 		"user: alice": "the name begins or ends with a space", "group:sre ": "the name begins or ends with a space",
 	} {
-		for _, yes := range []bool{false, true} {
-			f := federationFlags{approvers: []string{bad}, yes: yes}
-			if _, err := f.parseRoles(); err == nil || !strings.HasSuffix(err.Error(), ": "+why) || !strings.HasPrefix(err.Error(), "invalid --approver ") {
-				t.Errorf("%q: got %v, want %s", bad, err, why)
-			}
+		f := roleFlags{approvers: []string{bad}}
+		if _, err := f.parse(); err == nil || !strings.HasSuffix(err.Error(), ": "+why) || !strings.HasPrefix(err.Error(), "invalid --approver ") {
+			t.Errorf("%q: got %v, want %s", bad, err, why)
 		}
 	}
 }

@@ -105,7 +105,7 @@ func TestHostileNames(t *testing.T) {
 			host.Line(command.Unjoin{Member: "a", Cluster: command.Cluster{Context: name}}):        {"unjoin", "a", "--member-context", name},
 			host.Line(command.Join{Cluster: command.Cluster{Context: "c", Kubeconfig: name}}):      {"--member-kubeconfig", name},
 			host.Line(command.Join{Server: name, CertificateAuthority: &name}):                     {"--member-server", name, "--member-certificate-authority", name},
-			host.Line(command.CreateFederation{Joiners: []string{"user:" + name}}):                 {"--joiner", "user:" + name},
+			host.Line(command.Grant{Joiners: []string{"user:" + name}}):                            {"--joiner", "user:" + name},
 			(command.Host{Flags: []command.Flag{{"as", name}}}).Line(command.Approve{Member: "a"}): {"approve", "a", "--as", name},
 		}
 		for line, want := range lines {

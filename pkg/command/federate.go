@@ -29,18 +29,27 @@ func (c Init) render(l *line) {
 }
 
 // CreateFederation is kubectl federate create federation.
-type CreateFederation struct {
-	Name v1alpha1.FederationName
+type CreateFederation struct{ Name v1alpha1.FederationName }
+
+func (c CreateFederation) render(l *line) {
+	l.federate("create", "federation", l.name(string(c.Name), "NAME"))
+}
+
+// Grant is kubectl federate grant of something to a federation.
+type Grant struct {
+	Federation v1alpha1.FederationName
 	// Joiners, Approvers and Integrators are as --joiner, --approver and --integrator take them.
 	Joiners, Approvers, Integrators []string
 	// Yes accepts what is refused without it.
 	Yes bool
-	// Print asks for manifests instead of a federation.
-	Print bool
+	// Inventory and Credentials are namespaces for profiles and for credentials of its inventory; empty is none.
+	Inventory, Credentials string
+	// Discovery lets the discovery controller join clusters to it, and with Leave let them leave.
+	Discovery, Leave bool
 }
 
-func (c CreateFederation) render(l *line) {
-	l.federate("create", "federation", l.name(string(c.Name), "NAME"))
+func (c Grant) render(l *line) {
+	l.federate("grant", l.name(string(c.Federation), "NAME"))
 	for _, who := range c.Joiners {
 		l.flag("joiner", who)
 	}
@@ -51,23 +60,6 @@ func (c CreateFederation) render(l *line) {
 		l.flag("integrator", who)
 	}
 	l.flagIf(c.Yes, "yes")
-	if c.Print {
-		l.flag("dry-run", "client")
-		l.flag("output", "yaml")
-	}
-}
-
-// Grant is kubectl federate grant of something to a federation.
-type Grant struct {
-	Federation v1alpha1.FederationName
-	// Inventory and Credentials are namespaces for profiles and for credentials of its inventory; empty is none.
-	Inventory, Credentials string
-	// Discovery lets the discovery controller join clusters to it, and with Leave let them leave.
-	Discovery, Leave bool
-}
-
-func (c Grant) render(l *line) {
-	l.federate("grant", l.name(string(c.Federation), "NAME"))
 	l.inventory(c.Inventory, c.Credentials)
 	l.flagIf(c.Discovery, "discovery")
 	l.flagIf(c.Leave, "leave")

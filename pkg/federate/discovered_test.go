@@ -50,7 +50,7 @@ func TestPlanDiscovered(t *testing.T) {
 			target := host.Target{Member: "east", Federation: "prod", Discovered: discovered()}
 			f.HostMissing = missingOf(cluster.Host, host.FederationRef("prod").Rights(v1alpha1.VerbDiscover), target.JoinRights())
 		}, byDiscovery,
-			`host: you are not allowed to discover federations.kubefederate.io "prod": an administrator of the federation can grant it`, discovered(), "true"},
+			`host: you are not allowed to discover federations.kubefederate.io "prod": ask an administrator of the host for the role discovery of the federation`, discovered(), "true"},
 	} {
 		plan, against := planJoin(facts(tt.facts), joinOptions(tt.options))
 		compare(t, tt.name, texts(against), tt.against)

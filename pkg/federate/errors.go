@@ -12,7 +12,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -27,8 +29,10 @@ type Finding struct {
 
 	// field is the field of the MemberCluster that is at fault; empty where none is.
 	field string
-	// right says that a right of the caller is missing.
-	right bool
+	// right says that a right of the caller is missing, and role which role of a federation gives it, where one does.
+	right      bool
+	role       host.Role
+	federation v1alpha1.FederationName
 }
 
 // about is a finding about an object.

@@ -311,7 +311,7 @@ func TestPlanJoinRefuses(t *testing.T) {
 		}, nil, `
 host: you are not allowed to get namespaces "kube-system"
 host: you are not allowed to get federations.kubefederate.io "prod"
-host: you are not allowed to join federations.kubefederate.io "prod": an administrator of the federation can grant it
+host: you are not allowed to join federations.kubefederate.io "prod": ask an administrator of the host for the role joiner of the federation
 host: you are not allowed to get memberclusters.kubefederate.io "east"
 host: you are not allowed to create memberclusters.kubefederate.io
 host: you are not allowed to patch memberclusters.kubefederate.io "east"

@@ -129,16 +129,22 @@ func deniedRights(all []missing) []Finding {
 	var against []Finding
 	for _, m := range all {
 		f := Finding{Side: m.side, Cause: "you are not allowed to " + m.right.String(), right: true}
-		if m.right.Verb == v1alpha1.VerbJoin || m.right.Verb == v1alpha1.VerbDiscover {
-			f.Remedy = "an administrator of the federation can grant it"
+		if role := host.RoleWith(m.right.Verb); role != "" {
+			f.Remedy, f.role, f.federation = role.Ask(), role, v1alpha1.FederationName(m.right.Name)
 		}
 		against = append(against, f)
 	}
 	return against
 }
 
-// introduce says, before the rights that are missing on a side, who the caller is there: often another one than expected.
+// introduce says, before the rights that are missing on a side, who the caller is there: often another one than expected; and how the
+// caller gets a role.
 func introduce(ctx context.Context, h *host.Cluster, m *member.Cluster, findings []Finding) []Finding {
+	for i, f := range findings {
+		if f.role != "" {
+			findings[i].Remedy = h.AskForRole(ctx, f.federation, f.role)
+		}
+	}
 	for _, side := range []cluster.Side{cluster.Host, cluster.Member} {
 		first := slices.IndexFunc(findings, func(f Finding) bool { return f.right && f.Side == side })
 		if first < 0 {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -72,4 +73,77 @@ func (c *Cluster) explain(err error) error {
 		}
 	}
 	return err
+}
+
+// Role is a role of a federation, as the flags of grant call it.
+type Role string
+
+// Roles.
+const (
+	Joiner     Role = "joiner"
+	Approver   Role = "approver"
+	Integrator Role = "integrator"
+	// Discoverer is that of the discovery controller.
+	Discoverer Role = "discovery"
+)
+
+// RoleWith is the role that gives a verb on a federation; empty where none does.
+func RoleWith(verb string) Role {
+	return map[string]Role{
+		v1alpha1.VerbJoin: Joiner, v1alpha1.VerbLeave: Joiner, v1alpha1.VerbApprove: Approver, v1alpha1.VerbIntegrate: Integrator,
+		v1alpha1.VerbDiscover: Discoverer,
+	}[verb]
+}
+
+// Ask is what a caller who lacks the role can do about it.
+func (r Role) Ask() string {
+	return fmt.Sprintf("ask an administrator of the host for the role %s of the federation", r)
+}
+
+// AskForRole is Ask with the command that gives the role to the caller, where the host says who that is. The flags that chose the host
+// are the caller's own, so the command is without them.
+func (c *Cluster) AskForRole(ctx context.Context, federation v1alpha1.FederationName, role Role) string {
+	grant := command.Grant{Federation: federation, Discovery: role == Discoverer}
+	if role != Discoverer {
+		who, err := c.Caller(ctx)
+		if err != nil || who.Name == "" {
+			return role.Ask()
+		}
+		subject := []string{"user:" + who.Name}
+		if account, ok := strings.CutPrefix(who.Name, "system:serviceaccount:"); ok {
+			subject[0] = "serviceaccount:" + account
+		}
+		switch role {
+		case Approver:
+			grant.Approvers = subject
+		case Integrator:
+			grant.Integrators = subject
+		default:
+			grant.Joiners = subject
+		}
+	}
+	return command.Host{Plugin: c.Commands.Plugin}.To(role.Ask(), grant)
+}
+
+// Denied is a change that the host forbids for want of a verb on a federation.
+type Denied struct {
+	Err error
+	// Remedy is how the caller gets it.
+	Remedy string
+}
+
+func (d *Denied) Error() string { return d.Err.Error() + ": " + d.Remedy }
+
+func (d *Denied) Unwrap() error { return d.Err }
+
+// explainDenied is err, and a *Denied where the caller lacks a verb on a federation that the change takes.
+func (c *Cluster) explainDenied(ctx context.Context, federation v1alpha1.FederationName, verb string, err error) error {
+	if !apierrors.IsForbidden(err) || federation == "" {
+		return err
+	}
+	lacking, unknown := c.LackingOf(ctx, FederationRef(federation).Rights(verb))
+	if unknown != nil || len(lacking) == 0 {
+		return err
+	}
+	return &Denied{Err: err, Remedy: c.AskForRole(ctx, federation, RoleWith(verb))}
 }

@@ -92,7 +92,8 @@ func (c *Cluster) LabelMember(ctx context.Context, m *v1alpha1.MemberCluster, se
 	if m.ResourceVersion != "" {
 		metadata["resourceVersion"] = m.ResourceVersion
 	}
-	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), map[string]any{"metadata": metadata}, dryRun)
+	labeled, err := c.PatchMember(ctx, v1alpha1.MemberName(m.Name), map[string]any{"metadata": metadata}, dryRun)
+	return labeled, c.explainDenied(ctx, m.Federation(), v1alpha1.VerbJoin, err)
 }
 
 // Decision is a field of a member's spec that a person sets after the join.
@@ -112,7 +113,12 @@ func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decis
 		spec[string(d)] = true
 	}
 	patch := map[string]any{"metadata": map[string]any{"uid": m.UID}, "spec": spec}
-	return c.PatchMember(ctx, v1alpha1.MemberName(m.Name), patch, dryRun)
+	verb := v1alpha1.VerbJoin
+	if d == Accepted {
+		verb = v1alpha1.VerbApprove
+	}
+	decided, err := c.PatchMember(ctx, v1alpha1.MemberName(m.Name), patch, dryRun)
+	return decided, c.explainDenied(ctx, m.Federation(), verb, err)
 }
 
 // RequestProbe asks the manager to probe m at once. When it has, status.observedProbeRequest is the request. If a later member

@@ -167,7 +167,7 @@ func TestJoinerRights(t *testing.T) {
 	}
 	p.refused(federate.JoinOptions{Name: "stranger", Federation: "foreign", Cluster: command.Cluster{Context: "west"}}, `cannot join "stranger" to federation "foreign"; nothing was changed
 * host: you are user "jo" (groups "system:authenticated"), and not allowed to do what follows
-* host: you are not allowed to join federations.kubefederate.io "foreign": an administrator of the federation can grant it
+* host: you are not allowed to join federations.kubefederate.io "foreign": ask an administrator of the host for the role joiner of the federation: kubectl federate grant foreign --joiner user:jo
 * member: ConfigMap "kubefederate-member/membership": this cluster is member "team" of federation "team" of this host: unjoin it first: kubectl federate unjoin team --member-context west`)
 	p.left("team")
 }
