@@ -21,26 +21,24 @@ const discoveryRights = `: cluster.x-k8s.io/clusters: get list watch
 : provisioning.cattle.io/clusters: get list watch
 : fleet.cattle.io/clusters: get list watch
 : management.cattle.io/clusters: get list watch
-: management.cattle.io/clusterproxyconfigs: get list watch
+: management.cattle.io/clusterproxyconfigs: list
 : management.cattle.io/settings server-url cacerts: get
 : cluster.open-cluster-management.io/managedclusters: get list watch
 : authentication.open-cluster-management.io/managedserviceaccounts: get list watch
 : multicluster.x-k8s.io/clusterprofiles: get list watch
 : core.kubefed.io/kubefedclusters: get list watch
 : kubefederate.io/federations: get list watch
-: kubefederate.io/memberclusters: get list watch create update patch delete
+: kubefederate.io/memberclusters: get list watch create patch delete
 : kubefederate.io/federations/status: patch
 : kubefederate.io/memberclusters/status: patch
 : /namespaces kube-system: get
-: apiextensions.k8s.io/customresourcedefinitions federations.kubefederate.io memberclusters.kubefederate.io: get
 : authentication.k8s.io/tokenreviews: create
 : authorization.k8s.io/subjectaccessreviews: create
 kubefederate-system: coordination.k8s.io/leases: create
-kubefederate-system: coordination.k8s.io/leases kubefederate-discovery: get update patch
-kubefederate-system: coordination.k8s.io/leases kubefederate-probes: get
+kubefederate-system: coordination.k8s.io/leases kubefederate-discovery: get update
 kubefederate-system: /configmaps kubefederate-discovery: get update
 kubefederate-credentials: /secrets: create update
-default: /events: create patch
+default: /events: create
 default: events.k8s.io/events: create patch`
 
 // TestDiscoveryRights holds that the account which reads kubeconfigs of tenants has these rights and no others: it reads no Secret.
