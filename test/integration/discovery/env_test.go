@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -216,6 +217,43 @@ func kubeconfigAt(t *testing.T, config *rest.Config) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// front is the administrator's way to a cluster through a front, at an address that discovery may dial.
+func front(t *testing.T, c *env.Cluster, handle func(w http.ResponseWriter, r *http.Request, pass http.Handler)) *rest.Config {
+	t.Helper()
+	f, err := c.Front(handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	f.Config.ServerName = "127.0.0.1" // the certificate of a front is for loopback
+	return outside(t, f.Config)
+}
+
+// through has the controller, which starts anew, reach the host through a front until the test ends.
+func (l *lab) through(t *testing.T, handle func(w http.ResponseWriter, r *http.Request, pass http.Handler)) {
+	t.Helper()
+	f, err := fleet(t).Cluster("host").Front(handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	before := l.controller.Config
+	config := *before
+	config.Host, config.CAData = f.Config.Host, f.Config.CAData
+	l.restart(t, &config)
+	t.Cleanup(func() { l.restart(t, before) })
+}
+
+// restart has the controller end as a crash does, and start with a configuration.
+func (l *lab) restart(t *testing.T, config *rest.Config) {
+	t.Helper()
+	l.controller.Kill()
+	l.controller.Config = config
+	if err := l.controller.Start(); err != nil {
+		t.Error(err)
+	}
 }
 
 func encoded(data []byte) string { return base64.StdEncoding.EncodeToString(data) }

@@ -62,34 +62,10 @@ func TestKilled(t *testing.T) {
 	const fed, ns = "killed", "team-killed"
 	l.make(t, namespace(ns))
 	l.federation(t, fed, v1alpha1.Discovery{Sources: []v1alpha1.DiscoverySource{{Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{ns}}}})
-	l.controller.Kill()
-	before := l.controller.Config
 	e := &executioner{end: l.controller.Kill}
-	hosts, err := fleet(t).Cluster("host").Front(e.handle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(hosts.Close)
-	config := *before
-	config.Host, config.CAData = hosts.Config.Host, hosts.Config.CAData
-	l.controller.Config = &config
-	victim := add(t, env.Spec{Name: "killed"})
-	members, err := victim.Front(e.handle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(members.Close)
-	way := members.Context
-	way.Config = outside(t, way.Config)
-	way.Config.ServerName = "127.0.0.1" // the certificate of a front is for loopback
-	data := kubeconfigAt(t, way.Config)
-	t.Cleanup(func() {
-		l.controller.Kill()
-		l.controller.Config = before
-		if err := l.controller.Start(); err != nil {
-			t.Error(err)
-		}
-	})
+	l.through(t, e.handle)
+	l.controller.Kill()
+	data := kubeconfigAt(t, front(t, add(t, env.Spec{Name: "killed"}), e.handle))
 	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "victim-kubeconfig"))
 	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "victim", asks(fed), nil), secret(ns, "victim-kubeconfig", nil, map[string]string{"value": data}))
 

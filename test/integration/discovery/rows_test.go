@@ -56,20 +56,20 @@ func TestRows(t *testing.T) {
 	l.becomes(t, fed, joined)
 
 	// All others are found in one round, when their Secrets may be read.
-	between := at(posing(t, base, 1, ""))
+	between := kubeconfigAt(t, posing(t, base, 1, ""))
 	candidate(ns, "between-a", fed, between, "tier", "one")
 	candidate(ns, "between-b", other, between)
 	candidate(closed, "closed", fed, at(base.Config()))
 	candidate(ns, "command", fed, strings.Replace(at(base.Config()), "client-certificate-data:",
 		"exec: {apiVersion: client.authentication.k8s.io/v1, command: touch}\n    client-certificate-data:", 1))
-	candidate(ns, "foreign", fed, at(posing(t, base, 2, `"hostID": "00000000-0000-4000-8000-000000000000", "member": "theirs", "federation": "theirs"`)))
-	candidate(ns, "manual", "rows-manual", at(posing(t, base, 3, "")))
+	candidate(ns, "foreign", fed, kubeconfigAt(t, posing(t, base, 2, `"hostID": "00000000-0000-4000-8000-000000000000", "member": "theirs", "federation": "theirs"`)))
+	candidate(ns, "manual", "rows-manual", kubeconfigAt(t, posing(t, base, 3, "")))
 	candidate(ns, "missing", fed, "")
 	expired := rest.AnonymousClientConfig(base.Config())
 	expired.BearerToken = "expired"
 	candidate(ns, "noaccess", fed, at(expired))
-	candidate(ns, "ruled", fed, at(posing(t, base, 4, "")))
-	candidate(ns, "unknown", "rowz", at(posing(t, base, 5, "")))
+	candidate(ns, "ruled", fed, kubeconfigAt(t, posing(t, base, 4, "")))
+	candidate(ns, "unknown", "rowz", kubeconfigAt(t, posing(t, base, 5, "")))
 	silent := base.Config()
 	address, end, err := env.Outside(silent.Host)
 	if err != nil {
@@ -191,7 +191,7 @@ func posing(t *testing.T, c *env.Cluster, number int, record string) *rest.Confi
 	if record != "" {
 		answers["/api/v1/namespaces/kubefederate-member/configmaps/membership"] = `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "membership", "namespace": "kubefederate-member", "uid": "1"}, "data": {` + record + `}}`
 	}
-	front, err := c.Front(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+	return front(t, c, func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 		if answer := answers[r.URL.Path]; answer != "" && r.Method == http.MethodGet {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write([]byte(answer))
@@ -199,10 +199,4 @@ func posing(t *testing.T, c *env.Cluster, number int, record string) *rest.Confi
 		}
 		pass.ServeHTTP(w, r)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(front.Close)
-	front.Config.ServerName = "127.0.0.1" // the certificate of a front is for loopback
-	return front.Config
 }
