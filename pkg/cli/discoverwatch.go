@@ -9,7 +9,9 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // pollFlags watch clusters, which have no common API to watch: all are probed again at each interval.
@@ -20,7 +22,7 @@ type pollFlags struct {
 
 func (f *pollFlags) addTo(cmd *cobra.Command) {
 	f.watchFlags.addTo(cmd, "After listing, probe again at each interval and print what has changed")
-	cmd.Flags().DurationVar(&f.interval, "interval", 30*time.Second, "How long a watch waits before it probes again")
+	targets.DurationVar(cmd.Flags(), &f.interval, "interval", 30*time.Second, "How long a watch waits before it probes again")
 }
 
 // minInterval keeps a watch from probing every cluster all the time.
@@ -28,7 +30,7 @@ const minInterval = time.Second
 
 func (f *pollFlags) validate() error {
 	if f.interval < minInterval {
-		return output.Usagef("invalid --interval %s: must be at least %s", f.interval, minInterval)
+		return output.Usagef("invalid --interval %s: must be at least %s", text.Duration(f.interval), text.Duration(minInterval))
 	}
 	return f.watchFlags.validate()
 }

@@ -89,8 +89,8 @@ func TestFieldCases(t *testing.T) {
 
 		{"zerotime, of requests", "get --request-timeout=-5s", "invalid --request-timeout \"-5s\": must be a time such as 30s or 2m, or a number of seconds; 0 is no limit\nsee 'kubectl federate get --help'"},
 		{"zerotime, of requests, no time", "get --request-timeout=soon", "invalid --request-timeout \"soon\": must be a time such as 30s or 2m, or a number of seconds; 0 is no limit\nsee 'kubectl federate get --help'"},
-		{"zerotime, of a token", join + " --token-lifetime 0", `invalid --token-lifetime 0s: API servers issue no token that is valid for less than 10m`},
-		{"zerotime, between rounds", "discover --watch --interval 0", `invalid --interval 0s: must be at least 1s`},
+		{"zerotime, of a token", join + " --token-lifetime 0", `invalid --token-lifetime 0: API servers issue no token that is valid for less than 10m`},
+		{"zerotime, between rounds", "discover --watch --interval 0", `invalid --interval 0: must be at least 1s`},
 	} {
 		t.Run(tt.row, func(t *testing.T) {
 			t.Parallel()

@@ -12,9 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // complete offers words for a flag.
@@ -60,26 +62,62 @@ func validateName(what, name string) error {
 // dryRunNames are the words for the values of cluster.DryRun.
 var dryRunNames = []string{cluster.DryRunNone: "none", cluster.DryRunClient: "client", cluster.DryRunServer: "server"}
 
-// dryRunValue is --dry-run as a flag.
-type dryRunValue cluster.DryRun
+// noDryRunValue is the value of --dry-run that was typed without one, as in kubectl.
+const noDryRunValue = "unchanged"
 
-func (v *dryRunValue) String() string { return dryRunNames[*v] }
+// dryRunValue is --dry-run as a flag.
+type dryRunValue struct {
+	value *cluster.DryRun
+	// bare says that it was typed without a value.
+	bare bool
+}
+
+func (v *dryRunValue) String() string {
+	if v.value == nil {
+		return dryRunNames[cluster.DryRunNone]
+	}
+	return dryRunNames[*v.value]
+}
 
 func (v *dryRunValue) Type() string { return "string" }
 
 func (v *dryRunValue) Set(typed string) error {
+	if v.bare = typed == noDryRunValue; v.bare {
+		typed = dryRunNames[cluster.DryRunClient]
+	}
 	i := slices.Index(dryRunNames, typed)
 	if i < 0 {
 		return errors.New("must be none, client or server")
 	}
-	*v = dryRunValue(i)
+	*v.value = cluster.DryRun(i)
 	return nil
 }
 
-// addDryRun adds --dry-run.
+// arguments warns of --dry-run without a value, and refuses a value behind a blank, which pflag takes for an argument.
+func (v *dryRunValue) arguments(next cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		for _, name := range dryRunNames {
+			if v.bare && slices.Contains(args, name) {
+				return output.UsageError{Err: fmt.Errorf("the value of --dry-run follows =, as in --dry-run=%s", name), Command: cmd.CommandPath()}
+			}
+		}
+		if v.bare {
+			output.Line(cmd.ErrOrStderr(), "Warning: --dry-run without a value is --dry-run=client, which is to be written out")
+		}
+		if next == nil {
+			return nil
+		}
+		return next(cmd, args)
+	}
+}
+
+// addDryRun adds --dry-run. The check of the arguments of cmd is there already.
 func addDryRun(cmd *cobra.Command, value *cluster.DryRun) {
-	cmd.Flags().Var((*dryRunValue)(value), "dry-run",
+	v := &dryRunValue{value: value}
+	cmd.Args = v.arguments(cmd.Args)
+	cmd.Flags().Var(v, "dry-run",
 		`"none", "client" or "server". Client prints the plan from what is read; server also lets the API servers judge it. Neither changes anything`)
+	cmd.Flags().Lookup("dry-run").NoOptDefVal = noDryRunValue
 	complete(cmd, "dry-run", dryRunNames...)
 }
 
@@ -90,8 +128,8 @@ func dryRunSuffix(dryRun cluster.DryRun) string {
 
 // addLifetime adds --token-lifetime.
 func addLifetime(flags *pflag.FlagSet, lifetime *time.Duration) {
-	flags.DurationVar(lifetime, "token-lifetime", federate.DefaultTokenLifetime,
-		"How long the credential is asked to be valid, from 10m to 8760h (a year); the member's API server may shorten it, which is then reported")
+	targets.DurationVar(flags, lifetime, "token-lifetime", federate.DefaultTokenLifetime,
+		"How long the credential is asked to be valid, from 10m to 365d; the member's API server may shorten it, which is then reported")
 }
 
 // parseLifetime is --token-lifetime where it was typed, and else 0, which stands for the default.
@@ -100,9 +138,9 @@ func parseLifetime(cmd *cobra.Command, lifetime time.Duration) (time.Duration, e
 	case !cmd.Flags().Changed("token-lifetime"):
 		return 0, nil
 	case lifetime < member.MinTokenLifetime:
-		return 0, output.Usagef("invalid --token-lifetime %s: API servers issue no token that is valid for less than 10m", lifetime)
+		return 0, output.Usagef("invalid --token-lifetime %s: API servers issue no token that is valid for less than 10m", text.Duration(lifetime))
 	case lifetime > member.MaxTokenLifetime:
-		return 0, output.Usagef("invalid --token-lifetime %s: must be at most 8760h (a year); rotate the credential before it expires", lifetime)
+		return 0, output.Usagef("invalid --token-lifetime %s: must be at most 365d; rotate the credential before it expires", text.Duration(lifetime))
 	}
 	return lifetime, nil
 }
@@ -116,15 +154,15 @@ type watchFlags struct {
 // addTo adds the flags; usage is that of --watch.
 func (f *watchFlags) addTo(cmd *cobra.Command, usage string) {
 	cmd.Flags().BoolVarP(&f.on, "watch", "w", false, usage)
-	cmd.Flags().DurationVar(&f.length, "watch-for", 0, "How long a watch lasts (default: until it is interrupted)")
+	targets.DurationVar(cmd.Flags(), &f.length, "watch-for", 0, "How long a watch lasts (default: until it is interrupted)")
 }
 
 func (f *watchFlags) validate() error {
 	switch {
 	case f.length < 0:
-		return output.Usagef("invalid --watch-for %s: must not be negative; 0 is no limit", f.length)
+		return output.Usagef("invalid --watch-for %s: must not be negative; 0 is no limit", text.Duration(f.length))
 	case f.length > 0 && !f.on:
-		return output.Usagef("--watch-for %s needs --watch", f.length)
+		return output.Usagef("--watch-for %s needs --watch", text.Duration(f.length))
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ const initHelp = `Install kubectl federate on the host cluster, or bring it to t
 and MemberCluster, policies, roles, the manager and its webhook. Run it again to upgrade or repair: it keeps
 the image, the number of replicas, the certificates' issuer, the webhook's URL, the discovery controller and
 the resources that were chosen, unless a flag says otherwise, and brings a released image to its own release.
-It refuses to downgrade. A client's dry run does not read the host, so it keeps nothing.
+It refuses to downgrade. A client's dry run says what is there already, where it can read the host; with -o it
+prints manifests for any host, so it reads none and keeps nothing.
 
 --discovery installs the discovery controller, which joins clusters whose objects on the host ask for it. It can
 do so only in federations with spec.discovery that kubectl federate grant FEDERATION --discovery names, and with
@@ -233,23 +234,7 @@ func (o *initOptions) run(ctx context.Context) error {
 		report = func(*unstructured.Unstructured, install.Outcome) {}
 	}
 	if o.dryRun == cluster.DryRunClient {
-		if _, err := o.keep(manifests.Options{}); err != nil {
-			return err
-		}
-		objects, _, err := o.objects()
-		if err != nil {
-			return err
-		}
-		if printed {
-			return o.output.Objects(o.Out, objects)
-		}
-		if o.hasKeys() {
-			objects = install.WithKeys(objects)
-		}
-		for _, object := range objects {
-			report(object, install.Created)
-		}
-		return nil
+		return o.plan(ctx, printed)
 	}
 	ctx, cancel := targets.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -305,6 +290,75 @@ func (o *initOptions) run(ctx context.Context) error {
 	}
 	output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("kubectl federate %s is enforcing; to create a federation, run", version.Version), command.CreateFederation{}))
 	return nil
+}
+
+// plan prints what is installed, or with -o its manifests, without a request that changes anything or lets the host judge.
+func (o *initOptions) plan(ctx context.Context, printed bool) error {
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
+	var h *host.Cluster
+	var installed manifests.Options
+	if !printed {
+		var unread error
+		if h, installed, unread = o.read(ctx); unread != nil {
+			output.Linef(o.ErrOut, "note: the host could not be read, so everything is shown as new: %s", output.Reason(unread))
+			h, installed = nil, manifests.Options{}
+		}
+	}
+	warning, err := o.keep(installed)
+	if err != nil {
+		return err
+	}
+	objects, obsolete, err := o.objects()
+	switch {
+	case err != nil:
+		return err
+	case printed:
+		return o.output.Objects(o.Out, objects)
+	case h == nil:
+		if o.hasKeys() {
+			objects = install.WithKeys(objects)
+		}
+		for _, object := range objects {
+			o.report(object, install.Created)
+		}
+		return nil
+	}
+	if err := o.installable(ctx, h, nil); err != nil {
+		return err
+	}
+	if warning != "" {
+		output.Line(o.ErrOut, warning)
+	}
+	if o.hasKeys() {
+		err = install.PlanWithKeys(ctx, h, o.manifests, o.report)
+	} else {
+		err = install.Plan(ctx, h, objects, o.report)
+	}
+	if err != nil {
+		return err
+	}
+	present, err := install.Present(ctx, h, obsolete)
+	for _, object := range present {
+		o.report(object, install.Deleted)
+	}
+	return err
+}
+
+// planTimeout is how long a client's dry run reads the host.
+const planTimeout = 10 * time.Second
+
+// read reads what is installed. Who may read that may read the rest.
+func (o *initOptions) read(ctx context.Context) (*host.Cluster, manifests.Options, error) {
+	h, err := o.host()
+	if err != nil {
+		return nil, manifests.Options{}, err
+	}
+	installed, err := install.Installed(ctx, h)
+	if err == nil {
+		_, err = install.ReadKeys(ctx, h)
+	}
+	return h, installed, err
 }
 
 // report prints what was done to an object.

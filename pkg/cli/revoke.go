@@ -70,7 +70,7 @@ func newRevoke(d *factory) *cobra.Command {
 	}
 	f.addTo(cmd)
 	cmd.Flags().BoolVar(&await.on, "wait", true, "Wait until the manager has removed what it published in the namespaces; else that may stay there")
-	cmd.Flags().DurationVar(&await.timeout, "timeout", 2*time.Minute, "How long to wait for the manager; 0 is no limit")
+	targets.DurationVar(cmd.Flags(), &await.timeout, "timeout", 2*time.Minute, "How long to wait for the manager; 0 is no limit")
 	return cmd
 }
 

@@ -177,7 +177,7 @@ func whyInvalid(invalid *pflag.InvalidValueError) error {
 	case isNumber:
 		return errors.New("must be a whole number")
 	case kind == "duration":
-		return errors.New("must be a time such as 30s, 2m or 1h30m")
+		return errors.New("must be a time such as 30s, 1h30m or 90d")
 	}
 	return invalid.Unwrap()
 }

@@ -21,6 +21,8 @@ import (
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // Plugin is how a person calls the plugin, unless the Host of a run knows better.
@@ -159,16 +161,10 @@ func (l *line) memberIfKnown(c Cluster) {
 	l.flag("member-kubeconfig", c.Kubeconfig)
 }
 
-// lifetime appends --token-lifetime without the zeros that a duration ends in: 2160h.
+// lifetime appends --token-lifetime.
 func (l *line) lifetime(d time.Duration) {
-	text := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, zero) {
-			text = text[:len(text)-2]
-		}
-	}
 	if d != 0 {
-		l.flag("token-lifetime", text)
+		l.flag("token-lifetime", text.Duration(d))
 	}
 }
 

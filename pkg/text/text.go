@@ -1,4 +1,4 @@
-// Package text cuts texts that others have written to a length.
+// Package text has texts in the form in which a person reads them: cut to a length, and durations.
 package text
 
 import "strings"

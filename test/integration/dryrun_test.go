@@ -65,7 +65,7 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 // what grant makes.
 var dryRuns = []string{
 	"init --webhook-url https://127.0.0.1:9443", "init --only keys", "deinit --abandon-members", "create federation wet --joiner user:ann",
-	"grant dry --inventory default --inventory-credentials wet --consumer a/b",
+	"grant dry --joiner user:ann", "grant dry --inventory default --inventory-credentials wet --consumer a/b",
 	"label --member-context west --federation dry", "label --member-context east --remove", "label dry example.com/team=web",
 	"join dry-east --federation dry --member-context east", "join dry --federation dry --member-context west --labels example.com/team=web",
 	"join --all-contexts --federation dry", "discover --federation dry --join",
@@ -127,6 +127,9 @@ func TestDryRuns(t *testing.T) {
 	run(direct, "grant dry --inventory default")
 	try("revoke dry --inventory default")
 	run(direct, "revoke dry --inventory default")
+	run(direct, "grant dry --joiner user:ann")
+	try("revoke dry --joiner user:ann")
+	run(direct, "revoke dry --joiner user:ann")
 
 	// The recorder sees what is no dry run.
 	run(recorded, "resume dry")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // Batch bounds work on many clusters.
@@ -42,13 +43,13 @@ func (b *Batch) Validate() error {
 
 // AddTimeout adds --timeout, which means the same in every command.
 func AddTimeout(cmd *cobra.Command, timeout *time.Duration, value time.Duration) {
-	cmd.Flags().DurationVar(timeout, "timeout", value, "How long the work on one cluster may take; 0 is no limit")
+	DurationVar(cmd.Flags(), timeout, "timeout", value, "How long the work on one cluster may take; 0 is no limit")
 }
 
 // ValidateTimeout refuses a negative duration of a flag.
 func ValidateTimeout(flag string, d time.Duration) error {
 	if d < 0 {
-		return output.Usagef("invalid --%s %s: must not be negative; 0 is no limit", flag, d)
+		return output.Usagef("invalid --%s %s: must not be negative; 0 is no limit", flag, text.Duration(d))
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // HostFlags are the standard kubectl flags, which choose the host. They are client-go's own: cli-runtime's ConfigFlags
@@ -103,6 +104,9 @@ func (f *HostFlags) requestTimeout() time.Duration {
 type requestTimeoutValue struct{ pflag.Value }
 
 func (v requestTimeoutValue) Set(typed string) error {
+	if d, err := text.ParseDuration(typed); err == nil {
+		typed = d.String() // client-go knows no days
+	}
 	if timeout, err := clientcmd.ParseTimeout(typed); err != nil || timeout < 0 {
 		return errors.New("must be a time such as 30s or 2m, or a number of seconds; 0 is no limit")
 	}

@@ -25,7 +25,7 @@ type Probe struct {
 
 // AddTo adds --connect-timeout.
 func (p *Probe) AddTo(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&p.Timeout, "connect-timeout", 10*time.Second,
+	DurationVar(cmd.Flags(), &p.Timeout, "connect-timeout", 10*time.Second,
 		"How long clusters have to answer when many are probed, all together; 0 is no limit")
 }
 

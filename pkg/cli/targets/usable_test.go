@@ -105,23 +105,23 @@ func TestFieldCases(t *testing.T) {
 				}
 				flags := &HostFlags{Kubeconfig: lab(t, tt.replace...)}
 				h, err := flags.Host()
-				if text(err) != tt.host || err == nil && h.Server() != "https://127.0.0.1:1" {
-					t.Errorf("host: %s\nwant: %s", text(err), tt.host)
+				if textOf(err) != tt.host || err == nil && h.Server() != "https://127.0.0.1:1" {
+					t.Errorf("host: %s\nwant: %s", textOf(err), tt.host)
 				}
 				contexts, err := (&MemberFlags{}).Contexts(flags)
 				if err != nil {
 					t.Fatal(err)
 				}
 				m, err := contexts.Connect("us-east")
-				if text(err) != tt.member || err == nil && m.Server() != "https://127.0.0.1:1" {
-					t.Errorf("member: %s\nwant: %s", text(err), tt.member)
+				if textOf(err) != tt.member || err == nil && m.Server() != "https://127.0.0.1:1" {
+					t.Errorf("member: %s\nwant: %s", textOf(err), tt.member)
 				}
 			})
 		}
 	}
 }
 
-func text(err error) string {
+func textOf(err error) string {
 	if err == nil {
 		return ""
 	}
@@ -190,12 +190,12 @@ func TestUnreadable(t *testing.T) {
 	} {
 		path := lab(t, tt.old, tt.new)
 		want := fmt.Sprintf("read the kubeconfig for the host: %q: %s", path, tt.want)
-		if _, err := (&HostFlags{Kubeconfig: path}).Host(); text(err) != want {
-			t.Errorf("%s: %s\nwant: %s", tt.name, text(err), want)
+		if _, err := (&HostFlags{Kubeconfig: path}).Host(); textOf(err) != want {
+			t.Errorf("%s: %s\nwant: %s", tt.name, textOf(err), want)
 		}
 		want = fmt.Sprintf("read the kubeconfig for members: %q: %s", path, tt.want)
-		if _, err := (&MemberFlags{Kubeconfig: path}).Contexts(&HostFlags{Kubeconfig: lab(t)}); text(err) != want {
-			t.Errorf("%s: %s\nwant: %s", tt.name, text(err), want)
+		if _, err := (&MemberFlags{Kubeconfig: path}).Contexts(&HostFlags{Kubeconfig: lab(t)}); textOf(err) != want {
+			t.Errorf("%s: %s\nwant: %s", tt.name, textOf(err), want)
 		}
 	}
 }
