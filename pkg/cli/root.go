@@ -115,7 +115,10 @@ func writers(d *factory) []*cobra.Command {
 
 // readers are the commands that change nothing.
 func readers(d *factory) []*cobra.Command {
-	return []*cobra.Command{newCheck(d), newGet(d), newDescribe(d), newTree(d), newLint(d), newVersion(d), newCompletion(d)}
+	return []*cobra.Command{
+		newCheck(d), newGet(d), newDescribe(d), newTree(d), newKubeconfig(d), newLint(d), newVersion(d),
+		newCredential(d), newCompletion(d),
+	}
 }
 
 const (

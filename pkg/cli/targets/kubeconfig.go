@@ -304,9 +304,10 @@ func (c *Contexts) config(use contextUse, name string) (*rest.Config, error) {
 	return c.host.Tune(config), nil
 }
 
-// Source is every context, or those that are named.
+// Source is every context, or those that are named. What `kubectl federate kubeconfig` made of another context is named or left out.
 func (c *Contexts) Source(names ...string) discover.Source {
 	chosen := c.raw
+	chosen.Contexts = c.callers()
 	if len(names) > 0 {
 		chosen.Contexts = map[string]*clientcmdapi.Context{}
 		for _, name := range names {

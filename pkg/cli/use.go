@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
+	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+)
+
+// identityHelp is the part of the help of kubeconfig, each and find that they have in common.
+const identityHelp = `A member is reached as, in this order: the user of the context that --user-from-context names, at the endpoint that
+the host has of the member; a context of the kubeconfig that has the member's endpoint, or proves by a token that it
+leads to the member; the account for consumers, where the federation has access and inventory.credentialsNamespace
+and you may get the member's Secret there. -v 1 prints which. What you may do there is what that user may.`
+
+// useFlags are those of the commands that reach members as the caller.
+type useFlags struct {
+	*factory
+	member    targets.MemberFlags
+	probe     targets.Probe
+	user      string
+	verbosity int
+}
+
+func newUseFlags(d *factory) useFlags {
+	return useFlags{factory: d, probe: targets.Probe{Messages: &d.messages}}
+}
+
+func (f *useFlags) addTo(cmd *cobra.Command) {
+	f.member.AddKubeconfigTo(cmd, "The kubeconfig file whose contexts lead to members (default: as for the host)")
+	f.probe.AddTo(cmd)
+	cmd.Flags().StringVar(&f.user, "user-from-context", "",
+		"Reach every member as the user of this context: its credential is sent to the endpoints that the host has")
+	_ = cmd.RegisterFlagCompletionFunc("user-from-context", f.member.Complete(&f.hostFlags))
+	cmd.Flags().IntVarP(&f.verbosity, "v", "v", 0, "1 prints as whom each member is reached")
+}
+
+// identity is as whom a member is reached, and where.
+type identity struct {
+	// user is the context of --user-from-context, and context one that leads to the member. Both are empty for the account for
+	// consumers.
+	user, context string
+	config        *rest.Config
+}
+
+func (i *identity) String() string {
+	switch {
+	case i.user != "":
+		return fmt.Sprintf("the user of context %q", i.user)
+	case i.context != "":
+		return fmt.Sprintf("context %q", i.context)
+	}
+	return "the account for consumers"
+}
+
+// identities finds as whom each of some members is reached.
+type identities struct {
+	flags    *useFlags
+	host     targets.Members
+	members  []v1alpha1.MemberCluster
+	contexts *targets.Contexts
+	// at are the contexts at the stored endpoint of each member.
+	at [][]string
+	// elsewhere are the proven ways to each member at other endpoints. It asks all those contexts, once.
+	elsewhere func() ([]discover.Reached, error)
+}
+
+// identities begins to find as whom members are reached; nothing is asked yet.
+func (f *useFlags) identities(ctx context.Context, h targets.Members, members []v1alpha1.MemberCluster) (*identities, error) {
+	contexts, err := f.member.Contexts(&f.hostFlags)
+	if err != nil {
+		return nil, err
+	}
+	if f.user != "" {
+		if err := contexts.Has("--user-from-context", f.user); err != nil {
+			return nil, err
+		}
+	}
+	endpoints := make([]endpoint.Endpoint, len(members))
+	for i := range members {
+		endpoints[i] = endpoint.Of(&members[i])
+	}
+	s := &identities{flags: f, host: h, members: members, contexts: contexts}
+	var others []string
+	s.at, others = contexts.At(endpoints)
+	view := discover.View{Now: time.Now(), Members: members, Commands: h.Commands, MemberKubeconfig: f.member.Kubeconfig}
+	s.elsewhere = sync.OnceValues(func() ([]discover.Reached, error) { return f.probe.Reach(ctx, contexts, others, view) })
+	return s, nil
+}
+
+// of finds as whom a member is reached.
+func (s *identities) of(ctx context.Context, i int) (*identity, error) {
+	m := &s.members[i]
+	if err := validateName("member", m.Name); err != nil {
+		return nil, err // it becomes a part of files and of command lines
+	}
+	if s.flags.user != "" {
+		if !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionAccepted) {
+			return nil, errors.New("it is not accepted: the credential of another context is not sent to its endpoint")
+		}
+		config, err := s.contexts.UserAt(s.flags.user, endpoint.Of(m))
+		return &identity{user: s.flags.user, config: config}, err
+	}
+	name, disputed, err := s.context(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		config, err := s.contexts.Config(name)
+		return &identity{context: name, config: config}, err
+	}
+	access, err := s.host.ConsumerCredential(ctx, m)
+	if err != nil {
+		none := "no context of the kubeconfig is proven to lead to it"
+		if disputed != nil {
+			none = fmt.Sprintf("context %q %s", disputed.Name, disputed.Reason)
+		}
+		return nil, fmt.Errorf("%s, and %w; name another file with --member-kubeconfig, or a user with --user-from-context", none, err)
+	}
+	return &identity{config: s.flags.hostFlags.Tune(access.RESTConfig())}, nil
+}
+
+// context is the preferred of the contexts that lead to a member; empty where none does. Disputed is then one that answers with the
+// member's ID and does not prove to lead to it; nil where none does.
+func (s *identities) context(ctx context.Context, i int) (name string, disputed *discover.Cluster, err error) {
+	switch at := s.at[i]; len(at) {
+	case 0:
+	case 1:
+		return at[0], nil, nil
+	default:
+		preferred, err := s.flags.probe.Prefer(ctx, s.contexts, at)
+		if err != nil {
+			return "", nil, err
+		}
+		return preferred[0], nil, nil
+	}
+	reached, err := s.elsewhere()
+	switch {
+	case err != nil:
+		return "", nil, err
+	case len(reached[i].Ways) > 0:
+		return reached[i].Ways[0].Name, nil, nil
+	case len(reached[i].Disputed) > 0:
+		return "", &reached[i].Disputed[0], nil
+	}
+	return "", nil, nil
+}
+
+// reachParallel is how many members are asked at once: each costs a connection, and one that does not answer must not keep the others
+// waiting.
+const reachParallel = 100
+
+// about is an error of one of many members.
+func about(m *v1alpha1.MemberCluster, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("member %s: %w", cluster.Quoted(m.Name), err)
+}
+
+// reportIdentity prints as whom a member is reached, where -v asks for it.
+func (f *useFlags) reportIdentity(m *v1alpha1.MemberCluster, who *identity) {
+	if f.verbosity > 0 && who != nil {
+		output.Linef(f.ErrOut, "%s: reached as %s", m.Name, who)
+	}
+}
+
+// useSummary is the error of a command on many members, whose errors were printed one by one; nil when there are none. What did not
+// succeed precedes how many members: "kubectl failed on".
+func useSummary(ctx context.Context, errs []error, what string) error {
+	err := summary(ctx, errs, "reached", cluster.DryRunNone)
+	exit, ok := errors.AsType[*output.Exit](err)
+	if !ok || errors.Is(ctx.Err(), context.Canceled) {
+		return err
+	}
+	failed := 0
+	for _, err := range errs {
+		if err != nil {
+			failed++
+		}
+	}
+	exit.Err = fmt.Errorf("%s %d of %s", what, failed, output.Count(len(errs), "member", "members"))
+	return exit
+}
