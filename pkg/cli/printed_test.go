@@ -162,6 +162,20 @@ func printers(text string) map[string]func(d *factory) error {
 		"whatever writes to a stream": func(d *factory) error { _, err := io.WriteString(d.Out, text+"\t"); return err },
 	}
 	for _, format := range []string{"", "wide", output.Name, "json", "yaml"} {
+		all["find -o "+format] = func(d *factory) error {
+			o := &findOptions{findFlags: findFlags{useFlags: useFlags{factory: d, verbosity: 1}, allNamespaces: true, output: output.NewFlags("wide")}}
+			o.output.Value = format
+			p := newFindPrinter(o, 2)
+			made := &searched{member: member, who: &identity{context: text}, kind: cluster.Kind{Namespaced: true, Resource: cluster.Resource{Kind: text}}}
+			if o.whole() {
+				made.objects = []unstructured.Unstructured{*object.DeepCopy()}
+			} else {
+				made.table = &cluster.Table{Columns: []cluster.TableColumn{{Name: text}}, Rows: []cluster.TableRow{{Namespace: text, Name: text, Cells: []string{text}}}}
+			}
+			p.add(0, made)
+			p.add(1, &searched{member: member, err: failed})
+			return p.end()
+		}
 		all["discover -o "+format] = func(d *factory) error {
 			o := &discoverOptions{discoverFlags: discoverFlags{operationFlags: operationFlags{factory: d}}}
 			o.output.Value = format
