@@ -114,7 +114,7 @@ func TestFieldCaseZeroTime(t *testing.T) {
 	lines := map[string]string{
 		"approve": "a", "suspend": "a", "resume": "a", "rotate": "a", "unjoin": "a", "label": "a k=v", "get": "--watch", "discover": "--watch",
 		"join": "x --federation prod --member-context east", "revoke": "prod",
-		"credential": "a", "find": "pods",
+		"credential": "a", "find": "pods", "each": "--all",
 	}
 	flags := 0
 	for _, cmd := range newRoot("kubectl federate", genericiooptions.NewTestIOStreamsDiscard()).Commands() {

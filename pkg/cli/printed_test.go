@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -160,6 +161,12 @@ func printers(text string) map[string]func(d *factory) error {
 			return nil
 		},
 		"whatever writes to a stream": func(d *factory) error { _, err := io.WriteString(d.Out, text+"\t"); return err },
+	}
+	all["each"] = func(d *factory) error {
+		l := &lines{mu: &sync.Mutex{}, w: d.Out, prefix: "us-east: "}
+		_, err := l.Write([]byte(text))
+		l.end()
+		return err
 	}
 	for _, format := range []string{"", "wide", output.Name, "json", "yaml"} {
 		all["find -o "+format] = func(d *factory) error {

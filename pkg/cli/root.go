@@ -109,7 +109,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 func writers(d *factory) []*cobra.Command {
 	return []*cobra.Command{
 		newInit(d), newDeinit(d), newCreate(d), newGrant(d), newRevoke(d), newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d),
-		newApprove(d), newSuspend(d), newResume(d), newRotate(d),
+		newApprove(d), newSuspend(d), newResume(d), newRotate(d), newEach(d),
 	}
 }
 

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 		serveNoop()
 		return
 	}
+	if os.Getenv(fakeKubectl) != "" {
+		os.Exit(runFakeKubectl())
+	}
 	os.Exit(m.Run())
 }
 

@@ -71,12 +71,13 @@ var dryRuns = []string{
 	"join --all-contexts --federation dry", "discover --federation dry --join",
 	"rotate dry --member-context west",
 	"unjoin dry --member-context west --drop-label", "unjoin dry --force", "unjoin --all --federation dry",
-	"approve dry", "suspend dry",
+	"approve dry", "suspend dry", "each dry -- create namespace wet",
 }
 
 // TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none but the
 // request for a token that proves the cluster can change anything, nor is one sent for a server to judge; of a server's each carries dryRun=All.
 func TestDryRuns(t *testing.T) {
+	t.Setenv("KUBECTL", joinFleet(t).Kubectl())
 	p := newPair(t, "dry", map[string]any{"acceptance": "Manual", "access": map[string]any{"clusterRole": "view"}})
 	east := joinFleet(t).Cluster("east")
 	p.before[east] = snapshot(t, east)
@@ -161,6 +162,7 @@ var faultScenarios = map[string]struct {
 	"create federation": {reason: "one request for each object, and run again it completes"},
 	"deinit":            {reason: "run again it deletes what is left"},
 	"discover":          {reason: "it joins as join does"},
+	"each":              {reason: "its requests are those of kubectl"},
 	"grant":             {reason: "one request for each object, and run again it completes"},
 	"init":              {reason: "run again it applies what is missing; TestKeyChangeIsInterrupted ends its change of keys at each step"},
 	"label":             {reason: "one request for each object"},
