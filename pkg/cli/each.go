@@ -105,7 +105,9 @@ func (f *eachFlags) toOptions(cmd *cobra.Command, args []string) (*eachOptions, 
 		}))
 	}
 	var err error
-	o.names = args[:at]
+	if o.names, err = targets.Names(args[:at]); err != nil {
+		return nil, err
+	}
 	o.call, err = judgeKubectl(args[at:])
 	return o, err
 }

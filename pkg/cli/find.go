@@ -107,7 +107,10 @@ func (f *findFlags) toOptions(cmd *cobra.Command, args []string) (*findOptions, 
 		}
 		names = []string{name}
 	}
-	return &findOptions{*f, kind, names}, nil
+	o := &findOptions{*f, kind, names}
+	var err error
+	o.memberNames, err = targets.Names(f.memberNames)
+	return o, err
 }
 
 func (o *findOptions) validate() error {

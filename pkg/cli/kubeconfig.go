@@ -79,7 +79,8 @@ type kubeconfigOptions struct {
 }
 
 func (f *kubeconfigFlags) toOptions(_ *cobra.Command, args []string) (*kubeconfigOptions, error) {
-	return &kubeconfigOptions{*f, args}, nil
+	names, err := targets.Names(args)
+	return &kubeconfigOptions{*f, names}, err
 }
 
 func (o *kubeconfigOptions) validate() error {
