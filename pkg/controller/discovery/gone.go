@@ -165,7 +165,7 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 			p.condition.Message += fmt.Sprintf("; it leaves at %s at the earliest", since.Add(wait).UTC().Format(time.RFC3339))
 			c.alarm.in(left)
 		case len(recent) >= budget(discovered[f.Name]):
-			p.condition.Message += fmt.Sprintf("; it leaves later: at most %d members leave by themselves in %s", budget(discovered[f.Name]), wait)
+			p.condition.Message += fmt.Sprintf("; it leaves later: no more than %s may leave in %s", output.Count(budget(discovered[f.Name]), "member", "members"), wait)
 		default:
 			if last := c.tried[p.member.UID]; s.view.Now.Before(last.next) {
 				p.condition.Message = last.message
