@@ -26,7 +26,7 @@ import (
 const aRound = 40 * time.Second
 
 // TestSoon holds that a controller at rest joins a cluster as soon as its label is set, or the last consent is given, and that it reads
-// and joins nothing once a consent is taken back. Nothing that reaches a cluster is left anywhere.
+// and joins nothing once a consent is revoked. Nothing that reaches a cluster is left anywhere.
 func TestSoon(t *testing.T) {
 	l := start(t)
 	const fed, ns = "soon", "team-soon"
