@@ -232,32 +232,62 @@ func (m *machine) join(name string, more ...string) []string {
 	return append([]string{"join", name, "--member-context", name, "--federation", "prod", "--member-server", "https://" + net.JoinHostPort(serviceAddress, at.Port())}, more...)
 }
 
-// writes changes members, one after the other, until it is stopped, and counts what failed.
+// forbidden has a pod that may do anything on its node be refused where the manager runs: its namespace takes restricted pods alone.
+func (m *machine) forbidden() {
+	m.Helper()
+	out, err := m.run(m.fleet.Kubectl(), "run", "privileged", "-n", v1alpha1.HostNamespace, "--image=none.example.com/none", "--privileged", "--dry-run=server")
+	if err == nil || !strings.Contains(out, `violates PodSecurity "restricted`) {
+		m.Errorf("a privileged pod in %s: %v\n%s", v1alpha1.HostNamespace, err, out)
+	}
+}
+
+// writes changes members, one after the other, until it is stopped, and counts what failed. A write that failed is made again until it
+// succeeds, as a user would.
 type writes struct {
 	done, failed atomic.Int64
 	stopped      context.CancelFunc
 	running      sync.WaitGroup
 	mu           sync.Mutex
-	errors       []error
+	// errors are those of writes that failed, and lost of those that could not be made again.
+	errors, lost []error
 }
+
+// patience is how long a write that fails is made again.
+const patience = 30 * time.Second
+
+// try makes a write, and makes it again where it fails. It says whether it succeeded.
+func (w *writes) try(ctx context.Context, write func() error) bool {
+	w.done.Add(1)
+	first := write()
+	if first == nil || ctx.Err() != nil {
+		return first == nil
+	}
+	w.failed.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errors = append(w.errors, first)
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(250 * time.Millisecond) {
+		if err := write(); err == nil || apierrors.IsAlreadyExists(err) {
+			return true
+		}
+	}
+	w.lost = append(w.lost, first)
+	return false
+}
+
+// writers is how many write at once, so how many writes may be in flight.
+const writers = 2
 
 // write begins a steady load of writes that the webhook judges.
 func (m *machine) write() *writes {
 	ctx, stop := context.WithCancel(m.Context())
 	w := &writes{stopped: stop}
-	try := func(err error) {
-		w.done.Add(1)
-		if err != nil && ctx.Err() == nil {
-			w.failed.Add(1)
-			w.mu.Lock()
-			w.errors = append(w.errors, err)
-			w.mu.Unlock()
-		}
-	}
 	w.running.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			_, err := m.load.Patch(ctx, "us-east", types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{"example.com/load":"l%d"}}}`, i), metav1.PatchOptions{})
-			try(err)
+			w.try(ctx, func() error {
+				_, err := m.load.Patch(m.Context(), "us-east", types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{"example.com/load":"l%d"}}}`, i), metav1.PatchOptions{})
+				return err
+			})
 			<-time.After(50 * time.Millisecond)
 		}
 	})
@@ -268,10 +298,11 @@ func (m *machine) write() *writes {
 				"metadata": map[string]any{"name": fmt.Sprintf("load-%d", i), "labels": map[string]any{v1alpha1.LabelFederation: "load"}},
 				"spec":     map[string]any{"clusterID": "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "server": "https://load.example.com"},
 			}}
-			_, err := m.load.Create(m.Context(), o, metav1.CreateOptions{})
-			try(err)
-			if err == nil {
-				try(m.load.Delete(m.Context(), o.GetName(), metav1.DeleteOptions{}))
+			if w.try(ctx, func() error {
+				_, err := m.load.Create(m.Context(), o.DeepCopy(), metav1.CreateOptions{})
+				return err
+			}) {
+				w.try(ctx, func() error { return m.load.Delete(m.Context(), o.GetName(), metav1.DeleteOptions{}) })
 			}
 			<-time.After(200 * time.Millisecond)
 		}
@@ -279,14 +310,18 @@ func (m *machine) write() *writes {
 	return w
 }
 
-// stop ends the writes. None of them may have failed, but retriable ones where the loss of a replica excuses them.
+// stop ends the writes. None of them may have failed but those in flight where a replica is lost, and these succeed when they are made
+// again.
 func (w *writes) stop(t *testing.T, what string, excused int64) {
 	t.Helper()
 	w.stopped()
 	w.running.Wait()
-	t.Logf("%s: %d writes, %d failed", what, w.done.Load(), w.failed.Load())
+	t.Logf("%s: %d writes, %d failed: %v", what, w.done.Load(), w.failed.Load(), w.errors)
 	if w.done.Load() < 20 {
 		t.Errorf("%s: only %d writes", what, w.done.Load())
+	}
+	for _, err := range w.lost {
+		t.Errorf("%s: a write failed again and again for %s: %v", what, patience, err)
 	}
 	for _, err := range w.errors {
 		if excused == 0 || !apierrors.IsInternalError(err) && !apierrors.IsServerTimeout(err) && !apierrors.IsTooManyRequests(err) {
@@ -294,7 +329,7 @@ func (w *writes) stop(t *testing.T, what string, excused int64) {
 		}
 	}
 	if failed := w.failed.Load(); failed > excused {
-		t.Errorf("%s: %d writes failed", what, failed)
+		t.Errorf("%s: %d writes failed, of which %d may have been in flight", what, failed, excused)
 	}
 }
 
@@ -329,7 +364,8 @@ func TestNode(t *testing.T) {
 	m.federate("create", "federation", "prod", "--max", "1")
 	m.federate("create", "federation", "load")
 	t.Log(m.federate(m.join("us-east")...))
-	m.refused("1", m.join("us-west")...)
+	m.refused(`federation "prod" takes at most 1`, m.join("us-west")...)
+	m.forbidden()
 	env.Eventually(t, "us-east", func(context.Context) error {
 		if out := m.federate("get"); !strings.Contains(out, "Ready") {
 			return errors.New(out)
@@ -361,7 +397,7 @@ func TestNode(t *testing.T) {
 	holder := m.leader()
 	m.kubectl("delete", "pod", "-n", v1alpha1.HostNamespace, holder, "--force", "--grace-period=0")
 	m.ready()
-	w.stop(t, "loss of the leader", 20)
+	w.stop(t, "loss of the leader", writers)
 	env.Eventually(t, "another leader", func(context.Context) error {
 		if now := m.leader(); now == holder || now == "" {
 			return fmt.Errorf("%q leads", now)
