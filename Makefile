@@ -75,6 +75,7 @@ e2e: controlplane ## Run the manager as shipped on real nodes: takes Linux, root
 test-extended: controlplanes ## Run all tests, with more repetitions, and the benchmarks: hours, for a release and by hand
 	$(call tooltests)
 	$(gotest) -tags extended -timeout 180m $(TESTFLAGS) $(PKG)
+	$(e2ehere)
 	$(MAKE) bench
 
 # Making inputs smaller would else take most of the time: coverage of one input differs from run to run.

@@ -30,6 +30,7 @@ var (
 	pinned = regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40}$`)
 	target = regexp.MustCompile(`(?m)^([a-z-]+):`)
 	makes  = regexp.MustCompile(`\bmake ([a-z-]+)`)
+	nodes  = regexp.MustCompile(`\.ci/run|make test-extended`)
 )
 
 // faults are what is wrong with a workflow.
@@ -45,6 +46,9 @@ func (w workflow) faults(targets []string) []string {
 		for _, step := range job.Steps {
 			if step.Uses != "" && !pinned.MatchString(step.Uses) {
 				faults = append(faults, step.Uses+" is not pinned to a commit")
+			}
+			if nodes.MatchString(step.Run) && !strings.Contains(step.Run, "sudo ") {
+				faults = append(faults, step.Run+" leaves out the tests on nodes, which take root")
 			}
 			for _, used := range makes.FindAllStringSubmatch(step.Run, -1) {
 				if !slices.Contains(targets, used[1]) {
@@ -83,12 +87,12 @@ func TestWorkflows(t *testing.T) {
 
 	// The negative control.
 	var bad workflow
-	text := "permissions: write-all\njobs: {j: {steps: [{uses: a/b@v1}, {run: make none}]}}\n"
+	text := "permissions: write-all\njobs: {j: {steps: [{uses: a/b@v1}, {run: make none}, {run: .ci/run}]}}\n"
 	if err := yaml.Unmarshal([]byte(text), &bad); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"a/b@v1 is not pinned to a commit", "job j has no timeout-minutes",
+		".ci/run leaves out the tests on nodes, which take root", "a/b@v1 is not pinned to a commit", "job j has no timeout-minutes",
 		"permissions of the workflow must be contents: read; a job that needs more says so itself", "the Makefile has no target none",
 	}
 	if diff := cmp.Diff(want, bad.faults(targets)); diff != "" {
