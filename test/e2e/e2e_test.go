@@ -91,8 +91,8 @@ func lacking() error {
 	if os.Getuid() != 0 {
 		return errors.New("pods take root: run make e2e as root")
 	}
-	for _, program := range []string{"/usr/bin/containerd", "/usr/bin/ctr", "/usr/sbin/runc", "/usr/lib/cni/bridge", "/usr/lib/cni/host-local"} {
-		if _, err := os.Stat(program); err != nil {
+	for _, program := range []string{"containerd", "ctr", "runc", "/usr/lib/cni/bridge", "/usr/lib/cni/host-local"} {
+		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Errorf("%w: install Debian's packages containerd, runc, containernetworking-plugins, iproute2 and iptables", err)
 		}
 	}
@@ -232,12 +232,13 @@ func (m *machine) join(name string, more ...string) []string {
 	return append([]string{"join", name, "--member-context", name, "--federation", "prod", "--member-server", "https://" + net.JoinHostPort(serviceAddress, at.Port())}, more...)
 }
 
-// forbidden has a pod that may do anything on its node be refused where the manager runs: its namespace takes restricted pods alone.
+// forbidden has a pod on its node's network be refused where the manager runs: its namespace takes restricted pods alone.
 func (m *machine) forbidden() {
 	m.Helper()
-	out, err := m.run(m.fleet.Kubectl(), "run", "privileged", "-n", v1alpha1.HostNamespace, "--image=none.example.com/none", "--privileged", "--dry-run=server")
+	out, err := m.run(m.fleet.Kubectl(), "run", "on-node", "-n", v1alpha1.HostNamespace, "--image=none.example.com/none",
+		`--overrides={"spec":{"hostNetwork":true}}`, "--dry-run=server")
 	if err == nil || !strings.Contains(out, `violates PodSecurity "restricted`) {
-		m.Errorf("a privileged pod in %s: %v\n%s", v1alpha1.HostNamespace, err, out)
+		m.Errorf("a pod on the network of its node in %s: %v\n%s", v1alpha1.HostNamespace, err, out)
 	}
 }
 
@@ -364,7 +365,7 @@ func TestNode(t *testing.T) {
 	m.federate("create", "federation", "prod", "--max", "1")
 	m.federate("create", "federation", "load")
 	t.Log(m.federate(m.join("us-east")...))
-	m.refused(`federation "prod" takes at most 1`, m.join("us-west")...)
+	m.refused(`federation "prod" has 1 member and takes at most 1`, m.join("us-west")...)
 	m.forbidden()
 	env.Eventually(t, "us-east", func(context.Context) error {
 		if out := m.federate("get"); !strings.Contains(out, "Ready") {
