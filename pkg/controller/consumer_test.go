@@ -2,9 +2,13 @@ package controller
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -149,6 +153,39 @@ func TestJudgeConsumerToken(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%s at %d: %q", claims, test.now, got)
+		}
+	}
+}
+
+// TestConsumerTokenLife is how long the token lives that is asked of a member: a day, or less where the manager's own lives less.
+func TestConsumerTokenLife(t *testing.T) {
+	t.Parallel()
+	for annotation, want := range map[string]int64{"2160h0m0s": 86400, "24h0m0s": 86400, "23h0m0s": 23 * 3600, "1s": 600, "": 3 * 3600} {
+		r := newRenewing(t)
+		var asked authenticationv1.TokenRequest
+		r.member.answer = func(w http.ResponseWriter, q *http.Request) bool {
+			if q.URL.Path != consumerRequest.path {
+				return false
+			}
+			if err := json.NewDecoder(q.Body).Decode(&asked); err != nil {
+				t.Error(err)
+			}
+			w.WriteHeader(http.StatusCreated)
+			issued := strings.Replace(claimsOfOwn(time.Now(), time.Now().Add(time.Hour)), managerSubject, consumerSubject, 1)
+			fmt.Fprintf(w, `{"kind":"TokenRequest","status":{"token":%q}}`, token(issued))
+			return true
+		}
+		r.seen.credential.Annotations = map[string]string{v1alpha1.AnnotationTokenLifetime: annotation}
+		c := &consumers{timeout: time.Minute}
+		got, err := c.issue(t.Context(), r.seen.memberState, r.seen.credential, r.seen.readCredential(r.seen.credential))
+		if err != nil || got.Subject() != consumerSubject {
+			t.Errorf("%q: %+v, %v", annotation, got, err)
+		}
+		if life := asked.Spec.ExpirationSeconds; life == nil || *life != want {
+			t.Errorf("%q: a life of %v seconds is asked for, want %d", annotation, life, want)
+		}
+		if bound := asked.Spec.BoundObjectRef; bound == nil || bound.Name != "kubefederate-manager-binding" || bound.UID != "uid-b" {
+			t.Errorf("%q: it is bound to %+v", annotation, bound)
 		}
 	}
 }

@@ -141,9 +141,11 @@ func TestJitter(t *testing.T) {
 }
 
 // ownToken is a token as the manager's account has it.
-func ownToken(issued, expiry time.Time) string {
-	return token(fmt.Sprintf(`{"sub":%q,"iat":%d,"exp":%d,"kubernetes.io":{"secret":{"name":"kubefederate-manager-binding","uid":"uid-b"}}}`,
-		managerSubject, issued.Unix(), expiry.Unix()))
+func ownToken(issued, expiry time.Time) string { return token(claimsOfOwn(issued, expiry)) }
+
+func claimsOfOwn(issued, expiry time.Time) string {
+	return fmt.Sprintf(`{"sub":%q,"iat":%d,"exp":%d,"kubernetes.io":{"secret":{"name":"kubefederate-manager-binding","uid":"uid-b"}}}`,
+		managerSubject, issued.Unix(), expiry.Unix())
 }
 
 // renewable is a member in good standing, whose credential was stored an hour ago for three.
