@@ -170,4 +170,6 @@ type Observation struct {
 	// State is nil when Err says why nothing was read, or why it is not known which cluster it is.
 	State *member.State
 	Err   error
+	// Server is where it was read; empty where it was not.
+	Server string
 }

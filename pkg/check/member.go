@@ -102,6 +102,7 @@ func (s subject) evaluate() {
 	if o := s.contexts[s.Spec.ClusterID]; o != nil {
 		s.drift(o)
 	}
+	s.unwell()
 }
 
 // credential judges the stored credential by the condition that the manager set, the clock, and whether it exists.

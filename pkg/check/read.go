@@ -33,6 +33,8 @@ type Options struct {
 	Ways []Way
 	// MemberKubeconfig is the file that holds those contexts, where it is not the host's.
 	MemberKubeconfig string
+	// Members says of which members' clusters are reached by their credentials; nil takes all.
+	Members func(*v1alpha1.MemberCluster) bool
 	// Each does the work on n clusters, within the caller's bounds, and returns the error of each.
 	Each func(n int, work func(ctx context.Context, i int) error) []error
 	// Tuned prepares a stored credential's configuration for use.
@@ -61,7 +63,7 @@ func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	ways := r.stored(secrets, o.Tuned)
+	ways := r.stored(secrets, o)
 	for _, w := range o.Ways {
 		ways = append(ways, way{observation: Observation{Context: w.Context}, connect: w.Connect})
 	}
@@ -186,7 +188,7 @@ type way struct {
 
 // stored are the ways through the credentials that the host stores. One with another endpoint than its member is not used:
 // its token would be sent to another server.
-func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Config) *rest.Config) []way {
+func (r *reader) stored(secrets []unstructured.Unstructured, o Options) []way {
 	members := map[string]*v1alpha1.MemberCluster{}
 	for i := range r.facts.Host.Members {
 		members[r.facts.Host.Members[i].Name] = &r.facts.Host.Members[i]
@@ -194,7 +196,7 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 	var ways []way
 	for i := range secrets {
 		m := members[secrets[i].GetName()]
-		if m == nil {
+		if m == nil || o.Members != nil && !o.Members(m) {
 			continue
 		}
 		data, err := host.CredentialData(&secrets[i])
@@ -207,7 +209,7 @@ func (r *reader) stored(secrets []unstructured.Unstructured, tuned func(*rest.Co
 		}
 		ways = append(ways, way{
 			observation: Observation{Credential: v1alpha1.MemberName(m.Name)},
-			connect:     func() (*member.Cluster, error) { return member.Connect(tuned(access.RESTConfig())) },
+			connect:     func() (*member.Cluster, error) { return member.Connect(o.Tuned(access.RESTConfig())) },
 		})
 	}
 	return ways
@@ -233,7 +235,7 @@ func observe(ways []way, each func(n int, work func(ctx context.Context, i int) 
 		case state.ID == "":
 			return state.Denied[cluster.IdentityNamespace]
 		}
-		seen[i].State = state
+		seen[i].State, seen[i].Server = state, m.Endpoint().Server
 		return nil
 	})
 	for i, err := range errs {

@@ -5,14 +5,17 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
@@ -25,12 +28,19 @@ accounts and roles there, its About API properties, its federation label, and wh
 context that leads to no member is checked, too.
 
 Findings are errors (it does not work, or is not protected), warnings (it will stop working, or could not be
-checked) and infos. After them comes what was checked, a line for each area, with what was found there or "passed".
+checked) and infos. Those that one command mends are together, and the command is on a line of its own. After them
+comes what was checked, a line for each area, with what was found there or "passed".
+
+By names, a selector or a federation, only those members are reached, and what is found of others is left out.
 
 Exit codes: 0 no errors found; 1 the host, or a context that you named, could not be checked; 2 errors found.`
 
 const checkExample = `  # Check the host, and its members with the host's own credentials
   kubectl federate check
+
+  # Check one member, and those of a federation
+  kubectl federate check us-east
+  kubectl federate check --federation prod
 
   # Check two clusters with your own rights as well
   kubectl federate check --member-contexts us-east,us-west
@@ -45,6 +55,7 @@ const checkParallel = 64
 type checkFlags struct {
 	*factory
 	member      targets.MemberFlags
+	selection   targets.SelectFlags
 	contexts    []string
 	allContexts bool
 	severity    string
@@ -55,16 +66,19 @@ type checkFlags struct {
 func newCheck(d *factory) *cobra.Command {
 	f := &checkFlags{factory: d, output: output.Format{Formats: []string{"json", "yaml"}}}
 	cmd := &cobra.Command{
-		Use:     "check",
+		Use:     "check [NAME...]",
 		GroupID: groupHost,
 		Short:   "Find what is wrong with the host and its members, and the command that repairs it",
 		Long:    checkHelp,
 		Example: checkExample,
-		Args:    noArguments,
 		RunE:    runs(f.toOptions),
+
+		ValidArgsFunction: d.completeMembers,
 	}
 	f.member.AddTo(cmd, &d.hostFlags)
+	d.addFederation(cmd, &f.selection.Federation, "Only members of this federation")
 	flags := cmd.Flags()
+	flags.StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
 	flags.StringSliceVar(&f.contexts, "member-contexts", nil, "The kubeconfig contexts of clusters to check, as CONTEXT,…")
 	_ = cmd.RegisterFlagCompletionFunc("member-contexts", f.member.Complete(&d.hostFlags))
 	flags.BoolVar(&f.allContexts, "all-contexts", false, "Check the clusters of all contexts of the kubeconfig")
@@ -78,13 +92,17 @@ func newCheck(d *factory) *cobra.Command {
 // checkOptions are ready to run.
 type checkOptions struct {
 	checkFlags
-	// named are all contexts that were named.
-	named []string
-	batch targets.Batch
+	// names are members, and named all contexts that were named.
+	names, named []string
+	batch        targets.Batch
 }
 
-func (f *checkFlags) toOptions(*cobra.Command, []string) (*checkOptions, error) {
-	o := &checkOptions{checkFlags: *f, named: slices.Clone(f.contexts), batch: targets.Batch{Parallel: checkParallel, Timeout: f.timeout}}
+func (f *checkFlags) toOptions(_ *cobra.Command, args []string) (*checkOptions, error) {
+	names, err := targets.Names(args)
+	if err != nil {
+		return nil, err
+	}
+	o := &checkOptions{checkFlags: *f, names: names, named: slices.Clone(f.contexts), batch: targets.Batch{Parallel: checkParallel, Timeout: f.timeout}}
 	if f.member.Context != "" {
 		o.named = append(o.named, f.member.Context)
 	}
@@ -92,6 +110,9 @@ func (f *checkFlags) toOptions(*cobra.Command, []string) (*checkOptions, error) 
 }
 
 func (o *checkOptions) validate() error {
+	if len(o.names) > 0 && o.selection.Given() {
+		return output.Usagef("give names of members, or use --selector and --federation, but not both")
+	}
 	if o.allContexts && len(o.named) > 0 {
 		return output.Usagef("name contexts, or check all with --all-contexts, but not both")
 	}
@@ -99,7 +120,7 @@ func (o *checkOptions) validate() error {
 }
 
 func (o *checkOptions) run(ctx context.Context) error {
-	h, err := o.host()
+	h, err := o.members()
 	if err != nil {
 		return err
 	}
@@ -107,19 +128,39 @@ func (o *checkOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	chosen, err := o.chosen(ctx, h)
+	if err != nil {
+		return output.WhileReading(ctx, err)
+	}
 	progress := o.messages.Progress("checking the host and its members")
-	facts, err := check.Read(ctx, h, check.Options{
+	facts, err := check.Read(ctx, h.Cluster, check.Options{
 		Ways: ways, MemberKubeconfig: o.member.Kubeconfig, Tuned: o.hostFlags.Tune, Each: o.batch.RunWith(ctx),
+		Members: func(m *v1alpha1.MemberCluster) bool { return chosen == nil || chosen[m.Name] },
 	})
 	progress.End()
 	if err != nil {
 		return &output.Exit{Code: output.ExitFailed, Err: output.WhileReading(ctx, err)}
 	}
-	findings := check.Judge(*facts)
+	findings := slices.DeleteFunc(check.Judge(*facts), func(x check.Finding) bool {
+		return chosen != nil && x.Member != "" && !chosen[x.Member] && !slices.Contains(o.named, x.Member)
+	})
 	if err := o.print(findings, check.Areas(*facts, findings)); err != nil {
 		return err
 	}
 	return o.outcome(facts, findings)
+}
+
+// chosen are the names of the members to check; nil is all.
+func (o *checkOptions) chosen(ctx context.Context, h targets.Members) (map[string]bool, error) {
+	if len(o.names) == 0 && !o.selection.Given() {
+		return nil, nil
+	}
+	members, err := h.Select(ctx, o.names, o.selection.Query())
+	chosen := map[string]bool{}
+	for i := range members {
+		chosen[members[i].Name] = true
+	}
+	return chosen, err
 }
 
 // ways are the contexts to check.
@@ -159,16 +200,9 @@ func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error
 		return o.output.Print(o.Out, diagnosis{output.Kind("Diagnosis"), append([]check.Finding{}, shown...), areas})
 	}
 	if len(shown) > 0 {
-		rows := [][]string{{"SEVERITY", "SIDE", "MEMBER", "FINDING", "OBJECT", "CAUSE", "REMEDY"}}
-		for _, x := range shown {
-			rows = append(rows, []string{
-				string(x.Severity), string(x.Side), output.OrNone(x.Member), string(x.Code), output.OrNone(x.Object), x.Cause, output.OrNone(x.Remedy),
-			})
-		}
-		if err := output.Rows(o.Out, rows); err != nil {
+		if err := output.Text(o.Out, blocks(shown)+"\n"); err != nil {
 			return err
 		}
-		output.Line(o.Out, "")
 	}
 	rows := [][]string{{"AREA", "RESULT", "CHECKED"}}
 	for _, a := range areas {
@@ -176,6 +210,9 @@ func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error
 	}
 	if err := output.Rows(o.Out, rows); err != nil {
 		return err
+	}
+	if hidden := len(findings) - len(shown); hidden > 0 && len(shown) == 0 {
+		output.Linef(o.ErrOut, "%s left out; --severity %s shows all", output.Count(hidden, "finding", "findings"), check.Info)
 	}
 	if slices.ContainsFunc(shown, func(x check.Finding) bool { return leavesContext(x.Remedy) }) {
 		note := contextNote
@@ -185,6 +222,51 @@ func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error
 		output.Line(o.ErrOut, note)
 	}
 	return nil
+}
+
+// maxAlike is how many findings of a block are printed; -o json has all.
+const maxAlike = 10
+
+// blocks are findings for a person: what is wrong, where, and the command that mends it on a line of its own. Those of one kind that one
+// command mends are together.
+func blocks(findings []check.Finding) string {
+	type kind struct {
+		severity check.Severity
+		code     check.Code
+		side     cluster.Side
+		remedy   string
+	}
+	var order []kind
+	alike := map[kind][]check.Finding{}
+	for _, x := range findings {
+		k := kind{x.Severity, x.Code, x.Side, x.Remedy}
+		if alike[k] == nil {
+			order = append(order, k)
+		}
+		alike[k] = append(alike[k], x)
+	}
+	var b strings.Builder
+	for i, k := range order {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(output.OneLine(fmt.Sprintf("%s: %s on the %s", k.severity, k.code, k.side)) + "\n")
+		all := alike[k]
+		for _, x := range all[:min(len(all), maxAlike)] {
+			what := strings.TrimSpace(x.Object + " " + x.Cause)
+			if x.Member != "" {
+				what = x.Member + ": " + what
+			}
+			b.WriteString("  " + output.OneLine(what) + "\n")
+		}
+		if more := len(all) - maxAlike; more > 0 {
+			b.WriteString("  and " + strconv.Itoa(more) + " more\n")
+		}
+		if k.remedy != "" {
+			b.WriteString("\n    " + output.OneLine(k.remedy) + "\n")
+		}
+	}
+	return b.String()
 }
 
 // contextNote says what to write in place of the placeholder in a command.

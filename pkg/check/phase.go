@@ -1,0 +1,52 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
+)
+
+// Codes of members that are not well, by their phases.
+const (
+	MemberOffline  Code = "MemberOffline"
+	MemberNotReady Code = "MemberNotReady"
+)
+
+// unwell reports a member that the manager finds Offline or NotReady, where nothing else that was found says why: what the host sees
+// decides, whatever this machine reaches.
+func (s subject) unwell() {
+	code, unwell := map[v1alpha1.Phase]Code{v1alpha1.PhaseOffline: MemberOffline, v1alpha1.PhaseNotReady: MemberNotReady}[s.Status.Phase]
+	if !unwell || s.Spec.Suspended || s.DeletionTimestamp != nil || s.Host.Probes.Stopped() || slices.ContainsFunc(s.found, func(f Finding) bool {
+		return f.Member == s.Name && f.Severity == Error
+	}) {
+		return
+	}
+	ready := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue {
+		return
+	}
+	f := Finding{
+		Code: code, Severity: Error, Area: Members,
+		Cause: fmt.Sprintf("is %s for the manager since %s: %s: %s", s.Status.Phase, ready.LastTransitionTime.UTC().Format(timeFormat), ready.Reason, ready.Message),
+	}
+	own, there := s.credentials[s.name()], s.contexts[s.Spec.ClusterID]
+	switch {
+	case there != nil && endpoint.KeyOf(there.Server) != endpoint.KeyOf(s.Spec.Server):
+		f.Cause += fmt.Sprintf("; context %s reaches the cluster at %s", cluster.Quoted(there.Context), there.Server)
+		f.Remedy = s.join(command.Join{Server: there.Server})
+	case own != nil && own.State != nil:
+		f.Cause += "; it answers here at the same address: something between the host and the member keeps the manager from it"
+	case there == nil:
+		f.Remedy = s.line(command.Check{AllContexts: true})
+	default:
+		f.Cause += "; its own cluster answers at that address, by context " + cluster.Quoted(there.Context)
+	}
+	s.onHost(f)
+}
