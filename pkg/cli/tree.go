@@ -23,7 +23,11 @@ and zones are those of its nodes, or else of its labels. On a terminal the phase
 NO_COLOR is set. --depth leaves out what is below federations (1), regions (2) or zones (3).
 
 -o mermaid prints a flowchart for documents: GitHub, GitLab and many others draw what is in a code
-block of that name (https://mermaid.js.org).`
+block of that name (https://mermaid.js.org).
+
+-o html prints one page for a browser, for mail and notes of an incident: how many members there are,
+what is wrong, why and since when, the command that mends it, and all members by federation. The page
+has no scripts and loads nothing. What is on it is as secret as what get shows.`
 
 const treeExample = `  # All federations
   kubectl federate tree
@@ -35,7 +39,10 @@ const treeExample = `  # All federations
   kubectl federate tree --federation prod -l example.com/team=web
 
   # A picture for a document
-  kubectl federate tree --federation prod -o mermaid > prod.mmd`
+  kubectl federate tree --federation prod -o mermaid > prod.mmd
+
+  # A page for a browser
+  kubectl federate tree -o html > fleet.html`
 
 // mermaidFormat is the format for documents.
 const mermaidFormat = "mermaid"
@@ -49,7 +56,7 @@ type treeFlags struct {
 }
 
 func newTree(d *factory) *cobra.Command {
-	f := &treeFlags{factory: d, output: output.Format{Formats: []string{mermaidFormat}}}
+	f := &treeFlags{factory: d, output: output.Format{Formats: []string{mermaidFormat, htmlFormat}}}
 	cmd := &cobra.Command{
 		Use:     "tree",
 		GroupID: groupMembers,
@@ -91,12 +98,16 @@ func (o *treeOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	members, err := o.known(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
+	members, probes, err := o.withProbes(ctx, h, func() ([]v1alpha1.MemberCluster, error) {
 		members, _, err := h.List(ctx, o.query)
 		return members, err
 	})
 	if err != nil {
 		return err
+	}
+	members = allAsKnown(members, probes)
+	if o.output.Value == htmlFormat {
+		return o.printPage(ctx, h, members, probesText(h.Commands, probes))
 	}
 	names, err := o.names(ctx, h)
 	if err != nil {
