@@ -31,7 +31,7 @@ func newCreate(d *factory) *cobra.Command {
 		Use:     "create",
 		GroupID: groupHost,
 		Short:   "Create a federation on the host",
-		Args:    knownCommand,
+		Args:    d.knownCommand,
 
 		SuggestionsMinimumDistance: 2,
 
@@ -366,6 +366,9 @@ func (o *federationOptions) run(ctx context.Context) error {
 		}
 	}
 	if o.output.Value == "" {
+		if o.dryRun == cluster.DryRunNone {
+			output.Line(o.ErrOut, o.commands().To("to join a cluster to it, run", command.Join{Federation: v1alpha1.FederationName(o.federation.Name)}))
+		}
 		return nil
 	}
 	made, err := cluster.ToUnstructured(cluster.Federations, o.federation)

@@ -89,7 +89,7 @@ func newDiscover(d *factory) *cobra.Command {
 	d.addFederation(cmd, &f.federation, "Only clusters that ask for this federation")
 	f.member.AddKubeconfigTo(cmd, "The kubeconfig file whose contexts are probed (default: as for the host)")
 	flags.StringSliceVar(&f.sources, "source", nil, "Only these sources: "+strings.Join(discover.SourceNames(), ", "))
-	complete(cmd, "source", discover.SourceNames()...)
+	completeList(cmd, "source", discover.SourceNames()...)
 	flags.StringVar(&f.sourceContext, "source-context", "", "The kubeconfig context of the API server that has the objects of the sources (default: the host)")
 	_ = cmd.RegisterFlagCompletionFunc("source-context", f.member.Complete(&d.hostFlags))
 	flags.StringVarP(&f.selector, "selector", "l", "", "Only clusters whose labels match this selector")

@@ -24,6 +24,13 @@ func complete(cmd *cobra.Command, flag string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// completeList offers words for a flag that takes several, with commas between.
+func completeList(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return targets.CompleteList(words, typed), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
 // words are values as they are typed.
 func words[T ~string](values []T) []string {
 	typed := make([]string, len(values))

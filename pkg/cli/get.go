@@ -11,6 +11,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
 const getHelp = `Show members by federation, and their state, or federations.
@@ -158,7 +159,22 @@ func (o *getOptions) run(ctx context.Context) error {
 		}
 		members = values(sorted)
 	}
-	return cmp.Or(o.print(members), missing)
+	err = cmp.Or(o.print(members), missing)
+	if err == nil && len(members) == 0 && len(o.names) == 0 && !o.selection.Given() && o.output.Table() && !o.violating {
+		output.Line(o.ErrOut, o.firstStep(ctx, h))
+	}
+	return err
+}
+
+// firstStep is what to do on a host without members.
+func (o *getOptions) firstStep(ctx context.Context, h targets.Members) string {
+	switch names, err := h.FederationNames(ctx); {
+	case err == nil && len(names) == 0:
+		return h.Commands.To("to create a federation, run", command.CreateFederation{})
+	case err == nil && len(names) == 1:
+		return h.Commands.To("to join a cluster, run", command.Join{Federation: names[0]})
+	}
+	return h.Commands.To("to join a cluster, run", command.Join{})
 }
 
 // missing takes an error of names that the host does not have apart from others: what was found is shown all the same.

@@ -23,6 +23,7 @@ func mistype(t *testing.T, line string) (code int, out, errOut string) {
 func TestMistyped(t *testing.T) {
 	t.Parallel()
 	const create, see = "create federation prod --dry-run=client ", "\nsee 'kubectl federate create federation --help'"
+	const seeRoot = "\nsee 'kubectl federate --help'"
 	for _, tt := range []struct{ line, want string }{
 		{create + "--acceptance manual", `invalid --acceptance "manual": must be Automatic or Manual`},
 		{"create federation prod --acceptance manual", `invalid --acceptance "manual": must be Automatic or Manual`},
@@ -37,6 +38,27 @@ func TestMistyped(t *testing.T) {
 		{"get --watch --watch-for -1d", `invalid --watch-for -1d: must not be negative; 0 is no limit`},
 		{"approve a --dry-run server", `the value of --dry-run follows =, as in --dry-run=server` + "\nsee 'kubectl federate approve --help'"},
 		{"init --dry-run client", `the value of --dry-run follows =, as in --dry-run=client` + "\nsee 'kubectl federate init --help'"},
+		{"list", `unknown command "list" for "kubectl federate"; did you mean "get"?` + seeRoot},
+		{"ls -l a=b --foo", `unknown command "ls" for "kubectl federate"; did you mean "get"?` + seeRoot},
+		{"status", `unknown command "status" for "kubectl federate"; did you mean "get" or "check"?` + seeRoot},
+		{"Install", `unknown command "Install" for "kubectl federate"; did you mean "init"?` + seeRoot},
+		{"upgrade --image x", `unknown command "upgrade" for "kubectl federate"; did you mean "init"?` + seeRoot},
+		{"leave us-east", `unknown command "leave" for "kubectl federate"; did you mean "unjoin"?` + seeRoot},
+		{"accept us-east", `unknown command "accept" for "kubectl federate"; did you mean "approve"?` + seeRoot},
+		{"help accept", `unknown command "accept" for "kubectl federate"; did you mean "approve"?` + seeRoot},
+		{"delete us-east --context prod", `unknown command "delete" for "kubectl federate"; to let a member leave, run: kubectl federate unjoin us-east --context prod` + seeRoot},
+		{"delete mc/us-east", `unknown command "delete" for "kubectl federate"; to let a member leave, run: kubectl federate unjoin us-east` + seeRoot},
+		{"rm", `unknown command "rm" for "kubectl federate"; to let a member leave, run: kubectl federate unjoin NAME` + seeRoot},
+		{"delete federation prod", `unknown command "delete" for "kubectl federate"; to delete a federation without members, run: kubectl delete federations.kubefederate.io prod` + seeRoot},
+		{"edit federation", `unknown command "edit" for "kubectl federate"; to change a federation, run: kubectl edit federations.kubefederate.io NAME` + seeRoot},
+		{"edit us-east", `unknown command "edit" for "kubectl federate"; to change a member, run: kubectl edit memberclusters.kubefederate.io us-east; ` +
+			`to change a federation, run: kubectl edit federations.kubefederate.io NAME` + seeRoot},
+		{"frobnicate", `unknown command "frobnicate" for "kubectl federate"` + seeRoot},
+		{"join a --federaton prod", "unknown flag: --federaton; did you mean --federation?\nsee 'kubectl federate join --help'"},
+		{"get --contxt prod", "unknown flag: --contxt; did you mean --context?\nsee 'kubectl federate get --help'"},
+		{"get --zzz", "unknown flag: --zzz\nsee 'kubectl federate get --help'"},
+		{"get -z", "unknown shorthand flag: 'z' in -z\nsee 'kubectl federate get --help'"},
+		{"completion tcsh", "invalid shell \"tcsh\": must be bash, fish, powershell, zsh\nsee 'kubectl federate completion --help'"},
 		{"help foo", `unknown command "foo" for "kubectl federate"` + "\nsee 'kubectl federate --help'"},
 		{"help jion", `unknown command "jion" for "kubectl federate"; did you mean "join"?` + "\nsee 'kubectl federate --help'"},
 		{"help create federaton", `unknown command "federaton" for "kubectl federate create"; did you mean "federation"?` + "\nsee 'kubectl federate create --help'"},

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -77,19 +76,14 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 		DisableAutoGenTag:          true,
 		SuggestionsMinimumDistance: 2,
 		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:                       knownCommand,
+		Args:                       d.knownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetIn(streams.In)
 	root.SetOut(d.Out)
 	root.SetErr(d.ErrOut)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			err = fmt.Errorf("invalid --%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), whyInvalid(invalid))
-		}
-		return output.UsageError{Err: err, Command: cmd.CommandPath()}
-	})
+	root.SetFlagErrorFunc(d.flagError)
 	d.hostFlags.AddTo(root)
 	d.flags = root.PersistentFlags()
 
@@ -99,7 +93,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 		&cobra.Group{ID: groupOther, Title: "Other Commands:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
-	root.SetHelpCommand(newHelp())
+	root.SetHelpCommand(newHelp(d))
 	root.AddCommand(writers(d)...)
 	root.AddCommand(readers(d)...)
 	return root
@@ -127,27 +121,15 @@ const (
 	groupOther   = "other"
 )
 
-// knownCommand refuses words that are not commands, and names the nearest.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		err = fmt.Errorf("%w; did you mean %q?", err, near[0])
-	}
-	return output.UsageError{Err: err, Command: cmd.CommandPath()}
-}
-
 // newHelp is the command help. Cobra's own takes a word that is no command for a success.
-func newHelp() *cobra.Command {
+func newHelp(d *factory) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Help about any command",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, rest, err := cmd.Root().Find(args)
 			if err == nil && len(rest) > 0 && found.HasSubCommands() || found == nil {
-				err = knownCommand(cmp.Or(found, cmd.Root()), rest)
+				err = d.knownCommand(cmp.Or(found, cmd.Root()), rest)
 			}
 			if err != nil {
 				return err

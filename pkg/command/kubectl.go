@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -67,12 +68,12 @@ func (o Object) Valid() bool {
 		(name == "" || len(validation.IsDNS1123Subdomain(name)) == 0)
 }
 
-// object appends an object, or all of its kind where it has no name.
-func (l *line) object(o Object) {
+// object appends an object, or where it has no name the placeholder, which is empty for all of its kind.
+func (l *line) object(o Object, placeholder string) {
 	l.invalid = l.invalid || !o.Valid()
 	l.words = append(l.words, o.GroupResource.String())
-	if o.Name != "" {
-		l.words = append(l.words, o.Name)
+	if name := cmp.Or(o.Name, placeholder); name != "" {
+		l.words = append(l.words, name)
 	}
 	l.flag("namespace", o.Namespace)
 }
@@ -86,7 +87,7 @@ type KubectlGet struct {
 
 func (c KubectlGet) render(l *line) {
 	l.kubectl("get")
-	l.object(c.Object)
+	l.object(c.Object, "")
 	l.flag("output", c.Output)
 }
 
@@ -105,7 +106,7 @@ type KubectlDelete struct {
 
 func (c KubectlDelete) render(l *line) {
 	l.kubectl("delete")
-	l.object(c.Object)
+	l.object(c.Object, "NAME")
 	if c.Cluster != nil {
 		l.onMember(*c.Cluster)
 	}
@@ -123,7 +124,7 @@ type KubectlLabel struct {
 
 func (c KubectlLabel) render(l *line) {
 	l.kubectl("label")
-	l.object(c.Object)
+	l.object(c.Object, "NAME")
 	l.invalid = l.invalid || len(validation.IsQualifiedName(c.Key)) > 0 || len(validation.IsValidLabelValue(c.Value)) > 0
 	if c.Value == "" {
 		l.add(c.Key + "-")
@@ -140,7 +141,7 @@ type KubectlEdit struct{ Object Object }
 
 func (c KubectlEdit) render(l *line) {
 	l.kubectl("edit")
-	l.object(c.Object)
+	l.object(c.Object, "NAME")
 }
 
 // UpgradePlugin is how krew brings the plugin up to date.

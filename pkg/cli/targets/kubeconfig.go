@@ -27,6 +27,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/rules"
 	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
@@ -321,7 +322,11 @@ func known(side, flag, name string, raw clientcmdapi.Config) error {
 	if _, ok := raw.Contexts[name]; ok {
 		return nil
 	}
-	return output.Usagef("the kubeconfig has no context %q for the %s (%s); choose one with %s", name, side, contextsOf(raw), flag)
+	hint := "choose one with " + flag
+	if near, ok := rules.Nearest(name, slices.Sorted(maps.Keys(raw.Contexts))); ok {
+		hint = "did you mean " + cluster.Quoted(near) + "?"
+	}
+	return output.Usagef("the kubeconfig has no context %q for the %s (%s); %s", name, side, contextsOf(raw), hint)
 }
 
 // contextsOf lists the contexts of a kubeconfig.
@@ -339,7 +344,7 @@ func contextsOf(raw clientcmdapi.Config) string {
 
 // completeContexts offers the contexts of the first kubeconfig that was named, or of the default ones.
 func completeContexts(paths ...*string) cobra.CompletionFunc {
-	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		var named string
 		for _, path := range paths {
 			named = cmp.Or(named, *path)
@@ -348,6 +353,6 @@ func completeContexts(paths ...*string) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return slices.Sorted(maps.Keys(raw.Contexts)), cobra.ShellCompDirectiveNoFileComp
+		return CompleteList(slices.Sorted(maps.Keys(raw.Contexts)), typed), cobra.ShellCompDirectiveNoFileComp
 	}
 }
