@@ -75,7 +75,7 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 		return of(*c)
 	}
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionCredentialValid); c != nil && slices.Contains(endingReasons, c.Reason) {
-		return of(*c)
+		return cause{Reason: c.Reason, Message: c.Message} // the condition is True for longer than for this reason
 	}
 	if m.Status.Phase == "" {
 		return cause{v1alpha1.ReasonNotProbed, "the manager has not probed it yet", m.CreationTimestamp.Time}

@@ -138,7 +138,7 @@ far       edge         Ready      v1.37.0   ap-south-1,eu-west-1   89d          
 new       prod         Unknown    <none>    us-west-2              <none>           2s    NotProbed (2s ago)
 by-hand   prod         Joining    v1.33.1   <none>                 <none>           4d    CredentialMissing (3h ago)
 late      prod         NotReady   v1.37.0   us-east-1              expired 3h ago   4d    CredentialExpired (3h ago)
-soon      prod         Ready      v1.37.0   us-east-1              18d (rotate)     4d    CredentialExpiring (8h ago)
+soon      prod         Ready      v1.37.0   us-east-1              18d (rotate)     4d    CredentialExpiring
 leaving   prod         Leaving    v1.37.0   us-east-1              89d              4d    Finalizers (60s ago)
 unsure    prod         NotReady   v1.37.0   us-east-1              89d              4d    Starting (1s ago)
 `},
@@ -149,7 +149,7 @@ far       edge   Ready      v1.37.0   ap-south-1,eu-west-1   89d              4d
 new       prod   Unknown    <none>    us-west-2              <none>           2s    us-west-2a              <none>   <none>   https://new.example.com:6443       id-new       NotProbed (2s ago): the manager has not probed it yet
 by-hand   prod   Joining    v1.33.1   <none>                 <none>           4d    <none>                  <none>   <none>   https://by-hand.example.com:6443   id-by-hand   CredentialMissing (3h ago): no credential is stored: the join did not finish, or the Secret was deleted; store one: kubectl federate join by-hand --federation prod --member-context CONTEXT
 late      prod   NotReady   v1.37.0   us-east-1              expired 3h ago   4d    us-east-1a,us-east-1b   5        20s      https://late.example.com:6443      id-late      CredentialExpired (3h ago): the stored credential \x1b[31mended\u009b
-soon      prod   Ready      v1.37.0   us-east-1              18d (rotate)     4d    us-east-1a,us-east-1b   5        20s      https://soon.example.com:6443      id-soon      CredentialExpiring (8h ago): renew it
+soon      prod   Ready      v1.37.0   us-east-1              18d (rotate)     4d    us-east-1a,us-east-1b   5        20s      https://soon.example.com:6443      id-soon      CredentialExpiring: renew it
 leaving   prod   Leaving    v1.37.0   us-east-1              89d              4d    us-east-1a,us-east-1b   5        20s      https://leaving.example.com:6443   id-leaving   Finalizers (60s ago): waiting for its finalizers: example.com/a, example.com/b
 unsure    prod   NotReady   v1.37.0   us-east-1              89d              4d    us-east-1a,us-east-1b   5        20s      https://unsure.example.com:6443    id-unsure    Starting (1s ago): the first probe is under way
 `},
