@@ -416,7 +416,7 @@ warning member east PropertyMissing ClusterProperty "clusterset.k8s.io": does no
 		{"no federation label", func(f *Facts) { f.context().JoinRequest = member.JoinRequest{} },
 			`info member east LabelMissing Namespace "kube-system": does not have the label kubefederate.io/federation=prod, by which discovery would find the member again => kubectl federate label --member-context east --federation prod`},
 		{"another federation label", func(f *Facts) { f.context().JoinRequest.Federation = "test" },
-			`warning member east LabelDiffers Namespace "kube-system": names federation "test", but the cluster is a member of "prod" => kubectl federate label --member-context east --federation prod`},
+			`warning member east LabelDiffers Namespace "kube-system": names federation "test", but the cluster is a member of "prod" => kubectl federate label --member-context east --federation prod --overwrite`},
 
 		{"a context that leads nowhere", func(f *Facts) {
 			f.Observations = append(f.Observations, Observation{Context: "far", Err: failing(cluster.FaultUnreachable, errors.New("refused"))})

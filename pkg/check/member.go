@@ -70,8 +70,9 @@ func (s subject) renew() string {
 	return s.line(command.Rotate{Member: s.name(), Cluster: s.cluster(s.context)})
 }
 
-func (s subject) label() string {
-	return s.line(command.Label{Cluster: s.cluster(s.context), Federation: s.Federation()})
+// label is the command that labels the cluster with its federation; overwrite says that it has another.
+func (s subject) label(overwrite bool) string {
+	return s.line(command.Label{Cluster: s.cluster(s.context), Federation: s.Federation(), Overwrite: overwrite})
 }
 
 // evaluate judges the MemberCluster and everything that was observed of its cluster.
@@ -196,11 +197,11 @@ func (s subject) drift(o *Observation) {
 	case request.Federation == "" && complete:
 		s.onMember(Finding{Code: LabelMissing, Severity: Info, Object: cluster.IdentityNamespace.String(),
 			Cause:  fmt.Sprintf("does not have the label %s=%s, by which discovery would find the member again", v1alpha1.LabelFederation, s.Federation()),
-			Remedy: s.label()})
+			Remedy: s.label(false)})
 	case request.Federation != "" && request.Federation != s.Federation():
 		s.onMember(Finding{Code: LabelDiffers, Severity: Warning, Object: at,
 			Cause:  fmt.Sprintf("names federation %q, but the cluster is a member of %q", request.Federation, s.Federation()),
-			Remedy: s.label()})
+			Remedy: s.label(true)})
 	}
 }
 

@@ -35,7 +35,7 @@ func samples() []command.Command {
 		command.Grant{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true, Leave: true},
 		command.Revoke{Federation: "prod", Inventory: "fleet", Credentials: "prod-credentials", Discovery: true},
 		command.GrantSecret{Namespace: "team-x", Name: "us-east"},
-		command.Label{Cluster: east, Federation: "prod"}, command.Label{Cluster: east, Remove: true},
+		command.Label{Cluster: east, Federation: "prod", Overwrite: true}, command.Label{Cluster: east, Remove: true},
 		command.Discover{Federation: "prod", Join: true},
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},
 			Server: "https://us-east.example.com", CertificateAuthority: new("ca.pem"), ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true, TrustContext: true},

@@ -33,6 +33,9 @@ kubectl label does; the rules of their federation are checked by the host.`
 const labelExample = `  # Let the cluster of context us-west ask to join prod
   kubectl federate label --member-context us-west --federation prod
 
+  # Let it ask to join another one
+  kubectl federate label --member-context us-west --federation test --overwrite
+
   # Remove the label
   kubectl federate label --member-context us-west --remove
 
@@ -96,8 +99,8 @@ func (o *joinRequestOptions) validate() error {
 	switch {
 	case len(o.args) > 0:
 		return output.Usagef("with --member-context the cluster itself is labeled: leave out members and other labels (%s)", strings.Join(o.args, " "))
-	case o.selection.Selector != "" || o.selection.All || o.list || o.overwrite:
-		return output.Usagef("--selector, --all, --list and --overwrite are for members: leave them out with --member-context")
+	case o.selection.Selector != "" || o.selection.All || o.list:
+		return output.Usagef("--selector, --all and --list are for members: leave them out with --member-context")
 	case o.member.Context == "":
 		return output.Usagef("--member-context is required; there is no default for the member cluster")
 	case o.remove == (o.selection.Federation != ""):
@@ -198,6 +201,9 @@ func (o *joinRequestOptions) write(ctx context.Context, m *member.Cluster) (join
 		return joinRequestResult{}, err
 	}
 	before, after := self.JoinRequest, self.JoinRequest
+	if !o.remove && !o.overwrite && before.Federation != "" && before.Federation != federation {
+		return joinRequestResult{}, output.Usagef("the cluster of context %q already has label %s=%s; change it with --overwrite", o.member.Context, v1alpha1.LabelFederation, before.Federation)
+	}
 	changed := before.Federation != federation || before.Left != ""
 	if changed && o.dryRun != cluster.DryRunClient {
 		if o.remove {

@@ -101,7 +101,8 @@ func (c GrantSecret) render(l *line) {
 type Label struct {
 	Cluster    Cluster
 	Federation v1alpha1.FederationName
-	Remove     bool
+	// Overwrite replaces the label of a cluster that asks to join another federation.
+	Overwrite, Remove bool
 }
 
 func (c Label) render(l *line) {
@@ -109,6 +110,7 @@ func (c Label) render(l *line) {
 	l.member(c.Cluster)
 	if l.flagIf(c.Remove, "remove"); !c.Remove {
 		l.flag("federation", l.name(string(c.Federation), "FEDERATION"))
+		l.flagIf(c.Overwrite, "overwrite")
 	}
 }
 

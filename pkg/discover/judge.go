@@ -87,7 +87,7 @@ func (o *Object) label() string {
 // relabel is the command that makes the label name a federation; an empty one is for the reader to fill in.
 func (j *judge) relabel(c *Cluster, o *Object, federation v1alpha1.FederationName) command.Command {
 	if o.isCluster() {
-		return command.Label{Cluster: j.way(c), Federation: federation}
+		return command.Label{Cluster: j.way(c), Federation: federation, Overwrite: true}
 	}
 	return command.KubectlLabel{
 		Object: o.Object(), Key: v1alpha1.LabelFederation, Value: cmp.Or(string(federation), "FEDERATION"), Overwrite: true,

@@ -125,7 +125,7 @@ func TestJudgeSources(t *testing.T) {
 			[]whole{{"cluster-api:x/a", "", "", "prod", Conflict,
 				`its labels name two federations, "prod" by its own label and "test" by the label of clusters.cluster.x-k8s.io/a --namespace x; make them agree on "prod": ` +
 					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite; or on "test": ` +
-					`kubectl federate label --member-context CONTEXT --federation test`}}},
+					`kubectl federate label --member-context CONTEXT --federation test --overwrite`}}},
 		{"two objects name two federations", []Observation{through(capi, "x/a", "2", "prod"), through(rancher, "a", "2", "test"), way("ctx a", "2")},
 			[]whole{{"ctx a", "cluster-api:x/a,rancher:a", "", "prod", Conflict,
 				`its labels name two federations, "prod" by the label of clusters.cluster.x-k8s.io/a --namespace x and "test" by the label of clusters.management.cattle.io/a; ` +
