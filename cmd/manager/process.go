@@ -101,11 +101,13 @@ func newScheme() (*runtime.Scheme, error) {
 
 // newManager runs controllers on the replica that holds a lease.
 func (o *processOptions) newManager(config *rest.Config, scheme *runtime.Scheme, log logr.Logger, lease string, cached cache.Options) (ctrl.Manager, error) {
-	lock, err := leaderLock(config, lease)
+	lock, err := newLeaderLock(config, lease)
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
+	fenced := rest.CopyConfig(config)
+	fenced.Wrap(lock.fence)
+	mgr, err := ctrl.NewManager(fenced, ctrl.Options{
 		Scheme: scheme,
 		Logger: log,
 		Cache:  cached,

@@ -46,6 +46,8 @@ type Manager struct {
 	Env []string
 	// Log is the file that has its output.
 	Log string
+	// Config is how it reaches the cluster from its next start on, with a token of its own account; nil is directly.
+	Config *rest.Config
 	// Discovery has Install install the account of a discovery controller, too.
 	Discovery bool
 
@@ -292,6 +294,9 @@ func (m *Manager) account(ctx context.Context, name string) (*rest.Config, error
 		return nil, fmt.Errorf("a token of %s: %w", name, err)
 	}
 	config := rest.AnonymousClientConfig(m.cluster.Config())
+	if m.Config != nil {
+		config = rest.AnonymousClientConfig(m.Config)
+	}
 	config.BearerToken = token.Status.Token
 	return config, nil
 }
