@@ -348,7 +348,8 @@ func (m *machine) ready() {
 	})
 }
 
-// TestNode installs the manager as shipped, on two nodes, and uses it while everything happens to it that happens to pods.
+// TestNode installs the manager as shipped, on two nodes, and uses it while everything happens to it that happens to pods; and then the
+// discovery controller beside it.
 func TestNode(t *testing.T) {
 	m := start(t)
 	began := time.Now()
@@ -395,25 +396,15 @@ func TestNode(t *testing.T) {
 
 	// A pod that is lost without a word is served to until its endpoint goes.
 	w = m.write()
-	holder := m.leader()
+	holder := m.leads(manifests.ManagerLease, "")
 	m.kubectl("delete", "pod", "-n", v1alpha1.HostNamespace, holder, "--force", "--grace-period=0")
 	m.ready()
 	w.stop(t, "loss of the leader", writers)
-	env.Eventually(t, "another leader", func(context.Context) error {
-		if now := m.leader(); now == holder || now == "" {
-			return fmt.Errorf("%q leads", now)
-		}
-		return nil
-	})
+	m.leads(manifests.ManagerLease, holder)
+
+	m.discovers()
 
 	t.Log(m.federate("unjoin", "us-east", "--member-context", "us-east"))
 	m.kubectl("delete", "federation", "prod", "load")
 	t.Log(m.federate("deinit"))
-}
-
-// leader is the pod that leads the controllers.
-func (m *machine) leader() string {
-	identity := m.kubectl("get", "lease", manifests.ManagerLease, "-n", v1alpha1.HostNamespace, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
-	name, _, _ := strings.Cut(identity, "_")
-	return name
 }
