@@ -103,12 +103,14 @@ func (o *kubeconfigOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	progress := o.messages.Progress("looking for contexts of " + output.Count(len(members), "member", "members"))
 	who := make([]*identity, len(members))
 	bounds := targets.Batch{Parallel: reachParallel}
 	errs := bounds.Run(ctx, len(members), func(ctx context.Context, i int) (err error) {
 		who[i], err = found.of(ctx, i)
 		return err
 	}, nil)
+	progress.End()
 	config := clientcmdv1.Config{APIVersion: clientcmdv1.SchemeGroupVersion.Version, Kind: "Config"}
 	for i := range members {
 		if errs[i] == nil {

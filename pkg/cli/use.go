@@ -146,6 +146,13 @@ func (s *identities) context(ctx context.Context, i int) (name string, disputed 
 		}
 		return preferred[0], nil, nil
 	}
+	asked := make(chan struct{})
+	go func() { defer close(asked); _, _ = s.elsewhere() }()
+	select {
+	case <-asked:
+	case <-ctx.Done(): // others may wait longer
+		return "", nil, ctx.Err()
+	}
 	reached, err := s.elsewhere()
 	switch {
 	case err != nil:
