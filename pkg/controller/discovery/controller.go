@@ -234,11 +234,18 @@ func (c *controller) round(ctx context.Context) error {
 		return err
 	}
 	c.recall(s, candidates, len(failed) == 0)
-	rows := c.judge(ctx, s, all)
+	rows := c.judge(s, all)
 	c.remember(rows)
 	gone := c.findGone(s, candidates, failed)
+	var early error
+	if slices.ContainsFunc(rows, func(r row) bool { return r.wants() && r.of[0].fresh }) {
+		early = c.reportFound(ctx, s, rows, gone, failed) // joins may take long
+	}
+	c.joinAll(ctx, s, rows)
+	forget(all)
+	c.remember(rows)
 	c.leave(ctx, s, gone)
-	return errors.Join(c.memory.store(ctx, c.host), c.report(ctx, s, rows, gone, failed))
+	return errors.Join(early, c.memory.store(ctx, c.host), c.report(ctx, s, rows, gone, failed))
 }
 
 // unread says of each kind why not all of its objects could be read.
@@ -465,8 +472,11 @@ type row struct {
 	of []*found
 }
 
-// judge says what each cluster is, and joins those that want to.
-func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
+// wants says whether the cluster is to be joined.
+func (r *row) wants() bool { return r.State == discover.Wants && r.mayJoin }
+
+// judge says what each cluster is.
+func (c *controller) judge(s *state, all []*found) []row {
 	observations := make([]discover.Observation, 0, len(all))
 	byName := map[string]*found{}
 	for _, f := range all {
@@ -488,10 +498,16 @@ func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
 		asking := slices.IndexFunc(r.of, func(f *found) bool { return f.request.federation.Name == string(r.Federation) })
 		r.mayJoin = asking >= 0
 		r.federation = r.of[max(asking, 0)].request.federation
+		if r.wants() {
+			r.Reason = cmp.Or(r.of[0].entry.result, r.Reason) // until it is tried again
+		}
 		rows = append(rows, r)
 	}
-	c.joinAll(ctx, s, rows)
-	// Nothing that could reach a cluster is kept.
+	return rows
+}
+
+// forget keeps nothing that could reach a cluster.
+func forget(all []*found) {
 	for _, f := range all {
 		if f.fresh && f.entry.observation.Connect != nil && f.entry.observation.Answer != nil {
 			if m, err := f.entry.observation.Connect(); err == nil {
@@ -501,7 +517,6 @@ func (c *controller) judge(ctx context.Context, s *state, all []*found) []row {
 		f.entry.observation.Connect = nil
 		f.candidate.Connect = nil
 	}
-	return rows
 }
 
 // pollConsents keeps what the account may do up to date.

@@ -38,7 +38,7 @@ func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
 		}
 		switch {
 		case r.State == discover.Joined && begun != nil && unfinished(begun) && begun.UID == r.MemberUID: // it goes on
-		case r.State != discover.Wants || !r.mayJoin:
+		case !r.wants():
 			r.settle(s.view.Now)
 			continue
 		}

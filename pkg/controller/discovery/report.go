@@ -33,6 +33,16 @@ const (
 
 // report writes what was found: to the status of each federation, and to the members that discovery joined.
 func (c *controller) report(ctx context.Context, s *state, rows []row, all []presence, failed unread) error {
+	errs := []error{c.reportFound(ctx, s, rows, all, failed)}
+	for i := range all {
+		errs = append(errs, c.writeMember(ctx, &all[i]))
+	}
+	c.record(rows)
+	return errors.Join(errs...)
+}
+
+// reportFound writes what was found to the status of each federation, and counts it.
+func (c *controller) reportFound(ctx context.Context, s *state, rows []row, all []presence, failed unread) error {
 	count := map[discover.State]int{}
 	for i := range rows {
 		if rows[i].State != discover.Joined {
@@ -49,13 +59,9 @@ func (c *controller) report(ctx context.Context, s *state, rows []row, all []pre
 		}
 		errs = append(errs, c.writeFederation(ctx, f, status, c.discovering(s, f, failed)))
 	}
-	for i := range all {
-		errs = append(errs, c.writeMember(ctx, &all[i]))
-	}
 	for _, state := range states {
 		c.metrics.clusters.WithLabelValues(string(state)).Set(float64(count[state]))
 	}
-	c.record(rows)
 	return errors.Join(errs...)
 }
 
@@ -132,7 +138,16 @@ func (c *controller) writeFederation(ctx context.Context, f *v1alpha1.Federation
 	if condition != nil {
 		content["conditions"] = []any{conditionOf(was, condition)}
 	}
-	return c.writeStatus(ctx, "Federation", f.Name, f.UID, content)
+	if err := c.writeStatus(ctx, "Federation", f.Name, f.UID, content); err != nil {
+		return err
+	}
+	f.Status.Discovery = status
+	if condition != nil {
+		meta.SetStatusCondition(&f.Status.Conditions, *condition)
+	} else {
+		meta.RemoveStatusCondition(&f.Status.Conditions, v1alpha1.ConditionDiscovering)
+	}
+	return nil
 }
 
 // writeMember writes whether the object of a member is there, where that has changed.

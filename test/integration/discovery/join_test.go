@@ -3,14 +3,20 @@
 package discovery
 
 import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/pkg/discover"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
@@ -92,4 +98,35 @@ func TestClustersJoinByThemselves(t *testing.T) {
 		"plain by Secret team-six/plain: Pending", "profile by ClusterProfile profiles-six/profile: Pending", "rancher by Rancher c-m-rancher1: Pending")
 	t.Logf("six clusters joined %s after the consents", time.Since(began).Round(100*time.Millisecond))
 	l.reports(t, fed, "6 6 0")
+}
+
+// TestReportedBeforeJoined holds that the status says what was found while the joins go on.
+func TestReportedBeforeJoined(t *testing.T) {
+	l := start(t)
+	const fed, ns = "slow", "team-slow"
+	release := make(chan struct{})
+	l.through(t, func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/memberclusters") && !r.URL.Query().Has("dryRun") {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+		pass.ServeHTTP(w, r)
+	})
+	l.make(t, namespace(ns))
+	l.federation(t, fed, v1alpha1.Discovery{Sources: []v1alpha1.DiscoverySource{{Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{ns}}}})
+	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "slow", asks(fed), nil),
+		secret(ns, "slow-kubeconfig", nil, map[string]string{"value": kubeconfig(t, add(t, env.Spec{Name: "slow"}))}))
+	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "slow-kubeconfig"))
+	env.Eventually(t, "what was found is reported", func(ctx context.Context) error {
+		found, err := l.notJoined(ctx, fed)
+		if diff := cmp.Diff(map[string]reported{"cluster-api:team-slow/slow": {State: discover.Wants}}, found); err == nil && diff != "" {
+			return fmt.Errorf("(-want +got)\n%s", diff)
+		}
+		return err
+	})
+	close(release)
+	l.becomes(t, fed, "slow by ClusterAPI team-slow/slow: Pending")
+	l.reports(t, fed, "1 1 0")
 }
