@@ -214,7 +214,10 @@ func (o *eachOptions) runAll(ctx context.Context, identities *identities) error 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
+	remove := func() { _ = os.RemoveAll(folder) }
+	defer remove()
+	// At once, since a second Ctrl-C ends this process; each kubectl has read its own by now.
+	defer context.AfterFunc(ctx, remove)()
 	members := identities.members
 	progress := o.messages.Progress("running kubectl on " + output.Count(len(members), "member", "members"))
 	defer progress.End()

@@ -71,6 +71,12 @@ func newFind(d *factory) *cobra.Command {
 		Long:    findHelp,
 		Example: findExample,
 		RunE:    runs(f.toOptions),
+		ValidArgsFunction: func(_ *cobra.Command, typed []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(typed) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return cluster.BuiltinKinds(), cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 	d.addFederation(cmd, &f.federation, "Only members of this federation")
 	flags := cmd.Flags()

@@ -145,3 +145,14 @@ func TestLines(t *testing.T) {
 		t.Error("output without end is kept")
 	}
 }
+
+// TestFindCompletes offers kinds, and nothing behind one.
+func TestFindCompletes(t *testing.T) {
+	t.Parallel()
+	if _, out, _ := mistype(t, "__complete find deploy"); !strings.Contains(out, "deployments\n") {
+		t.Errorf("a kind: %q", out)
+	}
+	if _, out, _ := mistype(t, "__complete find pods w"); out != ":4\n" {
+		t.Errorf("a name: %q", out)
+	}
+}

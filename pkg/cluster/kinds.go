@@ -23,6 +23,15 @@ type Kind struct {
 	listed   bool
 }
 
+// BuiltinKinds are the names of the kinds that FindKind knows without a request.
+func BuiltinKinds() []string {
+	names := make([]string, len(builtinKinds))
+	for i := range builtinKinds {
+		names[i] = builtinKinds[i].Resource.Resource
+	}
+	return names
+}
+
 // UnknownKind is the error of a kind that an API server does not serve.
 type UnknownKind struct {
 	Side Side
