@@ -8,7 +8,8 @@
 //
 // It is a module of its own, since its libraries need others than the product. The provider of multicluster-runtime for
 // ClusterProfiles is a module that no proxy serves; this one does what that does: a cluster is engaged when its profile is healthy, and
-// anew when the configuration that is built of the profile has changed.
+// at each write of the profile anew when the configuration that is built of it differs. It always does: the library sets a function that
+// chooses a proxy, and functions do not compare equal. So each write of a profile has all such controllers begin anew with the cluster.
 package main
 
 import (
@@ -52,7 +53,7 @@ type profiles struct {
 
 // Start follows the profiles until ctx ends.
 func (p *profiles) Start(ctx context.Context, aware multicluster.Aware) error {
-	engaged := map[string]*rest.Config{}
+	engaged, versions := map[string]*rest.Config{}, map[string]string{}
 	for ctx.Err() == nil {
 		var list v1alpha1.ClusterProfileList
 		if err := p.host.List(ctx, &list, client.InNamespace(p.namespace)); err != nil {
@@ -63,11 +64,15 @@ func (p *profiles) Start(ctx context.Context, aware multicluster.Aware) error {
 			if !meta.IsStatusConditionTrue(profile.Status.Conditions, v1alpha1.ClusterConditionControlPlaneHealthy) || len(profile.Status.AccessProviders) == 0 {
 				continue
 			}
+			if versions[profile.Name] == profile.ResourceVersion {
+				continue
+			}
+			versions[profile.Name] = profile.ResourceVersion
 			config, err := p.access.BuildConfigFromCP(profile)
 			if err != nil {
 				return err
 			}
-			if was := engaged[profile.Name]; was != nil && same(was, config) {
+			if was := engaged[profile.Name]; was != nil && reflect.DeepEqual(was, config) {
 				continue
 			}
 			engaged[profile.Name] = config
@@ -84,11 +89,6 @@ func (p *profiles) Start(ctx context.Context, aware multicluster.Aware) error {
 		<-time.After(200 * time.Millisecond)
 	}
 	return nil
-}
-
-// same compares what can be compared; the function that chooses a proxy cannot.
-func same(a, b *rest.Config) bool {
-	return a.Host == b.Host && reflect.DeepEqual(a.TLSClientConfig, b.TLSClientConfig) && reflect.DeepEqual(a.ExecProvider, b.ExecProvider)
 }
 
 // request reads a namespace of the cluster, again and again.

@@ -189,8 +189,8 @@ func (c *consumer) connect(t *testing.T, p *clusterinventory.ClusterProfile) (fi
 	return file, plugin
 }
 
-// follow has a controller of multicluster-runtime use the member while its tokens end: it is engaged once, and at most one of its
-// requests fails for each token. Tokens live ten minutes at least, so that their end is played by spoiling them on the way.
+// follow has a controller of multicluster-runtime use the member while its tokens end: it is engaged once, since no renewal writes the
+// profile, and at most one of its requests fails for each token. Tokens live ten minutes at least, so that their end is played by spoiling them on the way.
 func (c *consumer) follow(t *testing.T, file, plugin string, used ...string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -229,6 +229,10 @@ func (c *consumer) follow(t *testing.T, file, plugin string, used ...string) {
 		}
 	})
 	defer c.when(nil)
+	profile, err := c.profile(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	const lives = 3
 	requests := func() (n, failed int) {
 		for line := range strings.SplitSeq(text(said[0]), "\n") {
@@ -254,6 +258,13 @@ func (c *consumer) follow(t *testing.T, file, plugin string, used ...string) {
 		}
 		return nil
 	})
+	now, err := c.profile(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now.ResourceVersion != profile.ResourceVersion {
+		t.Errorf("the profile was written:\n%s", cmp.Diff(profile, now))
+	}
 	stop()
 	_ = command.Wait() // it was interrupted
 	if n, failed := requests(); failed == 0 || failed > lives {
