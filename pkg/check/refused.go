@@ -15,12 +15,16 @@ const maxNamed = 10
 func (j *judge) together() {
 	var refused []int
 	var names []v1alpha1.MemberName
+	named := map[string]bool{} // one may be both
 	for i, f := range j.found {
 		if slices.Contains([]Code{Unauthorized, v1alpha1.ReasonCredentialRevoked, v1alpha1.ReasonCredentialExpired}, f.Code) {
-			refused, names = append(refused, i), append(names, v1alpha1.MemberName(f.Member))
+			refused = append(refused, i)
+			if !named[f.Member] {
+				named[f.Member], names = true, append(names, v1alpha1.MemberName(f.Member))
+			}
 		}
 	}
-	if len(refused) < 2 {
+	if len(names) < 2 {
 		return
 	}
 	if len(names) > maxNamed {

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +46,24 @@ func TestRefusedTogether(t *testing.T) {
 		}
 		if found != members {
 			t.Errorf("found %d, want %d:\n%s", found, members, strings.TrimSpace(lines(Judge(*f))))
+		}
+	}
+}
+
+// TestRefusedOnce holds that a member whose credential has expired and is refused is named once, and alone keeps its own remedies.
+func TestRefusedOnce(t *testing.T) {
+	t.Parallel()
+	both := []Finding{{Code: Unauthorized, Member: "a", Remedy: "own"}, {Code: v1alpha1.ReasonCredentialExpired, Member: "a", Remedy: "own"}}
+	for want, found := range map[string][]Finding{
+		"own":                         both,
+		"kubectl federate rotate a b": {both[0], {Code: Unauthorized, Member: "b"}, both[1]},
+	} {
+		j := &judge{found: slices.Clone(found)}
+		j.together()
+		for _, f := range j.found {
+			if f.Remedy != want {
+				t.Errorf("%s %s: %s, want %s", f.Code, f.Member, f.Remedy, want)
+			}
 		}
 	}
 }
