@@ -15,6 +15,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 )
 
+// RoleViewer is the role in install/2-roles.yaml of those who may read federations and members.
+const RoleViewer = "kubefederate-viewer"
+
 // Roles in install/2-roles.yaml that every joiner, approver and integrator is bound to.
 const (
 	RoleJoiner     = "kubefederate-joiner"

@@ -17,7 +17,7 @@ func TestDeinitNamesFederations(t *testing.T) {
 	}{
 		{"two federations", list, "federation.kubefederate.io/edge deleted (dry run)\nfederation.kubefederate.io/prod deleted (dry run)\n" + definition, "", 200},
 		{"no right to list them", `{"apiVersion":"v1","kind":"Status","status":"Failure","code":403,"reason":"Forbidden","message":"no"}`, definition,
-			"Warning: which federations are deleted is not known: host: list federations.kubefederate.io: no\n", 403},
+			"Warning: which federations are deleted is not known: host: list federations.kubefederate.io: no: ask an administrator of the host for the ClusterRole kubefederate-viewer\n", 403},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

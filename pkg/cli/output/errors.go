@@ -10,6 +10,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
 )
@@ -109,8 +111,11 @@ func ExitCode(err error) int {
 // deniedWrite says whether a webhook that names no code has denied a write: API servers answer 400 then.
 func deniedWrite(err error) bool {
 	failed, ok := errors.AsType[*cluster.Error](err)
-	return ok && apierrors.IsBadRequest(err) && !slices.Contains([]string{"get", "list", "watch"}, failed.Verb)
+	return ok && apierrors.IsBadRequest(err) && !slices.Contains(reads, failed.Verb)
 }
+
+// reads are the verbs that change nothing.
+var reads = []string{"get", "list", "watch"}
 
 // Error prints err as kubectl prints its own: a refused object with one bullet per fault, anything else behind "error: ".
 func Error(w io.Writer, err error) {
@@ -125,6 +130,9 @@ func Error(w io.Writer, err error) {
 // into kubectl's form.
 func ErrorText(err error) string {
 	var status apierrors.APIStatus
+	if deniedRead(err) {
+		return Printable(err.Error()) + ": ask an administrator of the host for the ClusterRole " + manifests.RoleViewer
+	}
 	if whole(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
 		return Printable(err.Error())
 	}
@@ -138,6 +146,13 @@ func ErrorText(err error) string {
 		lines = append(lines, OneLine(line))
 	}
 	return Printable(strings.Join(lines, "\n* "))
+}
+
+// deniedRead says whether the host has forbidden to read federations or members.
+func deniedRead(err error) bool {
+	failed, ok := errors.AsType[*cluster.Error](err)
+	return ok && !whole(err) && failed.Side == cluster.Host && failed.Fault == cluster.FaultForbidden &&
+		failed.Object.Resource.Group == v1alpha1.GroupVersion.Group && slices.Contains(reads, failed.Verb)
 }
 
 // Reason is err on one line, without what the row that it stands in says as well.

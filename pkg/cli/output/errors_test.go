@@ -79,3 +79,28 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestDeniedRead holds which role is named to who may not read federations and members.
+func TestDeniedRead(t *testing.T) {
+	t.Parallel()
+	forbidden := func(side cluster.Side, verb string, object cluster.Ref) error {
+		return &cluster.Error{Side: side, Verb: verb, Object: object, Fault: cluster.FaultForbidden, Err: errors.New("no")}
+	}
+	members := cluster.Ref{Resource: cluster.MemberClusters}
+	const ask = ": ask an administrator of the host for the ClusterRole kubefederate-viewer"
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{forbidden(cluster.Host, "list", members), "host: list memberclusters.kubefederate.io: no" + ask},
+		{fmt.Errorf("wrapped: %w", forbidden(cluster.Host, "get", members)), "wrapped: host: get memberclusters.kubefederate.io: no" + ask},
+		{forbidden(cluster.Host, "patch", members), "host: patch memberclusters.kubefederate.io: no"},
+		{forbidden(cluster.Host, "list", cluster.Ref{Resource: cluster.Secrets}), "host: list secrets: no"},
+		{forbidden(cluster.Member, "list", members), "member: list memberclusters.kubefederate.io: no"},
+		{&federate.Refusal{Operation: "join", Err: forbidden(cluster.Host, "list", members)}, "cannot join; nothing was changed"},
+	} {
+		if got := ErrorText(tt.err); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
