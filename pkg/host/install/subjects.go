@@ -41,23 +41,67 @@ func AddSubjects(ctx context.Context, h *host.Cluster, objects []*unstructured.U
 	return nil
 }
 
-// RemoveSubjects takes the role of each binding among objects from its subjects, and deletes a binding that has no others. The roles
-// themselves stay. Absent is called for a binding that does not exist.
+// RemoveSubjects takes the role of each binding among objects from its subjects, and deletes a binding that has no others, and then a role
+// among objects that nothing binds any more. Absent is called for what does not exist.
 func RemoveSubjects(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstructured, dryRun cluster.DryRun, report Report, absent func(*unstructured.Unstructured)) error {
+	gone := map[string]bool{} // ClusterRoleBindings
 	for _, object := range objects {
 		if object.Object["roleRef"] == nil {
 			continue
 		}
-		switch outcome, err := changeSubjects(ctx, h, object, dryRun, withoutSubjects); {
-		case err != nil:
+		outcome, err := changeSubjects(ctx, h, object, dryRun, withoutSubjects)
+		if err != nil {
 			return err
-		case outcome == "":
+		}
+		if object.GetNamespace() == "" {
+			gone[object.GetName()] = outcome == "" || outcome == Deleted
+		}
+		if outcome == "" {
 			absent(object)
-		default:
+		} else {
 			report(object, outcome)
 		}
 	}
+	for _, object := range objects {
+		if object.Object["roleRef"] != nil || !gone[object.GetName()] { // the binding of a role has its name
+			continue
+		}
+		if err := removeUnbound(ctx, h, object, gone, dryRun, report, absent); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// removeUnbound deletes a ClusterRole that no ClusterRoleBinding but those that are gone gives. Where the caller may not list them, it stays.
+func removeUnbound(ctx context.Context, h *host.Cluster, role *unstructured.Unstructured, gone map[string]bool, dryRun cluster.DryRun, report Report, absent func(*unstructured.Unstructured)) error {
+	live, err := h.Find(ctx, refOf(role))
+	if err != nil {
+		return err
+	}
+	if live == nil {
+		absent(role)
+		return nil
+	}
+	bindings, err := h.List(ctx, cluster.ClusterRoleBindings, cluster.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for i := range bindings {
+		if roleOf(&bindings[i]) == role.GetName() && !gone[bindings[i].GetName()] {
+			return nil
+		}
+	}
+	if dryRun != cluster.DryRunClient {
+		err = h.Delete(ctx, refOf(role), cluster.Preconditions{UID: live.GetUID()}, dryRun)
+	}
+	if err == nil {
+		report(role, Deleted)
+	}
+	return err
 }
 
 // applyRole is Apply of one role, or in a client's dry run what it would do.

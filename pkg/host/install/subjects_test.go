@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,5 +165,62 @@ func TestSubjectsOfAnotherRole(t *testing.T) {
 	const want = `host: ClusterRoleBinding "kubefederate-approver:prod" gives role "view" in place of "kubefederate-approver:prod": delete it first`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestUnboundRole holds that the role goes with its last binding, unless another binding, made by a person, gives it.
+func TestUnboundRole(t *testing.T) {
+	t.Parallel()
+	const own, another = "kubefederate-approver:prod", "mine"
+	for _, tt := range []struct {
+		name     string
+		bindings []string
+		code     int
+		want     []string
+	}{
+		{"no other binding", []string{own}, 200, []string{"ClusterRoleBinding", "ClusterRole"}},
+		{"another binding", []string{own, another}, 200, []string{"ClusterRoleBinding"}},
+		{"bindings that may not be listed", []string{own}, 403, []string{"ClusterRoleBinding"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			const group = "/apis/rbac.authorization.k8s.io/v1/"
+			object := func(kind, name string) string {
+				return fmt.Sprintf(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":%q,"metadata":{"name":%q,"resourceVersion":"1"},`+
+					`"roleRef":{"kind":"ClusterRole","name":%q},"subjects":[{"kind":"User","name":"ann"}]}`, kind, name, own)
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				switch {
+				case r.Method == http.MethodDelete:
+					fmt.Fprint(w, `{"apiVersion":"v1","kind":"Status","status":"Success"}`)
+				case r.URL.Path == group+"clusterroles/"+own:
+					fmt.Fprint(w, object("ClusterRole", own))
+				case r.URL.Path == group+"clusterrolebindings/"+own:
+					fmt.Fprint(w, object("ClusterRoleBinding", own))
+				case r.URL.Path == group+"clusterrolebindings" && tt.code == http.StatusOK:
+					var items []string
+					for _, name := range tt.bindings {
+						items = append(items, object("ClusterRoleBinding", name))
+					}
+					fmt.Fprintf(w, `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBindingList","metadata":{},"items":[%s]}`, strings.Join(items, ","))
+				default:
+					w.WriteHeader(tt.code)
+					fmt.Fprintf(w, `{"apiVersion":"v1","kind":"Status","status":"Failure","code":%d,"reason":"Forbidden"}`, tt.code)
+				}
+			}))
+			t.Cleanup(server.Close)
+			h, err := host.Connect(&rest.Config{Host: server.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			deleted := func(o *unstructured.Unstructured, _ install.Outcome) { got = append(got, o.GetKind()) }
+			objects := manifests.ApproverBinding("prod", rbacv1.Subject{Kind: rbacv1.UserKind, Name: "ann"})[:2]
+			err = install.RemoveSubjects(t.Context(), h, objects, cluster.DryRunNone, deleted, func(o *unstructured.Unstructured) { t.Errorf("%s is absent", o.GetName()) })
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("deleted %q, %v, want %q", got, err, tt.want)
+			}
+		})
 	}
 }
