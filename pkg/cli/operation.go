@@ -123,6 +123,7 @@ func (o *operationFlags) runOne(ctx context.Context, m *oneMember) error {
 	if o.dryRun != cluster.DryRunNone {
 		progress.End()
 		if o.output.Value != "" {
+			output.Line(o.ErrOut, "note: these are objects of the host and of the member together, so they are not for kubectl apply")
 			return o.output.Objects(o.Out, p.Objects())
 		}
 		return output.Text(o.Out, p.Text())
