@@ -465,7 +465,7 @@ func TestEveryFieldIsCompared(t *testing.T) {
 		return ""
 	}
 	webhook := text("ValidatingWebhookConfiguration", manifests.WebhookConfiguration)
-	unread := []string{"accepted", "suspended"}
+	unread := []string{"accepted", "suspended", "suspension"}
 	for _, name := range fields[v1alpha1.MemberClusterSpec]() {
 		compared := regexp.MustCompile(`object\.spec\.\?` + name + `(\.orValue\(false\))? != oldObject\.spec\.\?` + name + `\b`)
 		// encoding/json escapes nothing in !=.

@@ -61,6 +61,9 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 	if m.DeletionTimestamp != nil && len(m.Finalizers) > 0 {
 		return cause{"Finalizers", "waiting for its finalizers: " + strings.Join(m.Finalizers, ", "), m.DeletionTimestamp.Time}
 	}
+	if text := m.SuspensionText(); text != "" && phaseOf(m) == v1alpha1.PhaseSuspended {
+		return cause{Reason: text}
+	}
 	if c := meta.FindStatusCondition(conditions, decisive[phaseOf(m)]); c != nil && c.Status != metav1.ConditionTrue {
 		return of(*c)
 	}

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
+	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
 // decision is what approve, suspend and resume do to a member.
@@ -64,10 +69,14 @@ func newApprove(d *factory) *cobra.Command {
 const suspendHelp = `Keep members registered, but mark them as not to be used.
 
 A suspended member keeps its credential and still counts for limits, and what runs on it keeps running.
-'kubectl federate resume' ends the suspension.`
+'kubectl federate resume' ends the suspension, and so does the time that --until names: an RFC 3339 time, or a
+duration from now. --reason is shown with the member, wherever its phase is.`
 
 const suspendExample = `  # Take a cluster out of service for a while
   kubectl federate suspend us-east
+
+  # For four hours, and why
+  kubectl federate suspend us-east --reason 'kernel upgrade' --until 4h
 
   # All of a region
   kubectl federate suspend -l topology.kubernetes.io/region=us-east-1 --dry-run=server`
@@ -93,6 +102,8 @@ type decideFlags struct {
 	changeFlags
 	decision decision
 	revoke   bool
+	// reason and until are those of a suspension.
+	reason, until string
 }
 
 // newDecide completes cmd, the command of a decision.
@@ -102,6 +113,10 @@ func newDecide(d *factory, x decision, cmd *cobra.Command) *cobra.Command {
 	if x == approval {
 		cmd.Flags().BoolVar(&f.revoke, "revoke", false, "Revoke the approval")
 	}
+	if x == suspension {
+		cmd.Flags().StringVar(&f.reason, "reason", "", "Why, for those who look at the members")
+		cmd.Flags().StringVar(&f.until, "until", "", "When the suspension ends by itself: a time as 2026-12-01T18:00:00Z, or a duration as 4h")
+	}
 	f.addTo(cmd, "All members of this federation")
 	return cmd
 }
@@ -109,6 +124,8 @@ func newDecide(d *factory, x decision, cmd *cobra.Command) *cobra.Command {
 // decideOptions are ready to run.
 type decideOptions struct {
 	decideFlags
+	// suspension is nil where neither a reason nor an end was given.
+	suspension *v1alpha1.Suspension
 
 	mu sync.Mutex
 	// automatic are the federations that were asked whether they accept members automatically.
@@ -127,8 +144,41 @@ func (f *decideFlags) toOptions(_ *cobra.Command, args []string) (*decideOptions
 		o.decision = revocation
 	}
 	var err error
-	o.names, err = targets.Names(args)
+	if o.names, err = targets.Names(args); err != nil {
+		return nil, err
+	}
+	o.suspension, err = parseSuspension(f.reason, f.until, time.Now())
 	return o, err
+}
+
+// maxSuspensionReason is how long a reason may be, as the schema has it.
+const maxSuspensionReason = 256
+
+// parseSuspension reads --reason and --until; nil where neither was typed.
+func parseSuspension(reason, until string, now time.Time) (*v1alpha1.Suspension, error) {
+	if reason == "" && until == "" {
+		return nil, nil
+	}
+	if n := utf8.RuneCountInString(reason); n > maxSuspensionReason {
+		return nil, output.Usagef("invalid --reason: it has %d characters, and at most %d are kept", n, maxSuspensionReason)
+	}
+	s := &v1alpha1.Suspension{Reason: reason}
+	if until == "" {
+		return s, nil
+	}
+	end, err := time.Parse(time.RFC3339, until)
+	if err != nil {
+		d, err := text.ParseDuration(until)
+		if err != nil {
+			return nil, output.Usagef("invalid --until %q: must be a time as 2026-12-01T18:00:00Z, or a duration as 4h", until)
+		}
+		end = now.Add(d)
+	}
+	if !end.After(now) {
+		return nil, output.Usagef("invalid --until %q: it is over", until)
+	}
+	s.Until = &metav1.Time{Time: end.UTC().Truncate(time.Second)}
+	return s, nil
 }
 
 func (o *decideOptions) run(ctx context.Context) error {
@@ -148,7 +198,8 @@ func (o *decideOptions) run(ctx context.Context) error {
 // decide leaves in m what the server returned and says what was done.
 func (o *decideOptions) decide(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster) (did string, err error) {
 	x := o.decision
-	if *x.of(m) == x.yes {
+	over := x == suspension && !m.SuspendedAt(time.Now())
+	if *x.of(m) == x.yes && !over && (o.suspension == nil || equality.Semantic.DeepEqual(m.Spec.Suspension, o.suspension)) {
 		return "already " + x.done, nil
 	}
 	if x == approval {
@@ -158,9 +209,12 @@ func (o *decideOptions) decide(ctx context.Context, h *host.Cluster, m *v1alpha1
 	}
 	if o.dryRun == cluster.DryRunClient {
 		*x.of(m) = x.yes
+		if x.field == host.Suspended {
+			m.Spec.Suspension = o.suspension
+		}
 		return x.done, nil
 	}
-	stored, err := h.Decide(ctx, m, x.field, x.yes, o.dryRun)
+	stored, err := h.Decide(ctx, m, x.field, x.yes, o.suspension, o.dryRun)
 	if err != nil {
 		return "", err
 	}

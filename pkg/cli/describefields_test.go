@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
@@ -18,6 +21,8 @@ func eachField(v reflect.Value, path string, f func(path string, v reflect.Value
 			v.Set(reflect.New(v.Type().Elem()))
 		}
 		eachField(v.Elem(), path, f)
+	case v.Type() == reflect.TypeFor[metav1.Time]():
+		f(path, v)
 	case v.Kind() == reflect.Struct:
 		for field, value := range v.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -41,6 +46,10 @@ func eachField(v reflect.Value, path string, f func(path string, v reflect.Value
 // changed gives a field another value.
 func changed(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
+	if at, isTime := v.Interface().(metav1.Time); isTime {
+		v.Set(reflect.ValueOf(metav1.NewTime(at.Add(time.Hour))))
+		return
+	}
 	switch v.Kind() {
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[v1alpha1.Enforcement]() && v.String() != string(v1alpha1.EnforceWarn) {

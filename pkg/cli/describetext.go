@@ -35,6 +35,12 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 	if next := nextStep(m, why.Reason, book.federation); next != nil && commands.Line(next) != "" {
 		s.Line("Next", commands.Line(next))
 	}
+	if text := m.SuspensionText(); text != "" {
+		if !m.SuspendedAt(now) {
+			text += " (not any more)"
+		}
+		s.Line("Suspension", text)
+	}
 	s.Line("Joined", joined(m, now))
 	if m.Spec.Discovered != nil {
 		s.Line("Discovered", discoveredText(m.Spec.Discovered))

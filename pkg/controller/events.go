@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -104,7 +105,7 @@ func phaseCause(m *v1alpha1.MemberCluster) string {
 	case v1alpha1.PhaseLeaving:
 		return "the MemberCluster is being deleted"
 	case v1alpha1.PhaseSuspended:
-		return "spec.suspended is set"
+		return strings.TrimSuffix("spec.suspended is set: "+m.SuspensionText(), ": ")
 	case v1alpha1.PhasePending:
 		explains = v1alpha1.ConditionAccepted
 	}

@@ -115,7 +115,7 @@ func (o memberState) phase(accepted, credential, ready metav1.Condition) v1alpha
 		return v1alpha1.PhaseJoining
 	case accepted.Status == metav1.ConditionFalse:
 		return v1alpha1.PhasePending
-	case o.member.Spec.Suspended:
+	case o.member.SuspendedAt(o.now):
 		return v1alpha1.PhaseSuspended
 	case credential.Status != metav1.ConditionTrue:
 		return v1alpha1.PhaseNotReady
@@ -399,10 +399,19 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 
 // nextChange is when time alone changes the status; zero when it never does.
 func (o memberState) nextChange(stored storedCredential) time.Time {
-	for _, at := range []time.Time{stored.late, stored.end} {
-		if at.After(o.now) {
-			return at
+	var next time.Time
+	for _, at := range []time.Time{stored.late, stored.end, o.suspendedUntil()} {
+		if at.After(o.now) && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
+	}
+	return next
+}
+
+// suspendedUntil is when the suspension of the member ends by itself; zero where it does not.
+func (o memberState) suspendedUntil() time.Time {
+	if s := o.member.Spec.Suspension; o.member.Spec.Suspended && s != nil && s.Until != nil {
+		return s.Until.Time
 	}
 	return time.Time{}
 }

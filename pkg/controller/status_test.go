@@ -148,6 +148,9 @@ func TestStatus(t *testing.T) {
 			v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
 		{"discovered, and not accepted, as others are", found(v1alpha1.AcceptManual, v1alpha1.DiscoveryAsFederation), v1alpha1.PhasePending, v1alpha1.ConditionAccepted,
 			v1alpha1.ReasonAwaitingApproval, `federation "prod" accepts members manually; to accept it, with the verb approve on federations/prod: kubectl federate approve us-east`},
+		{"suspended until a time that is over", func(o *seen) {
+			o.member.Spec.Suspended, o.member.Spec.Suspension = true, &v1alpha1.Suspension{Until: &metav1.Time{Time: o.now}}
+		}, v1alpha1.PhaseReady, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the cluster is a member of the federation"},
 		{"suspended", func(o *seen) { o.member.Spec.Suspended = true }, v1alpha1.PhaseSuspended, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
 			"the cluster is a member of the federation"},
 		{"another federation's", func(o *seen) { o.credential.Labels[v1alpha1.LabelFederation] = "test" }, v1alpha1.PhaseNotReady,
@@ -234,6 +237,11 @@ func TestNextChange(t *testing.T) {
 		}
 		o.now = got
 	}
+	o.member.Spec.Suspended, o.member.Spec.Suspension = true, &v1alpha1.Suspension{Until: &metav1.Time{Time: o.now.Add(time.Minute)}}
+	if got := o.nextChange(o.judgeCredential()); !got.Equal(o.now.Add(time.Minute)) {
+		t.Errorf("suspended for a minute: next change at %s", got)
+	}
+	o.member.Spec.Suspended = false
 	if o.credential = nil; !o.nextChange(o.judgeCredential()).IsZero() {
 		t.Error("a change without a credential")
 	}

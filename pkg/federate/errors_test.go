@@ -136,7 +136,7 @@ func TestCommands(t *testing.T) {
 		o.Labels, o.TokenLifetime, o.TakeOver = map[string]string{"team": "blue"}, 168*time.Hour, true
 	})
 	got := prod.Line(o.command())
-	const want = `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-kubeconfig /f --labels team=blue --member-server https://e --member-certificate-authority FILE --member-proxy-url socks5://p --member-tls-server-name n --token-lifetime 168h --take-over --context prod`
+	const want = `kubectl federate join east --federation prod --member-context 'arn:aws:eks:us-east-1:1:cluster/a b' --member-kubeconfig /f --labels team=blue --member-server https://e --member-certificate-authority FILE --member-proxy-url socks5://p --member-tls-server-name n --token-lifetime 7d --take-over --context prod`
 	if got != want {
 		t.Errorf("command %s\nwant    %s", got, want)
 	}

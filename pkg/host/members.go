@@ -105,12 +105,17 @@ const (
 	Suspended Decision = "suspended"
 )
 
-// Decide sets a decision on m and returns what the server stored. If a later member has the name of m now, that is a
-// conflict.
-func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decision, yes bool, dryRun cluster.DryRun) (*v1alpha1.MemberCluster, error) {
+// Decide sets a decision on m and returns what the server stored. A suspension is for Suspended alone, and may be nil. If a later member
+// has the name of m now, that is a conflict.
+func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decision, yes bool, s *v1alpha1.Suspension, dryRun cluster.DryRun) (
+	*v1alpha1.MemberCluster, error,
+) {
 	spec := map[string]any{string(d): nil}
 	if yes {
 		spec[string(d)] = true
+	}
+	if d == Suspended {
+		spec["suspension"] = s
 	}
 	patch := map[string]any{"metadata": map[string]any{"uid": m.UID}, "spec": spec}
 	verb := v1alpha1.VerbJoin

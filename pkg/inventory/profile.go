@@ -80,7 +80,7 @@ func Profile(m *v1alpha1.MemberCluster, at Place, before []metav1.Condition, now
 
 	facts := m.KnownFacts()
 	p.Status.Version.Kubernetes = facts.KubernetesVersion
-	for _, c := range []metav1.Condition{healthy(m), {
+	for _, c := range []metav1.Condition{healthy(m, now), {
 		Type: conditionJoined, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted,
 		Message: fmt.Sprintf("the cluster is a member of federation %q", m.Federation()),
 	}} {
@@ -111,14 +111,15 @@ func owner(name string, uid types.UID) metav1.OwnerReference {
 }
 
 // healthy is the condition ControlPlaneHealthy: Ready, in words for those who read profiles.
-func healthy(m *v1alpha1.MemberCluster) metav1.Condition {
+func healthy(m *v1alpha1.MemberCluster, now time.Time) metav1.Condition {
 	c := metav1.Condition{Type: clusterinventory.ClusterConditionControlPlaneHealthy, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonNotProbed}
 	if ready := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		c.Status, c.Reason = ready.Status, ready.Reason
 	}
 	switch {
-	case m.Spec.Suspended:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(v1alpha1.PhaseSuspended), "the member is suspended"
+	case m.SuspendedAt(now):
+		c.Status, c.Reason = metav1.ConditionFalse, string(v1alpha1.PhaseSuspended)
+		c.Message = strings.TrimSuffix("the member is suspended: "+m.SuspensionText(), ": ")
 	case c.Status == metav1.ConditionTrue:
 		c.Message = "the cluster answers, and is the one that joined"
 	case c.Status == metav1.ConditionFalse:

@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"strings"
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -114,6 +117,9 @@ type MemberClusterSpec struct {
 	// Suspended members stay registered, but are not offered to consumers.
 	// +optional
 	Suspended bool `json:"suspended,omitempty"`
+	// Suspension says of a suspended member why it is, and until when. Without suspended it says nothing.
+	// +optional
+	Suspension *Suspension `json:"suspension,omitempty"`
 
 	// JoinedWith is what the joiner saw on the member. It is set once.
 	// +optional
@@ -123,6 +129,36 @@ type MemberClusterSpec struct {
 	// cluster, which takes the verb discover, and is absent where a person joined it.
 	// +optional
 	Discovered *Discovered `json:"discovered,omitempty"`
+}
+
+// Suspension is why and until when a member is suspended.
+type Suspension struct {
+	// Reason is for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Reason string `json:"reason,omitempty"`
+	// Until is when the suspension ends by itself: from then on spec.suspended counts no more. Absent, a person ends it.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+// SuspendedAt says whether the member is suspended at a time.
+func (m *MemberCluster) SuspendedAt(now time.Time) bool {
+	s := m.Spec.Suspension
+	return m.Spec.Suspended && (s == nil || s.Until == nil || now.Before(s.Until.Time))
+}
+
+// SuspensionText is why a member is suspended, and until when: "maintenance; until 2026-12-01T18:00:00Z". It is empty where that was not given.
+func (m *MemberCluster) SuspensionText() string {
+	s := m.Spec.Suspension
+	if s == nil {
+		return ""
+	}
+	text := s.Reason
+	if s.Until != nil {
+		text = strings.TrimPrefix(text+"; until "+s.Until.UTC().Format(time.RFC3339), "; ")
+	}
+	return text
 }
 
 // Discovered names an object on the host that stands for a cluster.

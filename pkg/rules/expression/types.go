@@ -39,7 +39,7 @@ type federationView struct {
 // hidden fields change without a rule being asked, are in facts, are too large for the journal of admitted writes, or say how
 // members are found and not what they must be.
 var hidden = []string{
-	"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.joinedWith", "cluster.spec.caBundle", "federation.spec.discovery",
+	"cluster.spec.accepted", "cluster.spec.suspended", "cluster.spec.suspension", "cluster.spec.joinedWith", "cluster.spec.caBundle", "federation.spec.discovery",
 }
 
 // lengths are the maximum bytes of a string and the maximum elements of a list or map, by path, as the schemas in
