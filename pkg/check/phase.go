@@ -23,7 +23,7 @@ const (
 // decides, whatever this machine reaches.
 func (s subject) unwell() {
 	code, unwell := map[v1alpha1.Phase]Code{v1alpha1.PhaseOffline: MemberOffline, v1alpha1.PhaseNotReady: MemberNotReady}[s.Status.Phase]
-	if !unwell || s.Spec.Suspended || s.DeletionTimestamp != nil || s.Host.Probes.Stopped() || slices.ContainsFunc(s.found, func(f Finding) bool {
+	if !unwell || s.DeletionTimestamp != nil || s.Host.Probes.Stopped() || slices.ContainsFunc(s.found, func(f Finding) bool {
 		return f.Member == s.Name && f.Severity == Error
 	}) {
 		return

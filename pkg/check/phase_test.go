@@ -34,7 +34,7 @@ func TestUnwell(t *testing.T) {
 		{"a context leads elsewhere", nil, []Observation{{Context: "c", State: state, Server: "https://new.example.com"}}, MemberOffline,
 			began + `; context "c" reaches the cluster at https://new.example.com`,
 			"kubectl federate join east --federation prod --member-context c --member-server https://new.example.com", Error},
-		{"suspended", func(m *v1alpha1.MemberCluster) { m.Spec.Suspended = true }, nil, "", "", "", ""},
+		{"suspended", func(m *v1alpha1.MemberCluster) { m.Status.Phase = v1alpha1.PhaseSuspended }, nil, "", "", "", ""},
 		{"well", func(m *v1alpha1.MemberCluster) { m.Status.Phase = v1alpha1.PhaseReady }, nil, "", "", "", ""},
 		{"another finding says why", nil, []Observation{{Credential: "east", Err: errors.New("no"), Server: ""}, {Context: "c", State: &member.State{ID: "id"}}}, "", "", "", ""},
 	} {

@@ -62,7 +62,7 @@ func causeOf(m *v1alpha1.MemberCluster) cause {
 		return cause{"Finalizers", "waiting for its finalizers: " + strings.Join(m.Finalizers, ", "), m.DeletionTimestamp.Time}
 	}
 	if text := m.SuspensionText(); text != "" && phaseOf(m) == v1alpha1.PhaseSuspended {
-		return cause{Reason: text}
+		return cause{Reason: string(v1alpha1.PhaseSuspended), Message: text}
 	}
 	if c := meta.FindStatusCondition(conditions, decisive[phaseOf(m)]); c != nil && c.Status != metav1.ConditionTrue {
 		return of(*c)
@@ -95,8 +95,16 @@ func violating(m *v1alpha1.MemberCluster) *metav1.Condition {
 	return c
 }
 
-// short is the reason and its age: "Unreachable (5m ago)"; empty without a cause.
-func (c cause) short(now time.Time) string { return c.Reason + c.age(now) }
+// title is the reason, or what a person gave as one for a suspension.
+func (c cause) title() string {
+	if c.Reason == string(v1alpha1.PhaseSuspended) {
+		return c.Message
+	}
+	return c.Reason
+}
+
+// short is the title and its age: "Unreachable (5m ago)"; empty without a cause.
+func (c cause) short(now time.Time) string { return c.title() + c.age(now) }
 
 // age is " (5m ago)"; empty when unknown.
 func (c cause) age(now time.Time) string {
@@ -108,7 +116,7 @@ func (c cause) age(now time.Time) string {
 
 // long is short with the message.
 func (c cause) long(now time.Time) string {
-	if c.Message == "" {
+	if c.Message == "" || c.Message == c.title() {
 		return c.short(now)
 	}
 	return c.short(now) + ": " + c.Message

@@ -175,7 +175,7 @@ func parseSuspension(reason, until string, now time.Time) (*v1alpha1.Suspension,
 		end = now.Add(d)
 	}
 	if !end.After(now) {
-		return nil, output.Usagef("invalid --until %q: it is over", until)
+		return nil, output.Usagef("invalid --until %q: it is in the past", until)
 	}
 	s.Until = &metav1.Time{Time: end.UTC().Truncate(time.Second)}
 	return s, nil
@@ -198,8 +198,9 @@ func (o *decideOptions) run(ctx context.Context) error {
 // decide leaves in m what the server returned and says what was done.
 func (o *decideOptions) decide(ctx context.Context, h *host.Cluster, m *v1alpha1.MemberCluster) (did string, err error) {
 	x := o.decision
-	over := x == suspension && !m.SuspendedAt(time.Now())
-	if *x.of(m) == x.yes && !over && (o.suspension == nil || equality.Semantic.DeepEqual(m.Spec.Suspension, o.suspension)) {
+	// One that ends by itself is not the one that was asked for, unless its end was typed.
+	ends := x == suspension && m.Spec.Suspension != nil && m.Spec.Suspension.Until != nil
+	if *x.of(m) == x.yes && (o.suspension == nil && !ends || o.suspension != nil && equality.Semantic.DeepEqual(m.Spec.Suspension, o.suspension)) {
 		return "already " + x.done, nil
 	}
 	if x == approval {

@@ -37,7 +37,7 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 	}
 	if text := m.SuspensionText(); text != "" {
 		if !m.SuspendedAt(now) {
-			text += " (not any more)"
+			text += " (ended)"
 		}
 		s.Line("Suspension", text)
 	}

@@ -200,7 +200,7 @@ func prune(branches []output.Branch, depth int) []output.Branch {
 // leaf is a member in the tree.
 func leaf(m *v1alpha1.MemberCluster, now time.Time) output.Leaf {
 	why := causeOf(m)
-	return output.Leaf{Name: m.Name, State: string(phaseOf(m)), Level: levelOf(phaseOf(m)), Reason: why.Reason, Age: why.age(now)}
+	return output.Leaf{Name: m.Name, State: string(phaseOf(m)), Level: levelOf(phaseOf(m)), Reason: why.title(), Age: why.age(now)}
 }
 
 // group is the members of one federation, region or zone.

@@ -68,7 +68,10 @@ func pageOf(commands command.Host, federations []v1alpha1.Federation, members []
 		why := causeOf(m)
 		if why.Reason != "" || phaseOf(m) != v1alpha1.PhaseReady {
 			wrong := pageMember(m, now)
-			wrong.Cause, wrong.Message, wrong.Server = why.Reason, why.Message, m.Spec.Server
+			wrong.Cause, wrong.Message, wrong.Server = why.title(), why.Message, m.Spec.Server
+			if why.Message == wrong.Cause {
+				wrong.Message = ""
+			}
 			if !why.Since.IsZero() {
 				wrong.Since = why.Since.UTC().Format(time.RFC3339) + why.age(now)
 			}

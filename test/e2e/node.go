@@ -102,7 +102,11 @@ func startNode(ctx context.Context, c *env.Cluster, folder string, index int, im
 	if err := write(filepath.Join(n.dir, "ca.crt"), c.Config().CAData); err != nil {
 		return nil, err
 	}
-	if n.containerd, err = env.Run(env.Program{Path: "/usr/bin/containerd", Log: filepath.Join(n.dir, "containerd.log"),
+	containerd, err := exec.LookPath("containerd")
+	if err != nil {
+		return nil, err
+	}
+	if n.containerd, err = env.Run(env.Program{Path: containerd, Log: filepath.Join(n.dir, "containerd.log"),
 		Flags: []string{"--config=" + filepath.Join(n.dir, "containerd.toml")}}); err != nil {
 		return nil, err
 	}

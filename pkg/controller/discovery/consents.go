@@ -146,6 +146,9 @@ func (c *consents) known(q question) bool {
 	return known
 }
 
+// some says whether any question was answered.
+func (c *consents) some() bool { return len(c.secrets)+len(c.discover) > 0 }
+
 // with is c with the answers that came since, to the questions that are still asked. c may be nil.
 func (c *consents) with(answers *consents, wanted []question) *consents {
 	all := noConsents()
@@ -181,14 +184,17 @@ const (
 
 // nextQuestions are those of wanted that are asked next: what is not known yet, and others in turn.
 func nextQuestions(wanted []question, granted *consents, turn *int) []question {
-	var next, known []question
+	var next, known, unknown []question
 	for _, q := range wanted {
-		switch {
-		case granted.known(q):
+		if granted.known(q) {
 			known = append(known, q)
-		case len(next) < maxNew:
-			next = append(next, q)
+		} else {
+			unknown = append(unknown, q)
 		}
+	}
+	for range min(len(unknown), maxNew) { // in turn too: some may not be answered
+		next = append(next, unknown[*turn%len(unknown)])
+		*turn++
 	}
 	for range min((len(known)+rounds-1)/rounds, maxAgain) {
 		next = append(next, known[*turn%len(known)])

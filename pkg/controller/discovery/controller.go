@@ -333,6 +333,9 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 		return errJoined
 	}
 	if candidate.Connect != nil {
+		if m := s.byID[c.hostID]; m != nil && m.Federation() == r.object.JoinRequest {
+			return errJoined
+		}
 		return errHost
 	}
 	key, made := keyOf(candidate, r), madeOf(candidate, r.federation)
@@ -414,7 +417,7 @@ func (c *controller) take(s *state, candidates []discover.Candidate) []*found {
 			candidate.Err = c.secretNotPermitted(candidate.Secret) // as where an authorizer of the host could not say so before
 		}
 		r := requestOf(s.federations, &candidate)
-		if r == nil || s.joined(&c.memory.Memory, r.object) != nil {
+		if r == nil || s.joined(&c.memory.Memory, r.object) != nil || errors.Is(candidate.Err, errJoined) {
 			continue
 		}
 		key, made := noted(&candidate, r)
@@ -529,7 +532,7 @@ func (c *controller) pollConsents(ctx context.Context) {
 			var answers *consents
 			answers, err = readConsents(ctx, c.client, nextQuestions(wanted, granted, &turn))
 			now := granted.with(answers, wanted)
-			if granted == nil && err == nil || granted != nil && now.String() != granted.String() {
+			if granted == nil && (err == nil || now.some()) || granted != nil && now.String() != granted.String() {
 				granted = now
 				c.mu.Lock()
 				c.granted = granted

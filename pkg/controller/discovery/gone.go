@@ -173,14 +173,16 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 			}
 			if attempts == maxLeaves {
 				p.condition.Message += "; it leaves soon"
-				c.alarm.in(0)
+				c.alarm.in(spacing)
 				continue
 			}
-			attempts++
 			there, err := c.isThere(ctx, p)
 			left := false
 			if err == nil && !there {
 				left, err = c.unjoin(ctx, s, p)
+			}
+			if err != nil || there || left {
+				attempts++
 			}
 			switch {
 			case err != nil:
@@ -233,7 +235,7 @@ func (c *controller) unjoin(ctx context.Context, s *state, p *presence) (left bo
 	o := federate.UnjoinOptions{Name: v1alpha1.MemberName(p.member.Name)}
 	var m *member.Cluster
 	switch {
-	case p.candidate != nil && !s.granted.asked(p.candidate.Secret):
+	case p.candidate != nil && p.candidate.Secret.Name != "" && !s.granted.asked(p.candidate.Secret):
 		return false, nil // it is not known yet whether it may be read
 	case p.candidate == nil || !s.granted.may(p.candidate.Secret):
 		o.Force = true
