@@ -29,6 +29,8 @@ type simulated struct {
 	*httptest.Server
 	id    string
 	delay time.Duration
+	// seen is called with each request, where it is not nil.
+	seen func(*http.Request)
 
 	mu      sync.Mutex
 	objects map[string]map[string]any
@@ -38,14 +40,25 @@ type simulated struct {
 // newSimulated starts a member that answers each request after delay.
 func newSimulated(t testing.TB, number int, delay time.Duration) *simulated {
 	t.Helper()
+	s := prepareSimulated(number, delay)
+	s.start(t)
+	return s
+}
+
+// prepareSimulated makes a member that does not listen yet.
+func prepareSimulated(number int, delay time.Duration) *simulated {
 	s := &simulated{delay: delay, id: fmt.Sprintf("%08x-0000-4000-8000-%012x", number, time.Now().UnixNano()&0xffffffffffff), objects: map[string]map[string]any{}}
 	s.put("/api/v1/namespaces/kube-system", map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "kube-system", "uid": s.id}})
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	return s
+}
+
+func (s *simulated) start(t testing.TB) {
+	t.Helper()
 	s.EnableHTTP2 = true                           // as API servers do
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients close what they opened in vain
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	return s
 }
 
 // config is an administrator's configuration.
@@ -55,6 +68,9 @@ func (s *simulated) config() *rest.Config {
 }
 
 func (s *simulated) serve(w http.ResponseWriter, r *http.Request) {
+	if s.seen != nil {
+		s.seen(r)
+	}
 	select {
 	case <-time.After(s.delay):
 	case <-r.Context().Done():

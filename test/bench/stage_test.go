@@ -122,7 +122,7 @@ func (s *stage) apply(ctx context.Context, o *unstructured.Unstructured) error {
 	if strings.HasSuffix(gvk.Kind, "Policy") {
 		resource.Resource = strings.TrimSuffix(strings.ToLower(gvk.Kind), "y") + "ies"
 	}
-	_, err := s.client.Resource(resource).Create(ctx, o, metav1.CreateOptions{})
+	_, err := s.client.Resource(resource).Namespace(o.GetNamespace()).Create(ctx, o, metav1.CreateOptions{})
 	return err
 }
 

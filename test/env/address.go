@@ -31,13 +31,18 @@ var outsideAddress = sync.OnceValues(func() (string, error) {
 	return "", errors.New("this machine has no address but those of loopback, and this process may not give it one")
 })
 
-// Outside forwards connections to a server on loopback from an address that is not a loopback one, where url leads to, until the end is called.
-func Outside(server string) (url string, end func(), err error) {
+// ListenOutside listens on a free port of an address that is not a loopback one.
+func ListenOutside() (net.Listener, error) {
 	address, err := outsideAddress()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	return net.Listen("tcp", net.JoinHostPort(address, "0"))
+}
+
+// Outside forwards connections to a server on loopback from an address that is not a loopback one, where url leads to, until the end is called.
+func Outside(server string) (url string, end func(), err error) {
+	listener, err := ListenOutside()
 	if err != nil {
 		return "", nil, err
 	}
