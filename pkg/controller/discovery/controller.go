@@ -74,6 +74,9 @@ func (c *controller) NeedLeaderElection() bool { return true }
 // Start discovers until ctx ends.
 func (c *controller) Start(ctx context.Context) error {
 	go c.pollConsents(ctx)
+	for ctx.Err() == nil && !c.knowsRights() {
+		c.alarm.wait(ctx, longest)
+	}
 	for ctx.Err() == nil {
 		start := time.Now()
 		if err := c.round(ctx); err != nil && ctx.Err() == nil {
@@ -90,6 +93,13 @@ func (c *controller) Start(ctx context.Context) error {
 		c.alarm.wait(ctx, longest)
 	}
 	return nil
+}
+
+// knowsRights says whether it is known what this account may do.
+func (c *controller) knowsRights() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.granted != nil
 }
 
 // state is what the host has when a round begins.
@@ -213,9 +223,6 @@ func (c *controller) round(ctx context.Context) error {
 	s, err := c.read(ctx)
 	if err != nil {
 		return err
-	}
-	if s.granted == nil {
-		return nil // until it is known what may be done
 	}
 	if err := c.memory.load(ctx, c.host); err != nil {
 		return err
