@@ -361,19 +361,30 @@ func (c *controller) permit(ctx context.Context, s *state, candidate *discover.C
 	if e == nil || e.observation == nil && !e.waits || e.changed(made, s.count[name]) {
 		return nil
 	}
-	if s.view.Now.Before(e.due) {
+	now, resting := s.view.Now, s.view.Now.Before(e.due)
+	switch {
+	case e.rests(now) || resting && candidate.Secret.Name == "":
+		return errUnread
+	case !resting && (!e.waits || candidate.Secret.Name == ""):
+		return nil
+	}
+	// A change of its Secret wakes it too.
+	if version, err := c.secretVersion(ctx, candidate.Secret); err == nil && version == e.secret || err != nil && resting {
+		c.mu.Lock()
+		e.unchanged(now)
+		c.mu.Unlock()
 		return errUnread
 	}
-	if e.waits && candidate.Secret.Name != "" {
-		// It waits for a change of its Secret too.
-		if secret, err := c.host.ForeignMetadata(ctx, candidate.Secret); err == nil && secret != nil && secret.GetResourceVersion() == e.secret {
-			c.mu.Lock()
-			e.due = s.view.Now.Add(lookRest)
-			c.mu.Unlock()
-			return errUnread
-		}
-	}
 	return nil
+}
+
+// secretVersion is that of a Secret; empty where there is none.
+func (c *controller) secretVersion(ctx context.Context, secret cluster.Ref) (string, error) {
+	o, err := c.host.ForeignMetadata(ctx, secret)
+	if o == nil || err != nil {
+		return "", err
+	}
+	return o.GetResourceVersion(), nil
 }
 
 // leavingMember is the member that leaves and was discovered by an object of the candidate; nil where there is none.

@@ -15,7 +15,7 @@ import (
 const (
 	firstHostRest, longestHostRest     = 10 * time.Second, 5 * time.Minute
 	firstMemberRest, longestMemberRest = 30 * time.Second, time.Hour
-	// lookRest is how often the Secret of a candidate is looked at that waits for a change.
+	// lookRest is how often the Secret of a candidate is looked at that rests or waits for a change.
 	lookRest = 5 * time.Minute
 )
 
@@ -29,8 +29,8 @@ type entry struct {
 	secret string
 	// failures in a row.
 	failures int
-	// due is when it is looked at again, if nothing changes.
-	due time.Time
+	// due is when it is looked at again, if nothing changes, and look when its Secret is, of which another version wakes it.
+	due, look time.Time
 	// waits says that it was refused: only a change wakes it, of itself, its Secret, the federation or the members of that.
 	waits bool
 	// members is how many the federation had then.
@@ -88,11 +88,23 @@ func (e *entry) failed(first, longest time.Duration, now time.Time) {
 		}
 	}
 	e.failures++
-	e.due, e.waits = now.Add(rest), false
+	e.due, e.look, e.waits = now.Add(rest), now.Add(lookRest), false
 }
 
 // refused is the entry of a candidate that waits for a change.
 func (e *entry) refused(members int, now time.Time) {
 	e.waits, e.members, e.failures = true, members, 0
 	e.due = now.Add(lookRest)
+	e.look = e.due
+}
+
+// rests says whether nothing of the candidate is looked at.
+func (e *entry) rests(now time.Time) bool { return now.Before(e.due) && now.Before(e.look) }
+
+// unchanged is the entry of a candidate whose Secret was looked at, and is as it was.
+func (e *entry) unchanged(now time.Time) {
+	e.look = now.Add(lookRest)
+	if e.waits {
+		e.due = e.look
+	}
 }

@@ -26,6 +26,25 @@ func TestFailuresRestLonger(t *testing.T) {
 	}
 }
 
+// TestLooks holds when the Secret of a candidate is looked at: every five minutes, however long it rests.
+func TestLooks(t *testing.T) {
+	t.Parallel()
+	resting, waiting := &entry{failures: 10}, &entry{}
+	resting.failed(firstMemberRest, longestMemberRest, now)
+	waiting.refused(3, now)
+	for at := now; at.Before(now.Add(longestMemberRest)); at = at.Add(lookRest) {
+		for name, e := range map[string]*entry{"one that rests": resting, "one that waits": waiting} {
+			if !e.rests(at) || !e.rests(at.Add(lookRest-1)) || e.rests(at.Add(lookRest)) {
+				t.Errorf("%s, at %s: due %s, look %s", name, at, e.due, e.look)
+			}
+			e.unchanged(at.Add(lookRest))
+		}
+	}
+	if got := resting.due.Sub(now); got != longestMemberRest {
+		t.Errorf("it rests for %s, want %s", got, longestMemberRest)
+	}
+}
+
 // TestChanged holds what wakes a candidate.
 func TestChanged(t *testing.T) {
 	t.Parallel()
