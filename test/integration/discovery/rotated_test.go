@@ -22,14 +22,16 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// reads counts the requests for what single Secrets hold, by path. Their metadata is another thing.
+// reads counts the requests for what single Secrets of a namespace hold, by path. Their metadata is another thing.
 type reads struct {
+	namespace string
+
 	mu sync.Mutex
 	of map[string]int
 }
 
 func (c *reads) handle(w http.ResponseWriter, r *http.Request, pass http.Handler) {
-	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/secrets/") && !strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata") {
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/"+c.namespace+"/secrets/") && !strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata") {
 		c.mu.Lock()
 		c.of[r.URL.Path]++
 		c.mu.Unlock()
@@ -49,7 +51,7 @@ func (c *reads) String() string {
 func TestRotated(t *testing.T) {
 	l := start(t)
 	const fed, ns = "rotated", "team-rotated"
-	seen := &reads{of: map[string]int{}}
+	seen := &reads{namespace: ns, of: map[string]int{}}
 	l.through(t, seen.handle)
 	l.make(t, namespace(ns))
 	l.federation(t, fed, v1alpha1.Discovery{Sources: []v1alpha1.DiscoverySource{
