@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientauthenticationv1 "k8s.io/client-go/pkg/apis/clientauthentication/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
@@ -132,13 +133,9 @@ func (o *credentialOptions) read(ctx context.Context) (*kubeconfig.Access, error
 	if err != nil {
 		return nil, err
 	}
-	who := &identity{context: o.member.Context}
+	who := &memberUser{context: o.member.Context, user: o.user}
 	if o.user != "" {
-		at := endpoint.Endpoint{}
-		if o.asked != nil {
-			at = *o.asked
-		}
-		who.config, err = contexts.UserAt(o.user, at)
+		who.config, err = o.userAtMember(ctx, contexts)
 	} else {
 		who.config, err = contexts.Config(o.member.Context)
 	}
@@ -152,21 +149,42 @@ func (o *credentialOptions) read(ctx context.Context) (*kubeconfig.Access, error
 	return access, o.judge(access.Endpoint)
 }
 
+// userAtMember is the user of another context at the endpoint that the host has of the member: what a client asks for is compared with
+// that later.
+func (o *credentialOptions) userAtMember(ctx context.Context, contexts *targets.Contexts) (*rest.Config, error) {
+	h, m, err := o.readMember(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := requireAccepted(m, h.Commands); err != nil {
+		return nil, about(m, err)
+	}
+	config, err := userAt(contexts, o.user, m)
+	return config, about(m, err)
+}
+
 // ofConsumers reads the credential of the account for consumers.
 func (o *credentialOptions) ofConsumers(ctx context.Context) (*kubeconfig.Access, error) {
-	h, err := o.members()
+	h, m, err := o.readMember(ctx)
 	if err != nil {
 		return nil, err
 	}
-	m, err := h.Select(ctx, []string{string(o.name)}, host.MemberQuery{})
+	access, err := h.ConsumerCredential(ctx, m)
 	if err != nil {
-		return nil, err
-	}
-	access, err := h.ConsumerCredential(ctx, &m[0])
-	if err != nil {
-		return nil, about(&m[0], err)
+		return nil, about(m, err)
 	}
 	return access, o.judge(access.Endpoint)
+}
+
+func (o *credentialOptions) readMember(ctx context.Context) (h targets.Members, m *v1alpha1.MemberCluster, err error) {
+	if h, err = o.members(); err != nil {
+		return h, nil, err
+	}
+	members, err := h.Select(ctx, []string{string(o.name)}, host.MemberQuery{})
+	if err != nil {
+		return h, nil, err
+	}
+	return h, &members[0], nil
 }
 
 // judge refuses the credential of another server than a client asks for. A proxy can neither read nor answer in its place.
@@ -184,7 +202,7 @@ func (o *credentialOptions) judge(has endpoint.Endpoint) error {
 }
 
 // access logs in, and is where a member is reached and with which credential.
-func (i *identity) access(ctx context.Context) (*kubeconfig.Access, error) {
+func (i *memberUser) access(ctx context.Context) (*kubeconfig.Access, error) {
 	at, err := endpointOf(i)
 	if err != nil {
 		return nil, err

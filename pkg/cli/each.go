@@ -26,7 +26,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
-	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 const eachHelp = `Run kubectl against each of the chosen members.
@@ -41,7 +40,7 @@ edit or exec -it. Standard input is read once and given to all (-f -). Anything 
 and asked once; --yes answers that. A member that does not answer within --connect-timeout, or on which kubectl
 fails, is one line on stderr and does not delay the others; the exit code is 3 then, or 1 where it failed on all.
 
-` + identityHelp
+` + userHelp
 
 const eachExample = `  # What runs where
   kubectl federate each --federation prod -- get pods -n kube-system
@@ -139,9 +138,13 @@ func (o *eachOptions) run(ctx context.Context) error {
 		}
 		return nil
 	}
+	users, err := o.memberUsers(ctx, h, members)
+	if err != nil {
+		return err
+	}
 	if o.dryRun == cluster.DryRunServer && !o.call.reads {
 		o.call = o.call.with("--dry-run=server")
-	} else if err := o.confirm(ctx, members); err != nil {
+	} else if err := o.confirm(ctx, users); err != nil {
 		return err
 	}
 	if o.call.stdin {
@@ -149,11 +152,7 @@ func (o *eachOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	identities, err := o.identities(ctx, h, members)
-	if err != nil {
-		return err
-	}
-	return o.runAll(ctx, identities)
+	return o.runAll(ctx, users)
 }
 
 // maxInput bounds what is read of standard input.
@@ -171,14 +170,20 @@ func readInput(in io.Reader) ([]byte, error) {
 }
 
 // confirm asks once whether something is done that is not only reading.
-func (o *eachOptions) confirm(ctx context.Context, members []v1alpha1.MemberCluster) error {
+func (o *eachOptions) confirm(ctx context.Context, users *memberUsers) error {
 	if o.call.reads || o.yes {
 		return nil
 	}
+	users.findAll(ctx)
+	members := users.members
 	output.Linef(o.ErrOut, "%s on %s:", o.call, output.Count(len(members), "member", "members"))
-	rows := [][]string{{"NAME", "FEDERATION"}}
+	rows := [][]string{{"NAME", "FEDERATION", "REACHED AS", "SERVER"}}
 	for i := range members {
-		rows = append(rows, []string{members[i].Name, string(members[i].Federation())})
+		as, server := output.None, output.None
+		if who, err := users.of(ctx, i); err == nil {
+			as, server = who.String(), who.config.Host
+		}
+		rows = append(rows, []string{members[i].Name, string(members[i].Federation()), cluster.Shortened(as), cluster.Shortened(server)})
 	}
 	if err := output.Rows(o.ErrOut, rows); err != nil {
 		return err
@@ -208,7 +213,7 @@ func (o *eachOptions) confirm(ctx context.Context, members []v1alpha1.MemberClus
 }
 
 // runAll runs kubectl for all members. Those that do not answer are found before, at once and without taking turns with those that do.
-func (o *eachOptions) runAll(ctx context.Context, identities *identities) error {
+func (o *eachOptions) runAll(ctx context.Context, users *memberUsers) error {
 	// Only its owner may enter it.
 	folder, err := os.MkdirTemp("", "kubectl-federate-")
 	if err != nil {
@@ -218,13 +223,13 @@ func (o *eachOptions) runAll(ctx context.Context, identities *identities) error 
 	defer remove()
 	// At once, since a second Ctrl-C ends this process; each kubectl has read its own by now.
 	defer context.AfterFunc(ctx, remove)()
-	members := identities.members
+	members := users.members
 	progress := o.messages.Progress("running kubectl on " + output.Count(len(members), "member", "members"))
 	defer progress.End()
 	turns := make(chan struct{}, o.batch.Parallel)
 	all := targets.Batch{Parallel: max(reachParallel, o.batch.Parallel)}
 	errs := all.Run(ctx, len(members), func(ctx context.Context, i int) error {
-		who, access, err := o.reach(ctx, identities, i)
+		who, access, err := o.reach(ctx, users, i)
 		if err != nil {
 			return err
 		}
@@ -245,7 +250,7 @@ func (o *eachOptions) runAll(ctx context.Context, identities *identities) error 
 		}
 		progress.End()
 		o.mu.Lock()
-		o.reportIdentity(&members[i], who)
+		o.reportUser(&members[i], who)
 		o.mu.Unlock()
 		return o.runOne(ctx, &members[i], path, who.config.Impersonate)
 	}, func(i int, err error) {
@@ -260,10 +265,10 @@ func (o *eachOptions) runAll(ctx context.Context, identities *identities) error 
 	return useSummary(ctx, errs, "failed on")
 }
 
-// reach finds as whom a member is reached, logs in, and waits until its API server has answered once: kubectl would try again and
-// again, in words that do not name the member.
-func (o *eachOptions) reach(ctx context.Context, identities *identities, i int) (*identity, *kubeconfig.Access, error) {
-	who, err := identities.of(ctx, i)
+// reach finds as whom a member is reached, logs in, and waits until its API server has answered once, and is that of the member:
+// kubectl would try again and again, in words that do not name the member.
+func (o *eachOptions) reach(ctx context.Context, users *memberUsers, i int) (*memberUser, *kubeconfig.Access, error) {
+	who, err := users.of(ctx, i)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -274,16 +279,20 @@ func (o *eachOptions) reach(ctx context.Context, identities *identities, i int) 
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := member.Connect(access.RESTConfig())
+	ctx, cancel := targets.WithTimeout(ctx, o.probe.Timeout)
+	defer cancel()
+	config := access.RESTConfig()
+	config.Impersonate = who.config.Impersonate
+	c, err := o.connect(ctx, &users.members[i], who, config)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer c.CloseIdle()
-	ctx, cancel := targets.WithTimeout(ctx, o.probe.Timeout)
-	defer cancel()
-	err = c.GetPath(ctx, "/version", &struct{}{})
-	if cluster.FaultOf(err) == cluster.FaultForbidden {
-		err = nil
+	if who.context == "" && who.user == "" { // no request was needed to know that it is the member
+		err = c.GetPath(ctx, "/version", &struct{}{})
+		if cluster.FaultOf(err) == cluster.FaultForbidden {
+			err = nil
+		}
 	}
 	return who, access, err
 }

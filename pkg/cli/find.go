@@ -35,7 +35,7 @@ A member that does not answer within --timeout, or refuses, is one line on stder
 others are shown without waiting for it. With -o json or yaml what is found is one List, and each object has its
 member in the annotation kubefederate.io/member; -o name prints lines of MEMBER TYPE/NAME.
 
-` + identityHelp
+` + userHelp
 
 const findExample = `  # Where does the Deployment web run?
   kubectl federate find deployment web -n shop
@@ -147,7 +147,7 @@ func (o *findOptions) validate() error {
 // searched is what one member has.
 type searched struct {
 	member *v1alpha1.MemberCluster
-	who    *identity
+	who    *memberUser
 	kind   cluster.Kind
 	table  *cluster.Table
 	// objects are whole, in place of a table.
@@ -178,7 +178,7 @@ func (o *findOptions) run(ctx context.Context) error {
 		o.reportNoMembers()
 		return nil
 	}
-	identities, err := o.identities(ctx, h, members)
+	users, err := o.memberUsers(ctx, h, members)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (o *findOptions) run(ctx context.Context) error {
 	p := newFindPrinter(o, len(members))
 	errs := o.batch.Run(ctx, len(members), func(ctx context.Context, i int) error {
 		all[i] = &searched{member: &members[i]}
-		all[i].err = o.search(ctx, identities, i, all[i])
+		all[i].err = o.search(ctx, users, i, all[i])
 		return all[i].err
 	}, func(i int, err error) {
 		if all[i] == nil { // it was not begun
@@ -236,16 +236,16 @@ func quotedList(names []string) string {
 }
 
 // search reads what one member has.
-func (o *findOptions) search(ctx context.Context, identities *identities, i int, f *searched) (err error) {
-	if f.who, err = identities.of(ctx, i); err != nil {
+func (o *findOptions) search(ctx context.Context, users *memberUsers, i int, f *searched) (err error) {
+	if f.who, err = users.of(ctx, i); err != nil {
 		return err
 	}
-	c, err := member.Connect(f.who.config)
+	ctx = output.About(ctx, f.member.Name)
+	c, err := o.connect(ctx, f.member, f.who, f.who.config)
 	if err != nil {
 		return err
 	}
 	defer c.CloseIdle()
-	ctx = output.About(ctx, f.member.Name)
 	f.kind, err = c.FindKind(ctx, o.kind)
 	if unknown, ok := errors.AsType[*cluster.UnknownKind](err); ok {
 		f.lacking = unknown

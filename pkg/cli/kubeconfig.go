@@ -33,7 +33,7 @@ It holds no token, password or key: kubectl, and every other client, gets the cr
 alone. With --merge the contexts are added to your own kubeconfig in place of being printed; its current context and
 everything else in it stay. A context of such a name that this command did not make is refused.
 
-` + identityHelp + `
+` + userHelp + `
 
 A member that is reached in none of these ways is one line on stderr, and the exit code is 3.`
 
@@ -99,22 +99,30 @@ func (o *kubeconfigOptions) run(ctx context.Context) error {
 	if err != nil || len(members) == 0 {
 		return err
 	}
-	found, err := o.identities(ctx, h, members)
+	found, err := o.memberUsers(ctx, h, members)
 	if err != nil {
 		return err
 	}
 	progress := o.messages.Progress("looking for contexts of " + output.Count(len(members), "member", "members"))
-	who := make([]*identity, len(members))
+	who := make([]*memberUser, len(members))
 	bounds := targets.Batch{Parallel: reachParallel}
 	errs := bounds.Run(ctx, len(members), func(ctx context.Context, i int) (err error) {
-		who[i], err = found.of(ctx, i)
+		if who[i], err = found.of(ctx, i); err != nil {
+			return err
+		}
+		ctx, cancel := targets.WithTimeout(ctx, o.probe.Timeout)
+		defer cancel()
+		c, err := o.connect(ctx, &members[i], who[i], who[i].config)
+		if err == nil {
+			c.CloseIdle()
+		}
 		return err
 	}, nil)
 	progress.End()
 	config := clientcmdv1.Config{APIVersion: clientcmdv1.SchemeGroupVersion.Version, Kind: "Config"}
 	for i := range members {
 		if errs[i] == nil {
-			o.reportIdentity(&members[i], who[i])
+			o.reportUser(&members[i], who[i])
 			errs[i] = o.add(&config, &members[i], who[i], from)
 		}
 		if errs[i] != nil {
@@ -140,7 +148,7 @@ func (o *kubeconfigOptions) run(ctx context.Context) error {
 func contextName(m *v1alpha1.MemberCluster) string { return string(m.Federation()) + "/" + m.Name }
 
 // add adds the context of a member.
-func (o *kubeconfigOptions) add(config *clientcmdv1.Config, m *v1alpha1.MemberCluster, who *identity, from *execHost) error {
+func (o *kubeconfigOptions) add(config *clientcmdv1.Config, m *v1alpha1.MemberCluster, who *memberUser, from *execHost) error {
 	at, err := endpointOf(who)
 	if err != nil {
 		return err
@@ -174,7 +182,7 @@ func anonymous(c *rest.Config) bool {
 }
 
 // endpointOf is where a member is reached, with the content of files in place of their names.
-func endpointOf(who *identity) (endpoint.Endpoint, error) {
+func endpointOf(who *memberUser) (endpoint.Endpoint, error) {
 	c, err := member.Connect(who.config)
 	if err != nil {
 		return endpoint.Endpoint{}, err
@@ -183,7 +191,7 @@ func endpointOf(who *identity) (endpoint.Endpoint, error) {
 }
 
 // exec is how clients get the credential of a member.
-func (o *kubeconfigOptions) exec(m *v1alpha1.MemberCluster, who *identity, from *execHost) (*clientcmdv1.ExecConfig, error) {
+func (o *kubeconfigOptions) exec(m *v1alpha1.MemberCluster, who *memberUser, from *execHost) (*clientcmdv1.ExecConfig, error) {
 	args := []string{targets.CredentialCommand, m.Name}
 	if who.context != "" {
 		args = append(args, "--member-context="+who.context)

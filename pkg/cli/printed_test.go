@@ -173,7 +173,7 @@ func printers(text string) map[string]func(d *factory) error {
 			o := &findOptions{findFlags: findFlags{useFlags: useFlags{factory: d, verbosity: 1}, allNamespaces: true, output: output.NewFlags("wide")}}
 			o.output.Value = format
 			p := newFindPrinter(o, 2)
-			made := &searched{member: member, who: &identity{context: text}, kind: cluster.Kind{Namespaced: true, Resource: cluster.Resource{Kind: text}}}
+			made := &searched{member: member, who: &memberUser{context: text}, kind: cluster.Kind{Namespaced: true, Resource: cluster.Resource{Kind: text}}}
 			if o.whole() {
 				made.objects = []unstructured.Unstructured{*object.DeepCopy()}
 			} else {

@@ -45,6 +45,7 @@ func TestKubeconfigOfMembers(t *testing.T) {
 	}
 	run("kubectl federate create federation clients")
 	run("kubectl federate join --member-contexts us-east,us-west --federation clients")
+	run("kubectl --context host wait membercluster us-east us-west --for=condition=Accepted --timeout=60s")
 	printed := run("kubectl federate kubeconfig --federation clients")
 
 	caller, err := clientcmd.LoadFromFile(own)
