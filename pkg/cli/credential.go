@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientauthenticationv1 "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
@@ -25,6 +26,9 @@ import (
 
 // execInfo is the variable in which client-go says for which server it asks.
 const execInfo = "KUBERNETES_EXEC_INFO"
+
+// credentialNested is set for the commands that a credential of a context comes from: one that leads back here would go on without end.
+const credentialNested = "KUBECTL_FEDERATE_CREDENTIAL"
 
 const credentialHelp = `Print the credential of a member as an ExecCredential (client.authentication.k8s.io/v1).
 
@@ -99,6 +103,9 @@ func readExecInfo(info string) (*endpoint.Endpoint, error) {
 }
 
 func (o *credentialOptions) validate() error {
+	if os.Getenv(credentialNested) != "" {
+		return output.Usagef("member %q: its context gets its credential from this command, again: name one with a credential of its own", o.name)
+	}
 	if o.user != "" && o.member.Context != "" {
 		return output.Usagef("use --member-context or --user-from-context, but not both")
 	}
@@ -141,6 +148,11 @@ func (o *credentialOptions) read(ctx context.Context) (*kubeconfig.Access, error
 	}
 	if err != nil {
 		return nil, err
+	}
+	if login := who.config.ExecProvider; login != nil {
+		login = login.DeepCopy()
+		login.Env = append(login.Env, clientcmdapi.ExecEnvVar{Name: credentialNested, Value: "1"})
+		who.config.ExecProvider = login
 	}
 	access, err := who.access(ctx)
 	if err != nil {

@@ -210,7 +210,7 @@ func (o *kubeconfigOptions) exec(m *v1alpha1.MemberCluster, who *memberUser, fro
 		APIVersion:         clientauthenticationv1.SchemeGroupVersion.String(),
 		Command:            from.program,
 		Args:               append(args, from.flags...),
-		InstallHint:        `The credential comes from kubectl-federate, which is the plugin "federate" of krew.`,
+		InstallHint:        targets.InstallHint,
 		ProvideClusterInfo: true,
 		InteractiveMode:    clientcmdv1.NeverExecInteractiveMode,
 	}

@@ -272,3 +272,27 @@ error: no answer; confirm with --yes where there is no terminal
 		t.Errorf("before the answer it was asked %q", asked)
 	}
 }
+
+// TestCredentialNested ends a credential that would come from the command itself, whatever the name of its file.
+func TestCredentialNested(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	config := clientcmdapi.NewConfig()
+	config.Clusters["x"] = &clientcmdapi.Cluster{Server: "https://127.0.0.1:1"}
+	config.AuthInfos["x"] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+		APIVersion: "client.authentication.k8s.io/v1", Command: "sh", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		Args: []string{"-c", `echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"nested '$KUBECTL_FEDERATE_CREDENTIAL'"}}'`},
+	}}
+	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "x", AuthInfo: "x"}
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	line := "credential x --member-context x --kubeconfig " + path
+	if code, out, errOut := mistype(t, line); code != 0 || !strings.Contains(out, `"token": "nested 1"`) {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	t.Setenv(credentialNested, "1")
+	want := "error: member \"x\": its context gets its credential from this command, again: name one with a credential of its own\n"
+	if code, out, errOut := mistype(t, line); code != 1 || out != "" || errOut != want {
+		t.Errorf("nested: exit code %d: %s%s", code, out, errOut)
+	}
+}

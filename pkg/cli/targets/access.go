@@ -23,16 +23,20 @@ const (
 	CredentialCommand = "credential"
 )
 
-// Made says whether `kubectl federate kubeconfig` made a user: its credential is that of another context, or one that the host has.
-func Made(user *clientcmdapi.AuthInfo) bool {
-	return user != nil && user.Exec != nil && strings.TrimSuffix(filepath.Base(user.Exec.Command), ".exe") == PluginFile &&
-		len(user.Exec.Args) > 0 && user.Exec.Args[0] == CredentialCommand
+// InstallHint is printed where the plugin that a user names is not installed.
+const InstallHint = `The credential comes from kubectl-federate, which is the plugin "federate" of krew.`
+
+// IsPluginUser says whether `kubectl federate kubeconfig` wrote a user: its credential is that of another context, or one that the host
+// has. The file of the plugin may have any name.
+func IsPluginUser(user *clientcmdapi.AuthInfo) bool {
+	return user != nil && user.Exec != nil && len(user.Exec.Args) > 0 && user.Exec.Args[0] == CredentialCommand &&
+		(user.Exec.InstallHint == InstallHint || strings.TrimSuffix(filepath.Base(user.Exec.Command), ".exe") == PluginFile)
 }
 
 // callers are the contexts without those that `kubectl federate kubeconfig` made.
 func (c *Contexts) callers() map[string]*clientcmdapi.Context {
 	contexts := maps.Clone(c.raw.Contexts)
-	maps.DeleteFunc(contexts, func(_ string, entry *clientcmdapi.Context) bool { return Made(c.raw.AuthInfos[entry.AuthInfo]) })
+	maps.DeleteFunc(contexts, func(_ string, entry *clientcmdapi.Context) bool { return IsPluginUser(c.raw.AuthInfos[entry.AuthInfo]) })
 	return contexts
 }
 
@@ -87,12 +91,12 @@ func (c *Contexts) At(endpoints []endpoint.Endpoint) (at [][]string, others []st
 // Config is how a context leads to a member, and as whom. One that `kubectl federate kubeconfig` made is refused: its user would
 // call the plugin again.
 func (c *Contexts) Config(name string) (*rest.Config, error) {
-	return c.notMade(contextUse{"member", "--member-context"}, name)
+	return c.notOfPlugin(contextUse{"member", "--member-context"}, name)
 }
 
-func (c *Contexts) notMade(use contextUse, name string) (*rest.Config, error) {
+func (c *Contexts) notOfPlugin(use contextUse, name string) (*rest.Config, error) {
 	config, err := c.config(use, name)
-	if err == nil && Made(c.raw.AuthInfos[c.raw.Contexts[name].AuthInfo]) {
+	if err == nil && IsPluginUser(c.raw.AuthInfos[c.raw.Contexts[name].AuthInfo]) {
 		return nil, output.Usagef("context %q was made of another context: name that one with %s", name, use.flag)
 	}
 	return config, err
@@ -100,7 +104,7 @@ func (c *Contexts) notMade(use contextUse, name string) (*rest.Config, error) {
 
 // UserAt is the user of a context at another endpoint; the zero endpoint is that of the context.
 func (c *Contexts) UserAt(name string, e endpoint.Endpoint) (*rest.Config, error) {
-	config, err := c.notMade(contextUse{"members", "--user-from-context"}, name)
+	config, err := c.notOfPlugin(contextUse{"members", "--user-from-context"}, name)
 	if err != nil || e.Server == "" {
 		return config, err
 	}
