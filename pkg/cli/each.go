@@ -114,7 +114,10 @@ func (f *eachFlags) toOptions(cmd *cobra.Command, args []string) (*eachOptions, 
 func (o *eachOptions) validateBounds() error { return cmp.Or(o.batch.Validate(), o.probe.Validate()) }
 
 func (o *eachOptions) validate() error {
-	if o.call.stdin && !o.call.reads && !o.yes && o.dryRun == cluster.DryRunNone {
+	if o.dryRun == cluster.DryRunServer && o.call.dryRun {
+		return output.Usagef("give --dry-run before -- or behind it, but not both")
+	}
+	if o.call.stdin && !o.call.reads && !o.yes && (o.dryRun == cluster.DryRunNone || o.dryRun == cluster.DryRunServer && !o.call.dryRuns) {
 		return output.Usagef("standard input is what kubectl reads, and cannot answer: confirm with --yes")
 	}
 	return cmp.Or(o.selection.Validate(o.names), o.validateBounds())
@@ -144,7 +147,9 @@ func (o *eachOptions) run(ctx context.Context) error {
 	}
 	if o.dryRun == cluster.DryRunServer && !o.call.reads {
 		o.call = o.call.with("--dry-run=server")
-	} else if err := o.confirm(ctx, users); err != nil {
+		o.call.reads = o.call.dryRuns
+	}
+	if err := o.confirm(ctx, users); err != nil {
 		return err
 	}
 	if o.call.stdin {
@@ -262,7 +267,7 @@ func (o *eachOptions) runAll(ctx context.Context, users *memberUsers) error {
 		defer o.mu.Unlock()
 		output.Line(o.ErrOut, output.Reason(about(&members[i], err)))
 	})
-	return useSummary(ctx, errs, "failed on")
+	return useSummary(ctx, errs, "kubectl failed on")
 }
 
 // reach finds as whom a member is reached, logs in, and waits until its API server has answered once, and is that of the member:
@@ -329,7 +334,7 @@ func (o *eachOptions) runOne(ctx context.Context, m *v1alpha1.MemberCluster, pat
 	case ctx.Err() != nil:
 		return errors.New("kubectl was interrupted")
 	case ok:
-		return fmt.Errorf("kubectl ended with exit code %d", exit.ExitCode())
+		return fmt.Errorf("kubectl failed with exit code %d", exit.ExitCode())
 	}
 	return err
 }

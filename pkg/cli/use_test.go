@@ -296,3 +296,21 @@ func TestCredentialNested(t *testing.T) {
 		t.Errorf("nested: exit code %d: %s%s", code, out, errOut)
 	}
 }
+
+// TestDryRunOfPlugin holds that --dry-run=server asks before a plugin runs, which may ignore the flag, and is given once.
+func TestDryRunOfPlugin(t *testing.T) {
+	t.Setenv("KUBECTL", "true")
+	member := newSimulated(t, "2-dev", nil)
+	path := newSimulatedHost(t, map[string]*simulated{"dev": member}, registered("x", "2-dev", member.endpoint()))
+	for line, want := range map[string]string{
+		"neat delete":                    "error: no answer; confirm with --yes where there is no terminal\n",
+		"delete ns shop":                 "",
+		"delete ns shop --dry-run=none":  "error: give --dry-run before -- or behind it, but not both\n",
+		"delete ns shop --field-manager": "",
+	} {
+		_, _, errOut := mistype(t, "each --all --dry-run=server --kubeconfig "+path+" -- "+line)
+		if !strings.HasSuffix(errOut, want) || want == "" && errOut != "" {
+			t.Errorf("%s: %s", line, errOut)
+		}
+	}
+}
