@@ -103,7 +103,8 @@ func judgeMerge(have *clientcmdv1.Config, context clientcmdv1.NamedContext, in c
 
 // sameMember says whether two commands give the credential of one member of one host.
 func sameMember(a, b *clientcmdv1.ExecConfig) bool {
-	return a != nil && b != nil && filepath.Base(a.Command) == filepath.Base(b.Command) && slices.Equal(memberOf(a.Args), memberOf(b.Args))
+	return a != nil && b != nil && filepath.Base(a.Command) == filepath.Base(b.Command) && slices.Equal(memberOf(a.Args), memberOf(b.Args)) &&
+		slices.Equal(a.Env, b.Env) // contexts in other files may have the same names
 }
 
 // memberOf is what of the arguments of `credential` names the member and the host: all but as whom the member is reached.
@@ -236,19 +237,26 @@ func onlyAdds(old, merged []byte, added *clientcmdv1.Config) error {
 // rewrite replaces a file, as a whole or not at all, by what change makes of it; nil leaves it as it is. Commands of kubectl that write
 // it wait meanwhile: the lock is theirs.
 func rewrite(path string, timeout time.Duration, change func(old []byte) ([]byte, error)) error {
-	// What a link leads to is replaced, and not the link.
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
+	// kubectl locks the name that it was given.
 	unlock, err := lock(path+".lock", timeout)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	// What a link leads to is replaced, and not the link.
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return fmt.Errorf("it is a link that leads to no file: %w", err)
+		}
+		unlock, err := lock(path+".lock", timeout)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	mode := fs.FileMode(0o600)
 	old, err := os.ReadFile(path)
 	switch info, statErr := os.Stat(path); {

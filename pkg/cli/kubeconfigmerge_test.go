@@ -194,8 +194,25 @@ func TestRewrite(t *testing.T) {
 	if err := rewrite(path, 100*time.Millisecond, put("x")); err == nil || err.Error() != want {
 		t.Errorf("while it is locked: %v", err)
 	}
-	if err := os.Remove(path + ".lock"); err != nil {
+	if err := rewrite(link, 100*time.Millisecond, put("x")); err == nil || err.Error() != want {
+		t.Errorf("while what a link leads to is locked: %v", err)
+	}
+	if err := os.Rename(path+".lock", link+".lock"); err != nil {
 		t.Fatal(err)
+	}
+	want = `another command is writing it; if none is, remove "` + link + `.lock"`
+	if err := rewrite(link, 100*time.Millisecond, put("x")); err == nil || err.Error() != want {
+		t.Errorf("while the link is locked: %v", err)
+	}
+	if err := os.Remove(link + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	dangling := filepath.Join(t.TempDir(), "config")
+	if err := os.Symlink("nothing", dangling); err != nil {
+		t.Fatal(err)
+	}
+	if err := rewrite(dangling, 0, put("x")); err == nil || !strings.HasPrefix(err.Error(), "it is a link that leads to no file: ") {
+		t.Errorf("a link that leads to no file: %v", err)
 	}
 	entries, err := os.ReadDir(folder)
 	if content, readErr := os.ReadFile(path); err != nil || readErr != nil || string(content) != "linked" || len(entries) != 2 {
@@ -217,5 +234,29 @@ func TestForeignContext(t *testing.T) {
 	err := &foreignContext{name: "prod/us-east", file: "/my files/k", remedy: command.Host{}}
 	if got := err.Error(); !strings.HasSuffix(got, ": kubectl config delete-context prod/us-east --kubeconfig '/my files/k'") {
 		t.Error(got)
+	}
+}
+
+// TestSameMember distinguishes a context of one host and one of another, whose context, federation and member have the same names.
+func TestSameMember(t *testing.T) {
+	t.Parallel()
+	made := func(file string, args ...string) *clientcmdv1.ExecConfig {
+		return &clientcmdv1.ExecConfig{Command: "kubectl-federate", Args: append([]string{"credential", "us-east"}, args...),
+			Env: []clientcmdv1.ExecEnvVar{{Name: "KUBECONFIG", Value: file}}}
+	}
+	for name, tt := range map[string]struct {
+		other *clientcmdv1.ExecConfig
+		want  bool
+	}{
+		"the same":              {made("/a", "--context=host"), true},
+		"as another user":       {made("/a", "--member-context=x", "--context=host"), true},
+		"another context":       {made("/a", "--context=other"), false},
+		"a host in other files": {made("/b", "--context=host"), false},
+		"another command":       {&clientcmdv1.ExecConfig{Command: "aws"}, false},
+		"none":                  {nil, false},
+	} {
+		if got := sameMember(made("/a", "--context=host"), tt.other); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }
