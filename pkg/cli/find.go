@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -217,6 +219,8 @@ func (o *findOptions) verdict(ctx context.Context, all []*searched, errs []error
 		return fmt.Errorf("no member serves the kind %q", o.kind)
 	case total == 0 && len(o.names) > 0:
 		return fmt.Errorf("%s %s not found on %s", o.kind, quotedList(o.names), output.Count(len(all), "member", "members"))
+	case len(o.names) > 1 && len(missingNames(o.names, all)) > 0:
+		return fmt.Errorf("%s %s not found on %s", o.kind, quotedList(missingNames(o.names, all)), output.Count(len(all), "member", "members"))
 	case total == 0 && o.output.Table():
 		where := ""
 		if i := slices.IndexFunc(all, func(f *searched) bool { return f.lacking == nil }); !o.allNamespaces && all[i].kind.Namespaced {
@@ -225,6 +229,22 @@ func (o *findOptions) verdict(ctx context.Context, all []*searched, errs []error
 		output.Linef(o.ErrOut, "No resources found%s", where)
 	}
 	return nil
+}
+
+// missingNames are the names that no member has.
+func missingNames(names []string, all []*searched) []string {
+	found := map[string]bool{}
+	for _, f := range all {
+		for i := range f.objects {
+			found[f.objects[i].GetName()] = true
+		}
+		if f.table != nil {
+			for _, row := range f.table.Rows {
+				found[row.Name] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return found[name] })
 }
 
 func quotedList(names []string) string {
@@ -284,7 +304,10 @@ func (f *searched) read(ctx context.Context, c *member.Cluster, selection cluste
 		f.objects = append(f.objects, objects...)
 	} else {
 		var table *cluster.Table
-		if table, err = cluster.ReadTable(ctx, c.Conn, f.kind.Resource, selection); err == nil && f.table != nil {
+		if table, err = cluster.ReadTable(ctx, c.Conn, f.kind.Resource, selection); err == nil {
+			err = checkNames(f.kind, table)
+		}
+		if err == nil && f.table != nil {
 			table.Rows = append(f.table.Rows, table.Rows...)
 		}
 		if err == nil {
@@ -295,6 +318,19 @@ func (f *searched) read(ctx context.Context, c *member.Cluster, selection cluste
 		f.lacking, err = &cluster.UnknownKind{Side: cluster.Member, Name: f.kind.Kind}, nil
 	}
 	return err
+}
+
+// checkNames refuses what no API server has as a kind or a name: programs read them of -o name.
+func checkNames(kind cluster.Kind, table *cluster.Table) error {
+	if kind.Group != "" && len(validation.IsDNS1123Subdomain(kind.Group)) > 0 || len(validation.IsDNS1035Label(strings.ToLower(kind.Kind))) > 0 {
+		return fmt.Errorf("it serves %s, which is no kind", cluster.Quoted(schemaName(kind)))
+	}
+	for _, row := range table.Rows {
+		if row.Name == "" || len(path.IsValidPathSegmentName(row.Name)) > 0 || strings.ContainsFunc(row.Name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+			return fmt.Errorf("it has an object called %s, which is no name", cluster.Quoted(row.Name))
+		}
+	}
+	return nil
 }
 
 // findPrinter prints what members have. A table has them in their order; what members have that answer much later than the others

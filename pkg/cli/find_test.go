@@ -156,3 +156,37 @@ func TestFindCompletes(t *testing.T) {
 		t.Errorf("a name: %q", out)
 	}
 }
+
+// TestFindReportsNames names what no member has, and refuses names that are none.
+func TestFindReportsNames(t *testing.T) {
+	t.Parallel()
+	all := []*searched{having("a", []string{"Name"}, []string{"web"}), having("b", nil)}
+	for _, tt := range []struct{ names, want string }{
+		{"web", ""}, {"web wbe", `deployment "wbe" not found on 2 members`}, {"wbe ewb", `deployment "wbe", "ewb" not found on 2 members`},
+	} {
+		o := &findOptions{kind: "deployment", names: strings.Fields(tt.names)}
+		got := ""
+		if err := o.verdict(t.Context(), all, make([]error, 2)); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s", tt.names, got)
+		}
+	}
+	for name, want := range map[string]string{
+		"web": "", "system:web": "", "": `it has an object called "", which is no name`, "a b": `it has an object called "a b", which is no name`,
+		"a/b": `it has an object called "a/b", which is no name`, "a\nb": `it has an object called "a\nb", which is no name`,
+	} {
+		f := having("a", []string{"Name"}, []string{name})
+		got := ""
+		if err := checkNames(f.kind, f.table); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %s", name, got)
+		}
+	}
+	if err := checkNames(cluster.Kind{Resource: cluster.Resource{Kind: "a b"}}, &cluster.Table{}); err == nil || err.Error() != `it serves "a b", which is no kind` {
+		t.Errorf("a kind: %v", err)
+	}
+}
