@@ -115,7 +115,10 @@ func (c *Cluster) Decide(ctx context.Context, m *v1alpha1.MemberCluster, d Decis
 		spec[string(d)] = true
 	}
 	if d == Suspended {
-		spec["suspension"] = s
+		spec["suspension"] = nil
+		if s != nil { // what is left out of a merge patch stays
+			spec["suspension"] = map[string]any{"reason": s.Reason, "until": s.Until}
+		}
 	}
 	patch := map[string]any{"metadata": map[string]any{"uid": m.UID}, "spec": spec}
 	verb := v1alpha1.VerbJoin
