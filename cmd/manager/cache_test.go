@@ -116,7 +116,7 @@ func TestCacheHoldsNoManagedFields(t *testing.T) {
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "MemberCluster"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "east", UID: "u", ResourceVersion: "1",
-			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}")}},
 		},
 	}
 	m.Spec.Server = "https://east.example.com"

@@ -50,26 +50,26 @@ func TestFence(t *testing.T) {
 		{"it leads", func(ctx context.Context, l *leaderLock, _ *heldLock) { _ = l.Create(ctx, mine) }, true},
 		{"it renews late", func(ctx context.Context, l *leaderLock, _ *heldLock) {
 			_ = l.Create(ctx, mine)
-			time.Sleep(renewDeadline) //nolint:forbidigo // on the test's clock
+			time.Sleep(renewDeadline)
 		}, true},
 		{"it has stood still", func(ctx context.Context, l *leaderLock, _ *heldLock) {
 			_ = l.Create(ctx, mine)
-			time.Sleep(renewDeadline + 1) //nolint:forbidigo // on the test's clock
+			time.Sleep(renewDeadline + 1)
 		}, false},
 		{"it renews again", func(ctx context.Context, l *leaderLock, _ *heldLock) {
 			_ = l.Create(ctx, mine)
-			time.Sleep(renewDeadline + 1) //nolint:forbidigo // on the test's clock
+			time.Sleep(renewDeadline + 1)
 			_ = l.Update(ctx, mine)
 		}, true},
 		{"it cannot renew", func(ctx context.Context, l *leaderLock, held *heldLock) {
 			_ = l.Create(ctx, mine)
-			time.Sleep(renewDeadline + 1) //nolint:forbidigo // on the test's clock
+			time.Sleep(renewDeadline + 1)
 			held.err = errors.New("conflict")
 			_ = l.Update(ctx, mine)
 		}, false},
 		{"it gives the lease up", func(ctx context.Context, l *leaderLock, _ *heldLock) {
 			_ = l.Create(ctx, mine)
-			time.Sleep(renewDeadline + 1) //nolint:forbidigo // on the test's clock
+			time.Sleep(renewDeadline + 1)
 			_ = l.Update(ctx, resourcelock.LeaderElectionRecord{})
 		}, false},
 		{"it sees that another one leads", func(ctx context.Context, l *leaderLock, held *heldLock) {

@@ -24,8 +24,8 @@ func TestExecInfo(t *testing.T) {
 		`x`: "read KUBERNETES_EXEC_INFO: invalid character 'x' looking for beginning of value",
 	} {
 		asked, err := readExecInfo(info)
-		if got := ""; err != nil {
-			if got = err.Error(); got != want {
+		if err != nil {
+			if got := err.Error(); got != want {
 				t.Errorf("%q: %s", info, got)
 			}
 		} else if want != "" || asked != nil {

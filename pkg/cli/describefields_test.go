@@ -46,7 +46,7 @@ func eachField(v reflect.Value, path string, f func(path string, v reflect.Value
 // changed gives a field another value.
 func changed(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
-	if at, isTime := v.Interface().(metav1.Time); isTime {
+	if at, isTime := reflect.TypeAssert[metav1.Time](v); isTime {
 		v.Set(reflect.ValueOf(metav1.NewTime(at.Add(time.Hour))))
 		return
 	}

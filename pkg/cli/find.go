@@ -369,8 +369,8 @@ func newFindPrinter(o *findOptions, members int) *findPrinter {
 // Rows are printed when no member has answered for a while: a part of the time that has passed, since members that answer do so in times
 // that are alike.
 const (
-	settledPart = 16
-	settledMin  = 50 * time.Millisecond
+	settledPart  = 16
+	settledLeast = 50 * time.Millisecond
 )
 
 // add takes what one member has.
@@ -395,7 +395,7 @@ func (p *findPrinter) add(i int, f *searched) {
 	case p.columns != nil: // the others are printed already
 		p.print()
 	default:
-		p.settled.Reset(max(settledMin, time.Since(p.begun)/settledPart))
+		p.settled.Reset(max(settledLeast, time.Since(p.begun)/settledPart))
 	}
 }
 

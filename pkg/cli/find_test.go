@@ -91,7 +91,7 @@ func TestFindDoesNotWait(t *testing.T) {
 	p.add(0, having("a", []string{"Name", "Ready"}, []string{"web", "0/1"}))
 	const first = "MEMBER   NAME   READY\na        web    0/1\nc        web    1/1\n"
 	for begun := time.Now(); out.String() == "" && time.Since(begun) < 10*time.Second; {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	if diff := cmp.Diff(first, out.String()); diff != "" {
 		t.Errorf("while one has not answered:\n%s", diff)

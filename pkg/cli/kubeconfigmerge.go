@@ -303,7 +303,7 @@ func replace(path string, mode fs.FileMode, content []byte) error {
 
 // lock makes the file that kubectl config makes while it writes a kubeconfig.
 func lock(path string, timeout time.Duration) (unlock func(), err error) {
-	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	for begin := time.Now(); ; <-time.After(50 * time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0)
 		if err == nil {
 			_ = f.Close()

@@ -14,8 +14,9 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 )
 
-// addition is a kubeconfig with one context, as the command makes it.
-func addition(member, server string, flags ...string) *clientcmdv1.Config {
+// addition is a kubeconfig with one context, of the member us-east, as the command makes it.
+func addition(server string, flags ...string) *clientcmdv1.Config {
+	const member = "us-east"
 	name := "prod/" + member
 	return &clientcmdv1.Config{
 		APIVersion: "v1", Kind: "Config",
@@ -95,17 +96,17 @@ contexts:
   name: prod/us-east
 `},
 	} {
-		merged, changes, err := mergeKubeconfig([]byte(tt.old), addition("us-east", "https://us-east"))
+		merged, changes, err := mergeKubeconfig([]byte(tt.old), addition("https://us-east"))
 		if err != nil || len(changes) != 1 || changes[0] != (contextChange{"prod/us-east", "created"}) {
 			t.Errorf("%s: %v, %v", name, changes, err)
 		}
 		if diff := cmp.Diff(tt.want, string(merged)); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
-		if again, changes, err := mergeKubeconfig(merged, addition("us-east", "https://us-east")); again != nil || err != nil || changes[0].done != "unchanged" {
+		if again, changes, err := mergeKubeconfig(merged, addition("https://us-east")); again != nil || err != nil || changes[0].done != "unchanged" {
 			t.Errorf("%s, once more: %v, %v", name, changes, err)
 		}
-		if _, changes, err := mergeKubeconfig(merged, addition("us-east", "https://moved", "--member-context=x")); err != nil || changes[0].done != "modified" {
+		if _, changes, err := mergeKubeconfig(merged, addition("https://moved", "--member-context=x")); err != nil || changes[0].done != "modified" {
 			t.Errorf("%s, at another endpoint: %v, %v", name, changes, err)
 		}
 	}
@@ -116,10 +117,10 @@ contexts:
 		"a long string": strings.Replace(usersOwn, "secret", "|\n      a\n      b\n", 1),
 		"an anchor":     "apiVersion: v1\nclusters:\n- &c {name: a, cluster: {server: https://a}}\nx: *c\n",
 	} {
-		merged, _, err := mergeKubeconfig([]byte(old), addition("us-east", "https://us-east"))
+		merged, _, err := mergeKubeconfig([]byte(old), addition("https://us-east"))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if err := onlyAdds([]byte(old), merged, addition("us-east", "https://us-east")); err != nil {
+		} else if err := onlyAdds([]byte(old), merged, addition("https://us-east")); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, merged)
 		}
 	}
@@ -130,7 +131,7 @@ func TestMergeRefuses(t *testing.T) {
 	t.Parallel()
 	const foreign = `context "prod/us-east", or a cluster or user of that name, is there already and was not made for this member of this host; ` +
 		`if it is not needed, remove it: kubectl config delete-context prod/us-east`
-	made, _, err := mergeKubeconfig(nil, addition("us-east", "https://us-east", "--member-context=x", "--context=host"))
+	made, _, err := mergeKubeconfig(nil, addition("https://us-east", "--member-context=x", "--context=host"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +147,12 @@ func TestMergeRefuses(t *testing.T) {
 		"a list":                   {"- a\n", "it is not a kubeconfig: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type v1.Config"},
 		"an alias":                 {"x: &a []\nclusters: *a\n", "its clusters are an alias of YAML"},
 	} {
-		merged, _, err := mergeKubeconfig([]byte(tt.old), addition("us-east", "https://us-east", "--context=host"))
+		merged, _, err := mergeKubeconfig([]byte(tt.old), addition("https://us-east", "--context=host"))
 		if merged != nil || err == nil || err.Error() != tt.want {
 			t.Errorf("%s: %v\nwant %s", name, err, tt.want)
 		}
 	}
-	if err := onlyAdds([]byte(usersOwn), []byte(strings.Replace(usersOwn, "secret", "other", 1)), addition("us-east", "")); err == nil {
+	if err := onlyAdds([]byte(usersOwn), []byte(strings.Replace(usersOwn, "secret", "other", 1)), addition("")); err == nil {
 		t.Error("a change of another user passes")
 	}
 }

@@ -81,11 +81,12 @@ func (e Environment) ofKind(ctx context.Context, row SourceType, versions []clus
 	if slices.ContainsFunc(errs, cluster.IsNotServed) {
 		return nil, false, nil
 	}
+	objects = slices.Concat(lists...)
 	if kind == cluster.Secrets {
 		named, err := e.named(ctx, row.Select)
-		lists, errs = append(lists, named), append(errs, err)
+		objects, errs = append(objects, named...), append(errs, err)
 	}
-	return slices.Concat(lists...), true, errors.Join(errs...)
+	return objects, true, errors.Join(errs...)
 }
 
 // NamespaceError says what could not be read of a source in one namespace.

@@ -53,7 +53,7 @@ func TestKubeconfigOfMembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := clientcmd.Load([]byte(printed))
+	made, err := clientcmd.Load([]byte(printed)) //nolint:forbidigo // it is read as client-go's users read it
 	if err != nil {
 		t.Fatal(err)
 	}
