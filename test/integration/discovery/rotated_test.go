@@ -57,7 +57,7 @@ func TestRotated(t *testing.T) {
 	l.federation(t, fed, v1alpha1.Discovery{Sources: []v1alpha1.DiscoverySource{
 		{Name: "clusters", Kind: v1alpha1.SourceClusterAPI, Namespaces: []string{ns}}, {Name: "secrets", Kind: v1alpha1.SourceSecret, Namespaces: []string{ns}},
 	}})
-	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "capi-kubeconfig"), manifests.DiscoverySecretBinding(ns, "plain"))
+	l.grant(t, discovers(fed), manifests.DiscoverySecretBinding(ns, "turned-kubeconfig"), manifests.DiscoverySecretBinding(ns, "turned-plain"))
 	good := map[string]string{}
 	expired := func(name string, c *env.Cluster) string {
 		config := outside(t, c.Config())
@@ -66,11 +66,11 @@ func TestRotated(t *testing.T) {
 		old.BearerToken = "expired"
 		return kubeconfigAt(t, old)
 	}
-	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "capi", asks(fed), nil),
-		secret(ns, "capi-kubeconfig", nil, map[string]string{"value": expired("capi-kubeconfig", add(t, env.Spec{Name: "rotated-capi"}))}),
-		secret(ns, "plain", asks(fed), map[string]string{"value": expired("plain", add(t, env.Spec{Name: "rotated-plain"}))}))
+	l.make(t, object("cluster.x-k8s.io/v1beta2", "Cluster", ns, "turned", asks(fed), nil),
+		secret(ns, "turned-kubeconfig", nil, map[string]string{"value": expired("turned-kubeconfig", add(t, env.Spec{Name: "rotated-capi"}))}),
+		secret(ns, "turned-plain", asks(fed), map[string]string{"value": expired("turned-plain", add(t, env.Spec{Name: "rotated-plain"}))}))
 	refused := func(row string) string { return row + " NoAccess: member: https://" }
-	l.reports(t, fed, "2 0 0", refused("cluster-api:team-rotated/capi"), refused("secret:team-rotated/plain"))
+	l.reports(t, fed, "2 0 0", refused("cluster-api:team-rotated/turned"), refused("secret:team-rotated/turned-plain"))
 
 	began := time.Now()
 	rotate := func(name, content string) {
@@ -87,12 +87,12 @@ func TestRotated(t *testing.T) {
 	for name, content := range good {
 		rotate(name, content)
 	}
-	joined := []string{"capi by ClusterAPI team-rotated/capi: Pending", "plain by Secret team-rotated/plain: Pending"}
+	joined := []string{"turned by ClusterAPI team-rotated/turned: Pending", "turned-plain by Secret team-rotated/turned-plain: Pending"}
 	l.becomes(t, fed, joined...)
 	t.Logf("the clusters joined %s after their credentials were replaced", time.Since(began).Round(time.Second))
 	l.reports(t, fed, "2 2 0")
 	before, members := seen.String(), l.generations(t, fed)
-	if !strings.Contains(before, "/capi-kubeconfig:") || !strings.Contains(before, "/plain:") {
+	if !strings.Contains(before, "/turned-kubeconfig:") || !strings.Contains(before, "/turned-plain:") {
 		t.Fatalf("the Secrets that were read are not seen: %s", before)
 	}
 
@@ -120,8 +120,8 @@ func TestRotated(t *testing.T) {
 	same("the Secrets were deleted")
 	l.restart(t, l.controller.Config)
 	same("the controller started anew")
-	l.present(t, "capi", "True SourcePresent")
-	l.present(t, "plain", "Unknown SecretServed")
+	l.present(t, "turned", "True SourcePresent")
+	l.present(t, "turned-plain", "Unknown SecretServed")
 }
 
 // generations are those of the members of a federation, with their UIDs.

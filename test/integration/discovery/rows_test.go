@@ -90,7 +90,7 @@ func TestRows(t *testing.T) {
 				return fmt.Errorf("not yet: %s", r.Reason)
 			}
 		}
-		if len(found) < 9 && err == nil {
+		if (len(found) < 9 || found[name("ruled")].Reason == "") && err == nil {
 			return fmt.Errorf("it has found %v", found)
 		}
 		return err
