@@ -47,7 +47,7 @@ const kubeconfigExample = `  # A file for all members of prod
   kubectl federate kubeconfig us-east -v 1
 
   # Members that share users with the host, as an ID provider has it
-  kubectl federate kubeconfig -l topology.kubernetes.io/region=us-east-1 --user-from-context host`
+  kubectl federate kubeconfig -l topology.kubernetes.io/region=us-east-1 --user-from-context sso`
 
 // kubeconfigFlags are what was typed.
 type kubeconfigFlags struct {
