@@ -144,10 +144,10 @@ func newUsed(b *testing.B) (path, slowest string) {
 			config = &rest.Config{Host: "https://" + listen(b).Addr().String(), BearerToken: "unheard"}
 		} else {
 			slowest = name
-			config = serveTable(b, clusterID(i), time.Duration(i)*slowestAnswer/usedMembers)
+			config = serveTable(b, usedClusterID(i), time.Duration(i)*slowestAnswer/usedMembers)
 		}
 		m := v1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelFederation: "prod"}}}
-		m.Spec.Server, m.Spec.CABundle, m.Spec.ClusterID = config.Host, config.CAData, clusterID(i)
+		m.Spec.Server, m.Spec.CABundle, m.Spec.ClusterID = config.Host, config.CAData, usedClusterID(i)
 		m.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue}}
 		members.Items = append(members.Items, m)
 		contexts = append(contexts, env.Context{Name: name, Config: config})
@@ -172,7 +172,7 @@ func newUsed(b *testing.B) (path, slowest string) {
 	return path, slowest
 }
 
-func clusterID(i int) string { return fmt.Sprintf("%08d-0000-4000-8000-000000000000", i) }
+func usedClusterID(i int) string { return fmt.Sprintf("%08d-0000-4000-8000-000000000000", i) }
 
 // serveTable is a member with an ID that answers everything else after a while with a table of one pod.
 func serveTable(b *testing.B, id string, delay time.Duration) *rest.Config {
