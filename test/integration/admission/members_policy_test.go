@@ -181,6 +181,7 @@ func TestApproverMovesNothing(t *testing.T) {
 		"tlsServerName":         {value: `"api.example.com"`, dave: policy},
 		"insecureSkipTLSVerify": {value: `true`, dave: policy, joinerIsFaulty: true},
 		"suspended":             {value: `true`, dave: policy},
+		"suspension":            {value: `{"reason":"upgrade"}`, dave: policy},
 		"joinedWith":            {value: `{"kubernetesVersion":"v1.36.3"}`, dave: policy},
 		"discovered":            {value: `{"kind":"ClusterAPI","name":"green-1","uid":"x"}`, dave: joined, erin: joined},
 	}
