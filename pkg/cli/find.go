@@ -12,7 +12,7 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -326,7 +326,7 @@ func checkNames(kind cluster.Kind, table *cluster.Table) error {
 		return fmt.Errorf("it serves %s, which is no kind", cluster.Quoted(schemaName(kind)))
 	}
 	for _, row := range table.Rows {
-		if row.Name == "" || len(path.IsValidPathSegmentName(row.Name)) > 0 || strings.ContainsFunc(row.Name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		if row.Name == "" || len(content.IsPathSegmentName(row.Name)) > 0 || strings.ContainsFunc(row.Name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
 			return fmt.Errorf("it has an object called %s, which is no name", cluster.Quoted(row.Name))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -103,9 +104,7 @@ func newSimulatedHost(t *testing.T, contexts map[string]*simulated, members ...*
 		}
 		return nil
 	})}
-	for name, s := range contexts {
-		all[name] = s
-	}
+	maps.Copy(all, contexts)
 	config := clientcmdapi.NewConfig()
 	config.CurrentContext = "host"
 	for name, s := range all {
