@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -44,7 +45,13 @@ func ServeProfiles(ctx context.Context, c *env.Cluster) (stop func(context.Conte
 	if err != nil {
 		return nil, err
 	}
-	_, err = h.Create(ctx, definitions, crd, cluster.DryRunNone)
+	// One that an earlier test has deleted may still be going.
+	making, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = env.Poll(making, func(ctx context.Context) error {
+		_, err := h.Create(ctx, definitions, crd.DeepCopy(), cluster.DryRunNone)
+		return err
+	})
 	return func(ctx context.Context) error {
 		return h.Delete(ctx, definitions.Of(crd), cluster.Preconditions{}, cluster.DryRunNone)
 	}, err

@@ -380,7 +380,11 @@ func (r *replicas) stop(t *testing.T, m *membership) {
 		}
 	})
 	m.join(t)
-	<-r.met
+	select {
+	case <-r.met:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("a join makes less than three writes")
+	}
 	env.Eventually(t, "another leader", func(ctx context.Context) error {
 		now, err := r.holder(ctx)
 		if err == nil && now == first {

@@ -103,7 +103,7 @@ func TestPaceInTime(t *testing.T) {
 	const (
 		interval, timeout, failures = 5 * time.Second, 2 * time.Second, 2
 		// written is until the host has what was found, on a busy machine.
-		written = 2 * time.Second
+		written = 10 * time.Second
 	)
 	restart := func(flags []string) {
 		t.Helper()
