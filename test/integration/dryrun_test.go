@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,8 +62,8 @@ func (r *recorder) front(t *testing.T, c *env.Cluster) env.Context {
 	return front.Context
 }
 
-// dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended, and revoke, which needs
-// what grant makes.
+// dryRuns are command lines of every command that writes, except resume, which needs a member that is suspended, revoke, which needs what
+// grant makes, and each, which needs a member that is accepted.
 var dryRuns = []string{
 	"init --webhook-url https://127.0.0.1:9443", "init --only keys", "deinit --abandon-members", "create federation wet --joiner user:ann",
 	"grant dry --joiner user:ann", "grant dry --inventory default --inventory-credentials wet --consumer a/b",
@@ -71,7 +72,7 @@ var dryRuns = []string{
 	"join --all-contexts --federation dry", "discover --federation dry --join",
 	"rotate dry --member-context west",
 	"unjoin dry --member-context west --drop-label", "unjoin dry --force", "unjoin --all --federation dry",
-	"approve dry", "suspend dry", "each dry -- create namespace wet",
+	"approve dry", "suspend dry",
 }
 
 // TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none but the
@@ -125,6 +126,13 @@ func TestDryRuns(t *testing.T) {
 	run(direct, "suspend dry")
 	try("resume dry")
 
+	run(direct, "approve dry")
+	out, err := exec.CommandContext(t.Context(), joinFleet(t).Kubectl(), "--kubeconfig", direct, "wait", "membercluster", "dry", "--for=condition=Accepted", "--timeout=60s").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	try("each dry -- create namespace wet")
+
 	run(direct, "grant dry --inventory default")
 	try("revoke dry --inventory default")
 	run(direct, "revoke dry --inventory default")
@@ -175,7 +183,7 @@ var faultScenarios = map[string]struct {
 // a line of dryRuns and an entry of faultScenarios here. TestReadmeNamesEachCommand of test/docs finds it in README.md, and
 // TestExamples of test/script each example of its help in a script.
 func TestCommands(t *testing.T) {
-	lines := append(slices.Clone(dryRuns), "resume dry", "revoke dry --inventory default")
+	lines := append(slices.Clone(dryRuns), "resume dry", "revoke dry --inventory default", "each dry -- create namespace wet")
 	is := func(command string) func(string) bool {
 		return func(line string) bool { return strings.HasPrefix(line+" ", command+" ") }
 	}
