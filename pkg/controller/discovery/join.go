@@ -36,6 +36,12 @@ func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
 		if r.ID == c.hostID && r.ID != "" {
 			r.State, r.Reason = discover.Refused, errHost.Error()
 		}
+		if r.State != discover.Joined && r.answered(true) && r.answered(false) {
+			// What its ways may is proved only of those that are asked together.
+			r.State, r.Reason = discover.NotYetProved, "its other ways are asked again"
+			c.again(r.of)
+			continue
+		}
 		switch {
 		case r.State == discover.Joined && begun != nil && unfinished(begun) && begun.UID == r.MemberUID: // it goes on
 		case !r.wants():
@@ -64,6 +70,13 @@ func (c *controller) joinAll(ctx context.Context, s *state, rows []row) {
 		})
 	}
 	_ = group.Wait() // no function returns an error
+}
+
+// answered says whether a candidate of the cluster has answered: in this round, or before it.
+func (r *row) answered(fresh bool) bool {
+	return slices.ContainsFunc(r.of, func(f *found) bool {
+		return f.fresh == fresh && f.entry.observation != nil && f.entry.observation.Err == nil
+	})
 }
 
 // again has candidates be looked at in the next round.

@@ -58,3 +58,35 @@ func TestStatusOf(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// TestAskedTogether holds that a cluster of which one way answered before, and another in this round, is judged by neither: who may only
+// look at a cluster, and was first, would keep its administrator's way from counting. A way that does not answer changes nothing.
+func TestAskedTogether(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		fresh [2]bool
+		err   error
+		again bool
+	}{
+		{"one before, one now", [2]bool{true, false}, nil, true},
+		{"both now", [2]bool{true, true}, nil, false},
+		{"both before", [2]bool{false, false}, nil, false},
+		{"one does not answer", [2]bool{true, false}, errUnread, false},
+	} {
+		c := &controller{alarm: newAlarm(), hostID: "host"}
+		rows := rowsOf("a/x", "a/y")
+		r := rows[0]
+		r.of = append(r.of, rows[1].of...)
+		for i, f := range r.of {
+			f.fresh, f.entry.observation = tt.fresh[i], &discover.Observation{}
+			f.entry.made = "made"
+		}
+		r.of[1].entry.observation.Err = tt.err
+		all := []row{r}
+		c.joinAll(t.Context(), &state{}, all)
+		if again := all[0].State == discover.NotYetProved && r.of[0].entry.made == "" && r.of[1].entry.made == ""; again != tt.again {
+			t.Errorf("%s: asked again: %v, %s", tt.name, again, all[0].State)
+		}
+	}
+}

@@ -132,8 +132,10 @@ func TestLabelOfOthers(t *testing.T) {
 	}
 	l.make(t, secret("zz-owners", "prod", asks(owners), map[string]string{"kubeconfig": kubeconfigAt(t, admin)}),
 		secret("aa-tenants", "prod", asks(tenants), map[string]string{"kubeconfig": kubeconfigAt(t, view)}))
-	// Both are found in one round.
-	l.grant(t, manifests.DiscoveryNamespaceBinding("zz-owners"), manifests.DiscoveryNamespaceBinding("aa-tenants"), discovers(tenants), discovers(owners))
+	// The tenant's is looked at first, and waits for a change.
+	l.grant(t, manifests.DiscoveryNamespaceBinding("aa-tenants"), discovers(tenants))
+	l.reports(t, tenants, "1 0 0", "secret:aa-tenants/prod WantsToJoin: not joined: ")
+	l.grant(t, manifests.DiscoveryNamespaceBinding("zz-owners"), discovers(owners))
 	l.becomes(t, owners, "prod by Secret zz-owners/prod: Pending")
 	roundsGoBy()
 	l.becomes(t, tenants)
