@@ -147,7 +147,7 @@ func manage(b *testing.B, published bool) {
 	var before usage
 	for quiet := 0; quiet < 2; {
 		before = s.usage(b, process)
-		pause(b)
+		elapse(b, restStep)
 		if now := s.usage(b, process); now.writes-before.writes < maxWrites*restStep.Minutes()*2 {
 			quiet++
 		} else {
@@ -156,7 +156,7 @@ func manage(b *testing.B, published bool) {
 	}
 	before = s.usage(b, process)
 	for b.Loop() {
-		pause(b)
+		elapse(b, restStep)
 	}
 	rest := s.usage(b, process).since(before)
 	b.ReportMetric(0, "ns/op")
@@ -223,16 +223,6 @@ func isPublished(ctx context.Context, c dynamic.Interface) bool {
 		}
 	}
 	return true
-}
-
-// pause waits for one round.
-func pause(b *testing.B) {
-	b.Helper()
-	select {
-	case <-b.Context().Done():
-		b.Fatal(b.Context().Err())
-	case <-time.After(restStep):
-	}
 }
 
 // usage is what the manager has taken and written up to a time.
@@ -343,21 +333,15 @@ func (p process) cpu(b *testing.B) time.Duration {
 // memory is a line of its status, in MiB.
 func (p process) memory(b *testing.B, line string) float64 {
 	b.Helper()
-	text, err := os.ReadFile(filepath.Join(p.dir, "status"))
+	pid, err := strconv.Atoi(filepath.Base(p.dir))
 	if err != nil {
 		b.Fatal(err)
 	}
-	for l := range strings.Lines(string(text)) {
-		if value, is := strings.CutPrefix(l, line+":"); is {
-			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			return float64(kib) / 1024
-		}
+	kib, err := env.MemoryOf(pid, line)
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.Fatalf("the status has no %s", line)
-	return 0
+	return float64(kib) / 1024
 }
 
 // members are API servers of members behind one port, each below a path of its own: as much of one as the manager asks.

@@ -6,9 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -155,34 +153,17 @@ func TestFlood(t *testing.T) {
 // pidOf is the process that serves webhooks at an address.
 func pidOf(t *testing.T, address string) int {
 	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	pid, err := env.FindProcess(func(words []string) bool {
+		return strings.HasSuffix(words[0], "/manager") && slices.Contains(words, "--webhook-bind-address="+address)
+	})
 	must(t, err)
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		arguments := strings.Split(string(content), "\x00")
-		if err != nil || !strings.HasSuffix(arguments[0], "/manager") || !strings.Contains(string(content), "--webhook-bind-address="+address) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		must(t, err)
-		return pid
-	}
-	t.Fatalf("no manager serves at %s", address)
-	return 0
+	return pid
 }
 
 // memory is what a process needs, in MiB.
-func memory(t *testing.T, pid int, field string) int {
+func memory(t *testing.T, pid int, line string) int {
 	t.Helper()
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	kib, err := env.MemoryOf(pid, line)
 	must(t, err)
-	for line := range strings.Lines(string(content)) {
-		if rest, ok := strings.CutPrefix(line, field+":"); ok {
-			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
-			must(t, err)
-			return kib / 1024
-		}
-	}
-	t.Fatalf("no %s", field)
-	return 0
+	return kib / 1024
 }
