@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -193,28 +192,7 @@ func (o *eachOptions) confirm(ctx context.Context, users *memberUsers) error {
 	if err := output.Rows(o.ErrOut, rows); err != nil {
 		return err
 	}
-	output.Line(o.ErrOut, "Run it? [y/N]")
-	answers := make(chan string, 1)
-	go func() {
-		line, err := bufio.NewReader(io.LimitReader(o.In, 100)).ReadString('\n')
-		if line == "" && err != nil {
-			close(answers)
-			return
-		}
-		answers <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case <-ctx.Done():
-		return output.ErrInterrupted
-	case answer, ok := <-answers:
-		switch {
-		case answer == "y", answer == "yes":
-			return nil
-		case !ok:
-			return output.Usagef("no answer; confirm with --yes where there is no terminal")
-		}
-		return output.Usagef("not confirmed; nothing was changed")
-	}
+	return o.ask(ctx, "Run it?")
 }
 
 // runAll runs kubectl for all members. Those that do not answer are found before, at once and without taking turns with those that do.

@@ -109,7 +109,7 @@ func (o *operationFlags) runOne(ctx context.Context, m *oneMember) error {
 	p, err := m.planned(false)(ctx, step)
 	if unproven, ok := errors.AsType[*federate.Unproven](err); ok && o.trust.given {
 		progress.End()
-		if err := o.confirm(unproven); err != nil {
+		if err := o.confirm(ctx, unproven); err != nil {
 			return err
 		}
 		p, err = m.planned(true)(ctx, step)

@@ -89,7 +89,7 @@ context   https://b                     none: its certificate is not verified
 		o := newOperationFlags(d)
 		o.member.Context, o.trust.yes, o.dryRun = "b", tt.yes, tt.dry
 		got := ""
-		if err := o.confirm(u); err != nil {
+		if err := o.confirm(t.Context(), u); err != nil {
 			got = err.Error()
 		}
 		if got != tt.refused {

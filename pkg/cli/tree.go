@@ -147,16 +147,8 @@ func (o *treeOptions) names(ctx context.Context, h targets.Members) ([]v1alpha1.
 // grow makes branches of federations, regions and zones. A member of several regions or zones is once below all of them
 // together. Names are federations that are shown even when they have no members.
 func grow(names []v1alpha1.FederationName, members []*v1alpha1.MemberCluster, now time.Time) []output.Branch {
-	members = slices.SortedFunc(slices.Values(members), targets.ByFederation)
-	federations := split(members, func(m *v1alpha1.MemberCluster) string { return output.OrNone(string(m.Federation())) })
-	for _, name := range names {
-		if !slices.ContainsFunc(federations, func(g group) bool { return g.name == string(name) }) {
-			federations = append(federations, group{name: string(name)})
-		}
-	}
-	slices.SortFunc(federations, func(a, b group) int { return cmp.Compare(a.name, b.name) })
 	var tree []output.Branch
-	for _, f := range federations {
+	for _, f := range federationsOf(names, members) {
 		federation := branch(f.name, f.members)
 		for _, r := range split(f.members, func(m *v1alpha1.MemberCluster) string { return strings.Join(regionsOf(m), ", ") }) {
 			region := branch(cmp.Or(r.name, "unknown region"), r.members)
@@ -172,6 +164,19 @@ func grow(names []v1alpha1.FederationName, members []*v1alpha1.MemberCluster, no
 		tree = append(tree, federation)
 	}
 	return tree
+}
+
+// federationsOf are federations with their members, by name. Names are federations that are there even when they have no members.
+func federationsOf(names []v1alpha1.FederationName, members []*v1alpha1.MemberCluster) []group {
+	members = slices.SortedFunc(slices.Values(members), targets.ByFederation)
+	federations := split(members, func(m *v1alpha1.MemberCluster) string { return output.OrNone(string(m.Federation())) })
+	for _, name := range names {
+		if !slices.ContainsFunc(federations, func(g group) bool { return g.name == string(name) }) {
+			federations = append(federations, group{name: string(name)})
+		}
+	}
+	slices.SortFunc(federations, func(a, b group) int { return cmp.Compare(a.name, b.name) })
+	return federations
 }
 
 // branch is one without what is below it.

@@ -41,28 +41,23 @@ func (o *treeOptions) printPage(ctx context.Context, h targets.Members, members 
 
 // pageOf is a page of members and the federations that they are in. A caller who may not read federations gives none.
 func pageOf(commands command.Host, federations []v1alpha1.Federation, members []*v1alpha1.MemberCluster, now time.Time) *output.Page {
-	members = slices.SortedFunc(slices.Values(members), targets.ByFederation)
 	known := map[v1alpha1.FederationName]*v1alpha1.Federation{}
 	var names []v1alpha1.FederationName
 	for i := range federations {
 		name := v1alpha1.FederationName(federations[i].Name)
 		known[name], names = &federations[i], append(names, name)
 	}
-	for _, m := range members {
-		names = append(names, m.Federation())
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
+	all := federationsOf(names, members)
 	page := &output.Page{
 		Title: "Federations", Read: now.UTC().Format(time.RFC3339), By: "kubectl federate " + ownversion.Version,
-		Summary: fmt.Sprintf("%s in %s.", output.Count(len(members), "member", "members"), output.Count(len(names), "federation", "federations")),
+		Summary: fmt.Sprintf("%s in %s.", output.Count(len(members), "member", "members"), output.Count(len(all), "federation", "federations")),
 		Skew:    skew(members),
 	}
-	if len(names) == 1 {
-		page.Title = fmt.Sprintf("Federation %s", names[0])
+	if len(all) == 1 {
+		page.Title = "Federation " + all[0].name
 	}
 	byPhase, byVersion := map[v1alpha1.Phase]int{}, map[string]int{}
-	for _, m := range members {
+	for _, m := range slices.SortedFunc(slices.Values(members), targets.ByFederation) {
 		byPhase[phaseOf(m)]++
 		byVersion[cmp.Or(m.KnownFacts().KubernetesVersion, "unknown version")]++
 		why := causeOf(m)
@@ -96,13 +91,12 @@ func pageOf(commands command.Host, federations []v1alpha1.Federation, members []
 		page.Versions = append(page.Versions, output.PageCount{Name: v, Count: n})
 	}
 	slices.SortFunc(page.Versions, func(a, b output.PageCount) int { return compareKnown(a.Name, b.Name) })
-	for _, name := range names {
-		of := slices.DeleteFunc(slices.Clone(members), func(m *v1alpha1.MemberCluster) bool { return m.Federation() != name })
-		f := output.PageFederation{Name: output.OrNone(string(name)), Summary: tally(of)}
-		if federation := known[name]; federation != nil {
+	for _, g := range all {
+		f := output.PageFederation{Name: g.name, Summary: tally(g.members)}
+		if federation := known[v1alpha1.FederationName(g.name)]; federation != nil {
 			f.Description = federation.Spec.Description
 		}
-		for _, m := range of {
+		for _, m := range g.members {
 			f.Members = append(f.Members, pageMember(m, now))
 		}
 		page.Federations = append(page.Federations, f)

@@ -1,9 +1,8 @@
 package cli
 
 import (
-	"bufio"
-	"io"
-	"strings"
+	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,7 @@ func (o *operationFlags) validateTrust() error {
 }
 
 // confirm asks whether the context of an operation leads to the member.
-func (o *operationFlags) confirm(u *federate.Unproven) error {
+func (o *operationFlags) confirm(ctx context.Context, u *federate.Unproven) error {
 	output.Linef(o.ErrOut, "nothing proves that context %q leads to member %q: %s", o.member.Context, u.Member, u.Reason)
 	rows := [][]string{{"", "SERVER", "CA"}, {"stored", u.Stored.Server, u.Stored.CA()}, {"context", u.Caller.Server, u.Caller.CA()}}
 	if err := output.Rows(o.ErrOut, rows); err != nil {
@@ -42,15 +41,5 @@ func (o *operationFlags) confirm(u *federate.Unproven) error {
 	if o.trust.yes || o.dryRun != cluster.DryRunNone {
 		return nil
 	}
-	output.Linef(o.ErrOut, "Is it the cluster of member %q? [y/N]", u.Member)
-	answer, err := bufio.NewReader(io.LimitReader(o.In, 100)).ReadString('\n')
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	case "":
-		if err != nil {
-			return output.Usagef("no answer; confirm with --yes where there is no terminal")
-		}
-	}
-	return output.Usagef("not confirmed; nothing was changed")
+	return o.ask(ctx, fmt.Sprintf("Is it the cluster of member %q?", u.Member))
 }

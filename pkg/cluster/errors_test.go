@@ -261,36 +261,16 @@ func TestErrors(t *testing.T) {
 			want:  `member: SERVER does not accept the credential of the context: remote error: tls: CAUSE: log in again or choose another context`,
 		},
 		{
-			name: "a proxy that refuses",
-			config: func(t *testing.T) *rest.Config {
-				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
-				t.Cleanup(server.Close)
-				config := answering(t, 200, "", "")
-				proxy, err := url.Parse(strings.Replace(server.URL, "http://", "http://ann:very-secret@", 1))
-				if err != nil {
-					t.Fatal(err)
-				}
-				config.Proxy = http.ProxyURL(proxy)
-				return config
-			},
-			fault: cluster.FaultUnreachable,
+			name:   "a proxy that refuses",
+			config: refusingProxy(http.StatusForbidden),
+			fault:  cluster.FaultUnreachable,
 			want: `member: no answer from SERVER: the proxy http://ann:xxxxx@PROXY refuses to connect to it (403 Forbidden): ` +
 				`let the proxy's administrator allow it, or choose another proxy (proxy-url of the cluster in the kubeconfig, or HTTPS_PROXY)`,
 		},
 		{
-			name: "a proxy that asks for a login",
-			config: func(t *testing.T) *rest.Config {
-				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
-				t.Cleanup(server.Close)
-				config := answering(t, 200, "", "")
-				proxy, err := url.Parse(strings.Replace(server.URL, "http://", "http://ann:very-secret@", 1))
-				if err != nil {
-					t.Fatal(err)
-				}
-				config.Proxy = http.ProxyURL(proxy)
-				return config
-			},
-			fault: cluster.FaultUnreachable,
+			name:   "a proxy that asks for a login",
+			config: refusingProxy(http.StatusProxyAuthRequired),
+			fault:  cluster.FaultUnreachable,
 			want: `member: no answer from SERVER: the proxy http://ann:xxxxx@PROXY refuses to connect to it (407 Proxy Authentication Required): ` +
 				`name a user and a password that it accepts in the URL of the proxy`,
 		},
@@ -432,5 +412,20 @@ func TestDenied(t *testing.T) {
 	}
 	if first, other := denied.First(), denied.First(cluster.Ref{Path: "/b"}); !errors.Is(first, b) || !errors.Is(other, c) {
 		t.Errorf("first %v, without it %v", first, other)
+	}
+}
+
+// refusingProxy is the configuration of a server behind a proxy that answers with a status, and whose URL has a password.
+func refusingProxy(status int) func(*testing.T) *rest.Config {
+	return func(t *testing.T) *rest.Config {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(server.Close)
+		config := answering(t, 200, "", "")
+		proxy, err := url.Parse(strings.Replace(server.URL, "http://", "http://ann:very-secret@", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Proxy = http.ProxyURL(proxy)
+		return config
 	}
 }

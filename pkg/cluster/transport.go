@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -27,21 +28,7 @@ const (
 // newClient is rest.HTTPClientFor with bounds: on headers, on bodies, on the time that a login may take, and with no
 // redirects. Its connections are its own.
 func newClient(side Side, config *rest.Config) (*http.Client, error) {
-	login, err := loginOf(config)
-	if err != nil {
-		return nil, err
-	}
-	others := rest.CopyConfig(config)
-	others.AuthProvider = nil
-	shared := sharedLoginOf(config)
-	c, err := shared.transportConfig(others)
-	if err != nil {
-		return nil, err
-	}
-	if login != nil {
-		c.Wrap(login)
-	}
-	tlsConfig, err := transport.TLSConfigFor(c)
+	c, tlsConfig, shared, err := userTransport(config)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +50,26 @@ func newClient(side Side, config *rest.Config) (*http.Client, error) {
 		return nil, err
 	}
 	return &http.Client{Transport: &interruptible{&withLogin{wrapped, shared}}, Timeout: config.Timeout}, nil
+}
+
+// userTransport is what sends the requests of a configuration's user, but the network: with the user's own login, of which processes that
+// start one program share what it gives.
+func userTransport(config *rest.Config) (c *transport.Config, tlsConfig *tls.Config, shared *sharedLogin, err error) {
+	login, err := loginOf(config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	others := rest.CopyConfig(config)
+	others.AuthProvider = nil
+	shared = sharedLoginOf(config)
+	if c, err = shared.transportConfig(others); err != nil {
+		return nil, nil, nil, err
+	}
+	if login != nil {
+		c.Wrap(login)
+	}
+	tlsConfig, err = transport.TLSConfigFor(c)
+	return c, tlsConfig, shared, err
 }
 
 // exchangeTimeout is how long an exchange may take; 0 is no bound but that of its context.

@@ -38,21 +38,7 @@ func userCredentialOf(ctx context.Context, config *rest.Config) (*UserCredential
 	if err := rest.LoadTLSFiles(config); err != nil {
 		return nil, err
 	}
-	login, err := loginOf(config)
-	if err != nil {
-		return nil, err
-	}
-	others := rest.CopyConfig(config)
-	others.AuthProvider = nil
-	shared := sharedLoginOf(config)
-	c, err := shared.transportConfig(others)
-	if err != nil {
-		return nil, err
-	}
-	if login != nil {
-		c.Wrap(login)
-	}
-	tlsConfig, err := transport.TLSConfigFor(c)
+	c, tlsConfig, shared, err := userTransport(config)
 	if err != nil {
 		return nil, err
 	}

@@ -74,19 +74,7 @@ func TestDocs(t *testing.T) {
 
 // runPage runs the commands of a page and gives its text with what they print, and their number.
 func runPage(t *testing.T, page docs.Page, blocks []docs.Block) (updated string, commands int) {
-	theStage.use(t)
-	if err := theStage.startManager(); err != nil {
-		t.Fatal(err)
-	}
-	before, err := theStage.snapshot(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := t.TempDir()
-	kubeconfig := filepath.Join(home, "kubeconfig")
-	if err := theStage.fleet.WriteKubeconfig(kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	before, home, kubeconfig := theStage.prepare(t)
 	for _, b := range blocks {
 		if b.Name() == "" || path.IsAbs(b.Name()) { // a file of an API server's machine
 			continue

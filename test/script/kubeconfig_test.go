@@ -20,19 +20,7 @@ import (
 // TestKubeconfigOfMembers uses what `kubeconfig` prints with client-go: each context leads to its member, and nothing of a credential is
 // in it.
 func TestKubeconfigOfMembers(t *testing.T) {
-	theStage.use(t)
-	if err := theStage.startManager(); err != nil {
-		t.Fatal(err)
-	}
-	before, err := theStage.snapshot(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := t.TempDir()
-	own := filepath.Join(home, "kubeconfig")
-	if err := theStage.fleet.WriteKubeconfig(own); err != nil {
-		t.Fatal(err)
-	}
+	before, home, own := theStage.prepare(t)
 	run := func(line string) string {
 		t.Helper()
 		words := strings.Fields(line)

@@ -130,6 +130,26 @@ func (s *stage) unchanged(name string, before map[string]env.Objects) error {
 	return env.Poll(ctx, func(ctx context.Context) error { return s.fleet.Cluster(name).Compare(ctx, before[name]) })
 }
 
+// prepare makes the stage ready for commands of a test itself: with a manager, a home of its own, and a kubeconfig in it. Before is what the
+// members have.
+func (s *stage) prepare(t *testing.T) (before map[string]env.Objects, home, kubeconfig string) {
+	t.Helper()
+	s.use(t)
+	if err := s.startManager(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	home = t.TempDir()
+	kubeconfig = filepath.Join(home, "kubeconfig")
+	if err := s.fleet.WriteKubeconfig(kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	return before, home, kubeconfig
+}
+
 // use gives a test the clusters.
 func (s *stage) use(t *testing.T) {
 	t.Helper()

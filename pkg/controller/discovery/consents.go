@@ -97,9 +97,9 @@ func secretNamespaces(f *v1alpha1.Federation) (all []string) {
 	return all
 }
 
-// unread is the first namespace of a source whose objects are Secrets of which not all that there may be are looked at, and what about
+// skipped is the first namespace of a source whose objects are Secrets of which not all that there may be are looked at, and what about
 // it; empty where there is none.
-func (c *consents) unread(f *v1alpha1.Federation) (namespace, what string) {
+func (c *consents) skipped(f *v1alpha1.Federation) (namespace, what string) {
 	for _, namespace := range secretNamespaces(f) {
 		switch r := c.secrets[namespace]; {
 		case r.list:

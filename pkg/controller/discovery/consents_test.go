@@ -139,15 +139,15 @@ func TestSingle(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"few": 3, "many": maxSingle}, count); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if namespace, what := c.unread(f); namespace != "many" || what != `discovery looks at 500 Secrets in namespace "many", of 50000 that it may get by their names` {
+	if namespace, what := c.skipped(f); namespace != "many" || what != `discovery looks at 500 Secrets in namespace "many", of 50000 that it may get by their names` {
 		t.Errorf("%s: %s", namespace, what)
 	}
 	c.secrets["many"] = secretRights{}
-	if namespace, what := c.unread(f); namespace != "many" || what != `discovery may read no Secret in namespace "many"` {
+	if namespace, what := c.skipped(f); namespace != "many" || what != `discovery may read no Secret in namespace "many"` {
 		t.Errorf("%s: %s", namespace, what)
 	}
 	c.secrets["many"] = secretRights{all: true, list: true}
-	if _, what := c.unread(f); what != "" {
+	if _, what := c.skipped(f); what != "" {
 		t.Error(what)
 	}
 }

@@ -255,16 +255,16 @@ func (c *controller) round(ctx context.Context) error {
 	return errors.Join(early, c.memory.store(ctx, c.host), c.report(ctx, s, rows, gone, failed))
 }
 
-// unread says of each kind why not all of its objects could be read.
-type unread map[v1alpha1.DiscoverySourceKind]error
+// unreadable says of each kind why not all of its objects could be read.
+type unreadable map[v1alpha1.DiscoverySourceKind]error
 
 // of is why not all of a kind's objects could be read in the namespaces; nil where they were.
-func (u unread) of(kind v1alpha1.DiscoverySourceKind, namespaces ...string) error {
+func (u unreadable) of(kind v1alpha1.DiscoverySourceKind, namespaces ...string) error {
 	return discover.In(u[kind], namespaces...)
 }
 
 // list reads the objects of all sources that are used, and the Secrets of those candidates that are due.
-func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.DiscoverySourceKind) (candidates []discover.Candidate, failed unread, err error) {
+func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.DiscoverySourceKind) (candidates []discover.Candidate, failed unreadable, err error) {
 	environment := discover.Environment{
 		Host: c.host, AllKinds: true, Secrets: s.unjoined(s.granted.single(s.federations)),
 		Permit: func(candidate *discover.Candidate) error { return c.permit(ctx, s, candidate) },
@@ -272,7 +272,7 @@ func (c *controller) list(ctx context.Context, s *state, used []v1alpha1.Discove
 			return c.connect(s, candidate, config)
 		},
 	}
-	failed = unread{}
+	failed = unreadable{}
 	var sources []discover.Source
 	var read []v1alpha1.DiscoverySourceKind
 	watch := map[watched][]string{}

@@ -49,7 +49,7 @@ type presence struct {
 func (p *presence) gone() bool { return p.condition.Status == metav1.ConditionFalse }
 
 // findGone looks for the object of each member that discovery joined. Only what was read without an error, and is not there, is gone.
-func (c *controller) findGone(s *state, candidates []discover.Candidate, failed unread) []presence {
+func (c *controller) findGone(s *state, candidates []discover.Candidate, failed unreadable) []presence {
 	type object struct {
 		discover.Object
 		candidate *discover.Candidate
@@ -158,12 +158,12 @@ func (c *controller) leave(ctx context.Context, s *state, all []presence) {
 		since := c.gone[p.member.UID]
 		recent := slices.DeleteFunc(c.leaves[name], func(at time.Time) bool { return s.view.Now.Sub(at) >= wait })
 		c.leaves[name] = recent
-		switch left := wait - s.view.Now.Sub(since); {
+		switch remaining := wait - s.view.Now.Sub(since); {
 		case !s.granted.leave[name]:
 			p.condition.Message += "; " + c.host.Commands.To("to let it leave by itself", command.Grant{Federation: name, Discovery: true, Leave: true})
-		case left > 0:
+		case remaining > 0:
 			p.condition.Message += fmt.Sprintf("; it leaves at %s at the earliest", since.Add(wait).UTC().Format(time.RFC3339))
-			c.alarm.in(left)
+			c.alarm.in(remaining)
 		case len(recent) >= budget(discovered[f.Name]):
 			p.condition.Message += fmt.Sprintf("; it leaves later: no more than %s may leave in %s", output.Count(budget(discovered[f.Name]), "member", "members"), wait)
 		default:

@@ -32,7 +32,7 @@ const (
 )
 
 // report writes what was found: to the status of each federation, and to the members that discovery joined.
-func (c *controller) report(ctx context.Context, s *state, rows []row, all []presence, failed unread) error {
+func (c *controller) report(ctx context.Context, s *state, rows []row, all []presence, failed unreadable) error {
 	errs := []error{c.reportFound(ctx, s, rows, all, failed)}
 	for i := range all {
 		errs = append(errs, c.writeMember(ctx, &all[i]))
@@ -42,7 +42,7 @@ func (c *controller) report(ctx context.Context, s *state, rows []row, all []pre
 }
 
 // reportFound writes what was found to the status of each federation, and counts it.
-func (c *controller) reportFound(ctx context.Context, s *state, rows []row, all []presence, failed unread) error {
+func (c *controller) reportFound(ctx context.Context, s *state, rows []row, all []presence, failed unreadable) error {
 	count := map[discover.State]int{}
 	for i := range rows {
 		if rows[i].State != discover.Joined {
@@ -94,7 +94,7 @@ func (c *controller) statusOf(f *v1alpha1.Federation, rows []row, all []presence
 }
 
 // discovering is the condition Discovering of a federation: whether the controller can do what its spec asks for.
-func (c *controller) discovering(s *state, f *v1alpha1.Federation, failed unread) *metav1.Condition {
+func (c *controller) discovering(s *state, f *v1alpha1.Federation, failed unreadable) *metav1.Condition {
 	if f.Spec.Discovery == nil {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (c *controller) discovering(s *state, f *v1alpha1.Federation, failed unread
 			return condition
 		}
 	}
-	if namespace, what := s.granted.unread(f); what != "" {
+	if namespace, what := s.granted.skipped(f); what != "" {
 		condition.Status, condition.Reason = metav1.ConditionFalse, v1alpha1.ReasonNotGranted
 		condition.Message = c.host.Commands.To(what+"; to let it read all", command.GrantSecret{Namespace: namespace})
 	}

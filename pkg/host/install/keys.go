@@ -83,18 +83,11 @@ func (c *KeyChange) Install(ctx context.Context, o manifests.Options) (unfinishe
 
 // PlanInstall is a server dry run of Install. It makes no keys: the webhook is called as it is today.
 func (c *KeyChange) PlanInstall(ctx context.Context, o manifests.Options) error {
-	state, err := ReadKeys(ctx, c.Host)
+	objects, err := objectsAsCalled(ctx, c.Host, o)
 	if err != nil {
 		return err
 	}
-	if !state.CertManager {
-		o.Calls = state.Calls()
-	}
-	objects, err := manifests.Objects(o)
-	if err != nil {
-		return err
-	}
-	return Apply(ctx, c.Host, WithKeys(objects), cluster.DryRunServer, c.Report)
+	return Apply(ctx, c.Host, objects, cluster.DryRunServer, c.Report)
 }
 
 // ensure makes keys for a webhook at a URL, or inside the cluster where that is empty, unless there are such keys. It returns how

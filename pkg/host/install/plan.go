@@ -35,18 +35,27 @@ func Plan(ctx context.Context, h *host.Cluster, objects []*unstructured.Unstruct
 
 // PlanWithKeys is Plan for the objects of manifests and the keys.
 func PlanWithKeys(ctx context.Context, h *host.Cluster, o manifests.Options, report Report) error {
-	state, err := ReadKeys(ctx, h)
+	objects, err := objectsAsCalled(ctx, h, o)
 	if err != nil {
 		return err
+	}
+	return Plan(ctx, h, objects, report)
+}
+
+// objectsAsCalled are the objects of manifests and the keys, with the webhook called as it is today: no keys are made.
+func objectsAsCalled(ctx context.Context, h *host.Cluster, o manifests.Options) ([]*unstructured.Unstructured, error) {
+	state, err := ReadKeys(ctx, h)
+	if err != nil {
+		return nil, err
 	}
 	if !state.CertManager {
 		o.Calls = state.Calls()
 	}
 	objects, err := manifests.Objects(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return Plan(ctx, h, WithKeys(objects), report)
+	return WithKeys(objects), nil
 }
 
 // holds says whether a value has everything that is wanted of it. Servers add defaults to maps, and leave out what is empty.

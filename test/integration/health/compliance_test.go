@@ -96,18 +96,7 @@ func TestFirstLook(t *testing.T) {
 	east := fleet(t).Cluster("east")
 	h, m := connect(t, east)
 	w := administrator(t, enforcing(t))
-	if err := clusterinventory.AddToScheme(w.Scheme()); err != nil {
-		t.Fatal(err)
-	}
-	stop, err := envhost.ServeProfiles(t.Context(), enforcing(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
+	defer serveProfiles(t, w)()
 	const shelf = "strict-fleet"
 	create(t, w, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shelf, Labels: map[string]string{v1alpha1.LabelInventory: strict}}})
 	create(t, w, manifests.InventoryBinding(shelf)...)
@@ -186,7 +175,7 @@ func TestFirstLook(t *testing.T) {
 	reported := byHand.DeepCopy()
 	reported.ObjectMeta = metav1.ObjectMeta{Name: "reported", Labels: byHand.Labels}
 	reported.Spec.JoinedWith, reported.Spec.ClusterID = joined.Spec.JoinedWith, "another"
-	err = w.Create(t.Context(), reported, client.DryRunAll)
+	err := w.Create(t.Context(), reported, client.DryRunAll)
 	for _, v := range deny {
 		if said := strings.Replace(v.Message, "status.facts", "spec.joinedWith", 1); err == nil || !strings.Contains(err.Error(), said) {
 			t.Errorf("the webhook says %v, and not %s", err, said)
@@ -234,12 +223,9 @@ func TestFirstLook(t *testing.T) {
 	}
 }
 
-// TestFirstLookUnknown plays a member whose nodes do not say where they are, in a federation that asks: it waits until they do, and is
-// never published before. Where they are found elsewhere later, it stays.
-func TestFirstLookUnknown(t *testing.T) {
-	west := fleet(t).Cluster("west")
-	h, m := connect(t, west)
-	w, nodes := administrator(t, enforcing(t)), administrator(t, west)
+// serveProfiles has the host serve ClusterProfiles, which w reads, until the end is called.
+func serveProfiles(t *testing.T, w client.Client) (end func()) {
+	t.Helper()
 	if err := clusterinventory.AddToScheme(w.Scheme()); err != nil {
 		t.Fatal(err)
 	}
@@ -247,11 +233,20 @@ func TestFirstLookUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	return func() {
 		if err := stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-	}()
+	}
+}
+
+// TestFirstLookUnknown plays a member whose nodes do not say where they are, in a federation that asks: it waits until they do, and is
+// never published before. Where they are found elsewhere later, it stays.
+func TestFirstLookUnknown(t *testing.T) {
+	west := fleet(t).Cluster("west")
+	h, m := connect(t, west)
+	w, nodes := administrator(t, enforcing(t)), administrator(t, west)
+	defer serveProfiles(t, w)()
 	const shelf = "unlabeled-fleet"
 	create(t, w, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shelf, Labels: map[string]string{v1alpha1.LabelInventory: "unlabeled"}}})
 	create(t, w, manifests.InventoryBinding(shelf)...)
