@@ -182,8 +182,9 @@ const (
 	reviews = 10
 )
 
-// nextQuestions are those of wanted that are asked next: what is not known yet, and others in turn.
-func nextQuestions(wanted []question, granted *consents, turn *int) []question {
+// nextQuestions are those of wanted that are asked in a round: what is not known yet, and others in turn. So are those that are not
+// known where they are many, since some may never be answered.
+func nextQuestions(wanted []question, granted *consents, round int) []question {
 	var next, known, unknown []question
 	for _, q := range wanted {
 		if granted.known(q) {
@@ -192,14 +193,13 @@ func nextQuestions(wanted []question, granted *consents, turn *int) []question {
 			unknown = append(unknown, q)
 		}
 	}
-	for range min(len(unknown), maxNew) { // in turn too: some may not be answered
-		next = append(next, unknown[*turn%len(unknown)])
-		*turn++
+	part := func(all []question, n int) {
+		for i := range n {
+			next = append(next, all[(round*n+i)%len(all)])
+		}
 	}
-	for range min((len(known)+rounds-1)/rounds, maxAgain) {
-		next = append(next, known[*turn%len(known)])
-		*turn++
-	}
+	part(unknown, min(len(unknown), maxNew))
+	part(known, min((len(known)+rounds-1)/rounds, maxAgain))
 	return next
 }
 

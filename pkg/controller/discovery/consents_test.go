@@ -67,9 +67,10 @@ func TestNextQuestions(t *testing.T) {
 	}
 	wanted = append(wanted, question{federation: "prod"}, question{federation: "dev"})
 	var granted *consents
-	turn, asked := 0, map[question]int{}
+	round, asked := 0, map[question]int{}
 	answer := func() int {
-		next := nextQuestions(wanted, granted, &turn)
+		next := nextQuestions(wanted, granted, round)
+		round++
 		answers := noConsents()
 		for _, q := range next {
 			asked[q]++
@@ -87,7 +88,7 @@ func TestNextQuestions(t *testing.T) {
 			t.Fatalf("%d at once", n)
 		}
 	}
-	if turn = 0; len(asked) != len(wanted) {
+	if round = 0; len(asked) != len(wanted) {
 		t.Fatalf("%d of %d were asked", len(asked), len(wanted))
 	}
 	clear(asked)
@@ -105,6 +106,28 @@ func TestNextQuestions(t *testing.T) {
 	}
 	if !granted.known(question{namespace: "new"}) || !granted.discover["dev"] || granted.leave["dev"] || len(granted.secrets) != 2 || len(granted.discover) != 1 {
 		t.Errorf("granted: %s", granted)
+	}
+}
+
+// TestQuestionsWithoutAnswer holds that those which the host never answers keep no other from being asked again.
+func TestQuestionsWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	var wanted []question
+	granted := noConsents()
+	for i := range 18 {
+		q := question{namespace: fmt.Sprint(i)}
+		if wanted = append(wanted, q); i < 10 {
+			granted.secrets[q.namespace] = secretRights{}
+		}
+	}
+	asked := map[question]int{}
+	for round := range rounds {
+		for _, q := range nextQuestions(wanted, granted, round) {
+			asked[q]++
+		}
+	}
+	if len(asked) != len(wanted) {
+		t.Errorf("%d of %d were asked in %d rounds", len(asked), len(wanted), rounds)
 	}
 }
 

@@ -543,12 +543,11 @@ func forget(all []*found) {
 // pollConsents keeps what the account may do up to date.
 func (c *controller) pollConsents(ctx context.Context) {
 	var granted *consents
-	turn := 0
-	for ctx.Err() == nil {
+	for round := 0; ctx.Err() == nil; round++ {
 		wanted, err := c.questions(ctx)
 		if err == nil {
 			var answers *consents
-			answers, err = readConsents(ctx, c.client, nextQuestions(wanted, granted, &turn))
+			answers, err = readConsents(ctx, c.client, nextQuestions(wanted, granted, round))
 			now := granted.with(answers, wanted)
 			if granted == nil && (err == nil || now.some()) || granted != nil && now.String() != granted.String() {
 				granted = now
