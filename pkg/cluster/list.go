@@ -1,12 +1,12 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -166,14 +166,14 @@ func readPages[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, a
 		case err != nil:
 			return fail(err)
 		}
-		p, err := decode(body)
+		p, err := decodePage(body, decode)
 		if err != nil {
 			return fail(err)
 		}
 		if read += len(p.Items); read > maxItems {
 			return fail(&TooLarge{What: fmt.Sprintf("more than %d objects", maxItems)})
 		}
-		if err := cmp.Or(each(body, p.Items), enoughMemory()); err != nil {
+		if err := each(body, p.Items); err != nil {
 			return fail(err)
 		}
 		switch p.Continue {
@@ -185,6 +185,19 @@ func readPages[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, a
 		sent.Continue = p.Continue
 	}
 	return fail(&TooLarge{What: fmt.Sprintf("more than %d pages", maxPages)})
+}
+
+// decoding is held while a page is decoded, which takes a multiple of its size: pages that arrive together wait for each other, and
+// each finds out what the ones before it have left of memory.
+var decoding sync.Mutex
+
+func decodePage[T any](body []byte, decode func([]byte) (page[T], error)) (page[T], error) {
+	decoding.Lock()
+	defer decoding.Unlock()
+	if err := enoughMemory(); err != nil {
+		return page[T]{}, err
+	}
+	return decode(body)
 }
 
 func (c *Conn) readPage(ctx context.Context, r Resource, o ListOptions, sent metav1.ListOptions, accept string) ([]byte, error) {
