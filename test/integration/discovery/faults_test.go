@@ -68,10 +68,14 @@ func (b *breaker) handle(w http.ResponseWriter, r *http.Request, pass http.Handl
 		pass.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
 	default:
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusInternalServerError)
-		_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "InternalError", "message": "injected", "code": 500}`)
+		internalError(w)
 	}
+}
+
+func internalError(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusInternalServerError)
+	_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "InternalError", "message": "injected", "code": 500}`)
 }
 
 // TestFaults fails each request of a join, to the host and to the member, once. In the end the cluster is one member, and there is what a
@@ -191,7 +195,7 @@ func (f *faults) join(t *testing.T, name string) []string {
 		return fmt.Errorf("members %q, after %s %s failed", got, f.host.failed(), f.member.failed())
 	})
 	f.reports(t, f.fed, "1 1 0")
-	return append(f.added(t, f.cluster, f.before, name), f.added(t, fleet(t).Cluster("host"), hosts, name)...)
+	return append(added(t, f.cluster, f.before, name), added(t, fleet(t).Cluster("host"), hosts, name)...)
 }
 
 func (f *faults) object(name string) *unstructured.Unstructured {
@@ -199,7 +203,7 @@ func (f *faults) object(name string) *unstructured.Unstructured {
 }
 
 // added are the objects that a cluster has more than before, without the name of the member.
-func (f *faults) added(t *testing.T, c *env.Cluster, before env.Objects, name string) (keys []string) {
+func added(t *testing.T, c *env.Cluster, before env.Objects, name string) (keys []string) {
 	t.Helper()
 	now, err := c.Snapshot(t.Context())
 	if err != nil {

@@ -15,23 +15,32 @@ import (
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
-// executioner ends the controller at a write, on the host or on the member, of which the controller does not get the answer.
+// fate is what becomes of a controller at a write.
+type fate string
+
+const (
+	killedBefore fate = "killed before"
+	killedAfter  fate = "killed after"
+	failed       fate = "failed"
+)
+
+// executioner ends the controller at a write, on the host or on the member, of which the controller does not get the answer, or fails
+// that write.
 type executioner struct {
 	mu sync.Mutex
 	// at is the write at which it ends, counted from 1, and seen how many there were.
 	at, seen int
-	// carried says whether that write still happens.
-	carried bool
-	end     func()
-	ended   chan struct{}
-	last    string
+	fate     fate
+	end      func()
+	ended    chan struct{}
+	last     string
 }
 
 // next prepares a run that ends at a write.
-func (e *executioner) next(at int, carried bool) {
+func (e *executioner) next(at int, f fate) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.at, e.seen, e.carried, e.ended = at, 0, carried, make(chan struct{})
+	e.at, e.seen, e.fate, e.ended = at, 0, f, make(chan struct{})
 }
 
 func (e *executioner) handle(w http.ResponseWriter, r *http.Request, pass http.Handler) {
@@ -44,15 +53,21 @@ func (e *executioner) handle(w http.ResponseWriter, r *http.Request, pass http.H
 	now := e.seen == e.at
 	if now {
 		e.last = r.Method + " " + r.URL.Path
-		e.end()
+		if e.fate != failed {
+			e.end()
+		}
 		close(e.ended)
 	}
-	carried := e.carried || !now
+	f := e.fate
 	e.mu.Unlock()
-	if !carried {
+	switch {
+	case !now || f == killedAfter:
+		pass.ServeHTTP(w, r)
+	case f == failed:
+		internalError(w)
+	default:
 		panic(http.ErrAbortHandler)
 	}
-	pass.ServeHTTP(w, r)
 }
 
 // TestKilled has the controller die at each write of a join, with the write done or not, and start again. In the end the cluster has
@@ -71,8 +86,8 @@ func TestKilled(t *testing.T) {
 
 	const joined = "victim by ClusterAPI team-killed/victim"
 	var at []string
-	for n, carried := 1, true; ; n, carried = n+env.InTier(1, 1, 3), !carried {
-		e.next(n, carried)
+	for n, f := 1, killedAfter; ; n += env.InTier(1, 1, 3) {
+		e.next(n, f)
 		if err := l.controller.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +99,7 @@ func TestKilled(t *testing.T) {
 		if err != nil || len(got) > 1 || len(got) == 1 && !strings.HasPrefix(got[0], joined) {
 			t.Fatalf("killed at %s: %q %v", e.last, got, err)
 		}
+		f = map[fate]fate{killedAfter: killedBefore, killedBefore: killedAfter}[f]
 	}
 	l.becomes(t, fed, joined+": Pending")
 	l.reports(t, fed, "1 1 0")
