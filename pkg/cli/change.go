@@ -69,6 +69,8 @@ func (o *changeFlags) changeMembers(ctx context.Context, members []v1alpha1.Memb
 		switch {
 		case errors.Is(ctx.Err(), context.Canceled) && err != nil:
 			// That its request got no answer is not the host's fault; the summary counts it.
+		case err != nil && len(members) > 1 && silent:
+			progress.Print(func() { output.Error(o.ErrOut, err) })
 		case err != nil && len(members) > 1:
 			output.Error(o.ErrOut, err)
 		case err == nil && !silent:

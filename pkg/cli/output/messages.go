@@ -73,14 +73,18 @@ func (m *Messages) clear() {
 	}
 }
 
-// Progress reports what is being done: a line that is rewritten on a terminal; elsewhere one line, and only when the
+// Progress reports what is being done: a line that is rewritten on a terminal, with the time that it takes; elsewhere one line, and only when the
 // work takes long, so that logs stay short. Its methods may be called from several goroutines.
 type Progress struct {
 	m *Messages
 	// terminal is nil where W is none that can rewrite a line.
 	terminal *os.File
 	dirty    bool
-	slow     *time.Timer
+	// text is that of the live line, which has the time since began.
+	text  string
+	began time.Time
+	// next redraws the live line, or prints the one line of a log.
+	next *time.Timer
 }
 
 const (
@@ -92,16 +96,42 @@ const (
 
 // Progress begins to report; text is what is being done first.
 func (m *Messages) Progress(text string) *Progress {
-	p := &Progress{m: m, terminal: rewritable(m.W)}
+	p := &Progress{m: m, terminal: rewritable(m.W), began: time.Now()}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.live = p
-	m.mu.Unlock()
 	if p.terminal != nil {
-		p.Update(text)
+		p.text = text
+		p.draw()
+		p.next = time.AfterFunc(time.Second, p.tick)
 	} else {
-		p.slow = time.AfterFunc(quietTime, func() { p.Line(text) })
+		p.next = time.AfterFunc(quietTime, func() { p.Line(text) })
 	}
 	return p
+}
+
+// tick draws the live line with the time that has passed, each second until the end.
+func (p *Progress) tick() {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if p.m.live == p {
+		p.draw()
+		p.next.Reset(time.Second)
+	}
+}
+
+// draw writes the live line, cut to the terminal. It is called with the lock held.
+func (p *Progress) draw() {
+	passed := ""
+	if seconds := time.Since(p.began).Truncate(time.Second); seconds > 0 {
+		passed = " (" + seconds.String() + ")"
+	}
+	columns := width(p.terminal) - 1 // a character in the last column begins a new line
+	if len(passed) >= columns {
+		passed = ""
+	}
+	fmt.Fprint(p.m.W, clearLine+cut(OneLine(p.text), columns-len(passed))+passed)
+	p.dirty = true
 }
 
 // rewritable is w as a terminal on which a line can be rewritten; nil where it is none. A dumb one shows the codes for that,
@@ -155,8 +185,8 @@ func (p *Progress) Update(text string) {
 	}
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
-	fmt.Fprint(p.m.W, clearLine+cut(OneLine(text), width(p.terminal)-1)) // a character in the last column begins a new line
-	p.dirty = true
+	p.text = text
+	p.draw()
 }
 
 // Step reports that one of many is done: on a terminal the live line says how many are, elsewhere a line says which.
@@ -178,11 +208,17 @@ func (p *Progress) Line(text string) {
 	p.m.line(text)
 }
 
+// Print has print write to W, where it does not run into the live line.
+func (p *Progress) Print(print func()) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.m.clear()
+	print()
+}
+
 // End removes the live line. It may be called twice.
 func (p *Progress) End() {
-	if p.slow != nil {
-		p.slow.Stop()
-	}
+	p.next.Stop()
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	p.m.clear()

@@ -145,6 +145,30 @@ func TestFieldCaseWidth(t *testing.T) {
 	}
 }
 
+// TestProgressTime holds that a live line ends with the time that has passed, whatever is cut from its text, and that it goes on by
+// itself until the end.
+func TestProgressTime(t *testing.T) {
+	t.Setenv("TERM", "xterm-256color")
+	p := newTerminal(t, 40)
+	m := &Messages{W: p.File}
+	progress := m.Progress("joining 3 clusters")
+	m.mu.Lock()
+	progress.began = time.Now().Add(-75 * time.Second)
+	m.mu.Unlock()
+	progress.tick()
+	progress.Update("1 of 3 clusters done, and the others wait")
+	progress.Print(func() { fmt.Fprintln(p, "error: refused") })
+	progress.tick()
+	progress.End()
+	const cut = "1 of 3 clusters done, and the … (1m15s)"
+	want := clearLine + "joining 3 clusters" + clearLine + "joining 3 clusters (1m15s)" +
+		clearLine + cut + clearLine + "error: refused\r\n" + clearLine + cut + clearLine
+	progress.tick() // which a timer may still call
+	if got := p.written(t); got != want {
+		t.Errorf("written:\n%q, want\n%q", got, want)
+	}
+}
+
 // TestFieldCaseWidthWithoutTerminal holds that nothing is live where a line cannot be rewritten.
 func TestFieldCaseWidthWithoutTerminal(t *testing.T) {
 	read, write, err := os.Pipe()
