@@ -277,23 +277,69 @@ func TestCommandsInText(t *testing.T) {
 	}
 }
 
-// TestReasonsAreDocumented finds every reason of a condition in docs/operations.md or docs/inventory.md.
+// TestReasonsAreDocumented compares the conditions and reasons that pkg/apis declares with the rows of docs/operations.md and
+// docs/inventory.md, which say what to do.
 func TestReasonsAreDocumented(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile(filepath.Join(root, "pkg", "apis", "v1alpha1", "reasons.go"))
+	files, err := filepath.Glob(filepath.Join(root, "pkg", "apis", "v1alpha1", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
-	if len(reasons) < 15 {
-		t.Fatalf("%d reasons found: are they read right?", len(reasons))
-	}
-	text := page(t, "docs/operations.md").Text + page(t, "docs/inventory.md").Text
-	for _, reason := range reasons {
-		if !strings.Contains(text, "`"+reason[1]+"`") {
-			t.Errorf("neither docs/operations.md nor docs/inventory.md says what to do about `%s`", reason[1])
+	declared := map[string]map[string]bool{"Condition": {}, "Reason": {}}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`(?m)^(?:const |\t)(Condition|Reason)\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1) {
+			declared[name[1]][name[2]] = true
 		}
 	}
+	if len(declared["Condition"]) < 10 || len(declared["Reason"]) < 50 {
+		t.Fatalf("%d conditions and %d reasons found: are they read right?", len(declared["Condition"]), len(declared["Reason"]))
+	}
+	conditions, reasons := map[string]bool{}, map[string]bool{}
+	name := regexp.MustCompile("`([A-Z]\\w+)`")
+	collect := func(into map[string]bool, cell string) {
+		for _, found := range name.FindAllStringSubmatch(cell, -1) {
+			into[found[1]] = true
+		}
+	}
+	for _, row := range tableRows(page(t, "docs/operations.md"), "condition", "reason", "meaning", "what to do") {
+		collect(conditions, row[0])
+		collect(reasons, row[1])
+	}
+	for _, row := range tableRows(page(t, "docs/inventory.md"), "reason", "of", "what to do") {
+		collect(reasons, row[0])
+	}
+	delete(reasons, "ProbesStopped") // which commands show, and nothing stores
+	if diff := cmp.Diff(declared["Condition"], conditions); diff != "" {
+		t.Errorf("conditions (-declared +docs/operations.md):\n%s", diff)
+	}
+	if diff := cmp.Diff(declared["Reason"], reasons); diff != "" {
+		t.Errorf("reasons (-declared +docs/operations.md and docs/inventory.md):\n%s", diff)
+	}
+}
+
+// tableRows are the rows of all tables of a page with a header.
+func tableRows(p Page, header ...string) (rows [][]string) {
+	inTable := false
+	for line := range strings.Lines(p.Text) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) < 3 {
+			inTable = false
+			continue
+		}
+		cells = cells[1 : len(cells)-1]
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if inTable {
+			rows = append(rows, cells)
+		}
+		inTable = inTable || slices.Equal(cells, header)
+	}
+	return rows
 }
 
 // TestRulesPageHasEachField finds every field of a Federation's spec in docs/rules.md.
