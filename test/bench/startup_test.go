@@ -14,7 +14,7 @@ import (
 
 // maxStartup bounds the plugin's start-up as a part of kubectl's. A plugin is started by kubectl, so this is
 // what it adds to every command that a person types.
-const maxStartup = 0.6
+const maxStartup = 0.4
 
 // BenchmarkStartup runs `version --client` of kubectl and of the plugin in turns, both built as they are
 // shipped, and reports the medians and their ratio.
