@@ -31,10 +31,12 @@ type Area struct {
 	// Findings are how many there are of each severity; empty where everything passed.
 	Findings map[Severity]int `json:"findings,omitempty"`
 	Checked  string           `json:"checked"`
+	// NotChecked says that it could not be checked.
+	NotChecked bool `json:"notChecked,omitempty"`
 }
 
-// Passed says that nothing was found in the area.
-func (a Area) Passed() bool { return len(a.Findings) == 0 }
+// Passed says that the area was checked, and nothing was found.
+func (a Area) Passed() bool { return len(a.Findings) == 0 && !a.NotChecked }
 
 // hostAreas are those of findings on the host; all others are about credentials. What is found on a member is about clusters.
 var hostAreas = map[Code]AreaName{
@@ -84,6 +86,11 @@ func Areas(f Facts, found []Finding) []Area {
 		i := slices.IndexFunc(areas, func(a Area) bool { return a.Name == Members })
 		areas = slices.Insert(areas, i, Area{Name: Discovery, Checked: h.discovery()})
 	}
+	return counted(areas, found)
+}
+
+// counted adds to areas how much was found there.
+func counted(areas []Area, found []Finding) []Area {
 	for _, x := range found {
 		i := slices.IndexFunc(areas, func(a Area) bool { return a.Name == x.Area })
 		if areas[i].Findings == nil {

@@ -63,6 +63,18 @@ const (
 	NotJoined           Code = "NotJoined"
 )
 
+// Codes of what is found on a cluster before an install; NotInstalled, Leftover and NoRight are others.
+const (
+	KubernetesTooOld Code = "KubernetesTooOld"
+	KindNotServed    Code = "KindNotServed"
+	AlreadyInstalled Code = "AlreadyInstalled"
+	ForeignObject    Code = "ForeignObject"
+	ForeignKinds     Code = "ForeignKinds"
+	BeingDeleted     Code = "BeingDeleted"
+	InstallRefused   Code = "InstallRefused"
+	ClockSkew        Code = "ClockSkew"
+)
+
 // Codes of what is wrong with a credential; the others are the reasons of the condition CredentialValid.
 const (
 	Unauthorized         Code = v1alpha1.ReasonUnauthorized

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/check"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
@@ -33,9 +34,16 @@ comes what was checked, a line for each area, with what was found there or "pass
 
 By names, a selector or a federation, only those members are reached, and what is found of others is left out.
 
+--pre checks a cluster on which nothing is installed yet: whether init can make it a host, for you. Errors are what
+init would fail of, or what would not work after it. Give it the flags that init will get. Whether API servers reach
+the webhook is seen only once it is called, so that is not known before.
+
 Exit codes: 0 no errors found; 1 the host, or a context that you named, could not be checked; 2 errors found.`
 
-const checkExample = `  # Check the host, and its members with the host's own credentials
+const checkExample = `  # Before init: can this cluster become a host, and may I install there?
+  kubectl federate check --pre
+
+  # Check the host, and its members with the host's own credentials
   kubectl federate check
 
   # Check one member, and those of a federation
@@ -59,6 +67,8 @@ type checkFlags struct {
 	contexts    []string
 	allContexts bool
 	severity    string
+	pre         bool
+	install     manifests.Options
 	timeout     time.Duration
 	output      output.Format
 }
@@ -84,6 +94,7 @@ func newCheck(d *factory) *cobra.Command {
 	flags.BoolVar(&f.allContexts, "all-contexts", false, "Check the clusters of all contexts of the kubeconfig")
 	flags.StringVar(&f.severity, "severity", string(check.Warning), "Show findings of this severity and worse: error, warning, info")
 	complete(cmd, "severity", words(check.Severities)...)
+	f.addPre(cmd)
 	targets.AddTimeout(cmd, &f.timeout, 10*time.Second)
 	f.output.AddTo(cmd)
 	return cmd
@@ -95,9 +106,11 @@ type checkOptions struct {
 	// names are members, and named all contexts that were named.
 	names, named []string
 	batch        targets.Batch
+	// installFlag is a flag of the install that was typed; empty where none was.
+	installFlag string
 }
 
-func (f *checkFlags) toOptions(_ *cobra.Command, args []string) (*checkOptions, error) {
+func (f *checkFlags) toOptions(cmd *cobra.Command, args []string) (*checkOptions, error) {
 	names, err := targets.Names(args)
 	if err != nil {
 		return nil, err
@@ -105,6 +118,11 @@ func (f *checkFlags) toOptions(_ *cobra.Command, args []string) (*checkOptions, 
 	o := &checkOptions{checkFlags: *f, names: names, named: slices.Clone(f.contexts), batch: targets.Batch{Parallel: checkParallel, Timeout: f.timeout}}
 	if f.member.Context != "" {
 		o.named = append(o.named, f.member.Context)
+	}
+	for _, name := range installFlags {
+		if cmd.Flags().Changed(name) {
+			o.installFlag = name
+		}
 	}
 	return o, nil
 }
@@ -116,10 +134,16 @@ func (o *checkOptions) validate() error {
 	if o.allContexts && len(o.named) > 0 {
 		return output.Usagef("name contexts, or check all with --all-contexts, but not both")
 	}
+	if err := o.validatePre(); err != nil {
+		return err
+	}
 	return cmp.Or(o.output.Validate(), output.OneOf("severity", o.severity, words(check.Severities)...), o.batch.Validate())
 }
 
 func (o *checkOptions) run(ctx context.Context) error {
+	if o.pre {
+		return o.runPre(ctx)
+	}
 	h, err := o.members()
 	if err != nil {
 		return err
@@ -279,8 +303,11 @@ func leavesContext(text string) bool {
 
 // result is what was found in an area.
 func result(a check.Area) string {
-	if a.Passed() {
+	switch {
+	case a.Passed():
 		return "passed"
+	case a.NotChecked:
+		return "not known"
 	}
 	var counts []string
 	for _, s := range check.Severities {
@@ -293,10 +320,7 @@ func result(a check.Area) string {
 
 // outcome sums up for a person and says how the command ends.
 func (o *checkOptions) outcome(facts *check.Facts, findings []check.Finding) error {
-	count := map[check.Severity]int{}
-	for _, x := range findings {
-		count[x.Severity]++
-	}
+	summary, errs := summed(findings)
 	seen, unseen := map[string]bool{}, []string(nil)
 	for _, s := range facts.Observations {
 		switch {
@@ -306,17 +330,25 @@ func (o *checkOptions) outcome(facts *check.Facts, findings []check.Finding) err
 			unseen = append(unseen, s.Context)
 		}
 	}
-	summary := strings.Join([]string{
-		output.Count(count[check.Error], "error", "errors"), output.Count(count[check.Warning], "warning", "warnings"),
-		output.Count(count[check.Info], "info", "infos"),
-	}, ", ")
 	checked := output.Count(len(facts.Host.Members), "member", "members") + " on the host, " + output.Count(len(seen), "cluster", "clusters") + " checked"
 	switch {
-	case count[check.Error] > 0:
+	case errs > 0:
 		return &output.Exit{Code: output.ExitRefused, Err: fmt.Errorf("%s; %s", summary, checked)}
 	case len(unseen) > 0:
 		return fmt.Errorf("context %s could not be checked; %s; %s", strings.Join(unseen, ", "), summary, checked)
 	}
 	output.Line(o.ErrOut, summary+"; "+checked)
 	return nil
+}
+
+// summed is how many findings there are of each severity, and how many errors.
+func summed(findings []check.Finding) (summary string, errs int) {
+	count := map[check.Severity]int{}
+	for _, x := range findings {
+		count[x.Severity]++
+	}
+	return strings.Join([]string{
+		output.Count(count[check.Error], "error", "errors"), output.Count(count[check.Warning], "warning", "warnings"),
+		output.Count(count[check.Info], "info", "infos"),
+	}, ", "), count[check.Error]
 }

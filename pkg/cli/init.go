@@ -19,7 +19,6 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
-	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
@@ -132,16 +131,8 @@ func (o *initOptions) validate() error {
 	if m.Replicas < 1 {
 		return output.Usagef("invalid --replicas %d: must be at least 1", m.Replicas)
 	}
-	if err := output.OneOf("certificates", string(m.Certificates), string(manifests.CertificatesManager), string(manifests.CertificatesCertManager)); err != nil {
+	if err := validateInstall(m); err != nil {
 		return err
-	}
-	if m.WebhookURL != "" {
-		if m.Certificates == manifests.CertificatesCertManager {
-			return output.Usagef("--certificates=%s mounts a Secret into the manager's pods, and with --webhook-url there are none", m.Certificates)
-		}
-		if faults := endpoint.ValidateServer(nil, m.WebhookURL); len(faults) > 0 {
-			return output.Usagef("invalid --webhook-url %q: %s", m.WebhookURL, faults[0].Detail)
-		}
 	}
 	return cmp.Or(targets.ValidateTimeout("timeout", o.timeout), o.output.Validate())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +22,11 @@ const webhookProbe = "kubefederate-webhook-probe"
 // caller must hold the verb join on every federation.
 func (c *Cluster) Enforcing(ctx context.Context) error {
 	return c.EnforcingFor(ctx, Target{Federation: webhookProbe})
+}
+
+// EnforcingRights are the rights that Enforcing uses.
+func EnforcingRights() []cluster.Right {
+	return slices.Concat(MemberRef(webhookProbe).Rights("create"), FederationRef(webhookProbe).Rights(v1alpha1.VerbJoin))
 }
 
 // EnforcingFor is Enforcing for a caller who may join members as t does, to its federation only. It is a server dry run of a
