@@ -135,7 +135,7 @@ func start(t *testing.T) *machine {
 	}
 	for i := range 2 {
 		// What is mounted there goes with the namespaces.
-		n, err := startNode(ctx, fleet.Cluster("host"), built("nodes"), i, built("pause.tar"), built("manager-image_"+version+".tar"))
+		n, err := startNode(ctx, fleet.Cluster("host"), built("nodes"), i)
 		if err != nil {
 			t.Fatal(err)
 		}

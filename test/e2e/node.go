@@ -81,8 +81,8 @@ nodeStatusUpdateFrequency: 2s
 `)),
 }
 
-// startNode starts a node of a cluster and loads images into it. It returns when the node is ready.
-func startNode(ctx context.Context, c *env.Cluster, folder string, index int, images ...string) (_ *node, err error) {
+// startNode starts a node of a cluster and loads the images into it. It returns when the node is ready.
+func startNode(ctx context.Context, c *env.Cluster, folder string, index int) (_ *node, err error) {
 	programs, err := env.OldestHost.Assets(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
@@ -110,10 +110,11 @@ func startNode(ctx context.Context, c *env.Cluster, folder string, index int, im
 		Flags: []string{"--config=" + filepath.Join(n.dir, "containerd.toml")}}); err != nil {
 		return nil, err
 	}
-	for _, image := range images {
-		if err := n.load(ctx, image); err != nil {
-			return nil, err
-		}
+	if err := n.run(ctx, "ctr", "--namespace", "k8s.io", "images", "import", built("pause.tar")); err != nil {
+		return nil, err
+	}
+	if err := n.run(ctx, "make", "-C", "../..", "--old-file=image", "image-load", "RUNTIME=containerd", "VERSION="+version, "DIST="+built("")); err != nil {
+		return nil, err
 	}
 	if n.kubelet, err = env.Run(env.Program{Path: filepath.Join(programs, "kubelet"), Log: filepath.Join(n.dir, "kubelet.log"), Flags: []string{
 		"--config=" + filepath.Join(n.dir, "kubelet.yaml"),
@@ -143,12 +144,14 @@ func startNode(ctx context.Context, c *env.Cluster, folder string, index int, im
 	})
 }
 
-// load imports an archive of an image.
-func (n *node) load(ctx context.Context, archive string) error {
+// run runs a program for the containerd of a node until that listens.
+func (n *node) run(ctx context.Context, program string, args ...string) error {
 	return env.Poll(ctx, func(ctx context.Context) error {
-		out, err := exec.CommandContext(ctx, "ctr", "--address", filepath.Join(n.dir, "containerd.sock"), "--namespace", "k8s.io", "images", "import", archive).CombinedOutput()
+		command := exec.CommandContext(ctx, program, args...)
+		command.Env = append(os.Environ(), "CONTAINERD_ADDRESS="+filepath.Join(n.dir, "containerd.sock"))
+		out, err := command.CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("import %s: %w: %s", archive, err, out)
+			return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, out)
 		}
 		return nil
 	})
