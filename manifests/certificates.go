@@ -30,7 +30,8 @@ const (
 	// certificateDir is where tls.crt and tls.key that cert-manager issued are mounted.
 	certificateDir = "/etc/kubefederate/tls"
 
-	certManagerSecret = "kubefederate-webhook-cert"
+	// CertManagerSecret is the Secret that cert-manager writes the certificate into.
+	CertManagerSecret = "kubefederate-webhook-cert"
 	injectAnnotation  = "cert-manager.io/inject-ca-from"
 	injectFrom        = v1alpha1.HostNamespace + "/kubefederate-webhook"
 )
@@ -74,7 +75,7 @@ func mountCertificate(deployment *unstructured.Unstructured) error {
 	pod := []string{"spec", "template", "spec"}
 	return errors.Join(
 		unstructured.SetNestedSlice(deployment.Object, []any{
-			map[string]any{"name": "certificate", "secret": map[string]any{"secretName": certManagerSecret, "defaultMode": int64(0o440)}},
+			map[string]any{"name": "certificate", "secret": map[string]any{"secretName": CertManagerSecret, "defaultMode": int64(0o440)}},
 		}, append(pod, "volumes")...),
 		each(deployment, func(container map[string]any) error {
 			args, _, err := unstructured.NestedStringSlice(container, "args")

@@ -70,6 +70,10 @@ const (
 	Name = "kubefederate"
 )
 
+// AnnotationWebhookURL is the Options.WebhookURL of an install, on the Namespace kubefederate-system: when the webhook configuration
+// was deleted, nothing else says where the manager serves.
+const AnnotationWebhookURL = "kubefederate.io/webhook-url"
+
 // Options are what differs between installs. The zero value gives the files as they are.
 type Options struct {
 	// Image of the manager. Empty means that of the file, which `make image` builds.
@@ -153,6 +157,10 @@ func Objects(o Options) ([]*unstructured.Unstructured, error) {
 		object.SetLabels(labels)
 
 		switch object.GetKind() {
+		case "Namespace":
+			if base != "" && object.GetName() == v1alpha1.HostNamespace {
+				object.SetAnnotations(map[string]string{AnnotationWebhookURL: o.WebhookURL})
+			}
 		case "Deployment":
 			err = o.deployment(object)
 		case "ValidatingWebhookConfiguration":

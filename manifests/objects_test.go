@@ -247,6 +247,22 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestWebhookURLIsKept holds that it is on the namespace of the host as well, and nowhere for a manager in the cluster.
+func TestWebhookURLIsKept(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"", "https://manager.example/base/"} {
+		for _, o := range objects(t, manifests.Options{WebhookURL: url}) {
+			want := ""
+			if o.GetKind() == "Namespace" && o.GetName() == "kubefederate-system" {
+				want = url
+			}
+			if got := o.GetAnnotations()[manifests.AnnotationWebhookURL]; got != want {
+				t.Errorf("WebhookURL %q, %s %s: %q", url, o.GetKind(), o.GetName(), got)
+			}
+		}
+	}
+}
+
 func TestWebhookURLIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"http://manager.example", "https://", "manager.example", "https://u:p@manager.example", "https://manager.example?x=1", "https://manager.example#x"} {

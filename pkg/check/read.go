@@ -161,6 +161,8 @@ func (r *reader) drift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Both are known where there is no webhook configuration, too.
+	f.WebhookURL, keys.CertManager = options.WebhookURL, options.Certificates == manifests.CertificatesCertManager
 	options.Version = version.Version
 	if !keys.CertManager {
 		options.Calls = keys.Calls()

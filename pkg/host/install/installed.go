@@ -29,14 +29,15 @@ var discoveryDeployment = host.DiscoveryDeploymentRef()
 var discoveryAccount = cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.DiscoveryAccount}
 
 // Parts are the objects of a host from which its options are read; nil stands for one that does not exist.
-type Parts struct{ Configuration, Manager, DiscoveryAccount, Discovery *unstructured.Unstructured }
+type Parts struct{ Namespace, Configuration, Manager, DiscoveryAccount, Discovery *unstructured.Unstructured }
 
 // Installed reads what an administrator has chosen of an installation, so that it can be installed again: all of Options but Calls.
 // What is not installed leaves zero values.
 func Installed(ctx context.Context, h *host.Cluster) (manifests.Options, error) {
 	var p Parts
 	for ref, part := range map[cluster.Ref]**unstructured.Unstructured{
-		Configuration: &p.Configuration, managerDeployment: &p.Manager, discoveryAccount: &p.DiscoveryAccount, discoveryDeployment: &p.Discovery,
+		Namespace(v1alpha1.HostNamespace): &p.Namespace, Configuration: &p.Configuration, managerDeployment: &p.Manager,
+		discoveryAccount: &p.DiscoveryAccount, discoveryDeployment: &p.Discovery,
 	} {
 		var err error
 		if *part, err = h.Find(ctx, ref); err != nil {
@@ -62,6 +63,8 @@ func OptionsOf(p Parts) (manifests.Options, error) {
 		if manifests.CertManagerInjects(configuration) {
 			o.Certificates = manifests.CertificatesCertManager
 		}
+	} else if p.Namespace != nil {
+		o.WebhookURL = p.Namespace.GetAnnotations()[manifests.AnnotationWebhookURL]
 	}
 	discovery, err := deploymentOf(p.Discovery)
 	if err != nil {
@@ -73,6 +76,11 @@ func OptionsOf(p Parts) (manifests.Options, error) {
 	d, err := deploymentOf(p.Manager)
 	if err != nil {
 		return o, fmt.Errorf("host: %s: %w", managerDeployment, err)
+	}
+	if p.Configuration == nil && slices.ContainsFunc(d.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Secret != nil && v.Secret.SecretName == manifests.CertManagerSecret
+	}) {
+		o.Certificates = manifests.CertificatesCertManager
 	}
 	o.Version = d.Labels[manifests.LabelVersion]
 	if d.Spec.Replicas != nil {

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"testing"
@@ -16,7 +17,10 @@ import (
 // partsOf are the parts of an install, and where resources of another manager are given, with those.
 func partsOf(t *testing.T, o manifests.Options, manager, container string) Parts {
 	t.Helper()
-	p := Parts{Configuration: configurationOf(t, o), Manager: installedBy(t, o, managerDeployment, manager, container)}
+	p := Parts{
+		Namespace: installedBy(t, o, Namespace(v1alpha1.HostNamespace), "", ""), Configuration: configurationOf(t, o),
+		Manager: installedBy(t, o, managerDeployment, manager, container),
+	}
 	if o.Discovery {
 		p.DiscoveryAccount, p.Discovery = installedBy(t, o, discoveryAccount, "", ""), installedBy(t, o, discoveryDeployment, manager, container)
 	}
@@ -95,6 +99,16 @@ func TestOptionsOf(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: got %+v\nwant %+v", name, got, test.want)
+		}
+		// Without the webhook configuration, which was deleted, the same is installed again.
+		parts.Configuration = nil
+		without, err := OptionsOf(parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		without.Certificates = cmp.Or(without.Certificates, manifests.CertificatesManager)
+		if !reflect.DeepEqual(without, test.want) {
+			t.Errorf("%s, without a webhook configuration: got %+v\nwant %+v", name, without, test.want)
 		}
 		if name == "resources of init" || name == "resources of a sidecar" {
 			continue
