@@ -140,7 +140,7 @@ func (j *judge) host(again command.Init) bool {
 	}
 	if h.Probes.Stopped() {
 		j.add(j.manager(Finding{Code: ProbesStopped, Severity: Error, Side: cluster.Host, Object: host.ProbesRef().String(),
-			Cause: "the manager has not probed members since " + h.Probes.Since().UTC().Format(timeFormat) + ", so it is not known how they are: it does not run, or is stuck"}))
+			Cause: "the manager has not probed members since " + h.Probes.Since().UTC().Format(timeFormat) + ", so it is not known how they are: it does not run, is stuck, or cannot write to the host"}))
 	}
 	for _, ref := range h.Missing {
 		j.add(Finding{Code: InstallMissing, Severity: Error, Side: cluster.Host, Object: ref.String(), Cause: "does not exist, and init installs it", Remedy: initAgain})

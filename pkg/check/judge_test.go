@@ -228,7 +228,7 @@ error host east RulesBroken MemberCluster "east": too old`},
 		{"not probed any more", func(f *Facts) {
 			f.Host.Probes = host.Probes{Until: now, Patience: time.Minute, Now: now.Add(61 * time.Second)}
 		},
-			`error host - ProbesStopped Lease "kubefederate-system/kubefederate-probes": the manager has not probed members since 2026-11-23T12:00:00Z, so it is not known how they are: it does not run, or is stuck => kubectl get pods --namespace kubefederate-system`},
+			`error host - ProbesStopped Lease "kubefederate-system/kubefederate-probes": the manager has not probed members since 2026-11-23T12:00:00Z, so it is not known how they are: it does not run, is stuck, or cannot write to the host => kubectl get pods --namespace kubefederate-system`},
 		{"enforcement unknown", func(f *Facts) { f.Host.NotEnforcing = errors.New("broken") },
 			`error host - WebhookNotEnforcing whether the webhook is enforcing is not known: broken => kubectl federate init`},
 		{"missing and changed", func(f *Facts) {
@@ -309,6 +309,11 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 		{"certificate", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
 		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --member-certificate-authority FILE`},
+		{"certificate, and a context that leads elsewhere", func(f *Facts) {
+			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
+			f.Observations[1].Server = "https://new.example.com"
+		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority; ` +
+			`context "east" reaches the cluster at https://new.example.com => ` + join + ` --member-server https://new.example.com`},
 		{"unreachable", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnreachable, &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("refused")}})}
 		}, `warning member east Unreachable endpoint "https://east.example.com": could not be reached from here: dial: refused`},

@@ -161,19 +161,22 @@ func (s subject) throughCredential(o *Observation) {
 		s.onMember(Finding{Code: Forbidden, Severity: Error, Object: at,
 			Cause: "does not let the stored credential read " + cluster.IdentityNamespace.String() + " (403)", Remedy: s.join(command.Join{})})
 	case fault == cluster.FaultCertificate:
-		remedy := s.join(command.Join{CertificateAuthority: new("FILE")})
+		f := Finding{Code: CertificateInvalid, Severity: Error, Object: at, Cause: "its certificate does not verify: " + cluster.Cause(o.Err)}
 		switch cluster.CertificateFaultOf(o.Err) {
 		case cluster.CertificateName:
-			remedy = s.join(command.Join{TLSServerName: new("NAME")})
+			f.Remedy = s.join(command.Join{TLSServerName: new("NAME")})
 		case cluster.CertificateExpired, cluster.CertificateNotYetValid, cluster.CertificateUnfit:
-			remedy = "" // nothing that the host stores mends it
+			// nothing that the host stores mends it
+		default:
+			f.Remedy = s.join(command.Join{CertificateAuthority: new("FILE")})
+			f = s.moved(f)
 		}
-		s.onMember(Finding{Code: CertificateInvalid, Severity: Error, Object: at, Cause: "its certificate does not verify: " + cluster.Cause(o.Err), Remedy: remedy})
+		s.onMember(f)
 	case o.Err != nil:
 		s.onMember(Finding{Code: Unreachable, Severity: Warning, Object: at, Cause: "could not be reached from here: " + cluster.Cause(o.Err)})
 	case string(o.State.ID) != s.Spec.ClusterID:
-		s.onMember(Finding{Code: IdentityMismatch, Severity: Error, Object: at,
-			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", o.State.ID, s.Spec.ClusterID), Remedy: s.join(command.Join{Server: "URL"})})
+		s.onMember(s.moved(Finding{Code: IdentityMismatch, Severity: Error, Object: at,
+			Cause: fmt.Sprintf("leads to another cluster (ID %s, the member has %s)", o.State.ID, s.Spec.ClusterID), Remedy: s.join(command.Join{Server: "URL"})}))
 	case s.context == "":
 		s.drift(o)
 	}

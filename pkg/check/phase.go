@@ -38,15 +38,34 @@ func (s subject) unwell() {
 	}
 	own, there := s.credentials[s.name()], s.contexts[s.Spec.ClusterID]
 	switch {
-	case there != nil && endpoint.KeyOf(there.Server) != endpoint.KeyOf(s.Spec.Server):
-		f.Cause += fmt.Sprintf("; context %s reaches the cluster at %s", cluster.Quoted(there.Context), there.Server)
-		f.Remedy = s.join(command.Join{Server: there.Server})
+	case s.elsewhere() != nil:
+		f = s.moved(f)
 	case own != nil && own.State != nil:
 		f.Cause += "; it answers here at the same address: something between the host and the member keeps the manager from it"
+	case there == nil && slices.ContainsFunc(s.Observations, func(o Observation) bool { return o.Context != "" }):
+		f.Cause += "; no context that was checked leads to it"
 	case there == nil:
 		f.Remedy = s.line(command.Check{AllContexts: true})
 	default:
 		f.Cause += "; its own cluster answers at that address, by context " + cluster.Quoted(there.Context)
 	}
 	s.onHost(f)
+}
+
+// elsewhere is what a context reaches of the cluster at another address than that of the member; nil where none does.
+func (s subject) elsewhere() *Observation {
+	there := s.contexts[s.Spec.ClusterID]
+	if there == nil || there.Server == "" || endpoint.KeyOf(there.Server) == endpoint.KeyOf(s.Spec.Server) {
+		return nil
+	}
+	return there
+}
+
+// moved adds to a finding the address at which a context reaches the cluster, and the command that moves the member there.
+func (s subject) moved(f Finding) Finding {
+	if there := s.elsewhere(); there != nil {
+		f.Cause += fmt.Sprintf("; context %s reaches the cluster at %s", cluster.Quoted(there.Context), there.Server)
+		f.Remedy = s.join(command.Join{Server: there.Server})
+	}
+	return f
 }

@@ -29,6 +29,8 @@ func TestUnwell(t *testing.T) {
 		severity Severity
 	}{
 		{"no context is known", nil, nil, MemberOffline, began, "kubectl federate check --all-contexts", Error},
+		{"no context leads there", nil, []Observation{{Context: "c", Err: errors.New("no answer")}}, MemberOffline,
+			began + "; no context that was checked leads to it", "", Error},
 		{"it answers here", nil, []Observation{{Credential: "east", State: state, Server: "https://east.example.com"}}, MemberOffline,
 			began + "; it answers here at the same address: something between the host and the member keeps the manager from it", "", Error},
 		{"a context leads elsewhere", nil, []Observation{{Context: "c", State: state, Server: "https://new.example.com"}}, MemberOffline,

@@ -50,7 +50,7 @@ func asKnown(m v1alpha1.MemberCluster, p host.Probes) v1alpha1.MemberCluster {
 	meta.RemoveStatusCondition(&m.Status.Conditions, v1alpha1.ConditionReady)
 	m.Status.Conditions = append(m.Status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: reasonProbesStopped,
-		Message:            "the manager has not probed the cluster since: it does not run, or is stuck; before that: " + was,
+		Message:            "the manager has not probed the cluster since: it does not run, is stuck, or cannot write to the host; before that: " + was,
 		LastTransitionTime: metav1.NewTime(p.Since()), ObservedGeneration: m.Generation,
 	})
 	if !slices.Contains(settledPhases, m.Status.Phase) {
@@ -94,7 +94,7 @@ func probesText(commands command.Host, p host.Probes) string {
 	const unknown = "it is not known when members were probed last, and what is shown may be old: "
 	switch {
 	case p.Stopped():
-		return fmt.Sprintf("warning: the manager has not probed members since %s (%s ago), so it is not known how they are; it does not run, or is stuck: %s",
+		return fmt.Sprintf("warning: the manager has not probed members since %s (%s ago), so it is not known how they are; it does not run, is stuck, or cannot write to the host: %s",
 			p.Since().UTC().Format(time.RFC3339), duration.HumanDuration(p.Now.Sub(p.Since())), commands.To("see its pods", command.ManagerPods))
 	case p.NotInstalled():
 		return "warning: " + unknown + fmt.Sprintf("the host has no %s, which an earlier release did not install; ", host.ProbesRef()) +
