@@ -26,9 +26,14 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "set up a playground and leave it running until Ctrl-C")
 	flag.Parse()
+	restore := func() {}
+	if *keep {
+		restore = foreground()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *keep)
 	stop()
+	restore()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
