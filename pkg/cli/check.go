@@ -232,6 +232,9 @@ func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error
 	for _, a := range areas {
 		rows = append(rows, []string{string(a.Name), result(a), a.Checked})
 	}
+	if columns, ok := output.Width(o.Out); ok {
+		rows = output.WrapLast(rows, columns)
+	}
 	if err := output.Rows(o.Out, rows); err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func discoverLong() string {
 	}
 	var lines []string
 	for _, s := range discover.Sources {
-		lines = append(lines, fmt.Sprintf("  %-*s %s\n", widest, s.Name, s.Help))
+		lines = append(lines, fmt.Sprintf("  %-*s  %s\n", widest, s.Name, s.Help))
 	}
 	return fmt.Sprintf(discoverHelp, strings.Join(lines, ""))
 }

@@ -80,6 +80,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	root.SetHelpFunc(printHelp)
 	root.SetIn(streams.In)
 	root.SetOut(d.Out)
 	root.SetErr(d.ErrOut)

@@ -83,6 +83,41 @@ func Fit(rows [][]string, columns int, dispensable []string) [][]string {
 	return rows
 }
 
+// WrapLast breaks the cells of the last column between words, so that rows fit into a width: what follows is a row below, with nothing
+// in the other columns.
+func WrapLast(rows [][]string, columns int) [][]string {
+	last := len(rows[0]) - 1
+	left := columns - widthOf(rows) + widest(rows, last)
+	var narrow [][]string
+	for _, row := range rows {
+		for i, line := range Fill(strings.Fields(row[last]), left) {
+			cells := make([]string, len(row))
+			if i == 0 {
+				copy(cells, row)
+			}
+			cells[last] = line
+			narrow = append(narrow, cells)
+		}
+	}
+	return narrow
+}
+
+// Fill puts words into lines of so many columns; a word that is longer has a line of its own.
+func Fill(words []string, columns int) (lines []string) {
+	line := ""
+	for _, word := range words {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}
+
 // widthOf is the width of rows as a table.
 func widthOf(rows [][]string) int {
 	columns := columnGap * (len(rows[0]) - 1)

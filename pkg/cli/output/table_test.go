@@ -2,6 +2,7 @@ package output
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -101,6 +102,21 @@ func TestCustomColumns(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s: %s", tt.spec, diff)
+		}
+	}
+}
+
+// TestWrapLast holds that rows fit, as far as words do.
+func TestWrapLast(t *testing.T) {
+	t.Parallel()
+	rows := [][]string{{"AREA", "CHECKED"}, {"members", "two words more"}, {"rights", ""}, {"x", "indivisible"}}
+	for columns, want := range map[int]string{
+		80: "[[AREA CHECKED] [members two words more] [rights ] [x indivisible]]",
+		20: "[[AREA CHECKED] [members two words] [ more] [rights ] [x indivisible]]",
+		1:  "[[AREA CHECKED] [members two] [ words] [ more] [rights ] [x indivisible]]",
+	} {
+		if got := fmt.Sprint(WrapLast(rows, columns)); got != want {
+			t.Errorf("%d columns: %s, want %s", columns, got, want)
 		}
 	}
 }
