@@ -32,7 +32,7 @@ func newFactory(name string, streams genericiooptions.IOStreams) *factory {
 	d := &factory{IOStreams: streams, name: name, flags: &pflag.FlagSet{}}
 	d.Out, d.ErrOut = output.NewStream(streams.Out), output.NewStream(streams.ErrOut)
 	d.messages.W = streams.ErrOut // it makes what it prints safe itself
-	d.hostFlags.Warnings = &d.messages
+	d.hostFlags.Warnings, d.hostFlags.Log = &d.messages, d.messages.Line
 	return d
 }
 
@@ -82,7 +82,7 @@ func typedFlags(hostFlags *pflag.FlagSet) []command.Flag {
 	hostFlags.VisitAll(func(f *pflag.Flag) {
 		values := []string{f.Value.String()}
 		switch list, isList := f.Value.(pflag.SliceValue); {
-		case !f.Changed, f.Value.String() == "": // an empty one is as good as none
+		case !f.Changed, f.Value.String() == "", f.Name == targets.FlagVerbosity: // an empty one is as good as none
 			return
 		case isList:
 			values = list.GetSlice()

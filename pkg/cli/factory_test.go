@@ -165,7 +165,7 @@ func TestTypedFlags(t *testing.T) {
 	t.Parallel()
 	root := testRoot()
 	root.SetArgs([]string{"version", "--client", "--context", "prod", "--as-group=a", "--as-group", "b", "--token", "secret", "--insecure-skip-tls-verify", "--kubeconfig=/tmp/k",
-		"--as=", "--as-group=", "-s", ""}) // empty ones choose nothing
+		"--as=", "--as-group=", "-s", "", "-v", "9"}) // empty ones choose nothing
 	if err := root.ExecuteContext(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}

@@ -384,10 +384,10 @@ func (p *findPrinter) add(i int, f *searched) {
 		p.progress.Line(output.Reason(about(f.member, f.err)))
 		return
 	}
-	if p.o.verbosity > 0 && f.who != nil {
+	if p.o.hostFlags.Verbosity > 0 && f.who != nil {
 		p.progress.Line(fmt.Sprintf("%s: reached as %s", f.member.Name, f.who))
 	}
-	if f.lacking != nil && p.o.verbosity > 0 {
+	if f.lacking != nil && p.o.hostFlags.Verbosity > 0 {
 		p.progress.Line(about(f.member, f.lacking).Error())
 	}
 	switch {

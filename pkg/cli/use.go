@@ -37,10 +37,9 @@ is sent only where the manager has proved that the endpoint leads to the member.
 // useFlags are those of the commands that reach members as the caller.
 type useFlags struct {
 	*factory
-	member    targets.MemberFlags
-	probe     targets.Probe
-	user      string
-	verbosity int
+	member targets.MemberFlags
+	probe  targets.Probe
+	user   string
 }
 
 func newUseFlags(d *factory) useFlags {
@@ -53,7 +52,6 @@ func (f *useFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.user, "user-from-context", "",
 		"Reach every member as the user of this context: its credential is sent to the endpoints that the host has")
 	_ = cmd.RegisterFlagCompletionFunc("user-from-context", f.member.Complete(&f.hostFlags))
-	cmd.Flags().IntVarP(&f.verbosity, "v", "v", 0, "1 prints as whom each member is reached")
 }
 
 // memberUser is as whom a member is reached, and where.
@@ -264,7 +262,7 @@ func about(m *v1alpha1.MemberCluster, err error) error {
 
 // reportUser prints as whom a member is reached, where -v asks for it.
 func (f *useFlags) reportUser(m *v1alpha1.MemberCluster, who *memberUser) {
-	if f.verbosity > 0 && who != nil {
+	if f.hostFlags.Verbosity > 0 && who != nil {
 		output.Linef(f.ErrOut, "%s: reached as %s", m.Name, who)
 	}
 }

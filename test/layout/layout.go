@@ -30,7 +30,7 @@ var Layers = [][]string{
 	{"pkg/rules", "pkg/kubeconfig", "pkg/keys", "pkg/cluster", "manifests"},
 	{"pkg/endpoint", "pkg/identity"},
 	{"pkg/command"},
-	{"pkg/apis/v1alpha1", "pkg/version", "pkg/text"},
+	{"pkg/apis/v1alpha1", "pkg/version", "pkg/text", "pkg/redact"},
 }
 
 // A Ban keeps a folder from a package, by its import path or the start of one.

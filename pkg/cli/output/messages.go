@@ -59,6 +59,13 @@ func (m *Messages) HandleWarningHeaderWithContext(ctx context.Context, code int,
 	m.line("Warning: " + text)
 }
 
+// Line prints a line that stays.
+func (m *Messages) Line(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.line(text)
+}
+
 // line prints a line that stays. It is called with the lock held.
 func (m *Messages) line(text string) {
 	m.clear()
@@ -203,9 +210,7 @@ func (p *Progress) Wait(text string) { p.Step(text, text) }
 
 // Line prints a line that stays.
 func (p *Progress) Line(text string) {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	p.m.line(text)
+	p.m.Line(text)
 }
 
 // Print has print write to W, where it does not run into the live line.

@@ -38,6 +38,9 @@ type HostFlags struct {
 	overrides  clientcmd.ConfigOverrides
 	// Warnings gets the warnings of every API server.
 	Warnings rest.WarningHandlerWithContext
+	// Verbosity is -v: what is printed beside the warnings. Log prints a line of it.
+	Verbosity int
+	Log       func(line string)
 
 	loader clientcmd.ClientConfig
 }
@@ -56,10 +59,19 @@ func (f *HostFlags) AddTo(root *cobra.Command) {
 	names.Timeout.Description = "How long one request to the host or a member may take, with the login for it; 0 is no limit. By default the host has 20s " +
 		"for each request, and a member what is left of --timeout"
 	clientcmd.BindOverrideFlags(&f.overrides, flags, names)
+	flags.IntVarP(&f.Verbosity, FlagVerbosity, "v", 0, "What is printed on stderr as well: from 1 as whom kubeconfig, each and find reach each member; "+
+		"from 6, as in kubectl, each request with its code and its time, without headers and bodies")
 	timeout := flags.Lookup(clientcmd.FlagTimeout)
 	timeout.Value = requestTimeoutValue{timeout.Value}
 	_ = root.RegisterFlagCompletionFunc(clientcmd.FlagContext, completeContexts(&f.Kubeconfig))
 }
+
+// FlagVerbosity is the flag among those of the host that chooses no host, and logRequests is from which value of it on requests are
+// printed: kubectl's.
+const (
+	FlagVerbosity = "v"
+	logRequests   = 6
+)
 
 // config loads the files that choose the host, once.
 func (f *HostFlags) config() clientcmd.ClientConfig {
@@ -82,6 +94,9 @@ func (f *HostFlags) Tune(c *rest.Config) *rest.Config {
 	c.QPS = -1
 	c.WarningHandlerWithContext = f.Warnings
 	c.Timeout = f.requestTimeout()
+	if f.Verbosity >= logRequests {
+		c.Wrap(cluster.LogRequests(f.Log))
+	}
 	return c
 }
 
