@@ -39,6 +39,8 @@ func samples() []command.Command {
 		command.Discover{Federation: "prod", Join: true},
 		command.Join{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"example.com/team": "web", "tier": "gold"},
 			Server: "https://us-east.example.com", CertificateAuthority: new("ca.pem"), ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true, TrustContext: true},
+		command.Move{Member: "us-east", Federation: "prod", Cluster: east, Labels: map[string]string{"tier": "gold"},
+			Server: "https://us-east.example.com", CertificateAuthority: new("ca.pem"), ProxyURL: &none, TLSServerName: &none, TokenLifetime: time.Hour, TakeOver: true, TrustContext: true},
 		command.Unjoin{Member: "us-east", Cluster: east, DropLabel: true, TrustContext: true}, command.Unjoin{Member: "us-east", Force: true},
 		command.UnjoinMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}},
 		command.RotateMany{Members: []v1alpha1.MemberName{"us-east", "us-east"}}, command.RotateMany{},

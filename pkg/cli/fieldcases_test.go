@@ -112,7 +112,7 @@ func TestFieldCases(t *testing.T) {
 func TestFieldCaseZeroTime(t *testing.T) {
 	t.Parallel()
 	lines := map[string]string{
-		"approve": "a", "suspend": "a", "resume": "a", "rotate": "a", "unjoin": "a", "label": "a k=v", "get": "--watch", "discover": "--watch",
+		"approve": "a", "suspend": "a", "resume": "a", "rotate": "a", "move": "a --to b", "unjoin": "a", "label": "a k=v", "get": "--watch", "discover": "--watch",
 		"join": "x --federation prod --member-context east", "revoke": "prod",
 		"credential": "a", "find": "pods", "each": "--all",
 	}

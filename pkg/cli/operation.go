@@ -55,7 +55,7 @@ func firstOf(ways []way, chosen func(way)) planner {
 	}
 }
 
-// operationFlags are those that join, unjoin, rotate and discover have in common.
+// operationFlags are those that join, move, unjoin, rotate and discover have in common.
 type operationFlags struct {
 	*factory
 	member targets.MemberFlags

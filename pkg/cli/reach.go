@@ -18,7 +18,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// reachFlags are those of unjoin and rotate, which work on members that the host knows. Their clusters are found by ID
+// reachFlags are those of move, unjoin and rotate, which work on members that the host knows. Their clusters are found by ID
 // among the contexts: the credential that the host keeps would reach them too, but it has no right to remove or to renew
 // what a join made, and a caller has none to read it.
 type reachFlags struct {

@@ -63,7 +63,7 @@ func newRoot(name string, streams genericiooptions.IOStreams) *cobra.Command {
 A federation is a named set of Kubernetes clusters with rules for its members. It is kept on a host
 cluster, where a webhook and policies enforce the rules for every client. The standard kubectl flags
 (--context, --kubeconfig, --as, …) choose the host. There is no default for a member cluster: join and label
-need --member-context; without it, unjoin and rotate look among the contexts for the member's cluster ID.
+need --member-context; without it, move, unjoin and rotate look among the contexts for the member's cluster ID.
 
 A --timeout or --connect-timeout of 0 is no limit. --timeout is how long the work on one cluster may take: on
 the host for init and deinit, on each member for the others.
@@ -103,7 +103,7 @@ back; 2 refused by a rule or a right; 3 partly done.`,
 // writers are the commands that change a cluster. Each has --dry-run.
 func writers(d *factory) []*cobra.Command {
 	return []*cobra.Command{
-		newInit(d), newDeinit(d), newCreate(d), newGrant(d), newRevoke(d), newLabel(d), newDiscover(d), newJoin(d), newUnjoin(d),
+		newInit(d), newDeinit(d), newCreate(d), newGrant(d), newRevoke(d), newLabel(d), newDiscover(d), newJoin(d), newMove(d), newUnjoin(d),
 		newApprove(d), newSuspend(d), newResume(d), newRotate(d), newEach(d),
 	}
 }

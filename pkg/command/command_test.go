@@ -25,6 +25,8 @@ func TestLine(t *testing.T) {
 		"kubectl federate unjoin us-east --member-context us-east": command.Unjoin{Member: "us-east", Cluster: east},
 		"kubectl federate unjoin us-east --force":                  command.Unjoin{Member: "us-east", Cluster: east, Force: true},
 		"kubectl federate rotate NAME --token-lifetime 10m":        command.Rotate{TokenLifetime: 10 * time.Minute},
+		"kubectl federate move a --to test --labels a=b":           command.Move{Member: "a", Federation: "test", Labels: map[string]string{"a": "b"}},
+		"kubectl federate move NAME --to FEDERATION --member-context us-east --member-server https://a --token-lifetime 1d --trust-context": command.Move{Cluster: east, Server: "https://a", TokenLifetime: 24 * time.Hour, TrustContext: true},
 		"kubectl federate rotate a b":                              command.RotateMany{Members: []v1alpha1.MemberName{"a", "b"}},
 		"kubectl federate rotate --all":                            command.RotateMany{},
 		"kubectl federate grant prod --inventory fleet":            command.Grant{Federation: "prod", Inventory: "fleet"},
@@ -85,7 +87,7 @@ func TestHostileNames(t *testing.T) {
 		member, federation := v1alpha1.MemberName(name), v1alpha1.FederationName(name)
 		for _, c := range []command.Command{
 			command.Unjoin{Member: member}, command.UnjoinMany{Members: []v1alpha1.MemberName{member}}, command.Rotate{Member: member}, command.RotateMany{Members: []v1alpha1.MemberName{member}}, command.Join{Member: member, Federation: "f"},
-			command.Join{Member: "m", Federation: federation}, command.Join{Member: "m", Federation: "f", Labels: map[string]string{name: "x y"}},
+			command.Join{Member: "m", Federation: federation}, command.Move{Member: "m", Federation: federation}, command.Join{Member: "m", Federation: "f", Labels: map[string]string{name: "x y"}},
 			command.Approve{Member: member}, command.Resume{Member: member}, command.Describe{Member: member},
 			command.CreateFederation{Name: federation}, command.Discover{Federation: federation}, command.Label{Federation: federation},
 			command.Grant{Federation: federation, Inventory: "a"}, command.Grant{Federation: "f", Inventory: name}, command.Revoke{Federation: "f", Credentials: name},

@@ -148,6 +148,11 @@ func (c Join) render(l *line) {
 	l.federate("join", l.name(string(c.Member), "NAME"))
 	l.flag("federation", l.name(string(c.Federation), "FEDERATION"))
 	l.member(c.Cluster)
+	c.renderFlags(l)
+}
+
+// renderFlags renders what says how the member is kept.
+func (c Join) renderFlags(l *line) {
 	l.labels(c.Labels)
 	l.flag("member-server", c.Server)
 	l.given("member-certificate-authority", c.CertificateAuthority)
@@ -156,6 +161,18 @@ func (c Join) render(l *line) {
 	l.lifetime(c.TokenLifetime)
 	l.flagIf(c.TakeOver, "take-over")
 	l.flagIf(c.TrustContext, "trust-context")
+}
+
+// Move is kubectl federate move of one member to the federation of a Join, whose flags it takes except TakeOver. Cluster may be the
+// zero one: the plugin then looks among the contexts for the member.
+type Move Join
+
+func (c Move) render(l *line) {
+	l.federate("move", l.name(string(c.Member), "NAME"))
+	l.flag("to", l.name(string(c.Federation), "FEDERATION"))
+	l.memberIfKnown(c.Cluster)
+	c.TakeOver = false
+	Join(c).renderFlags(l)
 }
 
 // Unjoin is kubectl federate unjoin of one member.

@@ -61,16 +61,30 @@ type JoinOptions struct {
 	Progress func(Step)
 
 	commands command.Host
+	moving
 }
 
-func (o JoinOptions) lifetime() time.Duration { return cmp.Or(o.TokenLifetime, DefaultTokenLifetime) }
+func (o JoinOptions) lifetime() time.Duration {
+	return cmp.Or(o.TokenLifetime, o.keptLifetime, DefaultTokenLifetime)
+}
 
 func (o JoinOptions) operation() string {
+	if o.moves {
+		return fmt.Sprintf("move %q to federation %q", o.Name, o.Federation)
+	}
 	return fmt.Sprintf("join %q to federation %q", o.Name, o.Federation)
 }
 
-// command is the command that joins again.
-func (o JoinOptions) command() command.Join {
+// command is the command that joins again, or moves.
+func (o JoinOptions) command() command.Command {
+	if o.moves {
+		return command.Move(o.join())
+	}
+	return o.join()
+}
+
+// join is the command that joins the cluster in this way.
+func (o JoinOptions) join() command.Join {
 	c := command.Join{
 		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver, TrustContext: o.TrustContext,
 		Server: o.Server, ProxyURL: o.ProxyURL, TLSServerName: o.TLSServerName, CertificateAuthority: o.CertificateAuthority,
@@ -98,10 +112,15 @@ func PlanJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	if err != nil {
 		return nil, err
 	}
+	return judgeJoin(ctx, h, m, facts, o)
+}
+
+// judgeJoin plans by what was read, and refuses what stands against the plan.
+func judgeJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, facts *joinFacts, o JoinOptions) (*JoinPlan, error) {
 	if facts.Unproven != nil {
-		trusting := o.command()
+		trusting := o
 		trusting.TrustContext = true
-		remedy := o.commands.To("if it is that member all the same, say so", trusting)
+		remedy := o.commands.To("if it is that member all the same, say so", trusting.command())
 		if silent := rules.NeverAnswered(facts.Host.Member, facts.Now); silent != "" {
 			remedy += "; the member " + silent + ", and " + o.commands.To("if it does not stand for this cluster, free the ID", command.Unjoin{Member: o.Name, Force: true})
 		}
@@ -138,7 +157,9 @@ func judgeName(r cluster.Resource, name string) []Finding {
 
 // joinFacts are everything that a join's plan is made from.
 type joinFacts struct {
-	Host       host.State
+	Host host.State
+	// Leaving is the MemberCluster that a move deletes first; Host is as it is without it. Nil where none is deleted.
+	Leaving    *v1alpha1.MemberCluster
 	Member     member.State
 	HostServer string
 	// Endpoint is what will be stored, and Caller how the caller reaches the member.
@@ -259,9 +280,15 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	if f.Member.Namespace != nil && f.grants().AccessRole != "" {
 		f.Others, f.OthersUnread = m.Others(ctx)
 	}
-	other := f.Host.Member != nil && f.Host.Member.Spec.ClusterID != string(f.Member.ID)
+	record := f.Host.Member
+	other := record != nil && record.Spec.ClusterID != string(f.Member.ID)
 	f.Caller = m.Endpoint()
-	f.Endpoint = endpointOf(o, f.Caller, f.Host.Member)
+	f.Endpoint = endpointOf(o, f.Caller, cmp.Or(o.returns, record))
+	if o.moves && record != nil && record.Federation() != o.Federation {
+		if err := f.leave(ctx, h, o); err != nil {
+			return nil, err
+		}
+	}
 	if administers {
 		if err := f.Member.Denied.First(); err != nil {
 			return nil, err
@@ -282,7 +309,7 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	}
 	// A join that began a membership is rolled back when its credential is refused in the end; one that changes another
 	// endpoint is not. The token that shows it is a real one, in a dry run too.
-	tryFirst := o.DryRun == cluster.DryRunNone && f.Host.Member != nil && !f.proven() && f.Tried == nil
+	tryFirst := o.DryRun == cluster.DryRunNone && record != nil && !f.proven() && f.Tried == nil
 	rancher := o.DryRun != cluster.DryRunClient && endpoint.RancherProxyID(f.Endpoint.Server) != ""
 	// The endpoint of a member that is another cluster gets no token of this one: the name is refused.
 	if (tryFirst || rancher) && !other {

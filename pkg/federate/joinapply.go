@@ -32,7 +32,7 @@ func (p *JoinPlan) Apply(ctx context.Context, progress func(Step)) (*Result, err
 	switch {
 	case p.Already():
 		r.Done, r.Line = "renewed", "already joined, credential renewed"
-	case p.takenFrom != "":
+	case p.takenFrom != "" && p.takenFrom != p.facts.Host.ID:
 		r.Reason = "taken over from the host with cluster ID " + string(p.takenFrom)
 		r.Line = "joined, " + r.Reason
 	}

@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -22,7 +23,8 @@ import (
 
 // Phases of a join, in order.
 const (
-	phaseRecord     phase = iota // the MemberCluster: admission decides before the member is touched
+	phaseLeave      phase = iota // the MemberCluster of the federation that a move leaves
+	phaseRecord                  // the MemberCluster: admission decides before the member is touched
 	phaseNamespace               // the namespace on the member
 	phaseMembership              // the membership record: whose the member is
 	phaseEvict                   // what another host put on the member, from which it is taken over
@@ -76,7 +78,10 @@ func (p *JoinPlan) Already() bool {
 
 // Verb is "renew" where nothing but the credential has to change.
 func (p *JoinPlan) Verb() string {
-	if p.Already() {
+	switch {
+	case p.Options.moves:
+		return "move"
+	case p.Already():
 		return "renew"
 	}
 	return "join"
@@ -110,7 +115,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	}
 
 	p.noteOthers()
-	record := p.planRecord()
+	record := append(p.planLeave(), p.planRecord()...)
 	p.blocked = p.blocked || len(record) > 0
 	against = append(against, record...)
 	against = append(against, p.planMember()...)
@@ -157,7 +162,7 @@ func (p *JoinPlan) noteOthers() {
 
 // accepted says whether the cluster is a member as soon as it has joined.
 func (p *JoinPlan) accepted() bool {
-	fed, m := p.facts.Host.Federation, p.facts.Host.Member
+	fed, m := p.facts.Host.Federation, cmp.Or(p.facts.Host.Member, p.Options.returns)
 	if m == nil {
 		m = &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{Discovered: p.Options.Discovered}}
 	}
@@ -171,7 +176,7 @@ func (p *JoinPlan) noteRollback(undo []missing) {
 		lacking = append(lacking, string(m.side)+": "+m.right.String())
 	}
 	if len(lacking) > 0 {
-		p.note(Finding{Cause: "if the join fails halfway, not all of it can be rolled back, since you are not allowed to: " + strings.Join(lacking, "; ")})
+		p.note(Finding{Cause: "if the " + p.Verb() + " fails halfway, not all of it can be rolled back, since you are not allowed to: " + strings.Join(lacking, "; ")})
 	}
 }
 
@@ -184,10 +189,17 @@ func judgeMember(f joinFacts, o JoinOptions) []Finding {
 	if v, err := version.ParseGeneric(f.Member.Version); err == nil && v.LessThan(version.MustParseGeneric(oldestMember)) {
 		against = append(against, Finding{Side: cluster.Member, Cause: fmt.Sprintf("runs Kubernetes %s; members need at least 1.24", f.Member.Version), Remedy: "upgrade it first"})
 	}
-	if k := f.Member.Membership; k != nil {
+	if k := f.Member.Membership; k != nil && !f.stale(o) {
 		against = append(against, judgeMembership(k, f.Host.ID, o)...)
 	}
 	return against
+}
+
+// stale says that the membership record is of this member, and of a MemberCluster that this host does not have any more: what it
+// gave to the federation that it names ended with that.
+func (f *joinFacts) stale(o JoinOptions) bool {
+	k, m := f.Member.Membership, f.Host.Member
+	return k != nil && f.Host.ID != "" && k.HostID == f.Host.ID && k.Member == o.Name && (m == nil || m.UID != k.MemberUID)
 }
 
 // judgeMembership says what stands against taking the cluster that carries the membership record k.
@@ -207,8 +219,15 @@ func judgeMembership(k *member.Membership, hostID v1alpha1.ClusterID, o JoinOpti
 		return nil
 	case o.TakeOver:
 		return against("this host, which is not gone: there is nothing to take over", unjoin)
+	case k.Member == o.Name && k.Federation != o.Federation:
+		return against("this host", o.move())
 	}
 	return against("this host", unjoin)
+}
+
+// move proposes to move the member to the federation.
+func (o JoinOptions) move() string {
+	return o.commands.To("move it", command.Move{Member: o.Name, Federation: o.Federation, Cluster: o.Cluster})
 }
 
 // leaveThere proposes to unjoin a cluster on the other host that its membership record names.
@@ -230,6 +249,9 @@ func (p *JoinPlan) planRecord() []Finding {
 	against := func(cause, remedy string) []Finding { return []Finding{about(cluster.Host, ref, cause, remedy)} }
 	s := Step{Side: cluster.Host, Verb: VerbCreate, Object: ref, phase: phaseRecord, do: p.createRecord, undo: p.undoRecord, undoLast: true}
 	desired := &v1alpha1.MemberCluster{Spec: v1alpha1.MemberClusterSpec{ClusterID: string(f.Member.ID)}}
+	if as := f.as(o); as != nil {
+		desired.Labels, desired.Spec = as.Labels, as.Spec
+	}
 	if existing != nil {
 		desired = existing.DeepCopy()
 		s.Verb, s.do = VerbUpdate, p.updateRecord
@@ -238,8 +260,7 @@ func (p *JoinPlan) planRecord() []Finding {
 				o.commands.To("join under another name, or unjoin that one first", command.Unjoin{Member: o.Name}))
 		}
 		if existing.Federation() != o.Federation {
-			return against(fmt.Sprintf("this cluster is in federation %q", existing.Federation()),
-				o.commands.To("a cluster leaves before it joins another federation", o.unjoin(o.Name)))
+			return against(fmt.Sprintf("this cluster is in federation %q", existing.Federation()), o.move())
 		}
 		if otherObject(existing, o.Discovered) {
 			return []Finding{judgeOther(existing, o)}
@@ -257,7 +278,7 @@ func (p *JoinPlan) planRecord() []Finding {
 		desired.Spec.JoinedWith = &v1alpha1.JoinFacts{KubernetesVersion: f.Member.Version, Regions: f.Member.Regions, Zones: f.Member.Zones}
 	}
 	if existing == nil {
-		desired.Spec.Discovered = o.Discovered
+		desired.Spec.Discovered = cmp.Or(desired.Spec.Discovered, o.Discovered)
 		for _, place := range placesOf(f.Member.Topology) {
 			setDefault(desired.Labels, place.key, place.agreed)
 		}
@@ -416,7 +437,7 @@ func (p *JoinPlan) planMember() []Finding {
 		against = append(against, p.planObject(id, phaseBase, planned)...)
 	}
 	if p.takenFrom != "" {
-		p.step(Step{Side: cluster.Member, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of the other host is left", phase: phaseBinding, do: p.endTakeOver})
+		p.step(Step{Side: cluster.Member, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of " + p.evicted() + " is left", phase: phaseBinding, do: p.endTakeOver})
 	}
 	for _, o := range p.grants.Bindings() {
 		against = append(against, p.planObject(o, phaseBinding, planned)...)
@@ -441,6 +462,8 @@ func (p *JoinPlan) planMembership(planned bool) {
 	if standing != nil {
 		s.Verb, s.live = VerbUpdate, standing.Manifest()
 		switch {
+		case standing.HostID == k.HostID && standing.Federation != k.Federation:
+			s.Note = fmt.Sprintf("was in federation %q", standing.Federation)
 		case standing.HostID != k.HostID:
 			s.Note = fmt.Sprintf("was member %q of federation %q of the host with cluster ID %s", standing.Member, standing.Federation, standing.HostID)
 		case k.MemberUID != "" && standing.MemberUID == k.MemberUID:
@@ -639,6 +662,7 @@ func (p *JoinPlan) hostQuestions() []question {
 		record = p.facts.Host.Member
 	}
 	return []question{
+		{about: host.MemberRef(o.Name), ask: p.askLeave},
 		{about: host.MemberRef(o.Name), ask: func(ctx context.Context) error {
 			if p.sent == nil {
 				return nil

@@ -343,7 +343,7 @@ member: you are not allowed to create serviceaccounts/token "kubefederate-manage
 			f.Member.Membership = nil
 			f.Host.Member.Labels[v1alpha1.LabelFederation] = "lab"
 		}, func(o *JoinOptions) { o.Cluster.Context = "it's mine" },
-			`host: MemberCluster "east": this cluster is in federation "lab": a cluster leaves before it joins another federation: kubectl federate unjoin east --member-context 'it'\''s mine'`},
+			`host: MemberCluster "east": this cluster is in federation "lab": move it: kubectl federate move east --to prod --member-context 'it'\''s mine'`},
 		{"objects of others under the names that join uses", func(f *joinFacts) {
 			f.Member.Namespace = cluster.Namespaces.New("", v1alpha1.MemberNamespace)
 			f.Member.Objects[member.ManagerAccountRef()] = cluster.ServiceAccounts.New(v1alpha1.MemberNamespace, v1alpha1.ManagerAccount)

@@ -29,6 +29,9 @@ func placesOf(t member.Topology) []place {
 // open says that the label of a new member is neither given nor read.
 func (p place) open(f *joinFacts, o JoinOptions) bool {
 	_, given := o.Labels[p.key]
+	if as := f.as(o); as != nil && as.Labels[p.key] != "" {
+		return false
+	}
 	return f.Host.Member == nil && !given && p.agreed == ""
 }
 

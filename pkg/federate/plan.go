@@ -95,7 +95,7 @@ func (s Step) place() string { return string(s.Side) + ": " + s.Object.String() 
 // silent says whether the step sends nothing that changes anything.
 func (s Step) silent() bool { return s.Verb == VerbUnchanged || s.Verb == VerbKeep }
 
-// Operation is a join, an unjoin or a rotation that is planned.
+// Operation is a join, a move, an unjoin or a rotation that is planned.
 type Operation interface {
 	// Verb is what it does to the member: "join".
 	Verb() string

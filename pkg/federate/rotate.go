@@ -334,7 +334,7 @@ func (p *RotatePlan) judgeMember() []Finding {
 	}
 	if f.Member.Membership == nil || f.Member.Membership.MemberUID != record.UID || f.bare() {
 		return []Finding{{Side: cluster.Member, Object: host.MemberRef(o.Name).String(), Cause: "its join is not finished, or was removed from the cluster",
-			Remedy: o.commands.To("join it again", join.command())}}
+			Remedy: o.commands.To("join it again", join.join())}}
 	}
 	refs := member.BindingRefs()
 	for _, ref := range append(refs[:], member.ManagerAccountRef(), member.ConsumerRefs()[1]) {

@@ -135,7 +135,7 @@ func (p *RotatePlan) probe(ctx context.Context) error {
 // trial tries a token at the stored endpoint.
 func (p *RotatePlan) trial(ctx context.Context, token string) error {
 	o, record := p.Options, p.facts.Host.Member
-	join := o.join(record).command()
+	join := o.join(record).join()
 	join.Server = p.member.Server()
 	if name := p.member.Endpoint().TLSServerName; name != record.Spec.TLSServerName {
 		join.TLSServerName = &name

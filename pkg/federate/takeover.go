@@ -1,6 +1,7 @@
 package federate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -22,7 +23,7 @@ import (
 
 // takingOver are the options of the same join that takes the cluster over.
 func (o JoinOptions) takingOver() JoinOptions {
-	o.TakeOver = true
+	o.TakeOver, o.moves, o.Federation = true, false, cmp.Or(o.from, o.Federation)
 	return o
 }
 
@@ -30,6 +31,8 @@ func (o JoinOptions) takingOver() JoinOptions {
 func takenFrom(f joinFacts, o JoinOptions) v1alpha1.ClusterID {
 	k := f.Member.Membership
 	switch {
+	case k == nil && f.Leaving != nil, k != nil && k.Federation != o.Federation && f.stale(o):
+		return f.Host.ID // what this host gave to another federation is made anew
 	case k == nil:
 		return ""
 	case k.HostID == f.Host.ID:
@@ -45,17 +48,27 @@ func (p *JoinPlan) planEviction() {
 	if p.takenFrom == "" {
 		return
 	}
-	p.notes = append(p.notes, Finding{Side: cluster.Member,
-		Cause: fmt.Sprintf("is taken over from the host with cluster ID %s; what that host could do here ends", p.takenFrom)})
+	if p.takenFrom != p.facts.Host.ID {
+		p.notes = append(p.notes, Finding{Side: cluster.Member,
+			Cause: fmt.Sprintf("is taken over from the host with cluster ID %s; what that host could do here ends", p.takenFrom)})
+	}
 	left := maps.Clone(p.facts.Member.Objects)
 	for _, ref := range p.facts.Member.Found() {
 		if live := left[ref]; member.ByJoin(live) && !slices.Contains(member.PolicyRefs(), ref) { // a policy gives nothing
-			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: "the other host's", phase: phaseEvict, live: live,
+			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: p.evicted() + "'s", phase: phaseEvict, live: live,
 				do: func(ctx context.Context) error { return p.evict(ctx, ref, live) }})
 			delete(left, ref)
 		}
 	}
 	p.facts.Member.Objects = left
+}
+
+// evicted is whose objects are removed.
+func (p *JoinPlan) evicted() string {
+	if p.takenFrom == p.facts.Host.ID {
+		return "the former federation"
+	}
+	return "the other host"
 }
 
 // evict removes one object of the other host.

@@ -295,7 +295,8 @@ func (p *UnjoinPlan) planCeased() {
 
 func (p *UnjoinPlan) planHost() {
 	name := p.Options.Name
-	record := Step{Side: cluster.Host, Verb: VerbDelete, Object: host.MemberRef(name), phase: phaseForgotten, do: p.forget}
+	record := Step{Side: cluster.Host, Verb: VerbDelete, Object: host.MemberRef(name), phase: phaseForgotten,
+		do: func(ctx context.Context) error { return p.forget(ctx, p.facts.Host.Member) }}
 	if p.facts.MayDeleteCredential {
 		p.step(Step{Side: cluster.Host, Verb: VerbDelete, Object: host.CredentialRef(name), phase: phaseForgotten,
 			do: func(ctx context.Context) error { return p.host.DeleteCredential(ctx, name) }})
@@ -494,15 +495,15 @@ func (p *UnjoinPlan) removeNamespace(ctx context.Context) error {
 	return nil
 }
 
-// lingerTimeout is how long an unjoin waits for finalizers of the MemberCluster.
+// lingerTimeout is how long an unjoin, or a move, waits for finalizers of the MemberCluster.
 const lingerTimeout = 5 * time.Second
 
 // forget deletes the MemberCluster that was read, and not one that has come in its place. It returns when that is gone: until
 // then its name, its cluster ID and its place in the federation are taken.
-func (p *UnjoinPlan) forget(ctx context.Context) error {
+func (p *plan) forget(ctx context.Context, record *v1alpha1.MemberCluster) error {
 	var lingering *cluster.Lingering
 	err := poll(ctx, planInterval, lingerTimeout, func() (bool, error) {
-		err := p.host.Remove(ctx, host.MemberRef(p.Options.Name), cluster.Preconditions{UID: p.facts.Host.Member.UID})
+		err := p.host.Remove(ctx, host.MemberRef(v1alpha1.MemberName(record.Name)), cluster.Preconditions{UID: record.UID})
 		if errors.As(err, &lingering) {
 			return false, nil
 		}

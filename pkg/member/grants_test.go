@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // rights are the rules of a role, one line per verb, resource and name.
@@ -129,5 +130,28 @@ func TestTopology(t *testing.T) {
 		if s := fmt.Sprintf("%v %v %s/%s %d", got.Regions, got.Zones, got.Region, got.Zone, got.Nodes); s != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, s, tt.want)
 		}
+	}
+}
+
+// TestLifetimeOf reads from the policy what it was made with, and nothing from one that is not of a join.
+func TestLifetimeOf(t *testing.T) {
+	t.Parallel()
+	for _, life := range []time.Duration{MinTokenLifetime, 7 * 24 * time.Hour, MaxTokenLifetime} {
+		policy := Grants{TokenLifetime: life}.Policy()[1].Manifest
+		if got := LifetimeOf(policy); got != life {
+			t.Errorf("%s is read as %s", life, got)
+		}
+		policy.SetLabels(nil)
+		if got := LifetimeOf(policy); got != 0 {
+			t.Errorf("the policy of others says %s", got)
+		}
+	}
+	for _, life := range []time.Duration{time.Minute, 2 * MaxTokenLifetime} {
+		if got := LifetimeOf(Grants{TokenLifetime: life}.Policy()[1].Manifest); got != 0 {
+			t.Errorf("%s, which no join asks for, is read as %s", life, got)
+		}
+	}
+	if LifetimeOf(nil) != 0 {
+		t.Error("no policy has a lifetime")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/identity"
 )
@@ -22,6 +24,28 @@ func PolicyRefs() []cluster.Ref {
 		{Resource: cluster.AdmissionPolicies, Name: TokenPolicy},
 	}
 }
+
+// LifetimeOf is how long tokens may live by a policy that Policy made; 0 where o is no such policy, or nil.
+func LifetimeOf(o *unstructured.Unstructured) time.Duration {
+	if o == nil || !ByJoin(o) {
+		return 0
+	}
+	validations, _, _ := unstructured.NestedSlice(o.Object, "spec", "validations")
+	for _, v := range validations {
+		v, _ := v.(map[string]any)
+		expression, _ := v["expression"].(string)
+		if text, found := strings.CutPrefix(expression, livesAtMost); found {
+			seconds, err := strconv.ParseInt(text, 10, 32)
+			if life := time.Duration(seconds) * time.Second; err == nil && life >= MinTokenLifetime && life <= MaxTokenLifetime {
+				return life
+			}
+		}
+	}
+	return 0
+}
+
+// livesAtMost begins the expression that ends in the seconds that a token may live.
+const livesAtMost = "object.spec.?expirationSeconds.orValue(3600) <= "
 
 // Policy is the policy and its binding; nil without a lifetime.
 func (g Grants) Policy() []Object {
@@ -51,7 +75,7 @@ func (g Grants) Policy() []Object {
 			holds("object.spec.?boundObjectRef.?kind.orValue('') == 'Secret' && object.spec.?boundObjectRef.?name.orValue('') in "+celList(secrets)+
 				" || object.spec.?expirationSeconds.orValue(3600) <= 600 && object.spec.?audiences.orValue([]).size() == 1 && object.spec.audiences[0].startsWith('"+identity.AudiencePrefix+"')",
 				"a token that this account requests is bound to Secret "+strings.Join(secrets, " or ")+", so that it can be revoked"),
-			holds("object.spec.?expirationSeconds.orValue(3600) <= "+strconv.FormatInt(int64(g.TokenLifetime/time.Second), 10),
+			holds(livesAtMost+strconv.FormatInt(int64(g.TokenLifetime/time.Second), 10),
 				fmt.Sprintf("a token that this account requests lives at most %s", g.TokenLifetime)),
 		},
 	}

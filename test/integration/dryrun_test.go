@@ -72,13 +72,14 @@ var dryRuns = []string{
 	"join --all-contexts --federation dry", "discover --federation dry --join",
 	"rotate dry --member-context west",
 	"unjoin dry --member-context west --drop-label", "unjoin dry --force", "unjoin --all --federation dry",
-	"approve dry", "suspend dry",
+	"approve dry", "suspend dry", "move dry --to dry-to --member-context west",
 }
 
 // TestDryRuns runs every command that writes as a dry run and looks at every request: of a client's dry run none but the
 // request for a token that proves the cluster can change anything, nor is one sent for a server to judge; of a server's each carries dryRun=All.
 func TestDryRuns(t *testing.T) {
 	t.Setenv("KUBECTL", joinFleet(t).Kubectl())
+	federation(t, joinHost(t), "dry-to", nil)
 	p := newPair(t, "dry", map[string]any{"acceptance": "Manual", "access": map[string]any{"clusterRole": "view"}})
 	east := joinFleet(t).Cluster("east")
 	p.before[east] = snapshot(t, east)
@@ -174,6 +175,7 @@ var faultScenarios = map[string]struct {
 	"grant":             {reason: "one request for each object, and run again it completes"},
 	"init":              {reason: "run again it applies what is missing; TestKeyChangeIsInterrupted ends its change of keys at each step"},
 	"label":             {reason: "one request for each object"},
+	"move":              {reason: "its requests are those of join and unjoin; TestMove lets one fail halfway"},
 	"resume":            {reason: "one request for each member"},
 	"revoke":            {reason: "run again it deletes what is left"},
 	"suspend":           {reason: "one request for each member"},

@@ -255,6 +255,14 @@ func unjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.
 	return plan.Apply(ctx, nil)
 }
 
+func move(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.JoinOptions) (*federate.Result, error) {
+	plan, err := federate.PlanMove(ctx, h, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Apply(ctx, nil)
+}
+
 func rotate(ctx context.Context, h *host.Cluster, m *member.Cluster, o federate.RotateOptions) (*federate.Result, error) {
 	plan, err := federate.PlanRotate(ctx, h, m, o)
 	if err != nil {
