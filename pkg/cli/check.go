@@ -38,6 +38,11 @@ By names, a selector or a federation, only those members are reached, and what i
 init would fail of, or what would not work after it. Give it the flags that init will get. Whether API servers reach
 the webhook is seen only once it is called, so that is not known before.
 
+--bundle writes what others need to help you into one file: the objects of kubectl federate on the host, Events,
+the logs of its pods, versions, and what check finds. Of Secrets it holds names, types, keys and sizes; elsewhere
+what has the shape of a token, a key or a password is removed. What could not be read is listed in it, and is no
+error: the exit code is 0 when the bundle is written.
+
 Exit codes: 0 no errors found; 1 the host, or a context that you named, could not be checked; 2 errors found.`
 
 const checkExample = `  # Before init: can this cluster become a host, and may I install there?
@@ -52,6 +57,9 @@ const checkExample = `  # Before init: can this cluster become a host, and may I
 
   # Check two clusters with your own rights as well
   kubectl federate check --member-contexts us-east,us-west
+
+  # A support bundle, without a secret
+  kubectl federate check --bundle federate.tar.gz
 
   # Everything, for a machine
   kubectl federate check --all-contexts --severity info -o json`
@@ -69,6 +77,7 @@ type checkFlags struct {
 	severity    string
 	pre         bool
 	install     manifests.Options
+	bundle      string
 	timeout     time.Duration
 	output      output.Format
 }
@@ -95,6 +104,7 @@ func newCheck(d *factory) *cobra.Command {
 	flags.StringVar(&f.severity, "severity", string(check.Warning), "Show findings of this severity and worse: error, warning, info")
 	complete(cmd, "severity", words(check.Severities)...)
 	f.addPre(cmd)
+	flags.StringVar(&f.bundle, "bundle", "", "Write a support bundle to this file, a gzipped tar, in place of printing what was found; - is standard output")
 	targets.AddTimeout(cmd, &f.timeout, 10*time.Second)
 	f.output.AddTo(cmd)
 	return cmd
@@ -134,27 +144,42 @@ func (o *checkOptions) validate() error {
 	if o.allContexts && len(o.named) > 0 {
 		return output.Usagef("name contexts, or check all with --all-contexts, but not both")
 	}
-	if err := o.validatePre(); err != nil {
+	if err := cmp.Or(o.validatePre(), o.validateBundle()); err != nil {
 		return err
 	}
 	return cmp.Or(o.output.Validate(), output.OneOf("severity", o.severity, words(check.Severities)...), o.batch.Validate())
 }
 
 func (o *checkOptions) run(ctx context.Context) error {
-	if o.pre {
+	switch {
+	case o.pre:
 		return o.runPre(ctx)
+	case o.bundle != "":
+		return o.runBundle(ctx)
 	}
 	h, err := o.members()
 	if err != nil {
 		return err
 	}
-	ways, err := o.ways(ctx)
+	facts, findings, err := o.diagnose(ctx, h)
 	if err != nil {
 		return err
 	}
+	if err := o.print(findings, check.Areas(*facts, findings)); err != nil {
+		return err
+	}
+	return o.outcome(facts, findings)
+}
+
+// diagnose reads the host and members, and judges them.
+func (o *checkOptions) diagnose(ctx context.Context, h targets.Members) (*check.Facts, []check.Finding, error) {
+	ways, err := o.ways(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	chosen, err := o.chosen(ctx, h)
 	if err != nil {
-		return output.WhileReading(ctx, err)
+		return nil, nil, output.WhileReading(ctx, err)
 	}
 	progress := o.messages.Progress("checking the host and its members")
 	facts, err := check.Read(ctx, h.Cluster, check.Options{
@@ -163,15 +188,11 @@ func (o *checkOptions) run(ctx context.Context) error {
 	})
 	progress.End()
 	if err != nil {
-		return &output.Exit{Code: output.ExitFailed, Err: output.WhileReading(ctx, err)}
+		return nil, nil, &output.Exit{Code: output.ExitFailed, Err: output.WhileReading(ctx, err)}
 	}
-	findings := slices.DeleteFunc(check.Judge(*facts), func(x check.Finding) bool {
+	return facts, slices.DeleteFunc(check.Judge(*facts), func(x check.Finding) bool {
 		return chosen != nil && x.Member != "" && !chosen[x.Member] && !slices.Contains(o.named, x.Member)
-	})
-	if err := o.print(findings, check.Areas(*facts, findings)); err != nil {
-		return err
-	}
-	return o.outcome(facts, findings)
+	}), nil
 }
 
 // chosen are the names of the members to check; nil is all.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -278,3 +279,31 @@ func (c *Conn) IDOf(namespace *unstructured.Unstructured) (v1alpha1.ClusterID, e
 	}
 	return id, nil
 }
+
+// LogOptions choose what Logs reads of a container.
+type LogOptions struct {
+	Container string
+	// Previous is the instance that ended before the one that runs.
+	Previous bool
+	// Lines are the last ones that are read, and Bytes how much of them.
+	Lines, Bytes int
+}
+
+// Logs reads the log of a container of a pod.
+func (c *Conn) Logs(ctx context.Context, namespace, pod string, o LogOptions) ([]byte, error) {
+	r := Ref{Resource: Pods, Namespace: namespace, Name: pod, Subresource: "log"}
+	path, err := r.path()
+	if err != nil {
+		return nil, c.fail("get", r, err)
+	}
+	request := c.rest.Get().AbsPath(path, r.Subresource).Param("container", o.Container).
+		Param("tailLines", strconv.Itoa(o.Lines)).Param("limitBytes", strconv.Itoa(o.Bytes))
+	if o.Previous {
+		request.Param("previous", "true")
+	}
+	body, err := bodyOf(request.Do(withLimit(context.WithValue(ctx, logKey{}, true), pageLimit)))
+	return body, c.fail("get", r, err)
+}
+
+// logKey is the key of requests whose answer is plain text.
+type logKey struct{}

@@ -43,6 +43,7 @@ var (
 	ConfigMaps          = resource(coreV1, "configmaps", "ConfigMap")
 	Secrets             = resource(coreV1, "secrets", "Secret")
 	ServiceAccounts     = resource(coreV1, "serviceaccounts", "ServiceAccount")
+	Pods                = resource(coreV1, "pods", "Pod")
 	Nodes               = resource(coreV1, "nodes", "Node")
 	Events              = resource(coreV1, "events", "Event")
 	ClusterRoles        = resource(rbacV1, "clusterroles", "ClusterRole")

@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 // withoutProgress leaves out the lines that report what takes long: whether they come depends on the machine.
 type withoutProgress struct{ io.Writer }
 
-var progress = regexp.MustCompile(`^(reading the host and member "[^"]*"|probing \d+ \w+|checking the host and its members|checking whether the cluster can become a host|(un)?joining \d+ clusters?|rotating \d+ clusters?|changing \d+ members?|looking for contexts of \d+ members?|searching \d+ members?|waiting for \d+ members?|running kubectl on \d+ members?|waiting until the manager has removed what it published in .*)\n$`)
+var progress = regexp.MustCompile(`^(reading the host and member "[^"]*"|probing \d+ \w+|checking the host and its members|checking whether the cluster can become a host|gathering a support bundle|(un)?joining \d+ clusters?|rotating \d+ clusters?|changing \d+ members?|looking for contexts of \d+ members?|searching \d+ members?|waiting for \d+ members?|running kubectl on \d+ members?|waiting until the manager has removed what it published in .*)\n$`)
 
 func (u withoutProgress) Write(p []byte) (int, error) {
 	if progress.Match(p) {

@@ -28,5 +28,13 @@ func raw(w io.Writer) io.Writer {
 	return w
 }
 
+// RawStream is what a stream writes to, for what is no text; nil where that is a terminal.
+func RawStream(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return nil
+	}
+	return raw(w)
+}
+
 // isTerminal says whether w shows what is written on a terminal.
 func isTerminal(w io.Writer) bool { return printers.IsTerminal(raw(w)) }
