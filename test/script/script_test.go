@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
@@ -47,8 +48,11 @@ func TestMain(m *testing.M) {
 			if os.Getenv("UNRELEASED") == "" {
 				version.Image = "registry.example.com/kubefederate/manager@sha256:" + strings.Repeat("0", 64)
 			}
-			os.Exit(cli.Run(ctx, os.Args,
-				genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: withoutProgress{os.Stderr}}))
+			streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: withoutProgress{os.Stderr}}
+			if term.IsTerminal(int(os.Stderr.Fd())) { // of a recording, which has all that a person sees
+				streams.ErrOut = os.Stderr
+			}
+			os.Exit(cli.Run(ctx, os.Args, streams))
 		},
 	})
 }

@@ -107,10 +107,11 @@ func (s *Screen) text(row int) string {
 func (s *Screen) Lines() (lines, long []string) {
 	line := ""
 	for i := range s.rows {
-		line += s.text(i)
 		if s.rows[i].wrapped {
+			line += strings.Join(s.rows[i].cells, "")
 			continue
 		}
+		line += s.text(i)
 		if i > 0 && s.rows[i-1].wrapped {
 			long = append(long, line)
 		}
