@@ -46,12 +46,12 @@ func Outside(server string) (url string, end func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	go forward(listener, strings.TrimPrefix(server, "https://"))
+	go forward(listener, func() (net.Conn, error) { return net.Dial("tcp", strings.TrimPrefix(server, "https://")) })
 	return "https://" + listener.Addr().String(), func() { _ = listener.Close() }, nil
 }
 
 // forward hands each connection on until the listener is closed.
-func forward(listener net.Listener, to string) {
+func forward(listener net.Listener, dial func() (net.Conn, error)) {
 	for {
 		client, err := listener.Accept()
 		if err != nil {
@@ -59,7 +59,7 @@ func forward(listener net.Listener, to string) {
 		}
 		go func() {
 			defer client.Close()
-			server, err := net.Dial("tcp", to)
+			server, err := dial()
 			if err != nil {
 				return
 			}
@@ -72,6 +72,51 @@ func forward(listener net.Listener, to string) {
 		}()
 	}
 }
+
+// Address is one on loopback that leads to one server, and later to another, as the address of a balancer or of a name does.
+type Address struct {
+	// URL is what clients connect to.
+	URL string
+
+	listener net.Listener
+	mu       sync.Mutex
+	server   string
+	open     []net.Conn
+}
+
+// NewAddress is an address that leads to a server.
+func NewAddress(server string) (*Address, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	a := &Address{URL: "https://" + listener.Addr().String(), listener: listener, server: server}
+	go forward(listener, a.dial)
+	return a, nil
+}
+
+func (a *Address) dial() (net.Conn, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	server, err := net.Dial("tcp", strings.TrimPrefix(a.server, "https://"))
+	if err == nil {
+		a.open = append(a.open, server)
+	}
+	return server, err
+}
+
+// Lead has the address lead to another server. It ends the connections to the former one.
+func (a *Address) Lead(server string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.open {
+		_ = c.Close()
+	}
+	a.server, a.open = server, nil
+}
+
+// Close ends the address; connections stay.
+func (a *Address) Close() { _ = a.listener.Close() }
 
 // loopbackInterface is the name of the loopback interface of this machine; empty where none is found.
 func loopbackInterface() string {

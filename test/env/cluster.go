@@ -4,6 +4,7 @@ package env
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -61,6 +62,8 @@ type Cluster struct {
 	ca    Authority
 	port  *port
 	admin Pair
+	// serving signed the certificate that the API server serves with.
+	serving Authority
 
 	mu                                      sync.Mutex // held while servers start or end
 	apiServer, controllerManager, scheduler *Process
@@ -84,7 +87,7 @@ func (c *Cluster) config(user Pair) *rest.Config {
 		Host:            "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port.number)),
 		QPS:             -1,
 		Burst:           -1,
-		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca.PEM(), CertData: user.Cert, KeyData: user.Key},
+		TLSClientConfig: rest.TLSClientConfig{CAData: c.serving.PEM(), CertData: user.Cert, KeyData: user.Key},
 	}
 }
 
@@ -104,6 +107,7 @@ func (f *Fleet) prepare(ctx context.Context, spec Spec) (_ *Cluster, err error) 
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", spec.Name, err)
 	}
+	c.serving = c.ca
 	c.Kubeconfig, c.admin = c.path("kubeconfig"), c.ca.user("admin", []string{"system:masters"})
 	server := c.ca.Server()
 	for name, content := range map[string][]byte{
@@ -185,6 +189,32 @@ func (c *Cluster) kill() {
 	c.controllerManager.Kill()
 	c.apiServer.Kill()
 	c.scheduler, c.controllerManager, c.apiServer = nil, nil, nil
+}
+
+// Pause has the API server stand still, as one does that hangs: it takes connections and answers nothing, until Resume.
+func (c *Cluster) Pause() error { return c.apiServer.Pause() }
+
+// Resume has the API server go on.
+func (c *Cluster) Resume() error { return c.apiServer.Resume() }
+
+// Recertify starts the cluster again with a certificate of another authority, which c.Config has from then on; the clients that it
+// knows stay the same. Restore says that it is the authority that the cluster began with.
+func (c *Cluster) Recertify(ctx context.Context, restore bool) error {
+	authority := c.ca
+	if !restore {
+		authority = NewAuthority(c.Name, NewKey())
+	}
+	c.Stop()
+	c.serving = authority
+	server := authority.Server()
+	if err := errors.Join(
+		os.WriteFile(c.path("server.crt"), server.Cert, 0o600),
+		os.WriteFile(c.path("server.key"), server.Key, 0o600),
+		WriteKubeconfig(c.Kubeconfig, c.Context()),
+	); err != nil {
+		return err
+	}
+	return c.Start(ctx)
 }
 
 func (c *Cluster) apiServerProgram() Program {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -174,6 +175,28 @@ func (f *Fleet) Stop() {
 }
 
 func (f *Fleet) etcdURL() string { return "http://127.0.0.1:" + strconv.Itoa(f.etcdPort.number) }
+
+// Full has etcd refuse every write of the clusters, as it does when its space is exceeded, or, with false, take them again.
+func (f *Fleet) Full(ctx context.Context, full bool) error {
+	action := "DEACTIVATE"
+	if full {
+		action = "ACTIVATE"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.etcdURL()+"/v3/maintenance/alarm",
+		strings.NewReader(`{"action": "`+action+`", "memberID": "1", "alarm": "NOSPACE"}`))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("etcd answers %s", response.Status)
+	}
+	return nil
+}
 
 func (f *Fleet) startEtcd(ctx context.Context, sync bool) (err error) {
 	if f.etcdPort, err = reservePort(); err != nil {

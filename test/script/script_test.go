@@ -214,11 +214,13 @@ func setup(e *testscript.Env) error {
 	before, err := theStage.snapshot(context.Background())
 	e.Values[beforeKey{}] = before
 	e.Values[impostorsKey{}] = map[string]env.Context{}
+	e.Values[addressesKey{}] = map[string]*env.Address{}
 	return err
 }
 
-// beforeKey is of the snapshot of the members, and impostorsKey of the contexts of impostors, by name.
+// beforeKey is of the snapshot of the members, impostorsKey of the contexts of impostors, and addressesKey of addresses, by name.
 type (
 	beforeKey    struct{}
 	impostorsKey struct{}
+	addressesKey struct{}
 )

@@ -60,6 +60,9 @@ var verbs = []verb{
 	{"impostor", "NAME CLUSTER VICTIM [USER]", 3, startImpostor},
 	{"rancher", "ID=CLUSTER[=tokens]...", 1, rancher},
 	{"expand", "FILE...", 1, expand},
+	{"address", "NAME CLUSTER", 2, address},
+	{"server", "pause|resume|recertify CLUSTER", 2, server},
+	{"etcd", "full|free", 1, etcd},
 }
 
 // commands are the verbs as testscript wants them.
@@ -171,6 +174,63 @@ func startImpostor(ts *testscript.TestScript, args []string) {
 	addContext(ts, front.Context)
 	impostors, _ := ts.Value(impostorsKey{}).(map[string]env.Context)
 	impostors[args[0]] = front.Context
+}
+
+// address adds a context, until the script ends, that leads to a cluster at an address of its own, or has that of an earlier call lead to
+// another cluster.
+func address(ts *testscript.TestScript, args []string) {
+	name, c := args[0], theStage.fleet.Cluster(args[1])
+	addresses, _ := ts.Value(addressesKey{}).(map[string]*env.Address)
+	if a := addresses[name]; a != nil {
+		a.Lead(c.Config().Host)
+		return
+	}
+	a, err := env.NewAddress(c.Config().Host)
+	ts.Check(err)
+	ts.Defer(a.Close)
+	addresses[name] = a
+	ts.Setenv("SERVER_"+strings.ReplaceAll(name, "-", "_"), a.URL)
+	config := c.Config()
+	config.Host = a.URL
+	addContext(ts, env.Context{Name: name, Config: config})
+}
+
+// server has the API server of a cluster stand still, or go on, or has it serve with a certificate of another CA, which the cluster's
+// context then verifies by. When the script ends it is as it was.
+func server(ts *testscript.TestScript, args []string) {
+	c := theStage.fleet.Cluster(args[1])
+	switch args[0] {
+	case "pause":
+		ts.Check(c.Pause())
+		atEnd(ts, c.Resume)
+	case "resume":
+		ts.Check(c.Resume())
+	case "recertify":
+		recertify := func(restore bool) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			return c.Recertify(ctx, restore)
+		}
+		atEnd(ts, func() error { return recertify(true) })
+		ts.Check(recertify(false))
+		ts.Check(theStage.fleet.WriteKubeconfig(ts.MkAbs("kubeconfig")))
+	default:
+		ts.Fatalf("server %s: it is pause, resume or recertify", args[0])
+	}
+}
+
+// etcd has etcd refuse every write of the clusters until it is free again, or the script ends.
+func etcd(ts *testscript.TestScript, args []string) {
+	full := func(full bool) error { return theStage.fleet.Full(context.Background(), full) }
+	switch args[0] {
+	case "full":
+		atEnd(ts, func() error { return full(false) })
+		ts.Check(full(true))
+	case "free":
+		ts.Check(full(false))
+	default:
+		ts.Fatalf("etcd %s: it is full or free", args[0])
+	}
 }
 
 // administratorToken is a token that a cluster issued for an administrator, who is gone when the script ends.
