@@ -75,6 +75,15 @@ func List[T any](ctx context.Context, c *Conn, r Resource, o ListOptions) (items
 // the list in between, so that it is read anew.
 func EachMetadata[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, begin func(), each func(*T)) error {
 	const accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+	return eachObject(ctx, c, r, o, accept, begin, each)
+}
+
+// Each is EachMetadata with whole objects.
+func Each[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, begin func(), each func(*T)) error {
+	return eachObject(ctx, c, r, o, "", begin, each)
+}
+
+func eachObject[T any](ctx context.Context, c *Conn, r Resource, o ListOptions, accept string, begin func(), each func(*T)) error {
 	_, err := readPages(ctx, c, r, o, accept, typedPage[T], begin, func(_ []byte, items []T) error {
 		for i := range items {
 			each(&items[i])

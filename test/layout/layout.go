@@ -26,7 +26,7 @@ var Layers = [][]string{
 	{"pkg/cli/targets"},
 	{"pkg/cli/output"},
 	{"pkg/federate", "pkg/discover", "pkg/lint", "pkg/check", "pkg/bundle"},
-	{"pkg/host", "pkg/member", "pkg/inventory", "pkg/services/records"},
+	{"pkg/host", "pkg/member", "pkg/inventory", "pkg/services", "pkg/services/records"},
 	{"pkg/rules", "pkg/kubeconfig", "pkg/keys", "pkg/cluster", "manifests"},
 	{"pkg/endpoint", "pkg/identity"},
 	{"pkg/command"},
