@@ -22,6 +22,7 @@ const (
 	Members      AreaName = "members"
 	Credentials  AreaName = "credentials"
 	Clusters     AreaName = "clusters"
+	Services     AreaName = "services"
 	Rights       AreaName = "rights"
 )
 
@@ -85,6 +86,10 @@ func Areas(f Facts, found []Finding) []Area {
 	if len(h.discovering()) > 0 && h.Installed != "" {
 		i := slices.IndexFunc(areas, func(a Area) bool { return a.Name == Members })
 		areas = slices.Insert(areas, i, Area{Name: Discovery, Checked: h.discovery()})
+	}
+	if exporting := f.exporting(); exporting > 0 && h.Installed != "" {
+		i := slices.IndexFunc(areas, func(a Area) bool { return a.Name == Rights })
+		areas = slices.Insert(areas, i, Area{Name: Services, Checked: fmt.Sprintf("ServiceExports and ServiceImports where they are served, in %d clusters, by the rules of KEP-1645", exporting)})
 	}
 	return counted(areas, found)
 }

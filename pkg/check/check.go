@@ -11,6 +11,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/host/install"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
+	"github.com/kubefederate/kubectl-federate/pkg/services"
 )
 
 // Severity says how much a finding matters.
@@ -184,4 +185,8 @@ type Observation struct {
 	Err   error
 	// Server is where it was read; empty where it was not.
 	Server string
+	// Services are what the cluster exports and imports, read through a context; nil where ServicesErr says why they were not read, and
+	// for a stored credential, which has no right to.
+	Services    *services.Member
+	ServicesErr error
 }

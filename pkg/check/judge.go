@@ -42,6 +42,7 @@ func Judge(f Facts) []Finding {
 	for i := range f.Observations {
 		j.unknownCluster(&f.Observations[i])
 	}
+	j.services()
 	j.together()
 	return j.found
 }

@@ -228,7 +228,11 @@ func observe(ways []way, each func(n int, work func(ctx context.Context, i int) 
 		if err != nil {
 			return err
 		}
-		state, err := m.Read(ctx)
+		var state *member.State
+		err = cluster.Together(
+			func() (err error) { state, err = m.Read(ctx); return err },
+			func() error { readServices(ctx, m, &seen[i]); return nil },
+		)[0]
 		switch {
 		case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 			return errors.New("no answer in time (--timeout)")

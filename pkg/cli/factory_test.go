@@ -47,7 +47,7 @@ func samples() []command.Command {
 		command.Rotate{Member: "us-east", Cluster: east, TokenLifetime: time.Hour, TrustContext: true},
 		command.Approve{Member: "us-east"}, command.Resume{Member: "us-east"}, command.Get{}, command.Get{Federation: "prod", Violating: true}, command.Get{ByPhase: true}, command.Describe{Member: "us-east"},
 		command.Check{Cluster: &east}, command.Check{AllContexts: true},
-		command.Kubeconfig{Member: "us-east", Merge: true}, command.DeleteContext{Name: "prod/us-east", Kubeconfig: "/tmp/k"},
+		command.Kubeconfig{Member: "us-east", Merge: true}, command.Services{Federation: "prod", Namespace: "shop", Name: "us-east"}, command.DeleteContext{Name: "prod/us-east", Kubeconfig: "/tmp/k"},
 		command.KubectlGet{Object: object, Output: "yaml"}, command.KubectlDelete{Object: object, Cluster: &east},
 		command.KubectlLabel{Object: object, Key: "a", Value: "b", Overwrite: true, Cluster: &east},
 		command.KubectlEdit{Object: object}, command.UpgradePlugin{},

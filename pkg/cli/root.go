@@ -111,7 +111,7 @@ func writers(d *factory) []*cobra.Command {
 // readers are the commands that change nothing.
 func readers(d *factory) []*cobra.Command {
 	return []*cobra.Command{
-		newCheck(d), newGet(d), newDescribe(d), newTree(d), newFind(d), newKubeconfig(d), newLint(d), newVersion(d),
+		newCheck(d), newGet(d), newDescribe(d), newTree(d), newFind(d), newServices(d), newKubeconfig(d), newLint(d), newVersion(d),
 		newCredential(d), newCompletion(d),
 	}
 }

@@ -62,6 +62,8 @@ func TestHost(t *testing.T) {
 		"kubectl delete secrets a --context us-east --kubeconfig '/etc/my hosts'":                           command.KubectlDelete{Object: secret("a"), Cluster: &command.Cluster{Context: "us-east"}},
 		"kubectl delete secrets a --context us-east --kubeconfig mine":                                      command.KubectlDelete{Object: secret("a"), Cluster: &command.Cluster{Context: "us-east", Kubeconfig: "mine"}},
 		"kubectl krew upgrade federate": command.UpgradePlugin{},
+		"kubectl federate services web --namespace shop --context prod --insecure-skip-tls-verify --kubeconfig '/etc/my hosts'":               command.Services{Namespace: "shop", Name: "web"},
+		"kubectl federate services --all-namespaces --federation prod --context prod --insecure-skip-tls-verify --kubeconfig '/etc/my hosts'": command.Services{Federation: "prod"},
 	} {
 		if got := host.Line(c); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -96,6 +98,7 @@ func TestHostileNames(t *testing.T) {
 			command.KubectlLabel{Object: secret(name), Key: "a", Value: "b"}, command.KubectlLabel{Object: secret("a"), Key: name + " "},
 			command.KubectlGet{Object: command.Object{GroupResource: schema.GroupResource{Resource: name}, Name: "a"}},
 			command.KubectlGet{Object: command.Object{GroupResource: schema.GroupResource{Resource: "pods"}, Namespace: name}},
+			command.Services{Federation: federation}, command.Services{Namespace: name, Name: "a"}, command.Services{Namespace: "a", Name: " " + name},
 		} {
 			if got := host.To("repair it", c); got != "repair it" {
 				t.Errorf("%q gives %s", name, got)
