@@ -197,7 +197,7 @@ Rules:
 Access:        readers of the inventory have ClusterRole view on members
 Inventory:     namespaces federation-prod, fleet; credentials in federation-prod-credentials
 Health:        probed every 1m; Offline after 3 failures in a row
-Services:      what members export: kubectl federate services --all-namespaces --federation prod
+Services:      kubectl federate services --all-namespaces --federation prod
 Unhealthy:
   NAME      PHASE     CAUSE
   eu-west   Offline   Unreachable (5m ago)
@@ -218,7 +218,7 @@ Rules:         <none>
 Access:        <none>
 Inventory:     <none>
 Health:        probed at the manager's interval
-Services:      what members export: kubectl federate services --all-namespaces --federation empty
+Services:      kubectl federate services --all-namespaces --federation empty
 Conditions:
   TYPE        STATUS   REASON      AGE   MESSAGE
   Published   True     Published   60m   all is well

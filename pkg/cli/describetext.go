@@ -286,7 +286,7 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 	s.Line("Inventory", inventory)
 	s.Line("Health", healthText(f.Spec.Health))
 	describeDiscovery(s, f)
-	s.Line("Services", commands.To("what members export", command.Services{Federation: v1alpha1.FederationName(f.Name)}))
+	s.Line("Services", commands.Line(command.Services{Federation: v1alpha1.FederationName(f.Name)}))
 	if len(f.Status.Conditions) > 0 {
 		s.Table("Conditions", conditionRows(f.Status.Conditions, now))
 	}
