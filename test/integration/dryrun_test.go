@@ -164,6 +164,7 @@ var faultScenarios = map[string]struct {
 	"join": {scenarios: []string{
 		"scenario-join", "scenario-join-bare", "scenario-join-trial", "scenario-overtaken", "scenario-take-over", "scenario-kill-join",
 	}},
+	"move":   {scenarios: []string{"scenario-move"}},
 	"unjoin": {scenarios: []string{"scenario-unjoin", "scenario-unjoin-bare", "scenario-kill-unjoin"}},
 	"rotate": {scenarios: []string{"scenario-rotate-host", "scenario-rotate-member", "scenario-rotate-trial", "scenario-kill-rotate"}},
 
@@ -175,7 +176,6 @@ var faultScenarios = map[string]struct {
 	"grant":             {reason: "one request for each object, and run again it completes"},
 	"init":              {reason: "run again it applies what is missing; TestKeyChangeIsInterrupted ends its change of keys at each step"},
 	"label":             {reason: "one request for each object"},
-	"move":              {reason: "its requests are those of join and unjoin; TestMove lets one fail halfway"},
 	"resume":            {reason: "one request for each member"},
 	"revoke":            {reason: "run again it deletes what is left"},
 	"suspend":           {reason: "one request for each member"},

@@ -35,11 +35,12 @@ var scenarios = []scenario{
 	{name: "scenario-overtaken", shards: 1, spec: viewAccess, run: (*shard).overtaken},
 	{name: "scenario-join-trial", shards: 1, run: (*shard).joinTrial},
 	{name: "scenario-take-over", shards: 2, run: (*shard).takeOver},
+	{name: "scenario-move", shards: 2, spec: viewAccess, run: (*shard).move},
 	{name: "scenario-join", shards: 1, spec: viewAccess, run: (*shard).join},
 	{name: "scenario-unjoin", shards: 1, spec: viewAccess, run: (*shard).unjoin},
 }
 
-// TestFaults fails the requests of join, unjoin, rotate and join --take-over in every way, each request in turn, and lets
+// TestFaults fails the requests of join, unjoin, rotate, move and join --take-over in every way, each request in turn, and lets
 // the cluster leave at each request of a join. After each either nothing has changed, or all was rolled back, or the error
 // names the command that goes on; that command completes, and unjoin leaves every object on both sides as it was.
 func TestFaults(t *testing.T) {
@@ -60,8 +61,8 @@ type faultRun struct {
 	prepare func()
 	// command is what runs, over connections that fail; it is run again without, to go on.
 	command func(context.Context, *host.Cluster, *member.Cluster) error
-	// next is the command line that goes on.
-	next string
+	// next is the command line that goes on, or with back goes back, where that is another.
+	next, back string
 	// after looks at what a run left that changed something, and brings the clusters back to as they were.
 	after func(what string, err error, partial bool)
 }
@@ -134,7 +135,7 @@ func (l *shard) try(s faultRun, kind fault, k int) bool {
 		l.ends["went on"]++
 	case errors.As(err, &partial):
 		l.ends["partial"]++
-		if partial.Next != s.next {
+		if partial.Next != s.next && (s.back == "" || partial.Next != s.back) {
 			l.Errorf("%s: to continue, run: %q, want %q\n%v", what, partial.Next, s.next, err)
 		}
 	case p.wrote:
@@ -351,6 +352,79 @@ func (l *shard) takeOver() {
 		},
 	}
 	l.both(s)
+}
+
+// move: after each fault the cluster is a member of one of the two federations, with its labels and a credential that works and
+// has the lifetime that was asked for, or the error names the command that goes on, or back.
+func (l *shard) move() {
+	to := v1alpha1.FederationName(l.name + "-to")
+	federation(l.T, l.host, string(to), nil)
+	from := l.options(federate.JoinOptions{
+		Cluster: command.Cluster{Context: "east"}, Labels: map[string]string{"example.com/team": "web"}, TokenLifetime: 48 * time.Hour,
+	})
+	back := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
+		_, err := join(ctx, h, m, from)
+		return err
+	}
+	on := func(ctx context.Context, h *host.Cluster, m *member.Cluster) error {
+		_, err := move(ctx, h, m, federate.JoinOptions{Name: from.Name, Federation: to, Cluster: from.Cluster})
+		return err
+	}
+	s := faultRun{
+		prepare: func() { l.again("join", back) },
+		command: on,
+		next:    "kubectl federate move " + l.name + " --to " + string(to) + " --member-context east",
+		back:    "kubectl federate join " + l.name + " --federation " + l.name + " --member-context east --labels example.com/team=web --token-lifetime 2d",
+	}
+	s.after = func(what string, err error, partial bool) {
+		failed, _ := errors.AsType[*federate.Partial](err)
+		switch {
+		case err == nil:
+			l.isMember(what, to)
+		case !partial:
+			l.isMember(what, from.Federation)
+		case l.cases%2 == 1:
+			// It leaves as it is.
+		case failed.Next == s.next:
+			l.again(what, on)
+			l.isMember(what+", again", to)
+		default:
+			l.again(what, back)
+			l.isMember(what+", and back", from.Federation)
+		}
+		l.again(what, l.doUnjoin)
+	}
+	l.both(s)
+}
+
+// isMember holds that the cluster is a member of the federation, as move knows it.
+func (l *shard) isMember(what string, federation v1alpha1.FederationName) {
+	l.Helper()
+	m, err := l.h.Member(l.Context(), v1alpha1.MemberName(l.name))
+	if err != nil {
+		l.Fatalf("%s: %v", what, err)
+	}
+	k, err := l.m.Membership(l.Context())
+	if err != nil || k == nil {
+		l.Fatalf("%s: membership record %v, %v", what, k, err)
+	}
+	if m.Federation() != federation || m.Labels["example.com/team"] != "web" || m.Annotations[v1alpha1.AnnotationAttempt] != "" {
+		l.Errorf("%s: want a member of %s: %+v", what, federation, m.ObjectMeta)
+	}
+	if k.Federation != federation || k.MemberUID != m.UID || k.TakenFrom != "" {
+		l.Errorf("%s: want the membership record of %s: %+v", what, federation, k)
+	}
+	lifetime := 48 * time.Hour
+	if strings.Contains(what, member.PolicyRefs()[1].Name+") answered 403") {
+		lifetime = federate.DefaultTokenLifetime // what was asked for stands in the policy, and a note says that it was not read
+	}
+	secret, err := l.h.Get(l.Context(), host.CredentialRef(v1alpha1.MemberName(l.name)))
+	if err != nil || secret.GetAnnotations()[v1alpha1.AnnotationTokenLifetime] != lifetime.String() || secret.GetLabels()[v1alpha1.LabelFederation] != string(federation) {
+		l.Errorf("%s: the credential is not that of %s: %v", what, federation, err)
+	}
+	if err := works(l.T, l.credential()); err != nil {
+		l.Errorf("%s: the stored credential does not work: %v", what, err)
+	}
 }
 
 // rotate: after each fault the host keeps a credential that works, or a rotation or a join that is run next stores one. A
