@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -83,7 +82,7 @@ var kinds = []kind{
 	{"policies", cluster.AdmissionPolicies, cluster.ListOptions{Labels: labeled}},
 	{"policybindings", cluster.AdmissionPolicyBindings, cluster.ListOptions{Labels: labeled}},
 	{"namespaces", cluster.Namespaces, cluster.ListOptions{Labels: labeled}},
-	{"deployments", builtin(appsv1.SchemeGroupVersion, "deployments", "Deployment"), cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
+	{"deployments", cluster.Deployments, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"pods", cluster.Pods, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"services", builtin(corev1.SchemeGroupVersion, "services", "Service"), cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"endpointslices", builtin(schema.GroupVersion{Group: "discovery.k8s.io", Version: "v1"}, "endpointslices", "EndpointSlice"), cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},

@@ -46,6 +46,7 @@ var (
 	Pods                = resource(coreV1, "pods", "Pod")
 	Nodes               = resource(coreV1, "nodes", "Node")
 	Events              = resource(coreV1, "events", "Event")
+	Deployments         = resource(appsV1, "deployments", "Deployment")
 	ClusterRoles        = resource(rbacV1, "clusterroles", "ClusterRole")
 	ClusterRoleBindings = resource(rbacV1, "clusterrolebindings", "ClusterRoleBinding")
 	Roles               = resource(rbacV1, "roles", "Role")

@@ -3,9 +3,8 @@ package host
 import (
 	"context"
 
-	appsv1 "k8s.io/api/apps/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -18,7 +17,7 @@ type Discovery struct {
 	Installed bool
 	// Deployed says that it runs in pods of the host, and Available how many of them are.
 	Deployed  bool
-	Available int32
+	Available int64
 	// NotGranted are the federations that its account may not join clusters to, of those that were asked about, and LeaveNotGranted
 	// those that it may not let members leave, though spec.discovery.whenGone says so.
 	NotGranted, LeaveNotGranted []v1alpha1.FederationName
@@ -27,8 +26,7 @@ type Discovery struct {
 // DiscoveryDeploymentRef names the Deployment of the discovery controller.
 func DiscoveryDeploymentRef() cluster.Ref {
 	return cluster.Ref{
-		Resource:  cluster.Resource{GroupVersionResource: appsv1.SchemeGroupVersion.WithResource("deployments"), Kind: "Deployment"},
-		Namespace: v1alpha1.HostNamespace, Name: manifests.DiscoveryDeployment,
+		Resource: cluster.Deployments, Namespace: v1alpha1.HostNamespace, Name: manifests.DiscoveryDeployment,
 	}
 }
 
@@ -45,11 +43,10 @@ func (c *Cluster) Discovery(ctx context.Context, federations []*v1alpha1.Federat
 		return d, err
 	}
 	if o != nil {
-		var deployment appsv1.Deployment
-		if err := cluster.FromUnstructured(o, &deployment); err != nil {
+		d.Deployed = true
+		if d.Available, _, err = unstructured.NestedInt64(o.Object, "status", "availableReplicas"); err != nil {
 			return d, err
 		}
-		d.Deployed, d.Available = true, deployment.Status.AvailableReplicas
 	}
 	type question struct {
 		federation v1alpha1.FederationName
@@ -80,7 +77,9 @@ func (c *Cluster) Discovery(ctx context.Context, federations []*v1alpha1.Federat
 	return d, nil
 }
 
-var subjectReviews = cluster.Resource{GroupVersionResource: authorizationv1.SchemeGroupVersion.WithResource("subjectaccessreviews"), Kind: "SubjectAccessReview"}
+var subjectReviews = cluster.Resource{
+	GroupVersionResource: schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "subjectaccessreviews"}, Kind: "SubjectAccessReview",
+}
 
 // discoveryMay says whether the controller's account has a verb on a federation.
 func (c *Cluster) discoveryMay(ctx context.Context, verb string, federation v1alpha1.FederationName) (bool, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,8 +18,7 @@ import (
 )
 
 var managerDeployment = cluster.Ref{
-	Resource:  cluster.Resource{GroupVersionResource: appsv1.SchemeGroupVersion.WithResource("deployments"), Kind: "Deployment"},
-	Namespace: v1alpha1.HostNamespace, Name: manifests.ManagerDeployment,
+	Resource: cluster.Deployments, Namespace: v1alpha1.HostNamespace, Name: manifests.ManagerDeployment,
 }
 
 var discoveryDeployment = host.DiscoveryDeploymentRef()
@@ -93,16 +91,25 @@ func OptionsOf(p Parts) (manifests.Options, error) {
 	return o, err
 }
 
-// deploymentOf is an empty Deployment where there is none.
-func deploymentOf(o *unstructured.Unstructured) (*appsv1.Deployment, error) {
-	var d appsv1.Deployment
+// deployment is what is read of one. Package apps/v1 would be a hundredth of the plugin.
+type deployment struct {
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Replicas *int32                 `json:"replicas"`
+		Template corev1.PodTemplateSpec `json:"template"`
+	} `json:"spec"`
+}
+
+// deploymentOf is an empty one where there is none.
+func deploymentOf(o *unstructured.Unstructured) (*deployment, error) {
+	var d deployment
 	if o == nil {
 		return &d, nil
 	}
 	return &d, cluster.FromUnstructured(o, &d)
 }
 
-func containerOf(d *appsv1.Deployment, name string) *corev1.Container {
+func containerOf(d *deployment, name string) *corev1.Container {
 	containers := d.Spec.Template.Spec.Containers
 	if i := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == name }); i >= 0 {
 		return &containers[i]
@@ -111,7 +118,7 @@ func containerOf(d *appsv1.Deployment, name string) *corev1.Container {
 }
 
 // chosenResources are those of a container that another client than init has set some of; otherwise nil.
-func chosenResources(d *appsv1.Deployment, container string) (map[string]any, error) {
+func chosenResources(d *deployment, container string) (map[string]any, error) {
 	c := containerOf(d, container)
 	if c == nil || !slices.ContainsFunc(d.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool { return setsResources(entry, container) }) {
 		return nil, nil
