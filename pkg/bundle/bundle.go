@@ -74,8 +74,11 @@ func builtin(group schema.GroupVersion, plural, name string) cluster.Resource {
 // labeled selects what init has installed.
 const labeled = "app.kubernetes.io/part-of=kubefederate"
 
-// kinds are gathered in this order. Of Secrets only names, types, keys and sizes are kept.
+// kinds are gathered in this order: Secrets first, of which only names, types, keys and sizes are kept, and whose values are removed
+// from all that comes after them.
 var kinds = []kind{
+	{"secrets", cluster.Secrets, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
+	{"credentials", cluster.Secrets, cluster.ListOptions{Namespace: v1alpha1.CredentialsNamespace}},
 	{"federations", cluster.Federations, cluster.ListOptions{}},
 	{"memberclusters", cluster.MemberClusters, cluster.ListOptions{}},
 	{"webhookconfigurations", install.Configuration.Resource, cluster.ListOptions{Labels: labeled}},
@@ -88,8 +91,6 @@ var kinds = []kind{
 	{"endpointslices", builtin(schema.GroupVersion{Group: "discovery.k8s.io", Version: "v1"}, "endpointslices", "EndpointSlice"), cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"configmaps", cluster.ConfigMaps, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"leases", cluster.Leases, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
-	{"secrets", cluster.Secrets, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
-	{"credentials", cluster.Secrets, cluster.ListOptions{Namespace: v1alpha1.CredentialsNamespace}},
 	{"events-system", cluster.Events, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"events", cluster.Events, cluster.ListOptions{Namespace: corev1.NamespaceDefault, Fields: "involvedObject.apiVersion=" + v1alpha1.GroupVersion.String()}},
 }
@@ -98,17 +99,17 @@ var kinds = []kind{
 func Write(ctx context.Context, h *host.Cluster, files []File, w io.Writer) (*Contents, error) {
 	compressed := gzip.NewWriter(w)
 	b := &writer{host: h, archive: tar.NewWriter(compressed), contents: &Contents{Created: time.Now().UTC().Truncate(time.Second), LeftOut: []LeftOut{}}}
+	for _, k := range kinds {
+		if err := b.objects(ctx, k); err != nil {
+			return nil, err
+		}
+	}
 	for _, f := range files {
 		if f.Err != nil {
 			b.leftOut(f.Name, f.Err)
 			continue
 		}
 		if err := b.document(f.Name, f.Content); err != nil {
-			return nil, err
-		}
-	}
-	for _, k := range kinds {
-		if err := b.objects(ctx, k); err != nil {
 			return nil, err
 		}
 	}
@@ -132,14 +133,21 @@ type writer struct {
 	contents *Contents
 	// pods are those that were read.
 	pods []corev1.Pod
+	// secrets are the values of the Secrets that were read, and known removes them; nil until something else is written.
+	secrets redact.Values
+	known   *strings.Replacer
 }
 
 func (b *writer) leftOut(what string, err error) {
 	b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{what, redact.Text(cluster.Printable(cluster.Shortened(cluster.Cause(err))))})
 }
 
-// add writes a file, whose content has no secret any more.
+// add writes a file, whose content has nothing any more that looks like a secret. What is known to be one is removed here.
 func (b *writer) add(name string, content []byte, cut bool) error {
+	if b.known == nil {
+		b.known = b.secrets.Replacer()
+	}
+	content = []byte(b.known.Replace(string(content)))
 	header := &tar.Header{Name: "kubefederate-bundle/" + name, Mode: 0o600, Size: int64(len(content)), ModTime: b.contents.Created}
 	if err := b.archive.WriteHeader(header); err != nil {
 		return err
@@ -204,11 +212,20 @@ func (b *writer) objects(ctx context.Context, k kind) error {
 				b.pods = append(b.pods, pod)
 			}
 		}
+		if k.resource == cluster.Secrets {
+			var secret corev1.Secret
+			if json.Unmarshal(item, &secret) == nil {
+				b.secrets.Add(secret.Data)
+			}
+		}
 		if err := b.redacted(&list, item, &k.resource); err != nil {
 			return err
 		}
 	}
 	list.WriteString("]}\n")
+	if k.resource == cluster.Secrets {
+		b.known = nil // more values are known by now
+	}
 	return b.add("objects/"+k.file+".json", list.Bytes(), false)
 }
 

@@ -121,3 +121,21 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// TestValues holds that the values of Secrets are removed whatever they look like, and that what is public stays.
+func TestValues(t *testing.T) {
+	t.Parallel()
+	const certificate = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----"
+	var v Values
+	v.Add(map[string][]byte{"word": []byte("plainlowerwords\n"), "text": []byte("two \"lines\"\nof it"), "ca.crt": []byte(certificate), "namespace": []byte("kubefederate-system"), "short": []byte("yes")})
+	v.Add(map[string][]byte{"longer": []byte("plainlowerwordsandmore")})
+	for text, want := range map[string]string{
+		"a plainlowerwords b": "a REDACTED b", "plainlowerwordsandmore": "REDACTED", `{"a":"two \"lines\"\nof it"}`: `{"a":"REDACTED"}`,
+		"x " + base64.StdEncoding.EncodeToString([]byte("plainlowerwords")): "x REDACTED",
+		certificate: certificate, "kubefederate-system, yes": "kubefederate-system, yes",
+	} {
+		if got := v.Replacer().Replace(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
