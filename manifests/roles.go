@@ -127,9 +127,22 @@ func CredentialsBinding(namespace string) []*unstructured.Unstructured {
 func managerBinding(namespace string, rules ...rbacv1.PolicyRule) []*unstructured.Unstructured {
 	return objectsOf(
 		role(labeled(RoleInventory, namespace), rules...),
-		binding(labeled(RoleInventory, namespace), RoleInventory, []rbacv1.Subject{
-			{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.ManagerAccount},
+		binding(labeled(RoleInventory, namespace), RoleInventory, managerAccount),
+	)
+}
+
+var managerAccount = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.HostNamespace, Name: v1alpha1.ManagerAccount}}
+
+// RoleDNS is the Role in a namespace that has the names of exported services.
+const RoleDNS = "kubefederate-dns"
+
+// DNSBinding lets the manager keep DNSEndpoints of external-dns in a namespace.
+func DNSBinding(namespace string) []*unstructured.Unstructured {
+	return objectsOf(
+		role(labeled(RoleDNS, namespace), rbacv1.PolicyRule{
+			APIGroups: []string{"externaldns.k8s.io"}, Resources: []string{"dnsendpoints"}, Verbs: []string{"get", "list", "create", "patch", "delete"},
 		}),
+		binding(labeled(RoleDNS, namespace), RoleDNS, managerAccount),
 	)
 }
 
@@ -145,14 +158,14 @@ func ConsumerBinding(namespace string, accounts ...rbacv1.Subject) []*unstructur
 	return objectsOf(objects...)
 }
 
-// IsGrant says whether a role or a binding has the name of one that grant makes: of an inventory, of its consumers, or of the
-// discovery controller.
+// IsGrant says whether a role or a binding has the name of one that grant makes: of an inventory, of its consumers, of the names of
+// services, or of the discovery controller.
 func IsGrant(o *unstructured.Unstructured) bool {
 	name := o.GetName()
 	if o.GetNamespace() == "" {
 		return strings.HasPrefix(name, RoleDiscovery+":")
 	}
-	return name == RoleInventory || name == RoleConsumer || name == RoleDiscoveryNamespace ||
+	return name == RoleInventory || name == RoleConsumer || name == RoleDNS || name == RoleDiscoveryNamespace ||
 		strings.HasPrefix(name, RoleConsumer+":") || strings.HasPrefix(name, RoleDiscovery+":")
 }
 

@@ -245,9 +245,13 @@ func (s subject) grants(state *member.State) {
 	if f != nil && f.Spec.Access != nil {
 		g.AccessRole = f.Spec.Access.ClusterRole
 	}
+	if f != nil && f.Spec.Services != nil {
+		g.Services = member.JoinNamespaces(f.Spec.Services.Namespaces)
+	}
 	for _, o := range s.objects(g) {
 		live := state.Objects[o.Ref]
 		switch {
+		case live == nil && state.WithoutNamespace(o.Ref):
 		case live == nil:
 			s.onMember(Finding{Code: GrantMissing, Severity: Error, Object: o.Ref.String(), Cause: "does not exist, and the host's credential needs it", Remedy: s.join(command.Join{})})
 		case !cluster.Covers(live.Object, o.Manifest.Object):

@@ -79,6 +79,7 @@ type federationFlags struct {
 	rules       []string
 	clusterRole string
 	inventory   v1alpha1.Inventory
+	services    v1alpha1.Services
 	sources     []string
 	endpoints   []string
 	interval    string
@@ -118,6 +119,9 @@ func newCreateFederation(d *factory) *cobra.Command {
 		"A namespace of the host to publish members in; its label kubefederate.io/inventory names the federation (repeatable)")
 	flags.StringVar(&f.inventory.CredentialsNamespace, "inventory-credentials-namespace", "",
 		"The namespace of the host to keep a credential in for each member, for readers of the inventory; its label kubefederate.io/inventory-credentials names the federation (default: none)")
+	flags.StringArrayVar(&f.services.Namespaces, "services-namespace", nil, "A namespace of members whose exported services get names in DNS (repeatable)")
+	flags.StringVar(&f.services.DNS.Domain, "dns-domain", "", "What these names end with, as example.com")
+	flags.StringVar(&f.services.DNS.Namespace, "dns-namespace", "", "The namespace of the host for the names, as DNSEndpoints of external-dns")
 	flags.StringArrayVar(&f.sources, "discovery-source", nil,
 		"Objects on the host whose clusters the discovery controller may join, as KIND=NAMESPACE[,NAMESPACE…], or OpenClusterManagement for all of them (repeatable)")
 	flags.StringArrayVar(&f.endpoints, "discovery-endpoint", nil,
@@ -270,6 +274,10 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 	if f.inventory.CredentialsNamespace != "" && len(f.inventory.Namespaces) == 0 {
 		return nil, output.Usagef("invalid --inventory-credentials-namespace %q: needs --inventory-namespace, where members are published", f.inventory.CredentialsNamespace)
 	}
+	services := f.services.DNS != (v1alpha1.ServicesDNS{}) || len(f.services.Namespaces) > 0
+	if services && (f.services.DNS.Domain == "" || f.services.DNS.Namespace == "" || len(f.services.Namespaces) == 0) {
+		return nil, output.Usagef("--services-namespace, --dns-domain and --dns-namespace go together: give all of them or none")
+	}
 	federation := output.WithKind(&v1alpha1.Federation{}, "Federation")
 	federation.Name = string(name)
 	federation.Spec = v1alpha1.FederationSpec{
@@ -289,6 +297,9 @@ func (f *federationFlags) parse(name v1alpha1.FederationName) (*v1alpha1.Federat
 	}
 	if len(f.inventory.Namespaces) > 0 {
 		federation.Spec.Inventory = f.inventory.DeepCopy()
+	}
+	if services {
+		federation.Spec.Services = f.services.DeepCopy()
 	}
 	return federation, nil
 }

@@ -284,6 +284,7 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 	}
 	s.Line("Access", access)
 	s.Line("Inventory", inventory)
+	describeServices(s, f)
 	s.Line("Health", healthText(f.Spec.Health))
 	describeDiscovery(s, f)
 	s.Line("Services", commands.Line(command.Services{Federation: v1alpha1.FederationName(f.Name)}))

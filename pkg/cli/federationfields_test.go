@@ -20,7 +20,7 @@ func TestFederationFields(t *testing.T) {
 		"kubectl-federate", "create", "federation", "prod", "--dry-run=client", "-o", "yaml",
 		"--description=x", "--acceptance=Manual", "--enforcement=Warn", "--require-label=a", "--max=1", "--kubernetes-versions=>=1.33",
 		"--rule=a=true", "--access-cluster-role=view", "--inventory-namespace=a", "--inventory-credentials-namespace=b", "--discovery-source=ClusterAPI=a", "--discovery-endpoint=.example.com",
-		"--health-interval=1m", "--allow-insecure-tls",
+		"--health-interval=1m", "--services-namespace=shop", "--dns-domain=example.com", "--dns-namespace=external-dns", "--allow-insecure-tls",
 	}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut})
 	var created v1alpha1.Federation
 	if err := yaml.UnmarshalStrict(out.Bytes(), &created); code != 0 || err != nil {

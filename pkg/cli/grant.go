@@ -41,6 +41,9 @@ read the profiles: it should hold nothing else. A namespace that does not exist 
 ServiceAccount get the Secrets of that namespace, by name. The federation publishes in what its spec.inventory
 names: grant first, then name it.
 
+--dns lets the manager write DNSEndpoints of external-dns in a namespace, and nothing else: the names of exported
+services, as spec.services of the federation asks. It is for every federation that names the namespace.
+
 --discovery lets the discovery controller join clusters to the federation, and change those members alone. With
 --leave it may also let them leave, as spec.discovery.whenGone: Leave asks. Again without --leave, it may not any
 more.
@@ -62,6 +65,9 @@ const grantExample = `  # Let a group join clusters to prod, and a user accept t
   # Keep a credential for each member, and let the controller of a tool read it
   kubectl federate grant prod --inventory-credentials prod-credentials --consumer argocd/argocd-application-controller
 
+  # Write the names of services that members of prod export for external-dns
+  kubectl federate grant prod --dns external-dns
+
   # Let the discovery controller join clusters to prod
   kubectl federate grant prod --discovery
 
@@ -79,6 +85,7 @@ type grantFlags struct {
 	inventories []string
 	credentials string
 	consumers   []string
+	dns         string
 	discovery   discoveryFlags
 	dryRun      cluster.DryRun
 	output      output.Flags
@@ -90,6 +97,7 @@ func (f *grantFlags) addTo(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.inventories, "inventory", nil, "A namespace of the host for ClusterProfiles of the members (repeatable)")
 	flags.StringVar(&f.credentials, "inventory-credentials", "", "The namespace of the host for credentials of the members")
 	flags.StringArrayVar(&f.consumers, "consumer", nil, "A ServiceAccount that may get the Secrets of --inventory-credentials, as NAMESPACE/NAME (repeatable)")
+	flags.StringVar(&f.dns, "dns", "", "The namespace of the host for names of exported services")
 	f.discovery.addTo(flags)
 	addDryRun(cmd, &f.dryRun)
 	flags.Lookup("dry-run").Usage = `"none", "client" or "server". Client prints everything as for a host that was not read, but with the subjects that roles have there; server also lets the API server judge it. Neither changes anything`
@@ -104,7 +112,7 @@ func (f *grantFlags) arguments(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) > 0:
 		fault = errors.New("--discovery-secret and --discovery-namespace take no federation: a Secret is read for each federation whose spec.discovery names its namespace")
-	case f.given.given() || len(f.inventories) > 0 || f.credentials != "" || len(f.consumers) > 0 || f.discovery.join || f.discovery.leave:
+	case f.given.given() || len(f.inventories) > 0 || f.credentials != "" || len(f.consumers) > 0 || f.dns != "" || f.discovery.join || f.discovery.leave:
 		fault = errors.New("--discovery-secret and --discovery-namespace take no federation, and go with no flag for one")
 	default:
 		return nil
@@ -163,12 +171,15 @@ func (o *grantOptions) validate() error {
 		return err
 	}
 	switch {
-	case len(o.roles) == 0 && len(o.inventories) == 0 && o.credentials == "" && !o.discovery.join:
-		return output.Usagef("nothing is named: give --joiner, --approver, --integrator, --inventory, --inventory-credentials or --discovery")
+	case len(o.roles) == 0 && len(o.inventories) == 0 && o.credentials == "" && o.dns == "" && !o.discovery.join:
+		return output.Usagef("nothing is named: give --joiner, --approver, --integrator, --inventory, --inventory-credentials, --dns or --discovery")
 	case len(o.accounts) > 0 && o.credentials == "":
 		return output.Usagef("--consumer needs --inventory-credentials, the namespace whose Secrets it may get")
 	case slices.Contains(o.inventories, o.credentials):
 		return output.Usagef("namespace %q cannot hold profiles and credentials: readers of profiles have no right on Secrets", o.credentials)
+	}
+	if o.dns != "" && len(validation.IsDNS1123Label(o.dns)) > 0 {
+		return output.Usagef("invalid --dns %q: it names no namespace", o.dns)
 	}
 	for _, p := range o.places() {
 		if len(validation.IsDNS1123Label(p.namespace)) > 0 {
@@ -222,7 +233,15 @@ func (o *grantOptions) objects() (objects []*unstructured.Unstructured) {
 	if len(o.accounts) > 0 {
 		objects = append(objects, manifests.ConsumerBinding(o.credentials, o.accounts...)...)
 	}
-	return append(objects, o.discoveryObjects()...)
+	return slices.Concat(objects, o.dnsObjects(), o.discoveryObjects())
+}
+
+// dnsObjects let the manager write the names of services.
+func (o *grantOptions) dnsObjects() []*unstructured.Unstructured {
+	if o.dns == "" {
+		return nil
+	}
+	return manifests.DNSBinding(o.dns)
 }
 
 func (o *grantOptions) report(object *unstructured.Unstructured, outcome install.Outcome) {
@@ -363,13 +382,13 @@ func (o *grantOptions) forAdministrator() federate.Finding {
 // operation is what is granted, as a refusal names it.
 func (o *grantOptions) operation() string {
 	switch {
-	case len(o.roles) > 0 && len(o.places()) == 0 && !o.discovery.join:
+	case len(o.roles) > 0 && len(o.places()) == 0 && !o.discovery.join && o.dns == "":
 		return fmt.Sprintf("give roles of federation %q", o.federation)
 	case len(o.roles) > 0:
 		return fmt.Sprintf("grant federation %q all of this", o.federation)
 	case o.discovery.readsSecrets():
 		return "let the discovery controller read Secrets"
-	case len(o.places()) == 0:
+	case len(o.places()) == 0 && o.dns == "":
 		return fmt.Sprintf("let the discovery controller join clusters to federation %q", o.federation)
 	}
 	return fmt.Sprintf("grant federation %q a namespace", o.federation)

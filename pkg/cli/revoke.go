@@ -36,6 +36,8 @@ taken out revoke refuses, and so it does where the namespace was granted to anot
 purpose. With --inventory-credentials every ServiceAccount that --consumer named loses its right; with --consumer as
 well only those that are named do.
 
+With --dns the manager may not write names of services there any more, for any federation.
+
 With --discovery the discovery controller may not change the federation's members any more, nor let them leave; they
 stay members. What --discovery-secret and --discovery-namespace let it read, it cannot read any more, at once.`
 
@@ -47,6 +49,9 @@ const revokeExample = `  # A group is not to join clusters to prod any more
 
   # One ServiceAccount is not to read credentials any more
   kubectl federate revoke prod --inventory-credentials prod-credentials --consumer argocd/argocd-application-controller
+
+  # The manager is not to write names of services in namespace external-dns
+  kubectl federate revoke prod --dns external-dns
 
   # The discovery controller is not to join clusters to prod, nor to read a Secret
   kubectl federate revoke prod --discovery
@@ -129,7 +134,7 @@ func (o *revokeOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return o.deleteEach(ctx, h, o.discoveryObjects())
+	return o.deleteEach(ctx, h, append(o.dnsObjects(), o.discoveryObjects()...))
 }
 
 // planRoles prints what revoke does to the bindings of roles, as they are on the host.
@@ -167,7 +172,7 @@ func (o *revokeOptions) plan() {
 		output.Linef(o.Out, "namespace/%s %s%s", p.namespace, install.Unlabeled, dryRunSuffix(o.dryRun))
 		deleted(o.objectsOf(p))
 	}
-	deleted(o.discoveryObjects())
+	deleted(append(o.dnsObjects(), o.discoveryObjects()...))
 }
 
 // objectsOf are those in a namespace whose names are known without reading it.
@@ -204,7 +209,7 @@ func (o *revokeOptions) deleteEach(ctx context.Context, h *host.Cluster, objects
 // judge is a *Refusal where the label of a namespace is that of another grant, or the federation still publishes there. A
 // namespace without a label, or of a federation that does not exist, may be cleaned.
 func (o *revokeOptions) judge(ctx context.Context, h *host.Cluster) error {
-	if len(o.places()) == 0 {
+	if len(o.places()) == 0 && o.dns == "" {
 		return nil
 	}
 	federation, err := o.existing(ctx, h)
@@ -212,6 +217,12 @@ func (o *revokeOptions) judge(ctx context.Context, h *host.Cluster) error {
 		return err
 	}
 	var against []federate.Finding
+	if o.dns != "" && federation != nil && federation.Spec.Services != nil && federation.Spec.Services.DNS.Namespace == o.dns {
+		against = append(against, federate.Finding{
+			Side: cluster.Host, Object: fmt.Sprintf("namespace %q", o.dns), Cause: fmt.Sprintf("is in spec.services of federation %q, and what the manager wrote there would stay", o.federation),
+			Remedy: o.commands().To("take it out of there first", command.KubectlEdit{Object: host.FederationRef(o.federation).Object()}),
+		})
+	}
 	for _, p := range o.places() {
 		namespace, err := h.Find(ctx, install.Namespace(p.namespace))
 		if err != nil {

@@ -44,6 +44,8 @@ type Grant struct {
 	Yes bool
 	// Inventory and Credentials are namespaces for profiles and for credentials of its inventory; empty is none.
 	Inventory, Credentials string
+	// DNS is a namespace for the names of its exported services; empty is none.
+	DNS string
 	// Discovery lets the discovery controller join clusters to it, and with Leave let them leave.
 	Discovery, Leave bool
 }
@@ -61,6 +63,9 @@ func (c Grant) render(l *line) {
 	}
 	l.flagIf(c.Yes, "yes")
 	l.inventory(c.Inventory, c.Credentials)
+	if c.DNS != "" {
+		l.flag("dns", l.name(c.DNS, ""))
+	}
 	l.flagIf(c.Discovery, "discovery")
 	l.flagIf(c.Leave, "leave")
 }
@@ -69,12 +74,16 @@ func (c Grant) render(l *line) {
 type Revoke struct {
 	Federation             v1alpha1.FederationName
 	Inventory, Credentials string
+	DNS                    string
 	Discovery              bool
 }
 
 func (c Revoke) render(l *line) {
 	l.federate("revoke", l.name(string(c.Federation), "NAME"))
 	l.inventory(c.Inventory, c.Credentials)
+	if c.DNS != "" {
+		l.flag("dns", l.name(c.DNS, ""))
+	}
 	l.flagIf(c.Discovery, "discovery")
 }
 

@@ -29,17 +29,20 @@ type federationReconciler struct {
 	client     client.Client
 	judgements *judgements
 	publisher  *publisher
+	namer      *namer
 }
 
-func setupFederation(mgr ctrl.Manager, judgements *judgements, publisher *publisher) error {
-	r := &federationReconciler{client: mgr.GetClient(), judgements: judgements, publisher: publisher}
+func setupFederation(mgr ctrl.Manager, judgements *judgements, publisher *publisher, namer *namer) error {
+	r := &federationReconciler{client: mgr.GetClient(), judgements: judgements, publisher: publisher, namer: namer}
+	named := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: name}}}
+	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("federation-status").
 		For(&v1alpha1.Federation{}).
 		Watches(&v1alpha1.MemberCluster{}, recount()).
-		WatchesRawSource(source.Channel(publisher.federations, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, name string) []reconcile.Request {
-			return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: name}}}
-		}))).
+		WatchesRawSource(source.Channel(publisher.federations, named)).
+		WatchesRawSource(source.Channel(namer.federations, named)).
 		Complete(r)
 }
 
@@ -157,6 +160,7 @@ func (r *federationReconciler) Reconcile(ctx context.Context, request reconcile.
 	}
 	status := count(federation, members.Items, r.judgements)
 	r.publisher.setInventory(&status, federation)
+	r.namer.setServices(&status, federation)
 	var result reconcile.Result
 	if status.ObservedGeneration < federation.Generation {
 		result.RequeueAfter = judgeDelay

@@ -176,6 +176,9 @@ func (o memberState) granted() *metav1.Condition {
 		if strings.HasPrefix(fault, tokenRequest.what()) {
 			c.Message += "; " + propose("restore the manager's permissions", o.join())
 		}
+	} else if o.servicesLack != "" {
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonServicesForbidden
+		c.Message = "the manager may not read the services that the federation asks for: " + o.servicesLack + "; " + propose("give it the right", o.join())
 	}
 	return c
 }

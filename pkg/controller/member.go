@@ -38,13 +38,14 @@ type memberReconciler struct {
 	phases      *phaseEvents
 	judgements  *judgements
 	publisher   *publisher
+	namer       *namer
 }
 
-func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judgements, publisher *publisher) error {
+func setupMember(mgr ctrl.Manager, p *prober, renewer *renewer, judgements *judgements, publisher *publisher, namer *namer) error {
 	r := &memberReconciler{
 		client: mgr.GetClient(), direct: mgr.GetAPIReader(), credentials: newCredentials(mgr.GetAPIReader()), prober: p, renewer: renewer,
 		recorder:   mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner),
-		judgements: judgements, publisher: publisher,
+		judgements: judgements, publisher: publisher, namer: namer,
 	}
 	r.phases = &phaseEvents{recorder: r.recorder, held: map[string]heldEvent{}}
 	return ctrl.NewControllerManagedBy(mgr).
@@ -136,6 +137,7 @@ func (r *memberReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	o.renewed = r.renewer.last(request.Name, stored.hash)
 	o.published = r.publisher.condition(request.Name)
+	o.servicesLack = r.namer.lacks(request.Name)
 	status := o.status(stored)
 	var result reconcile.Result
 	if next := o.nextChange(stored); !next.IsZero() {

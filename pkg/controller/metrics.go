@@ -83,6 +83,8 @@ var (
 		"When the first of the stored credentials expires, in seconds since 1970. It is absent while no credential is stored.", nil, nil)
 	publishedDesc   = prometheus.NewDesc("kubefederate_published", "Members of federations with an inventory, by the reason of their condition Published.", []string{"reason"}, nil)
 	inventoriesDesc = prometheus.NewDesc("kubefederate_inventories", "Federations with an inventory, by the reason of their condition InventoryPublished.", []string{"reason"}, nil)
+	servicesDesc    = prometheus.NewDesc("kubefederate_services", "Federations with spec.services, by the reason of their condition ServicesPublished.", []string{"reason"}, nil)
+	recordsDesc     = prometheus.NewDesc("kubefederate_service_records", "Record sets of DNS that exported services have.", nil, nil)
 	phases          = []v1alpha1.Phase{
 		v1alpha1.PhaseJoining, v1alpha1.PhasePending, v1alpha1.PhaseReady, v1alpha1.PhaseNotReady, v1alpha1.PhaseOffline,
 		v1alpha1.PhaseSuspended, v1alpha1.PhaseLeaving,
@@ -100,6 +102,10 @@ var (
 		v1alpha1.ReasonPublished, v1alpha1.ReasonNamespaceMissing, v1alpha1.ReasonNamespaceNotLabeled, v1alpha1.ReasonNamespaceReplaced,
 		v1alpha1.ReasonProfilesNotServed, v1alpha1.ReasonInventoryForbidden, v1alpha1.ReasonInventoryUnreadable,
 	}
+	servicesReasons = []string{
+		v1alpha1.ReasonPublished, v1alpha1.ReasonServicesIncomplete, v1alpha1.ReasonNamespaceMissing, v1alpha1.ReasonDNSEndpointsNotServed,
+		v1alpha1.ReasonDNSForbidden, v1alpha1.ReasonDNSFailed,
+	}
 )
 
 // Describe implements prometheus.Collector.
@@ -110,6 +116,8 @@ func (memberCollector) Describe(into chan<- *prometheus.Desc) {
 	into <- expiryDesc
 	into <- publishedDesc
 	into <- inventoriesDesc
+	into <- servicesDesc
+	into <- recordsDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -125,7 +133,7 @@ func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 		return
 	}
 	t := tallyOf(list.Items)
-	inventories := inventoriesOf(federations.Items)
+	inventories, services := reasonsOf(federations.Items, v1alpha1.ConditionInventoryPublished), reasonsOf(federations.Items, v1alpha1.ConditionServicesPublished)
 	for _, phase := range phases {
 		into <- prometheus.MustNewConstMetric(membersDesc, prometheus.GaugeValue, float64(t.phases[phase]), string(phase))
 	}
@@ -138,6 +146,16 @@ func (c memberCollector) Collect(into chan<- prometheus.Metric) {
 	for _, reason := range inventoryReasons {
 		into <- prometheus.MustNewConstMetric(inventoriesDesc, prometheus.GaugeValue, float64(inventories[reason]), reason)
 	}
+	for _, reason := range servicesReasons {
+		into <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(services[reason]), reason)
+	}
+	var records int32
+	for i := range federations.Items {
+		if status := federations.Items[i].Status.Services; status != nil {
+			records += status.Records
+		}
+	}
+	into <- prometheus.MustNewConstMetric(recordsDesc, prometheus.GaugeValue, float64(records))
 	into <- prometheus.MustNewConstMetric(violatingDesc, prometheus.GaugeValue, float64(t.violating))
 	if !t.expiry.IsZero() {
 		into <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(t.expiry.Unix()))
@@ -181,11 +199,11 @@ func tallyOf(members []v1alpha1.MemberCluster) tally {
 	return t
 }
 
-// inventoriesOf are federations by the reason of InventoryPublished.
-func inventoriesOf(federations []v1alpha1.Federation) map[string]int {
+// reasonsOf are federations by the reason of a condition.
+func reasonsOf(federations []v1alpha1.Federation, condition string) map[string]int {
 	reasons := map[string]int{}
 	for i := range federations {
-		if c := meta.FindStatusCondition(federations[i].Status.Conditions, v1alpha1.ConditionInventoryPublished); c != nil {
+		if c := meta.FindStatusCondition(federations[i].Status.Conditions, condition); c != nil {
 			reasons[c.Reason]++
 		}
 	}

@@ -875,7 +875,7 @@ func TestInventories(t *testing.T) {
 		return f
 	}
 	missing := metav1.Condition{Type: v1alpha1.ConditionInventoryPublished, Reason: v1alpha1.ReasonNamespaceMissing}
-	got := inventoriesOf([]v1alpha1.Federation{federation(), federation(metav1.Condition{Type: v1alpha1.ConditionWithinLimits, Reason: "Other"}), federation(missing), federation(missing)})
+	got := reasonsOf([]v1alpha1.Federation{federation(), federation(metav1.Condition{Type: v1alpha1.ConditionWithinLimits, Reason: "Other"}), federation(missing), federation(missing)}, v1alpha1.ConditionInventoryPublished)
 	if diff := cmp.Diff(map[string]int{v1alpha1.ReasonNamespaceMissing: 2}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

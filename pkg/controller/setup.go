@@ -65,8 +65,12 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	inventory.consumers.host = hostAddresses
 	judged := &judgements{of: map[string]judgement{}}
-	if err := setupMember(mgr, p, r, judged, inventory); err != nil {
+	services, err := setupServices(mgr, o, hostAddresses, p.changes)
+	if err != nil {
 		return err
 	}
-	return setupFederation(mgr, judged, inventory)
+	if err := setupMember(mgr, p, r, judged, inventory, services); err != nil {
+		return err
+	}
+	return setupFederation(mgr, judged, inventory, services)
 }

@@ -30,6 +30,8 @@ type memberState struct {
 	probe *observation
 	// renewed is what became of the last renewal of the stored credential, if it failed.
 	renewed attempt
+	// servicesLack is the right on services that the member does not give; empty where it is not known to lack one.
+	servicesLack string
 	// published is the condition Published; nil while this manager does not know it yet.
 	published *metav1.Condition
 	now       time.Time

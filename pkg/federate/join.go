@@ -277,6 +277,11 @@ func readJoinOnce(ctx context.Context, h *host.Cluster, m *member.Cluster, o Joi
 	if f.Unproven, err = o.unproven(ctx, m, f.Host.Member, f.Member.ID); err != nil || f.Unproven != nil {
 		return f, err // no token of this cluster is sent to that member's endpoint
 	}
+	if fed := f.Host.Federation; fed != nil && fed.Spec.Services != nil {
+		if err := m.ReadServices(ctx, &f.Member, fed.Spec.Services.Namespaces); err != nil {
+			return nil, err
+		}
+	}
 	if f.Member.Namespace != nil && f.grants().AccessRole != "" {
 		f.Others, f.OthersUnread = m.Others(ctx)
 	}
@@ -323,6 +328,9 @@ func (f *joinFacts) grants() member.Grants {
 	g := member.Grants{Properties: f.Member.Properties, Binding: f.Member.Binding().Name}
 	if f.Host.Federation != nil && f.Host.Federation.Spec.Access != nil {
 		g.AccessRole = f.Host.Federation.Spec.Access.ClusterRole
+	}
+	if f.Host.Federation != nil && f.Host.Federation.Spec.Services != nil {
+		g.Services = member.JoinNamespaces(f.Host.Federation.Spec.Services.Namespaces)
 	}
 	return g
 }

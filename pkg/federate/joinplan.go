@@ -426,6 +426,7 @@ func (p *JoinPlan) planMember() []Finding {
 	p.step(namespace)
 	p.planMembership(planned)
 	p.planEviction()
+	p.planServicesEnd()
 
 	var against []Finding
 	for _, o := range p.grants.BaseObjects() {
@@ -440,7 +441,9 @@ func (p *JoinPlan) planMember() []Finding {
 		p.step(Step{Side: cluster.Member, Verb: VerbUpdate, Object: member.MembershipRef(), Note: "nothing of " + p.evicted() + " is left", phase: phaseBinding, do: p.endTakeOver})
 	}
 	for _, o := range p.grants.Bindings() {
-		against = append(against, p.planObject(o, phaseBinding, planned)...)
+		if !p.noteNamespace(o) {
+			against = append(against, p.planObject(o, phaseBinding, planned)...)
+		}
 	}
 	if p.grants.AccessRole == "" {
 		// The Federation gave access once, and gives none now.
@@ -499,7 +502,7 @@ func judgeForeign(o member.Object, live *unstructured.Unstructured) []Finding {
 // planObject plans one object on the member: it is written if it differs, and undone only where this join creates it.
 func (p *JoinPlan) planObject(o member.Object, at phase, planned bool) []Finding {
 	live := p.facts.Member.Objects[o.Ref]
-	s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: o.Ref, Planned: planned && o.Ref.Namespace != "", Manifest: o.Manifest, phase: at, live: live}
+	s := Step{Side: cluster.Member, Verb: VerbUpdate, Object: o.Ref, Planned: planned && o.Ref.Namespace == v1alpha1.MemberNamespace, Manifest: o.Manifest, phase: at, live: live}
 	switch {
 	case live == nil:
 		s.Verb = VerbCreate

@@ -233,7 +233,7 @@ func planRotate(f rotateFacts, o RotateOptions) (*RotatePlan, []Finding) {
 	p.planPolicy()
 	p.planAccounts()
 	lacking, _ := p.lacking(f.MemberLacks)
-	reads := append([]cluster.Ref{cluster.IdentityNamespace, member.MembershipRef(), member.ManagerAccountRef(), member.ConsumerRefs()[1]}, refs[:]...)
+	reads := append([]cluster.Ref{cluster.IdentityNamespace, member.MembershipRef(), member.ManagerAccountRef(), member.ConsumerRefs()[1], member.ServicesAccountRef()}, refs[:]...)
 	denied := slices.Concat(f.HostMissing, unread(f.Member.Denied, reads), lacking)
 	return p, append(deniedRights(denied), against...)
 }
@@ -290,7 +290,7 @@ func (p *RotatePlan) planAccounts() {
 		p.step(Step{Side: cluster.Member, Verb: VerbTry, Note: "the endpoint " + record.Spec.Server + ", with a token for " + short(member.MinTokenLifetime), phase: phaseProbe, do: p.probe})
 	}
 	const ends = "ends every token that it ever had"
-	accounts := member.Grants{AccessRole: "any"}.Accounts()
+	accounts := member.Grants{AccessRole: "any", Services: "any"}.Accounts()
 	manager := Step{Side: cluster.Member, Verb: VerbReplace, Object: accounts[0].Ref, Manifest: accounts[0].Manifest, Note: ends, phase: phaseAccount, posted: true, live: account}
 	if account == nil {
 		manager.Verb, manager.Note = VerbCreate, ""
@@ -304,13 +304,17 @@ func (p *RotatePlan) planAccounts() {
 	if from != nil {
 		p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: p.from, Note: "the old credential was bound to it", phase: phaseCut, live: from, do: p.cut})
 	}
-	if live := f.Member.Objects[accounts[1].Ref]; live != nil {
-		consumer := Step{Side: cluster.Member, Verb: VerbReplace, Object: accounts[1].Ref, Manifest: accounts[1].Manifest, Note: ends, phase: phaseCut, posted: true, live: live}
-		consumer.do = func(ctx context.Context) error {
-			_, err := p.renew(ctx, consumer, func() {})
+	for _, other := range accounts[1:] {
+		live := f.Member.Objects[other.Ref]
+		if live == nil {
+			continue
+		}
+		s := Step{Side: cluster.Member, Verb: VerbReplace, Object: other.Ref, Manifest: other.Manifest, Note: ends, phase: phaseCut, posted: true, live: live}
+		s.do = func(ctx context.Context) error {
+			_, err := p.renew(ctx, s, func() {})
 			return err
 		}
-		p.step(consumer)
+		p.step(s)
 	}
 	if account != nil {
 		p.step(Step{Side: cluster.Member, Verb: VerbWait, Note: "until old tokens are refused; API servers remember accepted ones for ten seconds", phase: phaseEnd, do: p.awaitRefusal})
@@ -337,7 +341,7 @@ func (p *RotatePlan) judgeMember() []Finding {
 			Remedy: o.commands.To("join it again", join.join())}}
 	}
 	refs := member.BindingRefs()
-	for _, ref := range append(refs[:], member.ManagerAccountRef(), member.ConsumerRefs()[1]) {
+	for _, ref := range append(refs[:], member.ManagerAccountRef(), member.ConsumerRefs()[1], member.ServicesAccountRef()) {
 		o := f.Member.Objects[ref]
 		if o == nil {
 			continue

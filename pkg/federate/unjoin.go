@@ -205,7 +205,7 @@ func readUnjoin(ctx context.Context, h *host.Cluster, m *member.Cluster, o Unjoi
 
 // unread are the reads that the member denied, of what an unjoin has to see: it needs neither nodes nor the version.
 func (f *unjoinFacts) unread() []missing {
-	refs := member.Grants{Properties: f.Member.Properties, AccessRole: "any"}.ReadRefs()
+	refs := member.Grants{Properties: f.Member.Properties, AccessRole: "any", Services: member.JoinNamespaces(f.Member.ServiceNamespaces)}.ReadRefs()
 	return unread(f.Member.Denied, slices.DeleteFunc(refs, func(r cluster.Ref) bool { return r == member.NodesRef }))
 }
 

@@ -18,6 +18,8 @@ const (
 	ManagerRole = v1alpha1.MemberNamespace + ":manager"
 	// ConsumerBinding binds the consumer's account to the Federation's spec.access.
 	ConsumerBinding = v1alpha1.MemberNamespace + ":consumer"
+	// ServicesRole is the ClusterRole of the account that reads exported services. It is bound in single namespaces.
+	ServicesRole = v1alpha1.MemberNamespace + ":services"
 )
 
 // Object is something a membership puts on a member.
@@ -33,6 +35,8 @@ type Grants struct {
 	Properties bool
 	// AccessRole is the ClusterRole that the Federation gives to readers of the inventory; "" is none.
 	AccessRole string
+	// Services are the namespaces in which the manager reads what is exported, in the form of JoinNamespaces; "" is none.
+	Services string
 	// Binding is the name of the Secret that the manager's token is bound to; "" is the first of BindingRefs.
 	Binding string
 	// TokenLifetime is how long the tokens that the manager requests may live, which a ValidatingAdmissionPolicy sees to; 0 is
@@ -81,7 +85,7 @@ func rule(r cluster.Resource, verbs string, names ...string) map[string]any {
 func (g Grants) clusterRules() []any {
 	rules := []any{
 		rule(cluster.Nodes, "list"),
-		rule(cluster.Namespaces, "get", v1alpha1.IdentityNamespace),
+		rule(cluster.Namespaces, "get", append([]string{v1alpha1.IdentityNamespace}, g.serviceNamespaces()...)...),
 		rule(cluster.ClusterProperties, "get update delete", v1alpha1.PropertyClusterID, v1alpha1.PropertyClusterSet),
 	}
 	if g.Properties {
@@ -91,11 +95,14 @@ func (g Grants) clusterRules() []any {
 }
 
 // namespaceRules are the manager's rights in kubefederate-member.
-func namespaceRules() []any {
-	tokens := cluster.ServiceAccounts
+func (g Grants) namespaceRules() []any {
+	tokens, accounts := cluster.ServiceAccounts, []string{v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount}
 	tokens.Resource += "/token"
+	if g.Services != "" {
+		accounts = append(accounts, v1alpha1.ServicesAccount)
+	}
 	return []any{
-		rule(tokens, "create", v1alpha1.ManagerAccount, v1alpha1.ConsumerAccount),
+		rule(tokens, "create", accounts...),
 		rule(cluster.ConfigMaps, "get", v1alpha1.MembershipName),
 	}
 }
@@ -123,18 +130,25 @@ var (
 	namespaceRole = cluster.Ref{Resource: cluster.Roles, Namespace: v1alpha1.MemberNamespace, Name: v1alpha1.ManagerAccount}
 )
 
-// Accounts are the manager's and, where the Federation gives access, the consumer's.
+// Accounts are the manager's and, where the Federation gives access or reads services, those for that.
 func (g Grants) Accounts() []Object {
 	objects := []Object{managed(ManagerAccountRef())}
 	if g.AccessRole != "" {
 		objects = append(objects, managed(ConsumerRefs()[1]))
+	}
+	if g.Services != "" {
+		objects = append(objects, managed(ServicesAccountRef()))
 	}
 	return objects
 }
 
 // BaseObjects are the accounts, the roles and the Secret that bindings and the token refer to.
 func (g Grants) BaseObjects() []Object {
-	return append(g.Accounts(), role(clusterRole, g.clusterRules()), role(namespaceRole, namespaceRules()), BindingManifest(g.binding()))
+	objects := append(g.Accounts(), role(clusterRole, g.clusterRules()), role(namespaceRole, g.namespaceRules()), BindingManifest(g.binding()))
+	if g.Services != "" {
+		objects = append(objects, role(servicesRole, servicesRules()))
+	}
+	return objects
 }
 
 // Bindings give the accounts their roles.
@@ -146,6 +160,9 @@ func (g Grants) Bindings() []Object {
 	if g.AccessRole != "" {
 		access := cluster.Ref{Resource: cluster.ClusterRoles, Name: g.AccessRole}
 		objects = append(objects, binding(ConsumerRefs()[0], access, v1alpha1.ConsumerAccount))
+	}
+	for _, namespace := range g.serviceNamespaces() {
+		objects = append(objects, binding(ServicesBindingRef(namespace), servicesRole, v1alpha1.ServicesAccount))
 	}
 	return objects
 }
@@ -219,7 +236,7 @@ func (g Grants) Given() []cluster.Right {
 	if g.Properties {
 		rights = append(rights, PropertyRef(v1alpha1.PropertyClusterID).Rights("create")...)
 	}
-	return rights
+	return append(rights, g.servicesGiven()...)
 }
 
 // StandsFor says whether live, which others prepared, is what a join would create in its place. Only what is outside of

@@ -56,7 +56,7 @@ func (g Grants) Policy() []Object {
 	binding, policy := managed(refs[0]), managed(refs[1])
 	binding.Manifest.Object["spec"] = map[string]any{"policyName": TokenPolicy, "validationActions": words("Deny")}
 	var accounts, secrets []string
-	for _, account := range []cluster.Ref{ManagerAccountRef(), ConsumerRefs()[1]} {
+	for _, account := range []cluster.Ref{ManagerAccountRef(), ConsumerRefs()[1]} { // that for services may request none
 		accounts = append(accounts, "system:serviceaccount:"+account.Namespace+":"+account.Name)
 	}
 	for _, ref := range BindingRefs() {

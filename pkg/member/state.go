@@ -29,6 +29,8 @@ type State struct {
 	Policies, PoliciesDenied bool
 	// Objects are those of a membership that exist, by reference.
 	Objects map[cluster.Ref]*unstructured.Unstructured
+	// ServiceNamespaces are those in which an earlier join gave rights on services.
+	ServiceNamespaces []string
 	// Denied are the reads that the member forbade. What they read is missing from the state.
 	Denied cluster.Denied
 }
@@ -85,10 +87,10 @@ func (c *Cluster) Read(ctx context.Context) (*State, error) {
 		}
 	}
 	s.JoinRequest = requestOf(identity, s.Namespace)
-	return s, nil
+	return s, c.readServices(ctx, s)
 }
 
 // Found are the refs of the objects that exist, in the order in which they are to be removed.
 func (s *State) Found() []cluster.Ref {
-	return slices.DeleteFunc(refs(), func(r cluster.Ref) bool { return s.Objects[r] == nil })
+	return slices.DeleteFunc(append(servicesRefs(s.ServiceNamespaces), refs()...), func(r cluster.Ref) bool { return s.Objects[r] == nil })
 }

@@ -151,6 +151,7 @@ var FederationRules = []Rule[FederationChange]{
 	{ID: Inventory, Judge: inventory},
 	{ID: InventoryNamespace, Judge: inventoryNamespace},
 	{ID: DiscoverySources, Judge: worse(discoverySources)},
+	{ID: Services, Judge: worse(services)},
 	{ID: MembersKeepRules, Judge: membersKeepRules},
 }
 

@@ -102,7 +102,7 @@ func TestEveryRuleHasCases(t *testing.T) {
 func TestEveryFieldHasARule(t *testing.T) {
 	t.Parallel()
 	// notJudged are fields that no rule judges members by. enforcement is what softens rules.
-	notJudged := []string{"description", "acceptance", "enforcement", "access", "health", "discovery"}
+	notJudged := []string{"description", "acceptance", "enforcement", "access", "health", "discovery", "services"}
 	for f := range reflect.TypeFor[v1alpha1.FederationSpec]().Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		judged := slices.ContainsFunc(rules.MemberRules, func(r rules.Rule[rules.MemberChange]) bool { return r.Spec == name })

@@ -218,6 +218,7 @@ func All() []Case {
 	all = append(all, federations()...)
 	all = append(all, expressionRules()...)
 	all = append(all, inventories()...)
+	all = append(all, services()...)
 	all = append(all, discoveries()...)
 	all = append(all, tightening()...)
 	return append(all, stricter()...)

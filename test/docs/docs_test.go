@@ -309,15 +309,17 @@ func TestReasonsAreDocumented(t *testing.T) {
 		collect(conditions, row[0])
 		collect(reasons, row[1])
 	}
-	for _, row := range tableRows(page(t, "docs/inventory.md"), "reason", "of", "what to do") {
-		collect(reasons, row[0])
+	for _, other := range []string{"docs/inventory.md", "docs/services.md"} {
+		for _, row := range tableRows(page(t, other), "reason", "of", "what to do") {
+			collect(reasons, row[0])
+		}
 	}
 	delete(reasons, "ProbesStopped") // which commands show, and nothing stores
 	if diff := cmp.Diff(declared["Condition"], conditions); diff != "" {
 		t.Errorf("conditions (-declared +docs/operations.md):\n%s", diff)
 	}
 	if diff := cmp.Diff(declared["Reason"], reasons); diff != "" {
-		t.Errorf("reasons (-declared +docs/operations.md and docs/inventory.md):\n%s", diff)
+		t.Errorf("reasons (-declared +docs/operations.md, docs/inventory.md and docs/services.md):\n%s", diff)
 	}
 }
 

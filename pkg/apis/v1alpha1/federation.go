@@ -114,6 +114,10 @@ type FederationSpec struct {
 	// +optional
 	Discovery *Discovery `json:"discovery,omitempty"`
 
+	// Services are found by name across the federation, where members export them. Without it none are read.
+	// +optional
+	Services *Services `json:"services,omitempty"`
+
 	// Health is how often the manager probes the members, and when it reports that one fails.
 	// +optional
 	Health *Health `json:"health,omitempty"`
@@ -215,6 +219,44 @@ type Access struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	ClusterRole string `json:"clusterRole"`
+}
+
+// MaxServiceNamespaces is how many namespaces of members a federation reads services in.
+const MaxServiceNamespaces = 16
+
+// Services says which exported services of members (ServiceExports of KEP-1645) are found by name, and how.
+type Services struct {
+	// Namespaces on members whose exported services are read. Who may export there is trusted for all services of these namespaces.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespaces []string `json:"namespaces"`
+	// DNS is where the names are written.
+	DNS ServicesDNS `json:"dns"`
+}
+
+// ServicesDNS says where external-dns finds the names of services, and what they end with.
+type ServicesDNS struct {
+	// Domain is what all names end with: a service is <service>.<namespace>.<federation>.svc.<domain>, and the same with .<region>, and
+	// .<zone>.<region>, after svc.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=150
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$`
+	Domain string `json:"domain"`
+	// Namespace on the host that gets one DNSEndpoint of external-dns for each service.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespace string `json:"namespace"`
+	// TTL of the records in seconds.
+	// +optional
+	// +kubebuilder:default=60
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	TTL int32 `json:"ttl,omitempty"`
 }
 
 // Health is how often the manager probes the members of a federation, and when it reports that one fails. A member that stops
@@ -354,6 +396,10 @@ const ConditionWithinLimits = "WithinLimits"
 // of its namespaces.
 const ConditionInventoryPublished = "InventoryPublished"
 
+// ConditionServicesPublished is the condition of a Federation with spec.services that says whether the manager can write the names of
+// all exported services.
+const ConditionServicesPublished = "ServicesPublished"
+
 // FederationStatus is written by the manager alone.
 type FederationStatus struct {
 	// ObservedGeneration is the generation of the spec that the numbers were counted under: every member has been judged by
@@ -375,10 +421,13 @@ type FederationStatus struct {
 	// Inventory is where the manager may have published members.
 	// +optional
 	Inventory *InventoryStatus `json:"inventory,omitempty"`
+	// Services is what the manager found of exported services.
+	// +optional
+	Services *ServicesStatus `json:"services,omitempty"`
 	// Discovery is what the discovery controller found, which writes it.
 	// +optional
 	Discovery *DiscoveryStatus `json:"discovery,omitempty"`
-	// Conditions: WithinLimits, InventoryPublished, and Discovering, which the discovery controller writes.
+	// Conditions: WithinLimits, InventoryPublished, ServicesPublished, and Discovering, which the discovery controller writes.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -404,6 +453,26 @@ type InventoryStatus struct {
 	// was deleted and made anew, which takes only the right to make namespaces, until the federation has ceased to name it and names it again.
 	// +optional
 	UIDs map[string]types.UID `json:"uids,omitempty"`
+}
+
+// ServicesStatus is what the manager found of the exported services of a federation.
+type ServicesStatus struct {
+	// Exported is how many services members export, each counted once.
+	// +optional
+	Exported int32 `json:"exported"`
+	// Records is how many record sets of DNS they have.
+	// +optional
+	Records int32 `json:"records"`
+	// Namespace is where DNSEndpoints of the federation may be: that of spec.services.dns, or until it is empty the one before.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// Reports are what is left out and why: the first ten.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MaxLength=1024
+	Reports []string `json:"reports,omitempty"`
 }
 
 // DiscoveryStatus is what the discovery controller found for a federation. Its numbers count clusters, each once.

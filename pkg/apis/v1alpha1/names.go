@@ -42,6 +42,9 @@ const (
 	AnnotationRenewed = Prefix + "renewed"
 	// AnnotationConsumerToken on a credential for those who read an inventory says what it was issued for, and how long it lives.
 	AnnotationConsumerToken = Prefix + "consumer-token"
+	// AnnotationExporters on a DNSEndpoint that the manager wrote says what each member exported of the service when it was read last,
+	// as JSON by member: a manager that starts while a member does not answer reads it there.
+	AnnotationExporters = Prefix + "exporters"
 	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.
 	AnnotationLeft = Prefix + "left"
@@ -73,6 +76,10 @@ const (
 	// ConsumerAccount is the ServiceAccount in MemberNamespace that readers of the inventory use. It
 	// exists only where the Federation has spec.access.
 	ConsumerAccount = "kubefederate-consumer"
+
+	// ServicesAccount is the ServiceAccount in MemberNamespace by which the manager reads exported services. It exists only where the
+	// Federation has spec.services.
+	ServicesAccount = "kubefederate-services"
 
 	// CredentialType is the type of a credential Secret.
 	CredentialType = Prefix + "credential"

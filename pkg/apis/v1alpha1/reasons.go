@@ -61,6 +61,18 @@ const (
 	ReasonInventoryUnreadable = "InventoryUnreadable"
 )
 
+// Reasons of the condition ServicesPublished of a Federation, beside Published and NamespaceMissing.
+const (
+	// ReasonServicesIncomplete is names that are written, while something is left out: the message says what.
+	ReasonServicesIncomplete = "ServicesIncomplete"
+	// ReasonDNSEndpointsNotServed is a host without the CustomResourceDefinition of DNSEndpoint.
+	ReasonDNSEndpointsNotServed = "DNSEndpointsNotServed"
+	// ReasonDNSForbidden is a namespace in which the manager lacks a right on DNSEndpoints.
+	ReasonDNSForbidden = "DNSForbidden"
+	// ReasonDNSFailed is a namespace that could not be read for another cause.
+	ReasonDNSFailed = "DNSFailed"
+)
+
 // Reasons of the condition WithinLimits of a Federation.
 const (
 	ReasonLimitsKept    = "LimitsKept"
@@ -76,6 +88,8 @@ const (
 	ReasonKeysNotReadable = "KeysNotReadable"
 	// ReasonRenewalForbidden is a member that does not let the manager's account have another token.
 	ReasonRenewalForbidden = "RenewalForbidden"
+	// ReasonServicesForbidden is a member that does not let the manager read the services that its federation asks for.
+	ReasonServicesForbidden = "ServicesForbidden"
 	// ReasonMembershipMissing is a member without its membership record, and ReasonMembershipDiffers one whose membership
 	// record is that of another member.
 	ReasonMembershipMissing = "MembershipMissing"

@@ -90,6 +90,11 @@ var lengths = map[string]int64{
 	"federation.spec.access.clusterRole":  253,
 	"federation.spec.health.interval":     32,
 
+	"federation.spec.services.namespaces":    16,
+	"federation.spec.services.namespaces[]":  63,
+	"federation.spec.services.dns.domain":    150,
+	"federation.spec.services.dns.namespace": 63,
+
 	"federation.spec.inventory.namespaces":           16,
 	"federation.spec.inventory.namespaces[]":         63,
 	"federation.spec.inventory.credentialsNamespace": 63,

@@ -79,7 +79,7 @@ func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Servic
 func (z Zone) usable(e Export) (found Exported, why []string) {
 	ingress := e.Ingress
 	if len(ingress) > MaxIngress {
-		why = append(why, fmt.Sprintf("its load balancer has %d addresses and host names: the first %d are read", len(ingress), MaxIngress))
+		why = append(why, fmt.Sprintf("its load balancer has more than %d addresses and host names: the first are read", MaxIngress))
 		ingress = ingress[:MaxIngress]
 	}
 	for _, target := range ingress {
@@ -182,4 +182,10 @@ func (l *leftOut) text() []string {
 		return append(l.texts, fmt.Sprintf("and %d more", more))
 	}
 	return l.texts
+}
+
+// Usable is what can be used of what was once accepted, and others may have changed since.
+func (z Zone) Usable(e Exported) Exported {
+	found, _ := z.usable(Export{Ingress: slices.Concat(e.Addresses, e.Hostnames)})
+	return found
 }
