@@ -479,7 +479,7 @@ func (w *exportWatch) watch(ctx context.Context, conn *connection, kind exportKi
 	return version, err
 }
 
-// update changes what is kept, and reports it where that is different then.
+// update changes what is kept, and has the names judged anew.
 func (w *exportWatch) update(change func()) {
 	w.mu.Lock()
 	change()

@@ -102,7 +102,7 @@ func manage(b *testing.B, published bool) {
 	kube, err := kubernetes.NewForConfig(config)
 	must(err)
 	s := &stage{client: client, metrics: kube.Discovery().RESTClient()}
-	m := newMembers(b)
+	m := newMembers(b, followedMembers)
 	must(serveKinds(b.Context(), s))
 	if published {
 		_, err := envhost.ServeProfiles(b.Context(), c)
@@ -113,7 +113,12 @@ func manage(b *testing.B, published bool) {
 			must(err)
 		}
 	}
-	must(m.fill(b.Context(), s, kube, published))
+	spec := map[string]any{"labels": []any{map[string]any{"key": "tier", "required": true}}}
+	if published {
+		spec["access"] = map[string]any{"clusterRole": "view"}
+		spec["inventory"] = map[string]any{"namespaces": []any{profilesIn}, "credentialsNamespace": secretsIn}
+	}
+	must(m.fill(b.Context(), s, kube, spec))
 
 	binary := filepath.Join(b.TempDir(), "manager")
 	out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager").CombinedOutput()
@@ -127,7 +132,7 @@ func manage(b *testing.B, published bool) {
 	b.Cleanup(manager.Close)
 	must(manager.Install(b.Context()))
 	if published {
-		must(bind(b.Context(), config))
+		must(bind(b.Context(), config, append(manifests.InventoryBinding(profilesIn), manifests.CredentialsBinding(secretsIn)...)))
 	}
 	began := time.Now()
 	must(manager.Start(b.Context()))
@@ -198,13 +203,13 @@ func manage(b *testing.B, published bool) {
 	}
 }
 
-// bind gives the manager its rights in the namespaces of the inventory.
-func bind(ctx context.Context, config *rest.Config) error {
+// bind gives the manager rights in namespaces.
+func bind(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) error {
 	c, err := ctrlclient.New(config, ctrlclient.Options{})
 	if err != nil {
 		return err
 	}
-	for _, o := range append(manifests.InventoryBinding(profilesIn), manifests.CredentialsBinding(secretsIn)...) {
+	for _, o := range objects {
 		if err := c.Create(ctx, o); err != nil {
 			return err
 		}
@@ -284,7 +289,7 @@ func (s *stage) writes(b *testing.B) map[string]float64 {
 		for _, l := range m.GetLabel() {
 			labels[l.GetName()] = l.GetValue()
 		}
-		if slices.Contains([]string{"memberclusters", "federations", "clusterprofiles", "secrets", "events", "leases", "configmaps"}, labels["resource"]) &&
+		if slices.Contains([]string{"memberclusters", "federations", "clusterprofiles", "dnsendpoints", "secrets", "events", "leases", "configmaps"}, labels["resource"]) &&
 			slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, labels["verb"]) {
 			by[strings.Trim(labels["verb"]+" "+labels["resource"]+"/"+labels["subresource"], "/")] += m.GetCounter().GetValue()
 		}
@@ -353,9 +358,12 @@ type members struct {
 	uids []string
 	// failing is how many of them answer with an error.
 	failing atomic.Int64
+	// more answers what the manager asks beside.
+	more func(w http.ResponseWriter, r *http.Request, member int, path string)
 }
 
-func newMembers(b *testing.B) *members {
+// newMembers starts n of them.
+func newMembers(b *testing.B, n int) *members {
 	b.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -369,7 +377,9 @@ func newMembers(b *testing.B) *members {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := &members{signer: signer, keys: keys, uids: make([]string, followedMembers)}
+	m := &members{signer: signer, keys: keys, uids: make([]string, n), more: func(w http.ResponseWriter, r *http.Request, _ int, _ string) {
+		http.NotFound(w, r)
+	}}
 	m.Server = httptest.NewUnstartedServer(m)
 	m.Config.ErrorLog = log.New(io.Discard, "", 0)
 	m.StartTLS()
@@ -411,7 +421,7 @@ const nodesOfEach = 12
 func (m *members) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	number, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/m/"), "/")
 	i, err := strconv.Atoi(number)
-	if err != nil || i >= followedMembers {
+	if err != nil || i >= len(m.uids) {
 		http.NotFound(w, r)
 		return
 	}
@@ -436,7 +446,7 @@ func (m *members) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"metadata":{},"items":[%s]}`, strings.Repeat(node+",", nodesOfEach-1)+node)
 	case "openid/v1/jwks":
 		_, _ = w.Write(m.keys)
-	case tokenOf(v1alpha1.ManagerAccount), tokenOf(v1alpha1.ConsumerAccount):
+	case tokenOf(v1alpha1.ManagerAccount), tokenOf(v1alpha1.ConsumerAccount), tokenOf(v1alpha1.ServicesAccount):
 		var asked authenticationv1.TokenRequest
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -452,17 +462,12 @@ func (m *members) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprintf(w, `{"kind":"TokenRequest","status":{"token":%q}}`, issued)
 	default:
-		http.NotFound(w, r)
+		m.more(w, r, i, path)
 	}
 }
 
 // fill makes the members and their credentials on the host, as a manager has left them that ran for days.
-func (m *members) fill(ctx context.Context, s *stage, kube kubernetes.Interface, published bool) error {
-	spec := map[string]any{"labels": []any{map[string]any{"key": "tier", "required": true}}}
-	if published {
-		spec["access"] = map[string]any{"clusterRole": "view"}
-		spec["inventory"] = map[string]any{"namespaces": []any{profilesIn}, "credentialsNamespace": secretsIn}
-	}
+func (m *members) fill(ctx context.Context, s *stage, kube kubernetes.Interface, spec map[string]any) error {
 	f := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Federation", "metadata": map[string]any{"name": "prod"}, "spec": spec,
 	}}
@@ -476,7 +481,7 @@ func (m *members) fill(ctx context.Context, s *stage, kube kubernetes.Interface,
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.Certificate().Raw})
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
-	for i := range followedMembers {
+	for i := range m.uids {
 		group.Go(func() error { return m.create(ctx, s, kube, i, ca) })
 	}
 	return group.Wait()
@@ -485,7 +490,7 @@ func (m *members) fill(ctx context.Context, s *stage, kube kubernetes.Interface,
 func (m *members) create(ctx context.Context, s *stage, kube kubernetes.Interface, i int, ca []byte) error {
 	now := time.Now()
 	// A renewal is due when half of the wait for it is left at the latest, which the age of the token decides here.
-	share := float64(i) / followedMembers
+	share := float64(i) / float64(len(m.uids))
 	expires := now.Add(credentialLife/6 + time.Duration(share*float64(credentialLife)/3))
 	token, err := m.token(v1alpha1.ManagerAccount, expires.Add(-credentialLife), expires, []string{"kubernetes"})
 	if err != nil {
