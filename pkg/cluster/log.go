@@ -12,13 +12,13 @@ import (
 
 // LogRequests prints a line for each request that is sent: its method and URL, and the code and the time of the response. It prints
 // neither headers nor bodies, where credentials are: client-go's own (transport.DebugWrappers) prints headers, and hides only one of them.
-func LogRequests(print func(line string)) transport.WrapperFunc {
-	return func(next http.RoundTripper) http.RoundTripper { return &requestLog{next, print} }
+func LogRequests(show func(line string)) transport.WrapperFunc {
+	return func(next http.RoundTripper) http.RoundTripper { return &requestLog{next, show} }
 }
 
 type requestLog struct {
 	http.RoundTripper
-	print func(string)
+	show func(string)
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -27,10 +27,10 @@ func (l *requestLog) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := l.RoundTripper.RoundTrip(r)
 	took := time.Since(begin).Round(time.Millisecond)
 	if err != nil {
-		l.print(fmt.Sprintf("%s: no answer in %s: %s", what, took, redact.Text(Shortened(Cause(err)))))
+		l.show(fmt.Sprintf("%s: no answer in %s: %s", what, took, redact.Text(Shortened(Cause(err)))))
 		return nil, err
 	}
-	l.print(fmt.Sprintf("%s %d in %s", what, response.StatusCode, took))
+	l.show(fmt.Sprintf("%s %d in %s", what, response.StatusCode, took))
 	return response, nil
 }
 

@@ -206,7 +206,7 @@ func (w *exportWatch) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(delay/2 + rand.N(delay)):
+		case <-time.After(delay/2 + rand.N(delay)): //nolint:gosec // it only spreads load
 		}
 		delay = min(2*delay, exportLongest)
 	}
@@ -430,7 +430,7 @@ var errExpired = errors.New("the version is too old")
 
 // watch reads changes from a version on, and returns the one that it came to; empty where the list is to be read again.
 func (w *exportWatch) watch(ctx context.Context, conn *connection, kind exportKind, path, namespace, version string) (string, error) {
-	lasts := watchTime/2 + rand.N(watchTime/2)
+	lasts := watchTime/2 + rand.N(watchTime/2) //nolint:gosec // it only spreads load
 	ctx, cancel := context.WithTimeout(ctx, lasts+w.timeout)
 	defer cancel()
 	r := request{path: path, verb: "watch", object: kind.resource + " in namespace " + namespace, most: streamBytes, query: url.Values{

@@ -194,8 +194,9 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 		n.zones[name] = z
 	}
 	n.mu.Unlock()
-	left, fault := n.leaveOther(ctx, f)
-	if f.Spec.Services != nil && fault == nil {
+	var fault *fault
+	left := n.leaveOther(ctx, f)
+	if f.Spec.Services != nil {
 		fault = n.write(ctx, f, z, list.Items)
 	}
 	n.judge(f, z, left, fault)
@@ -517,13 +518,13 @@ func (n *namer) delete(ctx context.Context, namespace string, w *written) error 
 
 // leaveOther deletes what was written in another namespace than the federation names now. It is true where nothing is left there, or the
 // manager may not look any more.
-func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation) (left bool, _ *fault) {
+func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation) (left bool) {
 	if f.Status.Services == nil || f.Status.Services.Namespace == "" || f.Spec.Services != nil && f.Spec.Services.DNS.Namespace == f.Status.Services.Namespace {
-		return true, nil
+		return true
 	}
 	before, old := f.Status.Services.Namespace, &namedFederation{}
 	if fault := n.read(ctx, v1alpha1.FederationName(f.Name), before, old); fault != nil {
-		return fault.reason != v1alpha1.ReasonDNSFailed, nil
+		return fault.reason != v1alpha1.ReasonDNSFailed
 	}
 	left = true
 	for _, name := range slices.Sorted(maps.Keys(old.written)) {
@@ -531,7 +532,7 @@ func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation) (left bo
 			left = apierrors.IsForbidden(err)
 		}
 	}
-	return left, nil
+	return left
 }
 
 // judge keeps the condition ServicesPublished of a federation.

@@ -8,7 +8,6 @@ package services
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -135,15 +134,4 @@ type Member struct {
 // note adds what is not known.
 func (m *Member) note(format string, args ...any) {
 	m.Notes = append(m.Notes, fmt.Sprintf(format, args...))
-}
-
-// reasons are those of a condition, which has several separated by commas.
-func (c *Condition) reasons() []string {
-	var all []string
-	for _, reason := range strings.Split(c.Reason, ",") {
-		if reason = strings.TrimSpace(reason); reason != "" {
-			all = append(all, reason)
-		}
-	}
-	return all
 }

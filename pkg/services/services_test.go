@@ -29,7 +29,7 @@ func fixture(t *testing.T, file, name string, replacements ...string) Member {
 	}
 	m := Member{Name: name, API: APIs[0].String(), Namespaces: map[string]bool{"shop": true}}
 	found := map[Name]*Definition{}
-	for _, document := range strings.Split(text, "\n---\n") {
+	for document := range strings.SplitSeq(text, "\n---\n") {
 		raw, err := yaml.YAMLToJSON([]byte(document))
 		if err != nil {
 			t.Fatal(err)

@@ -12,8 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Columns and Rows are the size of a terminal.
-const Columns, Rows = 80, 24
+// The size of a terminal.
+const (
+	Columns = 80
+	Rows    = 24
+)
 
 // Start starts a command in a terminal of its own, and gives the other end: what the command writes is read from it, until an error, and what
 // is typed is written to it.

@@ -213,12 +213,12 @@ func (p *Progress) Line(text string) {
 	p.m.Line(text)
 }
 
-// Print has print write to W, where it does not run into the live line.
-func (p *Progress) Print(print func()) {
+// Print has write write to W, where it does not run into the live line.
+func (p *Progress) Print(write func()) {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	p.m.clear()
-	print()
+	write()
 }
 
 // End removes the live line. It may be called twice.

@@ -111,7 +111,7 @@ var globalIPv6 = netip.MustParsePrefix("2000::/3")
 // address is an IP address as records have it, or what keeps it from being in one.
 func address(s string) (valid, fault string) {
 	a, err := netip.ParseAddr(s)
-	kind := ""
+	var kind string
 	switch {
 	case err != nil:
 		return "", fmt.Sprintf("%s is no IP address", quoted(s))

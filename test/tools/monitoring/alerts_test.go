@@ -89,6 +89,9 @@ var cases = []struct {
 		`kubefederate_published{reason="Published"} 9x40`, `kubefederate_published{reason="NotAccepted"} 2x40`, `kubefederate_published{reason="InventoryUnavailable"} 9x40`,
 	}, 40, nil},
 
+	{"KubefederateServicesNotPublished", "may not write", []string{`kubefederate_services{reason="DNSForbidden"} 1x20`}, 15, []string{`{reason="DNSForbidden"}`}},
+	{"KubefederateServicesNotPublished", "some are left out", []string{`kubefederate_services{reason="ServicesIncomplete"} 1x20`, `kubefederate_services{reason="DNSFailed"} 0x20`}, 20, nil},
+
 	{"KubefederateDiscoveryStopped", "no replica leads", []string{
 		`kubefederate_discovery_round_duration_seconds_count{instance="a"} 0+1x9 9x40`, `kubefederate_discovery_round_duration_seconds_count{instance="b"} 0x50`,
 	}, 25, []string{`{}`}},
