@@ -265,7 +265,18 @@ func (b *writer) log(ctx context.Context, pod, container string, previous bool) 
 	if previous {
 		name = strings.TrimSuffix(name, ".log") + ".previous.log"
 	}
-	text, err := b.host.Logs(ctx, v1alpha1.HostNamespace, pod, cluster.LogOptions{Container: container, Previous: previous, Lines: logLines, Bytes: logBytes})
+	// A node counts bytes from the first of the lines: fewer lines are asked for until the last one fits.
+	var (
+		text []byte
+		err  error
+	)
+	lines := logLines
+	for ; lines > 0; lines /= 2 {
+		text, err = b.host.Logs(ctx, v1alpha1.HostNamespace, pod, cluster.LogOptions{Container: container, Previous: previous, Lines: lines, Bytes: logBytes})
+		if err != nil || len(text) < logBytes {
+			break
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -273,6 +284,6 @@ func (b *writer) log(ctx context.Context, pod, container string, previous bool) 
 		b.leftOut(name, err)
 		return nil
 	}
-	cut := len(text) >= logBytes || bytes.Count(text, []byte("\n")) >= logLines
+	cut := len(text) >= logBytes || bytes.Count(text, []byte("\n")) >= lines
 	return b.add(name, []byte(redact.Text(string(text))), cut)
 }

@@ -68,9 +68,9 @@ type exportItem struct {
 func (i exportItem) size() int {
 	n := len(i.name)
 	for _, target := range i.ingress {
-		n += len(target)
+		n += len(target) + 16
 	}
-	return n + 64
+	return n + 128
 }
 
 // readItem reads an object of either kind, or a Status.
@@ -161,10 +161,10 @@ type exportWatch struct {
 	lacks, fault string
 }
 
-// exportState is what is known of a member: what it exports, and whether all of it has been read.
+// exportState is what is known of a member: what it exports, and in which namespaces that has been read.
 type exportState struct {
 	exports      []records.Export
-	complete     bool
+	read         []string
 	lacks, fault string
 	unserved     bool
 	full         bool
@@ -173,20 +173,23 @@ type exportState struct {
 func (w *exportWatch) state() exportState {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := exportState{lacks: w.lacks, fault: w.fault, unserved: w.unserved, full: w.full, complete: w.complete()}
+	s := exportState{lacks: w.lacks, fault: w.fault, unserved: w.unserved, full: w.full, read: slices.DeleteFunc(slices.Clone(w.namespaces), func(n string) bool { return !w.read(n) })}
 	for service := range w.exports {
-		if item, ok := w.services[service]; ok && item.balanced {
+		if item, ok := w.services[service]; ok && item.balanced && w.read(service.Namespace) {
 			s.exports = append(s.exports, records.Export{Service: service, Ingress: item.ingress})
 		}
 	}
 	return s
 }
 
+// read says whether both lists of a namespace have been read since the session began.
+func (w *exportWatch) read(namespace string) bool {
+	return w.synced[serviceKind.resource+"/"+namespace] && w.synced[serviceExportSet.resource+"/"+namespace]
+}
+
 // complete says whether all lists have been read since the session began.
 func (w *exportWatch) complete() bool {
-	return !slices.ContainsFunc(w.namespaces, func(namespace string) bool {
-		return !w.synced[serviceKind.resource+"/"+namespace] || !w.synced[serviceExportSet.resource+"/"+namespace]
-	})
+	return !slices.ContainsFunc(w.namespaces, func(namespace string) bool { return !w.read(namespace) })
 }
 
 // run reads until ctx ends.
@@ -250,7 +253,7 @@ func (w *exportWatch) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	missing, err := w.missingNamespaces(short, conn)
+	missing, denied, err := w.absentNamespaces(short, conn)
 	if err != nil {
 		return err
 	}
@@ -267,7 +270,7 @@ func (w *exportWatch) session(ctx context.Context) error {
 		fault   error
 	)
 	for _, namespace := range w.namespaces {
-		if slices.Contains(missing, namespace) {
+		if slices.Contains(missing, namespace) || slices.Contains(denied, namespace) {
 			continue
 		}
 		for _, kind := range []exportKind{serviceKind, serviceExportSet} {
@@ -279,7 +282,7 @@ func (w *exportWatch) session(ctx context.Context) error {
 			})
 		}
 	}
-	if len(missing) > 0 {
+	if len(missing)+len(denied) > 0 {
 		running.Go(func() {
 			defer end()
 			for {
@@ -289,9 +292,9 @@ func (w *exportWatch) session(ctx context.Context) error {
 				case <-time.After(exportLongest):
 				}
 				short, cancel := context.WithTimeout(ctx, w.timeout)
-				still, err := w.missingNamespaces(short, conn)
+				stillMissing, stillDenied, err := w.absentNamespaces(short, conn)
 				cancel()
-				if err != nil || !slices.Equal(still, missing) {
+				if err != nil || !slices.Equal(stillMissing, missing) || !slices.Equal(stillDenied, denied) {
 					return
 				}
 			}
@@ -301,17 +304,23 @@ func (w *exportWatch) session(ctx context.Context) error {
 	return fault
 }
 
-// missingNamespaces are those of the namespaces that the member does not have.
-func (w *exportWatch) missingNamespaces(ctx context.Context, conn *connection) (missing []string, err error) {
+// absentNamespaces are those of the namespaces that the member does not have, and those that the manager may not look for, which keep no
+// other from being read.
+func (w *exportWatch) absentNamespaces(ctx context.Context, conn *connection) (missing, denied []string, err error) {
 	for _, namespace := range w.namespaces {
 		_, err := conn.send(ctx, newBudget(), request{path: "/api/v1/namespaces/" + namespace, verb: "get", object: "namespace " + namespace}, nil)
-		if refused, ok := errors.AsType[*statusError](err); ok && refused.code == http.StatusNotFound {
+		refused, ok := errors.AsType[*statusError](err)
+		switch {
+		case ok && refused.code == http.StatusNotFound:
 			missing = append(missing, namespace)
-		} else if err != nil {
-			return nil, err
+		case ok && refused.code == http.StatusForbidden:
+			denied = append(denied, namespace)
+			w.failed(err)
+		case err != nil:
+			return nil, nil, err
 		}
 	}
-	return missing, nil
+	return missing, denied, nil
 }
 
 // begin begins a session: all is to be read anew, and in namespaces that are missing there is nothing.
@@ -325,15 +334,32 @@ func (w *exportWatch) begin(missing []string) {
 	}
 }
 
-// follow lists and watches the objects of one kind in a namespace, over a connection of its own.
+// follow lists and watches the objects of one kind in a namespace, over a connection of its own. What ends at once, a list or a watch, is
+// begun again ever later: a member that always does so would be asked without end.
 func (w *exportWatch) follow(ctx context.Context, access *kubeconfig.Access, kind exportKind, namespace string) error {
 	conn, err := w.access(access)
 	if err != nil {
 		return err
 	}
 	defer conn.close()
+	delay := exportRetry
+	rest := func(began time.Time) {
+		if time.Since(began) > watchTime/4 {
+			delay = exportRetry
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, exportLongest)
+	}
 	for {
 		version, path, err := w.list(ctx, conn, kind, namespace)
+		if refused, ok := errors.AsType[*statusError](err); ok && refused.code == http.StatusForbidden {
+			w.failed(err) // the other namespaces are read
+			path, err = "", nil
+		}
 		if err != nil {
 			return err
 		}
@@ -346,9 +372,11 @@ func (w *exportWatch) follow(ctx context.Context, access *kubeconfig.Access, kin
 			continue
 		}
 		for version != "" {
+			began := time.Now()
 			if version, err = w.watch(ctx, conn, kind, path, namespace, version); err != nil || ctx.Err() != nil {
 				return err
 			}
+			rest(began)
 		}
 	}
 }
@@ -366,12 +394,13 @@ func (w *exportWatch) list(ctx context.Context, conn *connection, kind exportKin
 		}
 		return version, path, err
 	}
-	w.update(func() {
+	w.update(func() bool {
 		w.unserved = true
 		w.replace(kind, namespace, nil)
 		if w.complete() {
 			w.lacks, w.fault = "", ""
 		}
+		return true
 	})
 	return "", "", nil
 }
@@ -394,7 +423,12 @@ func (w *exportWatch) listAt(ctx context.Context, conn *connection, kind exportK
 				"items": func() error {
 					return s.array(func() error {
 						i, err := readItem(s)
-						if kept += i.size(); err == nil && kept <= 2*exportBytes {
+						if i.version = ""; kind.resource == serviceExportSet.resource {
+							i.ingress = nil
+						} else if !i.balanced {
+							return err // nothing is named by it
+						}
+						if kept += i.size(); err == nil && kept <= 2*exportBytes { // one more than is kept says that something is left out
 							items = append(items, i)
 						}
 						return err
@@ -413,7 +447,7 @@ func (w *exportWatch) listAt(ctx context.Context, conn *connection, kind exportK
 	if version == "" {
 		return "", &contentError{r.what() + ": the list has no version"}
 	}
-	w.update(func() {
+	w.update(func() bool {
 		if kind.resource == serviceExportSet.resource {
 			w.unserved = false
 		}
@@ -421,6 +455,7 @@ func (w *exportWatch) listAt(ctx context.Context, conn *connection, kind exportK
 		if w.complete() {
 			w.lacks, w.fault = "", ""
 		}
+		return true
 	})
 	return version, nil
 }
@@ -455,9 +490,9 @@ func (w *exportWatch) watch(ctx context.Context, conn *connection, kind exportKi
 			case event == "ERROR":
 				return errExpired // what follows is not waited for
 			case event == "ADDED" || event == "MODIFIED":
-				w.update(func() { w.put(kind, records.Service{Namespace: namespace, Name: item.name}, item) })
+				w.update(func() bool { return w.put(kind, records.Service{Namespace: namespace, Name: item.name}, item) })
 			case event == "DELETED":
-				w.update(func() { w.drop(kind, records.Service{Namespace: namespace, Name: item.name}) })
+				w.update(func() bool { return w.drop(kind, records.Service{Namespace: namespace, Name: item.name}) })
 			}
 			if item.version != "" {
 				version = item.version
@@ -467,24 +502,21 @@ func (w *exportWatch) watch(ctx context.Context, conn *connection, kind exportKi
 	refused, isStatus := errors.AsType[*statusError](err)
 	switch {
 	case errors.Is(err, errExpired), isStatus && (refused.code == http.StatusGone || refused.code == http.StatusNotFound):
-		// It is listed again, not at once: a member that always says so would be asked without end.
-		select {
-		case <-ctx.Done():
-		case <-time.After(exportRetry):
-		}
-		return "", nil
+		return "", nil // it is listed again
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded):
 		return version, nil // the time of the watch is over
 	}
 	return version, err
 }
 
-// update changes what is kept, and has the names judged anew.
-func (w *exportWatch) update(change func()) {
+// update changes what is kept, and has the names judged anew where change says that something is different then.
+func (w *exportWatch) update(change func() bool) {
 	w.mu.Lock()
-	change()
+	changed := change()
 	w.mu.Unlock()
-	w.changed()
+	if changed {
+		w.changed()
+	}
 }
 
 // replace sets all objects of a kind in a namespace.
@@ -505,36 +537,45 @@ func (w *exportWatch) replace(kind exportKind, namespace string, items []exportI
 	w.synced[kind.resource+"/"+namespace] = true
 }
 
-// put keeps one object, while there is space for it.
-func (w *exportWatch) put(kind exportKind, service records.Service, i exportItem) {
-	w.drop(kind, service)
+// put keeps one object, while there is space for it, and says whether what is kept is different then.
+func (w *exportWatch) put(kind exportKind, service records.Service, i exportItem) bool {
+	before, had := w.services[service]
+	if kind.resource != serviceKind.resource && w.exports[service] || kind.resource == serviceKind.resource && had && i.balanced && slices.Equal(before.ingress, i.ingress) {
+		return false
+	}
+	changed := w.drop(kind, service)
 	if service.Name == "" || kind.resource == serviceKind.resource && !i.balanced {
-		return
+		return changed
 	}
 	if w.kept+i.size() > exportBytes {
 		w.full = true
-		return
+		return true
 	}
 	w.kept += i.size()
 	if kind.resource == serviceKind.resource {
 		w.services[service] = i
-		return
+	} else {
+		w.exports[service] = true
 	}
-	w.exports[service] = true
+	return true
 }
 
-func (w *exportWatch) drop(kind exportKind, service records.Service) {
+// drop forgets one object, and says whether it was kept.
+func (w *exportWatch) drop(kind exportKind, service records.Service) bool {
 	if kind.resource == serviceKind.resource {
-		if i, ok := w.services[service]; ok {
+		i, had := w.services[service]
+		if had {
 			w.kept -= i.size()
 			delete(w.services, service)
 		}
-		return
+		return had
 	}
-	if w.exports[service] {
+	had := w.exports[service]
+	if had {
 		w.kept -= exportItem{name: service.Name}.size()
 		delete(w.exports, service)
 	}
+	return had
 }
 
 // text says what keeps a member from being read; empty where nothing does.

@@ -40,6 +40,8 @@ const (
 	// servicesDelay is how long writing waits for more to change, and servicesInterval how often what is on the host is read again, which
 	// others may change.
 	servicesDelay, servicesInterval = 200 * time.Millisecond, time.Minute
+	// maxScopes is how many regions, and how many zones, of one member have names.
+	maxScopes = 8
 	// shownReports is how many reports a status has, and maxReport how long one is.
 	shownReports, maxReport = 10, 1024
 )
@@ -76,8 +78,8 @@ type soughtMember struct {
 	key   string
 	watch *exportWatch
 	stop  context.CancelFunc
-	// known says that accepted, and the reports of it, are what the member exports; before that, what was written says it.
-	known    bool
+	// known has the namespaces in which accepted is what the member exports; of others, what was written says it.
+	known    map[string]bool
 	accepted map[records.Service]records.Exported
 	reports  []string
 	// lacks is the right that the member does not give.
@@ -232,7 +234,7 @@ func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, membe
 			s = nil
 		}
 		if s == nil {
-			s = &soughtMember{uid: m.UID}
+			s = &soughtMember{uid: m.UID, known: map[string]bool{}, accepted: map[records.Service]records.Exported{}}
 			n.sought[m.Name] = s
 		}
 		s.federation = name
@@ -299,9 +301,16 @@ func (n *namer) gather(f *v1alpha1.Federation, zone records.Zone) (reports []str
 			continue
 		}
 		state := s.watch.state()
-		if state.complete {
-			s.known = true
-			s.accepted, s.reports = zone.Accept(f.Spec.Services.Namespaces, state.exports)
+		if len(state.read) > 0 {
+			var accepted map[records.Service]records.Exported
+			accepted, s.reports = zone.Accept(state.read, state.exports)
+			maps.DeleteFunc(s.accepted, func(service records.Service, _ records.Exported) bool {
+				return slices.Contains(state.read, service.Namespace)
+			})
+			maps.Copy(s.accepted, accepted)
+			for _, namespace := range state.read {
+				s.known[namespace] = true
+			}
 			for i := range s.reports {
 				s.reports[i] = fmt.Sprintf("member %q: %s", name, s.reports[i])
 			}
@@ -336,7 +345,7 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 	}
 	wanted := map[string]*unstructured.Unstructured{}
 	status := &v1alpha1.ServicesStatus{Namespace: dns.Namespace}
-	exporters := n.exporters(zone, z, members)
+	exporters := n.exporters(zone, f.Spec.Services.Namespaces, z, members)
 	for _, service := range slices.SortedFunc(maps.Keys(exporters), compareServices) {
 		name := dnsEndpointName(zone.Federation, service)
 		var last []records.Endpoint
@@ -374,26 +383,29 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 func compareServices(a, b records.Service) int { return strings.Compare(a.String(), b.String()) }
 
 // exporters are the members that export each service, as they were read last, or as what is written says where they have not been read.
-func (n *namer) exporters(zone records.Zone, z *namedFederation, members []v1alpha1.MemberCluster) map[records.Service][]records.Exporter {
+func (n *namer) exporters(zone records.Zone, namespaces []string, z *namedFederation, members []v1alpha1.MemberCluster) map[records.Service][]records.Exporter {
 	all := map[records.Service][]records.Exporter{}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for i := range members {
 		m := &members[i]
+		switch m.Status.Phase {
+		case v1alpha1.PhaseSuspended, v1alpha1.PhasePending, v1alpha1.PhaseLeaving:
+			continue // a person, or a rule, keeps it out: it is not that it fails
+		}
 		s := n.sought[m.Name]
 		exported := map[records.Service]records.Exported{}
-		if s != nil && s.known {
-			exported = s.accepted
-		} else {
-			for name, w := range z.written {
-				service, ok := serviceOf(zone.Federation, name)
-				if e, remembered := w.exporters[m.Name]; ok && remembered {
-					exported[service] = zone.Usable(e)
-				}
+		if s != nil {
+			maps.Copy(exported, s.accepted)
+		}
+		for name, w := range z.written {
+			service, ok := serviceOf(zone.Federation, name)
+			if e, remembered := w.exporters[m.Name]; ok && remembered && (s == nil || !s.known[service.Namespace]) {
+				exported[service] = zone.Usable(e)
 			}
 		}
 		facts := m.KnownFacts()
-		regions, zones := facts.Regions, facts.Zones
+		regions, zones := facts.Regions[:min(maxScopes, len(facts.Regions))], facts.Zones[:min(maxScopes, len(facts.Zones))]
 		if label := m.Labels[corev1.LabelTopologyRegion]; len(regions) == 0 && label != "" {
 			regions = []string{label}
 		}
@@ -401,6 +413,9 @@ func (n *namer) exporters(zone records.Zone, z *namedFederation, members []v1alp
 			zones = []string{label}
 		}
 		for service, e := range exported {
+			if !slices.Contains(namespaces, service.Namespace) {
+				continue
+			}
 			all[service] = append(all[service], records.Exporter{
 				Member: m.Name, Ready: m.Status.Phase == v1alpha1.PhaseReady && m.DeletionTimestamp == nil, Regions: regions, Zones: zones, Exported: e,
 			})

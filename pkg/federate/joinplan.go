@@ -23,16 +23,17 @@ import (
 
 // Phases of a join, in order.
 const (
-	phaseLeave      phase = iota // the MemberCluster of the federation that a move leaves
-	phaseRecord                  // the MemberCluster: admission decides before the member is touched
-	phaseNamespace               // the namespace on the member
-	phaseMembership              // the membership record: whose the member is
-	phaseEvict                   // what another host put on the member, from which it is taken over
-	phaseBase                    // accounts, roles, the Secret that the token is bound to, the cluster's property
-	phaseBinding                 // bindings and the token, which refer to base objects; the end of a take-over
-	phaseCredential              // the credential on the host, and the set's property
-	phaseTrial                   // the credential is tried, everything is read back
-	phaseJoined                  // who joined, and the Event
+	phaseLeave         phase = iota // the MemberCluster of the federation that a move leaves
+	phaseRecord                     // the MemberCluster: admission decides before the member is touched
+	phaseNamespace                  // the namespace on the member
+	phaseMembership                 // the membership record: whose the member is
+	phaseEvictServices              // bindings that another host put into other namespaces: only its role says where they are
+	phaseEvict                      // what another host put on the member, from which it is taken over
+	phaseBase                       // accounts, roles, the Secret that the token is bound to, the cluster's property
+	phaseBinding                    // bindings and the token, which refer to base objects; the end of a take-over
+	phaseCredential                 // the credential on the host, and the set's property
+	phaseTrial                      // the credential is tried, everything is read back
+	phaseJoined                     // who joined, and the Event
 )
 
 // JoinPlan is what a join will do.

@@ -70,7 +70,7 @@ func PlanMove(ctx context.Context, h *host.Cluster, m *member.Cluster, o JoinOpt
 	case leaving != nil:
 		o.from = leaving.Federation()
 	}
-	if o.TokenLifetime == 0 && facts.Unproven == nil {
+	if facts.Unproven == nil { // a rollback asks for it, whatever the move does
 		o.keptLifetime = member.LifetimeOf(facts.Member.Objects[member.PolicyRefs()[1]])
 	}
 	join, err := judgeJoin(ctx, h, m, facts, o)
@@ -292,9 +292,9 @@ func (p *MovePlan) find(ctx context.Context) (now *v1alpha1.MemberCluster, err e
 	return now, err
 }
 
-// own says whether a MemberCluster is the one that this run has made, and that no other run has taken over.
+// own says whether a MemberCluster is the one that this run deletes or has made, and that no other run has taken over.
 func (p *MovePlan) own(m *v1alpha1.MemberCluster) bool {
-	return m == nil || parseAttempt(m.Annotations[v1alpha1.AnnotationAttempt]).id == p.facts.Attempt.id
+	return m == nil || m.UID == p.facts.Leaving.UID || parseAttempt(m.Annotations[v1alpha1.AnnotationAttempt]).id == p.facts.Attempt.id
 }
 
 // returning are the options of the join by which the member returns.
@@ -370,6 +370,9 @@ func (p *MovePlan) rejoin() command.Join {
 		join.Server, join.ProxyURL, join.TLSServerName = e.Server, &e.ProxyURL, &e.TLSServerName
 		if string(e.CABundle) != string(caller.CABundle) {
 			join.CertificateAuthority = new("FILE")
+			if len(e.CABundle) == 0 {
+				join.CertificateAuthority = new("") // that of the system
+			}
 		}
 	}
 	return join

@@ -55,7 +55,11 @@ func (p *JoinPlan) planEviction() {
 	left := maps.Clone(p.facts.Member.Objects)
 	for _, ref := range p.facts.Member.Found() {
 		if live := left[ref]; member.ByJoin(live) && !slices.Contains(member.PolicyRefs(), ref) { // a policy gives nothing
-			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: p.evicted() + "'s", phase: phaseEvict, live: live,
+			at := phaseEvict
+			if ref == member.ServicesBindingRef(ref.Namespace) {
+				at = phaseEvictServices
+			}
+			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: p.evicted() + "'s", phase: at, live: live,
 				do: func(ctx context.Context) error { return p.evict(ctx, ref, live) }})
 			delete(left, ref)
 		}
@@ -104,7 +108,7 @@ func (p *JoinPlan) halfway(cause error) error {
 	}
 	partial.Done = []string{fmt.Sprintf("member: %s was taken over from the host with cluster ID %s", member.MembershipRef(), p.takenFrom)}
 	for i, s := range p.Steps {
-		if s.phase == phaseEvict && !p.done[i] {
+		if (s.phase == phaseEvict || s.phase == phaseEvictServices) && !p.done[i] {
 			partial.Left = append(partial.Left, s.place()+" of that host")
 		}
 	}

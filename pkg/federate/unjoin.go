@@ -45,7 +45,8 @@ func (o UnjoinOptions) command() command.Unjoin {
 
 // Phases of an unjoin, in order.
 const (
-	phaseRevoke    phase = iota // the token's Secret, bindings, roles, accounts, properties
+	phaseServices  phase = iota // bindings in other namespaces: only the manager's role says where they are
+	phaseRevoke                 // the token's Secret, bindings, roles, accounts, properties
 	phaseRelease                // the membership record: until here no other host can take the cluster
 	phaseLabel                  // the federation label, which the namespace may carry
 	phaseGone                   // the namespace, and the host's credential, which has ceased to work
@@ -314,6 +315,9 @@ func (p *UnjoinPlan) planMember() {
 	for _, ref := range f.Found() {
 		live := f.Objects[ref]
 		s := Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)}
+		if ref == member.ServicesBindingRef(ref.Namespace) {
+			s.phase = phaseServices
+		}
 		if !member.ByJoin(live) {
 			// A join makes no member of a cluster where others have made the account: it was made for this membership.
 			k := f.Membership

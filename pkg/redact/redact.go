@@ -14,6 +14,13 @@ import (
 // Mark stands for what was removed.
 const Mark = "REDACTED"
 
+// secretNames are how fields are called that hold secrets.
+const secretNames = `(?:(?:id|access|refresh|bearer|session|auth)[-_]?)?token|password|passwd|passphrase|client[-_]?secret|client-key-data|` +
+	`private[-_]?key|api[-_]?key|secret[-_]?(?:access[-_]?)?key`
+
+// secretField is the name of a field, of an annotation or of a flag whose value is one.
+var secretField = regexp.MustCompile(`(?i)(^|[^A-Za-z0-9]|[a-z])(?:` + secretNames + `|auth)$`)
+
 // rules are applied one after another. What a rule has left is read by the next.
 var rules = []struct {
 	pattern *regexp.Regexp
@@ -28,8 +35,10 @@ var rules = []struct {
 	{regexp.MustCompile(`(?i)\b(bearer)\s+[A-Za-z0-9._~+/=:-]{8,}`), "${1} " + Mark},
 	// A user, and with it a password, in a URL.
 	{regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>?#]*@`), "${1}" + Mark + "@"},
+	// One whose password has a slash or the like, which does not belong there.
+	{regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'<>/:@]*:[^\s"'<>@]*@`), "${1}" + Mark + "@"},
 	// Fields of kubeconfigs, credentials and queries, in YAML, JSON, logs and URLs.
-	{regexp.MustCompile(`(?i)\b((?:(?:id|access|refresh|bearer|session|auth)[-_]?)?token|password|passwd|client[-_]?secret|client-key-data|private[-_]?key|api[-_]?key|secret[-_]?(?:access[-_]?)?key|sig|signature)(\\?["']?\s*[:=]\s*)(\\?"[^"]*"?|'[^']*'?|[^\s,;&}\])]+)`), "${1}${2}" + Mark},
+	{regexp.MustCompile(`(?i)((?:\b|[\w-]*[_-])(?:` + secretNames + `|sig|signature)|[a-z][A-Za-z]*(?:Token|Password|Passwd|Passphrase|SecretKey|ApiKey))(\\?["']?\s*[:=]\s*)(\\?"[^"]*"?|'[^']*'?|[^\s,;&}\])]+)`), "${1}${2}" + Mark},
 	// The word that the webhook's path ends in.
 	{regexp.MustCompile(`(/validate/[a-z]+/)[^\s"'?#/:]+`), "${1}" + Mark},
 }
@@ -117,7 +126,7 @@ func Object(o map[string]any) {
 func redacted(field string, value any) any {
 	switch v := value.(type) {
 	case string:
-		if isKubeconfig(v) {
+		if isKubeconfig(v) || v != "" && secretField.MatchString(field) {
 			return removed(v)
 		}
 		return Text(v)
@@ -128,7 +137,14 @@ func redacted(field string, value any) any {
 					variable["value"] = removed(text)
 				}
 			}
-			v[i] = redacted("", item)
+			before := ""
+			if i > 0 {
+				before, _ = v[i-1].(string)
+			}
+			if !strings.HasPrefix(before, "-") {
+				before = ""
+			}
+			v[i] = redacted(before, item)
 		}
 	case map[string]any:
 		if v["kind"] != nil && v["metadata"] != nil {

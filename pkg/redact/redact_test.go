@@ -40,6 +40,8 @@ func TestText(t *testing.T) {
 		{"key", "a\n-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----\nb", "a\nREDACTED\nb"},
 		{"escaped key", `{"k":"-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"}`, `{"k":"REDACTED\n"}`},
 		{"key without an end", "-----BEGIN RSA PRIVATE KEY-----\nabc\n", "REDACTED"},
+		{"variables", "DB_PASSWORD=hunter2 AWS_SECRET_ACCESS_KEY=wJa/lrX dbPassword=abc MY_TOKEN: x", "DB_PASSWORD=REDACTED AWS_SECRET_ACCESS_KEY=REDACTED dbPassword=REDACTED MY_TOKEN: REDACTED"},
+		{"URL that is none", `parse "http://user:pa/ss@proxy:3128": invalid port`, `parse "http://REDACTED@proxy:3128": invalid port`},
 		{"webhook", `Post "https://10.0.0.1:443/validate/memberclusters/abcdef0123?timeout=5s": refused`, `Post "https://10.0.0.1:443/validate/memberclusters/REDACTED?timeout=5s": refused`},
 	} {
 		want := tt.want
@@ -85,6 +87,8 @@ func TestObject(t *testing.T) {
 			`{"kind":"Pod","spec":{"containers":[{"args":["--a=b"],"env":[{"name":"A","value":"REDACTED (1 bytes)"},{"name":"C","valueFrom":{"x":"y"}}]}]}}`},
 		{"kubeconfig", `{"kind":"ConfigMap","data":{"a":"clusters: []\nusers: []\ncontexts: []","b":"token: x"},"binaryData":{"c":"YQ=="}}`,
 			`{"binaryData":{"c":"REDACTED (1 bytes)"},"data":{"a":"REDACTED (35 bytes)","b":"token: REDACTED"},"kind":"ConfigMap"}`},
+		{"telling names", `{"kind":"ConfigMap","metadata":{"annotations":{"example.com/token":"s3cret"}},"data":{"api-key":"abcd","password":"hunter2"},"args":["--password","hunter2","--name","a"]}`,
+			`{"args":["--password","REDACTED (7 bytes)","--name","a"],"data":{"api-key":"REDACTED (4 bytes)","password":"REDACTED (7 bytes)"},"kind":"ConfigMap","metadata":{"annotations":{"example.com/token":"REDACTED (6 bytes)"}}}`},
 		{"list", `{"kind":"List","metadata":{},"items":[{"kind":"Secret","metadata":{},"data":{"a":"YQ=="}}]}`,
 			`{"items":[{"data":{"a":"REDACTED (1 bytes)"},"kind":"Secret","metadata":{}}],"kind":"List","metadata":{}}`},
 		{"webhook", `{"kind":"ValidatingWebhookConfiguration","webhooks":[{"clientConfig":{"service":{"path":"/validate/federations/abcdef"}}}]}`,
@@ -128,9 +132,11 @@ func TestValues(t *testing.T) {
 	const certificate = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----"
 	var v Values
 	v.Add(map[string][]byte{"word": []byte("plainlowerwords\n"), "text": []byte("two \"lines\"\nof it"), "ca.crt": []byte(certificate), "namespace": []byte("kubefederate-system"), "short": []byte("yes")})
+	v.Add(map[string][]byte{"env": []byte("A=1\nSEED=correct horse\n"), "quoted": []byte(`KEY="abc&def"`)})
 	v.Add(map[string][]byte{"longer": []byte("plainlowerwordsandmore")})
 	for text, want := range map[string]string{
 		"a plainlowerwords b": "a REDACTED b", "plainlowerwordsandmore": "REDACTED", `{"a":"two \"lines\"\nof it"}`: `{"a":"REDACTED"}`,
+		"it is SEED=correct horse here": "it is REDACTED here", `{"a":"KEY=\"abc&def\""}`: `{"a":"REDACTED"}`,
 		"x " + base64.StdEncoding.EncodeToString([]byte("plainlowerwords")): "x REDACTED",
 		certificate: certificate, "kubefederate-system, yes": "kubefederate-system, yes",
 	} {

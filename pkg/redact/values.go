@@ -22,9 +22,21 @@ func (v *Values) Add(data map[string][]byte) {
 		if key == "namespace" || len(value) < minValue || bytes.HasPrefix(value, []byte("-----BEGIN CERTIFICATE-----")) {
 			continue
 		}
-		text, _ := json.Marshal(string(value))
-		v.known = append(v.known, string(value), strings.Trim(string(text), `"`), base64.StdEncoding.EncodeToString(value))
+		for _, known := range append([]string{string(value)}, strings.Split(string(value), "\n")...) {
+			if known = strings.TrimSpace(known); len(known) >= minValue {
+				v.known = append(v.known, known, asJSON(known), base64.StdEncoding.EncodeToString([]byte(known)))
+			}
+		}
 	}
+}
+
+// asJSON is a text as a document of JSON has it, without the quotes around it.
+func asJSON(text string) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text)
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
 }
 
 // Replacer removes the values: as they are, as text of JSON, and in base64; the longest first.

@@ -415,7 +415,7 @@ func (l *shard) isMember(what string, federation v1alpha1.FederationName) {
 		l.Errorf("%s: want the membership record of %s: %+v", what, federation, k)
 	}
 	lifetime := 48 * time.Hour
-	if strings.Contains(what, member.PolicyRefs()[1].Name+") answered 403") {
+	if strings.Contains(what, "/"+cluster.AdmissionPolicies.Resource+"/"+member.PolicyRefs()[1].Name+") answered 403") {
 		lifetime = federate.DefaultTokenLifetime // what was asked for stands in the policy, and a note says that it was not read
 	}
 	secret, err := l.h.Get(l.Context(), host.CredentialRef(v1alpha1.MemberName(l.name)))
