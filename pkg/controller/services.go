@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,8 @@ type namedFederation struct {
 	// written are the objects by name, and readAt when they were read.
 	written map[string]*written
 	readAt  time.Time
+	// former are those in the namespace that the federation named before, until nothing is left there.
+	former map[string]*written
 	// stale are services whose records stay as they were, since no exporter is Ready.
 	stale     map[records.Service]bool
 	status    *v1alpha1.ServicesStatus
@@ -197,9 +200,13 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 	}
 	n.mu.Unlock()
 	var fault *fault
-	left := n.leaveOther(ctx, f)
 	if f.Spec.Services != nil {
 		fault = n.write(ctx, f, z, list.Items)
+	}
+	// What is in another namespace goes when all is in the one that is named now.
+	left := formerNamespace(f) == "" || fault == nil && n.leaveOther(ctx, f)
+	if left {
+		z.former = nil
 	}
 	n.judge(f, z, left, fault)
 	n.report(ctx, name)
@@ -338,6 +345,12 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 		case <-ctx.Done():
 		}
 	}
+	if before := formerNamespace(f); before != "" && z.former == nil {
+		old := &namedFederation{}
+		if n.read(ctx, zone.Federation, before, old) == nil {
+			z.former = old.written
+		}
+	}
 	if z.namespace != dns.Namespace || time.Since(z.readAt) >= servicesInterval {
 		if f := n.read(ctx, zone.Federation, dns.Namespace, z); f != nil {
 			return f
@@ -349,7 +362,7 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 	for _, service := range slices.SortedFunc(maps.Keys(exporters), compareServices) {
 		name := dnsEndpointName(zone.Federation, service)
 		var last []records.Endpoint
-		if have := z.written[name]; have != nil {
+		if have := cmp.Or(z.written[name], z.former[name]); have != nil {
 			last = have.endpoints
 		}
 		endpoints, found := zone.Of(service, exporters[service], last)
@@ -398,10 +411,12 @@ func (n *namer) exporters(zone records.Zone, namespaces []string, z *namedFedera
 		if s != nil {
 			maps.Copy(exported, s.accepted)
 		}
-		for name, w := range z.written {
-			service, ok := serviceOf(zone.Federation, name)
-			if e, remembered := w.exporters[m.Name]; ok && remembered && (s == nil || !s.known[service.Namespace]) {
-				exported[service] = zone.Usable(e)
+		for _, objects := range []map[string]*written{z.former, z.written} {
+			for name, w := range objects {
+				service, ok := serviceOf(zone.Federation, name)
+				if e, remembered := w.exporters[m.Name]; ok && remembered && (s == nil || !s.known[service.Namespace]) {
+					exported[service] = zone.Usable(e)
+				}
 			}
 		}
 		facts := m.KnownFacts()
@@ -531,13 +546,17 @@ func (n *namer) delete(ctx context.Context, namespace string, w *written) error 
 	return client.IgnoreNotFound(n.client.Delete(ctx, o, client.Preconditions{UID: &w.UID}))
 }
 
-// leaveOther deletes what was written in another namespace than the federation names now. It is true where nothing is left there, or the
-// manager may not look any more.
-func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation) (left bool) {
-	if f.Status.Services == nil || f.Status.Services.Namespace == "" || f.Spec.Services != nil && f.Spec.Services.DNS.Namespace == f.Status.Services.Namespace {
-		return true
+// formerNamespace is another namespace than the federation names now, in which something may be written; empty where there is none.
+func formerNamespace(f *v1alpha1.Federation) string {
+	if f.Status.Services == nil || f.Spec.Services != nil && f.Spec.Services.DNS.Namespace == f.Status.Services.Namespace {
+		return ""
 	}
-	before, old := f.Status.Services.Namespace, &namedFederation{}
+	return f.Status.Services.Namespace
+}
+
+// leaveOther deletes what was written in the former namespace. It is true where nothing is left there, or the manager may not look any more.
+func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation) (left bool) {
+	before, old := formerNamespace(f), &namedFederation{}
 	if fault := n.read(ctx, v1alpha1.FederationName(f.Name), before, old); fault != nil {
 		return fault.reason != v1alpha1.ReasonDNSFailed
 	}

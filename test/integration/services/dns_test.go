@@ -136,10 +136,10 @@ func ip(addresses ...string) (ingress []corev1.LoadBalancerIngress) {
 }
 
 // recorded reads what external-dns does: the record sets of a service, without what all names have in common.
-func recorded(ctx context.Context, w client.Client, service string) (lines []string, err error) {
+func recorded(ctx context.Context, w client.Client, namespace, service string) (lines []string, err error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "externaldns.k8s.io", Version: "v1alpha1", Kind: "DNSEndpointList"})
-	if err := w.List(ctx, list, client.InNamespace("external-dns")); err != nil {
+	if err := w.List(ctx, list, client.InNamespace(namespace)); err != nil {
 		return nil, err
 	}
 	for _, o := range list.Items {
@@ -163,8 +163,13 @@ func recorded(ctx context.Context, w client.Client, service string) (lines []str
 // become waits until a service has exactly these record sets.
 func become(t *testing.T, w client.Client, service string, want ...string) {
 	t.Helper()
+	becomeIn(t, w, "external-dns", service, want...)
+}
+
+func becomeIn(t *testing.T, w client.Client, namespace, service string, want ...string) {
+	t.Helper()
 	env.Eventually(t, "the records of "+service, func(ctx context.Context) error {
-		got, err := recorded(ctx, w, service)
+		got, err := recorded(ctx, w, namespace, service)
 		if diff := cmp.Diff(want, got); err == nil && diff != "" {
 			err = fmt.Errorf("(-want +got)\n%s", diff)
 		}
@@ -283,12 +288,25 @@ func TestDNS(t *testing.T) {
 	two := east + "," + europe
 	become(t, w, "cart", all(east, europe, "", two)[:6]...)
 
+	// In another namespace the names are written before they go from the first one, which waits for the grant.
+	moved := client.MergeFrom(f.DeepCopy())
+	f.Spec.Services.DNS.Namespace = "other-dns"
+	if err := w.Patch(t.Context(), f, moved); err != nil {
+		t.Fatal(err)
+	}
+	condition(t, w, `False DNSForbidden: the manager may not list dnsendpoints in namespace "other-dns"; allow it: kubectl federate grant prod --dns other-dns`)
+	become(t, w, "cart", all(east, europe, "", two)[:6]...)
+	create(t, w, namespace("other-dns"))
+	create(t, w, manifests.DNSBinding("other-dns")...)
+	becomeIn(t, w, "other-dns", "cart", all(east, europe, "", two)[:6]...)
+	become(t, w, "cart")
+
 	// Without spec.services nothing is left: not on the host, and after a join not on members.
 	patch := client.MergeFrom(f.DeepCopy())
 	f.Spec.Services = nil
 	if err := w.Patch(t.Context(), f, patch); err != nil {
 		t.Fatal(err)
 	}
-	become(t, w, "cart")
+	becomeIn(t, w, "other-dns", "cart")
 	condition(t, w, "")
 }
