@@ -310,7 +310,7 @@ func (n *namer) gather(f *v1alpha1.Federation, zone records.Zone) (reports []str
 		state := s.watch.state()
 		if len(state.read) > 0 {
 			var accepted map[records.Service]records.Exported
-			accepted, s.reports = zone.Accept(state.read, state.exports)
+			accepted, s.reports = zone.Accept(f.Spec.Services.Namespaces, state.exports)
 			maps.DeleteFunc(s.accepted, func(service records.Service, _ records.Exported) bool {
 				return slices.Contains(state.read, service.Namespace)
 			})

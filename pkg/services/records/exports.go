@@ -12,7 +12,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/text"
 )
 
-// Bounds on what one member exports.
+// Bounds on what one member exports. Each of the listed namespaces has an equal share of them, so that none takes the place of another.
 const (
 	// MaxServices is how many services a member exports. The first by namespace and name are taken.
 	MaxServices = 1000
@@ -44,7 +44,8 @@ func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Servic
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	accepted = map[Service]Exported{}
-	left, taken := leftOut{}, 0
+	left, services, taken := leftOut{}, map[string]int{}, map[string]int{}
+	share := max(1, len(namespaces))
 	for _, e := range exports {
 		_, twice := accepted[e.Service]
 		switch {
@@ -53,8 +54,8 @@ func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Servic
 		case len(validation.IsDNS1035Label(e.Name)) > 0 && len(validation.IsDNS1123Label(e.Name)) > 0:
 			left.add("a service in namespace %s has the name %s, which is not valid", e.Namespace, quoted(e.Name))
 			continue
-		case len(accepted) == MaxServices:
-			left.add("service %s is left out: the member exports more than %d services", e.Service, MaxServices)
+		case services[e.Namespace] == MaxServices/share:
+			left.add("service %s is left out: the member exports more than %d services of its namespace", e.Service, MaxServices/share)
 			continue
 		}
 		found, why := z.usable(e)
@@ -62,11 +63,12 @@ func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Servic
 		for _, target := range slices.Concat(found.Addresses, found.Hostnames) {
 			size += len(target)
 		}
-		if taken+size > MaxBytes {
-			left.add("service %s is left out: what the member exports takes more than %d KiB", e.Service, MaxBytes>>10)
+		if taken[e.Namespace]+size > MaxBytes/share {
+			left.add("service %s is left out: what the member exports of its namespace takes more than %d KiB", e.Service, MaxBytes/share>>10)
 			continue
 		}
-		taken += size
+		taken[e.Namespace] += size
+		services[e.Namespace]++
 		for _, text := range why {
 			left.add("service %s: %s", e.Service, text)
 		}

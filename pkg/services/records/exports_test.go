@@ -102,14 +102,14 @@ func TestAccept(t *testing.T) {
 			"service shop/cart: its load balancer has more than 16 addresses and host names: the first are read",
 		}},
 		{name: "too many services", exports: many(MaxServices + 12), want: MaxServices, reports: []string{
-			"service shop/s1000 is left out: the member exports more than 1000 services", "service shop/s1001 is left out: the member exports more than 1000 services",
-			"service shop/s1002 is left out: the member exports more than 1000 services", "service shop/s1003 is left out: the member exports more than 1000 services",
-			"service shop/s1004 is left out: the member exports more than 1000 services", "service shop/s1005 is left out: the member exports more than 1000 services",
-			"service shop/s1006 is left out: the member exports more than 1000 services", "service shop/s1007 is left out: the member exports more than 1000 services",
-			"service shop/s1008 is left out: the member exports more than 1000 services", "service shop/s1009 is left out: the member exports more than 1000 services",
+			"service shop/s1000 is left out: the member exports more than 1000 services of its namespace", "service shop/s1001 is left out: the member exports more than 1000 services of its namespace",
+			"service shop/s1002 is left out: the member exports more than 1000 services of its namespace", "service shop/s1003 is left out: the member exports more than 1000 services of its namespace",
+			"service shop/s1004 is left out: the member exports more than 1000 services of its namespace", "service shop/s1005 is left out: the member exports more than 1000 services of its namespace",
+			"service shop/s1006 is left out: the member exports more than 1000 services of its namespace", "service shop/s1007 is left out: the member exports more than 1000 services of its namespace",
+			"service shop/s1008 is left out: the member exports more than 1000 services of its namespace", "service shop/s1009 is left out: the member exports more than 1000 services of its namespace",
 			"and 2 more",
 		}},
-		{name: "too many bytes", exports: large()[:77], want: 76, reports: []string{"service shop/s0076 is left out: what the member exports takes more than 256 KiB"}},
+		{name: "too many bytes", exports: large()[:77], want: 76, reports: []string{"service shop/s0076 is left out: what the member exports of its namespace takes more than 256 KiB"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,5 +121,18 @@ func TestAccept(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestAcceptShares holds that what a member exports of one namespace takes the place of nothing in another.
+func TestAcceptShares(t *testing.T) {
+	t.Parallel()
+	exports := []Export{{shop, []string{"203.0.113.1"}}}
+	for i := range 2 * MaxServices {
+		exports = append(exports, Export{Service{"aaa", fmt.Sprintf("s%04d", i)}, nil})
+	}
+	got, _ := prod.Accept([]string{"aaa", "shop"}, exports)
+	if _, taken := got[shop]; !taken || len(got) != MaxServices/2+1 {
+		t.Errorf("%d services are taken, that of the other namespace: %t", len(got), taken)
 	}
 }
