@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/services/records"
@@ -33,8 +34,8 @@ func dnsLabels(federation v1alpha1.FederationName) map[string]string {
 	return map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagerFieldOwner, v1alpha1.LabelFederation: string(federation)}
 }
 
-// exporterMap is what each member exported of one service when it was read last, by the name of the member.
-type exporterMap map[string]records.Exported
+// exporterMap is what each member exported of one service when it was read last, by the UID of its MemberCluster.
+type exporterMap map[types.UID]records.Exported
 
 // text is what an annotation says of them. Keys of a map are sorted there.
 func (e exporterMap) text() string {

@@ -358,6 +358,10 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 	}
 	wanted := map[string]*unstructured.Unstructured{}
 	status := &v1alpha1.ServicesStatus{Namespace: dns.Namespace}
+	uids := map[string]types.UID{}
+	for i := range members {
+		uids[members[i].Name] = members[i].UID
+	}
 	exporters := n.exporters(zone, f.Spec.Services.Namespaces, z, members)
 	for _, service := range slices.SortedFunc(maps.Keys(exporters), compareServices) {
 		name := dnsEndpointName(zone.Federation, service)
@@ -374,7 +378,7 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 		status.Records += int32(len(endpoints))
 		remembered := exporterMap{}
 		for _, e := range exporters[service] {
-			remembered[e.Member] = e.Exported
+			remembered[uids[e.Member]] = e.Exported
 		}
 		wanted[name] = dnsEndpoint(f, service, endpoints, remembered)
 	}
@@ -414,7 +418,7 @@ func (n *namer) exporters(zone records.Zone, namespaces []string, z *namedFedera
 		for _, objects := range []map[string]*written{z.former, z.written} {
 			for name, w := range objects {
 				service, ok := serviceOf(zone.Federation, name)
-				if e, remembered := w.exporters[m.Name]; ok && remembered && (s == nil || !s.known[service.Namespace]) {
+				if e, remembered := w.exporters[m.UID]; ok && remembered && (s == nil || !s.known[service.Namespace]) {
 					exported[service] = zone.Usable(e)
 				}
 			}
