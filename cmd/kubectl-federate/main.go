@@ -22,7 +22,7 @@ const duplicateWindow = 250 * time.Millisecond
 
 // memoryLimit is how much memory the plugin uses for what clusters send, unless GOMEMLIMIT says otherwise. Ten thousand members
 // take less.
-const memoryLimit = 220 << 20
+const memoryLimit = 230 << 20
 
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {

@@ -223,7 +223,7 @@ func TestMemoryLimit(t *testing.T) {
 	before := debug.SetMemoryLimit(1 << 20)
 	_, err := c.Get(t.Context(), cluster.IdentityNamespace)
 	debug.SetMemoryLimit(before)
-	want := `host: get Namespace "kube-system": the response is too large: what was read so far fills 768 KiB; to read more, set GOMEMLIMIT=1GiB in the environment`
+	want := `host: get Namespace "kube-system": the response is too large: what was read so far fills 640 KiB; to read more, set GOMEMLIMIT=1GiB in the environment`
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error %v\nwant %s", err, want)
 	}
