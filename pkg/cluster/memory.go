@@ -10,7 +10,8 @@ import (
 
 // enoughMemory says that this process may read more: what it holds is within five eighths of its memory limit (GOMEMLIMIT). The
 // rest is for what one more response takes while it is decoded, and for garbage: where little more than what is held is left,
-// collecting it takes so much time that Go gives it up, and goes beyond the limit. One response is bounded by its size; what many of them leave is not, and each byte may take many of memory.
+// collecting it takes so much time that Go gives it up, and goes beyond the limit. One response is bounded by its size; what many of
+// them leave is not, and each byte may take many of memory.
 func enoughMemory() error {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 {
