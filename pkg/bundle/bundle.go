@@ -13,9 +13,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
@@ -67,12 +67,8 @@ type kind struct {
 	options  cluster.ListOptions
 }
 
-func builtin(group schema.GroupVersion, plural, name string) cluster.Resource {
-	return cluster.Resource{GroupVersionResource: group.WithResource(plural), Kind: name}
-}
-
 // labeled selects what init has installed.
-const labeled = "app.kubernetes.io/part-of=kubefederate"
+const labeled = manifests.LabelPartOf + "=" + manifests.Name
 
 // kinds are gathered in this order: Secrets first, of which only names, types, keys and sizes are kept, and whose values are removed
 // from all that comes after them.
@@ -87,8 +83,8 @@ var kinds = []kind{
 	{"namespaces", cluster.Namespaces, cluster.ListOptions{Labels: labeled}},
 	{"deployments", cluster.Deployments, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"pods", cluster.Pods, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
-	{"services", builtin(corev1.SchemeGroupVersion, "services", "Service"), cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
-	{"endpointslices", builtin(schema.GroupVersion{Group: "discovery.k8s.io", Version: "v1"}, "endpointslices", "EndpointSlice"), cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
+	{"services", cluster.Services, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
+	{"endpointslices", cluster.EndpointSlices, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"configmaps", cluster.ConfigMaps, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"leases", cluster.Leases, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"events-system", cluster.Events, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},

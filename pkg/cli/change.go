@@ -69,10 +69,8 @@ func (o *changeFlags) changeMembers(ctx context.Context, members []v1alpha1.Memb
 		switch {
 		case errors.Is(ctx.Err(), context.Canceled) && err != nil:
 			// That its request got no answer is not the host's fault; the summary counts it.
-		case err != nil && len(members) > 1 && silent:
-			progress.Print(func() { output.Error(o.ErrOut, err) })
 		case err != nil && len(members) > 1:
-			output.Error(o.ErrOut, err)
+			o.messages.Print(func() { output.Error(o.ErrOut, err) })
 		case err == nil && !silent:
 			output.Linef(o.Out, "membercluster.kubefederate.io/%s %s%s", members[i].Name, did[i], dryRunSuffix(o.dryRun))
 		case err == nil:

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	apiversion "k8s.io/apimachinery/pkg/version"
 
@@ -133,24 +132,17 @@ func (o *checkOptions) printContents(w io.Writer, c *bundle.Contents, size int, 
 }
 
 // create makes a file that only its owner can read: whole, or not at all, and never over another one.
-func create(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	err = cmp.Or(write(f), f.Sync())
-	if err = cmp.Or(err, f.Close()); err != nil {
-		return err
-	}
-	switch err := os.Link(f.Name(), path); {
-	case err == nil:
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		return absent(path)
-	}
-	// A file system without links.
-	return cmp.Or(absent(path), os.Rename(f.Name(), path))
+func create(path string, write func(io.Writer) error) error {
+	return beside(path, func(f *os.File) error { return write(f) }, func(made string) error {
+		switch err := os.Link(made, path); {
+		case err == nil:
+			return nil
+		case errors.Is(err, fs.ErrExist):
+			return absent(path)
+		}
+		// A file system without links.
+		return cmp.Or(absent(path), os.Rename(made, path))
+	})
 }
 
 // counter counts what is written.

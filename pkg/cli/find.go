@@ -53,19 +53,14 @@ const findExample = `  # Where does the Deployment web run?
 
 // findFlags are what was typed.
 type findFlags struct {
-	useFlags
+	acrossFlags
 	federation, memberSelector string
-	memberNames                []string
-	namespace                  string
-	allNamespaces              bool
 	selector                   string
-	noHeaders                  bool
-	batch                      targets.Batch
 	output                     output.Flags
 }
 
 func newFind(d *factory) *cobra.Command {
-	f := &findFlags{useFlags: newUseFlags(d), output: output.NewFlags("wide")}
+	f := &findFlags{acrossFlags: acrossFlags{useFlags: newUseFlags(d)}, output: output.NewFlags("wide")}
 	cmd := &cobra.Command{
 		Use:     "find TYPE [NAME...]",
 		GroupID: groupMembers,
@@ -83,15 +78,8 @@ func newFind(d *factory) *cobra.Command {
 	d.addFederation(cmd, &f.federation, "Only members of this federation")
 	flags := cmd.Flags()
 	flags.StringVar(&f.memberSelector, "member-selector", "", "Only members whose labels match this selector")
-	flags.StringSliceVar(&f.memberNames, "members", nil, "Only these members")
-	_ = cmd.RegisterFlagCompletionFunc("members", d.completeMembers)
-	flags.StringVarP(&f.namespace, "namespace", "n", "", "Look in this namespace (default: default)")
-	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "Look in all namespaces")
 	flags.StringVarP(&f.selector, "selector", "l", "", "Only objects whose labels match this selector")
-	flags.BoolVar(&f.noHeaders, "no-headers", false, "Print no header above the table")
 	f.addTo(cmd)
-	flags.IntVar(&f.batch.Parallel, "parallel", reachParallel, "How many members are asked at once")
-	targets.AddTimeout(cmd, &f.batch.Timeout, 20*time.Second)
 	f.output.AddTo(cmd)
 	return cmd
 }
@@ -127,15 +115,10 @@ func (o *findOptions) validate() error {
 		return output.Usagef("one kind at a time has a table; got %q", o.kind)
 	case o.kind == "":
 		return output.Usagef("the kind of the objects is empty")
-	case o.namespace != "" && o.allNamespaces:
-		return output.Usagef("use --namespace or --all-namespaces, but not both")
 	case len(o.names) > 0 && o.selector != "":
 		return output.Usagef("give names of objects or --selector, but not both")
 	case len(o.memberNames) > 0 && (o.memberSelector != "" || o.federation != ""):
 		return output.Usagef("give --members, or use --member-selector and --federation, but not both")
-	}
-	if faults := validation.IsDNS1123Label(o.namespace); o.namespace != "" && len(faults) > 0 {
-		return output.Usagef("invalid --namespace %q: %s", o.namespace, faults[0])
 	}
 	if _, err := labels.Parse(o.selector); err != nil {
 		return output.Usagef("invalid --selector %q: %w", o.selector, err)
@@ -143,7 +126,7 @@ func (o *findOptions) validate() error {
 	if slices.Contains(o.names, "") {
 		return output.Usagef("the name of an object is empty")
 	}
-	return cmp.Or(o.batch.Validate(), o.probe.Validate(), o.output.Validate())
+	return cmp.Or(o.acrossFlags.validate(), o.output.Validate())
 }
 
 // searched is what one member has.

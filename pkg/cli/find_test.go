@@ -54,7 +54,7 @@ func (w *watched) String() string {
 func newTestPrinter(format string) (*findPrinter, *watched, *watched) {
 	out, errOut := &watched{}, &watched{}
 	d := newFactory("kubectl federate", genericiooptions.IOStreams{Out: out, ErrOut: errOut})
-	o := &findOptions{findFlags: findFlags{useFlags: useFlags{factory: d}, output: output.NewFlags("wide")}}
+	o := &findOptions{findFlags: findFlags{acrossFlags: acrossFlags{useFlags: useFlags{factory: d}}, output: output.NewFlags("wide")}}
 	o.output.Value = format
 	return newFindPrinter(o, 3), out, errOut
 }

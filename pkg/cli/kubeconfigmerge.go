@@ -285,20 +285,24 @@ func rewrite(path string, timeout time.Duration, change func(old []byte) ([]byte
 
 // replace writes a file beside another and moves it there.
 func replace(path string, mode fs.FileMode, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // only its owner can read it
+	return beside(path, func(f *os.File) error {
+		_, err := f.Write(content)
+		return cmp.Or(err, f.Chmod(mode))
+	}, func(made string) error { return os.Rename(made, path) })
+}
+
+// beside writes a file in the folder of path, which only its owner can read, and has put take it when it is whole. It is gone then.
+func beside(path string, write func(*os.File) error, put func(made string) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
-	err = cmp.Or(err, f.Chmod(mode), f.Sync())
-	err = cmp.Or(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	defer func() { _ = os.Remove(f.Name()) }()
+	err = cmp.Or(write(f), f.Sync())
+	if err = cmp.Or(err, f.Close()); err != nil {
+		return err
 	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return put(f.Name())
 }
 
 // lock makes the file that kubectl config makes while it writes a kubeconfig.

@@ -171,7 +171,7 @@ func printers(text string) map[string]func(d *factory) error {
 	for _, format := range []string{"", "wide", output.Name, "json", "yaml"} {
 		all["find -o "+format] = func(d *factory) error {
 			d.hostFlags.Verbosity = 1
-			o := &findOptions{findFlags: findFlags{useFlags: useFlags{factory: d}, allNamespaces: true, output: output.NewFlags("wide")}}
+			o := &findOptions{findFlags: findFlags{acrossFlags: acrossFlags{useFlags: useFlags{factory: d}, allNamespaces: true}, output: output.NewFlags("wide")}}
 			o.output.Value = format
 			p := newFindPrinter(o, 2)
 			made := &searched{member: member, who: &memberUser{context: text}, kind: cluster.Kind{Namespaced: true, Resource: cluster.Resource{Kind: text}}}

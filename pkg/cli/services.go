@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,18 +49,13 @@ const servicesExample = `  # Services that members of prod export, in all namesp
 
 // servicesFlags are what was typed.
 type servicesFlags struct {
-	useFlags
-	selection    targets.SelectFlags
-	memberNames  []string
-	namespace    string
-	allNamespace bool
-	noHeaders    bool
-	batch        targets.Batch
-	output       output.Format
+	acrossFlags
+	selection targets.SelectFlags
+	output    output.Format
 }
 
 func newServices(d *factory) *cobra.Command {
-	f := &servicesFlags{useFlags: newUseFlags(d), output: output.Format{Formats: []string{"wide", "json", "yaml", output.Name}}}
+	f := &servicesFlags{acrossFlags: acrossFlags{useFlags: newUseFlags(d)}, output: output.Format{Formats: []string{"wide", "json", "yaml", output.Name}}}
 	cmd := &cobra.Command{
 		Use:               "services [NAME]",
 		GroupID:           groupMembers,
@@ -72,16 +66,8 @@ func newServices(d *factory) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	d.addFederation(cmd, &f.selection.Federation, "Only members of this federation")
-	flags := cmd.Flags()
-	flags.StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
-	flags.StringSliceVar(&f.memberNames, "members", nil, "Only these members")
-	_ = cmd.RegisterFlagCompletionFunc("members", d.completeMembers)
-	flags.StringVarP(&f.namespace, "namespace", "n", "", "Look in this namespace (default: default)")
-	flags.BoolVarP(&f.allNamespace, "all-namespaces", "A", false, "Look in all namespaces")
-	flags.BoolVar(&f.noHeaders, "no-headers", false, "Print no header above the table")
+	cmd.Flags().StringVarP(&f.selection.Selector, "selector", "l", "", "Only members whose labels match this selector")
 	f.addTo(cmd)
-	flags.IntVar(&f.batch.Parallel, "parallel", reachParallel, "How many members are asked at once")
-	targets.AddTimeout(cmd, &f.batch.Timeout, 20*time.Second)
 	f.output.AddTo(cmd)
 	return cmd
 }
@@ -102,7 +88,7 @@ func (f *servicesFlags) toOptions(_ *cobra.Command, args []string) (*servicesOpt
 			return nil, output.Usagef("the name of the service is empty")
 		}
 	}
-	if !o.allNamespace {
+	if !o.allNamespaces {
 		o.query.Namespace = cmp.Or(o.namespace, metav1.NamespaceDefault)
 	}
 	var err error
@@ -111,19 +97,13 @@ func (f *servicesFlags) toOptions(_ *cobra.Command, args []string) (*servicesOpt
 }
 
 func (o *servicesOptions) validate() error {
-	switch {
-	case o.namespace != "" && o.allNamespace:
-		return output.Usagef("use --namespace or --all-namespaces, but not both")
-	case len(o.memberNames) > 0 && o.selection.Given():
+	if len(o.memberNames) > 0 && o.selection.Given() {
 		return output.Usagef("give --members, or use --selector and --federation, but not both")
-	}
-	if faults := validation.IsDNS1123Label(o.namespace); o.namespace != "" && len(faults) > 0 {
-		return output.Usagef("invalid --namespace %q: %s", o.namespace, faults[0])
 	}
 	if faults := validation.IsDNS1123Subdomain(o.query.Name); o.query.Name != "" && len(faults) > 0 {
 		return output.Usagef("invalid name of a service %q: %s", o.query.Name, faults[0])
 	}
-	return cmp.Or(o.batch.Validate(), o.probe.Validate(), o.output.Validate())
+	return cmp.Or(o.acrossFlags.validate(), o.output.Validate())
 }
 
 // federated are the members of one federation that were read, and what their exports come to.
@@ -245,7 +225,7 @@ func (o *servicesOptions) verdict(read []*services.Member) error {
 		}
 	}
 	where := " in all namespaces"
-	if !o.allNamespace {
+	if !o.allNamespaces {
 		where = fmt.Sprintf(" in namespace %s", o.query.Namespace)
 	}
 	none := ""
@@ -264,7 +244,7 @@ func (o *servicesOptions) verdict(read []*services.Member) error {
 
 // withHint adds that there are other namespaces.
 func (o *servicesOptions) withHint(text string) string {
-	if o.allNamespace || o.namespace != "" {
+	if o.allNamespaces || o.namespace != "" {
 		return text
 	}
 	return text + "; to look in others, use --namespace or --all-namespaces"

@@ -108,7 +108,9 @@ No namespace:  eu-west
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			out, errOut := &strings.Builder{}, &strings.Builder{}
-			o := &servicesOptions{servicesFlags: servicesFlags{useFlags: useFlags{factory: newFactory("kubectl federate", genericiooptions.IOStreams{Out: out, ErrOut: errOut})}, allNamespace: tt.all}}
+			o := &servicesOptions{servicesFlags: servicesFlags{acrossFlags: acrossFlags{
+				useFlags: useFlags{factory: newFactory("kubectl federate", genericiooptions.IOStreams{Out: out, ErrOut: errOut})}, allNamespaces: tt.all,
+			}}}
 			o.output.Value, o.query.Name = tt.format, tt.service
 			all := exporting(now)
 			if tt.service != "" {

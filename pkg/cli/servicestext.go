@@ -76,7 +76,7 @@ func (o *servicesOptions) printTables(all []federated, now time.Time) error {
 type leadingColumns struct{ federations, namespaces bool }
 
 func (o *servicesOptions) leading(all []federated) leadingColumns {
-	return leadingColumns{len(all) > 1, o.allNamespace}
+	return leadingColumns{len(all) > 1, o.allNamespaces}
 }
 
 func (l leadingColumns) header() []string { return l.cells("FEDERATION", "NAMESPACE") }

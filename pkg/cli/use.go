@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -52,6 +54,38 @@ func (f *useFlags) addTo(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.user, "user-from-context", "",
 		"Reach every member as the user of this context: its credential is sent to the endpoints that the host has")
 	_ = cmd.RegisterFlagCompletionFunc("user-from-context", f.member.Complete(&f.hostFlags))
+}
+
+// acrossFlags are those of the commands that read one namespace, or all, of members as the caller.
+type acrossFlags struct {
+	useFlags
+	memberNames   []string
+	namespace     string
+	allNamespaces bool
+	noHeaders     bool
+	batch         targets.Batch
+}
+
+func (f *acrossFlags) addTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.memberNames, "members", nil, "Only these members")
+	_ = cmd.RegisterFlagCompletionFunc("members", f.completeMembers)
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "Look in this namespace (default: default)")
+	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "Look in all namespaces")
+	flags.BoolVar(&f.noHeaders, "no-headers", false, "Print no header above the table")
+	f.useFlags.addTo(cmd)
+	flags.IntVar(&f.batch.Parallel, "parallel", reachParallel, "How many members are asked at once")
+	targets.AddTimeout(cmd, &f.batch.Timeout, 20*time.Second)
+}
+
+func (f *acrossFlags) validate() error {
+	if f.namespace != "" && f.allNamespaces {
+		return output.Usagef("use --namespace or --all-namespaces, but not both")
+	}
+	if faults := validation.IsDNS1123Label(f.namespace); f.namespace != "" && len(faults) > 0 {
+		return output.Usagef("invalid --namespace %q: %s", f.namespace, faults[0])
+	}
+	return cmp.Or(f.batch.Validate(), f.probe.Validate())
 }
 
 // memberUser is as whom a member is reached, and where.

@@ -44,6 +44,8 @@ var (
 	Secrets             = resource(coreV1, "secrets", "Secret")
 	ServiceAccounts     = resource(coreV1, "serviceaccounts", "ServiceAccount")
 	Pods                = resource(coreV1, "pods", "Pod")
+	Services            = resource(coreV1, "services", "Service")
+	EndpointSlices      = resource(discoveryV1, "endpointslices", "EndpointSlice")
 	Nodes               = resource(coreV1, "nodes", "Node")
 	Events              = resource(coreV1, "events", "Event")
 	Deployments         = resource(appsV1, "deployments", "Deployment")

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -40,7 +39,7 @@ func setupFederation(mgr ctrl.Manager, judgements *judgements, publisher *publis
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("federation-status").
 		For(&v1alpha1.Federation{}).
-		Watches(&v1alpha1.MemberCluster{}, recount()).
+		Watches(&v1alpha1.MemberCluster{}, federationOf(countDelay, recounts)).
 		WatchesRawSource(source.Channel(publisher.federations, named)).
 		WatchesRawSource(source.Channel(namer.federations, named)).
 		Complete(r)
@@ -53,27 +52,9 @@ const countDelay = 300 * time.Millisecond
 // judgeDelay is how long a count waits for members that have not been judged by new rules yet.
 const judgeDelay = time.Second
 
-type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-
-// recount requests the federation of a member that changed, once for all that change within countDelay.
-func recount() handler.EventHandler {
-	add := func(q queue, member client.Object) {
-		if name := member.GetLabels()[v1alpha1.LabelFederation]; name != "" {
-			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, countDelay)
-		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(q, e.Object) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			// Probes change statuses far more often than counts.
-			if counted(e.ObjectOld) == counted(e.ObjectNew) && maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) {
-				return
-			}
-			add(q, e.ObjectOld)
-			add(q, e.ObjectNew)
-		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(q, e.Object) },
-	}
+// recounts says whether a count may follow from what changed of a member. Probes change statuses far more often than that.
+func recounts(e event.UpdateEvent) bool {
+	return counted(e.ObjectOld) != counted(e.ObjectNew) || !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
 }
 
 // counted is what a count depends on, beside labels.

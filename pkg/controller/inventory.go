@@ -26,7 +26,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/inventory"
@@ -60,10 +59,8 @@ type publisher struct {
 	// consumers issues the credentials of those who read profiles.
 	consumers *consumers
 
-	// queue is that of members to publish, once ready is closed, and followQueue that of federations whose namespaces are to be looked
-	// at, once followReady is.
-	queue, followQueue queue
-	ready, followReady chan struct{}
+	// toPublish are members, and toFollow federations whose namespaces are to be looked at.
+	toPublish, toFollow *requests
 	// base ends with the manager, and the watches of namespaces with it.
 	base context.Context
 	end  context.CancelFunc
@@ -93,7 +90,7 @@ func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGener
 	}
 	p := &publisher{
 		client: direct, cached: mgr.GetClient(), log: mgr.GetLogger().WithName("inventory"), members: members,
-		federations: make(chan event.TypedGenericEvent[string]), ready: make(chan struct{}), followReady: make(chan struct{}),
+		federations: make(chan event.TypedGenericEvent[string]), toPublish: newRequests(), toFollow: newRequests(),
 		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
 		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]conclusion{},
 	}
@@ -109,11 +106,7 @@ func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGener
 		Named("inventory").
 		For(&v1alpha1.MemberCluster{}).
 		Watches(&v1alpha1.Federation{}, handler.EnqueueRequestsFromMapFunc(p.membersOf), builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesInventory})).
-		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
-			p.queue = q
-			close(p.ready)
-			return nil
-		})).
+		WatchesRawSource(p.toPublish.source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(reconcile.Func(p.publish))
 	if err != nil {
@@ -122,11 +115,7 @@ func setupInventory(mgr ctrl.Manager, o Options, members chan<- event.TypedGener
 	return p, ctrl.NewControllerManagedBy(mgr).
 		Named("inventory-namespaces").
 		For(&v1alpha1.Federation{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: touchesInventory})).
-		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
-			p.followQueue = q
-			close(p.followReady)
-			return nil
-		})).
+		WatchesRawSource(p.toFollow.source()).
 		Complete(reconcile.Func(p.follow))
 }
 
@@ -160,13 +149,7 @@ func (p *publisher) membersOf(ctx context.Context, federation client.Object) []r
 }
 
 // request has a member published anew.
-func (p *publisher) request(name string) {
-	select {
-	case <-p.ready:
-		p.queue.Add(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}})
-	case <-p.base.Done():
-	}
-}
+func (p *publisher) request(name string) { p.toPublish.add(p.base, name, 0) }
 
 // wanted says whether a member is to be published in a namespace.
 func wanted(f *v1alpha1.Federation, m *v1alpha1.MemberCluster, n *inventoryNamespace) bool {
@@ -272,13 +255,7 @@ func (p *publisher) known(name v1alpha1.FederationName, federation *v1alpha1.Fed
 var reading = &fault{}
 
 // lookAgain has the namespaces of a federation looked at once more.
-func (p *publisher) lookAgain(name v1alpha1.FederationName) {
-	select {
-	case <-p.followReady:
-		p.followQueue.Add(reconcile.Request{NamespacedName: client.ObjectKey{Name: string(name)}})
-	case <-p.base.Done():
-	}
-}
+func (p *publisher) lookAgain(name v1alpha1.FederationName) { p.toFollow.add(p.base, string(name), 0) }
 
 // followNamespace looks at one namespace, which must have the UID pinned unless that is empty, reads what is there when that is not read
 // yet, and leaves it when it has been emptied.

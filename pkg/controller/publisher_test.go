@@ -63,15 +63,15 @@ func publishing(t *testing.T, objects ...client.Object) *publisher {
 		WithIndex(&corev1.Secret{}, secretType, func(o client.Object) []string { return []string{string(o.(*corev1.Secret).Type)} }).
 		WithInterceptorFuncs(interceptor.Funcs{List: listSecrets, Watch: watchAfterList}).Build()
 	p := &publisher{
-		client: c, cached: c, ready: make(chan struct{}), followReady: make(chan struct{}),
+		client: c, cached: c, toPublish: newRequests(), toFollow: newRequests(),
 		members: make(chan event.TypedGenericEvent[string], 100), federations: make(chan event.TypedGenericEvent[string], 100),
 		namespaces: map[inventoryKey]*inventoryNamespace{}, emptied: map[v1alpha1.FederationName]map[inventoryKey]bool{},
 		judged: map[v1alpha1.FederationName]metav1.Condition{}, published: map[string]conclusion{},
 	}
-	p.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
-	p.followQueue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
-	close(p.ready)
-	close(p.followReady)
+	for _, r := range []*requests{p.toPublish, p.toFollow} {
+		r.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+		close(r.ready)
+	}
 	p.base, p.end = context.WithCancel(t.Context())
 	p.consumers = &consumers{
 		publisher: p, schedule: schedule{RenewalShare}, timeout: time.Second,
@@ -450,7 +450,7 @@ func TestNamespaceThatIsNotRead(t *testing.T) {
 	p.namespaces[fleetProfiles].began = time.Now().Add(-inventoryRetry)
 	look(v1alpha1.ReasonInventoryUnreadable, inventoryRetry)
 	close(answered)
-	eventually(t, func() bool { return p.followQueue.Len() > 0 })
+	eventually(t, func() bool { return p.toFollow.queue.Len() > 0 })
 	look(v1alpha1.ReasonPublished, inventoryInterval)
 }
 

@@ -24,10 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -61,8 +59,7 @@ type namer struct {
 	// status is.
 	members     chan<- event.TypedGenericEvent[string]
 	federations chan event.TypedGenericEvent[string]
-	queue       queue
-	ready       chan struct{}
+	toName      *requests
 	base        context.Context
 	end         context.CancelFunc
 
@@ -109,7 +106,7 @@ func setupServices(mgr ctrl.Manager, o Options, host *cluster.HostAddresses, mem
 	n := &namer{
 		client: direct, cached: mgr.GetClient(), host: host, timeout: o.Timeout, log: mgr.GetLogger().WithName("services"),
 		recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner), members: members,
-		federations: make(chan event.TypedGenericEvent[string]), ready: make(chan struct{}),
+		federations: make(chan event.TypedGenericEvent[string]), toName: newRequests(),
 		sought: map[string]*soughtMember{}, zones: map[v1alpha1.FederationName]*namedFederation{},
 	}
 	n.base, n.end = context.WithCancel(context.Background())
@@ -119,21 +116,8 @@ func setupServices(mgr ctrl.Manager, o Options, host *cluster.HostAddresses, mem
 	return n, ctrl.NewControllerManagedBy(mgr).
 		Named("services").
 		For(&v1alpha1.Federation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.MemberCluster{}, handler.Funcs{
-			CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { requestServices(q, e.Object) },
-			UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-				if touchesServices(e) {
-					requestServices(q, e.ObjectOld)
-					requestServices(q, e.ObjectNew)
-				}
-			},
-			DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { requestServices(q, e.Object) },
-		}).
-		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
-			n.queue = q
-			close(n.ready)
-			return nil
-		})).
+		Watches(&v1alpha1.MemberCluster{}, federationOf(servicesDelay, touchesServices)).
+		WatchesRawSource(n.toName.source()).
 		Complete(reconcile.Func(n.reconcile))
 }
 
@@ -142,12 +126,6 @@ func (n *namer) Start(ctx context.Context) error {
 	<-ctx.Done()
 	n.end()
 	return nil
-}
-
-func requestServices(q queue, member client.Object) {
-	if name := member.GetLabels()[v1alpha1.LabelFederation]; name != "" {
-		q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, servicesDelay)
-	}
 }
 
 // touchesServices says whether what names lead to may follow from what changed of a member.
@@ -161,11 +139,7 @@ func touchesServices(e event.UpdateEvent) bool {
 
 // request has the names of a federation looked at once more.
 func (n *namer) request(name v1alpha1.FederationName) {
-	select {
-	case <-n.ready:
-		n.queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: string(name)}}, servicesDelay)
-	case <-n.base.Done():
-	}
+	n.toName.add(n.base, string(name), servicesDelay)
 }
 
 // reconcile keeps the names of one federation.
@@ -204,7 +178,7 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 		fault = n.write(ctx, f, z, list.Items)
 	}
 	// What is in another namespace goes when all is in the one that is named now.
-	left := formerNamespace(f) == "" || fault == nil && n.leaveOther(ctx, f)
+	left := formerNamespace(f) == "" || fault == nil && n.leaveOther(ctx, f, z)
 	if left {
 		z.former = nil
 	}
@@ -559,15 +533,17 @@ func formerNamespace(f *v1alpha1.Federation) string {
 }
 
 // leaveOther deletes what was written in the former namespace. It is true where nothing is left there, or the manager may not look any more.
-func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation) (left bool) {
-	before, old := formerNamespace(f), &namedFederation{}
-	if fault := n.read(ctx, v1alpha1.FederationName(f.Name), before, old); fault != nil {
-		return fault.reason != v1alpha1.ReasonDNSFailed
+func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation, z *namedFederation) (left bool) {
+	before, old := formerNamespace(f), &namedFederation{written: z.former}
+	if old.written == nil {
+		if fault := n.read(ctx, v1alpha1.FederationName(f.Name), before, old); fault != nil {
+			return fault.reason != v1alpha1.ReasonDNSFailed
+		}
 	}
 	left = true
 	for _, name := range slices.Sorted(maps.Keys(old.written)) {
 		if err := n.delete(ctx, before, old.written[name]); err != nil {
-			left = apierrors.IsForbidden(err)
+			left = left && apierrors.IsForbidden(err)
 		}
 	}
 	return left

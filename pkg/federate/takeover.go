@@ -56,7 +56,7 @@ func (p *JoinPlan) planEviction() {
 	for _, ref := range p.facts.Member.Found() {
 		if live := left[ref]; member.ByJoin(live) && !slices.Contains(member.PolicyRefs(), ref) { // a policy gives nothing
 			at := phaseEvict
-			if ref == member.ServicesBindingRef(ref.Namespace) {
+			if member.IsServicesBinding(ref) {
 				at = phaseEvictServices
 			}
 			p.step(Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, Note: p.evicted() + "'s", phase: at, live: live,

@@ -315,7 +315,7 @@ func (p *UnjoinPlan) planMember() {
 	for _, ref := range f.Found() {
 		live := f.Objects[ref]
 		s := Step{Side: cluster.Member, Verb: VerbDelete, Object: ref, phase: phaseRevoke, live: live, do: p.remove(ref, live)}
-		if ref == member.ServicesBindingRef(ref.Namespace) {
+		if member.IsServicesBinding(ref) {
 			s.phase = phaseServices
 		}
 		if !member.ByJoin(live) {

@@ -15,8 +15,7 @@ import (
 
 // What the manager reads of services: the Services, and which of them are exported (KEP-1645). No version counts for a right.
 var (
-	serviceResource = cluster.Resource{GroupVersionResource: schema.GroupVersionResource{Version: "v1", Resource: "services"}, Kind: "Service"}
-	exportResource  = cluster.Resource{
+	exportResource = cluster.Resource{
 		GroupVersionResource: schema.GroupVersionResource{Group: "multicluster.x-k8s.io", Version: "v1beta1", Resource: "serviceexports"}, Kind: "ServiceExport",
 	}
 )
@@ -40,14 +39,14 @@ func (g Grants) serviceNamespaces() []string {
 }
 
 func servicesRules() []any {
-	return []any{rule(serviceResource, servicesVerbs), rule(exportResource, servicesVerbs)}
+	return []any{rule(cluster.Services, servicesVerbs), rule(exportResource, servicesVerbs)}
 }
 
 // servicesGiven are the rights that the account for services gets, and those that the manager's gets for it.
 func (g Grants) servicesGiven() (rights []cluster.Right) {
 	for _, namespace := range g.serviceNamespaces() {
 		rights = append(rights, namespaceRef(namespace).Rights("get")...)
-		for _, r := range []cluster.Resource{serviceResource, exportResource} {
+		for _, r := range []cluster.Resource{cluster.Services, exportResource} {
 			rights = append(rights, cluster.Ref{Resource: r, Namespace: namespace}.Rights(strings.Fields(servicesVerbs)...)...)
 		}
 	}
@@ -65,6 +64,11 @@ func ServicesAccountRef() cluster.Ref {
 // ServicesBindingRef names the binding of that account in a namespace.
 func ServicesBindingRef(namespace string) cluster.Ref {
 	return cluster.Ref{Resource: cluster.RoleBindings, Namespace: namespace, Name: v1alpha1.ServicesAccount}
+}
+
+// IsServicesBinding says whether ref is a binding of that account.
+func IsServicesBinding(ref cluster.Ref) bool {
+	return ref.Namespace != "" && ref == ServicesBindingRef(ref.Namespace)
 }
 
 // ServicesNamespaceRef names a namespace in which the manager may read what is exported.
@@ -125,7 +129,7 @@ func (c *Cluster) ReadServices(ctx context.Context, s *State, namespaces []strin
 // WithoutNamespace says whether ref is a binding for services in a namespace that the member does not have.
 func (s *State) WithoutNamespace(ref cluster.Ref) bool {
 	namespace := ServicesNamespaceRef(ref.Namespace)
-	return ref.Namespace != "" && ref == ServicesBindingRef(ref.Namespace) && s.Objects[namespace] == nil && s.Denied[namespace] == nil
+	return IsServicesBinding(ref) && s.Objects[namespace] == nil && s.Denied[namespace] == nil
 }
 
 // readInto adds the objects that exist to the state, and the reads that the member forbids to those.

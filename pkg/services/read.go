@@ -24,7 +24,6 @@ var APIs = []schema.GroupVersion{
 
 // The kinds that are read of members.
 var (
-	Services     = kind(schema.GroupVersion{Version: "v1"}, "services", "Service")
 	serviceCIDRs = []cluster.Resource{
 		kind(schema.GroupVersion{Group: "networking.k8s.io", Version: "v1"}, "servicecidrs", "ServiceCIDR"),
 		kind(schema.GroupVersion{Group: "networking.k8s.io", Version: "v1beta1"}, "servicecidrs", "ServiceCIDR"),
@@ -163,7 +162,7 @@ func (m *Member) readServices(ctx context.Context, c *cluster.Conn, q Query) err
 			e.Service = nil
 		}
 	}
-	return cluster.Each(ctx, c, Services, q.options(), begin, func(raw *json.RawMessage) {
+	return cluster.Each(ctx, c, cluster.Services, q.options(), begin, func(raw *json.RawMessage) {
 		_, name, ok := decodeName(*raw)
 		e := exports[name]
 		if !ok || e == nil {

@@ -66,6 +66,14 @@ func (m *Messages) Line(text string) {
 	m.line(text)
 }
 
+// Print has write write to W, where it does not run into a live line.
+func (m *Messages) Print(write func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clear()
+	write()
+}
+
 // line prints a line that stays. It is called with the lock held.
 func (m *Messages) line(text string) {
 	m.clear()
@@ -211,14 +219,6 @@ func (p *Progress) Wait(text string) { p.Step(text, text) }
 // Line prints a line that stays.
 func (p *Progress) Line(text string) {
 	p.m.Line(text)
-}
-
-// Print has write write to W, where it does not run into the live line.
-func (p *Progress) Print(write func()) {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	p.m.clear()
-	write()
 }
 
 // End removes the live line. It may be called twice.

@@ -157,7 +157,7 @@ func TestProgressTime(t *testing.T) {
 	m.mu.Unlock()
 	progress.tick()
 	progress.Update("1 of 3 clusters done, and the others wait")
-	progress.Print(func() { fmt.Fprintln(p, "error: refused") })
+	m.Print(func() { fmt.Fprintln(p, "error: refused") })
 	progress.tick()
 	progress.End()
 	const cut = "1 of 3 clusters done, and the … (1m15s)"
