@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -64,11 +63,8 @@ func BenchmarkDiscovery(b *testing.B) {
 	must(err)
 	b.Cleanup(fleet.Stop)
 	c := fleet.Cluster("host")
-	binary := filepath.Join(b.TempDir(), "manager")
-	out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager").CombinedOutput()
-	if err != nil {
-		b.Fatalf("build the manager: %v\n%s", err, out)
-	}
+	binary, err := envhost.Build()
+	must(err)
 	// Each process is found by its file.
 	discovering := filepath.Join(b.TempDir(), "discovery")
 	must(os.Link(binary, discovering))

@@ -21,7 +21,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -91,17 +90,7 @@ func manage(b *testing.B, published bool) {
 			b.Fatal(err)
 		}
 	}
-	fleet, err := env.Start(b.Context(), env.Options{Clusters: []env.Spec{{Name: "host"}}, Progress: os.Stderr})
-	must(err)
-	b.Cleanup(fleet.Stop)
-	c := fleet.Cluster("host")
-	config := rest.CopyConfig(c.Config())
-	config.QPS, config.Burst = -1, -1
-	client, err := dynamic.NewForConfig(config)
-	must(err)
-	kube, err := kubernetes.NewForConfig(config)
-	must(err)
-	s := &stage{client: client, metrics: kube.Discovery().RESTClient()}
+	c, config, kube, s := bareHost(b)
 	m := newMembers(b, followedMembers)
 	must(serveKinds(b.Context(), s))
 	if published {
@@ -120,11 +109,8 @@ func manage(b *testing.B, published bool) {
 	}
 	must(m.fill(b.Context(), s, kube, spec))
 
-	binary := filepath.Join(b.TempDir(), "manager")
-	out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager").CombinedOutput()
-	if err != nil {
-		b.Fatalf("build the manager: %v\n%s", err, out)
-	}
+	binary, err := envhost.Build()
+	must(err)
 	script := filepath.Join(b.TempDir(), "limited")
 	must(os.WriteFile(script, []byte("#!/bin/sh\nexec env "+managerLimits+" "+binary+` "$@"`+"\n"), 0o700))
 	manager, err := envhost.New(c, script)
@@ -143,7 +129,7 @@ func manage(b *testing.B, published bool) {
 			return false, errors.New("the manager ended")
 		}
 		f, err := h.Federation(ctx, "prod")
-		return err == nil && f.Status.Ready == followedMembers && !h.Probes(ctx).Until.IsZero() && (!published || isPublished(ctx, client)), nil
+		return err == nil && f.Status.Ready == followedMembers && !h.Probes(ctx).Until.IsZero() && (!published || isPublished(ctx, s.client)), nil
 	}))
 	process := processOf(b, binary)
 	started, startCPU := time.Since(began), process.cpu(b)
@@ -201,6 +187,19 @@ func manage(b *testing.B, published bool) {
 	if peak := process.memory(b, "VmHWM"); peak > maxManagerMemory {
 		b.Errorf("it takes up to %.0f MiB, more than %d", peak, maxManagerMemory)
 	}
+}
+
+// bareHost starts a cluster in which nothing is installed yet, and gives what newClients does.
+func bareHost(b *testing.B) (*env.Cluster, *rest.Config, *kubernetes.Clientset, *stage) {
+	b.Helper()
+	fleet, err := env.Start(b.Context(), env.Options{Clusters: []env.Spec{{Name: "host"}}, Progress: os.Stderr})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(fleet.Stop)
+	c := fleet.Cluster("host")
+	config, kube, s := newClients(b, c)
+	return c, config, kube, s
 }
 
 // bind gives the manager rights in namespaces.

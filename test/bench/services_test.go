@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,14 +16,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
-	"github.com/kubefederate/kubectl-federate/test/env"
 	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
@@ -46,17 +41,7 @@ func BenchmarkServices(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	fleet, err := env.Start(b.Context(), env.Options{Clusters: []env.Spec{{Name: "host"}}, Progress: os.Stderr})
-	must(err)
-	b.Cleanup(fleet.Stop)
-	c := fleet.Cluster("host")
-	config := rest.CopyConfig(c.Config())
-	config.QPS, config.Burst = -1, -1
-	client, err := dynamic.NewForConfig(config)
-	must(err)
-	kube, err := kubernetes.NewForConfig(config)
-	must(err)
-	s := &stage{client: client, metrics: kube.Discovery().RESTClient()}
+	c, config, kube, s := bareHost(b)
 	must(serveKinds(b.Context(), s))
 	text, err := os.ReadFile(filepath.Join("..", "integration", "services", "testdata", "dnsendpoints.externaldns.k8s.io.yaml"))
 	must(err)
@@ -70,11 +55,8 @@ func BenchmarkServices(b *testing.B) {
 	must(m.fill(b.Context(), s, kube, map[string]any{
 		"services": map[string]any{"namespaces": []any{"shop"}, "dns": map[string]any{"domain": "example.com", "namespace": namesIn}},
 	}))
-	binary := filepath.Join(b.TempDir(), "manager")
-	out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "github.com/kubefederate/kubectl-federate/cmd/manager").CombinedOutput()
-	if err != nil {
-		b.Fatalf("build the manager: %v\n%s", err, out)
-	}
+	binary, err := envhost.Build()
+	must(err)
 	manager, err := envhost.New(c, binary)
 	must(err)
 	b.Cleanup(manager.Close)

@@ -60,13 +60,7 @@ func newStage(b *testing.B) *stage {
 	must(err)
 	b.Cleanup(manager.Close)
 
-	config := rest.CopyConfig(host.Config())
-	config.QPS, config.Burst = -1, -1
-	client, err := dynamic.NewForConfig(config)
-	must(err)
-	kube, err := kubernetes.NewForConfig(config)
-	must(err)
-	s := &stage{client: client, metrics: kube.Discovery().RESTClient()}
+	_, _, s := newClients(b, host)
 	objects, err := manifests.Objects(manifests.Options{})
 	must(err)
 	for _, g := range others {
@@ -175,4 +169,20 @@ func (s *stage) standing(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// newClients are an administrator's clients, which send as many requests as they like.
+func newClients(b *testing.B, c *env.Cluster) (*rest.Config, *kubernetes.Clientset, *stage) {
+	b.Helper()
+	config := rest.CopyConfig(c.Config())
+	config.QPS, config.Burst = -1, -1
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return config, kube, &stage{client: client, metrics: kube.Discovery().RESTClient()}
 }

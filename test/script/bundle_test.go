@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,10 +30,7 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 	before, home, own := theStage.prepare(t)
 	run := func(line string) string {
 		t.Helper()
-		words := strings.Fields(line)
-		cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
-		cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+own, "PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(theStage.fleet.Kubectl()))
-		out, err := cmd.CombinedOutput()
+		out, err := theStage.command(t, home, own, line).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", line, err, out)
 		}

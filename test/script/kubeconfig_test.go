@@ -3,9 +3,6 @@
 package script
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,10 +20,7 @@ func TestKubeconfigOfMembers(t *testing.T) {
 	before, home, own := theStage.prepare(t)
 	run := func(line string) string {
 		t.Helper()
-		words := strings.Fields(line)
-		cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
-		cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+own, "PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(theStage.fleet.Kubectl()))
-		out, err := cmd.Output()
+		out, err := theStage.command(t, home, own, line).Output()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", line, err, out)
 		}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -152,6 +153,15 @@ func (s *stage) prepare(t *testing.T) (before map[string]env.Objects, home, kube
 		t.Fatal(err)
 	}
 	return before, home, kubeconfig
+}
+
+// command is a command line as a person types it who has only this kubeconfig, and kubectl.
+func (s *stage) command(t *testing.T, home, kubeconfig, line string) *exec.Cmd {
+	t.Helper()
+	words := strings.Fields(line)
+	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+kubeconfig, "PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(s.fleet.Kubectl()))
+	return cmd
 }
 
 // use gives a test the clusters.

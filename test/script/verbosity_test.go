@@ -4,9 +4,6 @@ package script
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,9 +19,7 @@ func TestVerbosityShowsNoSecret(t *testing.T) {
 	secrets := env.Secrets{}
 	run := func(code int, line string) (stdout string) {
 		t.Helper()
-		words := strings.Fields(line)
-		cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
-		cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+own, "PATH="+os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(theStage.fleet.Kubectl()))
+		cmd := theStage.command(t, home, own, line)
 		var out, errOut bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errOut
 		if _ = cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {

@@ -59,8 +59,8 @@ type Manager struct {
 	process *env.Process
 }
 
-// build builds the manager of this checkout, once, into a new temporary folder and returns the path of the binary.
-var build = sync.OnceValues(func() (string, error) {
+// Build builds the manager of this checkout, once, into a new temporary folder and returns the path of the binary.
+var Build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "manager-")
 	if err != nil {
 		return "", err
@@ -78,7 +78,7 @@ var build = sync.OnceValues(func() (string, error) {
 func New(c *env.Cluster, binary string) (*Manager, error) {
 	if binary == "" {
 		var err error
-		if binary, err = build(); err != nil {
+		if binary, err = Build(); err != nil {
 			return nil, err
 		}
 	}

@@ -25,7 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -69,7 +68,7 @@ func enforcing(t *testing.T) installed {
 		shared.err = func() (err error) {
 			// Not the test's context, which ends with the first test.
 			ctx := context.Background()
-			if shared.admin, err = newClient(c.Config()); err != nil {
+			if shared.admin, err = envhost.Client(c.Config()); err != nil {
 				return err
 			}
 			// What the cases find on the host may be older than the rules, so it comes before the webhook.
@@ -155,14 +154,6 @@ func seed(ctx context.Context, admin client.Client) error {
 	return nil
 }
 
-func newClient(config *rest.Config) (client.Client, error) {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return nil, err
-	}
-	return client.New(config, client.Options{Scheme: scheme})
-}
-
 // warned collects what an API server warns of.
 type warned struct {
 	mu    sync.Mutex
@@ -182,7 +173,7 @@ func as(t *testing.T, config *rest.Config) (client.Client, *warned) {
 	t.Helper()
 	w := &warned{}
 	config.WarningHandler = w
-	c, err := newClient(config)
+	c, err := envhost.Client(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
 // thief is a client with the token of the manager's account, as who has got hold of it has one.
@@ -113,7 +114,7 @@ func TestStolenManagerToken(t *testing.T) {
 		"another user": func(context.Context) error {
 			other := rest.CopyConfig(config)
 			other.Impersonate = rest.ImpersonationConfig{UserName: "system:admin", Groups: []string{"system:masters"}}
-			c, err := newClient(other)
+			c, err := envhost.Client(other)
 			if err != nil {
 				return err
 			}

@@ -25,9 +25,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -73,11 +71,7 @@ func start(t *testing.T) *lab {
 	t.Helper()
 	once.Do(func() {
 		c := fleet(t).Cluster("host")
-		scheme := runtime.NewScheme()
-		if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-			t.Fatal(err)
-		}
-		admin, err := client.New(c.Config(), client.Options{Scheme: scheme})
+		admin, err := envhost.Client(c.Config())
 		if err != nil {
 			t.Fatal(err)
 		}
