@@ -37,6 +37,12 @@ var (
 const (
 	// WebhookConfiguration is the ValidatingWebhookConfiguration.
 	WebhookConfiguration = "kubefederate.io"
+	// MetricsAccount is the ServiceAccount in kubefederate-system whose tokens may read metrics, for a support bundle.
+	MetricsAccount = "kubefederate-metrics"
+	// MetricsHeader has the token of a request for metrics that comes through an API server, which passes on no Authorization.
+	MetricsHeader = "X-Kubefederate-Authorization"
+	// MetricsAudience is the audience of that token, which opens nothing else.
+	MetricsAudience = "kubefederate-metrics"
 	// ManagerAccount is the ServiceAccount in kubefederate-system that the manager runs as. A manager outside
 	// the cluster takes a token of it.
 	ManagerAccount = "kubefederate-manager"

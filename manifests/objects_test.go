@@ -72,6 +72,8 @@ ClusterRole/kubefederate-approver
 ClusterRole/kubefederate-integrator
 ClusterRole/kubefederate-viewer
 ClusterRole/kubefederate-metrics-reader
+kubefederate-system/ServiceAccount/kubefederate-metrics
+ClusterRoleBinding/kubefederate-system:metrics
 ValidatingAdmissionPolicy/joining.kubefederate.io
 ValidatingAdmissionPolicyBinding/joining.kubefederate.io
 ValidatingAdmissionPolicy/leaving.kubefederate.io

@@ -8,7 +8,10 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +30,10 @@ import (
 const (
 	logLines = 5000
 	logBytes = 1 << 20
-	// maxPods is how many pods' logs are read.
+	// maxPods is how many pods' logs and metrics are read.
 	maxPods = 20
+	// metricsTokenLifetime is the shortest that API servers issue.
+	metricsTokenLifetime = 10 * time.Minute
 )
 
 // Part is one file of a bundle.
@@ -112,8 +117,9 @@ func Write(ctx context.Context, h *host.Cluster, files []File, w io.Writer) (*Co
 	if err := b.logs(ctx); err != nil {
 		return nil, err
 	}
-	b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{"metrics", "they are given only for a token that the API server's proxy does not pass on: " +
-		"read them at port 8443 of the Services in " + v1alpha1.HostNamespace + ", as docs/operations.md says"})
+	if err := b.metrics(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.document("contents.json", b.contents); err != nil {
 		return nil, err
 	}
@@ -162,14 +168,14 @@ func (b *writer) document(name string, content any) error {
 		return err
 	}
 	var document bytes.Buffer
-	if err := b.redacted(&document, text, nil); err != nil {
+	if err := redacted(&document, text, nil); err != nil {
 		return err
 	}
 	return b.add(name, document.Bytes(), false)
 }
 
 // redacted appends a JSON object without secrets. The items of lists name no kind: r is theirs.
-func (b *writer) redacted(to *bytes.Buffer, text []byte, r *cluster.Resource) error {
+func redacted(to *bytes.Buffer, text []byte, r *cluster.Resource) error {
 	var o map[string]any
 	numbers := json.NewDecoder(bytes.NewReader(text))
 	numbers.UseNumber()
@@ -204,7 +210,7 @@ func (b *writer) objects(ctx context.Context, k kind) error {
 		}
 		if k.resource == cluster.Pods {
 			var pod corev1.Pod
-			if json.Unmarshal(item, &pod) == nil {
+			if json.Unmarshal(item, &pod) == nil && len(validation.IsDNS1123Subdomain(pod.Name)) == 0 {
 				b.pods = append(b.pods, pod)
 			}
 		}
@@ -214,7 +220,7 @@ func (b *writer) objects(ctx context.Context, k kind) error {
 				b.secrets.Add(secret.Data)
 			}
 		}
-		if err := b.redacted(&list, item, &k.resource); err != nil {
+		if err := redacted(&list, item, &k.resource); err != nil {
 			return err
 		}
 	}
@@ -232,9 +238,6 @@ func (b *writer) logs(ctx context.Context) error {
 	}
 	for i := range b.pods[:min(len(b.pods), maxPods)] {
 		pod := &b.pods[i]
-		if len(validation.IsDNS1123Subdomain(pod.Name)) > 0 {
-			continue
-		}
 		for _, status := range pod.Status.ContainerStatuses {
 			if len(validation.IsDNS1123Label(status.Name)) > 0 {
 				continue
@@ -251,9 +254,62 @@ func (b *writer) logs(ctx context.Context) error {
 		}
 	}
 	if more := len(b.pods) - maxPods; more > 0 {
-		b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{"logs of more pods", "those of the first 20 pods are enough"})
+		b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{"logs and metrics of more pods", fmt.Sprintf("those of the first %d pods are enough", maxPods)})
 	}
 	return nil
+}
+
+// metrics writes what the pods count, read with a token of the account for that.
+func (b *writer) metrics(ctx context.Context) error {
+	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: manifests.MetricsAccount}
+	var token cluster.Token
+	for i := range b.pods[:min(len(b.pods), maxPods)] {
+		pod := &b.pods[i]
+		port := metricsPort(pod)
+		if port == 0 {
+			continue
+		}
+		var err error
+		if token.Value == "" {
+			token, err = b.host.RequestToken(ctx, account, map[string]any{
+				"expirationSeconds": int64(metricsTokenLifetime / time.Second), "audiences": []any{manifests.MetricsAudience},
+			}, cluster.DryRunNone)
+		}
+		var text []byte
+		if err == nil {
+			text, err = b.host.ProxyGet(ctx, v1alpha1.HostNamespace, pod.Name, cluster.ProxyOptions{
+				Port: port, Path: "metrics", Header: http.Header{manifests.MetricsHeader: {"Bearer " + token.Value}},
+			})
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		name := "metrics/" + pod.Name + ".txt"
+		if err != nil {
+			b.leftOut(name, err)
+			continue
+		}
+		if err := b.add(name, []byte(redact.Text(string(text))), false); err != nil {
+			return err
+		}
+	}
+	if !slices.ContainsFunc(b.pods, func(p corev1.Pod) bool { return metricsPort(&p) != 0 }) {
+		b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{"metrics", "no pods in " + v1alpha1.HostNamespace + " that serve them could be read: " +
+			"those of a manager outside the cluster are at its --metrics-bind-address"})
+	}
+	return nil
+}
+
+// metricsPort is the port at which a pod serves metrics; 0 where it serves none.
+func metricsPort(pod *corev1.Pod) int32 {
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == "metrics" {
+				return p.ContainerPort
+			}
+		}
+	}
+	return 0
 }
 
 func (b *writer) log(ctx context.Context, pod, container string, previous bool) error {

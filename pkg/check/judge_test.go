@@ -308,7 +308,11 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 			`error member east Unauthorized endpoint "https://east.example.com": does not accept the stored credential (401) => ` + join},
 		{"certificate", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
-		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --member-certificate-authority FILE`},
+		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --reset-endpoint`},
+		{"certificate, and no context", func(f *Facts) {
+			f.Observations = []Observation{{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}}
+		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` +
+			`kubectl federate join east --federation prod --member-context CONTEXT --member-certificate-authority FILE`},
 		{"certificate, and a context that leads elsewhere", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
 			f.Observations[1].Server = "https://new.example.com"

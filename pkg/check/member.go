@@ -36,6 +36,15 @@ type subject struct {
 
 func (s subject) name() v1alpha1.MemberName { return v1alpha1.MemberName(s.Name) }
 
+// way is how commands lead to the cluster.
+func (s subject) way() command.Cluster {
+	at := s.cluster(s.context)
+	if at.Context == "" {
+		at.ServerKey = endpoint.Of(s.MemberCluster).ServerKey()
+	}
+	return at
+}
+
 // onHost adds a finding on the host. It is about the MemberCluster where it names no object.
 func (s subject) onHost(f Finding) {
 	f.Side, f.Member, f.Object = cluster.Host, s.Name, cmp.Or(f.Object, host.MemberRef(s.name()).String())
@@ -50,8 +59,16 @@ func (s subject) onMember(f Finding) {
 
 // join is the command that joins the member again, which keeps what c does not change.
 func (s subject) join(c command.Join) string {
-	c.Member, c.Federation, c.Cluster = s.name(), s.Federation(), s.cluster(s.context)
+	c.Member, c.Federation, c.Cluster = s.name(), s.Federation(), s.way()
 	return s.line(c)
+}
+
+// reset is the command that stores how a context reaches the cluster, or where none does, c.
+func (s subject) reset(c command.Join) string {
+	if s.context != "" {
+		c = command.Join{ResetEndpoint: true}
+	}
+	return s.join(c)
 }
 
 // renew is the command that replaces the credential. A rotation is refused where the membership record or the account is
@@ -67,12 +84,12 @@ func (s subject) renew() string {
 			return s.join(command.Join{})
 		}
 	}
-	return s.line(command.Rotate{Member: s.name(), Cluster: s.cluster(s.context)})
+	return s.line(command.Rotate{Member: s.name(), Cluster: s.way()})
 }
 
 // label is the command that labels the cluster with its federation; overwrite says that it has another.
 func (s subject) label(overwrite bool) string {
-	return s.line(command.Label{Cluster: s.cluster(s.context), Federation: s.Federation(), Overwrite: overwrite})
+	return s.line(command.Label{Cluster: s.way(), Federation: s.Federation(), Overwrite: overwrite})
 }
 
 // evaluate judges the MemberCluster and everything that was observed of its cluster.
@@ -164,11 +181,11 @@ func (s subject) throughCredential(o *Observation) {
 		f := Finding{Code: CertificateInvalid, Severity: Error, Object: at, Cause: "its certificate does not verify: " + cluster.Cause(o.Err)}
 		switch cluster.CertificateFaultOf(o.Err) {
 		case cluster.CertificateName:
-			f.Remedy = s.join(command.Join{TLSServerName: new("NAME")})
+			f.Remedy = s.reset(command.Join{TLSServerName: new("NAME")})
 		case cluster.CertificateExpired, cluster.CertificateNotYetValid, cluster.CertificateUnfit:
 			// nothing that the host stores mends it
 		default:
-			f.Remedy = s.join(command.Join{CertificateAuthority: new("FILE")})
+			f.Remedy = s.reset(command.Join{CertificateAuthority: new("FILE")})
 			f = s.moved(f)
 		}
 		s.onMember(f)
@@ -215,7 +232,7 @@ func (s subject) membership(o *Observation) bool {
 	case k == nil && o.State.Denied[member.MembershipRef()] != nil:
 		f := Finding{Code: NotChecked, Severity: Warning, Object: at, Cause: "could not be checked: you are not allowed to read it"}
 		if o.Context == "" {
-			f.Cause, f.Remedy = "could not be checked: the host's stored credential may not read it", s.line(command.Check{Cluster: &command.Cluster{}})
+			f.Cause, f.Remedy = "could not be checked: the host's stored credential may not read it", s.line(command.Check{Cluster: new(s.way())})
 		}
 		s.onMember(f)
 		return false
@@ -230,7 +247,7 @@ func (s subject) membership(o *Observation) bool {
 	case k.Member != s.name() || k.Federation != s.Federation():
 		s.onMember(Finding{Code: MembershipDiffers, Severity: Error, Object: at,
 			Cause:  fmt.Sprintf("makes the cluster member %q of federation %q", k.Member, k.Federation),
-			Remedy: s.line(command.Unjoin{Member: k.Member, Cluster: s.cluster(s.context)})})
+			Remedy: s.line(command.Unjoin{Member: k.Member, Cluster: s.way()})})
 		return false
 	case k.MemberUID != s.UID:
 		s.onMember(Finding{Code: MembershipDiffers, Severity: Error, Object: at, Cause: "is that of an earlier member of this name", Remedy: s.join(command.Join{})})
@@ -298,7 +315,7 @@ func (s subject) properties(state *member.State) {
 		f := Finding{Code: PropertyDiffers, Severity: Error, Object: ref.String(), Cause: fmt.Sprintf("is %q, and should be %q", value, w[1]), Remedy: s.join(command.Join{})}
 		if _, managed := live.GetLabels()[v1alpha1.LabelFederation]; !managed {
 			f.Cause += ", and was not set by kubectl federate"
-			at := s.cluster(s.context)
+			at := s.way()
 			f.Remedy = s.line(command.KubectlDelete{Object: ref.Object(), Cluster: &at})
 		}
 		s.onMember(f)

@@ -41,7 +41,7 @@ func (s subject) source() {
 
 // leave is the command that lets the member leave.
 func (s subject) leave() string {
-	return s.line(command.Unjoin{Member: s.name(), Cluster: s.cluster(s.context)})
+	return s.line(command.Unjoin{Member: s.name(), Cluster: s.way()})
 }
 
 // patience is how long an object must be gone before its member leaves.

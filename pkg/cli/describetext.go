@@ -85,9 +85,9 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 }
 
 // nextStep is the command to run next for a member with a reason; nil when there is nothing to do. The host does not know
-// the member's context.
+// the member's context, which its endpoint may show.
 func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Federation) command.Command {
-	name := v1alpha1.MemberName(m.Name)
+	name, at := v1alpha1.MemberName(m.Name), command.Cluster{ServerKey: endpoint.Of(m).ServerKey()}
 	if reason == v1alpha1.ReasonRulesBroken {
 		if federation == nil {
 			return nil
@@ -100,9 +100,9 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 		case v1alpha1.ReasonCredentialExpiring, v1alpha1.ReasonCredentialRenewalFailed:
 			return command.Rotate{Member: name}
 		case v1alpha1.ReasonRenewalForbidden, v1alpha1.ReasonMembershipMissing, v1alpha1.ReasonPropertyForbidden:
-			return command.Join{Member: name, Federation: m.Federation()}
+			return command.Join{Member: name, Federation: m.Federation(), Cluster: at}
 		case v1alpha1.ReasonMembershipDiffers, v1alpha1.ReasonPropertyForeign:
-			return command.Check{Cluster: &command.Cluster{}}
+			return command.Check{Cluster: &at}
 		}
 		return nil
 	case v1alpha1.PhaseLeaving:
@@ -125,7 +125,7 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
 		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden,
 		v1alpha1.ReasonUnauthorized:
-		return command.Join{Member: name, Federation: m.Federation()}
+		return command.Join{Member: name, Federation: m.Federation(), Cluster: at}
 	case v1alpha1.ReasonEndpointNotAllowed:
 		return command.KubectlEdit{Object: host.FederationRef(m.Federation()).Object()}
 	case v1alpha1.ReasonEndpointNeverAllowed:
@@ -136,7 +136,7 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 	if phaseOf(m) == v1alpha1.PhaseJoining {
 		return nil
 	}
-	return command.Check{Cluster: &command.Cluster{}}
+	return command.Check{Cluster: &at}
 }
 
 // joined is who joined a member, and when.

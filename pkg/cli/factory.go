@@ -73,7 +73,7 @@ func (d *factory) members() (targets.Members, error) {
 
 // commands renders the commands that messages propose, with the flags of this run.
 func (d *factory) commands() command.Host {
-	return command.Host{Plugin: d.name, Flags: typedFlags(d.flags)}
+	return command.Host{Plugin: d.name, Flags: typedFlags(d.flags), ContextAt: d.hostFlags.ContextAt}
 }
 
 // typedFlags are the flags that choose the host as they were typed. A token is not repeated: what is printed may be kept.

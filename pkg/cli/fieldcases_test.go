@@ -69,7 +69,7 @@ func TestFieldCases(t *testing.T) {
 		{"contradict, of many", "join --all-contexts --federation prod --labels kubefederate.io/federation=edge", `invalid --labels: label kubefederate.io/federation is set by --federation`},
 		{"contradict, a label twice", join + " --labels a=1,a=2", `label a is named twice`},
 		{"contradict, one and many", join + " --all-contexts", `with --member-contexts and --all-contexts names come from the contexts: leave out x`},
-		{"contradict, an endpoint of many", "join --all-contexts --federation prod --member-server https://a", `the endpoint flags --member-… are for one cluster: join it by its name`},
+		{"contradict, an endpoint of many", "join --all-contexts --federation prod --member-server https://a", `--reset-endpoint and the endpoint flags --member-… are for one cluster: join it by its name`},
 		{"contradict, names and all", "approve a --all", `give names of members, or use --selector, --federation or --all, but not both`},
 		{"contradict, a pattern twice", "create federation p --label-pattern a=x --label-pattern a=y", `invalid --label-pattern "a=y": the label has the pattern "x" already`},
 		{"contradict, force with a member", "unjoin a --force --member-context east", `--force removes the host's record without reaching the member: leave out --member-context and --member-kubeconfig`},

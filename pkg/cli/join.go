@@ -37,9 +37,10 @@ account with few rights are created on the member (and a second account, where t
 a credential that expires is stored on the host and tried. "joined" is printed when all of it was read back. A
 join that fails is rolled back.
 
-Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or, with
---member-server, --member-proxy-url, --member-tls-server-name or --member-certificate-authority, to store
-another endpoint: without these flags a member keeps its endpoint.
+Your own credentials are used to join and stored nowhere. Run it again to renew the credential, or to store another
+endpoint: with --reset-endpoint that of the context, and with --member-server, --member-proxy-url,
+--member-tls-server-name and --member-certificate-authority what you name. Without these flags a member keeps its
+endpoint.
 
 A context that leads elsewhere than the stored endpoint of a member that exists must prove to lead to that
 member. Where nothing can prove it, --trust-context prints both endpoints and asks.
@@ -159,8 +160,8 @@ func (o *joinOptions) validate() error {
 		return output.Usagef("with --member-contexts and --all-contexts names come from the contexts: leave out %s", strings.Join(o.names, " "))
 	case many && o.member.Context != "":
 		return output.Usagef("--member-context names one cluster: with --member-contexts or --all-contexts leave it out")
-	case many && (o.join.Server != "" || o.join.ProxyURL != nil || o.join.TLSServerName != nil || o.join.CABundle != nil):
-		return output.Usagef("the endpoint flags --member-… are for one cluster: join it by its name")
+	case many && (o.join.ResetEndpoint || o.join.Server != "" || o.join.ProxyURL != nil || o.join.TLSServerName != nil || o.join.CABundle != nil):
+		return output.Usagef("--reset-endpoint and the endpoint flags --member-… are for one cluster: join it by its name")
 	case !many && o.member.Context == "":
 		return output.Usagef("--member-context is required; there is no default for the member cluster")
 	case o.join.Federation == "":
@@ -300,9 +301,13 @@ func parseLabels(pairs []string) (map[string]string, error) {
 }
 
 // endpointFlags name where the host reaches a member, instead of where the caller does.
-type endpointFlags struct{ server, proxyURL, tlsServerName, caFile string }
+type endpointFlags struct {
+	reset                                   bool
+	server, proxyURL, tlsServerName, caFile string
+}
 
 func (f *endpointFlags) addTo(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.reset, "reset-endpoint", false, "Store how the context reaches a member, in place of the endpoint that it was joined with")
 	flags.StringVar(&f.server, "member-server", "", "Where the host reaches the member's API server (default: the server that is stored, or that of the context)")
 	flags.StringVar(&f.proxyURL, "member-proxy-url", "", "The proxy through which the host reaches it; empty for none (default: as for --member-server)")
 	flags.StringVar(&f.tlsServerName, "member-tls-server-name", "",
@@ -318,6 +323,7 @@ func (f *endpointFlags) set(o *federate.JoinOptions, flags *pflag.FlagSet) error
 		}
 		return &value
 	}
+	o.ResetEndpoint = f.reset
 	o.ProxyURL, o.TLSServerName = typed("member-proxy-url", f.proxyURL), typed("member-tls-server-name", f.tlsServerName)
 	if o.Server = f.server; o.Server == "" && flags.Changed("member-server") {
 		return output.Usagef("invalid --member-server %q: must be an https URL", f.server)

@@ -126,9 +126,11 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	defer cancel()
 	var request joinRequestResult
 	var unknown error
+	var membership *member.Membership
 	errs := cluster.Together(
 		func() (err error) { request, err = o.write(ctx, m); return err },
 		func() error { unknown = o.unknownFederation(ctx); return nil },
+		func() error { membership, _ = m.Membership(ctx); return nil }, // it is for a hint
 	)
 	if unknown != nil {
 		output.Linef(o.ErrOut, "Warning: %s", unknown)
@@ -155,11 +157,22 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 		output.Linef(o.ErrOut, "the label is on namespace %s, since this cluster does not let you label namespace %s", request.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !o.remove && o.dryRun == cluster.DryRunNone {
-		federation := v1alpha1.FederationName(o.selection.Federation)
-		output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q; to join it now, run", federation),
-			command.Discover{Federation: federation, Join: true}))
+		o.hint(membership)
 	}
 	return nil
+}
+
+// hint says what comes after the label, which a member of another federation does not follow.
+func (o *joinRequestOptions) hint(k *member.Membership) {
+	federation := v1alpha1.FederationName(o.selection.Federation)
+	switch {
+	case k == nil:
+		output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q; to join it now, run", federation),
+			command.Discover{Federation: federation, Join: true}))
+	case k.Federation != federation:
+		output.Line(o.ErrOut, o.commands().To(fmt.Sprintf("labeled for federation %q, and a member of %q still; to move it, run", federation, k.Federation),
+			command.Move{Member: k.Member, Federation: federation, Cluster: command.Cluster{Context: o.member.Context, Kubeconfig: o.member.Kubeconfig}}))
+	}
 }
 
 // federationTimeout is how long the host is asked for a federation by a command that needs no host.

@@ -109,7 +109,7 @@ func (o *moveOptions) validate() error {
 	case labeled:
 		return output.Usagef("invalid --labels: label %s is set by --to", v1alpha1.LabelFederation)
 	case !o.single() && o.endpoint != endpointFlags{}:
-		return output.Usagef("the endpoint flags --member-… are for one member: move it by its name")
+		return output.Usagef("--reset-endpoint and the endpoint flags --member-… are for one member: move it by its name")
 	}
 	return cmp.Or(validateName("federation", o.to), o.reachFlags.validate())
 }

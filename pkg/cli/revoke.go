@@ -288,13 +288,16 @@ func (o *revokeOptions) awaitEmpty(ctx context.Context, h *host.Cluster) error {
 	var left []string
 	holds := func(ctx context.Context) (bool, error) {
 		federation, err := o.existing(ctx, h)
+		if err != nil {
+			return false, err
+		}
 		left = nil
 		for _, p := range o.places() {
 			if p.publishedBy(federation) {
 				left = append(left, fmt.Sprintf("namespace %q", p.namespace))
 			}
 		}
-		return len(left) == 0, err
+		return len(left) == 0, nil
 	}
 	if done, err := holds(ctx); done || err != nil {
 		return err

@@ -41,7 +41,7 @@ func (o onlyAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		media = written
 	}
-	ok := slices.Contains(apiTypes, media) || media == "text/plain" && r.Context().Value(logKey{}) != nil || strings.HasSuffix(media, "+json")
+	ok := slices.Contains(apiTypes, media) || media == "text/plain" && r.Context().Value(textKey{}) != nil || strings.HasSuffix(media, "+json")
 	// What stands before an API server that fails has pages of its own, with the code of the failure.
 	if !ok && (resp.StatusCode < http.StatusMultipleChoices || resp.StatusCode < http.StatusInternalServerError && media == "text/html") {
 		_ = resp.Body.Close()

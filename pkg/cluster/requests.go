@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -236,6 +238,35 @@ func (c *Conn) CreateSubresource(ctx context.Context, r Ref, o *unstructured.Uns
 	return made, c.fail("create", r, err)
 }
 
+// Token is a token of a ServiceAccount.
+type Token struct {
+	Value string
+	// Expires is when it ends, whatever was asked for.
+	Expires time.Time
+}
+
+// TokenRef names the tokens of an account.
+func TokenRef(account Ref) Ref {
+	account.Subresource = "token"
+	return account
+}
+
+// RequestToken requests a token of an account by the spec of a TokenRequest (authentication.k8s.io/v1).
+func (c *Conn) RequestToken(ctx context.Context, account Ref, spec map[string]any, d DryRun) (Token, error) {
+	request := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}}
+	answer, err := c.CreateSubresource(ctx, TokenRef(account), request, d)
+	if err != nil {
+		return Token{}, err
+	}
+	token, _, _ := unstructured.NestedString(answer.Object, "status", "token")
+	end, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
+	expires, err := time.Parse(time.RFC3339, end)
+	if token == "" || err != nil {
+		return Token{}, fmt.Errorf("%s: %s issued no token with an expiry for %s", c.side, c.Server(), account)
+	}
+	return Token{Value: token, Expires: expires}, nil
+}
+
 // GetPath reads the document at a path of the API server, such as /version, into a value.
 func (c *Conn) GetPath(ctx context.Context, path string, into any) error {
 	body, err := bodyOf(c.rest.Get().AbsPath(path).SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx))
@@ -301,9 +332,36 @@ func (c *Conn) Logs(ctx context.Context, namespace, pod string, o LogOptions) ([
 	if o.Previous {
 		request.Param("previous", "true")
 	}
-	body, err := bodyOf(request.Do(withLimit(context.WithValue(ctx, logKey{}, true), pageLimit)))
+	body, err := bodyOf(request.Do(plainText(ctx)))
 	return body, c.fail("get", r, err)
 }
 
-// logKey is the key of requests whose answer is plain text.
-type logKey struct{}
+// ProxyOptions choose what ProxyGet reads of a pod.
+type ProxyOptions struct {
+	Port int32
+	Path string
+	// Header is passed on to the pod; an Authorization is not.
+	Header http.Header
+}
+
+// ProxyGet reads the plain text that a pod serves over TLS, through the API server, which does not verify the pod's certificate.
+func (c *Conn) ProxyGet(ctx context.Context, namespace, pod string, o ProxyOptions) ([]byte, error) {
+	r := Ref{Resource: Pods, Namespace: namespace, Name: fmt.Sprintf("https:%s:%d", pod, o.Port), Subresource: "proxy"}
+	path, err := r.path()
+	if err != nil {
+		return nil, c.fail("get", r, err)
+	}
+	request := c.rest.Get().AbsPath(path, r.Subresource, o.Path)
+	for name, values := range o.Header {
+		request.SetHeader(name, values...)
+	}
+	body, err := bodyOf(request.Do(plainText(ctx)))
+	return body, c.fail("get", r, err)
+}
+
+// plainText is the context of a request whose answer is plain text of at most pageLimit bytes.
+func plainText(ctx context.Context) context.Context {
+	return withLimit(context.WithValue(ctx, textKey{}, true), pageLimit)
+}
+
+type textKey struct{}

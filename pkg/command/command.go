@@ -37,6 +37,9 @@ type Host struct {
 	Plugin string
 	// Flags that choose the host, as they were typed.
 	Flags []Flag
+	// ContextAt is the one context of the kubeconfig that leads to a server, by its endpoint.ServerKey; empty where none does, or several
+	// do. It may be nil.
+	ContextAt func(key string) string
 }
 
 // Flag is a flag with its value; one without is a switch.
@@ -70,9 +73,20 @@ func (h Host) To(what string, c Command) string {
 // ContextPlaceholder stands for a context that is not known.
 const ContextPlaceholder = "CONTEXT"
 
+// ContextOf is the context to propose for a member by the endpoint.ServerKey of its stored endpoint, or the placeholder.
+func (h Host) ContextOf(key string) string {
+	found := ""
+	if h.ContextAt != nil && key != "" {
+		found = h.ContextAt(key)
+	}
+	return cmp.Or(found, ContextPlaceholder)
+}
+
 // Cluster is a member cluster as kubeconfigs know it. The zero Cluster is one whose context is not known.
 type Cluster struct {
 	Context string
+	// ServerKey is that of the stored endpoint (endpoint.ServerKey) of a cluster whose context is not known, by which that may be found.
+	ServerKey string
 	// Kubeconfig is the file that holds the context, where it is not the host's.
 	Kubeconfig string
 }
@@ -149,9 +163,12 @@ func (l *line) name(name, placeholder string) string {
 	return name
 }
 
+// context is the context of a cluster, or the placeholder.
+func (l *line) context(c Cluster) string { return cmp.Or(c.Context, l.host.ContextOf(c.ServerKey)) }
+
 // member appends the flags that lead to a member cluster.
 func (l *line) member(c Cluster) {
-	l.flag("member-context", cmp.Or(c.Context, ContextPlaceholder))
+	l.flag("member-context", l.context(c))
 	l.flag("member-kubeconfig", c.Kubeconfig)
 }
 
@@ -172,7 +189,7 @@ func (l *line) lifetime(d time.Duration) {
 // kubeconfig that holds its context may be the member's too.
 func (l *line) onMember(c Cluster) {
 	l.elsewhere = true
-	l.flag("context", cmp.Or(c.Context, ContextPlaceholder))
+	l.flag("context", l.context(c))
 	kubeconfig := c.Kubeconfig
 	if i := slices.IndexFunc(l.host.Flags, func(f Flag) bool { return f.Name == "kubeconfig" }); i >= 0 {
 		kubeconfig = cmp.Or(kubeconfig, l.host.Flags[i].Value)

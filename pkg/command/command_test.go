@@ -69,6 +69,18 @@ func TestHost(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
+	finds := command.Host{ContextAt: func(key string) string { return map[string]string{"https://east": "us east"}[key] }}
+	for want, c := range map[string]command.Command{
+		"kubectl federate rotate a":                                         command.Rotate{Member: "a", Cluster: command.Cluster{ServerKey: "https://east"}},
+		"kubectl federate join a --federation f --member-context 'us east'": command.Join{Member: "a", Federation: "f", Cluster: command.Cluster{ServerKey: "https://east"}},
+		"kubectl federate join a --federation f --member-context proven":    command.Join{Member: "a", Federation: "f", Cluster: command.Cluster{Context: "proven", ServerKey: "https://east"}},
+		"kubectl federate check --member-contexts CONTEXT":                  command.Check{Cluster: &command.Cluster{ServerKey: "https://west"}},
+		"kubectl delete secrets a --context 'us east'":                      command.KubectlDelete{Object: secret("a"), Cluster: &command.Cluster{ServerKey: "https://east"}},
+	} {
+		if got := finds.Line(c); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
 	renamed := command.Host{Plugin: "kubectl federate-clusters"}
 	if got, want := renamed.To("list them", command.Get{}), "list them: kubectl federate-clusters get"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -90,7 +102,7 @@ func TestHostileNames(t *testing.T) {
 		for _, c := range []command.Command{
 			command.Unjoin{Member: member}, command.UnjoinMany{Members: []v1alpha1.MemberName{member}}, command.Rotate{Member: member}, command.RotateMany{Members: []v1alpha1.MemberName{member}}, command.Join{Member: member, Federation: "f"},
 			command.Join{Member: "m", Federation: federation}, command.Move{Member: "m", Federation: federation}, command.Join{Member: "m", Federation: "f", Labels: map[string]string{name: "x y"}},
-			command.Approve{Member: member}, command.Resume{Member: member}, command.Describe{Member: member},
+			command.Approve{Member: member}, command.Resume{Member: member}, command.Suspend{Member: member}, command.Describe{Member: member},
 			command.CreateFederation{Name: federation}, command.Discover{Federation: federation}, command.Label{Federation: federation},
 			command.Grant{Federation: federation, Inventory: "a"}, command.Grant{Federation: "f", Inventory: name}, command.Revoke{Federation: "f", Credentials: name},
 			command.Revoke{Federation: federation, Discovery: true}, command.GrantSecret{Namespace: name, Name: "a"},
@@ -111,6 +123,7 @@ func TestHostileNames(t *testing.T) {
 			host.Line(command.Join{Cluster: command.Cluster{Context: "c", Kubeconfig: name}}):      {"--member-kubeconfig", name},
 			host.Line(command.Join{Server: name, CertificateAuthority: &name}):                     {"--member-server", name, "--member-certificate-authority", name},
 			host.Line(command.Grant{Joiners: []string{"user:" + name}}):                            {"--joiner", "user:" + name},
+			host.Line(command.Suspend{Member: "a", Reason: name}):                                  {"--reason", name},
 			(command.Host{Flags: []command.Flag{{"as", name}}}).Line(command.Approve{Member: "a"}): {"approve", "a", "--as", name},
 		}
 		for line, want := range lines {

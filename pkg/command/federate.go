@@ -147,6 +147,7 @@ type Join struct {
 	// clears what is stored; nil leaves the flag out.
 	Server                                        string
 	CertificateAuthority, ProxyURL, TLSServerName *string
+	ResetEndpoint                                 bool
 	// TokenLifetime of zero is the default.
 	TokenLifetime time.Duration
 	TakeOver      bool
@@ -163,6 +164,7 @@ func (c Join) render(l *line) {
 // renderFlags renders what says how the member is kept.
 func (c Join) renderFlags(l *line) {
 	l.labels(c.Labels)
+	l.flagIf(c.ResetEndpoint, "reset-endpoint")
 	l.flag("member-server", c.Server)
 	l.given("member-certificate-authority", c.CertificateAuthority)
 	l.given("member-proxy-url", c.ProxyURL)
@@ -251,6 +253,18 @@ type Approve struct{ Member v1alpha1.MemberName }
 
 func (c Approve) render(l *line) { l.federate("approve", l.name(string(c.Member), "NAME")) }
 
+// Suspend is kubectl federate suspend of one member. Reason and Until are left out where they are empty.
+type Suspend struct {
+	Member        v1alpha1.MemberName
+	Reason, Until string
+}
+
+func (c Suspend) render(l *line) {
+	l.federate("suspend", l.name(string(c.Member), "NAME"))
+	l.flag("reason", c.Reason)
+	l.flag("until", c.Until)
+}
+
 // Resume is kubectl federate resume of one member.
 type Resume struct{ Member v1alpha1.MemberName }
 
@@ -291,7 +305,7 @@ type Check struct {
 func (c Check) render(l *line) {
 	l.federate("check")
 	if c.Cluster != nil {
-		l.flag("member-contexts", cmp.Or(c.Cluster.Context, ContextPlaceholder))
+		l.flag("member-contexts", l.context(*c.Cluster))
 		l.flag("member-kubeconfig", c.Cluster.Kubeconfig)
 	}
 	l.flagIf(c.AllContexts, "all-contexts")

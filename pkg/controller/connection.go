@@ -177,6 +177,14 @@ func (e *statusError) Error() string {
 	return text
 }
 
+// codeOf is the code of a response that is an error; 0 where err is none.
+func codeOf(err error) int {
+	if refused, ok := errors.AsType[*statusError](err); ok {
+		return refused.code
+	}
+	return 0
+}
+
 // contentError is a response with status 200 that does not hold what was requested.
 type contentError struct{ what string }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -70,7 +71,7 @@ func dnsEndpoint(f *v1alpha1.Federation, s records.Service, endpoints []records.
 	return o
 }
 
-// written is an object as it is kept in memory: what it says, and whether that is all that the manager wrote.
+// written is an object that the manager wrote, as far as it is compared and remembered.
 type written struct {
 	metav1.ObjectMeta
 	endpoints []records.Endpoint
@@ -80,7 +81,7 @@ type written struct {
 // readDNSEndpoint reads an object. What has another type than it should is left out.
 func readDNSEndpoint(o *unstructured.Unstructured) *written {
 	w := &written{exporters: exporterMap{}}
-	w.Name, w.UID, w.ResourceVersion, w.DeletionTimestamp = o.GetName(), o.GetUID(), o.GetResourceVersion(), o.GetDeletionTimestamp()
+	w.Name, w.UID = o.GetName(), o.GetUID()
 	w.Labels = map[string]string{}
 	for key := range dnsLabels("") {
 		w.Labels[key] = o.GetLabels()[key]
@@ -106,7 +107,5 @@ func (w *written) same(want *unstructured.Unstructured) bool {
 	other := readDNSEndpoint(want)
 	return maps.Equal(w.Labels, other.Labels) && maps.Equal(w.Annotations, other.Annotations) &&
 		slices.ContainsFunc(w.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == other.OwnerReferences[0].UID }) &&
-		slices.EqualFunc(w.endpoints, other.endpoints, func(a, b records.Endpoint) bool {
-			return a.Name == b.Name && a.Type == b.Type && a.TTL == b.TTL && slices.Equal(a.Targets, b.Targets)
-		})
+		equality.Semantic.DeepEqual(w.endpoints, other.endpoints)
 }

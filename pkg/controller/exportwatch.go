@@ -11,12 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -28,13 +29,13 @@ const (
 	// servicesLifetime is how long the token lives by which services are read. It is kept in memory alone, and another is requested after
 	// two thirds of it.
 	servicesLifetime = 6 * time.Hour
-	// exportBytes is how much of what a member says about its services is kept, and streamBytes how much is read of one list or watch
-	// before it begins anew.
+	// exportBytes is how much of what a member says about its services is kept, of which each list has an equal share, and streamBytes
+	// how much is read of one list or watch before it begins anew.
 	exportBytes, streamBytes = 1 << 20, 64 << 20
-	// exportPage is how many objects are listed at a time, and watchTime how long a watch lasts.
-	exportPage, watchTime = 250, 8 * time.Minute
-	// exportRetry is how soon reading begins again first after a fault, and exportLongest in the end. It is also how often it is looked
-	// whether a namespace, or the kind ServiceExport, has come.
+	// exportPage is how many objects are listed at a time, watchTime how long a watch lasts, and watchShort what is too short for one.
+	exportPage, watchTime, watchShort = 250, 8 * time.Minute, 20 * time.Second
+	// exportRetry is the first delay after a fault, and exportLongest the longest. exportLongest is also how often namespaces and the kind
+	// ServiceExport are looked for again.
 	exportRetry, exportLongest = time.Second, time.Minute
 )
 
@@ -51,16 +52,20 @@ type exportKind struct {
 }
 
 var (
-	serviceKind      = exportKind{[]string{"/api/v1"}, "services"}
-	serviceExportSet = exportKind{[]string{"/apis/multicluster.x-k8s.io/v1beta1", "/apis/multicluster.x-k8s.io/v1alpha1"}, "serviceexports"}
+	serviceKind       = exportKind{[]string{"/api/v1"}, "services"}
+	serviceExportKind = exportKind{[]string{"/apis/multicluster.x-k8s.io/v1beta1", "/apis/multicluster.x-k8s.io/v1alpha1"}, "serviceexports"}
+	exportKinds       = []exportKind{serviceKind, serviceExportKind}
 )
+
+// in names the list of the objects in a namespace.
+func (k exportKind) in(namespace string) string { return k.resource + " in namespace " + namespace }
 
 // exportItem is what is read of one object.
 type exportItem struct {
 	name, version string
-	// balanced says that it is a Service of type LoadBalancer.
-	balanced bool
-	ingress  []string
+	// loadBalancer says that it is a Service of type LoadBalancer.
+	loadBalancer bool
+	ingress      []string
 	// code is that of a Status.
 	code int64
 }
@@ -129,15 +134,13 @@ func readItem(s *scanner) (i exportItem, err error) {
 			return err
 		},
 	})
-	i.balanced = kind == string(corev1.ServiceTypeLoadBalancer)
+	i.loadBalancer = kind == string(corev1.ServiceTypeLoadBalancer)
 	return i, err
 }
 
 // exportWatch reads what one member exports, with a token of the account for that, while the member is Ready. What it has read stays when
 // it ends: a member that fails is judged by its phase.
 type exportWatch struct {
-	name string
-	uid  types.UID
 	// open reads the credential of the member, connects, and reads the ID of the cluster.
 	open func(ctx context.Context) (*connection, *kubeconfig.Access, error)
 	// access connects with another token at the same endpoint.
@@ -152,13 +155,22 @@ type exportWatch struct {
 	services map[records.Service]exportItem
 	exports  map[records.Service]bool
 	synced   map[string]bool
-	// kept is how many bytes that is, and full says that something was left out.
-	kept int
-	full bool
+	// kept is how many bytes that is by list, and leftOut the lists of which something was left out.
+	kept    map[string]int
+	leftOut map[string]bool
 	// unserved says that the member has no ServiceExports.
 	unserved bool
-	// lacks is the right that the member does not give, and fault another reason why nothing is read.
-	lacks, fault string
+	// denied are the requests that the member does not allow, with the code of its answer, and fault is another reason why nothing is read.
+	denied map[string]int
+	fault  string
+}
+
+func newExportWatch(namespaces []string, timeout time.Duration) *exportWatch {
+	return &exportWatch{
+		namespaces: slices.Sorted(slices.Values(namespaces)), timeout: timeout,
+		services: map[records.Service]exportItem{}, exports: map[records.Service]bool{}, synced: map[string]bool{},
+		kept: map[string]int{}, leftOut: map[string]bool{}, denied: map[string]int{},
+	}
 }
 
 // exportState is what is known of a member: what it exports, and in which namespaces that has been read.
@@ -167,29 +179,28 @@ type exportState struct {
 	read         []string
 	lacks, fault string
 	unserved     bool
-	full         bool
+	leftOut      []string
 }
 
 func (w *exportWatch) state() exportState {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := exportState{lacks: w.lacks, fault: w.fault, unserved: w.unserved, full: w.full, read: slices.DeleteFunc(slices.Clone(w.namespaces), func(n string) bool { return !w.read(n) })}
+	s := exportState{fault: w.fault, unserved: w.unserved, leftOut: slices.Sorted(maps.Keys(w.leftOut))}
+	if what := slices.Sorted(maps.Keys(w.denied)); len(what) > 0 {
+		s.lacks = fmt.Sprintf("%s: %d %s", what[0], w.denied[what[0]], http.StatusText(w.denied[what[0]]))
+	}
+	s.read = slices.DeleteFunc(slices.Clone(w.namespaces), func(n string) bool { return !w.hasSynced(n) })
 	for service := range w.exports {
-		if item, ok := w.services[service]; ok && item.balanced && w.read(service.Namespace) {
+		if item, ok := w.services[service]; ok && item.loadBalancer && w.hasSynced(service.Namespace) {
 			s.exports = append(s.exports, records.Export{Service: service, Ingress: item.ingress})
 		}
 	}
 	return s
 }
 
-// read says whether both lists of a namespace have been read since the session began.
-func (w *exportWatch) read(namespace string) bool {
-	return w.synced[serviceKind.resource+"/"+namespace] && w.synced[serviceExportSet.resource+"/"+namespace]
-}
-
-// complete says whether all lists have been read since the session began.
-func (w *exportWatch) complete() bool {
-	return !slices.ContainsFunc(w.namespaces, func(namespace string) bool { return !w.read(namespace) })
+// hasSynced says whether both lists of a namespace have been read since the session began.
+func (w *exportWatch) hasSynced(namespace string) bool {
+	return w.synced[serviceKind.in(namespace)] && w.synced[serviceExportKind.in(namespace)]
 }
 
 // run reads until ctx ends.
@@ -207,28 +218,64 @@ func (w *exportWatch) run(ctx context.Context) {
 		if time.Since(began) > exportLongest {
 			delay = exportRetry
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay/2 + rand.N(delay)): //nolint:gosec // it only spreads load
-		}
+		sleep(ctx, delay/2+rand.N(delay)) //nolint:gosec // it only spreads load
 		delay = min(2*delay, exportLongest)
 	}
 }
 
-// failed keeps why nothing can be read.
+// sleep waits, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// failed keeps why something cannot be read: one right that the member does not give keeps what others allow from being read by no means.
 func (w *exportWatch) failed(err error) {
+	refused, _ := errors.AsType[*statusError](err)
+	w.update(func() bool {
+		if code := codeOf(err); code == http.StatusForbidden || code == http.StatusNotFound && refused.what == servicesRequest.what() {
+			same := w.denied[refused.what] == code
+			w.denied[refused.what] = code
+			w.settle()
+			return !same
+		}
+		same := w.fault == faultOf(err)
+		w.fault = faultOf(err)
+		return !same
+	})
+}
+
+// reads says whether nothing is known to keep the rest from being read.
+func (w *exportWatch) reads() bool {
 	w.mu.Lock()
-	lacks, fault := "", faultOf(err)
-	if refused, ok := errors.AsType[*statusError](err); ok &&
-		(refused.code == http.StatusForbidden || refused.code == http.StatusNotFound && refused.what == servicesRequest.what()) {
-		lacks, fault = fault, ""
+	defer w.mu.Unlock()
+	return w.fault == "" && len(w.denied) == 0
+}
+
+// settle forgets a fault when each list has been read since, or may not be.
+func (w *exportWatch) settle() {
+	for _, namespace := range w.namespaces {
+		if w.denied["get namespace "+namespace] != 0 {
+			continue
+		}
+		for _, kind := range exportKinds {
+			if in := kind.in(namespace); !w.synced[in] && w.denied["list "+in] == 0 {
+				return
+			}
+		}
 	}
-	same := w.lacks == lacks && w.fault == fault
-	w.lacks, w.fault = lacks, fault
-	w.mu.Unlock()
-	if !same {
-		w.changed()
-	}
+	w.fault = ""
+}
+
+// allowed forgets that the member did not allow a request.
+func (w *exportWatch) allowed(what string) {
+	w.update(func() bool {
+		_, was := w.denied[what]
+		delete(w.denied, what)
+		return was
+	})
 }
 
 // session reads with one token, until that is to be renewed or something fails.
@@ -253,6 +300,7 @@ func (w *exportWatch) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.allowed(servicesRequest.what())
 	missing, denied, err := w.absentNamespaces(short, conn)
 	if err != nil {
 		return err
@@ -273,7 +321,7 @@ func (w *exportWatch) session(ctx context.Context) error {
 		if slices.Contains(missing, namespace) || slices.Contains(denied, namespace) {
 			continue
 		}
-		for _, kind := range []exportKind{serviceKind, serviceExportSet} {
+		for _, kind := range exportKinds {
 			running.Go(func() {
 				if err := w.follow(ctx, access, kind, namespace); err != nil && ctx.Err() == nil {
 					once.Do(func() { fault = err })
@@ -286,10 +334,8 @@ func (w *exportWatch) session(ctx context.Context) error {
 		running.Go(func() {
 			defer end()
 			for {
-				select {
-				case <-ctx.Done():
+				if sleep(ctx, exportLongest); ctx.Err() != nil {
 					return
-				case <-time.After(exportLongest):
 				}
 				short, cancel := context.WithTimeout(ctx, w.timeout)
 				stillMissing, stillDenied, err := w.absentNamespaces(short, conn)
@@ -308,30 +354,37 @@ func (w *exportWatch) session(ctx context.Context) error {
 // other from being read.
 func (w *exportWatch) absentNamespaces(ctx context.Context, conn *connection) (missing, denied []string, err error) {
 	for _, namespace := range w.namespaces {
-		_, err := conn.send(ctx, newBudget(), request{path: "/api/v1/namespaces/" + namespace, verb: "get", object: "namespace " + namespace}, nil)
-		refused, ok := errors.AsType[*statusError](err)
-		switch {
-		case ok && refused.code == http.StatusNotFound:
-			missing = append(missing, namespace)
-		case ok && refused.code == http.StatusForbidden:
+		r := request{path: "/api/v1/namespaces/" + namespace, verb: "get", object: "namespace " + namespace}
+		_, err := conn.send(ctx, newBudget(), r, nil)
+		switch codeOf(err) {
+		case http.StatusForbidden:
 			denied = append(denied, namespace)
 			w.failed(err)
-		case err != nil:
-			return nil, nil, err
+			continue
+		case http.StatusNotFound:
+			missing = append(missing, namespace)
+		default:
+			if err != nil {
+				return nil, nil, err
+			}
 		}
+		w.allowed(r.what())
 	}
 	return missing, denied, nil
 }
 
 // begin begins a session: all is to be read anew, and in namespaces that are missing there is nothing.
 func (w *exportWatch) begin(missing []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.synced)
-	for _, namespace := range missing {
-		w.replace(serviceKind, namespace, nil)
-		w.replace(serviceExportSet, namespace, nil)
-	}
+	w.update(func() bool {
+		clear(w.synced)
+		for _, namespace := range missing {
+			for _, kind := range exportKinds {
+				w.replace(kind, namespace, nil)
+			}
+		}
+		w.settle()
+		return true
+	})
 }
 
 // follow lists and watches the objects of one kind in a namespace, over a connection of its own. What ends at once, a list or a watch, is
@@ -344,19 +397,16 @@ func (w *exportWatch) follow(ctx context.Context, access *kubeconfig.Access, kin
 	defer conn.close()
 	delay := exportRetry
 	rest := func(began time.Time) {
-		if time.Since(began) > watchTime/4 {
+		if time.Since(began) > watchShort {
 			delay = exportRetry
 			return
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay):
-		}
+		sleep(ctx, delay)
 		delay = min(2*delay, exportLongest)
 	}
-	for {
+	for ctx.Err() == nil {
 		version, path, err := w.list(ctx, conn, kind, namespace)
-		if refused, ok := errors.AsType[*statusError](err); ok && refused.code == http.StatusForbidden {
+		if codeOf(err) == http.StatusForbidden {
 			w.failed(err) // the other namespaces are read
 			path, err = "", nil
 		}
@@ -364,21 +414,37 @@ func (w *exportWatch) follow(ctx context.Context, access *kubeconfig.Access, kin
 			return err
 		}
 		if path == "" {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(exportLongest):
-			}
+			sleep(ctx, exportLongest)
 			continue
 		}
 		for version != "" {
 			began := time.Now()
-			if version, err = w.watch(ctx, conn, kind, path, namespace, version); err != nil || ctx.Err() != nil {
+			version, err = w.watch(ctx, conn, kind, path, namespace, version)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case codeOf(err) == http.StatusForbidden:
+				w.failed(err)
+				sleep(ctx, exportLongest)
+				version = ""
+				continue
+			case err != nil:
 				return err
 			}
 			rest(began)
+			if w.lacksSome(kind, namespace) {
+				version = "" // others may have gone meanwhile, and left space for it
+			}
 		}
 	}
+	return nil
+}
+
+// lacksSome says whether something of a list was left out.
+func (w *exportWatch) lacksSome(kind exportKind, namespace string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.leftOut[kind.in(namespace)]
 }
 
 // list reads all objects of a kind in a namespace, and says at which version to watch, and by which path; that is empty where the kind
@@ -389,25 +455,18 @@ func (w *exportWatch) list(ctx context.Context, conn *connection, kind exportKin
 	for _, base := range kind.paths {
 		path = base + "/namespaces/" + namespace + "/" + kind.resource
 		version, err = w.listAt(ctx, conn, kind, path, namespace)
-		if refused, ok := errors.AsType[*statusError](err); ok && refused.code == http.StatusNotFound {
+		if codeOf(err) == http.StatusNotFound {
 			continue
 		}
 		return version, path, err
 	}
-	w.update(func() bool {
-		w.unserved = true
-		w.replace(kind, namespace, nil)
-		if w.complete() {
-			w.lacks, w.fault = "", ""
-		}
-		return true
-	})
+	w.listed(kind, namespace, nil, false)
 	return "", "", nil
 }
 
 func (w *exportWatch) listAt(ctx context.Context, conn *connection, kind exportKind, path, namespace string) (version string, err error) {
 	b := newBudget()
-	r := request{path: path, query: url.Values{"limit": {strconv.Itoa(exportPage)}}, verb: "list", object: kind.resource + " in namespace " + namespace, most: streamBytes}
+	r := request{path: path, query: url.Values{"limit": {strconv.Itoa(exportPage)}}, verb: "list", object: kind.in(namespace), most: streamBytes}
 	var items []exportItem
 	kept := 0
 	for {
@@ -423,12 +482,12 @@ func (w *exportWatch) listAt(ctx context.Context, conn *connection, kind exportK
 				"items": func() error {
 					return s.array(func() error {
 						i, err := readItem(s)
-						if i.version = ""; kind.resource == serviceExportSet.resource {
+						if i.version = ""; kind.resource == serviceExportKind.resource {
 							i.ingress = nil
-						} else if !i.balanced {
+						} else if !i.loadBalancer {
 							return err // nothing is named by it
 						}
-						if kept += i.size(); err == nil && kept <= 2*exportBytes { // one more than is kept says that something is left out
+						if kept += i.size(); err == nil && kept <= 2*w.share() { // one more than is kept says that something is left out
 							items = append(items, i)
 						}
 						return err
@@ -447,17 +506,21 @@ func (w *exportWatch) listAt(ctx context.Context, conn *connection, kind exportK
 	if version == "" {
 		return "", &contentError{r.what() + ": the list has no version"}
 	}
+	w.listed(kind, namespace, items, true)
+	return version, nil
+}
+
+// listed keeps what a list had. Services are served by every cluster.
+func (w *exportWatch) listed(kind exportKind, namespace string, items []exportItem, served bool) {
 	w.update(func() bool {
-		if kind.resource == serviceExportSet.resource {
-			w.unserved = false
+		if kind.resource == serviceExportKind.resource {
+			w.unserved = !served
 		}
+		delete(w.denied, "list "+kind.in(namespace))
 		w.replace(kind, namespace, items)
-		if w.complete() {
-			w.lacks, w.fault = "", ""
-		}
+		w.settle()
 		return true
 	})
-	return version, nil
 }
 
 // errExpired says that a watch cannot go on from its version.
@@ -468,10 +531,11 @@ func (w *exportWatch) watch(ctx context.Context, conn *connection, kind exportKi
 	lasts := watchTime/2 + rand.N(watchTime/2) //nolint:gosec // it only spreads load
 	ctx, cancel := context.WithTimeout(ctx, lasts+w.timeout)
 	defer cancel()
-	r := request{path: path, verb: "watch", object: kind.resource + " in namespace " + namespace, most: streamBytes, query: url.Values{
+	r := request{path: path, verb: "watch", object: kind.in(namespace), most: streamBytes, query: url.Values{
 		"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {version}, "timeoutSeconds": {strconv.Itoa(int(lasts / time.Second))},
 	}}
 	_, err := conn.send(ctx, newBudget(), r, func(s *scanner) error {
+		w.allowed(r.what())
 		for {
 			if _, err := s.peek(); err != nil {
 				return err
@@ -499,12 +563,11 @@ func (w *exportWatch) watch(ctx context.Context, conn *connection, kind exportKi
 			}
 		}
 	})
-	refused, isStatus := errors.AsType[*statusError](err)
-	switch {
-	case errors.Is(err, errExpired), isStatus && (refused.code == http.StatusGone || refused.code == http.StatusNotFound):
+	switch code := codeOf(err); {
+	case errors.Is(err, errExpired), code == http.StatusGone, code == http.StatusNotFound:
 		return "", nil // it is listed again
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded):
-		return version, nil // the time of the watch is over
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ECONNRESET):
+		return version, nil // the time of the watch is over, for the member or for what stands before it
 	}
 	return version, err
 }
@@ -519,39 +582,45 @@ func (w *exportWatch) update(change func() bool) {
 	}
 }
 
+// share is how many bytes are kept of one list.
+func (w *exportWatch) share() int { return exportBytes / len(w.namespaces) / 2 }
+
 // replace sets all objects of a kind in a namespace.
 func (w *exportWatch) replace(kind exportKind, namespace string, items []exportItem) {
+	delete(w.leftOut, kind.in(namespace))
 	for service := range maps.Clone(w.services) {
 		if kind.resource == serviceKind.resource && service.Namespace == namespace {
 			w.drop(kind, service)
 		}
 	}
 	for service := range maps.Clone(w.exports) {
-		if kind.resource == serviceExportSet.resource && service.Namespace == namespace {
+		if kind.resource == serviceExportKind.resource && service.Namespace == namespace {
 			w.drop(kind, service)
 		}
 	}
 	for _, i := range items {
 		w.put(kind, records.Service{Namespace: namespace, Name: i.name}, i)
 	}
-	w.synced[kind.resource+"/"+namespace] = true
+	w.synced[kind.in(namespace)] = true
 }
 
-// put keeps one object, while there is space for it, and says whether what is kept is different then.
+// put keeps one object while there is space for it, and says whether what state returns is different then.
 func (w *exportWatch) put(kind exportKind, service records.Service, i exportItem) bool {
 	before, had := w.services[service]
-	if kind.resource != serviceKind.resource && w.exports[service] || kind.resource == serviceKind.resource && had && i.balanced && slices.Equal(before.ingress, i.ingress) {
+	if kind.resource != serviceKind.resource && w.exports[service] || kind.resource == serviceKind.resource && had && i.loadBalancer && slices.Equal(before.ingress, i.ingress) {
 		return false
 	}
 	changed := w.drop(kind, service)
-	if service.Name == "" || kind.resource == serviceKind.resource && !i.balanced {
+	if service.Name == "" || kind.resource == serviceKind.resource && !i.loadBalancer {
 		return changed
 	}
-	if w.kept+i.size() > exportBytes {
-		w.full = true
-		return true
+	in := kind.in(service.Namespace)
+	if w.kept[in]+i.size() > w.share() {
+		changed = changed || !w.leftOut[in]
+		w.leftOut[in] = true
+		return changed
 	}
-	w.kept += i.size()
+	w.kept[in] += i.size()
 	if kind.resource == serviceKind.resource {
 		w.services[service] = i
 	} else {
@@ -565,14 +634,14 @@ func (w *exportWatch) drop(kind exportKind, service records.Service) bool {
 	if kind.resource == serviceKind.resource {
 		i, had := w.services[service]
 		if had {
-			w.kept -= i.size()
+			w.kept[kind.in(service.Namespace)] -= i.size()
 			delete(w.services, service)
 		}
 		return had
 	}
 	had := w.exports[service]
 	if had {
-		w.kept -= exportItem{name: service.Name}.size()
+		w.kept[kind.in(service.Namespace)] -= exportItem{name: service.Name}.size()
 		delete(w.exports, service)
 	}
 	return had
@@ -587,8 +656,8 @@ func (s exportState) text(name string) string {
 		return fmt.Sprintf("the services of member %q cannot be read: %s", name, s.fault)
 	case s.unserved:
 		return fmt.Sprintf("member %q does not serve ServiceExports (KEP-1645): it exports no services", name)
-	case s.full:
-		return fmt.Sprintf("member %q exports more than %d KiB: the rest is left out", name, exportBytes>>10)
+	case len(s.leftOut) > 0:
+		return fmt.Sprintf("member %q has more than is kept of one list, and the rest is left out: %s", name, strings.Join(s.leftOut, ", "))
 	}
 	return ""
 }

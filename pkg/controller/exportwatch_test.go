@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
 
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -24,7 +25,7 @@ func TestReadItem(t *testing.T) {
 	many := strings.Repeat(`{"ip":"203.0.113.1","ports":[]},`, 1000) + `{"hostname":"` + strings.Repeat("a", 1<<20) + `"}`
 	for text, want := range map[string]exportItem{
 		`{"metadata":{"name":"cart","resourceVersion":"7","labels":{"a":"b"}},"spec":{"type":"LoadBalancer","ports":[{"port":80}]},"status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.1"},{"hostname":"lb.example.net"}]}}}`: {
-			name: "cart", version: "7", balanced: true, ingress: []string{"203.0.113.1", "lb.example.net"},
+			name: "cart", version: "7", loadBalancer: true, ingress: []string{"203.0.113.1", "lb.example.net"},
 		},
 		`{"metadata":{"name":"cart"},"spec":{"type":"ClusterIP"},"status":{"loadBalancer":{}}}`:                             {name: "cart"},
 		`{"metadata":{"name":"cart"},"status":{"conditions":[{"type":"Valid"}]}}`:                                           {name: "cart"},
@@ -113,13 +114,11 @@ func balancer(name string, addresses ...string) string {
 
 // watching follows namespace shop of a member.
 func (e *exporter) watching(t *testing.T) *exportWatch {
-	w := &exportWatch{
-		name: "east", namespaces: []string{"shop"}, timeout: 5 * time.Second, changed: func() {},
-		services: map[records.Service]exportItem{}, exports: map[records.Service]bool{}, synced: map[string]bool{},
-		access: func(access *kubeconfig.Access) (*connection, error) { return connect(access, nil) },
-	}
+	w := newExportWatch([]string{"shop"}, 5*time.Second)
+	w.changed = func() {}
+	w.access = func(access *kubeconfig.Access) (*connection, error) { return connect(access, nil) }
 	access := &kubeconfig.Access{Token: "token", Endpoint: endpoint.Endpoint{Server: e.URL}}
-	for _, kind := range []exportKind{serviceKind, serviceExportSet} {
+	for _, kind := range exportKinds {
 		go func() {
 			if err := w.follow(t.Context(), access, kind, "shop"); err != nil && t.Context().Err() == nil {
 				w.failed(err)
@@ -191,11 +190,70 @@ func TestExportFaults(t *testing.T) {
 	}
 	w := newExporter(t, many...).watching(t)
 	w.until(t, "a member that exports too much", func(s exportState) bool {
-		return len(s.read) > 0 && s.text("east") == `member "east" exports more than 1024 KiB: the rest is left out`
+		return len(s.read) > 0 && s.text("east") == `member "east" has more than is kept of one list, and the rest is left out: services in namespace shop`
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.kept > exportBytes {
-		t.Errorf("%d bytes are kept", w.kept)
+	if kept := w.kept[serviceKind.in("shop")]; kept > exportBytes {
+		t.Errorf("%d bytes are kept", kept)
+	}
+}
+
+// TestExportShares holds that no namespace takes the space of another, and that space which becomes free is used.
+func TestExportShares(t *testing.T) {
+	t.Parallel()
+	w := newExportWatch([]string{"pay", "shop"}, time.Second)
+	list := func(namespace string, n int) {
+		items := make([]exportItem, n)
+		for i := range items {
+			items[i] = exportItem{name: fmt.Sprintf("s%04d", i), loadBalancer: true, ingress: []string{"203.0.113.1"}}
+		}
+		w.replace(serviceKind, namespace, items)
+	}
+	of := func(namespace string) (n int) {
+		for service := range w.services {
+			if service.Namespace == namespace {
+				n++
+			}
+		}
+		return n
+	}
+	list("shop", 10_000)
+	list("pay", 10)
+	if of("pay") != 10 || w.kept[serviceKind.in("shop")] > exportBytes/4 || !w.lacksSome(serviceKind, "shop") || w.lacksSome(serviceKind, "pay") {
+		t.Errorf("%d services of pay are kept, %d bytes of shop, left out: %v", of("pay"), w.kept[serviceKind.in("shop")], w.leftOut)
+	}
+	list("shop", 20)
+	if of("shop") != 20 || w.lacksSome(serviceKind, "shop") {
+		t.Errorf("%d services are kept, left out: %v", of("shop"), w.leftOut)
+	}
+}
+
+// TestTake holds how often what a member exports may change: what it changes in one namespace keeps nothing of another from being taken.
+func TestTake(t *testing.T) {
+	t.Parallel()
+	s := &soughtMember{known: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
+	cart, bill := records.Service{Namespace: "shop", Name: "cart"}, records.Service{Namespace: "pay", Name: "bill"}
+	accepted := func(n int) map[records.Service]records.Exported {
+		e := records.Exported{Addresses: []string{fmt.Sprintf("203.0.%d.%d", n/256, n%256)}}
+		return map[records.Service]records.Exported{cart: e, bill: e}
+	}
+	waits := 0
+	for i := range 2 * records.MaxServices {
+		if s.take("shop", accepted(i), 1) > 0 {
+			waits++
+		}
+	}
+	if waits < records.MaxServices*9/10 || waits > records.MaxServices {
+		t.Errorf("%d of %d changes are to wait", waits, 2*records.MaxServices)
+	}
+	if wait := s.take("shop", map[records.Service]records.Exported{cart: s.accepted[cart]}, 1); wait > 0 {
+		t.Errorf("what is as it was is to wait %s", wait)
+	}
+	if wait := s.take("pay", accepted(7), 1); wait > 0 || !cmp.Equal(s.accepted[bill], accepted(7)[bill]) {
+		t.Errorf("another namespace is to wait %s, and has %v", wait, s.accepted[bill])
+	}
+	if wait := s.take("pay", nil, 1); wait > 0 || len(s.accepted) != 1 {
+		t.Errorf("what is gone is to wait %s: %v", wait, s.accepted)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -41,8 +43,19 @@ const (
 	servicesDelay, servicesInterval = 200 * time.Millisecond, time.Minute
 	// maxScopes is how many regions, and how many zones, of one member have names.
 	maxScopes = 8
+	// changeInterval is the time between two changes of what a member exports in a namespace, in the long run. As many may come at once as
+	// there can be services.
+	changeInterval = time.Second
+	// writeRate is how many writes a second a federation has in the long run, and writeBurst how many may come at once.
+	writeRate, writeBurst = 20, 2000
+	// opened is how many members are connected to at the same time, when all are to be read.
+	opened = 20
+	// namerWorkers is how many federations are worked on at the same time.
+	namerWorkers = 4
 	// shownReports is how many reports a status has, and maxReport how long one is.
 	shownReports, maxReport = 10, 1024
+	// memberReports is how many of them are about one member.
+	memberReports = 5
 )
 
 // namer keeps the names of services in DNS: it watches what the members of federations with spec.services export, and writes
@@ -60,6 +73,7 @@ type namer struct {
 	members     chan<- event.TypedGenericEvent[string]
 	federations chan event.TypedGenericEvent[string]
 	toName      *requests
+	opening     chan struct{}
 	base        context.Context
 	end         context.CancelFunc
 
@@ -76,8 +90,9 @@ type soughtMember struct {
 	key   string
 	watch *exportWatch
 	stop  context.CancelFunc
-	// known has the namespaces in which accepted is what the member exports; of others, what was written says it.
-	known    map[string]bool
+	// known has the namespaces in which accepted is what the member exports, and how often that may change; of others, what was written
+	// says what it exports.
+	known    map[string]*rate.Limiter
 	accepted map[records.Service]records.Exported
 	reports  []string
 	// lacks is the right that the member does not give.
@@ -90,6 +105,9 @@ type namedFederation struct {
 	// written are the objects by name, and readAt when they were read.
 	written map[string]*written
 	readAt  time.Time
+	// writes bounds how often they are written, and last is the name of the one that was written last.
+	writes *rate.Limiter
+	last   string
 	// former are those in the namespace that the federation named before, until nothing is left there.
 	former map[string]*written
 	// stale are services whose records stay as they were, since no exporter is Ready.
@@ -106,7 +124,7 @@ func setupServices(mgr ctrl.Manager, o Options, host *cluster.HostAddresses, mem
 	n := &namer{
 		client: direct, cached: mgr.GetClient(), host: host, timeout: o.Timeout, log: mgr.GetLogger().WithName("services"),
 		recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner), members: members,
-		federations: make(chan event.TypedGenericEvent[string]), toName: newRequests(),
+		federations: make(chan event.TypedGenericEvent[string]), toName: newRequests(), opening: make(chan struct{}, opened),
 		sought: map[string]*soughtMember{}, zones: map[v1alpha1.FederationName]*namedFederation{},
 	}
 	n.base, n.end = context.WithCancel(context.Background())
@@ -115,6 +133,7 @@ func setupServices(mgr ctrl.Manager, o Options, host *cluster.HostAddresses, mem
 	}
 	return n, ctrl.NewControllerManagedBy(mgr).
 		Named("services").
+		WithOptions(controller.Options{MaxConcurrentReconciles: namerWorkers}).
 		For(&v1alpha1.Federation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.MemberCluster{}, federationOf(servicesDelay, touchesServices)).
 		WatchesRawSource(n.toName.source()).
@@ -155,7 +174,7 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	n.seek(f, name, list.Items)
+	n.notify(ctx, n.seek(f, name, list.Items))
 	if f.Spec.Services == nil && (f.Status.Services == nil || f.Status.Services.Namespace == "") {
 		n.mu.Lock()
 		_, had := n.zones[name]
@@ -169,28 +188,39 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 	n.mu.Lock()
 	z := n.zones[name]
 	if z == nil {
-		z = &namedFederation{stale: map[records.Service]bool{}}
+		z = &namedFederation{stale: map[records.Service]bool{}, writes: rate.NewLimiter(writeRate, writeBurst)}
 		n.zones[name] = z
 	}
 	n.mu.Unlock()
 	var fault *fault
+	again := servicesInterval
 	if f.Spec.Services != nil {
-		fault = n.write(ctx, f, z, list.Items)
+		again, fault = n.write(ctx, f, z, list.Items)
 	}
 	// What is in another namespace goes when all is in the one that is named now.
-	left := formerNamespace(f) == "" || fault == nil && n.leaveOther(ctx, f, z)
-	if left {
+	empty := formerNamespace(f) == "" || fault == nil && n.emptyFormer(ctx, f, z)
+	if empty {
 		z.former = nil
 	}
-	n.judge(f, z, left, fault)
+	n.judge(f, z, empty, fault)
 	n.report(ctx, name)
-	if fault != nil || !left {
+	switch {
+	case fault != nil || !empty:
 		return reconcile.Result{RequeueAfter: inventoryRetry}, nil
-	}
-	if f.Spec.Services == nil {
+	case f.Spec.Services == nil:
 		return reconcile.Result{}, nil
 	}
-	return reconcile.Result{RequeueAfter: servicesInterval}, nil
+	return reconcile.Result{RequeueAfter: again}, nil
+}
+
+// notify has the condition Granted of members written anew.
+func (n *namer) notify(ctx context.Context, members []string) {
+	for _, name := range members {
+		select {
+		case n.members <- event.TypedGenericEvent[string]{Object: name}:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // report has the status of a federation written.
@@ -201,8 +231,9 @@ func (n *namer) report(ctx context.Context, name v1alpha1.FederationName) {
 	}
 }
 
-// seek begins and ends the watches of members. Only of a member that is Ready services are read; what was read of another one stays.
-func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, members []v1alpha1.MemberCluster) {
+// seek begins and ends the watches of members. Only of a member that is Ready services are read; what was read of another one stays. It
+// returns those that lacked a right and whose services are not read any more.
+func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, members []v1alpha1.MemberCluster) (forgotten []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := map[string]bool{}
@@ -215,10 +246,11 @@ func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, membe
 			s = nil
 		}
 		if s == nil {
-			s = &soughtMember{uid: m.UID, known: map[string]bool{}, accepted: map[records.Service]records.Exported{}}
+			s = &soughtMember{uid: m.UID, known: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
 			n.sought[m.Name] = s
 		}
 		s.federation = name
+		s.forget(f.Spec.Services.Namespaces)
 		key := ""
 		if m.Status.Phase == v1alpha1.PhaseReady && m.DeletionTimestamp == nil && m.Status.ObservedCredential != "" {
 			key = fmt.Sprint(m.Generation, " ", m.Status.ObservedCredential, " ", strings.Join(f.Spec.Services.Namespaces, ","))
@@ -234,8 +266,20 @@ func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, membe
 		if s.federation == name && !now[member] {
 			s.finish()
 			delete(n.sought, member)
+			if s.lacks != "" {
+				forgotten = append(forgotten, member)
+			}
 		}
 	}
+	return forgotten
+}
+
+// forget forgets what was read of namespaces that the federation does not name any more: it may be old when it names them again.
+func (s *soughtMember) forget(named []string) {
+	maps.DeleteFunc(s.known, func(namespace string, _ *rate.Limiter) bool { return !slices.Contains(named, namespace) })
+	maps.DeleteFunc(s.accepted, func(service records.Service, _ records.Exported) bool {
+		return !slices.Contains(named, service.Namespace)
+	})
 }
 
 func (s *soughtMember) finish() {
@@ -251,31 +295,37 @@ func (n *namer) begin(s *soughtMember, m *v1alpha1.MemberCluster, f *v1alpha1.Fe
 	federation := v1alpha1.FederationName(f.Name)
 	o := memberState{member: m, federation: f.DeepCopy()}
 	s.stop = stop
-	s.watch = &exportWatch{
-		name: m.Name, uid: m.UID, timeout: n.timeout, namespaces: slices.Sorted(slices.Values(f.Spec.Services.Namespaces)),
-		services: map[records.Service]exportItem{}, exports: map[records.Service]bool{}, synced: map[string]bool{},
-		changed: func() { n.request(federation) },
-		open: func(ctx context.Context) (*connection, *kubeconfig.Access, error) {
-			secret := &corev1.Secret{}
-			if err := n.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.CredentialsNamespace, Name: m.Name}, secret); err != nil {
-				return nil, nil, err
-			}
-			read := o.readCredential(secret)
-			if read.reason != "" || read.hash != m.Status.ObservedCredential {
-				return nil, nil, &contentError{"its credential has just been changed"}
-			}
-			conn, err := o.connect(ctx, read.access, n.host, n.timeout)
-			return conn, read.access, err
-		},
-		access: func(access *kubeconfig.Access) (*connection, error) { return connect(access, o.dialer(n.host)) },
+	w := newExportWatch(f.Spec.Services.Namespaces, n.timeout)
+	w.changed = func() { n.request(federation) }
+	w.open = func(ctx context.Context) (*connection, *kubeconfig.Access, error) {
+		select {
+		case n.opening <- struct{}{}:
+			defer func() { <-n.opening }()
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		secret := &corev1.Secret{}
+		if err := n.client.Get(ctx, client.ObjectKey{Namespace: v1alpha1.CredentialsNamespace, Name: m.Name}, secret); err != nil {
+			return nil, nil, err
+		}
+		read := o.readCredential(secret)
+		if read.reason != "" || read.hash != m.Status.ObservedCredential {
+			return nil, nil, &contentError{"its credential has just been changed"}
+		}
+		conn, err := o.connect(ctx, read.access, n.host, n.timeout)
+		return conn, read.access, err
 	}
-	go s.watch.run(ctx)
+	w.access = func(access *kubeconfig.Access) (*connection, error) { return connect(access, o.dialer(n.host)) }
+	s.watch = w
+	go w.run(ctx)
 }
 
-// gather takes what has been read of members since the last time, and returns what keeps others from being read.
-func (n *namer) gather(f *v1alpha1.Federation, zone records.Zone) (reports []string, lacking []string) {
+// gather takes what has been read of members since the last time. It returns what was left out and why, and the members whose missing
+// right changed.
+func (n *namer) gather(f *v1alpha1.Federation, zone records.Zone) (reports, lacking []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	var unread []string
 	for _, name := range slices.Sorted(maps.Keys(n.sought)) {
 		s := n.sought[name]
 		if s.federation != zone.Federation || s.watch == nil {
@@ -285,49 +335,89 @@ func (n *namer) gather(f *v1alpha1.Federation, zone records.Zone) (reports []str
 		if len(state.read) > 0 {
 			var accepted map[records.Service]records.Exported
 			accepted, s.reports = zone.Accept(f.Spec.Services.Namespaces, state.exports)
-			maps.DeleteFunc(s.accepted, func(service records.Service, _ records.Exported) bool {
-				return slices.Contains(state.read, service.Namespace)
-			})
-			maps.Copy(s.accepted, accepted)
 			for _, namespace := range state.read {
-				s.known[namespace] = true
-			}
-			for i := range s.reports {
-				s.reports[i] = fmt.Sprintf("member %q: %s", name, s.reports[i])
+				if wait := s.take(namespace, accepted, len(f.Spec.Services.Namespaces)); wait > 0 {
+					n.toName.add(n.base, f.Name, wait)
+					s.reports = slices.Insert(s.reports, 0, fmt.Sprintf("what it exports in namespace %s changes too often: it is followed later", namespace))
+				}
 			}
 		}
-		reports = append(reports, s.reports...)
+		for _, text := range upTo(memberReports, s.reports) {
+			reports = append(reports, fmt.Sprintf("member %q: %s", name, text))
+		}
 		if why := state.text(name); why != "" {
-			reports = append(reports, why)
+			unread = append(unread, why)
 		}
 		if s.lacks != state.lacks {
 			s.lacks = state.lacks
 			lacking = append(lacking, name)
 		}
 	}
-	return reports, lacking
+	return append(unread, reports...), lacking
 }
 
-// write brings the objects of a federation up to date.
-func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFederation, members []v1alpha1.MemberCluster) *fault {
+// upTo are the first texts, and how many more there are.
+func upTo(most int, texts []string) []string {
+	if more := len(texts) - most; more > 0 {
+		return append(slices.Clone(texts[:most-1]), fmt.Sprintf("and %d more", more+1))
+	}
+	return texts
+}
+
+// take keeps what was accepted in a namespace. Where that changes too often it keeps nothing and returns how long to wait: each change is a
+// write on the host.
+func (s *soughtMember) take(namespace string, accepted map[records.Service]records.Exported, namespaces int) (wait time.Duration) {
+	var changed []records.Service
+	for service, e := range accepted {
+		if had, ok := s.accepted[service]; service.Namespace == namespace && !(ok && equality.Semantic.DeepEqual(had, e)) {
+			changed = append(changed, service)
+		}
+	}
+	for service := range s.accepted {
+		if _, ok := accepted[service]; service.Namespace == namespace && !ok {
+			changed = append(changed, service)
+		}
+	}
+	if limit := s.known[namespace]; limit == nil {
+		s.known[namespace] = rate.NewLimiter(rate.Every(changeInterval), records.MaxServices/namespaces)
+	} else {
+		r := limit.ReserveN(time.Now(), min(len(changed), limit.Burst()))
+		if wait = r.Delay(); wait > 0 {
+			r.Cancel()
+			return wait
+		}
+	}
+	for _, service := range changed {
+		delete(s.accepted, service)
+		if e, ok := accepted[service]; ok {
+			s.accepted[service] = e
+		}
+	}
+	return 0
+}
+
+// write brings the objects of a federation up to date, and says when they are to be looked at again.
+func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFederation, members []v1alpha1.MemberCluster) (again time.Duration, _ *fault) {
 	dns := f.Spec.Services.DNS
 	zone := records.Zone{Federation: v1alpha1.FederationName(f.Name), Domain: dns.Domain, TTL: int64(dns.TTL)}
 	reports, lacking := n.gather(f, zone)
-	for _, name := range lacking {
-		select {
-		case n.members <- event.TypedGenericEvent[string]{Object: name}:
-		case <-ctx.Done():
-		}
-	}
-	if before := formerNamespace(f); before != "" && z.former == nil {
+	n.notify(ctx, lacking)
+	before := formerNamespace(f)
+	if before != "" && z.former == nil {
 		old := &namedFederation{}
 		if n.read(ctx, zone.Federation, before, old) == nil {
 			z.former = old.written
 		}
 	}
+	if z.namespace != "" && z.namespace != dns.Namespace && z.namespace != before {
+		// The status has not named this one yet, and will not any more.
+		if err := n.empty(ctx, z.namespace, z.written); err != nil {
+			return 0, dnsFault(zone.Federation, z.namespace, "delete", err)
+		}
+	}
 	if z.namespace != dns.Namespace || time.Since(z.readAt) >= servicesInterval {
 		if f := n.read(ctx, zone.Federation, dns.Namespace, z); f != nil {
-			return f
+			return 0, f
 		}
 	}
 	wanted := map[string]*unstructured.Unstructured{}
@@ -336,8 +426,9 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 	for i := range members {
 		uids[members[i].Name] = members[i].UID
 	}
-	exporters := n.exporters(zone, f.Spec.Services.Namespaces, z, members)
-	for _, service := range slices.SortedFunc(maps.Keys(exporters), compareServices) {
+	exporters, unread := n.exporters(zone, f.Spec.Services.Namespaces, z, members)
+	var ceased, resumed []string
+	for _, service := range slices.SortedFunc(maps.Keys(exporters), records.Service.Compare) {
 		name := dnsEndpointName(zone.Federation, service)
 		var last []records.Endpoint
 		if have := cmp.Or(z.written[name], z.former[name]); have != nil {
@@ -347,7 +438,13 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 		for _, text := range found {
 			reports = append(reports, fmt.Sprintf("service %s: %s", service, text))
 		}
-		n.staleness(f, z, service, exporters[service])
+		switch ready := slices.ContainsFunc(exporters[service], func(e records.Exporter) bool { return e.Ready }); {
+		case !ready && !z.stale[service]:
+			z.stale[service], ceased = true, append(ceased, service.String())
+		case ready && z.stale[service]:
+			delete(z.stale, service)
+			resumed = append(resumed, service.String())
+		}
 		status.Exported++
 		status.Records += int32(len(endpoints))
 		remembered := exporterMap{}
@@ -357,10 +454,20 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 		wanted[name] = dnsEndpoint(f, service, endpoints, remembered)
 	}
 	maps.DeleteFunc(z.stale, func(s records.Service, _ bool) bool { return exporters[s] == nil })
-	reports = append(reports, n.apply(ctx, z, dns.Namespace, wanted)...)
-	if more := len(reports) - shownReports; more > 0 {
-		reports = append(reports[:shownReports-1], fmt.Sprintf("and %d more", more+1))
+	if len(ceased) > 0 {
+		n.recorder.Eventf(f, nil, corev1.EventTypeWarning, "NoReadyExporter", "KeepRecords", "no member is Ready that exports %s: records stay as they were", some(ceased))
 	}
+	if len(resumed) > 0 {
+		n.recorder.Eventf(f, nil, corev1.EventTypeNormal, "ReadyExporter", "UpdateRecords", "a member is Ready again that exports %s", some(resumed))
+	}
+	// Who exports a service is not remembered where these are too many. Until all have been read again its records stay.
+	held := map[string]bool{}
+	for name, w := range z.written {
+		service, _ := serviceOf(zone.Federation, name)
+		held[name] = w.Annotations[v1alpha1.AnnotationExporters] == "" && unread[service.Namespace]
+	}
+	own, wait := n.apply(ctx, z, dns.Namespace, wanted, held)
+	reports = upTo(shownReports, append(own, reports...))
 	for i := range reports {
 		reports[i] = text.Cut(reports[i], maxReport)
 	}
@@ -368,14 +475,18 @@ func (n *namer) write(ctx context.Context, f *v1alpha1.Federation, z *namedFeder
 	n.mu.Lock()
 	z.status = status
 	n.mu.Unlock()
-	return nil
+	return cmp.Or(wait, servicesInterval), nil
 }
 
-func compareServices(a, b records.Service) int { return strings.Compare(a.String(), b.String()) }
+// some are the first names, and how many more there are.
+func some(names []string) string { return strings.Join(upTo(shownReports, names), ", ") }
 
-// exporters are the members that export each service, as they were read last, or as what is written says where they have not been read.
-func (n *namer) exporters(zone records.Zone, namespaces []string, z *namedFederation, members []v1alpha1.MemberCluster) map[records.Service][]records.Exporter {
-	all := map[records.Service][]records.Exporter{}
+// exporters are the members that export each service, as they were read last, or as what is written says where they have not been read;
+// and the namespaces in which some members are still to be read.
+func (n *namer) exporters(
+	zone records.Zone, namespaces []string, z *namedFederation, members []v1alpha1.MemberCluster,
+) (all map[records.Service][]records.Exporter, unread map[string]bool) {
+	all, unread = map[records.Service][]records.Exporter{}, map[string]bool{}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for i := range members {
@@ -388,11 +499,14 @@ func (n *namer) exporters(zone records.Zone, namespaces []string, z *namedFedera
 		exported := map[records.Service]records.Exported{}
 		if s != nil {
 			maps.Copy(exported, s.accepted)
+			for _, namespace := range namespaces {
+				unread[namespace] = unread[namespace] || s.known[namespace] == nil && s.watch != nil && s.watch.reads()
+			}
 		}
 		for _, objects := range []map[string]*written{z.former, z.written} {
 			for name, w := range objects {
 				service, ok := serviceOf(zone.Federation, name)
-				if e, remembered := w.exporters[m.UID]; ok && remembered && (s == nil || !s.known[service.Namespace]) {
+				if e, remembered := w.exporters[m.UID]; ok && remembered && (s == nil || s.known[service.Namespace] == nil) {
 					exported[service] = zone.Usable(e)
 				}
 			}
@@ -414,7 +528,7 @@ func (n *namer) exporters(zone records.Zone, namespaces []string, z *namedFedera
 			})
 		}
 	}
-	return all
+	return all, unread
 }
 
 // serviceOf is the service of an object.
@@ -424,19 +538,6 @@ func serviceOf(federation v1alpha1.FederationName, name string) (records.Service
 		return records.Service{}, false
 	}
 	return records.Service{Namespace: parts[1], Name: parts[2]}, true
-}
-
-// staleness records an Event when the last exporter of a service has ceased to be Ready, and when one is again.
-func (n *namer) staleness(f *v1alpha1.Federation, z *namedFederation, service records.Service, exporters []records.Exporter) {
-	ready := slices.ContainsFunc(exporters, func(e records.Exporter) bool { return e.Ready })
-	switch {
-	case !ready && !z.stale[service]:
-		z.stale[service] = true
-		n.recorder.Eventf(f, nil, corev1.EventTypeWarning, "NoReadyExporter", "KeepRecords", "service %s: no member that exports it is Ready; its records stay as they were", service)
-	case ready && z.stale[service]:
-		delete(z.stale, service)
-		n.recorder.Eventf(f, nil, corev1.EventTypeNormal, "ReadyExporter", "UpdateRecords", "service %s: a member that exports it is Ready", service)
-	}
 }
 
 // read reads the objects that were made for a federation in a namespace.
@@ -468,51 +569,70 @@ func dnsFault(federation v1alpha1.FederationName, namespace, verb string, err er
 	return &fault{v1alpha1.ReasonDNSFailed, fmt.Sprintf("%s %s in namespace %q: %s", verb, dnsEndpointResource, namespace, brief(err.Error()))}
 }
 
-// apply creates, changes and deletes objects until they are as wanted, and says what could not be done.
-func (n *namer) apply(ctx context.Context, z *namedFederation, namespace string, wanted map[string]*unstructured.Unstructured) (reports []string) {
-	failed := func(name string, err error) {
-		z.readAt = time.Time{}
-		if err != nil && ctx.Err() == nil {
-			reports = append(reports, fmt.Sprintf("DNSEndpoint %s/%s: %s", namespace, name, brief(err.Error())))
+// apply creates, changes and deletes objects until they are as wanted, except those that are held. It says what could not be done, and
+// how long the next write is to wait.
+func (n *namer) apply(ctx context.Context, z *namedFederation, namespace string, wanted map[string]*unstructured.Unstructured, held map[string]bool) (reports []string, wait time.Duration) {
+	for _, name := range z.pending(wanted, held) {
+		r := z.writes.Reserve()
+		if wait = r.Delay(); wait > 0 {
+			r.Cancel()
+			return append(reports, "records change too often: they are written later"), wait
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		want, have := wanted[name], z.written[name]
-		var err error
-		switch endpoints, _, _ := unstructured.NestedSlice(want.Object, "spec", "endpoints"); {
-		case have != nil && have.same(want):
-			continue
-		case have != nil:
-			want.SetUID(have.UID)
-			err = n.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(want), client.FieldOwner(v1alpha1.ManagerFieldOwner), client.ForceOwnership)
-		case len(endpoints) == 0:
-			continue
-		default:
-			err = n.client.Create(ctx, want, client.FieldOwner(v1alpha1.ManagerFieldOwner))
-			if apierrors.IsAlreadyExists(err) {
-				err = errors.New("it exists and was not made by this manager")
+		z.last = name
+		if err := n.applyOne(ctx, z, namespace, name, wanted[name]); err != nil {
+			z.readAt = time.Time{}
+			if ctx.Err() == nil {
+				reports = append(reports, fmt.Sprintf("DNSEndpoint %s/%s: %s", namespace, name, brief(err.Error())))
 			}
 		}
-		if err != nil {
-			failed(name, err)
-			continue
+	}
+	return reports, 0
+}
+
+// pending are the objects that are not as wanted. It begins with the one after the last that was written, so that none waits for ever.
+func (z *namedFederation) pending(wanted map[string]*unstructured.Unstructured, held map[string]bool) (names []string) {
+	for name, want := range wanted {
+		have := z.written[name]
+		endpoints, _, _ := unstructured.NestedSlice(want.Object, "spec", "endpoints")
+		if !held[name] && (have == nil && len(endpoints) > 0 || have != nil && !have.same(want)) {
+			names = append(names, name)
 		}
-		if have != nil {
-			want.SetUID(have.UID)
+	}
+	for name := range z.written {
+		if wanted[name] == nil && !held[name] {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	i, found := slices.BinarySearch(names, z.last)
+	if found {
+		i++
+	}
+	return slices.Concat(names[i:], names[:i])
+}
+
+// applyOne creates or changes an object; it deletes one that is not wanted any more.
+func (n *namer) applyOne(ctx context.Context, z *namedFederation, namespace, name string, want *unstructured.Unstructured) (err error) {
+	have := z.written[name]
+	switch {
+	case want == nil:
+		if err = n.delete(ctx, namespace, have); err == nil {
+			delete(z.written, name)
+		}
+		return err
+	case have != nil:
+		want.SetUID(have.UID)
+		err = n.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(want), client.FieldOwner(v1alpha1.ManagerFieldOwner), client.ForceOwnership)
+	default:
+		err = n.client.Create(ctx, want, client.FieldOwner(v1alpha1.ManagerFieldOwner))
+		if apierrors.IsAlreadyExists(err) {
+			err = errors.New("it exists and was not made by this manager")
+		}
+	}
+	if err == nil {
 		z.written[name] = readDNSEndpoint(want)
 	}
-	for _, name := range slices.Sorted(maps.Keys(z.written)) {
-		if wanted[name] != nil {
-			continue
-		}
-		if err := n.delete(ctx, namespace, z.written[name]); err != nil {
-			failed(name, err)
-			continue
-		}
-		delete(z.written, name)
-	}
-	return reports
+	return err
 }
 
 // delete deletes an object that the manager made, and not what replaced it.
@@ -532,35 +652,50 @@ func formerNamespace(f *v1alpha1.Federation) string {
 	return f.Status.Services.Namespace
 }
 
-// leaveOther deletes what was written in the former namespace. It is true where nothing is left there, or the manager may not look any more.
-func (n *namer) leaveOther(ctx context.Context, f *v1alpha1.Federation, z *namedFederation) (left bool) {
-	before, old := formerNamespace(f), &namedFederation{written: z.former}
-	if old.written == nil {
-		if fault := n.read(ctx, v1alpha1.FederationName(f.Name), before, old); fault != nil {
-			return fault.reason != v1alpha1.ReasonDNSFailed
+// empty deletes the objects of a namespace.
+func (n *namer) empty(ctx context.Context, namespace string, written map[string]*written) error {
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		if err := n.delete(ctx, namespace, written[name]); err != nil {
+			return err
 		}
 	}
-	left = true
-	for _, name := range slices.Sorted(maps.Keys(old.written)) {
-		if err := n.delete(ctx, before, old.written[name]); err != nil {
-			left = left && apierrors.IsForbidden(err)
-		}
-	}
-	return left
+	return nil
 }
 
-// judge keeps the condition ServicesPublished of a federation.
-func (n *namer) judge(f *v1alpha1.Federation, z *namedFederation, left bool, fault *fault) {
+// emptyFormer deletes what was written in the former namespace. It is true where nothing remains there, or the manager may not look any
+// more.
+func (n *namer) emptyFormer(ctx context.Context, f *v1alpha1.Federation, z *namedFederation) bool {
+	before, old := formerNamespace(f), &namedFederation{written: z.former}
+	federation := v1alpha1.FederationName(f.Name)
+	var failed *fault
+	if old.written == nil {
+		failed = n.read(ctx, federation, before, old)
+	}
+	if failed == nil {
+		err := n.empty(ctx, before, old.written)
+		if err == nil {
+			return true
+		}
+		failed = dnsFault(federation, before, "delete", err)
+	}
+	if failed.reason == v1alpha1.ReasonDNSForbidden {
+		n.recorder.Eventf(f, nil, corev1.EventTypeWarning, "RecordsRemain", "DeleteRecords", "records stay in namespace %q: %s", before, failed.message)
+	}
+	return failed.reason != v1alpha1.ReasonDNSFailed
+}
+
+// judge keeps the condition ServicesPublished of a federation. It forgets a federation without services, and keeps the former namespace in
+// the status until that is empty.
+func (n *namer) judge(f *v1alpha1.Federation, z *namedFederation, empty bool, fault *fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case f.Spec.Services == nil && left:
+	case f.Spec.Services == nil && empty:
 		delete(n.zones, v1alpha1.FederationName(f.Name))
 		return
 	case f.Spec.Services == nil:
 		return
-	case !left:
-		// The status names the former namespace until nothing is left there.
+	case !empty:
 		if z.status != nil {
 			z.status.Namespace = f.Status.Services.Namespace
 		}

@@ -83,7 +83,7 @@ func TestJudge(t *testing.T) {
 		{"joined without a federation label", []Observation{seen("a", "11111111-web", nil)}, []row{{"a", "web", "prod", Joined, ""}}},
 		{"joined as it asks for", []Observation{seen("a", "11111111-web", requests("prod"))}, []row{{"a", "web", "prod", Joined, ""}}},
 		{"joined elsewhere", []Observation{seen("a", "11111111-web", requests("test"))}, []row{{"a", "web", "prod", Conflict,
-			`its label names federation "test", but it is a member of "prod"; let it leave first: kubectl federate unjoin web --member-context a`}}},
+			`its label names federation "test", but it is a member of "prod"; move it there: kubectl federate move web --to test --member-context a`}}},
 		{"mistyped", []Observation{seen("a", "2", requests("prdo"))}, []row{{"a", "", "prdo", Conflict,
 			`federation "prdo" does not exist; did you mean "prod"? To correct the label: kubectl federate label --member-context a --federation prod --overwrite`}}},
 		{"no such federation", []Observation{seen("a", "2", requests("warehouse"))}, []row{{"a", "", "warehouse", Conflict,

@@ -168,11 +168,11 @@ func (j *judge) judge(c *Cluster, answer *Answer) {
 
 // differs says that a member carries a label which names another federation.
 func (j *judge) differs(c *Cluster, o *Object) string {
-	unjoin := j.Commands.To("let it leave first", command.Unjoin{Member: c.Member, Cluster: j.way(c)})
+	move := j.Commands.To("move it there", command.Move{Member: c.Member, Federation: o.JoinRequest, Cluster: j.way(c)})
 	if o.isCluster() {
-		return fmt.Sprintf("its label names federation %q, but it is a member of %q; %s", o.JoinRequest, c.Federation, unjoin)
+		return fmt.Sprintf("its label names federation %q, but it is a member of %q; %s", o.JoinRequest, c.Federation, move)
 	}
-	return fmt.Sprintf("the label of %s names federation %q, but it is a member of %q; %s; %s", o.Word(), o.JoinRequest, c.Federation, unjoin,
+	return fmt.Sprintf("the label of %s names federation %q, but it is a member of %q; %s; %s", o.Word(), o.JoinRequest, c.Federation, move,
 		j.Commands.To("or correct the label", j.relabel(c, o, c.Federation)))
 }
 

@@ -133,8 +133,8 @@ func TestJudgeSources(t *testing.T) {
 					`kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=test --overwrite`}}},
 		{"the object names another federation than the member's", []Observation{through(capi, "x/a", "11111111-web", "test"), way("ctx", "11111111-web")},
 			[]whole{{"ctx", "cluster-api:x/a", "web", "prod", Conflict,
-				`the label of clusters.cluster.x-k8s.io/a --namespace x names federation "test", but it is a member of "prod"; let it leave first: ` +
-					`kubectl federate unjoin web --member-context ctx; or correct the label: kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite`}}},
+				`the label of clusters.cluster.x-k8s.io/a --namespace x names federation "test", but it is a member of "prod"; move it there: ` +
+					`kubectl federate move web --to test --member-context ctx; or correct the label: kubectl label clusters.cluster.x-k8s.io a --namespace x kubefederate.io/federation=prod --overwrite`}}},
 		{"it left, and its object's federation label stayed", []Observation{through(capi, "x/a", "2", "prod", says(func(a *Answer) { a.Left = "prod" }))},
 			[]whole{{"cluster-api:x/a", "", "", "prod", Left, `it left federation "prod" and still carries its label; to let it join again: kubectl federate label --member-context CONTEXT --federation prod`}}},
 		{"it left another, and its object's federation label is new", []Observation{through(capi, "x/a", "2", "prod", says(func(a *Answer) { a.Left = "test" }))},

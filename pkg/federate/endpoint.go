@@ -16,11 +16,11 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
-// endpointOf is the endpoint that a join stores: that of the member where it exists, else the caller's own, with what the
-// options name in its place.
+// endpointOf is the endpoint that a join stores: that of the member where it exists and is not reset, else the caller's own, with what
+// the options name in its place.
 func endpointOf(o JoinOptions, caller endpoint.Endpoint, existing *v1alpha1.MemberCluster) endpoint.Endpoint {
 	stored := caller
-	if existing != nil {
+	if existing != nil && !o.ResetEndpoint {
 		stored = endpoint.Of(existing)
 		if o.KeepEndpoint {
 			return stored
@@ -39,8 +39,8 @@ func endpointOf(o JoinOptions, caller endpoint.Endpoint, existing *v1alpha1.Memb
 	if o.TLSServerName != nil {
 		e.TLSServerName = *o.TLSServerName
 	}
-	if existing != nil && e.Equal(stored) {
-		return stored
+	if existing != nil && e.Equal(endpoint.Of(existing)) {
+		return endpoint.Of(existing)
 	}
 	return e.Canonical()
 }
@@ -95,11 +95,16 @@ func atEndpoint(server, cause, remedy string) Finding {
 
 // refusedTokens is what stands against an endpoint that takes no token of the member's own. Rancher's proxy takes only
 // Rancher's, unless it is configured otherwise.
-func refusedTokens(server string) Finding {
+func refusedTokens(f joinFacts, o JoinOptions) Finding {
+	server := f.Endpoint.Server
 	id := endpoint.RancherProxyID(server)
 	if id == "" {
-		return atEndpoint(server, "accepts no token that this cluster issued (401): another cluster answers there, or a proxy that does not pass them on",
-			"give the URL of this cluster's own API server with --member-server, and its CA with --member-certificate-authority")
+		remedy := "give the URL of this cluster's own API server with --member-server, and its CA with --member-certificate-authority"
+		if o.Server == "" && endpoint.KeyOf(server) != endpoint.KeyOf(f.Caller.Server) {
+			o.ResetEndpoint = true
+			remedy = o.commands.To("to have the host reach it as the context does, at "+f.Caller.Server, o.command())
+		}
+		return atEndpoint(server, "accepts no token that this cluster issued (401): another cluster answers there, or a proxy that does not pass them on", remedy)
 	}
 	return atEndpoint(server, "is Rancher's proxy, which refuses tokens that the cluster itself issued (401), and no other credential is stored",
 		"turn on the cluster's authorized endpoint in Rancher, or give the endpoint of its own API server, with --member-server and --member-certificate-authority; "+

@@ -51,6 +51,8 @@ type JoinOptions struct {
 	// TakeOver takes a cluster that belongs to another host, which is gone: what that host may do on it is removed.
 	TakeOver bool
 	Way
+	// ResetEndpoint stores how the caller reaches a member that exists, in place of what is stored.
+	ResetEndpoint bool
 	// KeepEndpoint keeps that of a member that exists, whatever Server and the like say: of many members that are joined at
 	// once, none moves unnoticed.
 	KeepEndpoint bool
@@ -87,7 +89,7 @@ func (o JoinOptions) command() command.Command {
 func (o JoinOptions) join() command.Join {
 	c := command.Join{
 		Member: o.Name, Federation: o.Federation, Cluster: o.Cluster, Labels: o.Labels, TokenLifetime: o.TokenLifetime, TakeOver: o.TakeOver, TrustContext: o.TrustContext,
-		Server: o.Server, ProxyURL: o.ProxyURL, TLSServerName: o.TLSServerName, CertificateAuthority: o.CertificateAuthority,
+		ResetEndpoint: o.ResetEndpoint, Server: o.Server, ProxyURL: o.ProxyURL, TLSServerName: o.TLSServerName, CertificateAuthority: o.CertificateAuthority,
 	}
 	if c.CertificateAuthority == nil && len(o.CABundle) > 0 {
 		c.CertificateAuthority = new("FILE")

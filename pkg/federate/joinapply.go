@@ -278,7 +278,7 @@ func (p *JoinPlan) write(ctx context.Context, s Step) error {
 
 func (p *JoinPlan) requestToken(ctx context.Context) error {
 	o, asked := p.Options, time.Now()
-	token, err := p.member.RequestToken(ctx, o.lifetime(), p.binding)
+	token, err := p.member.ManagerToken(ctx, o.lifetime(), p.binding)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type JoinPlan struct {
 	// What follows is how far the join has come. record and membership are as they were last read or written.
 	record     *v1alpha1.MemberCluster
 	membership *member.Membership
-	token      member.Token
+	token      cluster.Token
 	binding    member.Binding // what the token is bound to
 	takeOver   takeOver
 	// first says that this run began the membership: nothing that it makes can be something that others rely on.
@@ -96,7 +96,7 @@ func planJoin(f joinFacts, o JoinOptions) (*JoinPlan, []Finding) {
 	against, notes := judgeEndpoint(f.Endpoint, f.Host.Federation, f.Tried)
 	p.notes = append(p.notes, notes...)
 	if f.RefusesTokens {
-		against = append(against, refusedTokens(f.Endpoint.Server))
+		against = append(against, refusedTokens(f, o))
 	}
 	if o.DryRun == cluster.DryRunClient {
 		p.notes = append(p.notes, loopback(f.Endpoint, f.HostServer)...)

@@ -307,7 +307,7 @@ func TestPlanJoinRefuses(t *testing.T) {
 				f.Member.Denied.Add(&cluster.Error{Side: cluster.Member, Verb: "get", Object: ref, Fault: cluster.FaultForbidden, Err: errors.New("no")})
 			}
 			f.MemberLacks = slices.Concat(member.NamespaceRef().Rights("create", "delete"), member.MembershipRef().Rights("create", "patch"),
-				member.TokenRef(member.ManagerAccountRef()).Rights("create"), member.ManagerAccountRef().Rights("patch"))
+				cluster.TokenRef(member.ManagerAccountRef()).Rights("create"), member.ManagerAccountRef().Rights("patch"))
 		}, nil, `
 host: you are not allowed to get namespaces "kube-system"
 host: you are not allowed to get federations.kubefederate.io "prod"

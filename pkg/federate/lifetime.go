@@ -5,14 +5,13 @@ import (
 	"time"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
-	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
 // DefaultTokenLifetime is how long a credential lives when nothing else is asked for.
 const DefaultTokenLifetime = 90 * 24 * time.Hour
 
 // judgeToken reports a token that ends earlier than was asked for at the time asked.
-func judgeToken(token member.Token, asked time.Time, life time.Duration) []Finding {
+func judgeToken(token cluster.Token, asked time.Time, life time.Duration) []Finding {
 	if asked.Add(life).Sub(token.Expires) <= time.Minute {
 		return nil
 	}

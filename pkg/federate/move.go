@@ -159,7 +159,7 @@ func (p *JoinPlan) planLeave() []Finding {
 	}
 	ref, from := host.MemberRef(o.Name), leaving.Federation()
 	p.step(Step{Side: cluster.Host, Verb: VerbDelete, Object: ref, Note: fmt.Sprintf("leaves federation %q", from), phase: phaseLeave,
-		do: func(ctx context.Context) error { return p.forget(ctx, leaving) }})
+		do: func(ctx context.Context) error { return p.leave(ctx, leaving) }})
 	if d := leaving.Spec.Discovered; d != nil && o.returns == nil {
 		p.note(about(cluster.Host, ref, "was joined by discovery, which neither changes it nor lets it leave after the move: spec.discovered goes", ""))
 	}
@@ -171,6 +171,37 @@ func (p *JoinPlan) planLeave() []Finding {
 		return []Finding{about(cluster.Host, ref, "has finalizers, so that its deletion would not end at once: "+strings.Join(leaving.Finalizers, ", "), "remove them first")}
 	}
 	return nil
+}
+
+// leave deletes the MemberCluster of the former federation as it was read: a label or a suspension that it got since then would be
+// lost. Its status may have changed.
+func (p *JoinPlan) leave(ctx context.Context, leaving *v1alpha1.MemberCluster) error {
+	o, ref := p.Options, host.MemberRef(p.Options.Name)
+	if o.returns != nil {
+		return p.forget(ctx, leaving)
+	}
+	var conflict error
+	err := poll(ctx, planInterval, lingerTimeout, func() (bool, error) {
+		now, err := p.host.FindMember(ctx, o.Name)
+		switch {
+		case err != nil:
+			return false, err
+		case now == nil, now.UID != leaving.UID, now.DeletionTimestamp != nil:
+			return true, p.forget(ctx, leaving)
+		case now.Generation != leaving.Generation || !maps.Equal(now.Labels, leaving.Labels) || !slices.Equal(now.Finalizers, leaving.Finalizers):
+			return false, &Refusal{Findings: []Finding{about(cluster.Host, ref, "was changed while the move was planned", o.commands.To("move it again", o.command()))}}
+		}
+		err = p.host.Remove(ctx, ref, cluster.Preconditions{UID: now.UID, ResourceVersion: now.ResourceVersion})
+		if apierrors.IsConflict(err) {
+			conflict = err
+			return false, nil
+		}
+		return true, err
+	})
+	if errors.Is(err, errPatience) {
+		return conflict
+	}
+	return err
 }
 
 // noteLabel says that the cluster's own label asks for another federation than the one that it moves to.
@@ -303,7 +334,7 @@ func (p *MovePlan) returning() JoinOptions {
 	o.Federation, o.Labels, o.Progress, o.moving = o.from, maps.Clone(p.back.Labels), nil, moving{moves: true, returns: p.back}
 	delete(o.Labels, v1alpha1.LabelFederation)
 	o.TokenLifetime, o.TrustContext = p.Options.keptLifetime, true // it was proved before
-	o.Server, o.CABundle, o.ProxyURL, o.TLSServerName, o.CertificateAuthority = "", nil, nil, nil, nil
+	o.ResetEndpoint, o.Server, o.CABundle, o.ProxyURL, o.TLSServerName, o.CertificateAuthority = false, "", nil, nil, nil, nil
 	return o
 }
 
@@ -358,8 +389,28 @@ func (p *MovePlan) stranded(ctx context.Context, cause, err error) error {
 	default:
 		partial.Left = []string{fmt.Sprintf("host: %s is to return to federation %q", ref, o.from)}
 		partial.Next = o.commands.Line(p.rejoin())
+		partial.Left = append(partial.Left, p.decided()...)
 	}
 	return partial
+}
+
+// decided are what people had decided about the member, which a join does not restore.
+func (p *MovePlan) decided() (left []string) {
+	was, o, ref := p.facts.Leaving, p.Options, host.MemberRef(p.Options.Name)
+	if was.Spec.Suspended {
+		suspend := command.Suspend{Member: o.Name}
+		if s := was.Spec.Suspension; s != nil {
+			suspend.Reason = s.Reason
+			if s.Until != nil {
+				suspend.Until = s.Until.UTC().Format(time.RFC3339)
+			}
+		}
+		left = append(left, o.commands.To(fmt.Sprintf("host: %s was suspended; after the join, suspend it again", ref), suspend))
+	}
+	if was.Spec.Accepted {
+		left = append(left, o.commands.To(fmt.Sprintf("host: %s was approved; after the join, approve it again", ref), command.Approve{Member: o.Name}))
+	}
+	return left
 }
 
 // rejoin is the command that makes the member what it was.

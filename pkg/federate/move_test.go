@@ -1,8 +1,11 @@
 package federate
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -174,13 +177,19 @@ host   create    Event "default/east"`)
 func TestMoveCommands(t *testing.T) {
 	t.Parallel()
 	f := movingFacts(nil)
+	f.Leaving.Spec.Accepted = true
 	o := moveOptions(func(o *JoinOptions) {
-		o.Labels, o.keptLifetime = map[string]string{"example.com/stage": "test"}, 24*time.Hour
+		o.Labels, o.keptLifetime, o.ResetEndpoint = map[string]string{"example.com/stage": "test"}, 24*time.Hour, true
 	})
 	join, _ := planJoin(f, o)
 	p := &MovePlan{JoinPlan: join, back: f.Leaving}
-	compare(t, "on", o.again(), `kubectl federate move east --to test --member-context ctx-east --labels example.com/stage=test`)
+	compare(t, "on", o.again(), `kubectl federate move east --to test --member-context ctx-east --labels example.com/stage=test --reset-endpoint`)
 	compare(t, "back", command.Host{}.Line(p.rejoin()), `kubectl federate join east --federation prod --member-context ctx-east --labels example.com/team=web --token-lifetime 1d`)
+	f.Leaving.Spec.Suspension.Until = new(metav1.NewTime(time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)))
+	compare(t, "decided", strings.Join(p.decided(), "\n"), `host: MemberCluster "east" was suspended; after the join, suspend it again: kubectl federate suspend east --reason upgrade --until 2099-01-01T00:00:00Z
+host: MemberCluster "east" was approved; after the join, approve it again: kubectl federate approve east`)
+	f.Leaving.Spec.Suspended, f.Leaving.Spec.Accepted = false, false
+	compare(t, "nothing decided", strings.Join(p.decided(), "\n"), "")
 	p.facts.Caller.Server = "https://bastion.example.com"
 	compare(t, "back to another endpoint", command.Host{}.Line(p.rejoin()), `kubectl federate join east --federation prod --member-context ctx-east --labels example.com/team=web `+
 		`--member-server https://east.example.com --member-proxy-url '' --member-tls-server-name '' --token-lifetime 1d`)

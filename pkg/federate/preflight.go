@@ -75,7 +75,7 @@ func (s Step) rights() []cluster.Right {
 	case VerbDelete:
 		return s.Object.Rights("delete")
 	case VerbRequest:
-		return member.TokenRef(s.Object).Rights("create")
+		return cluster.TokenRef(s.Object).Rights("create")
 	}
 	return nil
 }

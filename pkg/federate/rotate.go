@@ -85,7 +85,7 @@ type RotatePlan struct {
 	bound member.Binding
 	// account is the UID of the manager's account, once it is made anew.
 	account types.UID
-	token   member.Token
+	token   cluster.Token
 	// canary reaches the member with a token of the account as it was; nil where there was none.
 	canary *member.Cluster
 	// direct says that the stored endpoint is not to be reached from here: tokens are tried where the caller

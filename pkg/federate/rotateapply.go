@@ -121,7 +121,7 @@ func (p *RotatePlan) unbind(ctx context.Context) error {
 func (p *RotatePlan) probe(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, p.until)
 	defer cancel()
-	token, err := p.member.RequestToken(ctx, member.MinTokenLifetime, p.bound)
+	token, err := p.member.ManagerToken(ctx, member.MinTokenLifetime, p.bound)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (p *RotatePlan) request(ctx context.Context) error {
 	defer cancel()
 	o, asked := p.Options, time.Now()
 	if err := retry(ctx, func() (err error) {
-		p.token, err = p.member.RequestToken(ctx, o.lifetime(), p.bound)
+		p.token, err = p.member.ManagerToken(ctx, o.lifetime(), p.bound)
 		return err
 	}); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
+	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
@@ -281,7 +282,7 @@ func (p *UnjoinPlan) planForced() {
 		Cause: "is not touched: namespace " + cluster.Quoted(v1alpha1.MemberNamespace) + " with its accounts, roles and bindings of " + v1alpha1.MemberNamespace + ", and ClusterProperties stay there; the host's token works until " + until,
 		Remedy: p.Options.commands.To("should the cluster come back",
 			// Without a record it is found among the contexts no more.
-			command.Unjoin{Member: p.Options.Name, Cluster: command.Cluster{Context: command.ContextPlaceholder}})})
+			command.Unjoin{Member: p.Options.Name, Cluster: command.Cluster{Context: p.Options.commands.ContextOf(endpoint.Of(record).ServerKey())}})})
 	p.planHost()
 }
 

@@ -230,7 +230,7 @@ func (g Grants) ReadRefs() []cluster.Ref {
 func (g Grants) Given() []cluster.Right {
 	rights := slices.Concat(
 		NodesRef.Rights("list"), cluster.IdentityNamespace.Rights("get"), MembershipRef().Rights("get"),
-		TokenRef(ManagerAccountRef()).Rights("create"), TokenRef(ConsumerRefs()[1]).Rights("create"),
+		cluster.TokenRef(ManagerAccountRef()).Rights("create"), cluster.TokenRef(ConsumerRefs()[1]).Rights("create"),
 		PropertyRef(v1alpha1.PropertyClusterID).Rights("get", "update", "delete"), PropertyRef(v1alpha1.PropertyClusterSet).Rights("get", "update", "delete"),
 	)
 	if g.Properties {

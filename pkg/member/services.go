@@ -51,7 +51,7 @@ func (g Grants) servicesGiven() (rights []cluster.Right) {
 		}
 	}
 	if g.Services != "" {
-		rights = append(rights, TokenRef(ServicesAccountRef()).Rights("create")...)
+		rights = append(rights, cluster.TokenRef(ServicesAccountRef()).Rights("create")...)
 	}
 	return rights
 }

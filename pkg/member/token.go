@@ -6,7 +6,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
@@ -55,22 +54,9 @@ type Binding struct {
 	UID types.UID
 }
 
-// Token is a token of the manager's account.
-type Token struct {
-	Value string
-	// Expires is when it ends, whatever was asked for.
-	Expires time.Time
-}
-
-// TokenRef names the tokens of an account.
-func TokenRef(account cluster.Ref) cluster.Ref {
-	account.Subresource = "token"
-	return account
-}
-
-// RequestToken requests a token of the manager's account that lives as long as lifetime, or as the API server allows, and
+// ManagerToken requests a token of the manager's account that lives as long as lifetime, or as the API server allows, and
 // no longer than the Secret that it is bound to.
-func (c *Cluster) RequestToken(ctx context.Context, lifetime time.Duration, boundTo Binding) (Token, error) {
+func (c *Cluster) ManagerToken(ctx context.Context, lifetime time.Duration, boundTo Binding) (cluster.Token, error) {
 	return c.token(ctx, ManagerAccountRef(), lifetime, boundTo, cluster.DryRunNone)
 }
 
@@ -115,7 +101,7 @@ func TrialAccountRef() cluster.Ref {
 	return cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: metav1.NamespaceDefault, Name: "default"}
 }
 
-func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo Binding, dryRun cluster.DryRun, audiences ...any) (Token, error) {
+func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.Duration, boundTo Binding, dryRun cluster.DryRun, audiences ...any) (cluster.Token, error) {
 	spec := map[string]any{"expirationSeconds": int64(lifetime / time.Second)}
 	if len(audiences) > 0 {
 		spec["audiences"] = audiences
@@ -123,18 +109,5 @@ func (c *Cluster) token(ctx context.Context, account cluster.Ref, lifetime time.
 	if boundTo != (Binding{}) {
 		spec["boundObjectRef"] = map[string]any{"apiVersion": "v1", "kind": "Secret", "name": boundTo.Ref.Name, "uid": string(boundTo.UID)}
 	}
-	request := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec,
-	}}
-	answer, err := c.CreateSubresource(ctx, TokenRef(account), request, dryRun)
-	if err != nil {
-		return Token{}, err
-	}
-	token, _, _ := unstructured.NestedString(answer.Object, "status", "token")
-	end, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
-	expires, err := time.Parse(time.RFC3339, end)
-	if token == "" || err != nil {
-		return Token{}, fmt.Errorf("member: %s issued no token with an expiry for %s", c.Server(), account)
-	}
-	return Token{Value: token, Expires: expires}, nil
+	return c.RequestToken(ctx, account, spec, dryRun)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -88,6 +89,7 @@ func (m *machine) discovers() {
 	m.kubectl("rollout", "status", "deployment/"+manifests.DiscoveryDeployment, "-n", v1alpha1.HostNamespace, "--timeout=60s")
 	m.leads(manifests.DiscoveryLease, holder)
 	m.scrapes()
+	m.bundles()
 	m.Log(m.federate("check", "--member-contexts", "us-west"))
 
 	m.federate("unjoin", "us-west", "--member-context", "us-west")
@@ -107,6 +109,21 @@ func (m *machine) leads(lease, other string) (pod string) {
 		return nil
 	})
 	return pod
+}
+
+// bundles makes a support bundle, which has the logs and the metrics of every pod.
+func (m *machine) bundles() {
+	file := filepath.Join(m.TempDir(), "bundle.tar.gz")
+	m.Log(m.federate("check", "--bundle", file))
+	for pods, line := range map[string]string{
+		manifests.DiscoveryDeployment: "\nkubefederate_discovery_clusters{state=\"Joined\"} 1\n",
+		manifests.ManagerDeployment:   "\nkubefederate_webhook_certificate_expiry_timestamp_seconds ",
+	} {
+		text, err := exec.Command("tar", "-xzOf", file, "--wildcards", "kubefederate-bundle/metrics/"+pods+"-*.txt").CombinedOutput()
+		if err != nil || !strings.Contains(string(text), line) {
+			m.Errorf("the metrics of %s have no line %q: %v\n%.2000s", pods, line, err, text)
+		}
+	}
 }
 
 // scrapes reads the metrics of the discovery controller where its Service leads, as a collector with a right to them does.

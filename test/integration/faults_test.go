@@ -317,7 +317,7 @@ func (l *shard) orphaned() *kubeconfig.Access {
 	if err != nil {
 		l.Fatal(err)
 	}
-	token, err := l.m.RequestToken(l.Context(), time.Hour, member.Binding{Ref: member.BindingRefs()[0], UID: binding.GetUID()})
+	token, err := l.m.ManagerToken(l.Context(), time.Hour, member.Binding{Ref: member.BindingRefs()[0], UID: binding.GetUID()})
 	if err != nil {
 		l.Fatal(err)
 	}

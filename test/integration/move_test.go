@@ -10,6 +10,7 @@ import (
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/federate"
+	"github.com/kubefederate/kubectl-federate/pkg/host"
 	"github.com/kubefederate/kubectl-federate/pkg/member"
 )
 
@@ -53,6 +54,21 @@ to continue, run: %[3]s`, goneHost, p.host.ID, "kubectl federate join moves --fe
 	// The other host lets it go, and the command that was proposed makes it what it was.
 	takes(p.host.ID)
 	p.joined(from)
+
+	// What was changed since the plan was made would be lost.
+	suspend := func(suspended bool) {
+		t.Helper()
+		if _, err := p.h.MergePatch(t.Context(), host.MemberRef("moves"), map[string]any{"spec": map[string]any{"suspended": suspended}}, cluster.DryRunNone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	planned = plan()
+	suspend(true)
+	_, err = planned.Apply(t.Context(), nil)
+	wantRefusal(t, err, `cannot move "moves" to federation "moves-to"; nothing was changed
+* host: MemberCluster "moves": was changed while the move was planned: move it again: kubectl federate move moves --to moves-to --member-context west`)
+	suspend(false)
+
 	if result, err := plan().Apply(t.Context(), nil); err != nil || result.Done != "moved" || result.Member.Federation() != "moves-to" || result.Member.Labels["example.com/team"] != "web" {
 		t.Fatalf("%+v, %v", result, err)
 	}

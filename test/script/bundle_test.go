@@ -14,12 +14,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubefederate/kubectl-federate/manifests"
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/test/env"
 )
@@ -74,7 +77,7 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 		AutomountServiceAccountToken: new(bool),
 		SecurityContext:              &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 		Containers: []corev1.Container{{
-			Name: "c", Image: "x", Env: []corev1.EnvVar{{Name: "A", Value: password}},
+			Name: "c", Image: "x", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 8443}}, Env: []corev1.EnvVar{{Name: "A", Value: password}},
 			SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: new(bool), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
 		}},
 	}}, metav1.CreateOptions{})
@@ -90,10 +93,16 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// No node runs the pod: its logs come from here, with everything that must not be in them.
+	// No node runs the pod: its logs and metrics come from here, with everything that must not be in them.
+	var issued atomic.Value
 	front, err := c.Front(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/log") {
 			_, _ = io.WriteString(w, all+"\nthe end\n")
+			return
+		}
+		if strings.HasSuffix(r.URL.Path, "/pods/https:planted:8443/proxy/metrics") {
+			issued.Store(strings.TrimPrefix(r.Header.Get(manifests.MetricsHeader), "Bearer "))
+			_, _ = io.WriteString(w, all+"\nkubefederate_members 2\n")
 			return
 		}
 		pass.ServeHTTP(w, r)
@@ -108,6 +117,8 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 	}
 	file := filepath.Join(home, "bundle.tar.gz")
 	printed := run("kubectl federate check --bundle " + file + " --kubeconfig " + through)
+	token, _ := issued.Load().(string)
+	secrets.Add("the token for metrics", []byte(token))
 	files := unpack(t, file)
 	for name, content := range files {
 		for _, what := range secrets.In(content) {
@@ -121,7 +132,7 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 		"objects/secrets.json": "kubefederate-keys", "objects/credentials.json": `"name": "us-east"`, "objects/memberclusters.json": "us-west",
 		"objects/pods.json": `"value": "REDACTED (19 bytes)"`, "logs/planted/c.log": "the end", "logs/planted/c.previous.log": "the end",
 		"objects/configmaps.json": `"log": "REDACTED (`, "objects/webhookconfigurations.json": "/validate/memberclusters/REDACTED", "check.json": `"areas"`,
-		"contents.json": `"what": "metrics"`,
+		"metrics/planted.txt": "\nkubefederate_members 2\n",
 	} {
 		if !strings.Contains(files["kubefederate-bundle/"+name], want) {
 			t.Errorf("%s does not hold %s:\n%.2000s", name, want, files["kubefederate-bundle/"+name])
@@ -129,6 +140,10 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 	}
 	if len(secrets) < 30 {
 		t.Errorf("only %d secrets were searched for", len(secrets))
+	}
+	if review, err := client.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{manifests.MetricsAudience}}},
+		metav1.CreateOptions{}); err != nil || review.Status.User.Username != "system:serviceaccount:"+v1alpha1.HostNamespace+":"+manifests.MetricsAccount {
+		t.Errorf("metrics are read by %+v, %v", review.Status.User, err)
 	}
 	run("kubectl --context host delete configmap,pod planted --force --namespace " + v1alpha1.HostNamespace)
 	run("kubectl federate unjoin --all --federation helped")

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,12 +22,15 @@ import (
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/kubefederate/kubectl-federate/manifests"
 )
 
 // reviewTimeout bounds both reviews together. Collectors give up after ten seconds.
 const reviewTimeout = 8 * time.Second
 
-// Filter asks the host's API server about each request: a TokenReview says who sends it, a SubjectAccessReview whether
+// Filter asks the host's API server about each request, whose token is in the header Authorization or, with an audience of its own, in
+// manifests.MetricsHeader: a TokenReview says who sends it, a SubjectAccessReview whether
 // RBAC allows the verb get on the path, as the ClusterRole kubefederate-metrics-reader does. It responds with 401 to an
 // unknown user, 403 where the right is missing, 429 where too many unknown tokens came, and 500 where the API server could
 // not be asked. Only refusals are remembered, for seconds, so revoking a right takes effect at once.
@@ -58,7 +62,11 @@ func (f *filter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), reviewTimeout)
 	defer cancel()
 	// Requests without a token are refused before the API server is asked.
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	authorization, audiences := r.Header.Get("Authorization"), []string(nil)
+	if authorization == "" {
+		authorization, audiences = r.Header.Get(manifests.MetricsHeader), []string{manifests.MetricsAudience}
+	}
+	scheme, token, _ := strings.Cut(authorization, " ")
 	if token = strings.TrimSpace(token); token == "" || !strings.EqualFold(scheme, "Bearer") {
 		f.unauthorized(w)
 		return
@@ -73,12 +81,12 @@ func (f *filter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many unknown tokens: try again in a moment", http.StatusTooManyRequests)
 		return
 	}
-	who, err := f.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	who, err := f.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences}}, metav1.CreateOptions{})
 	switch {
 	case err != nil:
 		f.failed(w, err)
 		return
-	case !who.Status.Authenticated:
+	case !who.Status.Authenticated, audiences != nil && !slices.Equal(who.Status.Audiences, audiences):
 		f.seen.note(d, false)
 		f.unauthorized(w)
 		return

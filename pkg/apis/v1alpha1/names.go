@@ -43,7 +43,7 @@ const (
 	// AnnotationConsumerToken on a credential for those who read an inventory says what it was issued for, and how long it lives.
 	AnnotationConsumerToken = Prefix + "consumer-token"
 	// AnnotationExporters on a DNSEndpoint that the manager wrote says what each member exported of the service when it was read last,
-	// as JSON by member: a manager that starts while a member does not answer reads it there.
+	// as JSON by the UID of the MemberCluster: a manager that starts while a member does not answer reads it there.
 	AnnotationExporters = Prefix + "exporters"
 	// AnnotationLeft is set next to a federation label on a cluster that left the federation of that name, so that
 	// discovery does not join it again. `kubectl federate label --member-context` removes it.

@@ -88,6 +88,20 @@ func (c *Contexts) At(endpoints []endpoint.Endpoint) (at [][]string, others []st
 	return at, others
 }
 
+// ContextAt is the context that leads to a server, by its endpoint.ServerKey. It is empty where none does, or several do: they may have
+// different users. Nothing is asked.
+func (f *HostFlags) ContextAt(key string) string {
+	f.once.Do(func() {
+		if c, err := (&MemberFlags{}).Contexts(f); err == nil {
+			f.contexts = c.serverKeys()
+		}
+	})
+	if names := f.contexts[key]; len(names) == 1 {
+		return names[0]
+	}
+	return ""
+}
+
 // Config is how a context leads to a member, and as whom. One that `kubectl federate kubeconfig` made is refused: its user would
 // call the plugin again.
 func (c *Contexts) Config(name string) (*rest.Config, error) {

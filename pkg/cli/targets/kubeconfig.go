@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ type HostFlags struct {
 	Log       func(line string)
 
 	loader clientcmd.ClientConfig
+	// contexts are those that ContextAt knows; nil before it is called.
+	once     sync.Once
+	contexts map[string][]string
 }
 
 // AddTo adds the flags to the root command.

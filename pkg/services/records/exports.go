@@ -1,7 +1,6 @@
 package records
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -40,9 +39,7 @@ type Exported struct {
 // Accept is what can be used of what one member exports into the namespaces, and what was left out and why: the first MaxReports, and
 // how many more.
 func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Service]Exported, reports []string) {
-	exports = slices.SortedStableFunc(slices.Values(exports), func(a, b Export) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	exports = slices.SortedStableFunc(slices.Values(exports), func(a, b Export) int { return a.Compare(b.Service) })
 	accepted = map[Service]Exported{}
 	left, services, taken := leftOut{}, map[string]int{}, map[string]int{}
 	share := max(1, len(namespaces))
@@ -58,7 +55,7 @@ func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Servic
 			left.add("service %s is left out: the member exports more than %d services of its namespace", e.Service, MaxServices/share)
 			continue
 		}
-		found, why := z.usable(e)
+		found, why := z.usable(e.Ingress)
 		size := len(e.Namespace) + len(e.Name)
 		for _, target := range slices.Concat(found.Addresses, found.Hostnames) {
 			size += len(target)
@@ -78,8 +75,7 @@ func (z Zone) Accept(namespaces []string, exports []Export) (accepted map[Servic
 }
 
 // usable are the addresses and host names of a service that records can lead to, and what is wrong with the others.
-func (z Zone) usable(e Export) (found Exported, why []string) {
-	ingress := e.Ingress
+func (z Zone) usable(ingress []string) (found Exported, why []string) {
 	if len(ingress) > MaxIngress {
 		why = append(why, fmt.Sprintf("its load balancer has more than %d addresses and host names: the first are read", MaxIngress))
 		ingress = ingress[:MaxIngress]
@@ -103,7 +99,7 @@ func (z Zone) usable(e Export) (found Exported, why []string) {
 	return found, why
 }
 
-// unroutable are addresses beside those that netip names which no client of DNS can reach as what the member means.
+// unroutable are ranges that netip has no method for: this network, shared address space (RFC 6598), and class E.
 var unroutable = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("240.0.0.0/4"),
 }
@@ -174,7 +170,7 @@ func (l *leftOut) add(format string, args ...any) {
 // first adds a sentence in front of all others.
 func (l *leftOut) first(text string) {
 	l.all++
-	if l.texts = append([]string{text}, l.texts...); len(l.texts) > MaxReports {
+	if l.texts = slices.Insert(l.texts, 0, text); len(l.texts) > MaxReports {
 		l.texts = l.texts[:MaxReports]
 	}
 }
@@ -188,6 +184,6 @@ func (l *leftOut) text() []string {
 
 // Usable is what can be used of what was once accepted, and others may have changed since.
 func (z Zone) Usable(e Exported) Exported {
-	found, _ := z.usable(Export{Ingress: slices.Concat(e.Addresses, e.Hostnames)})
+	found, _ := z.usable(slices.Concat(e.Addresses, e.Hostnames))
 	return found
 }

@@ -54,7 +54,7 @@ func TestTargets(t *testing.T) {
 		global:                             {fault: `the host name "cart.shop.prod.svc.example.com" is one of the federation's own`},
 		"Pay.shop.prod.svc.eu.Example.com": {fault: `the host name "Pay.shop.prod.svc.eu.Example.com" is one of the federation's own`},
 	} {
-		found, why := prod.usable(Export{Service: shop, Ingress: []string{target}})
+		found, why := prod.usable([]string{target})
 		got := strings.Join(append(found.Addresses, found.Hostnames...), ",")
 		fault := strings.Replace(want.fault, "64:ff9b::a00:1", "64:ff9b::10.0.0.1", 1)
 		if got != want.valid || strings.Join(why, ",") != fault {

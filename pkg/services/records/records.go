@@ -34,7 +34,7 @@ const (
 	maxName, maxLabel = 253, 63
 )
 
-// Zone is what all names of a federation end with.
+// Zone says how the names of a federation are made, and the TTL of their records.
 type Zone struct {
 	Federation v1alpha1.FederationName
 	// Domain is valid: a DNS name in lower case.
@@ -47,6 +47,11 @@ type Zone struct {
 type Service struct{ Namespace, Name string }
 
 func (s Service) String() string { return s.Namespace + "/" + s.Name }
+
+// Compare orders services by namespace, then by name.
+func (s Service) Compare(o Service) int {
+	return cmp.Or(cmp.Compare(s.Namespace, o.Namespace), cmp.Compare(s.Name, o.Name))
+}
 
 // Exporter is a member that exports a service.
 type Exporter struct {
@@ -111,6 +116,9 @@ func (z Zone) Of(s Service, exporters []Exporter, last []Endpoint) (endpoints []
 			continue
 		}
 		names[in] = name
+	}
+	if len(names) == 0 {
+		return nil, left.text()
 	}
 	byAddress := slices.ContainsFunc(exporters, func(e Exporter) bool { return len(e.Exported.Addresses) > 0 })
 	targets := map[scope][]string{}

@@ -29,7 +29,7 @@ func exporter(where string, targets ...string) Exporter {
 	if f[2] != "" {
 		e.Zones = strings.Split(f[2], ",")
 	}
-	e.Exported, _ = prod.usable(Export{Service: shop, Ingress: targets})
+	e.Exported, _ = prod.usable(targets)
 	return e
 }
 

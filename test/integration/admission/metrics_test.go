@@ -34,12 +34,13 @@ func TestMetrics(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
 	var leaf *x509.Certificate
+	header := "Authorization"
 	get := func(token string) string {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.manager.MetricsURL, nil)
 		must(t, err)
 		if token != "" {
-			request.Header.Set("Authorization", "Bearer "+token)
+			request.Header.Set(header, "Bearer "+token)
 		}
 		response, err := (&http.Client{Transport: transport}).Do(request)
 		must(t, err)
@@ -55,6 +56,11 @@ func TestMetrics(t *testing.T) {
 	var token authenticationv1.TokenRequest
 	must(t, h.admin.SubResource("token").Create(t.Context(), account, &token))
 
+	// What comes through an API server has its token in another header, and is of the account of a support bundle.
+	ofBundle := &corev1.ServiceAccount{}
+	ofBundle.Namespace, ofBundle.Name = v1alpha1.HostNamespace, manifests.MetricsAccount
+	read := authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{manifests.MetricsAudience}}}
+	must(t, h.admin.SubResource("token").Create(t.Context(), ofBundle, &read))
 	const noToken = "401 requires a bearer token of the host cluster\n"
 	if got := get(""); got != noToken {
 		t.Errorf("without a token: %s", got)
@@ -62,6 +68,21 @@ func TestMetrics(t *testing.T) {
 	if got := get("forged"); got != noToken {
 		t.Errorf("with a forged token: %s", got)
 	}
+	if got := get(read.Status.Token); got != noToken {
+		t.Errorf("with the token of a support bundle in the other header: %s", got)
+	}
+	header = manifests.MetricsHeader
+	var long authenticationv1.TokenRequest
+	must(t, h.admin.SubResource("token").Create(t.Context(), ofBundle, &long))
+	if got := get(long.Status.Token); got != noToken {
+		t.Errorf("with a token for API servers in its header: %s", got)
+	}
+	// The one that was refused a moment ago is another.
+	must(t, h.admin.SubResource("token").Create(t.Context(), ofBundle, &read))
+	if got := get(read.Status.Token); !strings.HasPrefix(got, "200 ") {
+		t.Errorf("with the token of a support bundle: %s", got)
+	}
+	header = "Authorization"
 	if got := get(token.Status.Token); got != "403 requires the verb get on the URL /metrics: bind the ClusterRole kubefederate-metrics-reader\n" {
 		t.Errorf("without the right: %s", got)
 	}

@@ -13,14 +13,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubefederate/kubectl-federate/manifests"
@@ -32,7 +35,10 @@ import (
 	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 )
 
-func TestMain(m *testing.M) { env.Main(m) }
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard())
+	env.Main(m)
+}
 
 var fleet = env.Shared(
 	env.Spec{Name: "host", ControllerManager: true},
@@ -192,7 +198,8 @@ func condition(t *testing.T, w client.Client, want string) {
 // TestDNS follows the names of a service in three regions, one of two zones, as members fail and come back.
 func TestDNS(t *testing.T) {
 	c := fleet(t)
-	if _, err := envhost.Make(t.Context(), c.Cluster("host"), "--probe-interval=250ms"); err != nil {
+	manager, err := envhost.Make(t.Context(), c.Cluster("host"), "--probe-interval=250ms")
+	if err != nil {
 		t.Fatal(err)
 	}
 	w := administrator(t, c.Cluster("host"))
@@ -204,7 +211,7 @@ func TestDNS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	members := map[string]client.Client{}
+	members, connected := map[string]client.Client{}, map[string]*member.Cluster{}
 	for i, name := range []string{"east", "europe", "west"} {
 		admin := administrator(t, c.Cluster(name))
 		members[name] = admin
@@ -215,6 +222,7 @@ func TestDNS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		connected[name] = m
 		plan, err := federate.PlanJoin(t.Context(), h, m, federate.JoinOptions{Name: v1alpha1.MemberName(name), Federation: federation})
 		if err != nil {
 			t.Fatal(err)
@@ -248,6 +256,49 @@ func TestDNS(t *testing.T) {
 	balance(t, members["west"], "cart", ip(west)...)
 	become(t, w, "cart", healthy...)
 
+	// A member that is suspended has no names, also not for what no other zone or region exports.
+	suspend := func(suspended bool) {
+		m := &v1alpha1.MemberCluster{}
+		if err := w.Get(t.Context(), client.ObjectKey{Name: "west"}, m); err != nil {
+			t.Fatal(err)
+		}
+		patch := client.MergeFrom(m.DeepCopy())
+		m.Spec.Suspended = suspended
+		if err := w.Patch(t.Context(), m, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	suspend(true)
+	become(t, w, "cart", all(east, europe, "", east+","+europe)[:6]...)
+	suspend(false)
+	become(t, w, "cart", healthy...)
+
+	// A namespace that members do not let the manager read keeps none of the others from being read.
+	listed := func(namespaces ...string) {
+		patch := client.MergeFrom(f.DeepCopy())
+		f.Spec.Services.Namespaces = namespaces
+		if err := w.Patch(t.Context(), f, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create(t, members["west"], namespace("billing"))
+	listed("billing", "shop")
+	env.Eventually(t, "the condition Granted of west", func(ctx context.Context) error {
+		m := &v1alpha1.MemberCluster{}
+		if err := w.Get(ctx, client.ObjectKey{Name: "west"}, m); err != nil {
+			return err
+		}
+		if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionGranted); c == nil || c.Reason != v1alpha1.ReasonServicesForbidden {
+			return fmt.Errorf("it is %+v", c)
+		}
+		return nil
+	})
+	balance(t, members["west"], "cart", ip("203.0.113.31")...)
+	become(t, w, "cart", all(east, europe, "203.0.113.31", east+","+europe+",203.0.113.31")...)
+	balance(t, members["west"], "cart", ip(west)...)
+	listed("shop")
+	become(t, w, "cart", healthy...)
+
 	// A member that is Offline leaves with its phase, then the next, and then all: the last records stay.
 	c.Cluster("east").Stop()
 	become(t, w, "cart", all(europe+","+west, europe, west, europe+","+west)...)
@@ -256,11 +307,37 @@ func TestDNS(t *testing.T) {
 	c.Cluster("west").Stop()
 	condition(t, w, "False ServicesIncomplete: service shop/cart: no member that exports it is Ready with an address: the records stay as they were")
 	become(t, w, "cart", all(west, west, west, west)...)
-	for _, name := range []string{"west", "europe", "east"} {
-		if err := c.Cluster(name).Start(t.Context()); err != nil {
-			t.Fatal(err)
+	// A manager that starts anew while members cannot be read remembers what they exported.
+	manager.Kill()
+	if err := manager.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := manager.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	back := func(names ...string) {
+		for _, name := range names {
+			if err := c.Cluster(name).Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	back("east")
+	become(t, w, "cart", all(east, east, east, east)...)
+	back("europe", "west")
+	become(t, w, "cart", healthy...)
+
+	// Services are read on with the credential that takes the place of another.
+	rotation, err := federate.PlanRotate(t.Context(), h, connected["west"], federate.RotateOptions{Name: "west"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rotation.Apply(t.Context(), func(s federate.Step) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
+	balance(t, members["west"], "cart", ip("203.0.113.32")...)
+	become(t, w, "cart", all(east, europe, "203.0.113.32", east+","+europe+",203.0.113.32")...)
+	balance(t, members["west"], "cart", ip(west)...)
 	become(t, w, "cart", healthy...)
 
 	// What a member exports touches nothing that it does not export.
@@ -293,6 +370,23 @@ func TestDNS(t *testing.T) {
 	create(t, w, manifests.DNSBinding("other-dns")...)
 	becomeIn(t, w, "other-dns", "cart", all(east, europe, "", two)[:6]...)
 	become(t, w, "cart")
+
+	// A member that leaves has no names, and nothing of the account for services is left on it.
+	leave, err := federate.PlanUnjoin(t.Context(), h, connected["europe"], federate.UnjoinOptions{Name: "europe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leave.Apply(t.Context(), func(s federate.Step) { t.Log(s) }); err != nil {
+		t.Fatal(err)
+	}
+	becomeIn(t, w, "other-dns", "cart", all(east, "", "", east)[2:6]...)
+	for key, o := range map[client.ObjectKey]client.Object{
+		{Namespace: "shop", Name: v1alpha1.ServicesAccount}: &rbacv1.RoleBinding{}, {Name: member.ServicesRole}: &rbacv1.ClusterRole{},
+	} {
+		if err := members["europe"].Get(t.Context(), key, o); !apierrors.IsNotFound(err) {
+			t.Errorf("%T %s: %v", o, key, err)
+		}
+	}
 
 	// Without spec.services nothing is left: not on the host, and after a join not on members.
 	patch := client.MergeFrom(f.DeepCopy())
