@@ -130,11 +130,9 @@ func serviceData(federation v1alpha1.FederationName, s *services.Service) export
 	}
 	for i := range s.Imports {
 		im := &s.Imports[i]
-		data := importData{Member: im.Member, Definition: im.Definition, Clusters: im.Clusters, Conditions: im.Conditions, Fault: im.Fault}
-		if s.Valid > 0 {
-			data.Differs = s.Differs(im)
-		}
-		item.Imports = append(item.Imports, data)
+		item.Imports = append(item.Imports, importData{
+			Member: im.Member, Definition: im.Definition, Clusters: im.Clusters, Conditions: im.Conditions, Fault: im.Fault, Differs: s.Differs(im),
+		})
 	}
 	return item
 }

@@ -93,7 +93,7 @@ func (l leadingColumns) cells(federation v1alpha1.FederationName, namespace stri
 
 // What a cell of the table for people holds. -o wide and the sheet have all.
 const (
-	portsShown   = 2
+	portsWidth   = 14
 	membersWidth = 24
 )
 
@@ -123,10 +123,15 @@ func serviceRow(s *services.Service, wide bool, now time.Time) []string {
 		}
 	}
 	return []string{
-		s.Name.Name, output.OrNone(s.Type()), output.OrNone(beginning(ports, func(shown []string) bool { return len(shown) <= portsShown })),
-		beginning(members, func(shown []string) bool { return len(strings.Join(shown, ",")) <= membersWidth }),
+		s.Name.Name, output.OrNone(s.Type()), output.OrNone(beginning(ports, narrow(portsWidth))),
+		beginning(members, narrow(membersWidth)),
 		output.OrNone(beginning(conflicts, func(shown []string) bool { return len(shown) <= 1 })),
 	}
+}
+
+// narrow says whether texts take no more than a width.
+func narrow(width int) func([]string) bool {
+	return func(shown []string) bool { return len(strings.Join(shown, ",")) <= width }
 }
 
 // beginning is the first of all, at least one and no more than fit, and how many more there are.
@@ -229,11 +234,7 @@ func serviceText(f federated, s *services.Service, now time.Time) string {
 	imports := [][]string{{"MEMBER", "TYPE", "PORTS", "FROM", "DIFFERENCE"}}
 	for i := range s.Imports {
 		im := &s.Imports[i]
-		differs := ""
-		if s.Valid > 0 {
-			differs = s.Differs(im)
-		}
-		imports = append(imports, []string{im.Member, output.OrNone(im.Type), output.OrNone(portList(&im.Definition)), output.OrNone(strings.Join(im.Clusters, ",")), output.OrNone(differs)})
+		imports = append(imports, []string{im.Member, output.OrNone(im.Type), output.OrNone(portList(&im.Definition)), output.OrNone(strings.Join(im.Clusters, ",")), output.OrNone(s.Differs(im))})
 	}
 	table(sheet, "Imports", imports)
 	sheet.Line("No namespace", strings.Join(s.WithoutNamespace, ", "))
@@ -285,7 +286,7 @@ func exportState(e *services.Export) string {
 // networkText is what is known of the members of a federation and their networks.
 func networkText(f federated) string {
 	sheet := &output.Sheet{}
-	members, notes := [][]string{{"MEMBER", "SERVES", "CLUSTERSET.LOCAL", "PODS", "SERVICES"}}, []string(nil)
+	members, notes := [][]string{{"MEMBER", "SERVES", "CLUSTERSET.LOCAL", "PODS", "SERVICES"}}, f.notes()
 	for i := range f.members {
 		m := &f.members[i]
 		row := []string{m.Name, output.OrNone(m.API), string(services.DomainUnknown), "unknown", "unknown"}
@@ -293,9 +294,6 @@ func networkText(f federated) string {
 			row = []string{m.Name, output.OrNone(m.API), string(n.Domain), rangeList(n.Pods), rangeList(n.Services)}
 		}
 		members = append(members, row)
-		for _, note := range m.Notes {
-			notes = append(notes, m.Name+": "+note)
-		}
 	}
 	table(sheet, "Members", members)
 	overlaps := [][]string{{"RANGE", "USED BY"}}
@@ -328,6 +326,16 @@ func rangeList(ranges []services.Range) string {
 	return beginning(all, func(shown []string) bool { return len(shown) <= 3 })
 }
 
+// notes are what is not known of members, or was left out.
+func (f federated) notes() (notes []string) {
+	for i := range f.members {
+		for _, note := range f.members[i].Notes {
+			notes = append(notes, f.members[i].Name+": "+note)
+		}
+	}
+	return notes
+}
+
 // maxNotes is how many notes follow a table.
 const maxNotes = 10
 
@@ -338,11 +346,7 @@ func (o *servicesOptions) reportNotes(all []federated) {
 	}
 	var notes []string
 	for _, f := range all {
-		for i := range f.members {
-			for _, note := range f.members[i].Notes {
-				notes = append(notes, f.members[i].Name+": "+note)
-			}
-		}
+		notes = append(notes, f.notes()...)
 	}
 	for _, note := range notes[:min(len(notes), maxNotes)] {
 		output.Line(o.ErrOut, note)

@@ -232,7 +232,7 @@ func TestExportShares(t *testing.T) {
 // TestTake holds how often what a member exports may change: what it changes in one namespace keeps nothing of another from being taken.
 func TestTake(t *testing.T) {
 	t.Parallel()
-	s := &soughtMember{known: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
+	s := &watchedMember{limiters: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
 	cart, bill := records.Service{Namespace: "shop", Name: "cart"}, records.Service{Namespace: "pay", Name: "bill"}
 	accepted := func(n int) map[records.Service]records.Exported {
 		e := records.Exported{Addresses: []string{fmt.Sprintf("203.0.%d.%d", n/256, n%256)}}

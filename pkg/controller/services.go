@@ -77,22 +77,22 @@ type namer struct {
 	base        context.Context
 	end         context.CancelFunc
 
-	mu     sync.Mutex
-	sought map[string]*soughtMember
-	zones  map[v1alpha1.FederationName]*namedFederation
+	mu      sync.Mutex
+	watched map[string]*watchedMember
+	named   map[v1alpha1.FederationName]*namedFederation
 }
 
-// soughtMember is a member whose exported services are read.
-type soughtMember struct {
+// watchedMember is a member whose exported services are read.
+type watchedMember struct {
 	uid        types.UID
 	federation v1alpha1.FederationName
 	// key says of what the watch was begun; it is empty while there is none.
 	key   string
 	watch *exportWatch
 	stop  context.CancelFunc
-	// known has the namespaces in which accepted is what the member exports, and how often that may change; of others, what was written
-	// says what it exports.
-	known    map[string]*rate.Limiter
+	// limiters have the namespaces in which accepted is what the member exports, and bound how often that changes; of others, what was
+	// written says what it exports.
+	limiters map[string]*rate.Limiter
 	accepted map[records.Service]records.Exported
 	reports  []string
 	// lacks is the right that the member does not give.
@@ -125,7 +125,7 @@ func setupServices(mgr ctrl.Manager, o Options, host *cluster.HostAddresses, mem
 		client: direct, cached: mgr.GetClient(), host: host, timeout: o.Timeout, log: mgr.GetLogger().WithName("services"),
 		recorder: mgr.GetEventRecorder(v1alpha1.ManagerFieldOwner), members: members,
 		federations: make(chan event.TypedGenericEvent[string]), toName: newRequests(), opening: make(chan struct{}, opened),
-		sought: map[string]*soughtMember{}, zones: map[v1alpha1.FederationName]*namedFederation{},
+		watched: map[string]*watchedMember{}, named: map[v1alpha1.FederationName]*namedFederation{},
 	}
 	n.base, n.end = context.WithCancel(context.Background())
 	if err := mgr.Add(n); err != nil {
@@ -174,11 +174,11 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	n.notify(ctx, n.seek(f, name, list.Items))
+	n.notify(ctx, n.updateWatches(f, name, list.Items))
 	if f.Spec.Services == nil && (f.Status.Services == nil || f.Status.Services.Namespace == "") {
 		n.mu.Lock()
-		_, had := n.zones[name]
-		delete(n.zones, name)
+		_, had := n.named[name]
+		delete(n.named, name)
 		n.mu.Unlock()
 		if had && f.Name != "" || f.Status.Services != nil {
 			n.report(ctx, name)
@@ -186,10 +186,10 @@ func (n *namer) reconcile(ctx context.Context, request reconcile.Request) (recon
 		return reconcile.Result{}, nil
 	}
 	n.mu.Lock()
-	z := n.zones[name]
+	z := n.named[name]
 	if z == nil {
 		z = &namedFederation{stale: map[records.Service]bool{}, writes: rate.NewLimiter(writeRate, writeBurst)}
-		n.zones[name] = z
+		n.named[name] = z
 	}
 	n.mu.Unlock()
 	var fault *fault
@@ -231,23 +231,23 @@ func (n *namer) report(ctx context.Context, name v1alpha1.FederationName) {
 	}
 }
 
-// seek begins and ends the watches of members. Only of a member that is Ready services are read; what was read of another one stays. It
+// updateWatches begins and ends the watches of members. Only of a member that is Ready services are read; what was read of another one stays. It
 // returns those that lacked a right and whose services are not read any more.
-func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, members []v1alpha1.MemberCluster) (forgotten []string) {
+func (n *namer) updateWatches(f *v1alpha1.Federation, name v1alpha1.FederationName, members []v1alpha1.MemberCluster) (forgotten []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := map[string]bool{}
 	for i := range members {
 		m := &members[i]
 		now[m.Name] = true
-		s := n.sought[m.Name]
+		s := n.watched[m.Name]
 		if s != nil && s.uid != m.UID {
 			s.finish()
 			s = nil
 		}
 		if s == nil {
-			s = &soughtMember{uid: m.UID, known: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
-			n.sought[m.Name] = s
+			s = &watchedMember{uid: m.UID, limiters: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
+			n.watched[m.Name] = s
 		}
 		s.federation = name
 		s.forget(f.Spec.Services.Namespaces)
@@ -262,10 +262,10 @@ func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, membe
 			}
 		}
 	}
-	for member, s := range n.sought {
+	for member, s := range n.watched {
 		if s.federation == name && !now[member] {
 			s.finish()
-			delete(n.sought, member)
+			delete(n.watched, member)
 			if s.lacks != "" {
 				forgotten = append(forgotten, member)
 			}
@@ -275,14 +275,14 @@ func (n *namer) seek(f *v1alpha1.Federation, name v1alpha1.FederationName, membe
 }
 
 // forget forgets what was read of namespaces that the federation does not name any more: it may be old when it names them again.
-func (s *soughtMember) forget(named []string) {
-	maps.DeleteFunc(s.known, func(namespace string, _ *rate.Limiter) bool { return !slices.Contains(named, namespace) })
+func (s *watchedMember) forget(named []string) {
+	maps.DeleteFunc(s.limiters, func(namespace string, _ *rate.Limiter) bool { return !slices.Contains(named, namespace) })
 	maps.DeleteFunc(s.accepted, func(service records.Service, _ records.Exported) bool {
 		return !slices.Contains(named, service.Namespace)
 	})
 }
 
-func (s *soughtMember) finish() {
+func (s *watchedMember) finish() {
 	if s.stop != nil {
 		s.stop()
 	}
@@ -290,7 +290,7 @@ func (s *soughtMember) finish() {
 }
 
 // begin begins the watch of a member.
-func (n *namer) begin(s *soughtMember, m *v1alpha1.MemberCluster, f *v1alpha1.Federation) {
+func (n *namer) begin(s *watchedMember, m *v1alpha1.MemberCluster, f *v1alpha1.Federation) {
 	ctx, stop := context.WithCancel(n.base)
 	federation := v1alpha1.FederationName(f.Name)
 	o := memberState{member: m, federation: f.DeepCopy()}
@@ -326,8 +326,8 @@ func (n *namer) gather(f *v1alpha1.Federation, zone records.Zone) (reports, lack
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var unread []string
-	for _, name := range slices.Sorted(maps.Keys(n.sought)) {
-		s := n.sought[name]
+	for _, name := range slices.Sorted(maps.Keys(n.watched)) {
+		s := n.watched[name]
 		if s.federation != zone.Federation || s.watch == nil {
 			continue
 		}
@@ -366,7 +366,7 @@ func upTo(most int, texts []string) []string {
 
 // take keeps what was accepted in a namespace. Where that changes too often it keeps nothing and returns how long to wait: each change is a
 // write on the host.
-func (s *soughtMember) take(namespace string, accepted map[records.Service]records.Exported, namespaces int) (wait time.Duration) {
+func (s *watchedMember) take(namespace string, accepted map[records.Service]records.Exported, namespaces int) (wait time.Duration) {
 	var changed []records.Service
 	for service, e := range accepted {
 		if had, ok := s.accepted[service]; service.Namespace == namespace && !(ok && equality.Semantic.DeepEqual(had, e)) {
@@ -378,8 +378,8 @@ func (s *soughtMember) take(namespace string, accepted map[records.Service]recor
 			changed = append(changed, service)
 		}
 	}
-	if limit := s.known[namespace]; limit == nil {
-		s.known[namespace] = rate.NewLimiter(rate.Every(changeInterval), records.MaxServices/namespaces)
+	if limit := s.limiters[namespace]; limit == nil {
+		s.limiters[namespace] = rate.NewLimiter(rate.Every(changeInterval), records.MaxServices/namespaces)
 	} else {
 		r := limit.ReserveN(time.Now(), min(len(changed), limit.Burst()))
 		if wait = r.Delay(); wait > 0 {
@@ -495,18 +495,18 @@ func (n *namer) exporters(
 		case v1alpha1.PhaseSuspended, v1alpha1.PhasePending, v1alpha1.PhaseLeaving:
 			continue // a person, or a rule, keeps it out: it is not that it fails
 		}
-		s := n.sought[m.Name]
+		s := n.watched[m.Name]
 		exported := map[records.Service]records.Exported{}
 		if s != nil {
 			maps.Copy(exported, s.accepted)
 			for _, namespace := range namespaces {
-				unread[namespace] = unread[namespace] || s.known[namespace] == nil && s.watch != nil && s.watch.reads()
+				unread[namespace] = unread[namespace] || s.limiters[namespace] == nil && s.watch != nil && s.watch.reads()
 			}
 		}
 		for _, objects := range []map[string]*written{z.former, z.written} {
 			for name, w := range objects {
 				service, ok := serviceOf(zone.Federation, name)
-				if e, remembered := w.exporters[m.UID]; ok && remembered && (s == nil || s.known[service.Namespace] == nil) {
+				if e, remembered := w.exporters[m.UID]; ok && remembered && (s == nil || s.limiters[service.Namespace] == nil) {
 					exported[service] = zone.Usable(e)
 				}
 			}
@@ -691,7 +691,7 @@ func (n *namer) judge(f *v1alpha1.Federation, z *namedFederation, empty bool, fa
 	defer n.mu.Unlock()
 	switch {
 	case f.Spec.Services == nil && empty:
-		delete(n.zones, v1alpha1.FederationName(f.Name))
+		delete(n.named, v1alpha1.FederationName(f.Name))
 		return
 	case f.Spec.Services == nil:
 		return
@@ -715,7 +715,7 @@ func (n *namer) judge(f *v1alpha1.Federation, z *namedFederation, empty bool, fa
 func (n *namer) setServices(status *v1alpha1.FederationStatus, f *v1alpha1.Federation) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	z := n.zones[v1alpha1.FederationName(f.Name)]
+	z := n.named[v1alpha1.FederationName(f.Name)]
 	if f.Spec.Services == nil {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionServicesPublished)
 		if z == nil {
@@ -740,7 +740,7 @@ func (n *namer) setServices(status *v1alpha1.FederationStatus, f *v1alpha1.Feder
 func (n *namer) lacks(member string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if s := n.sought[member]; s != nil {
+	if s := n.watched[member]; s != nil {
 		return s.lacks
 	}
 	return ""

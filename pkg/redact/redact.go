@@ -19,7 +19,7 @@ const secretNames = `(?:(?:id|access|refresh|bearer|session|auth)[-_]?)?token|pa
 	`private[-_]?key|api[-_]?key|secret[-_]?(?:access[-_]?)?key`
 
 // secretField is the name of a field, of an annotation or of a flag whose value is one.
-var secretField = regexp.MustCompile(`(?i)(^|[^A-Za-z0-9]|[a-z])(?:` + secretNames + `|auth)$`)
+var secretField = regexp.MustCompile(`(?i)(?:^|[^0-9])(?:` + secretNames + `|auth)$`)
 
 // rules are applied one after another. What a rule has left is read by the next.
 var rules = []struct {

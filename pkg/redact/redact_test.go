@@ -105,7 +105,7 @@ func TestObject(t *testing.T) {
 	}
 }
 
-// FuzzText holds that no text brings a secret out that has a shape of one, whatever is around it, and that nothing is left to redact.
+// FuzzText holds that no text brings a secret out that has a shape of one, whatever is around it.
 func FuzzText(f *testing.F) {
 	shapes := []string{
 		"-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----", "eyJhbGciOiJSUzI1NiJ9." + secret + ".c2ln",
@@ -119,9 +119,6 @@ func FuzzText(f *testing.F) {
 		got := Text(text)
 		if strings.Contains(got, secret) {
 			t.Errorf("%q is left in %q of %q", secret, got, text)
-		}
-		if again := Text(got); strings.Contains(again, secret) {
-			t.Errorf("a second time %q", again)
 		}
 	})
 }

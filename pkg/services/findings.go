@@ -92,7 +92,7 @@ func (s *Service) findings(complete bool) (found []Finding) {
 		}
 		s.judgeConditions(e, func(code FindingCode, cause string) { add(code, e.Member, "ServiceExport", cause) })
 	}
-	if complete && s.Valid > 0 {
+	if complete {
 		for i := range s.Imports {
 			if how := s.Differs(&s.Imports[i]); how != "" {
 				add(ImportDiffers, s.Imports[i].Member, "ServiceImport", how)
@@ -146,9 +146,12 @@ func (c *Condition) text() string {
 	return c.Reason + ": " + c.Message
 }
 
-// Differs says how a ServiceImport differs from what the exports come to; empty where it does not. Submariner writes no ports of
+// Differs says how a ServiceImport differs from what the exports come to; empty where it does not, or nothing is exported. Submariner writes no ports of
 // headless services.
 func (s *Service) Differs(im *Import) string {
+	if s.Valid == 0 {
+		return ""
+	}
 	if im.Fault != "" {
 		return "cannot be read: " + im.Fault
 	}

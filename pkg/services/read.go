@@ -22,7 +22,7 @@ var APIs = []schema.GroupVersion{
 	{Group: "net.gke.io", Version: "v1"},
 }
 
-// The kinds that are read of members.
+// What is read of members beside exports and imports.
 var (
 	serviceCIDRs = []cluster.Resource{
 		kind(schema.GroupVersion{Group: "networking.k8s.io", Version: "v1"}, "servicecidrs", "ServiceCIDR"),
@@ -31,7 +31,7 @@ var (
 	corefile = cluster.Ref{Resource: cluster.ConfigMaps, Namespace: "kube-system", Name: "coredns"}
 )
 
-// Exports and Imports are ServiceExport and ServiceImport in a version.
+// Exports is ServiceExport in a version.
 func Exports(v schema.GroupVersion) cluster.Resource {
 	return kind(v, "serviceexports", "ServiceExport")
 }

@@ -53,7 +53,7 @@ const (
 
 // Definition is what other clusters see of a service.
 type Definition struct {
-	// Type is ClusterSetIP or Headless; External where it is of the type ExternalName, which cannot be exported.
+	// Type is ClusterSetIP or Headless; ExternalName for a Service of that type, which cannot be exported.
 	Type                  string   `json:"type,omitempty"`
 	Ports                 []Port   `json:"ports,omitempty"`
 	SessionAffinity       string   `json:"sessionAffinity,omitempty"`
