@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/time/rate"
 
 	"github.com/kubefederate/kubectl-federate/pkg/endpoint"
 	"github.com/kubefederate/kubectl-federate/pkg/kubeconfig"
@@ -229,31 +229,46 @@ func TestExportShares(t *testing.T) {
 	}
 }
 
-// TestTake holds how often what a member exports may change: what it changes in one namespace keeps nothing of another from being taken.
-func TestTake(t *testing.T) {
+// TestExportDenied holds what is said of rights that a member does not give, each until it is given, and of a fault until all has been read.
+func TestExportDenied(t *testing.T) {
 	t.Parallel()
-	s := &watchedMember{limiters: map[string]*rate.Limiter{}, accepted: map[records.Service]records.Exported{}}
-	cart, bill := records.Service{Namespace: "shop", Name: "cart"}, records.Service{Namespace: "pay", Name: "bill"}
-	accepted := func(n int) map[records.Service]records.Exported {
-		e := records.Exported{Addresses: []string{fmt.Sprintf("203.0.%d.%d", n/256, n%256)}}
-		return map[records.Service]records.Exported{cart: e, bill: e}
+	w := newExportWatch([]string{"pay", "shop"}, time.Second)
+	changes := 0
+	w.changed = func() { changes++ }
+	denied := func(what, message string) {
+		w.failed(&statusError{code: http.StatusForbidden, what: what, message: message})
 	}
-	waits := 0
-	for i := range 2 * records.MaxServices {
-		if s.take("shop", accepted(i), 1) > 0 {
-			waits++
+	says := func(when, want string) {
+		t.Helper()
+		if got := w.state().text("east"); got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
 		}
 	}
-	if waits < records.MaxServices*9/10 || waits > records.MaxServices {
-		t.Errorf("%d of %d changes are to wait", waits, 2*records.MaxServices)
+	const lacks = `member "east" does not let the manager read its services: list serviceexports in namespace shop: 403 Forbidden`
+	denied("list services in namespace shop", "one")
+	denied("list serviceexports in namespace shop", "two")
+	says("both lists are denied", lacks)
+	denied("list services in namespace shop", "another message")
+	denied("list serviceexports in namespace shop", "and another")
+	if says("again", lacks); changes != 2 {
+		t.Errorf("%d changes, want one for each list", changes)
 	}
-	if wait := s.take("shop", map[records.Service]records.Exported{cart: s.accepted[cart]}, 1); wait > 0 {
-		t.Errorf("what is as it was is to wait %s", wait)
-	}
-	if wait := s.take("pay", accepted(7), 1); wait > 0 || !cmp.Equal(s.accepted[bill], accepted(7)[bill]) {
-		t.Errorf("another namespace is to wait %s, and has %v", wait, s.accepted[bill])
-	}
-	if wait := s.take("pay", nil, 1); wait > 0 || len(s.accepted) != 1 {
-		t.Errorf("what is gone is to wait %s: %v", wait, s.accepted)
-	}
+	w.listed(serviceExportKind, "shop", nil, true)
+	says("one list is allowed", `member "east" does not let the manager read its services: list services in namespace shop: 403 Forbidden`)
+	w.listed(serviceKind, "shop", nil, true)
+	says("both are", "")
+
+	w.failed(errors.New("no route"))
+	says("a fault", `the services of member "east" cannot be read: no answer: no route`)
+	w.begin(nil)
+	says("a session begins", `the services of member "east" cannot be read: no answer: no route`)
+	w.begin([]string{"pay", "shop"})
+	says("there is nothing to read", "")
+	w.failed(errors.New("no route"))
+	w.begin([]string{"pay"})
+	w.listed(serviceKind, "shop", nil, true)
+	denied("list serviceexports in namespace shop", "")
+	says("the rest is denied", lacks)
+	w.allowed("list serviceexports in namespace shop")
+	says("and allowed", "")
 }
