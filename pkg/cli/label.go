@@ -130,7 +130,7 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	errs := cluster.Together(
 		func() (err error) { request, err = o.write(ctx, m); return err },
 		func() error { unknown = o.unknownFederation(ctx); return nil },
-		func() error { membership, _ = m.Membership(ctx); return nil }, // it is for a hint
+		func() error { membership = o.membership(ctx, m); return nil },
 	)
 	if unknown != nil {
 		output.Linef(o.ErrOut, "Warning: %s", unknown)
@@ -160,6 +160,24 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 		o.hint(membership)
 	}
 	return nil
+}
+
+// membership is the cluster's membership on the host, for a hint; nil where it has none, or that is not known.
+func (o *joinRequestOptions) membership(ctx context.Context, m *member.Cluster) *member.Membership {
+	k, err := m.Membership(ctx)
+	if k == nil || err != nil {
+		return nil
+	}
+	h, err := o.members()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, federationTimeout)
+	defer cancel()
+	if id, err := h.ID(ctx); err != nil || id != k.HostID {
+		return nil
+	}
+	return k
 }
 
 // hint says what comes after the label, which a member of another federation does not follow.
