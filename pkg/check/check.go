@@ -148,6 +148,8 @@ type HostFacts struct {
 	Probes host.Probes
 	// Discovery is the discovery controller; nil where no federation asks for it, or it could not be read.
 	Discovery *host.Discovery
+	// Choose is how to choose another host, where nothing is installed here.
+	Choose string
 	// Missing and Changed are objects of the installation that do not exist, or differ.
 	Missing, Changed []cluster.Ref
 	// Compared is how many objects of the installation were compared; 0 where another version is installed.

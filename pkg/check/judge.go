@@ -125,7 +125,8 @@ func (j *judge) host(again command.Init) bool {
 	h := j.Host
 	initAgain := j.line(again)
 	if h.Installed == "" {
-		j.add(Finding{Code: NotInstalled, Severity: Error, Side: cluster.Host, Cause: command.Plugin + " is not installed on " + h.Server, Remedy: initAgain})
+		j.add(Finding{Code: NotInstalled, Severity: Error, Side: cluster.Host,
+			Cause: command.Plugin + " is not installed on " + h.Server + ": " + h.Choose + ", or install it here", Remedy: initAgain})
 		return false
 	}
 	if h.Installed != j.Plugin {

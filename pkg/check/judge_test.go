@@ -140,8 +140,8 @@ func TestJudge(t *testing.T) {
 		want  string
 	}{
 		{"well", func(*Facts) {}, ""},
-		{"not installed", func(f *Facts) { f.Host = HostFacts{Server: "https://host.example.com"} },
-			`error host - NotInstalled kubectl federate is not installed on https://host.example.com => kubectl federate init`},
+		{"not installed", func(f *Facts) { f.Host = HostFacts{Server: "https://host.example.com", Choose: "choose the host"} },
+			`error host - NotInstalled kubectl federate is not installed on https://host.example.com: choose the host, or install it here => kubectl federate init`},
 		{"an older host", func(f *Facts) { f.Host.Installed = "v1.1.0" },
 			`warning host - VersionSkew the host has v1.1.0 and the plugin is v1.2.0 => kubectl federate init`},
 		{"an older host with a manager outside", func(f *Facts) { f.Host.Installed, f.Host.WebhookURL = "v1.1.0", "https://m.example.com/x?" },
@@ -291,7 +291,7 @@ error member east MembershipDiffers ` + membership + `makes the cluster member "
 		{"malformed", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMalformed) },
 			`error host east CredentialMalformed ` + at + `is not a kubeconfig that the host accepts => ` + rotate},
 		{"elsewhere", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialMismatch) },
-			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster => ` + rotate},
+			`error host east CredentialMismatch ` + at + `leads elsewhere than its MemberCluster => ` + join + ` --reset-endpoint --trust-context`},
 		{"endless", func(f *Facts) { f.valid(metav1.ConditionFalse, v1alpha1.ReasonCredentialWithoutExpiry) },
 			`error host east CredentialWithoutExpiry ` + at + `does not expire => ` + rotate},
 		{"a reason of a newer manager", func(f *Facts) {

@@ -155,6 +155,8 @@ func (s subject) credential() {
 	case valid.Reason == v1alpha1.ReasonCredentialRevoked && s.credentials[s.name()] != nil: // it was tried just now
 	case valid.Reason == v1alpha1.ReasonCredentialRevoked:
 		report(Error, valid.Reason, "is refused by the member", s.join(command.Join{}))
+	case valid.Reason == v1alpha1.ReasonCredentialMismatch:
+		report(Error, valid.Reason, credentialCauses[valid.Reason], s.join(command.Join{ResetEndpoint: true, TrustContext: true}))
 	default:
 		report(Error, valid.Reason, cmp.Or(credentialCauses[valid.Reason], valid.Message), s.renew())
 	}
@@ -239,6 +241,10 @@ func (s subject) membership(o *Observation) bool {
 	case k == nil:
 		s.onMember(Finding{Code: MembershipMissing, Severity: Error, Object: at,
 			Cause: "does not exist: without it another host could join this cluster", Remedy: s.join(command.Join{})})
+		return false
+	case k.HostID == member.UnknownHost:
+		s.onMember(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,
+			Cause: "makes the cluster " + k.String(), Remedy: s.join(command.Join{TakeOver: true})})
 		return false
 	case k.HostID != s.Host.ID:
 		s.onMember(Finding{Code: MembershipOfAnother, Severity: Error, Object: at,

@@ -56,6 +56,7 @@ func Read(ctx context.Context, h *host.Cluster, o Options) (*Facts, error) {
 	}
 	f.Host.Installed = installed
 	if installed == "" {
+		f.Host.Choose = h.Choose()
 		return f, nil
 	}
 	r := &reader{h: h, facts: f}

@@ -259,7 +259,7 @@ func (o *checkOptions) print(findings []check.Finding, areas []check.Area) error
 	if err := output.Rows(o.Out, rows); err != nil {
 		return err
 	}
-	if hidden := len(findings) - len(shown); hidden > 0 && len(shown) == 0 {
+	if hidden := len(findings) - len(shown); hidden > 0 {
 		output.Linef(o.ErrOut, "%s left out; --severity %s shows all", output.Count(hidden, "finding", "findings"), check.Info)
 	}
 	if slices.ContainsFunc(shown, func(x check.Finding) bool { return leavesContext(x.Remedy) }) {

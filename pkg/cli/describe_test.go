@@ -255,9 +255,10 @@ func TestNextStep(t *testing.T) {
 		{v1alpha1.PhasePending, "kubectl federate create federation prod", []string{v1alpha1.ReasonFederationMissing}},
 		{v1alpha1.PhaseNotReady, join, []string{
 			v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
-			v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
+			v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonForbidden, v1alpha1.ReasonCertificateInvalid,
 			v1alpha1.ReasonUnauthorized,
 		}},
+		{v1alpha1.PhaseNotReady, join + " --reset-endpoint --trust-context", []string{v1alpha1.ReasonCredentialMismatch}},
 		{v1alpha1.PhaseNotReady, "kubectl edit federations.kubefederate.io prod", []string{v1alpha1.ReasonEndpointNotAllowed}},
 		{v1alpha1.PhaseNotReady, "kubectl federate unjoin us-east", []string{v1alpha1.ReasonEndpointNeverAllowed}},
 		{v1alpha1.PhaseNotReady, rotate, []string{v1alpha1.ReasonCredentialExpired}},

@@ -110,9 +110,6 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 	case v1alpha1.PhaseSuspended:
 		return command.Resume{Member: name}
 	case phaseUnknown:
-		if reason == reasonProbesStopped {
-			return command.ManagerPods
-		}
 		return command.Check{}
 	}
 	switch reason {
@@ -123,9 +120,11 @@ func nextStep(m *v1alpha1.MemberCluster, reason string, federation *v1alpha1.Fed
 	case v1alpha1.ReasonFactsUnknown:
 		return nil
 	case v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonCredentialNotOwned, v1alpha1.ReasonCredentialMalformed,
-		v1alpha1.ReasonCredentialMismatch, v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden,
+		v1alpha1.ReasonCredentialWithoutExpiry, v1alpha1.ReasonCertificateInvalid, v1alpha1.ReasonForbidden,
 		v1alpha1.ReasonUnauthorized:
 		return command.Join{Member: name, Federation: m.Federation(), Cluster: at}
+	case v1alpha1.ReasonCredentialMismatch:
+		return command.Join{Member: name, Federation: m.Federation(), Cluster: at, ResetEndpoint: true, TrustContext: true}
 	case v1alpha1.ReasonEndpointNotAllowed:
 		return command.KubectlEdit{Object: host.FederationRef(m.Federation()).Object()}
 	case v1alpha1.ReasonEndpointNeverAllowed:

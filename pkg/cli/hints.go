@@ -24,6 +24,7 @@ var synonyms = map[string][]string{
 	"install": {"init"}, "upgrade": {"init"}, "update": {"init"}, "setup": {"init"}, "uninstall": {"deinit"},
 	"add": {"join"}, "register": {"join"}, "leave": {"unjoin"}, "unregister": {"unjoin"}, "accept": {"approve"}, "renew": {"rotate"},
 	"pause": {"suspend"}, "cordon": {"suspend"}, "unpause": {"resume"}, "uncordon": {"resume"}, "ungrant": {"revoke"},
+	"rename": {"unjoin", "join"}, "wait": {"get"}, "events": {"describe"}, "logs": {"check"}, "log": {"check"},
 }
 
 // knownCommand refuses words that are not commands, and names what may be meant.

@@ -141,6 +141,9 @@ func (f *joinFlags) toOptions(cmd *cobra.Command, args []string) (o *joinOptions
 		return nil, err
 	}
 	if !o.many() {
+		if len(args) == 0 && f.member.Context != "" {
+			return nil, output.Usagef("the member's name is required; --member-contexts %s names it after its context", command.Word(f.member.Context))
+		}
 		if err := exactlyOne("the member's name")(cmd, args); err != nil {
 			return nil, err
 		}
@@ -162,8 +165,10 @@ func (o *joinOptions) validate() error {
 		return output.Usagef("--member-context names one cluster: with --member-contexts or --all-contexts leave it out")
 	case many && (o.join.ResetEndpoint || o.join.Server != "" || o.join.ProxyURL != nil || o.join.TLSServerName != nil || o.join.CABundle != nil):
 		return output.Usagef("--reset-endpoint and the endpoint flags --member-… are for one cluster: join it by its name")
+	case !many && o.member.Context == "" && o.join.Federation == "":
+		return output.Usagef("--member-context and --federation are required: the context of the cluster, for which there is no default%s, and the federation to join", o.contextNames())
 	case !many && o.member.Context == "":
-		return output.Usagef("--member-context is required; there is no default for the member cluster")
+		return output.Usagef("--member-context is required; there is no default for the member cluster%s", o.contextNames())
 	case o.join.Federation == "":
 		return output.Usagef("--federation is required: it names the federation to join")
 	case labeled:
@@ -174,6 +179,15 @@ func (o *joinOptions) validate() error {
 		return cmp.Or(federation, o.output.ValidateMany(), o.validateBounds())
 	}
 	return cmp.Or(validateName("member", string(o.join.Name)), federation, o.output.Validate(), o.validateBounds())
+}
+
+// contextNames are the contexts that there are to choose from, in brackets.
+func (o *joinOptions) contextNames() string {
+	contexts, err := o.member.Contexts(&o.hostFlags)
+	if err != nil {
+		return "" // that is another error
+	}
+	return " (" + contexts.List() + ")"
 }
 
 func (o *joinOptions) run(ctx context.Context) error {

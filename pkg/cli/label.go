@@ -153,7 +153,7 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 		verb = "not " + verb
 	}
 	output.Linef(o.Out, "cluster/%s %s%s", o.member.Context, verb, dryRunSuffix(o.dryRun))
-	if request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
+	if !o.remove && request.Namespace != v1alpha1.IdentityNamespace && request.Namespace != "" {
 		output.Linef(o.ErrOut, "the label is on namespace %s, since this cluster does not let you label namespace %s", request.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !o.remove && o.dryRun == cluster.DryRunNone {
@@ -311,6 +311,10 @@ func validateLabel(key, value string) error {
 func (o *labelOptions) validate() error {
 	if o.remove {
 		return output.Usagef("--remove needs --member-context; to remove a label of a member, write KEY-")
+	}
+	if federation := o.selection.Federation; federation != "" && len(o.names) > 0 && o.change.empty() {
+		return output.Usagef("%s", o.commands().To("--federation chooses members, whose names are left out then; to have a cluster ask to join, run",
+			command.Label{Federation: v1alpha1.FederationName(federation)}))
 	}
 	err := o.changeFlags.validate()
 	if err == nil && o.change.empty() && !o.list {

@@ -95,7 +95,7 @@ func probesText(commands command.Host, p host.Probes) string {
 	switch {
 	case p.Stopped():
 		return fmt.Sprintf("warning: the manager has not probed members since %s (%s ago), so it is not known how they are; it does not run, is stuck, or cannot write to the host: %s",
-			p.Since().UTC().Format(time.RFC3339), duration.HumanDuration(p.Now.Sub(p.Since())), commands.To("see its pods", command.ManagerPods))
+			p.Since().UTC().Format(time.RFC3339), duration.HumanDuration(p.Now.Sub(p.Since())), commands.To("find out which", command.Check{}))
 	case p.NotInstalled():
 		return "warning: " + unknown + fmt.Sprintf("the host has no %s, which an earlier release did not install; ", host.ProbesRef()) +
 			commands.To("install it", command.Init{})

@@ -140,7 +140,7 @@ new                  <none>    Unknown     <none>   NotProbed (4d ago)
 	if want := "ProbesStopped (60m ago): the manager has not probed the cluster since: it does not run, is stuck, or cannot write to the host; before that: Offline, TimedOut"; cause != want {
 		t.Errorf("%s", cause)
 	}
-	if next := command.Host.Line(command.Host{}, nextStep(new(asKnown(fleet[0], probedAgo(time.Hour))), reasonProbesStopped, nil)); next != "kubectl get pods --namespace kubefederate-system" {
+	if next := command.Host.Line(command.Host{}, nextStep(new(asKnown(fleet[0], probedAgo(time.Hour))), reasonProbesStopped, nil)); next != "kubectl federate check" {
 		t.Errorf("next: %s", next)
 	}
 }
@@ -155,7 +155,7 @@ func TestProbesText(t *testing.T) {
 		{probedAgo(0), ""},
 		{probedAgo(90 * time.Second), ""},
 		{probedAgo(5 * time.Minute), "warning: the manager has not probed members since 2026-11-23T11:55:00Z (5m ago), so it is not known how they are; " +
-			"it does not run, is stuck, or cannot write to the host: see its pods: kubectl get pods --namespace kubefederate-system"},
+			"it does not run, is stuck, or cannot write to the host: find out which: kubectl federate check"},
 		{host.Probes{Err: apierrors.NewNotFound(resource, "kubefederate-probes")},
 			`warning: it is not known when members were probed last, and what is shown may be old: the host has no Lease "kubefederate-system/kubefederate-probes", ` +
 				"which an earlier release did not install; install it: kubectl federate init"},

@@ -380,6 +380,10 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 		}
 		return stored
 	}
+	if read.reason == v1alpha1.ReasonCredentialMismatch {
+		c.Reason, c.Message = read.reason, read.fault+"; "+propose("store the endpoint of the member's context, if you trust that", o.reset())
+		return stored
+	}
 	if read.reason != "" {
 		return fault(read.reason, read.fault)
 	}
@@ -425,6 +429,13 @@ func (o memberState) name() v1alpha1.MemberName { return v1alpha1.MemberName(o.m
 
 func (o memberState) join() command.Join {
 	return command.Join{Member: o.name(), Federation: o.member.Federation()}
+}
+
+// reset is the join that stores how a context reaches the member. What had proved where contexts lead is gone with the endpoint.
+func (o memberState) reset() command.Join {
+	c := o.join()
+	c.ResetEndpoint, c.TrustContext = true, true
+	return c
 }
 
 // renew proposes a rotation, which needs a member whose join has finished.

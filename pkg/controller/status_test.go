@@ -85,6 +85,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	const (
 		renew = "; renew it: kubectl federate rotate us-east"
+		reset = "; store the endpoint of the member's context, if you trust that: kubectl federate join us-east --federation prod --member-context CONTEXT --reset-endpoint --trust-context"
 	)
 	lives := func(before, after time.Duration) func(*seen) {
 		return func(o *seen) {
@@ -166,9 +167,9 @@ func TestStatus(t *testing.T) {
 		}, v1alpha1.PhaseNotReady, v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialNotOwned,
 			"the stored credential lacks the label kubefederate.io/discovered=true, and discovery joined the member" + renew},
 		{"another server", func(o *seen) { o.member.Spec.Server = "https://elsewhere.example.com" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's server does not match the MemberCluster" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's server does not match the MemberCluster" + reset},
 		{"another proxy", func(o *seen) { o.member.Spec.ProxyURL = "http://proxy.example.com" }, v1alpha1.PhaseNotReady,
-			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's proxy does not match the MemberCluster" + renew},
+			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialMismatch, "the stored credential's proxy does not match the MemberCluster" + reset},
 		{"no end", func(o *seen) { o.store(t, func(a *kubeconfig.Access) { a.Token = token(`{}`) }) }, v1alpha1.PhaseNotReady,
 			v1alpha1.ConditionCredentialValid, v1alpha1.ReasonCredentialWithoutExpiry, "the stored credential does not expire" + renew},
 		{"expired", func(o *seen) { o.now = now.Add(time.Hour) }, v1alpha1.PhaseNotReady,

@@ -99,6 +99,14 @@ func (o JoinOptions) join() command.Join {
 
 func (o JoinOptions) again() string { return o.commands.Line(o.command()) }
 
+// repeat is what to do when others changed something meanwhile.
+func (o JoinOptions) repeat() string {
+	if o.moves {
+		return o.commands.To("move it again", o.command())
+	}
+	return o.commands.To("join again", o.command())
+}
+
 func (o JoinOptions) unjoin(name v1alpha1.MemberName) command.Unjoin {
 	return command.Unjoin{Member: name, Cluster: o.Cluster}
 }

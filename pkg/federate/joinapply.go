@@ -84,7 +84,7 @@ func (p *JoinPlan) adopt(ctx context.Context) error {
 			return nil, err
 		}
 		if m == nil {
-			return nil, refuse("another join of this member failed and was rolled back", p.Options.commands.To("join again", p.Options.command()))
+			return nil, refuse("another join of this member failed and was rolled back", p.Options.repeat())
 		}
 		if s := waitsForMember(m, time.Now(), nil); s != nil {
 			return s, nil

@@ -189,7 +189,7 @@ func (p *JoinPlan) leave(ctx context.Context, leaving *v1alpha1.MemberCluster) e
 		case now == nil, now.UID != leaving.UID, now.DeletionTimestamp != nil:
 			return true, p.forget(ctx, leaving)
 		case now.Generation != leaving.Generation || !maps.Equal(now.Labels, leaving.Labels) || !slices.Equal(now.Finalizers, leaving.Finalizers):
-			return false, &Refusal{Findings: []Finding{about(cluster.Host, ref, "was changed while the move was planned", o.commands.To("move it again", o.command()))}}
+			return false, &Refusal{Findings: []Finding{about(cluster.Host, ref, "was changed while the move was planned", o.repeat())}}
 		}
 		err = p.host.Remove(ctx, ref, cluster.Preconditions{UID: now.UID, ResourceVersion: now.ResourceVersion})
 		if apierrors.IsConflict(err) {
@@ -301,7 +301,7 @@ func (p *MovePlan) failed(ctx context.Context, cause error) error {
 	}
 	cause = overtaken(p.Steps, cause)
 	if gone, ok := errors.AsType[*vanished](cause); ok {
-		gone.during, gone.remedy = "move", o.commands.To("move it again", o.command())
+		gone.during, gone.remedy = "move", o.repeat()
 	}
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), returnTimeout)
 	defer cancel()

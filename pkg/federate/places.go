@@ -60,7 +60,7 @@ func quoted(texts []string) string {
 
 func (p place) remedy() string { return "choose one with --labels " + p.key + "=VALUE" }
 
-// explainPlaces adds to refusals of labels that were not read what was read, and how to choose.
+// explainPlaces adds to refusals of labels how to choose them, and of those that were not read what was read.
 func explainPlaces(findings []Finding, f *joinFacts, o JoinOptions) []Finding {
 	for _, p := range placesOf(f.Member.Topology) {
 		path := field.NewPath("metadata", "labels").Key(p.key).String()
@@ -68,6 +68,17 @@ func explainPlaces(findings []Finding, f *joinFacts, o JoinOptions) []Finding {
 			if findings[i].field == path && p.open(f, o) {
 				findings[i].Cause += "; " + p.read(f.Member.Nodes)
 				findings[i].Remedy = p.remedy()
+			}
+		}
+	}
+	if f.Host.Federation == nil {
+		return findings
+	}
+	for _, rule := range f.Host.Federation.Spec.Labels {
+		path := field.NewPath("metadata", "labels").Key(rule.Key).String()
+		for i := range findings {
+			if findings[i].field == path && findings[i].Remedy == "" {
+				findings[i].Remedy = place{key: rule.Key}.remedy()
 			}
 		}
 	}

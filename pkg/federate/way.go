@@ -66,7 +66,11 @@ type Unproven struct {
 }
 
 func (u *Unproven) Error() string {
-	return fmt.Sprintf("is not proved to be member %q, whose stored endpoint is %q: %s", u.Member, u.Stored.Server, u.Reason)
+	stored := "is " + cluster.Quoted(u.Stored.Server)
+	if endpoint.KeyOf(u.Stored.Server) == endpoint.KeyOf(u.Caller.Server) {
+		stored = "has another CA or name for that server, or does not verify it"
+	}
+	return fmt.Sprintf("is not proved to be member %q, whose stored endpoint %s: %s", u.Member, stored, u.Reason)
 }
 
 // refuse is the refusal of an operation whose connection is not proved; trusting is the command that goes on all the same.

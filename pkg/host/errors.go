@@ -53,13 +53,7 @@ func (c *Cluster) explain(err error) error {
 		return nil
 	}
 	if cluster.IsNotServed(err) {
-		choose := "choose the host, which keeps federations and members, with --context"
-		if c.OtherHost != nil {
-			if name := c.OtherHost(); name != "" {
-				choose = fmt.Sprintf("the current context %s leads to a host, so leave out --context", cluster.Quoted(name))
-			}
-		}
-		return fmt.Errorf("host: %w: %s; or %s", ErrNotInitialised, choose, c.Commands.To("make this cluster a host", command.Init{}))
+		return fmt.Errorf("host: %w: %s; or %s", ErrNotInitialised, c.Choose(), c.Commands.To("make this cluster a host", command.Init{}))
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Reason == metav1.StatusReasonInternalError {
@@ -73,6 +67,16 @@ func (c *Cluster) explain(err error) error {
 		}
 	}
 	return err
+}
+
+// Choose is how to choose a host, where this cluster is none.
+func (c *Cluster) Choose() string {
+	if c.OtherHost != nil {
+		if name := c.OtherHost(); name != "" {
+			return fmt.Sprintf("the current context %s leads to a host, so leave out --context", cluster.Quoted(name))
+		}
+	}
+	return "choose the host, which keeps federations and members, with --context"
 }
 
 // Role is a role of a federation, as the flags of grant call it.

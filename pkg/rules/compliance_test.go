@@ -59,7 +59,7 @@ Deny insecureTLS: spec.insecureSkipTLSVerify: Forbidden: federation "prod" does 
 			f.Spec.Enforcement = v1alpha1.EnforceWarn
 			delete(m.Labels, "team")
 			m.Status.Facts.Regions = []string{"eu-west-1"}
-		}, `Warn labels: metadata.labels[team]: Required value: is required by federation "prod"
+		}, `Warn labels: metadata.labels[team]: Required value: is required by federation "prod"; it must match "[a-z]+"
 Warn expressions: metadata.labels[kubefederate.io/federation]: Forbidden: rule "us-only" of federation "prod" is violated: cluster.facts.regions.all(r, r.startsWith('us-'))
 Deny topology: metadata.labels[topology.kubernetes.io/region]: Invalid value: "us-east-1": the nodes of this cluster are in region "eu-west-1"`},
 		"a rule that warns": {func(f *v1alpha1.Federation, m *v1alpha1.MemberCluster) {

@@ -134,6 +134,9 @@ func (fault labelFault) error(federation *v1alpha1.Federation, rule labelRule, m
 		if len(rule.Values) > 0 {
 			e.Detail += "; " + field.NotSupported(path, "", rule.Values).Detail
 		}
+		if rule.Pattern != "" && rule.Message == "" {
+			e.Detail += fmt.Sprintf("; it must match %q", rule.Pattern)
+		}
 	case faultValues:
 		e = field.NotSupported(path, value, rule.Values)
 	case faultPattern:

@@ -287,6 +287,9 @@ func (c *Contexts) Has(flag string, names ...string) error {
 	return nil
 }
 
+// List says which contexts there are.
+func (c *Contexts) List() string { return contextsOf(c.raw) }
+
 // Connect opens the cluster of a context. It sends no request.
 func (c *Contexts) Connect(name string) (*member.Cluster, error) {
 	config, err := c.config(contextUse{"member", "--member-context"}, name)

@@ -89,9 +89,10 @@ func TestClustersJoinByThemselves(t *testing.T) {
 	l.make(t, objects...)
 	began := time.Now()
 	consents := [][]*unstructured.Unstructured{
-		discovers(fed), manifests.DiscoverySecretBinding("team-six", "capi-kubeconfig"), manifests.DiscoveryNamespaceBinding("team-six"),
+		manifests.DiscoverySecretBinding("team-six", "capi-kubeconfig"), manifests.DiscoveryNamespaceBinding("team-six"),
 		manifests.DiscoveryNamespaceBinding("fleet-six"), manifests.DiscoveryNamespaceBinding("argocd-six"),
 		manifests.DiscoverySecretBinding("ocm", "federate"), manifests.DiscoverySecretBinding("profiles-six", "profile-credential"),
+		discovers(fed), // last: the first of several objects of a cluster that may be used has it join
 	}
 	l.grant(t, consents...)
 	l.becomes(t, fed, "argocd by ArgoCD argocd-six/argocd: Pending", "capi by ClusterAPI team-six/capi: Pending", "ocm by OpenClusterManagement ocm: Pending",
