@@ -374,6 +374,10 @@ func (o *labelOptions) labelAsRead(ctx context.Context, h *host.Cluster, m *v1al
 		if had && old == value {
 			continue
 		}
+		if had && !o.overwrite && key == v1alpha1.LabelFederation {
+			return "", output.Usagef("%s", o.commands().To(fmt.Sprintf("member %q is in federation %q; to move it, run", m.Name, old),
+				command.Move{Member: v1alpha1.MemberName(m.Name), Federation: v1alpha1.FederationName(value)}))
+		}
 		if had && !o.overwrite {
 			return "", output.Usagef("member %q already has label %s=%s; change it with --overwrite", m.Name, key, old)
 		}

@@ -112,7 +112,7 @@ func writers(d *factory) []*cobra.Command {
 func readers(d *factory) []*cobra.Command {
 	return []*cobra.Command{
 		newCheck(d), newGet(d), newDescribe(d), newTree(d), newFind(d), newServices(d), newKubeconfig(d), newLint(d), newVersion(d),
-		newCredential(d), newCompletion(d),
+		newCredential(d), newCompletion(d), newOptions(),
 	}
 }
 
@@ -125,8 +125,9 @@ const (
 // newHelp is the command help. Cobra's own takes a word that is no command for a success.
 func newHelp(d *factory) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Help about any command",
+		Use:     "help [COMMAND]",
+		GroupID: groupOther,
+		Short:   "Help about any command",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, rest, err := cmd.Root().Find(args)
 			if err == nil && len(rest) > 0 && found.HasSubCommands() || found == nil {
@@ -168,10 +169,14 @@ func whyInvalid(invalid *pflag.InvalidValueError) error {
 	return invalid.Unwrap()
 }
 
-// usageTemplate is cobra's own without the flags that choose the host: each command would repeat all of them.
+// usageTemplate is cobra's own without the flags that choose the host: each command would repeat all of them, and they push the commands
+// off a screen.
 func usageTemplate(cobras string) string {
-	return strings.Replace(cobras, `Global Flags:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `The flags that choose the host (--context, --kubeconfig, --as, …) are listed by "{{.Root.CommandPath}} --help".`, 1)
+	const listed = `The flags that choose the host (--context, --kubeconfig, --as, …) are listed by "{{.Root.CommandPath}} options".`
+	return strings.NewReplacer(
+		"Global Flags:\n{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}", listed,
+		"{{if .HasAvailableLocalFlags}}", "{{if not .HasParent}}\n\n"+listed+"{{else if .HasAvailableLocalFlags}}",
+	).Replace(cobras)
 }
 
 // Examples are the examples of every command's help, by command. A command that runs and has none is included.

@@ -143,6 +143,9 @@ func judgeJoin(ctx context.Context, h *host.Cluster, m *member.Cluster, facts *j
 		if err != nil {
 			return nil, err
 		}
+		if facts.Member.ID == "" { // which is reported
+			judged = slices.DeleteFunc(judged, func(f Finding) bool { return f.field == "spec.clusterID" })
+		}
 		findings = append(findings, explainPlaces(withoutEchoes(judged, findings), facts, o)...)
 	}
 	label := field.NewPath("metadata", "labels").Key(v1alpha1.LabelFederation).String()
