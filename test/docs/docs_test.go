@@ -242,13 +242,13 @@ func TestFaultsAreFound(t *testing.T) {
 // TestCommandsInText finds each command, and each flag of one, that stands in the text between code blocks.
 func TestCommandsInText(t *testing.T) {
 	t.Parallel()
-	help := func(args ...string) string {
+	printed := func(args ...string) string {
 		var out bytes.Buffer
-		cli.Run(t.Context(), append(append([]string{"kubectl-federate"}, args...), "--help"),
+		cli.Run(t.Context(), append([]string{"kubectl-federate"}, args...),
 			genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out})
 		return out.String()
 	}
-	hostFlags := help()
+	hostFlags := printed("options")
 	commands := cli.Examples()
 	found := 0
 	for _, p := range pages(t) {
@@ -263,7 +263,7 @@ func TestCommandsInText(t *testing.T) {
 				t.Errorf("%s: there is no command %s", p.Path, line[0])
 				continue
 			}
-			flags := help(args...) + hostFlags
+			flags := printed(append(args, "--help")...) + hostFlags
 			for _, word := range words {
 				name, _, _ := strings.Cut(word, "=")
 				if strings.HasPrefix(name, "-") && !regexp.MustCompile(`(?m)[ ,]`+name+`[ ,]`).MatchString(flags) {
