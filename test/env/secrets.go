@@ -54,7 +54,7 @@ func (s Secrets) Add(what string, value []byte) {
 		}
 	}
 	for _, text := range encoded.FindAllString(string(value), -1) {
-		if inner, err := base64.StdEncoding.DecodeString(text); err == nil && bytes.HasPrefix(inner, []byte("-----BEGIN")) {
+		if inner, err := base64.StdEncoding.DecodeString(text); err == nil && bytes.HasPrefix(inner, []byte("-----BEGIN")) && bytes.Contains(inner, []byte("PRIVATE KEY")) {
 			s.Add(what+", decoded", inner)
 		}
 	}
