@@ -117,6 +117,8 @@ type Finding struct {
 	Cause  string `json:"cause"`
 	// Remedy is the one command that repairs it; empty where no command does.
 	Remedy string `json:"remedy,omitempty"`
+	// alone says that one command for several members does not repair it.
+	alone bool
 }
 
 // Facts are everything that findings are made from.

@@ -306,6 +306,12 @@ error host z CredentialOrphan Secret "kubefederate-credentials/z": is a credenti
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
 		},
 			`error member east Unauthorized endpoint "https://east.example.com": does not accept the stored credential (401) => ` + join},
+		{"refused where nothing is verified, and a context that leads elsewhere", func(f *Facts) {
+			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultUnauthorized, errors.New("x"))}
+			f.Observations[1].Server = "https://new.example.com"
+			f.Host.Members[0].Spec.InsecureSkipTLSVerify = true
+		}, `error member east Unauthorized endpoint "https://east.example.com": does not accept the stored credential (401); its certificate is not verified, ` +
+			`so another cluster may answer there, and context "east" reaches this one at https://new.example.com => ` + join + ` --reset-endpoint`},
 		{"certificate", func(f *Facts) {
 			f.Observations[0] = Observation{Credential: "east", Err: failing(cluster.FaultCertificate, errors.New("unknown authority"))}
 		}, `error member east CertificateInvalid endpoint "https://east.example.com": its certificate does not verify: unknown authority => ` + join + ` --reset-endpoint`},

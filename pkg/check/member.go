@@ -175,7 +175,13 @@ func (s subject) throughCredential(o *Observation) {
 	at := "endpoint " + cluster.Quoted(s.Spec.Server)
 	switch fault := cluster.FaultOf(o.Err); {
 	case fault == cluster.FaultUnauthorized:
-		s.onMember(Finding{Code: Unauthorized, Severity: Error, Object: at, Cause: "does not accept the stored credential (401)", Remedy: s.join(command.Join{})})
+		f := Finding{Code: Unauthorized, Severity: Error, Object: at, Cause: "does not accept the stored credential (401)", Remedy: s.join(command.Join{})}
+		if there := s.elsewhere(); there != nil && s.Spec.InsecureSkipTLSVerify {
+			f.Cause += fmt.Sprintf("; its certificate is not verified, so another cluster may answer there, and context %s reaches this one at %s",
+				cluster.Quoted(there.Context), there.Server)
+			f.Remedy, f.alone = s.join(command.Join{ResetEndpoint: true}), true
+		}
+		s.onMember(f)
 	case fault == cluster.FaultForbidden, fault == cluster.FaultAnonymous:
 		s.onMember(Finding{Code: Forbidden, Severity: Error, Object: at,
 			Cause: "does not let the stored credential read " + cluster.IdentityNamespace.String() + " (403)", Remedy: s.join(command.Join{})})

@@ -17,7 +17,7 @@ func (j *judge) together() {
 	var names []v1alpha1.MemberName
 	named := map[string]bool{} // one may be both
 	for i, f := range j.found {
-		if slices.Contains([]Code{Unauthorized, v1alpha1.ReasonCredentialRevoked, v1alpha1.ReasonCredentialExpired}, f.Code) {
+		if !f.alone && slices.Contains([]Code{Unauthorized, v1alpha1.ReasonCredentialRevoked, v1alpha1.ReasonCredentialExpired}, f.Code) {
 			refused = append(refused, i)
 			if !named[f.Member] {
 				named[f.Member], names = true, append(names, v1alpha1.MemberName(f.Member))

@@ -7,6 +7,7 @@ package script
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli"
 	"github.com/kubefederate/kubectl-federate/pkg/version"
 	"github.com/kubefederate/kubectl-federate/test/env"
@@ -135,6 +137,23 @@ func (s *stage) unchanged(name string, before map[string]env.Objects) error {
 	return env.Poll(ctx, func(ctx context.Context) error { return s.fleet.Cluster(name).Compare(ctx, before[name]) })
 }
 
+// clean is a snapshot of the clusters when nothing of the test before is left: what a member had goes with its namespace, a while after it
+// has left.
+func (s *stage) clean(ctx context.Context) (before map[string]env.Objects, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = env.Poll(ctx, func(ctx context.Context) (err error) {
+		before, err = s.snapshot(ctx)
+		for name, objects := range before {
+			if _, left := objects["namespaces "+v1alpha1.MemberNamespace]; left {
+				err = fmt.Errorf("cluster %s has namespace %s", name, v1alpha1.MemberNamespace)
+			}
+		}
+		return err
+	})
+	return before, err
+}
+
 // prepare makes the stage ready for commands of a test itself: with a manager, a home of its own, and a kubeconfig in it. Before is what the
 // members have.
 func (s *stage) prepare(t *testing.T) (before map[string]env.Objects, home, kubeconfig string) {
@@ -143,7 +162,7 @@ func (s *stage) prepare(t *testing.T) (before map[string]env.Objects, home, kube
 	if err := s.startManager(); err != nil {
 		t.Fatal(err)
 	}
-	before, err := s.snapshot(t.Context())
+	before, err := s.clean(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +240,7 @@ func setup(e *testscript.Env) error {
 	for _, c := range theStage.fleet.Clusters() {
 		e.Setenv("SERVER_"+strings.ReplaceAll(c.Name, "-", "_"), c.Config().Host)
 	}
-	before, err := theStage.snapshot(context.Background())
+	before, err := theStage.clean(context.Background())
 	e.Values[beforeKey{}] = before
 	e.Values[impostorsKey{}] = map[string]env.Context{}
 	e.Values[addressesKey{}] = map[string]*env.Address{}
