@@ -99,8 +99,8 @@ func TestRuleRefusals(t *testing.T) {
 		"kubernetesVersions": ">=1.90",
 	})
 	p.refused(federate.JoinOptions{Labels: map[string]string{"example.com/tier": "tin"}}, `cannot join "ruled" to federation "ruled"; nothing was changed
-* host: MemberCluster "ruled": metadata.labels[example.com/team]: Required value: is required by federation "ruled"; name the owning team
-* host: MemberCluster "ruled": metadata.labels[example.com/tier]: Unsupported value: "tin": supported values: "gold"
+* host: MemberCluster "ruled": metadata.labels[example.com/team]: Required value: is required by federation "ruled"; name the owning team: choose one with --labels example.com/team=VALUE
+* host: MemberCluster "ruled": metadata.labels[example.com/tier]: Unsupported value: "tin": supported values: "gold": choose one with --labels example.com/tier=VALUE
 * host: MemberCluster "ruled": spec.joinedWith.kubernetesVersion: Invalid value: "v1.36.3": federation "ruled" takes >=1.90`)
 	p.refused(federate.JoinOptions{Federation: "rulde"}, `cannot join "ruled" to federation "rulde"; nothing was changed
 * host: MemberCluster "ruled": metadata.labels[kubefederate.io/federation]: Not found: "rulde": no federation has this name; did you mean "ruled"?`)
