@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -261,30 +262,33 @@ func (b *writer) logs(ctx context.Context) error {
 
 // metrics writes what the pods count, read with a token of the account for that.
 func (b *writer) metrics(ctx context.Context) error {
-	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: manifests.MetricsAccount}
-	var token cluster.Token
+	ports := map[string]int32{}
 	for i := range b.pods[:min(len(b.pods), maxPods)] {
-		pod := &b.pods[i]
-		port := metricsPort(pod)
-		if port == 0 {
-			continue
+		if port := metricsPort(&b.pods[i]); port != 0 {
+			ports[b.pods[i].Name] = port
 		}
-		var err error
-		if token.Value == "" {
-			token, err = b.host.RequestToken(ctx, account, map[string]any{
-				"expirationSeconds": int64(metricsTokenLifetime / time.Second), "audiences": []any{manifests.MetricsAudience},
-			}, cluster.DryRunNone)
-		}
-		var text []byte
-		if err == nil {
-			text, err = b.host.ProxyGet(ctx, v1alpha1.HostNamespace, pod.Name, cluster.ProxyOptions{
-				Port: port, Path: "metrics", Header: http.Header{manifests.MetricsHeader: {"Bearer " + token.Value}},
-			})
-		}
+	}
+	if len(ports) == 0 {
+		b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{"metrics", "no pods in " + v1alpha1.HostNamespace + " that serve them could be read: " +
+			"those of a manager outside the cluster are at its --metrics-bind-address"})
+		return nil
+	}
+	account := cluster.Ref{Resource: cluster.ServiceAccounts, Namespace: v1alpha1.HostNamespace, Name: manifests.MetricsAccount}
+	token, err := b.host.RequestToken(ctx, account, map[string]any{
+		"expirationSeconds": int64(metricsTokenLifetime / time.Second), "audiences": []any{manifests.MetricsAudience},
+	}, cluster.DryRunNone)
+	if err != nil {
+		b.leftOut("metrics", err)
+		return ctx.Err()
+	}
+	for _, pod := range slices.Sorted(maps.Keys(ports)) {
+		name := "metrics/" + pod + ".txt"
+		text, err := b.host.ProxyGet(ctx, v1alpha1.HostNamespace, pod, cluster.ProxyOptions{
+			Port: ports[pod], Path: "metrics", Header: http.Header{manifests.MetricsHeader: {"Bearer " + token.Value}},
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		name := "metrics/" + pod.Name + ".txt"
 		if err != nil {
 			b.leftOut(name, err)
 			continue
@@ -292,10 +296,6 @@ func (b *writer) metrics(ctx context.Context) error {
 		if err := b.add(name, []byte(redact.Text(string(text))), false); err != nil {
 			return err
 		}
-	}
-	if !slices.ContainsFunc(b.pods, func(p corev1.Pod) bool { return metricsPort(&p) != 0 }) {
-		b.contents.LeftOut = append(b.contents.LeftOut, LeftOut{"metrics", "no pods in " + v1alpha1.HostNamespace + " that serve them could be read: " +
-			"those of a manager outside the cluster are at its --metrics-bind-address"})
 	}
 	return nil
 }

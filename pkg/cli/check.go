@@ -39,8 +39,8 @@ init would fail of, or what would not work after it. Give it the flags that init
 the webhook is seen only once it is called, so that is not known before.
 
 --bundle writes what others need to help you into one file: the objects of kubectl federate on the host, Events,
-logs and metrics of its pods, versions, and what check finds. Of Secrets it holds names, types, keys and sizes; elsewhere
-what has the shape of a token, a key or a password is removed. What could not be read is listed in it, and is no
+logs and metrics of its pods, versions, and what check finds. Of Secrets it holds names, types, keys and sizes;
+elsewhere what has the shape of a token, a key or a password is removed. What could not be read is listed in it, and is no
 error: the exit code is 0 when the bundle is written.
 
 Exit codes: 0 no errors found; 1 the host, or a context that you named, could not be checked; 2 errors found.`

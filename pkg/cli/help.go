@@ -21,11 +21,16 @@ func printHelp(cmd *cobra.Command, _ []string) {
 		text = cmd.Short
 	}
 	cmd.InitDefaultHelpFlag()
-	lines := strings.Split(wrapped(strings.TrimSpace(text))+"\n\n"+cmd.UsageString(), "\n")
+	_ = output.Text(cmd.OutOrStdout(), hang(wrapped(strings.TrimSpace(text))+"\n\n"+cmd.UsageString()))
+}
+
+// hang breaks the long lines of a text.
+func hang(text string) string {
+	lines := strings.Split(text, "\n")
 	for i := range lines {
 		lines[i] = hung(lines[i])
 	}
-	_ = output.Text(cmd.OutOrStdout(), strings.Join(lines, "\n"))
+	return strings.Join(lines, "\n")
 }
 
 // hung breaks a line that is longer than helpColumns, in a list, of flags, of comments or of commands: what follows stands below the

@@ -126,11 +126,9 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 	defer cancel()
 	var request joinRequestResult
 	var unknown error
-	var membership *member.Membership
 	errs := cluster.Together(
 		func() (err error) { request, err = o.write(ctx, m); return err },
 		func() error { unknown = o.unknownFederation(ctx); return nil },
-		func() error { membership = o.membership(ctx, m); return nil },
 	)
 	if unknown != nil {
 		output.Linef(o.ErrOut, "Warning: %s", unknown)
@@ -157,7 +155,7 @@ func (o *joinRequestOptions) run(ctx context.Context) error {
 		output.Linef(o.ErrOut, "the label is on namespace %s, since this cluster does not let you label namespace %s", request.Namespace, v1alpha1.IdentityNamespace)
 	}
 	if !o.remove && o.dryRun == cluster.DryRunNone {
-		o.hint(membership)
+		o.hint(o.membership(ctx, m))
 	}
 	return nil
 }

@@ -18,11 +18,8 @@ func newOptions() *cobra.Command {
   kubectl federate options`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			lines := strings.Split("Every command takes these flags:\n\n"+cmd.Root().PersistentFlags().FlagUsages(), "\n")
-			for i := range lines {
-				lines[i] = hung(lines[i])
-			}
-			return output.Text(cmd.OutOrStdout(), strings.TrimRight(strings.Join(lines, "\n"), "\n"))
+			flags := hang(cmd.Root().PersistentFlags().FlagUsages())
+			return output.Text(cmd.OutOrStdout(), "Every command takes these flags:\n\n"+strings.TrimRight(flags, "\n"))
 		},
 	}
 }

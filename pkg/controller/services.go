@@ -231,8 +231,8 @@ func (n *namer) report(ctx context.Context, name v1alpha1.FederationName) {
 	}
 }
 
-// updateWatches begins and ends the watches of members. Only of a member that is Ready services are read; what was read of another one stays. It
-// returns those that lacked a right and whose services are not read any more.
+// updateWatches begins and ends the watches of members. Only of a member that is Ready services are read; what was read of another one
+// stays. It returns those that lacked a right and whose services are not read any more.
 func (n *namer) updateWatches(f *v1alpha1.Federation, name v1alpha1.FederationName, members []v1alpha1.MemberCluster) (forgotten []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

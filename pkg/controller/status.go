@@ -370,7 +370,11 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 	c := &stored.condition
 	c.Type, c.Status = v1alpha1.ConditionCredentialValid, metav1.ConditionFalse
 	fault := func(reason, message string) storedCredential {
-		c.Reason, c.Message = reason, message+"; "+o.renew()
+		remedy := o.renew()
+		if reason == v1alpha1.ReasonCredentialMismatch {
+			remedy = propose("store the endpoint of the member's context, if you trust that", o.reset())
+		}
+		c.Reason, c.Message = reason, message+"; "+remedy
 		return stored
 	}
 	if read == nil {
@@ -378,10 +382,6 @@ func (o memberState) judge(read *credential) (stored storedCredential) {
 		if o.member.JoinFinished() {
 			c.Message = "no credential is stored: its Secret was deleted; " + propose("store another", o.join())
 		}
-		return stored
-	}
-	if read.reason == v1alpha1.ReasonCredentialMismatch {
-		c.Reason, c.Message = read.reason, read.fault+"; "+propose("store the endpoint of the member's context, if you trust that", o.reset())
 		return stored
 	}
 	if read.reason != "" {

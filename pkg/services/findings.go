@@ -146,8 +146,8 @@ func (c *Condition) text() string {
 	return c.Reason + ": " + c.Message
 }
 
-// Differs says how a ServiceImport differs from what the exports come to; empty where it does not, or nothing is exported. Submariner writes no ports of
-// headless services.
+// Differs says how a ServiceImport differs from what the exports come to; empty where it does not, or nothing is exported. Submariner
+// writes no ports of headless services.
 func (s *Service) Differs(im *Import) string {
 	if s.Valid == 0 {
 		return ""

@@ -29,10 +29,9 @@ import (
 // reviewTimeout bounds both reviews together. Collectors give up after ten seconds.
 const reviewTimeout = 8 * time.Second
 
-// Filter asks the host's API server about each request, whose token is in the header Authorization or, with an audience of its own, in
-// manifests.MetricsHeader: a TokenReview says who sends it, a SubjectAccessReview whether
-// RBAC allows the verb get on the path, as the ClusterRole kubefederate-metrics-reader does. It responds with 401 to an
-// unknown user, 403 where the right is missing, 429 where too many unknown tokens came, and 500 where the API server could
+// Filter asks the host's API server about each request, whose token is in the header Authorization or, with an audience of
+// its own, in manifests.MetricsHeader: a TokenReview says who sends it, a SubjectAccessReview whether RBAC allows the verb get
+// on the path, as the ClusterRole kubefederate-metrics-reader does. It responds with 401 to an unknown user, 403 where the right is missing, 429 where too many unknown tokens came, and 500 where the API server could
 // not be asked. Only refusals are remembered, for seconds, so revoking a right takes effect at once.
 //
 // It is a FilterProvider of controller-runtime's metrics server.
