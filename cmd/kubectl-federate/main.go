@@ -34,8 +34,8 @@ func main() {
 
 // notify returns a context that the first signal cancels, so that a join is rolled back; a later one ends the process at
 // once. One that comes before ends it, too: nothing has been sent to a cluster by then. A terminal that is closed sends
-// SIGHUP. A signal that the caller has set to be ignored, as nohup does, stays ignored. A reader that closes its pipe ends no
-// run in the middle: writes to it fail, and the run continues.
+// SIGHUP. A signal that the caller has set to be ignored, as nohup does, stays ignored. SIGPIPE, which would end a run in
+// the middle, is: cli.Run rolls back when its output is read no more.
 func notify(parent context.Context) context.Context {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)

@@ -23,8 +23,11 @@ import (
 )
 
 // Run executes the command line args, whose first element is the name that the binary was called by,
-// and returns the process's exit code.
+// and returns the process's exit code. It is stopped by ctx, and when its output is read no more.
 func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	streams.Out, streams.ErrOut = output.Piped(streams.Out, cancel), output.Piped(streams.ErrOut, cancel)
 	name := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
 	rest := args[1:]
 	if plugin, ok := strings.CutPrefix(name, "kubectl_complete-"); ok {

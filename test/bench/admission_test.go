@@ -197,7 +197,9 @@ func (s *stage) grown(create func(context.Context, variant, int64) error) func(c
 			return err
 		}
 		if g != product {
-			return s.writeStatus(ctx, g, created(n))
+			if err := s.writeStatus(ctx, g, created(n)); err != nil {
+				return err
+			}
 		}
 		last := ""
 		return wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {

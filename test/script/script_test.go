@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ func TestMain(m *testing.M) {
 		"kubectl-federate": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			context.AfterFunc(ctx, stop)
+			signal.Ignore(syscall.SIGPIPE)
 			if os.Getenv("UNRELEASED") == "" {
 				version.Image = "registry.example.com/kubefederate/manager@sha256:" + strings.Repeat("0", 64)
 			}

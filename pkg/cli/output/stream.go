@@ -1,7 +1,9 @@
 package output
 
 import (
+	"errors"
 	"io"
+	"syscall"
 
 	"k8s.io/cli-runtime/pkg/printers"
 )
@@ -18,6 +20,28 @@ func (s *stream) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Piped is w, of which the first write that finds that the reader is gone, as head is after its lines, calls gone. A terminal
+// stays what it is: it sends a SIGHUP.
+func Piped(w io.Writer, gone func()) io.Writer {
+	if printers.IsTerminal(w) {
+		return w
+	}
+	return piped{w, gone}
+}
+
+type piped struct {
+	w    io.Writer
+	gone func()
+}
+
+func (p piped) Write(data []byte) (int, error) {
+	n, err := p.w.Write(data)
+	if errors.Is(err, syscall.EPIPE) {
+		p.gone()
+	}
+	return n, err
 }
 
 // raw is what a stream writes to.
