@@ -84,7 +84,7 @@ func newStage(b *testing.B) *stage {
 }
 
 // policies are those about members.
-var policies = []string{"joining", "membership"}
+var policies = []string{"joining", "leaving", "membership"}
 
 // ofGroup is an object of manifests/ for the resource of another group. Its name has the group in it, as those of
 // manifests/ have the product's.
