@@ -7,10 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cli/targets"
+	"github.com/kubefederate/kubectl-federate/pkg/cluster"
 	"github.com/kubefederate/kubectl-federate/pkg/command"
 	"github.com/kubefederate/kubectl-federate/pkg/host"
 )
@@ -18,7 +20,7 @@ import (
 const describeHelp = `Show everything that the host knows of members, or of a federation.
 
 Of a member: its phase, since when and why, and the command to run next; who joined it; its endpoint, credential,
-labels, conditions, and what was seen of it. Violations are the rules of the federation that the member breaks
+labels, conditions, Events, and what was seen of it. Violations are the rules of the federation that the member breaks
 now, except limits, which count all members.
 
 Of a federation: its rules, which members are unhealthy, and which break rules.`
@@ -37,6 +39,7 @@ type describeFlags struct {
 	*factory
 	federation string
 	selector   string
+	showEvents bool
 }
 
 func newDescribe(d *factory) *cobra.Command {
@@ -52,6 +55,7 @@ func newDescribe(d *factory) *cobra.Command {
 	}
 	d.addFederation(cmd, &f.federation, "Describe this federation")
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "Describe the members whose labels match this selector")
+	cmd.Flags().BoolVar(&f.showEvents, "show-events", true, "Show the Events of each, as far as the host keeps them")
 	return cmd
 }
 
@@ -105,6 +109,14 @@ func (o *describeOptions) run(ctx context.Context) error {
 		o.reportNoMembers()
 		return nil
 	}
+	uids := make([]types.UID, len(members))
+	for i := range members {
+		uids[i] = members[i].UID
+	}
+	events, err := o.readEvents(ctx, h.Cluster, cluster.MemberClusters, uids)
+	if err != nil {
+		return output.WhileReading(ctx, err)
+	}
 	known := map[v1alpha1.FederationName]rulebook{}
 	now, unnamed := time.Now(), false
 	for i := range members {
@@ -116,7 +128,7 @@ func (o *describeOptions) run(ctx context.Context) error {
 			}
 			known[name] = book
 		}
-		text := memberText(o.commands(), &members[i], book, now)
+		text := memberText(o.commands(), &members[i], book, events, now)
 		if i > 0 {
 			text = "\n\n" + text
 		}
@@ -164,7 +176,11 @@ func (o *describeOptions) describeFederation(ctx context.Context, h targets.Memb
 	if err != nil {
 		return err
 	}
-	return output.Text(o.Out, federationText(o.commands(), federation, pointers(members), time.Now()))
+	events, err := o.readEvents(ctx, h.Cluster, cluster.Federations, []types.UID{federation.UID})
+	if err != nil {
+		return err
+	}
+	return output.Text(o.Out, federationText(o.commands(), federation, pointers(members), events, time.Now()))
 }
 
 // rulebook is a federation, or why its rules cannot be evaluated.

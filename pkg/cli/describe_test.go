@@ -135,7 +135,7 @@ Violations:
   not judged: you may not read federation "prod"
 `},
 	} {
-		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText(command.Host{}, tt.member, tt.book, noon)); diff != "" {
+		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), memberText(command.Host{}, tt.member, tt.book, nil, noon)); diff != "" {
 			t.Errorf("%s:\n%s", tt.name, diff)
 		}
 	}
@@ -148,7 +148,7 @@ func TestDescribePending(t *testing.T) {
 		condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "federation \"prod\" accepts members manually", time.Hour))
 	m.Annotations = map[string]string{v1alpha1.AnnotationJoinedBy: "alice 2026-11-23T11:00:00Z"}
 	manual := &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}, Spec: v1alpha1.FederationSpec{Acceptance: v1alpha1.AcceptManual}}
-	text := memberText(command.Host{}, m, rulebook{federation: manual}, noon)
+	text := memberText(command.Host{}, m, rulebook{federation: manual}, nil, noon)
 	for _, want := range []string{
 		`Cause:         AwaitingApproval (60m ago): federation "prod" accepts members manually`,
 		"Next:          kubectl federate approve us-east",
@@ -176,7 +176,7 @@ func TestDescribeFederation(t *testing.T) {
 	for _, tt := range []struct {
 		name, got, want string
 	}{
-		{"every rule", federationText(command.Host{}, federation(), members, noon), `
+		{"every rule", federationText(command.Host{}, federation(), members, nil, noon), `
 Name:          prod
 Description:   Production clusters
 Created:       2026-11-14T12:00:00Z (9d ago)
@@ -204,7 +204,7 @@ Unhealthy:
   new       Unknown   NotProbed (4d ago)
 Violating:     <none>
 `},
-		{"none", federationText(command.Host{}, empty, nil, noon), `
+		{"none", federationText(command.Host{}, empty, nil, nil, noon), `
 Name:          empty
 Description:   <none>
 Created:       2026-11-23T11:00:00Z (60m ago)
@@ -301,7 +301,7 @@ func TestDescribeViolating(t *testing.T) {
 	deny, warn := violation(v1alpha1.EnforceDeny, "no team"), violation(v1alpha1.EnforceWarn, "no region")
 	members := []*v1alpha1.MemberCluster{ready("b", violates(warn, deny, warn, warn)), ready("kept"), ready("a", violates(deny))}
 	tail := func(members []*v1alpha1.MemberCluster) string {
-		text := federationText(command.Host{}, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}, members, noon)
+		text := federationText(command.Host{}, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}, members, nil, noon)
 		_, unhealthy, _ := strings.Cut(text, "Unhealthy:")
 		return "Unhealthy:" + unhealthy
 	}
@@ -352,7 +352,7 @@ func TestDescribeViolations(t *testing.T) {
   metadata.labels[region]: Required value: is required by federation "prod"; supported values: "us"
   not judged: status.facts.kubernetesVersion: the version is unknown; federation "prod" takes >=1.38`}},
 	} {
-		text := "\n" + memberText(command.Host{}, tt.member, tt.book, noon)
+		text := "\n" + memberText(command.Host{}, tt.member, tt.book, nil, noon)
 		for _, want := range tt.want {
 			if !strings.Contains(text, "\n"+want+"\n") {
 				t.Errorf("%s: no %q in\n%s", name, want, text)

@@ -102,9 +102,9 @@ func describesEach[O any](t *testing.T, fresh func() (object O, spec any), text 
 func TestDescribeShowsEachField(t *testing.T) {
 	t.Parallel()
 	describesEach(t, func() (*v1alpha1.Federation, any) { f := federation(); return f, &f.Spec },
-		func(f *v1alpha1.Federation) string { return federationText(command.Host{}, f, nil, noon) })
+		func(f *v1alpha1.Federation) string { return federationText(command.Host{}, f, nil, nil, noon) })
 	describesEach(t, func() (*v1alpha1.MemberCluster, any) { m := ready("us-east"); return m, &m.Spec },
 		func(m *v1alpha1.MemberCluster) string {
-			return memberText(command.Host{}, m, rulebook{federation: federation()}, noon)
+			return memberText(command.Host{}, m, rulebook{federation: federation()}, nil, noon)
 		})
 }

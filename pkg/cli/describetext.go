@@ -23,7 +23,7 @@ import (
 )
 
 // memberText describes a member. Commands renders the command to run next.
-func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook, now time.Time) string {
+func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook, events *eventList, now time.Time) string {
 	s := &output.Sheet{}
 	why := causeOf(m)
 	s.Line("Name", m.Name)
@@ -81,6 +81,7 @@ func memberText(commands command.Host, m *v1alpha1.MemberCluster, book rulebook,
 
 	s.Table("Conditions", conditionRows(m.Status.Conditions, now))
 	s.List("Violations", violations(m, book))
+	events.describe(s, m.UID, now)
 	return s.String()
 }
 
@@ -249,7 +250,7 @@ func violation(v v1alpha1.Violation) string {
 }
 
 // federationText describes a federation.
-func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, now time.Time) string {
+func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1alpha1.MemberCluster, events *eventList, now time.Time) string {
 	s := &output.Sheet{}
 	s.Line("Name", f.Name)
 	s.Line("Description", f.Spec.Description)
@@ -308,6 +309,7 @@ func federationText(commands command.Host, f *v1alpha1.Federation, members []*v1
 	if more > 0 {
 		s.Line("More", commands.To(fmt.Sprintf("%d violating members", more), command.Get{Federation: v1alpha1.FederationName(f.Name), Violating: true}))
 	}
+	events.describe(s, f.UID, now)
 	return s.String()
 }
 

@@ -128,7 +128,7 @@ func TestUnhealthyIsBounded(t *testing.T) {
 		}
 		members = append(members, m)
 	}
-	text := federationText(command.Host{}, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}, members, noon)
+	text := federationText(command.Host{}, &v1alpha1.Federation{ObjectMeta: metav1.ObjectMeta{Name: "prod"}}, members, nil, noon)
 	if lines := strings.Count(text, "\n"); lines > 80 || !strings.Contains(text, "m-150") || !strings.Contains(text, "150 unhealthy members: kubectl federate get --federation prod --sort-by phase") {
 		t.Errorf("%d lines:\n%s", lines, text)
 	}

@@ -20,10 +20,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
@@ -108,6 +110,8 @@ func printers(text string) map[string]func(d *factory) error {
 		Candidate:  discover.Candidate{Source: "cluster-api", Name: text, Objects: []discover.Object{{Ref: ref}}},
 		Federation: v1alpha1.FederationName(text), Member: v1alpha1.MemberName(text), State: discover.Wants, Reason: text, Also: []string{text},
 	}}}
+	event := *spoiled[corev1.Event](text)
+	events := &eventList{of: map[types.UID][]corev1.Event{member.UID: {event}, federation.UID: {event}}}
 	finding := spoiled[check.Finding](text)
 	finding.Severity = check.Error
 	status := apierrors.NewInvalid(schema.GroupKind{Kind: text}, text, field.ErrorList{field.Invalid(field.NewPath(text), text, text)})
@@ -115,10 +119,10 @@ func printers(text string) map[string]func(d *factory) error {
 	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": text}}}
 	all := map[string]func(d *factory) error{
 		"describe a member": func(d *factory) error {
-			return output.Text(d.Out, memberText(command.Host{}, member, rulebook{federation: federation}, noon))
+			return output.Text(d.Out, memberText(command.Host{}, member, rulebook{federation: federation}, events, noon))
 		},
 		"describe a federation": func(d *factory) error {
-			return output.Text(d.Out, federationText(command.Host{}, federation, members, noon))
+			return output.Text(d.Out, federationText(command.Host{}, federation, members, events, noon))
 		},
 		"tree":            func(d *factory) error { return output.PrintTree(d.Out, grow(nil, members, noon)) },
 		"tree -o mermaid": func(d *factory) error { return output.Text(d.Out, output.Mermaid(grow(nil, members, noon))) },

@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -27,4 +29,21 @@ func (c *Cluster) RecordEvent(ctx context.Context, m *v1alpha1.MemberCluster, re
 	o.Object["count"] = int64(1)
 	_, err := c.Create(ctx, cluster.Events, o, cluster.DryRunNone)
 	return err
+}
+
+// Events reads the Events of members or federations, by UID. API servers keep Events for an hour by default.
+func (c *Cluster) Events(ctx context.Context, kind cluster.Resource, objects []types.UID) (map[types.UID][]corev1.Event, error) {
+	o := cluster.ListOptions{
+		Namespace: metav1.NamespaceDefault, // holds those of objects without a namespace
+		Fields:    "involvedObject.apiVersion=" + v1alpha1.GroupVersion.String() + ",involvedObject.kind=" + kind.Kind,
+	}
+	if len(objects) == 1 {
+		o.Fields += ",involvedObject.uid=" + string(objects[0])
+	}
+	events, _, err := cluster.List[corev1.Event](ctx, c.Conn, cluster.Events, o)
+	of := map[types.UID][]corev1.Event{}
+	for _, e := range events {
+		of[e.InvolvedObject.UID] = append(of[e.InvolvedObject.UID], e)
+	}
+	return of, err
 }
