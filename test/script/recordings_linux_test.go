@@ -55,7 +55,7 @@ var recordings = []recording{
 	{"get", "kubectl federate get", 0, ""},
 	{"get-wide", "kubectl federate get -o wide", 0, asked},
 	{"get-federations", "kubectl federate get federations", 0, ""},
-	{"describe", "kubectl federate describe us-east", 0, sentence},
+	{"describe", "kubectl federate describe us-east --show-events=false", 0, sentence},
 	{"describe-federation", "kubectl federate describe federation prod", 0, ""},
 	{"tree", "kubectl federate tree", 0, ""},
 	{"check", "kubectl federate check", 0, ""},
