@@ -49,7 +49,7 @@ controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl
 .PHONY: test
 test: controlplane ## Run the quick tier of the tests
 	$(call tooltests,-short)
-	$(gotest) -short -timeout 20m $(TESTFLAGS) $(PKG)
+	$(gotest) -p 3 -short -timeout 20m $(TESTFLAGS) $(PKG)
 
 .PHONY: controlplanes
 controlplanes: ## Build what runs the oldest releases of Kubernetes, and nodes, too

@@ -199,8 +199,8 @@ func TestOrphans(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if testing.Short() && !tc.quick {
-				t.Skip("one of many ways to end; make test-all runs it")
+			if !tc.quick {
+				Full(t, "one of many ways to end")
 			}
 			dir, output := runChild(t, tc.child, tc.flags, tc.end)
 			if !strings.Contains(output, tc.want) {

@@ -55,6 +55,14 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// Full leaves a test out of the quick tier, and says why: it takes long, and something like it runs there.
+func Full(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip(why + "; make test-all runs it")
+	}
+}
+
 // Rounds is how often a test runs a race that it runs n times in the extended tier: half of that in the full one, and a few
 // times in the quick one.
 func Rounds(n int) int { return max(2, InTier(n, n/2, n/6)) }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kubefederate/kubectl-federate/test/env"
 )
 
 // members is how many members of a host are supported.
@@ -39,9 +41,7 @@ func credential(i int) string {
 
 // TestManyMembers reads as many members as are supported: what bounds the plugin turns none of them away.
 func TestManyMembers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it reads 100 MB several times")
-	}
+	env.Full(t, "it reads 100 MB several times")
 	t.Parallel()
 	host := New(t, func(w http.ResponseWriter, r *http.Request) bool {
 		item := member

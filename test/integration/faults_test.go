@@ -27,17 +27,17 @@ var viewAccess = map[string]any{"access": map[string]any{"clusterRole": "view"}}
 
 // scenarios are those of TestFaults, those first that wait most.
 var scenarios = []scenario{
-	{name: "scenario-rotate-member", waits: true, shards: 4, run: func(l *shard) { l.rotate(cluster.Member) }},
-	{name: "scenario-rotate-trial", waits: true, shards: 2, run: (*shard).rotateTrial},
-	{name: "scenario-rotate-host", waits: true, shards: 2, run: func(l *shard) { l.rotate(cluster.Host) }},
-	{name: "scenario-unjoin-bare", bare: true, waits: true, shards: 2, run: (*shard).unjoinBare},
-	{name: "scenario-join-bare", bare: true, waits: true, shards: 1, run: (*shard).joinBare},
-	{name: "scenario-overtaken", shards: 1, spec: viewAccess, run: (*shard).overtaken},
-	{name: "scenario-join-trial", shards: 1, run: (*shard).joinTrial},
+	{name: "scenario-rotate-member", quick: true, waits: true, shards: 4, run: func(l *shard) { l.rotate(cluster.Member) }},
+	{name: "scenario-rotate-trial", shards: 2, run: (*shard).rotateTrial},
+	{name: "scenario-rotate-host", shards: 2, run: func(l *shard) { l.rotate(cluster.Host) }},
+	{name: "scenario-unjoin-bare", bare: true, shards: 2, run: (*shard).unjoinBare},
+	{name: "scenario-join-bare", bare: true, shards: 1, run: (*shard).joinBare},
+	{name: "scenario-overtaken", quick: true, shards: 1, spec: viewAccess, run: (*shard).overtaken},
+	{name: "scenario-join-trial", quick: true, shards: 1, run: (*shard).joinTrial},
 	{name: "scenario-take-over", shards: 2, run: (*shard).takeOver},
 	{name: "scenario-move", shards: 2, spec: viewAccess, run: (*shard).move},
-	{name: "scenario-join", shards: 1, spec: viewAccess, run: (*shard).join},
-	{name: "scenario-unjoin", shards: 1, spec: viewAccess, run: (*shard).unjoin},
+	{name: "scenario-join", quick: true, shards: 1, spec: viewAccess, run: (*shard).join},
+	{name: "scenario-unjoin", quick: true, shards: 1, spec: viewAccess, run: (*shard).unjoin},
 }
 
 // TestFaults fails the requests of join, unjoin, rotate, move and join --take-over in every way, each request in turn, and lets

@@ -152,8 +152,8 @@ func onKillShard(run func(*killShard)) func(*shard) { return func(l *shard) { ru
 
 // killScenarios are those of TestKills.
 var killScenarios = []scenario{
-	{name: "scenario-kill-rotate", waits: true, shards: 3, run: onKillShard((*killShard).rotate)},
-	{name: "scenario-kill-join", spec: viewAccess, shards: 1, run: onKillShard((*killShard).join)},
+	{name: "scenario-kill-rotate", shards: 3, run: onKillShard((*killShard).rotate)},
+	{name: "scenario-kill-join", quick: true, spec: viewAccess, shards: 1, run: onKillShard((*killShard).join)},
 	{name: "scenario-kill-unjoin", spec: viewAccess, shards: 1, run: onKillShard((*killShard).unjoin)},
 }
 
@@ -257,13 +257,6 @@ func (s *killShard) rotate() {
 		},
 		works: func(what string) { s.rotated(what, earlier...) },
 		clean: func(what string) { s.again(what, s.doUnjoin) },
-	}
-	if testing.Short() {
-		h.killings = []killing{{name: "SIGTERM when a request is done", signal: syscall.SIGTERM, done: true}}
-		h.only = func() func(*http.Request) bool { return changes }
-		h.side = cluster.Member
-		s.hang(h)
-		return
 	}
 	s.both(h)
 }

@@ -143,6 +143,7 @@ func probeBinding() *unstructured.Unstructured {
 // TestPolicyOfAnotherNamespace joins where a policy refuses objects of our namespace alone, which does not exist yet: no API server
 // can judge that before. The join is refused in the policy's words, and rolled back.
 func TestPolicyOfAnotherNamespace(t *testing.T) {
+	env.Full(t, "another policy refuses in TestPolicyOfDefault")
 	p := newPair(t, "policy-late", nil)
 	admin := clientset(t, p.member.Config()).CoreV1()
 	userNamespace(t, p.member) // to see when the policy is in force

@@ -32,11 +32,13 @@ type scenario struct {
 	// spec is the federation's.
 	spec map[string]any
 	// bare leaves it to the command to make our namespace on the member, and to take it off again, for which Kubernetes
-	// needs five seconds. In the full tier the member is one where the test does that instead of Kubernetes, at once. Most
+	// needs five seconds. The member is then one where the test does that instead of Kubernetes, at once. Most
 	// faults are tried where a user has made the namespace, with something of theirs in it.
 	bare bool
-	// waits says that a run may wait for seconds: in the quick tier one kind of fault is tried.
+	// waits says that a run may wait for seconds: the quick tier tries one kind of fault.
 	waits bool
+	// quick has the quick tier run it, too.
+	quick bool
 	// shards is how many run beside each other in the full tier, each with a part of the faults.
 	shards int
 	run    func(*shard)
@@ -123,13 +125,13 @@ func runScenarios(t *testing.T, scenarios []scenario) {
 	said := make([]messages, len(scenarios))
 	var wait sync.WaitGroup
 	for i, d := range scenarios {
-		parts := d.shards
-		if testing.Short() {
-			parts = 1
+		parts := env.InTier(d.shards, d.shards, 1)
+		if testing.Short() && !d.quick {
+			continue
 		}
 		for part := range parts {
 			l := &shard{scenario: d, pair: &pair{name: d.name, host: hostCluster}, part: part, parts: parts, said: &said[i]}
-			if shared := testing.Short() || !d.bare; shared {
+			if !d.bare {
 				l.member = <-free
 			}
 			name := strings.TrimPrefix(strings.TrimPrefix(d.name, "scenario-"), "kill-")

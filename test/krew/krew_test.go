@@ -179,6 +179,7 @@ func TestArchives(t *testing.T) {
 // TestPackIsReproducible packs again from a copy of the sources in another folder and expects the same bytes.
 // The extended tier builds the platform it runs on without anything that the first build left in Go's cache.
 func TestPackIsReproducible(t *testing.T) {
+	env.Full(t, "it builds everything twice")
 	t.Parallel()
 	p := release(t)
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")

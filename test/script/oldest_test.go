@@ -11,9 +11,7 @@ import (
 // TestOldest does the main job on the oldest releases that the docs promise: a host of one, a member of the other and, beside it,
 // one of the newest.
 func TestOldest(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds two more releases of Kubernetes")
-	}
+	env.Full(t, "it builds two more releases of Kubernetes")
 	theStage.close()
 	theStage.clusters = []env.Spec{
 		{Name: "host", Release: env.OldestHost, ControllerManager: true},

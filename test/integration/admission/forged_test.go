@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/kubefederate/kubectl-federate/pkg/apis/v1alpha1"
+	"github.com/kubefederate/kubectl-federate/test/env"
 	envhost "github.com/kubefederate/kubectl-federate/test/env/host"
 	"github.com/kubefederate/kubectl-federate/test/forger"
 )
@@ -98,6 +99,7 @@ func zoned(name, federation, zone string) *v1alpha1.MemberCluster {
 // TestForgedReviews sends reviews of its own from a pod that has learned the webhook's path from the answer to a user: a call that
 // failed in transport. Limits and identities stay exact. What is delayed passes within a minute, and shows.
 func TestForgedReviews(t *testing.T) {
+	env.Full(t, "it waits until forged entries end")
 	t.Parallel()
 	r := twoReplicas(t, "forged")
 	limited := func(name string, limits ...v1alpha1.Limit) *v1alpha1.Federation {

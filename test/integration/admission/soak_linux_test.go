@@ -35,9 +35,7 @@ const maxSoakMemory, calmMemory = 512, 150
 // that are bombs, while a pod floods its port. It goes on admitting, needs no more memory than its container has, and gives it
 // back.
 func TestSoak(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a minute")
-	}
+	env.Full(t, "it takes a minute")
 	h := enforcing(t)
 	h.create(t, fed("soaked"))
 	h.manager.Stop()

@@ -81,6 +81,7 @@ func internalError(w http.ResponseWriter) {
 // TestFaults fails each request of a join, to the host and to the member, once. In the end the cluster is one member, and there is what a
 // join without a fault leaves, on both sides.
 func TestFaults(t *testing.T) {
+	env.Full(t, "it fails requests one after another")
 	l := start(t)
 	f := &faults{lab: l, fed: "faults", ns: "team-faults", host: &breaker{}, member: &breaker{}}
 	l.through(t, f.host.handle)

@@ -24,6 +24,7 @@ const shippedMemory = 300
 // TestHostileServers has a tenant label a server for each attack at once. The controller stays within the memory that it is shipped with,
 // goes on, and joins the cluster of a neighbor in the same federation.
 func TestHostileServers(t *testing.T) {
+	env.Full(t, "it measures the memory of a process for long")
 	l := start(t)
 	const fed, ns, neighbor = "hostile", "team-hostile", "team-neighbor"
 	l.make(t, namespace(ns), namespace(neighbor))

@@ -17,6 +17,7 @@ import (
 // TestLeaveKilled has the controller die at writes of a leave, with the write done or not, and the write fail while the controller lives.
 // It starts again, and in the end the member has left, and both sides hold what they held before the join.
 func TestLeaveKilled(t *testing.T) {
+	env.Full(t, "it takes the minute that an object must be gone, twice")
 	l := start(t)
 	const fed, ns = "leave-killed", "team-leave-killed"
 	host, cluster := fleet(t).Cluster("host"), add(t, env.Spec{Name: "leaver", ControllerManager: true})
@@ -46,7 +47,7 @@ func TestLeaveKilled(t *testing.T) {
 
 	var at []string
 	fates := []fate{killedAfter, failed, killedBefore}
-	for n := env.InTier(1, 5, 13); ; n += env.InTier(1, 8, 40) { // each takes the minute that an object must be gone
+	for n := env.InTier(1, 5, 5); ; n += env.InTier(1, 8, 8) { // each takes the minute that an object must be gone
 		f := fates[len(at)%len(fates)]
 		e.next(n, f)
 		if err := l.controller.Start(); err != nil {
@@ -70,7 +71,7 @@ func TestLeaveKilled(t *testing.T) {
 			return nil
 		})
 	}
-	if len(at) < env.InTier(15, 3, 1) {
+	if len(at) < env.InTier(15, 3, 3) {
 		t.Errorf("it was interrupted at %d writes only", len(at))
 	}
 	t.Logf("interrupted at:\n%s", strings.Join(at, "\n"))

@@ -26,6 +26,7 @@ var errCount = errors.New("not yet")
 // TestOnlyGoneLeave has five members lose their objects in as many ways, where members leave when their objects are gone: only what is
 // known to be gone leaves, and no more at a time than the budget is.
 func TestOnlyGoneLeave(t *testing.T) {
+	env.Full(t, "it takes the minute that an object must be gone")
 	l := start(t)
 	const fed, ns = "onlygone", "team-onlygone"
 	l.make(t, namespace(ns))

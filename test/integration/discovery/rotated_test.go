@@ -49,6 +49,7 @@ func (c *reads) String() string {
 // TestRotated has the credentials of two clusters be replaced: those that a cluster refuses serve to join by then, and once it has
 // joined nothing is read any more, whatever becomes of the Secret.
 func TestRotated(t *testing.T) {
+	env.Full(t, "it takes the pauses after refused credentials")
 	l := start(t)
 	const fed, ns = "rotated", "team-rotated"
 	seen := &reads{namespace: ns, of: map[string]int{}}

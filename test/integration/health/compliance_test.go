@@ -237,6 +237,7 @@ func serveProfiles(t *testing.T, w client.Client) (end func()) {
 // TestFirstLookUnknown plays a member whose nodes do not say where they are, in a federation that asks: it waits until they do, and is
 // never published before. Where they are found elsewhere later, it stays.
 func TestFirstLookUnknown(t *testing.T) {
+	env.Full(t, "it starts the manager again and again")
 	west := fleet(t).Cluster("west")
 	h, m := connect(t, west)
 	w, nodes := administrator(t, enforcing(t)), administrator(t, west)

@@ -326,7 +326,10 @@ func TestLeaderEnds(t *testing.T) {
 	r := newReplicas(t)
 	m := newMembership(t)
 	t.Run("killed", func(t *testing.T) { r.kill(t, m) })
-	t.Run("stopped", func(t *testing.T) { r.stop(t, m) })
+	t.Run("stopped", func(t *testing.T) {
+		env.Full(t, "it waits until the other one leads")
+		r.stop(t, m)
+	})
 }
 
 // kill kills the leader at each write, with the write done or not.

@@ -126,6 +126,9 @@ func TestProbesStop(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "stopped" {
+				env.Full(t, "to commands it is as if killed")
+			}
 			again := stop()
 			began := time.Now()
 			// It is shown as it was for a while, and not longer.
@@ -163,6 +166,7 @@ func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestHangingMember holds that a member which takes every request and never answers delays no other: what is known of them stays
 // known.
 func TestHangingMember(t *testing.T) {
+	env.Full(t, "it watches for 40 seconds")
 	east, west := fleet(t).Cluster("east"), fleet(t).Cluster("west")
 	h, m := connect(t, east)
 	_, other := connect(t, west)

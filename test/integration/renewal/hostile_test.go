@@ -24,6 +24,7 @@ import (
 
 // TestShortLives has a member grant tokens of a second: the manager does not write a new one to the host again and again.
 func TestShortLives(t *testing.T) {
+	env.Full(t, "it watches for long that nothing is written")
 	f := fleet(t)
 	must := func(err error) {
 		t.Helper()
