@@ -24,8 +24,9 @@ VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null |
 
 module     := github.com/kubefederate/kubectl-federate
 buildflags := -trimpath -buildvcs=false -ldflags "-s -w -X $(module)/pkg/version.Version=$(VERSION)"
-# Two packages at a time: an integration test runs several API servers.
-gotest     := $(GO) test -count=1 -p 2
+# So many packages at a time, unless a tier says otherwise: an integration test runs several API servers.
+packages   := 2
+gotest      = $(GO) test -count=1 -p $(packages)
 # The packer of the image, and the tests of alerts and dashboard, are modules of their own with tests, which PKG leaves out.
 imagetool  := test/tools/image
 monitoring := test/tools/monitoring
@@ -47,9 +48,10 @@ controlplane: ## Build etcd, kube-apiserver, kube-controller-manager and kubectl
 	@$(GO) run ./test/env/assets
 
 .PHONY: test
+test: packages := 3
 test: controlplane ## Run the quick tier of the tests
 	$(call tooltests,-short)
-	$(gotest) -p 3 -short -timeout 20m $(TESTFLAGS) $(PKG)
+	$(gotest) -short -timeout 20m $(TESTFLAGS) $(PKG)
 
 .PHONY: controlplanes
 controlplanes: ## Build what runs the oldest releases of Kubernetes, and nodes, too

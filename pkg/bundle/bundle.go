@@ -94,7 +94,7 @@ var kinds = []kind{
 	{"configmaps", cluster.ConfigMaps, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"leases", cluster.Leases, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
 	{"events-system", cluster.Events, cluster.ListOptions{Namespace: v1alpha1.HostNamespace}},
-	{"events", cluster.Events, cluster.ListOptions{Namespace: corev1.NamespaceDefault, Fields: "involvedObject.apiVersion=" + v1alpha1.GroupVersion.String()}},
+	{"events", cluster.Events, host.EventQuery},
 }
 
 // Write gathers a bundle and writes it. What cannot be read is left out, with the reason; the error is of writing, or that ctx has ended.

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubefederate/kubectl-federate/pkg/cli/output"
 	"github.com/kubefederate/kubectl-federate/pkg/cluster"
@@ -29,7 +28,7 @@ type eventList struct {
 
 // readEvents reads the Events of objects of a kind. A caller who may not is shown everything else.
 func (f *describeFlags) readEvents(ctx context.Context, h *host.Cluster, kind cluster.Resource, objects []types.UID) (*eventList, error) {
-	if !f.showEvents {
+	if !f.showEvents || len(objects) == 0 {
 		return nil, nil
 	}
 	of, err := h.Events(ctx, kind, objects)
@@ -64,32 +63,19 @@ func eventAge(e corev1.Event, now time.Time) string {
 	if e.Series != nil {
 		count = e.Series.Count
 	}
-	since := func(t time.Time) string {
-		if t.IsZero() {
-			return "<unknown>"
-		}
-		return duration.HumanDuration(now.Sub(t))
-	}
-	text := since(lastSeen(e))
+	text := age(metav1.NewTime(lastSeen(e)), now)
 	if count > 1 {
-		text += fmt.Sprintf(" (x%d over %s)", count, since(firstSeen(e)))
+		text += fmt.Sprintf(" (x%d over %s)", count, age(metav1.NewTime(firstSeen(e)), now))
 	}
 	return text
 }
 
-func firstSeen(e corev1.Event) time.Time { return setOr(e.FirstTimestamp.Time, e.EventTime.Time) }
+// firstSeen reads Events of core/v1 and of events.k8s.io, which set different times.
+func firstSeen(e corev1.Event) time.Time { return cmp.Or(e.FirstTimestamp.Time, e.EventTime.Time) }
 
 func lastSeen(e corev1.Event) time.Time {
 	if e.Series != nil {
 		return e.Series.LastObservedTime.Time
 	}
-	return setOr(e.LastTimestamp.Time, firstSeen(e))
-}
-
-// setOr is t, or where it is not set u: Events of core/v1 and of events.k8s.io set different ones.
-func setOr(t, u time.Time) time.Time {
-	if t.IsZero() {
-		return u
-	}
-	return t
+	return cmp.Or(e.LastTimestamp.Time, firstSeen(e))
 }

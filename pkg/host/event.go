@@ -31,12 +31,13 @@ func (c *Cluster) RecordEvent(ctx context.Context, m *v1alpha1.MemberCluster, re
 	return err
 }
 
+// EventQuery selects the Events of members and federations, which have no namespace.
+var EventQuery = cluster.ListOptions{Namespace: metav1.NamespaceDefault, Fields: "involvedObject.apiVersion=" + v1alpha1.GroupVersion.String()}
+
 // Events reads the Events of members or federations, by UID. API servers keep Events for an hour by default.
 func (c *Cluster) Events(ctx context.Context, kind cluster.Resource, objects []types.UID) (map[types.UID][]corev1.Event, error) {
-	o := cluster.ListOptions{
-		Namespace: metav1.NamespaceDefault, // holds those of objects without a namespace
-		Fields:    "involvedObject.apiVersion=" + v1alpha1.GroupVersion.String() + ",involvedObject.kind=" + kind.Kind,
-	}
+	o := EventQuery
+	o.Fields += ",involvedObject.kind=" + kind.Kind
 	if len(objects) == 1 {
 		o.Fields += ",involvedObject.uid=" + string(objects[0])
 	}

@@ -105,7 +105,7 @@ func TestFaults(t *testing.T) {
 		name    string
 		breaker *breaker
 		step    int
-	}{{"host", f.host, env.InTier(1, 6, 6)}, {"member", f.member, env.InTier(1, 12, 25)}} {
+	}{{"host", f.host, env.InTier(1, 6, 6)}, {"member", f.member, env.InTier(1, 12, 12)}} {
 		for n := 0; ; n++ {
 			at := 1 + n*side.step
 			name := fmt.Sprintf("%s-%d", side.name, at)
